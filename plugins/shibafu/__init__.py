@@ -1,0 +1,3 @@
+"""shibafu: CNI plugins that give containers a network."""
+
+__version__ = "0.1.0"
