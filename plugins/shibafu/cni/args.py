@@ -1,0 +1,46 @@
+"""CNI_ARGS: `KEY=value` pairs joined by semicolons."""
+
+from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
+
+_BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
+
+
+def parse_args(text: str, known: tuple[str, ...]) -> dict[str, str]:
+    """Parse CNI_ARGS into the pairs whose keys are `known`; keys are case-sensitive.
+
+    Other keys are refused, unless the pair `IgnoreUnknown=1` (or true) is there.
+
+    Raises:
+        CniError: INVALID_ENVIRONMENT for a pair without `=`, an unknown key or a bad IgnoreUnknown.
+    """
+    if not text:
+        return {}
+    args: dict[str, str] = {}
+    unknown = []
+    for pair in text.split(";"):
+        key, equals, value = pair.partition("=")
+        if not equals or not key or "=" in value:
+            raise CniError(
+                INVALID_ENVIRONMENT,
+                f'ARGS: invalid pair "{pair}"',
+                "CNI_ARGS must be KEY=value pairs joined by semicolons, without one at the end",
+            )
+        if key in known or key == "IgnoreUnknown":
+            args[key] = value
+        else:
+            unknown.append(pair)
+    ignore = _BOOLEANS.get(args.pop("IgnoreUnknown", "false").lower())
+    if ignore is None:
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            "ARGS: error parsing value of IgnoreUnknown",
+            "IgnoreUnknown in CNI_ARGS must be 1, 0, true or false",
+        )
+    if unknown and not ignore:
+        listed = " ".join(f'"{pair}"' for pair in unknown)
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            f"ARGS: unknown args [{listed}]",
+            "add IgnoreUnknown=1 to CNI_ARGS to have other plugins' arguments passed over",
+        )
+    return args

@@ -1,0 +1,151 @@
+"""Reading a network configuration: typed access to JSON objects whose keys match without regard to case.
+
+The reference plugins are written in Go, whose JSON decoder ignores the case of keys, and runtimes
+rely on it (containerd's CRI sends `"HostPort"`). Refusals keep the wording of that decoder, which
+people search for; `details` says what to change.
+"""
+
+from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
+
+_JSON_NAMES = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+_EXPECTED = {
+    "string": "a string",
+    "bool": "true or false",
+    "int": "a whole number",
+    "uint": "a whole number that is not negative",
+    "object": "an object",
+    "array": "an array",
+}
+
+
+class Section:
+    """One JSON object of a configuration.
+
+    A key that is absent or null has the default of its type, as in the reference.
+
+    Args:
+        values: the object.
+        name: how refusals call the object, such as `NetConf` or `NetConf.ipam`.
+    """
+
+    __slots__ = ("_folded", "name", "values")
+
+    def __init__(self, values: dict[str, object], name: str) -> None:
+        self.values = values
+        self.name = name
+        self._folded: dict[str, object] | None = None
+
+    def get(self, key: str) -> object:
+        """Return the raw value of `key` in any spelling of its case; None when absent."""
+        if key in self.values:
+            return self.values[key]
+        if self._folded is None:
+            self._folded = {k.lower(): v for k, v in self.values.items()}
+        return self._folded.get(key.lower())
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key) is not None
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return a string."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise self.wrong_type(key, value, "string")
+        return value
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """Return a boolean."""
+        value = self.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.wrong_type(key, value, "bool")
+        return value
+
+    def number(self, key: str) -> int | None:
+        """Return a whole number, None when absent."""
+        value = self.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.wrong_type(key, value, "int")
+        return value
+
+    def unsigned(self, key: str, bits: int = 32) -> int | None:
+        """Return a whole number from 0 to 2**bits - 1, None when absent."""
+        value = self.number(key)
+        if value is not None and not 0 <= value < 1 << bits:
+            raise self.wrong_type(key, value, "uint")
+        return value
+
+    def section(self, key: str) -> "Section":
+        """Return an object; an empty one when absent."""
+        value = self.get(key)
+        if value is None:
+            value = {}
+        if not isinstance(value, dict):
+            raise self.wrong_type(key, value, "object")
+        return Section(value, f"{self.name}.{key}")
+
+    def array(self, key: str) -> list[object]:
+        """Return an array of anything; an empty one when absent."""
+        value = self.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self.wrong_type(key, value, "array")
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        """Return an array of strings; an empty one when absent."""
+        texts = []
+        for value in self.array(key):
+            if not isinstance(value, str):
+                raise self.wrong_type(key, value, "string")
+            texts.append(value)
+        return texts
+
+    def sections(self, key: str) -> list["Section"]:
+        """Return an array of objects; an empty one when absent."""
+        return [self.item(key, value) for value in self.array(key)]
+
+    def item(self, key: str, value: object) -> "Section":
+        """Return `value`, an item of the array `key`, as an object."""
+        if not isinstance(value, dict):
+            raise self.wrong_type(key, value, "object")
+        return Section(value, f"{self.name}.{key}")
+
+    def wrong_type(self, key: str, value: object, wanted: str) -> CniError:
+        """Return the refusal of a value that is not of the wanted type."""
+        got = _JSON_NAMES.get(type(value), "null")
+        if got == "number" and wanted in ("int", "uint"):
+            got = f"number {value}"
+        return CniError(
+            INVALID_CONFIG,
+            f"failed to load netconf: json: cannot unmarshal {got} into Go struct field "
+            f"{self.name}.{key} of type {wanted}",
+            f'change "{key}" to {_EXPECTED[wanted]}',
+        )
+
+
+def parse_config(stdin: bytes) -> Section:
+    """Parse the network configuration that the runtime sends.
+
+    Raises:
+        CniError: DECODING_FAILURE when it is not a JSON object.
+    """
+    from shibafu.cni.jsontext import loads
+
+    try:
+        document = loads(stdin)
+        if not isinstance(document, dict):
+            raise ValueError(f"cannot unmarshal {_JSON_NAMES.get(type(document), 'null')} into an object")
+    except ValueError as error:
+        raise CniError(
+            DECODING_FAILURE,
+            f"error unmarshall network config: {error}",
+            "the network configuration on standard input must be one JSON object",
+        ) from None
+    return Section(document, "NetConf")

@@ -1,0 +1,112 @@
+"""JSON in and out, without the import of `json`.
+
+`import json` pulls in re, enum, functools and collections and costs 10 ms, as much as the
+interpreter itself. Its C parts in `_json` do the same work for 1 ms. They are private to CPython,
+so everything that knows them is in this module, with the public module as the fallback.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+try:
+    from _json import encode_basestring, make_scanner
+
+    HAVE_ACCELERATOR = True
+except ImportError:
+    HAVE_ACCELERATOR = False
+
+
+class _ScannerSettings:
+    """What `_json.make_scanner` wants to know; the attribute names are those of `json.JSONDecoder`."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+
+    @staticmethod
+    def parse_constant(name: str) -> object:
+        """Refuse NaN and Infinity, which JSON does not have."""
+        raise ValueError(f"invalid character {name[0]!r} looking for beginning of value")
+
+
+_WHITESPACE = " \t\n\r"
+
+
+def loads(text: bytes) -> object:
+    """Parse one JSON document in UTF-8.
+
+    Raises:
+        ValueError: not UTF-8, not JSON, or something follows the document.
+    """
+    document = text.decode("utf-8")
+    if not HAVE_ACCELERATOR:
+        import json
+
+        return json.loads(document)
+    stripped = document.lstrip(_WHITESPACE)
+    if not stripped:
+        raise ValueError("unexpected end of JSON input")
+    start = len(document) - len(stripped)
+    try:
+        # typeshed has the class as if it were called with itself
+        value, end = make_scanner(_ScannerSettings)(document, start)  # type: ignore[arg-type]
+    except StopIteration as stop:
+        raise ValueError(f"invalid character at offset {stop.value}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if document[end:].strip(_WHITESPACE):
+        raise ValueError(f"invalid character {document[end:].lstrip()[0]!r} after top-level value")
+    return value
+
+
+def _quote() -> "Callable[[str], str]":
+    if HAVE_ACCELERATOR:
+        return encode_basestring
+    from json.encoder import py_encode_basestring
+
+    return py_encode_basestring
+
+
+def dumps(value: object) -> str:
+    """Return `value` (dicts, lists, strings, numbers, booleans, None) as JSON, indented by four spaces."""
+    pieces: list[str] = []
+    _write(value, "\n", pieces.append, _quote())
+    return "".join(pieces)
+
+
+def _write(value: object, newline: str, emit: "Callable[[str], object]", quote: "Callable[[str], str]") -> None:
+    if isinstance(value, str):
+        emit(quote(value))
+    elif value is None or value is True or value is False:
+        emit("null" if value is None else "true" if value else "false")
+    elif isinstance(value, int | float):
+        emit(repr(value))
+    elif isinstance(value, dict):
+        _write_all("{}", [(quote(key) + ": ", item) for key, item in value.items()], newline, emit, quote)
+    elif isinstance(value, list | tuple):
+        _write_all("[]", [("", item) for item in value], newline, emit, quote)
+    else:
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def _write_all(
+    brackets: str,
+    items: list[tuple[str, object]],
+    newline: str,
+    emit: "Callable[[str], object]",
+    quote: "Callable[[str], str]",
+) -> None:
+    if not items:
+        emit(brackets)
+        return
+    inner = newline + "    "
+    emit(brackets[0])
+    separator = inner
+    for prefix, item in items:
+        emit(separator + prefix)
+        _write(item, inner, emit, quote)
+        separator = "," + inner
+    emit(newline + brackets[1])

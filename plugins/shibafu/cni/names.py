@@ -1,0 +1,37 @@
+"""Names that become paths, links and chains: what is valid, and how they are computed.
+
+Everything that an attachment or a network owns has a name computed from what identifies it, so
+that DEL and GC find it without the container's namespace, without prevResult and without a record.
+"""
+
+try:
+    from _blake2 import blake2b
+except ImportError:  # an interpreter that keeps it elsewhere; hashlib costs 3 ms
+    from hashlib import blake2b
+
+_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_REST = _FIRST | frozenset("_.-")
+
+
+def is_valid_identifier(name: str) -> bool:
+    """Tell whether `name` may be a container ID or a network name.
+
+    The grammar is the specification's, ``^[a-zA-Z0-9][a-zA-Z0-9_.\\-]*$``; such a name is safe as
+    a file name, in an iptables comment and as an argument.
+    """
+    return bool(name) and name[0] in _FIRST and _REST.issuperset(name)
+
+
+def calc_digest(*parts: str, size: int) -> str:
+    """Return `2 * size` hexadecimal digits that stand for `parts`."""
+    return blake2b("\0".join(parts).encode(), digest_size=size).hexdigest()
+
+
+def calc_host_veth(network: str, container_id: str, ifname: str) -> str:
+    """Return the name of an attachment's link on the host: `veth` and 11 digits, 15 characters (IFNAMSIZ)."""
+    return "veth" + calc_digest(network, container_id, ifname, size=6)[:11]
+
+
+def calc_chain(network: str) -> str:
+    """Return the name of a network's iptables chain; at most 28 characters are allowed (xtables.h)."""
+    return "SHIBAFU-" + calc_digest(network, size=8)

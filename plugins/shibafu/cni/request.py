@@ -1,0 +1,127 @@
+"""What a runtime asks for: the environment table of the specification, validated."""
+
+from shibafu.cni import version
+from shibafu.cni.config import Section, parse_config
+from shibafu.cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
+from shibafu.cni.names import is_valid_identifier
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Specification 1.1.0, section 2. (The reference also wants CNI_PATH everywhere; here it is asked for
+# when another plugin has to be found.)
+REQUIRED = {
+    "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
+    "CHECK": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
+    "DEL": ("CNI_CONTAINERID", "CNI_IFNAME"),
+    "GC": ("CNI_PATH",),
+    "STATUS": (),
+}
+_IFNAMSIZ = 16  # linux/if.h, with the terminating zero
+
+
+class Request:
+    """One call of a plugin.
+
+    Args:
+        command: the verb.
+        env: the environment, as it was given.
+        stdin: the network configuration, as it was given; delegates get the same bytes.
+        config: the network configuration, parsed.
+        cni_version: the configuration's version, a supported one.
+    """
+
+    __slots__ = ("cni_version", "command", "config", "env", "stdin")
+
+    def __init__(
+        self, command: str, env: "Mapping[str, str]", stdin: bytes, config: Section, cni_version: str
+    ) -> None:
+        self.command = command
+        self.env = env
+        self.stdin = stdin
+        self.config = config
+        self.cni_version = cni_version
+
+    @property
+    def container_id(self) -> str:
+        """CNI_CONTAINERID."""
+        return self.env.get("CNI_CONTAINERID", "")
+
+    @property
+    def netns(self) -> str:
+        """CNI_NETNS, the path of the container's network namespace; empty when it is gone (DEL)."""
+        return self.env.get("CNI_NETNS", "")
+
+    @property
+    def ifname(self) -> str:
+        """CNI_IFNAME, the link's name inside the container."""
+        return self.env.get("CNI_IFNAME", "")
+
+    @property
+    def args(self) -> str:
+        """CNI_ARGS, not parsed, since each plugin knows other keys."""
+        return self.env.get("CNI_ARGS", "")
+
+    @property
+    def network(self) -> str:
+        """The network's name."""
+        return self.config.text("name")
+
+
+def check_environment(env: "Mapping[str, str]", command: str) -> None:
+    """Refuse an environment that lacks what the verb needs."""
+    missing = [name for name in REQUIRED.get(command, ()) if not env.get(name)]
+    if missing:
+        raise CniError(INVALID_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
+
+
+def parse_request(env: "Mapping[str, str]", command: str, stdin: bytes, config: Section) -> Request:
+    """Validate everything that all plugins share, in the order of the reference.
+
+    Raises:
+        CniError: with the code that the specification has for each case.
+    """
+    cni_version = config.text("cniVersion") or version.DEFAULT
+    name = config.text("name")
+    if not name:
+        raise CniError(INVALID_CONFIG, "missing network name", 'add "name" to the network configuration')
+    if not is_valid_identifier(name):
+        raise CniError(INVALID_CONFIG, "invalid characters found in network name", name)
+    if command in ("ADD", "CHECK", "DEL"):
+        _check_container_id(env["CNI_CONTAINERID"])
+        _check_ifname(env["CNI_IFNAME"])
+    if cni_version not in version.SUPPORTED:
+        listed = " ".join(f'"{v}"' for v in version.SUPPORTED)
+        raise CniError(
+            INCOMPATIBLE_VERSION,
+            "incompatible CNI versions",
+            f'config is "{cni_version}", plugin supports [{listed}]',
+        )
+    if command not in REQUIRED:
+        raise CniError(INVALID_ENVIRONMENT, f"unknown CNI_COMMAND: {command}")
+    if not version.allows_verb(cni_version, command):
+        raise CniError(
+            INCOMPATIBLE_VERSION,
+            f"config version does not allow {command}",
+            f'"cniVersion" is "{cni_version}", which does not have {command}',
+        )
+    return Request(command, env, stdin, config, cni_version)
+
+
+def _check_container_id(container_id: str) -> None:
+    if not is_valid_identifier(container_id):
+        raise CniError(INVALID_ENVIRONMENT, "invalid characters in containerID", container_id)
+
+
+def _check_ifname(ifname: str) -> None:
+    if len(ifname.encode("utf-8", "surrogateescape")) >= _IFNAMSIZ:
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            "interface name is too long",
+            f"interface name should be less than {_IFNAMSIZ} characters",
+        )
+    if ifname in (".", ".."):
+        raise CniError(INVALID_ENVIRONMENT, "interface name is . or ..")
+    if any(c in "/:" or c.isspace() for c in ifname):
+        raise CniError(INVALID_ENVIRONMENT, "interface name contains / or : or whitespace characters")

@@ -1,0 +1,269 @@
+"""What ADD answers: interfaces, addresses, routes and DNS, in the shape of every version of the specification."""
+
+from shibafu.cni.config import Section
+from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
+from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
+from shibafu.cni.version import DEFAULT, RESULT_GROUPS, SUPPORTED, result_group
+
+_OLDEST, _MIDDLE, _NEWEST = RESULT_GROUPS
+_DNS_KEYS = ("nameservers", "domain", "search", "options")
+
+
+class Interface:
+    """A link that the plugins made; `sandbox` is CNI_NETNS for the container's, empty for the host's."""
+
+    __slots__ = ("mac", "mtu", "name", "pci_id", "sandbox", "socket_path")
+
+    def __init__(
+        self,
+        name: str,
+        mac: str = "",
+        sandbox: str = "",
+        mtu: int = 0,
+        socket_path: str = "",
+        pci_id: str = "",
+    ) -> None:
+        self.name = name
+        self.mac = mac
+        self.sandbox = sandbox
+        self.mtu = mtu
+        self.socket_path = socket_path
+        self.pci_id = pci_id
+
+    def to_json(self, version: str) -> dict[str, object]:
+        """Return the object of `version`, empty fields left out."""
+        fields: dict[str, object] = {"mac": self.mac}
+        if version in _NEWEST:
+            fields |= {"mtu": self.mtu, "pciID": self.pci_id}
+        fields |= {"sandbox": self.sandbox}
+        if version in _NEWEST:
+            fields |= {"socketPath": self.socket_path}
+        return {"name": self.name} | {key: value for key, value in fields.items() if value}
+
+
+class IPConfig:
+    """An address; `interface` is its link's place in the result's list, None in an IPAM plugin's result."""
+
+    __slots__ = ("address", "gateway", "interface")
+
+    def __init__(self, address: Cidr, gateway: Address | None = None, interface: int | None = None) -> None:
+        self.address = address
+        self.gateway = gateway
+        self.interface = interface
+
+    def to_json(self, version: str) -> dict[str, object]:
+        """Return the object of `version`."""
+        fields: dict[str, object] = {"address": str(self.address)}
+        if version in _MIDDLE:
+            fields = {"version": str(self.address.version)} | fields
+        if self.gateway is not None:
+            fields["gateway"] = str(self.gateway)
+        if self.interface is not None:
+            fields["interface"] = self.interface
+        return fields
+
+
+class Route:
+    """A route; None and 0 leave a property to the kernel."""
+
+    __slots__ = ("advmss", "dst", "gw", "mtu", "priority", "scope", "table")
+
+    def __init__(
+        self,
+        dst: Cidr,
+        gw: Address | None = None,
+        mtu: int = 0,
+        advmss: int = 0,
+        priority: int = 0,
+        table: int | None = None,
+        scope: int | None = None,
+    ) -> None:
+        self.dst = dst
+        self.gw = gw
+        self.mtu = mtu
+        self.advmss = advmss
+        self.priority = priority
+        self.table = table
+        self.scope = scope
+
+    def to_json(self, version: str) -> dict[str, object]:
+        """Return the object of `version`; only the newest knows more than destination and gateway."""
+        fields: dict[str, object] = {"dst": str(self.dst)}
+        if self.gw is not None:
+            fields["gw"] = str(self.gw)
+        if version in _NEWEST:
+            numbers = {"mtu": self.mtu, "advmss": self.advmss, "priority": self.priority}
+            fields |= {key: value for key, value in numbers.items() if value}
+            if self.table is not None:
+                fields["table"] = self.table
+            if self.scope is not None:
+                fields["scope"] = self.scope
+        return fields
+
+
+class Result:
+    """What ADD answers, in no particular version; `to_json` gives it one."""
+
+    __slots__ = ("dns", "interfaces", "ips", "routes")
+
+    def __init__(
+        self,
+        interfaces: list[Interface] | None = None,
+        ips: list[IPConfig] | None = None,
+        routes: list[Route] | None = None,
+        dns: dict[str, object] | None = None,
+    ) -> None:
+        self.interfaces = interfaces or []
+        self.ips = ips or []
+        self.routes = routes or []
+        self.dns = dns or {}
+
+    def to_json(self, version: str) -> dict[str, object]:
+        """Return the result in the shape of `version`.
+
+        Raises:
+            CniError: the oldest versions cannot express a result without addresses.
+        """
+        if version in _OLDEST:
+            return self._to_oldest(version)
+        fields: dict[str, object] = {"cniVersion": version}
+        if self.dns or version in _MIDDLE:
+            fields["dns"] = self.dns
+        lists = (
+            ("interfaces", [i.to_json(version) for i in self.interfaces]),
+            ("ips", [ip.to_json(version) for ip in self.ips]),
+            ("routes", [r.to_json(version) for r in self.routes]),
+        )
+        return fields | {key: items for key, items in lists if items}
+
+    def _to_oldest(self, version: str) -> dict[str, object]:
+        """Return `ip4` and `ip6`: the first address of each family with that family's routes."""
+        fields: dict[str, object] = {"cniVersion": version}
+        for ip_version in (4, 6):
+            ips = [ip for ip in self.ips if ip.address.version == ip_version]
+            if not ips:
+                continue
+            entry: dict[str, object] = {"ip": str(ips[0].address)}
+            if ips[0].gateway is not None:
+                entry["gateway"] = str(ips[0].gateway)
+            routes = [r.to_json(version) for r in self.routes if r.dst.version == ip_version]
+            if routes:
+                entry["routes"] = routes
+            fields[f"ip{ip_version}"] = entry
+        if not self.ips:
+            raise CniError(
+                UNSUPPORTED_FIELD,
+                "cannot convert: no valid IP addresses",
+                f'a result of cniVersion "{version}" needs an address: add "ipam", or use version 0.3.0 or later',
+            )
+        return fields | {"dns": self.dns}
+
+
+def parse_dns(section: Section) -> dict[str, object]:
+    """Return the DNS settings of a configuration or result without the empty ones."""
+    dns: dict[str, object] = {
+        key: section.text(key) if key == "domain" else section.texts(key) for key in _DNS_KEYS
+    }
+    return {key: value for key, value in dns.items() if value}
+
+
+def parse_route(section: Section) -> Route:
+    """Parse a route of a result or of an IPAM configuration.
+
+    Raises:
+        CniError: INVALID_CONFIG when the destination or the gateway is not an address.
+    """
+    try:
+        gw = section.text("gw")
+        return Route(
+            parse_cidr(section.text("dst")),
+            parse_address(gw) if gw else None,
+            section.unsigned("mtu") or 0,
+            section.unsigned("advmss") or 0,
+            section.unsigned("priority") or 0,
+            section.unsigned("table"),
+            section.unsigned("scope", bits=8),
+        )
+    except ValueError as error:
+        raise CniError(
+            INVALID_CONFIG,
+            str(error),
+            'a route needs "dst" such as 10.0.0.0/8, and "gw" such as 10.1.0.1 or none',
+        ) from None
+
+
+def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
+    """Parse a result of the version that it states itself, or else of the default version.
+
+    Raises:
+        CniError: DECODING_FAILURE when it is not a result of that version.
+    """
+    version = section.text("cniVersion") or default_version
+    if version not in SUPPORTED:
+        raise CniError(DECODING_FAILURE, f'unsupported CNI result version "{version}"')
+    try:
+        if version in _OLDEST:
+            return _parse_oldest(section)
+        return Result(
+            [_parse_interface(i) for i in section.sections("interfaces")],
+            [_parse_ip(ip) for ip in section.sections("ips")],
+            [parse_route(r) for r in section.sections("routes")],
+            parse_dns(section.section("dns")),
+        )
+    except ValueError as error:
+        raise CniError(DECODING_FAILURE, f"could not parse result: {error}") from None
+
+
+def _parse_oldest(section: Section) -> Result:
+    result = Result(dns=parse_dns(section.section("dns")))
+    for key in ("ip4", "ip6"):
+        if key not in section:
+            continue
+        entry = section.section(key)
+        gateway = entry.text("gateway")
+        result.ips.append(
+            IPConfig(parse_cidr(entry.text("ip")), parse_address(gateway) if gateway else None)
+        )
+        result.routes += [parse_route(r) for r in entry.sections("routes")]
+    return result
+
+
+def _parse_interface(section: Section) -> Interface:
+    return Interface(
+        section.text("name"),
+        section.text("mac"),
+        section.text("sandbox"),
+        section.unsigned("mtu") or 0,
+        section.text("socketPath"),
+        section.text("pciID"),
+    )
+
+
+def _parse_ip(section: Section) -> IPConfig:
+    gateway = section.text("gateway")
+    return IPConfig(
+        parse_cidr(section.text("address")),
+        parse_address(gateway) if gateway else None,
+        section.number("interface"),
+    )
+
+
+def parse_prev_result(config: Section, version: str) -> Result | None:
+    """Return the result of the plugins before this one; None when the configuration has none.
+
+    Raises:
+        CniError: INVALID_CONFIG when it is not of the configuration's group of versions.
+    """
+    if "prevResult" not in config:
+        return None
+    section = config.section("prevResult")
+    stated = section.text("cniVersion") or version
+    group = result_group(version)
+    if stated not in group:
+        raise CniError(
+            INVALID_CONFIG,
+            f'could not parse prevResult: result type supports [{" ".join(group)}] but unmarshalled '
+            f'CNIVersion is "{stated}"',
+            "the runtime must convert prevResult to the configuration's version",
+        )
+    return parse_result(section, version)
