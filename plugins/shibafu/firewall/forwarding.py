@@ -1,0 +1,47 @@
+"""The kernel's switches for forwarding between links (Documentation/networking/ip-sysctl.rst)."""
+
+from shibafu.cni.errors import NETWORK_SETUP, CniError
+
+_SWITCH = {
+    4: "/proc/sys/net/ipv4/ip_forward",
+    6: "/proc/sys/net/ipv6/conf/all/forwarding",
+}
+
+
+def write_sysctl(path: str, value: str) -> None:
+    """Write a switch; one that cannot be written is right when it already has the value.
+
+    Raises:
+        OSError: it cannot be written and has another value, or is not there.
+    """
+    try:
+        with open(path, "w", encoding="ascii") as switch:
+            switch.write(value)
+    except OSError:
+        # /proc/sys is read-only inside many containers that run nested ones.
+        with open(path, encoding="ascii") as switch:
+            if switch.read().strip() != value:
+                raise
+
+
+def ensure_forwarding(version: int) -> None:
+    """Let the host forward packets of one family; `version` is 4 or 6.
+
+    Raises:
+        CniError: NETWORK_SETUP when the switch cannot be set.
+    """
+    try:
+        write_sysctl(_SWITCH[version], "1")
+    except OSError as error:
+        raise CniError(
+            NETWORK_SETUP, f"failed to enable forwarding: {error}", f"set {_SWITCH[version]} to 1"
+        ) from None
+
+
+def is_forwarding(version: int) -> bool:
+    """Tell whether the host forwards packets of one family."""
+    try:
+        with open(_SWITCH[version], encoding="ascii") as switch:
+            return switch.read().strip() != "0"
+    except OSError:
+        return False

@@ -1,0 +1,44 @@
+"""The rules of a network, as data: pure, and the same for every backend."""
+
+from shibafu.cni.ip import Cidr
+from shibafu.cni.names import calc_chain
+
+MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
+
+
+class NetworkRules:
+    """What the host's firewall does for one network.
+
+    Traffic that leaves the network's subnets is masqueraded, except to multicast groups; what its
+    containers send is forwarded, and so are answers and published ports (DNAT) towards them.
+
+    Args:
+        network: the network's name, a valid identifier.
+        bridge: the link that its containers' traffic enters and leaves the host by.
+        subnets: the subnets of its containers, of both families.
+    """
+
+    __slots__ = ("bridge", "network", "subnets")
+
+    def __init__(self, network: str, bridge: str, subnets: list[Cidr]) -> None:
+        self.network = network
+        self.bridge = bridge
+        self.subnets = sorted(set(subnets), key=str)
+
+    @property
+    def chain(self) -> str:
+        """The name of the network's chain, the same in every table."""
+        return calc_chain(self.network)
+
+    @property
+    def comment(self) -> str:
+        """What tells a person whose rule this is."""
+        return f"shibafu network {self.network}"
+
+    def of_version(self, version: int) -> list[Cidr]:
+        """Return the subnets of one family; `version` is 4 or 6."""
+        return [subnet for subnet in self.subnets if subnet.version == version]
+
+    def versions(self) -> list[int]:
+        """Return the families that the network has: 4, 6 or both."""
+        return [version for version in (4, 6) if self.of_version(version)]
