@@ -56,7 +56,9 @@ def find_plugin(plugin_type: str, cni_path: str) -> str:
     if not plugin_type:
         raise CniError(INVALID_CONFIG, "no plugin name provided", 'add "type" to the "ipam" section')
     if "/" in plugin_type:
-        raise CniError(INVALID_CONFIG, f"invalid plugin name: {plugin_type}", "a plugin is named without directories")
+        raise CniError(
+            INVALID_CONFIG, f"invalid plugin name: {plugin_type}", "a plugin is named without directories"
+        )
     if not cni_path:
         raise CniError(INVALID_ENVIRONMENT, "required env variables [CNI_PATH] missing")
     directories = cni_path.split(":")
@@ -71,7 +73,9 @@ def find_plugin(plugin_type: str, cni_path: str) -> str:
     )
 
 
-def delegate(request: "Request", plugin_type: str, command: str, installation: Installation) -> Section | None:
+def delegate(
+    request: "Request", plugin_type: str, command: str, installation: Installation
+) -> Section | None:
     """Call the plugin `plugin_type` with `command`, the same environment and the same configuration.
 
     Returns:
@@ -122,5 +126,6 @@ def _parse_failure(plugin_type: str, status: int, output: bytes) -> CniError:
         code, message = None, ""
     if code is None or not message:
         how = f"was ended by signal {-status}" if status < 0 else f"failed with status {status}"
-        return CniError(DELEGATE, f'plugin "{plugin_type}" {how} and said nothing', output.decode("utf-8", "replace"))
+        said = output.decode("utf-8", "replace")
+        return CniError(DELEGATE, f'plugin "{plugin_type}" {how} without an error object', said)
     return CniError(code, message, answer.text("details"))

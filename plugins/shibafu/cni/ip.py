@@ -55,7 +55,7 @@ class Address:
 
 
 class Cidr:
-    """An address with the length of its network's prefix, such as 10.1.0.7/24; or a subnet, such as 10.1.0.0/24."""
+    """An address and the length of its subnet's prefix: 10.1.0.7/24, or 10.1.0.0/24 for the subnet."""
 
     __slots__ = ("address", "prefix")
 

@@ -77,7 +77,9 @@ def dumps(value: object) -> str:
     return "".join(pieces)
 
 
-def _write(value: object, newline: str, emit: "Callable[[str], object]", quote: "Callable[[str], str]") -> None:
+def _write(
+    value: object, newline: str, emit: "Callable[[str], object]", quote: "Callable[[str], str]"
+) -> None:
     if isinstance(value, str):
         emit(quote(value))
     elif value is None or value is True or value is False:

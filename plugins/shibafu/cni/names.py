@@ -14,9 +14,9 @@ _REST = _FIRST | frozenset("_.-")
 
 
 def is_valid_identifier(name: str) -> bool:
-    """Tell whether `name` may be a container ID or a network name.
+    r"""Tell whether `name` may be a container ID or a network name.
 
-    The grammar is the specification's, ``^[a-zA-Z0-9][a-zA-Z0-9_.\\-]*$``; such a name is safe as
+    The grammar is the specification's, ``^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$``; such a name is safe as
     a file name, in an iptables comment and as an argument.
     """
     return bool(name) and name[0] in _FIRST and _REST.issuperset(name)

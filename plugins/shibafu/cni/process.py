@@ -80,9 +80,9 @@ def _read_all(descriptor: int) -> bytes:
 
 
 def find_program(name: str, search_path: str) -> str | None:
-    """Return the path of an executable; `search_path` is PATH's value, whose system directories are always searched.
+    """Return the path of an executable from PATH's value or one of the system's directories.
 
-    OCI hooks run with an empty environment, and the firewall's programs live in sbin.
+    The latter because OCI hooks run with an empty environment, and the firewall's programs live in sbin.
     """
     for directory in [*search_path.split(":"), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"]:
         candidate = f"{directory}/{name}"

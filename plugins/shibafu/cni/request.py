@@ -1,7 +1,7 @@
 """What a runtime asks for: the environment table of the specification, validated."""
 
 from shibafu.cni import version
-from shibafu.cni.config import Section, parse_config
+from shibafu.cni.config import Section
 from shibafu.cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
 from shibafu.cni.names import is_valid_identifier
 

@@ -1,4 +1,4 @@
-"""What ADD answers: interfaces, addresses, routes and DNS, in the shape of every version of the specification."""
+"""What ADD answers: interfaces, addresses, routes and DNS, in the shape of each CNI version."""
 
 from shibafu.cni.config import Section
 from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
@@ -154,7 +154,7 @@ class Result:
             raise CniError(
                 UNSUPPORTED_FIELD,
                 "cannot convert: no valid IP addresses",
-                f'a result of cniVersion "{version}" needs an address: add "ipam", or use version 0.3.0 or later',
+                f'a result of version "{version}" needs an address: add "ipam", or use 0.3.0 or later',
             )
         return fields | {"dns": self.dns}
 

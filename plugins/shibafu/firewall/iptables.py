@@ -194,5 +194,6 @@ class Iptables:
         if status:
             said = stderr.decode("utf-8", "replace").strip()
             name = program.rpartition("/")[2]
-            raise CniError(FIREWALL, f"{name} refused the rules of network {self.rules.network}: {said}", text)
+            network = self.rules.network
+            raise CniError(FIREWALL, f"{name} refused the rules of network {network}: {said}", text)
         return stdout.decode()

@@ -1,0 +1,81 @@
+"""shibafu-bridge, the executable.
+
+This module composes the plugin and is the only one that knows both the bridge and the IPAM that may
+run inside it. It and everything that a verb imports keep to the import budget: of the standard
+library only `os`, `sys`, `io`, `time`, `errno`, `fcntl`, `struct` and C modules such as `_socket`;
+VERSION imports nothing but the protocol's shell. tests/unit/test_import_budget.py holds it.
+"""
+
+import os
+import sys
+
+from shibafu.cni.delegate import Installation
+from shibafu.cni.skel import Plugin
+from shibafu.cni.version import SUPPORTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import BinaryIO
+
+    from shibafu.cni.request import Request
+
+
+def _add(request: "Request") -> object:
+    from shibafu.bridge.add import add
+
+    return add(request, _find_installation())
+
+
+def _delete(request: "Request") -> None:
+    from shibafu.bridge.delete import delete
+
+    delete(request, _find_installation())
+
+
+def _check(request: "Request") -> None:
+    from shibafu.bridge.check import check
+
+    check(request, _find_installation())
+
+
+def _status(request: "Request") -> None:
+    from shibafu.bridge.status import status
+
+    status(request, _find_installation())
+
+
+def _collect_garbage(request: "Request") -> None:
+    from shibafu.bridge.gc import collect_garbage
+
+    collect_garbage(request, _find_installation())
+
+
+def _run_ipam(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
+    from shibafu_ipam.__main__ import run as run_ipam
+
+    return run_ipam(env, stdin, stdout)
+
+
+def _find_installation() -> Installation:
+    """Return where this executable and its siblings are; a link to it may be anywhere."""
+    frozen = getattr(sys, "frozen", False)
+    program = os.path.realpath(sys.executable if frozen else sys.argv[0])
+    return Installation(os.path.dirname(program), {"shibafu-ipam": _run_ipam})
+
+
+def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
+    """Do one CNI call; see `shibafu.cni.skel.run`."""
+    from shibafu.cni import skel
+
+    verbs = {"ADD": _add, "DEL": _delete, "CHECK": _check, "STATUS": _status, "GC": _collect_garbage}
+    return skel.run(Plugin("bridge", verbs, SUPPORTED), env, stdin, stdout)
+
+
+def main() -> None:
+    """Run as a process."""
+    sys.exit(run(os.environ, sys.stdin.buffer, sys.stdout.buffer))
+
+
+if __name__ == "__main__":
+    main()

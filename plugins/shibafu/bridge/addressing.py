@@ -1,0 +1,71 @@
+"""Addresses: asking the IPAM plugin for them, and working out gateways and routes."""
+
+from shibafu.bridge.config import BridgeConfig
+from shibafu.cni.delegate import Installation, delegate
+from shibafu.cni.errors import DELEGATE, CniError
+from shibafu.cni.ip import Address, Cidr
+from shibafu.cni.result import IPConfig, Result, Route, parse_result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.cni.request import Request
+
+# The container's place in the result's list of interfaces: bridge, host's link, container's link.
+CONTAINER_INTERFACE = 2
+
+
+def request_addresses(request: "Request", config: BridgeConfig, installation: Installation) -> Result:
+    """Return the result of the IPAM plugin's ADD.
+
+    Raises:
+        CniError: its error, or that it gave no address.
+    """
+    answer = delegate(request, config.ipam_type, "ADD", installation)
+    result = parse_result(answer) if answer is not None else Result()
+    if not result.ips:
+        raise CniError(
+            DELEGATE,
+            "IPAM plugin returned missing IP config",
+            f'plugin "{config.ipam_type}" succeeded without an address; see its configuration',
+        )
+    return result
+
+
+def calc_gateways(config: BridgeConfig, result: Result) -> list[Cidr]:
+    """Complete an IPAM result in place, and return the addresses that the bridge shall have.
+
+    Each address belongs to the container's link; where the bridge is the gateway, an address without
+    one gets the first of its subnet; with isDefaultGateway each family gets a default route.
+    """
+    gateways: list[Cidr] = []
+    for ip in result.ips:
+        ip.interface = CONTAINER_INTERFACE
+        if not config.is_gateway:
+            continue
+        if ip.gateway is None:
+            ip.gateway = Address(ip.address.version, ip.address.first + 1)
+        gateway = Cidr(ip.gateway, ip.address.prefix)
+        if gateway not in gateways:
+            gateways.append(gateway)
+        if config.is_default_gateway:
+            _ensure_default_route(result, ip)
+    return gateways
+
+
+def _ensure_default_route(result: Result, ip: IPConfig) -> None:
+    for route in result.routes:
+        if route.dst.version == ip.address.version and route.dst.prefix == 0 and route.table is None:
+            # One that IPAM gave without a gateway means this gateway.
+            route.gw = route.gw or ip.gateway
+            return
+    result.routes.append(Route(Cidr(Address(ip.address.version, 0), 0), ip.gateway))
+
+
+def resolve_gateway(route: Route, ips: list[IPConfig]) -> Address | None:
+    """Return a route's next hop: its own, or else the first gateway of its family."""
+    if route.gw is not None:
+        return route.gw
+    for ip in ips:
+        if ip.gateway is not None and ip.gateway.version == route.dst.version:
+            return ip.gateway
+    return None

@@ -1,0 +1,149 @@
+"""CHECK: is the attachment as ADD left it?
+
+What later plugins of the chain may change (the link's hardware address, routes) is compared with the
+final result, which is what the runtime hands over as prevResult.
+"""
+
+from shibafu.bridge.addressing import CONTAINER_INTERFACE
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.namespaces import Namespaces
+from shibafu.bridge.state import NetworkState
+from shibafu.cni.delegate import Installation, delegate
+from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
+from shibafu.cni.ip import Cidr
+from shibafu.cni.names import calc_host_veth
+from shibafu.cni.request import Request
+from shibafu.cni.result import Interface, IPConfig, Result, Route, parse_prev_result
+from shibafu.firewall.forwarding import is_forwarding
+from shibafu.netlink.address import addr_list
+from shibafu.netlink.constants import IFF_PROMISC, IFF_UP
+from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.route import route_list
+from shibafu.netlink.socket import NetlinkSocket
+
+
+def check(request: Request, installation: Installation) -> None:
+    """Compare the kernel's state with prevResult and the configuration.
+
+    Raises:
+        CniError: CHECK_FAILED and the first difference.
+    """
+    config = BridgeConfig(request)
+    result = parse_prev_result(request.config, request.cni_version)
+    if result is None:
+        raise CniError(
+            INVALID_CONFIG, "Required prevResult missing", "CHECK needs the result of ADD as prevResult"
+        )
+    state = NetworkState(config.network)
+    rules = None
+    if config.ip_masq and result.ips:
+        from shibafu.bridge.masquerade import check_rules
+
+        subnets = [ip.address.network for ip in _own_ips(request, result)]
+        rules = check_rules(state, config.bridge, subnets, request.env)
+    if config.has_ipam:
+        delegate(request, config.ipam_type, "CHECK", installation)
+
+    namespaces = Namespaces(request)
+    bridge = _check_bridge(namespaces.host, config, result)
+    host_link = _check_host_link(namespaces.host, request, config, bridge)
+    _check_container_link(namespaces, request, result, host_link)
+    if config.is_gateway:
+        _check_gateway(namespaces.host, request, bridge, result)
+    if rules is not None:
+        rules.finish()
+
+
+def _failed(message: str, details: str = "") -> CniError:
+    return CniError(CHECK_FAILED, message, details)
+
+
+def _own_interfaces(request: Request, result: Result) -> list[int]:
+    """Return the places of the container's interface in the result."""
+    return [
+        i
+        for i, interface in enumerate(result.interfaces)
+        if interface.name == request.ifname and interface.sandbox == request.netns
+    ]
+
+
+def _own_ips(request: Request, result: Result) -> list[IPConfig]:
+    places = _own_interfaces(request, result) or [CONTAINER_INTERFACE]
+    return [ip for ip in result.ips if ip.interface is None or ip.interface in places]
+
+
+def _check_bridge(sock: NetlinkSocket, config: BridgeConfig, result: Result) -> Link:
+    link = link_by_name(sock, config.bridge)
+    if link is None:
+        raise _failed(f"bridge {config.bridge} is missing")
+    if link.kind != "bridge":
+        raise _failed(f"{config.bridge} is not a bridge")
+    if not link.flags & IFF_UP:
+        raise _failed(f"bridge {config.bridge} is down")
+    if config.promisc_mode and not link.flags & IFF_PROMISC:
+        raise _failed(f"bridge {config.bridge} is not in promiscuous mode")
+    expected = [i.mac for i in result.interfaces if i.name == config.bridge and not i.sandbox and i.mac]
+    if expected and link.mac is not None and link.mac.hex(":") != expected[0].lower():
+        raise _failed(f"bridge {link.name} has the hardware address {link.mac.hex(':')}, not {expected[0]}")
+    return link
+
+
+def _check_host_link(sock: NetlinkSocket, request: Request, config: BridgeConfig, bridge: Link) -> Link:
+    name = calc_host_veth(config.network, request.container_id, request.ifname)
+    link = link_by_name(sock, name)
+    if link is None:
+        raise _failed(f"link {name} of the host is missing")
+    if link.master != bridge.index:
+        raise _failed(f"link {name} is not a port of bridge {bridge.name}")
+    if not link.flags & IFF_UP:
+        raise _failed(f"link {name} of the host is down")
+    if config.hairpin_mode and link.port is not None and not link.port.hairpin:
+        raise _failed(f"hairpin mode of link {name} is off")
+    return link
+
+
+def _check_container_link(namespaces: Namespaces, request: Request, result: Result, host_link: Link) -> None:
+    sock = namespaces.container
+    link = link_by_name(sock, request.ifname)
+    if link is None:
+        raise _failed(f"interface {request.ifname} of the container is missing")
+    if link.kind != "veth" or link.peer != host_link.index:
+        raise _failed(f"interface {request.ifname} is not the other end of {host_link.name}")
+    if not link.flags & IFF_UP:
+        raise _failed(f"interface {request.ifname} of the container is down")
+    for place in _own_interfaces(request, result):
+        _check_mac(result.interfaces[place], link)
+    present = {(address.ip, address.prefix) for address in addr_list(sock, link.index)}
+    for ip in _own_ips(request, result):
+        if (ip.address.address.packed, ip.address.prefix) not in present:
+            raise _failed(f"address {ip.address} is missing on {request.ifname}")
+    for route in result.routes:
+        _check_route(sock, route)
+
+
+def _check_mac(interface: Interface, link: Link) -> None:
+    if interface.mac and link.mac is not None and link.mac.hex(":") != interface.mac.lower():
+        raise _failed(
+            f"interface {interface.name} has the hardware address {link.mac.hex(':')}, not {interface.mac}"
+        )
+
+
+def _check_route(sock: NetlinkSocket, route: Route) -> None:
+    wanted = route.dst.network
+    for present in route_list(sock, family=wanted.address.family):
+        destination = present.dst or bytes(len(wanted.address.packed))
+        if (destination, present.dst_prefix) == (wanted.address.packed, wanted.prefix):
+            return
+    raise _failed(f"route to {route.dst} is missing in the container")
+
+
+def _check_gateway(sock: NetlinkSocket, request: Request, bridge: Link, result: Result) -> None:
+    present = {(address.ip, address.prefix) for address in addr_list(sock, bridge.index)}
+    for ip in _own_ips(request, result):
+        if ip.gateway is None:
+            continue
+        gateway = Cidr(ip.gateway, ip.address.prefix)
+        if (gateway.address.packed, gateway.prefix) not in present:
+            raise _failed(f"gateway address {gateway} is missing on bridge {bridge.name}")
+        if not is_forwarding(gateway.version):
+            raise _failed(f"forwarding of IPv{gateway.version} is switched off on the host")

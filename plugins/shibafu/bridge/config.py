@@ -1,0 +1,119 @@
+"""The keys of shibafu-bridge's network configuration."""
+
+from shibafu.cni.args import parse_args
+from shibafu.cni.errors import INVALID_CONFIG, CniError
+from shibafu.cni.result import parse_dns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.cni.request import Request
+
+DEFAULT_BRIDGE = "cni0"
+_IFNAMSIZ = 16  # linux/if.h, with the terminating zero
+
+
+class BridgeConfig:
+    """A validated configuration; the attributes are the keys of docs/configuration.md.
+
+    Args:
+        request: the call.
+
+    Raises:
+        CniError: INVALID_CONFIG for a value of a wrong type or a combination that cannot be.
+    """
+
+    __slots__ = (
+        "bridge",
+        "dns",
+        "force_address",
+        "hairpin_mode",
+        "ip_masq",
+        "ipam_type",
+        "is_default_gateway",
+        "is_gateway",
+        "mac",
+        "mtu",
+        "network",
+        "promisc_mode",
+    )
+
+    def __init__(self, request: "Request") -> None:
+        config = request.config
+        self.network = request.network
+        self.bridge = config.text("bridge") or DEFAULT_BRIDGE
+        self.is_default_gateway = config.flag("isDefaultGateway")
+        self.is_gateway = config.flag("isGateway") or self.is_default_gateway
+        self.force_address = config.flag("forceAddress")
+        self.ip_masq = config.flag("ipMasq")
+        self.mtu = config.number("mtu") or 0
+        self.hairpin_mode = config.flag("hairpinMode")
+        self.promisc_mode = config.flag("promiscMode")
+        self.ipam_type = config.section("ipam").text("type")
+        self.dns = parse_dns(config.section("dns"))
+        self.mac = _parse_mac(_find_mac(request))
+        self._validate()
+
+    @property
+    def has_ipam(self) -> bool:
+        """Whether addresses are wanted; without them the network is a plain layer 2."""
+        return bool(self.ipam_type)
+
+    def _validate(self) -> None:
+        if self.hairpin_mode and self.promisc_mode:
+            raise CniError(
+                INVALID_CONFIG,
+                "cannot set hairpin mode and promiscuous mode at the same time.",
+                'remove "hairpinMode" or "promiscMode"',
+            )
+        if not is_valid_link_name(self.bridge):
+            raise CniError(
+                INVALID_CONFIG,
+                f'invalid bridge name "{self.bridge}"',
+                f"a link's name has 1 to {_IFNAMSIZ - 1} letters, digits and any of _ . - +",
+            )
+        if not 0 <= self.mtu <= 65535:
+            raise CniError(INVALID_CONFIG, f"invalid mtu {self.mtu}", '"mtu" must be from 0 to 65535')
+
+
+def is_valid_link_name(name: str) -> bool:
+    """Tell whether the kernel takes the name (dev_valid_name in net/core/dev.c) and a rule can hold it.
+
+    The kernel allows more: quotes and the like. A rule's text must not be steered by such a name.
+    """
+    plain = name.translate(str.maketrans("_.-+", "aaaa"))
+    is_plain = plain.isascii() and plain.isalnum()
+    if not is_plain or len(name) >= _IFNAMSIZ or name in (".", ".."):
+        return False
+    # iptables reads a trailing + as "every link that begins with".
+    return name[0] != "-" and name[-1] != "+"
+
+
+def _find_mac(request: "Request") -> str:
+    """Return the requested hardware address: runtimeConfig.mac, args.cni.mac, CNI_ARGS MAC, in this order."""
+    config = request.config
+    from_args = parse_args(request.args, ("MAC",)).get("MAC", "")
+    from_runtime = config.section("runtimeConfig").text("mac")
+    return from_runtime or config.section("args").section("cni").text("mac") or from_args
+
+
+def _parse_mac(text: str) -> bytes | None:
+    if not text:
+        return None
+    parts = text.replace("-", ":").split(":")
+    try:
+        if len(parts) != 6 or any(len(part) != 2 for part in parts):
+            raise ValueError(text)
+        mac = bytes.fromhex("".join(parts))
+    except ValueError:
+        raise CniError(
+            INVALID_CONFIG,
+            f"failed to make veth pair: address {text}: invalid MAC address",
+            "a hardware address is six pairs of hexadecimal digits, such as 02:42:0a:00:00:05",
+        ) from None
+    if mac[0] & 1 or not any(mac):
+        raise CniError(
+            INVALID_CONFIG,
+            f"failed to make veth pair: address {text}: not a unicast MAC address",
+            "the lowest bit of the first byte of a link's hardware address is 0",
+        )
+    return mac

@@ -1,0 +1,174 @@
+"""What is attached to a network, remembered in /run beside what the kernel holds.
+
+    /run/shibafu/<host's namespace>/<network>/
+        veth1a2b3c4d5e6    an attachment, named as its link on the host
+        firewall           the rules that were set up for the network
+        lock               held shared by ADD, exclusive by whoever changes the rules
+
+A record is written before the first link of its attachment and removed after the last, so that
+whatever a killed call left behind is found. Like the kernel's state, /run does not outlive a boot.
+Nothing counts here: whether a network still has containers is asked of the kernel, link by link.
+"""
+
+import fcntl
+import os
+from _socket import if_nametoindex
+
+from shibafu.cni.jsontext import dumps, loads
+
+_ROOT = "/run/shibafu"
+_LINK_PREFIX = "veth"
+
+
+class NetworkState:
+    """The records of one network in the network namespace that this process is in.
+
+    Args:
+        network: the network's name, a valid identifier.
+        root: the directory of all records.
+    """
+
+    __slots__ = ("_lock", "directory", "network")
+
+    def __init__(self, network: str, root: str = _ROOT) -> None:
+        # A name means something else in another namespace: links and rules are the namespace's.
+        namespace = os.stat("/proc/self/ns/net").st_ino
+        self.network = network
+        self.directory = f"{root}/{namespace}/{network}"
+        self._lock = -1
+
+    # Attachments
+
+    def write_attachment(self, link: str, record: dict[str, object]) -> None:
+        """Remember the attachment whose link on the host is called `link`."""
+        self._write(link, record)
+
+    def remove_attachment(self, link: str) -> bool:
+        """Forget an attachment; return whether it was known."""
+        return self._remove(link)
+
+    def attachments(self) -> list[str]:
+        """Return the links of all attachments that are remembered."""
+        try:
+            return [name for name in os.listdir(self.directory) if name.startswith(_LINK_PREFIX)]
+        except FileNotFoundError:
+            return []
+
+    def read_attachment(self, link: str) -> dict[str, object]:
+        """Return what is remembered; empty when nothing is, or when a killed call left half of it."""
+        return self._read(link)
+
+    def is_in_use(self) -> bool:
+        """Tell whether the link of any attachment exists."""
+        return any(link_exists(link) for link in self.attachments())
+
+    # Firewall rules
+
+    def write_rules(self, record: dict[str, object]) -> None:
+        """Remember the rules that are about to be, or have been, set up."""
+        self._write("firewall", record)
+
+    def read_rules(self) -> dict[str, object]:
+        """Return what is remembered of the rules; empty when there are none."""
+        return self._read("firewall")
+
+    def remove_rules(self) -> None:
+        """Forget the rules."""
+        self._remove("firewall")
+
+    # The lock
+
+    def lock_shared(self) -> None:
+        """Keep the rules from being changed by others, until `unlock` or the end of the process."""
+        self._flock(fcntl.LOCK_SH)
+
+    def lock_exclusive(self) -> None:
+        """Wait for all others and keep them out. A shared lock that was held is lost on the way."""
+        self._flock(fcntl.LOCK_EX)
+
+    def try_lock_exclusive(self) -> bool:
+        """Lock exclusively if nobody else is there; otherwise come back with the lock shared again."""
+        try:
+            self._flock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._flock(fcntl.LOCK_SH)
+            return False
+        return True
+
+    def unlock(self) -> None:
+        """Give the lock up."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _flock(self, operation: int) -> None:
+        while True:
+            if self._lock < 0:
+                self._lock = self._open("lock", os.O_RDWR | os.O_CREAT)
+            fcntl.flock(self._lock, operation)
+            # `remove_if_unused` may have deleted the file while this process waited.
+            if os.fstat(self._lock).st_nlink:
+                return
+            self.unlock()
+
+    # Files
+
+    def remove_if_unused(self) -> None:
+        """Delete the directory of a network of which nothing is left. The lock must not be held shared."""
+        if not os.path.isdir(self.directory) or self.attachments() or self.read_rules():
+            return
+        self.lock_exclusive()
+        if not self.attachments() and not self.read_rules():
+            self._remove("lock")
+            try:
+                os.rmdir(self.directory)
+            except OSError:
+                pass  # an ADD has begun meanwhile
+        self.unlock()
+
+    def _open(self, name: str, flags: int) -> int:
+        path = f"{self.directory}/{name}"
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW
+        while True:
+            try:
+                return os.open(path, flags, 0o600)
+            except FileNotFoundError:
+                if not flags & os.O_CREAT:
+                    raise
+                os.makedirs(self.directory, 0o700, exist_ok=True)
+
+    def _write(self, name: str, record: dict[str, object]) -> None:
+        descriptor = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            os.write(descriptor, dumps(record).encode())
+        finally:
+            os.close(descriptor)
+
+    def _read(self, name: str) -> dict[str, object]:
+        try:
+            descriptor = self._open(name, os.O_RDONLY)
+        except FileNotFoundError:
+            return {}
+        try:
+            record = loads(os.read(descriptor, os.fstat(descriptor).st_size))
+        except ValueError:
+            return {}
+        finally:
+            os.close(descriptor)
+        return record if isinstance(record, dict) else {}
+
+    def _remove(self, name: str) -> bool:
+        try:
+            os.unlink(f"{self.directory}/{name}")
+        except FileNotFoundError:
+            return False
+        return True
+
+
+def link_exists(name: str) -> bool:
+    """Tell whether the current namespace has a link of that name."""
+    try:
+        if_nametoindex(name)
+    except OSError:
+        return False
+    return True
