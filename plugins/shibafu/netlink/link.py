@@ -1,0 +1,423 @@
+"""Network interfaces: what the kernel tells about them, and requests that make and change them.
+
+A parameter `link` is an interface's index or its name.
+"""
+
+from errno import ENODEV
+from struct import Struct
+
+from shibafu.netlink.codec import (
+    attr,
+    attr_nested,
+    attr_string,
+    attr_u8,
+    attr_u32,
+    parse_attrs,
+    parse_header,
+    parse_int,
+    parse_string,
+)
+from shibafu.netlink.constants import (
+    AF_UNSPEC,
+    IFF_PROMISC,
+    IFF_UP,
+    IFLA_ADDRESS,
+    IFLA_BR_VLAN_DEFAULT_PVID,
+    IFLA_BR_VLAN_FILTERING,
+    IFLA_BRPORT_ISOLATED,
+    IFLA_BRPORT_MODE,
+    IFLA_BRPORT_STATE,
+    IFLA_EXT_MASK,
+    IFLA_IFALIAS,
+    IFLA_IFNAME,
+    IFLA_INFO_DATA,
+    IFLA_INFO_KIND,
+    IFLA_INFO_SLAVE_DATA,
+    IFLA_INFO_SLAVE_KIND,
+    IFLA_LINK,
+    IFLA_LINK_NETNSID,
+    IFLA_LINKINFO,
+    IFLA_MASTER,
+    IFLA_MTU,
+    IFLA_NET_NS_FD,
+    IFLA_OPERSTATE,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    RTEXT_FILTER_SKIP_STATS,
+    RTM_DELLINK,
+    RTM_GETLINK,
+    RTM_NEWLINK,
+    RTM_SETLINK,
+    VETH_INFO_PEER,
+)
+from shibafu.netlink.errors import NetlinkError
+from shibafu.netlink.socket import NetlinkSocket, Request
+
+IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, mask of flags to change
+
+
+class BridgePort:
+    """What a bridge knows about one of its ports.
+
+    Args:
+        state: BR_STATE_*; BR_STATE_FORWARDING when the port is up.
+        hairpin: Whether frames may leave by the port they came from.
+        isolated: Whether frames to other isolated ports are dropped.
+    """
+
+    __slots__ = ("hairpin", "isolated", "state")
+
+    def __init__(self, state: int, hairpin: bool, isolated: bool) -> None:
+        self.state = state
+        self.hairpin = hairpin
+        self.isolated = isolated
+
+
+class Link:
+    """An interface as the kernel describes it.
+
+    Args:
+        index: Its number in its namespace.
+        name: Its name.
+        flags: IFF_*.
+        kind: "bridge", "veth", "vlan", ...; '' for hardware and loopback.
+        mac: Its address; b'' if it has none.
+        mtu: In bytes.
+        master: Index of the bridge or bond it belongs to; 0 if none.
+        peer: Index of the other end of a veth pair, or of a VLAN's lower interface; 0 if none.
+        link_netnsid: The namespace of the peer, as numbered in the link's own; -1 if it is the same one.
+        alias: A text for people.
+        operstate: IF_OPER_*.
+        data: Attributes of a bridge or a VLAN: IFLA_BR_*, IFLA_VLAN_*.
+        port: State as a port of a bridge; None if it is none.
+    """
+
+    __slots__ = (
+        "alias",
+        "data",
+        "flags",
+        "index",
+        "kind",
+        "link_netnsid",
+        "mac",
+        "master",
+        "mtu",
+        "name",
+        "operstate",
+        "peer",
+        "port",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        name: str,
+        flags: int,
+        kind: str,
+        mac: bytes,
+        mtu: int,
+        master: int,
+        peer: int,
+        link_netnsid: int,
+        alias: str,
+        operstate: int,
+        data: dict[int, bytes],
+        port: BridgePort | None,
+    ) -> None:
+        self.index = index
+        self.name = name
+        self.flags = flags
+        self.kind = kind
+        self.mac = mac
+        self.mtu = mtu
+        self.master = master
+        self.peer = peer
+        self.link_netnsid = link_netnsid
+        self.alias = alias
+        self.operstate = operstate
+        self.data = data
+        self.port = port
+
+    @property
+    def up(self) -> bool:
+        """Whether the link is administratively up."""
+        return bool(self.flags & IFF_UP)
+
+    @property
+    def vlan_filtering(self) -> bool | None:
+        """Whether a bridge filters VLANs; None for another kind of link."""
+        value = self.data.get(IFLA_BR_VLAN_FILTERING)
+        return None if value is None or self.kind != "bridge" else parse_int(value, 1) != 0
+
+    @property
+    def vlan_default_pvid(self) -> int | None:
+        """The VLAN that a bridge gives to new ports; None if the kernel cannot filter VLANs."""
+        value = self.data.get(IFLA_BR_VLAN_DEFAULT_PVID)
+        return None if value is None or self.kind != "bridge" else parse_int(value, 2)
+
+
+def parse_link(payload: bytes) -> Link:
+    """Decode the payload of RTM_NEWLINK or RTM_DELLINK.
+
+    Raises:
+        NetlinkDecodeError: it is malformed.
+    """
+    _, _, index, flags, _ = parse_header(IFINFOMSG, payload)
+    attrs = parse_attrs(payload, IFINFOMSG.size)
+    zero = bytes(4)
+    info = parse_attrs(attrs.get(IFLA_LINKINFO, b""))
+    kind = parse_string(info.get(IFLA_INFO_KIND, b""))
+    port = None
+    if parse_string(info.get(IFLA_INFO_SLAVE_KIND, b"")) == "bridge":
+        slave = parse_attrs(info.get(IFLA_INFO_SLAVE_DATA, b""))
+        port = BridgePort(
+            parse_int(slave.get(IFLA_BRPORT_STATE, b"\0"), 1),
+            slave.get(IFLA_BRPORT_MODE, b"\0") != b"\0",
+            slave.get(IFLA_BRPORT_ISOLATED, b"\0") != b"\0",
+        )
+    netnsid = parse_int(attrs.get(IFLA_LINK_NETNSID, b"\xff" * 4), 4)
+    return Link(
+        index,
+        parse_string(attrs.get(IFLA_IFNAME, b"")),
+        flags,
+        kind,
+        attrs.get(IFLA_ADDRESS, b""),
+        parse_int(attrs.get(IFLA_MTU, zero), 4),
+        parse_int(attrs.get(IFLA_MASTER, zero), 4),
+        parse_int(attrs.get(IFLA_LINK, zero), 4),
+        # The only signed one: NETNSA_NSID_NOT_ASSIGNED is -1.
+        netnsid - (1 << 32) if netnsid >> 31 else netnsid,
+        parse_string(attrs.get(IFLA_IFALIAS, b"")),
+        parse_int(attrs.get(IFLA_OPERSTATE, b"\0"), 1),
+        # Other kinds are none of ours, and a driver outside the kernel may put anything there.
+        parse_attrs(info.get(IFLA_INFO_DATA, b"")) if kind in ("bridge", "vlan") else {},
+        port,
+    )
+
+
+def link_by_name(sock: NetlinkSocket, name: str) -> Link | None:
+    """Return the link of that name, or None if there is none."""
+    return _link_get(sock, name)
+
+
+def link_by_index(sock: NetlinkSocket, index: int) -> Link | None:
+    """Return the link of that index, or None if there is none."""
+    return _link_get(sock, index)
+
+
+def link_list(sock: NetlinkSocket, master: int | None = None, kind: str | None = None) -> list[Link]:
+    """Return all links, or those of a bridge, or of a kind. The kernel filters."""
+    payload = ifinfo() + _SKIP_STATS
+    if master is not None:
+        payload += attr_u32(IFLA_MASTER, master)
+    if kind is not None:
+        payload += attr_nested(IFLA_LINKINFO, attr_string(IFLA_INFO_KIND, kind))
+    links = [parse_link(entry) for entry in sock.dump(Request(RTM_GETLINK, 0, payload, "cannot list links"))]
+    # The kernel does not filter by a kind whose module is not loaded.
+    return [
+        link
+        for link in links
+        if (master is None or link.master == master) and (kind is None or link.kind == kind)
+    ]
+
+
+def link_add_bridge(
+    name: str,
+    mac: bytes | None = None,
+    mtu: int | None = None,
+    up: bool = True,
+    vlan_filtering: bool | None = None,
+) -> Request:
+    """Request a new bridge. One that gets its MAC here keeps it when ports come and go."""
+    data = b"" if vlan_filtering is None else attr_u8(IFLA_BR_VLAN_FILTERING, vlan_filtering)
+    return link_add(name, "bridge", data, mac=mac, mtu=mtu, up=up)
+
+
+def link_add_veth(
+    name: str,
+    peer_name: str,
+    peer_netns_fd: int | None = None,
+    mac: bytes | None = None,
+    peer_mac: bytes | None = None,
+    mtu: int | None = None,
+    master: int | None = None,
+    up: bool = True,
+) -> Request:
+    """Request a new veth pair: one end here, the other in the peer's namespace.
+
+    The peer stays down: it cannot be set up before the pair is complete (ENOTCONN).
+
+    Args:
+        name: Of the end in the socket's namespace.
+        peer_name: Of the other end.
+        peer_netns_fd: Namespace of the other end; None for the socket's.
+        mac: Of the end here; None for a random one.
+        peer_mac: Of the other end; None for a random one.
+        mtu: Of both ends, in bytes; None for the kernel's choice.
+        master: Index of the bridge to attach the end here to.
+        up: Whether to set the end here up.
+    """
+    peer = ifinfo() + attr_string(IFLA_IFNAME, peer_name)
+    if peer_mac is not None:
+        peer += attr(IFLA_ADDRESS, peer_mac)
+    if mtu is not None:
+        peer += attr_u32(IFLA_MTU, mtu)
+    if peer_netns_fd is not None:
+        peer += attr_u32(IFLA_NET_NS_FD, peer_netns_fd)
+    return link_add(
+        name, "veth", attr(VETH_INFO_PEER, peer), mac=mac, mtu=mtu, master=master, up=up
+    )
+
+
+def link_add(
+    name: str,
+    kind: str,
+    data: bytes = b"",
+    *,
+    mac: bytes | None = None,
+    mtu: int | None = None,
+    master: int | None = None,
+    lower: int | None = None,
+    up: bool = True,
+) -> Request:
+    """Request a new link of any kind.
+
+    Args:
+        name: Its name.
+        kind: As in `Link`.
+        data: Encoded attributes of the kind.
+        mac: None for the kernel's choice.
+        mtu: In bytes; None for the kernel's choice.
+        master: Index of the bridge to attach it to.
+        lower: Index of the link that it is built upon (IFLA_LINK).
+        up: Whether to set it up.
+    """
+    payload = ifinfo(name, IFF_UP if up else 0, IFF_UP if up else 0)
+    if lower is not None:
+        payload += attr_u32(IFLA_LINK, lower)
+    if mac is not None:
+        payload += attr(IFLA_ADDRESS, mac)
+    if mtu is not None:
+        payload += attr_u32(IFLA_MTU, mtu)
+    if master is not None:
+        payload += attr_u32(IFLA_MASTER, master)
+    info = attr_string(IFLA_INFO_KIND, kind)
+    if data:
+        info += attr_nested(IFLA_INFO_DATA, data)
+    payload += attr_nested(IFLA_LINKINFO, info)
+    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, f"cannot create {kind} {name}")
+
+
+def link_set(
+    link: int | str,
+    *,
+    up: bool | None = None,
+    promisc: bool | None = None,
+    mtu: int | None = None,
+    mac: bytes | None = None,
+    master: int | None = None,
+    alias: str | None = None,
+    netns_fd: int | None = None,
+    new_name: str | None = None,
+) -> Request:
+    """Request changes of a link. What is None stays as it is.
+
+    Args:
+        link: Index or name; an index if it is to be renamed.
+        up: Whether the link is up.
+        promisc: Whether the link takes all frames.
+        mtu: In bytes.
+        mac: Its new address.
+        master: Index of the bridge to attach it to, or 0 to detach it.
+        alias: A text for people, at most 255 bytes.
+        netns_fd: The namespace to move it to.
+        new_name: Its new name.
+
+    Raises:
+        ValueError: A link given by name is to be renamed, which the protocol cannot say.
+    """
+    flags = mask = 0
+    changes = []
+    attrs = b""
+    for wanted, flag, verb in ((up, IFF_UP, "up"), (promisc, IFF_PROMISC, "promiscuous")):
+        if wanted is not None:
+            mask |= flag
+            flags |= flag if wanted else 0
+            changes.append(verb if wanted else "down" if flag == IFF_UP else f"not {verb}")
+    if netns_fd is not None:
+        attrs += attr_u32(IFLA_NET_NS_FD, netns_fd)
+        changes.append("into another network namespace")
+    if mac is not None:
+        attrs += attr(IFLA_ADDRESS, mac)
+        changes.append(f"address {mac.hex(':')}")
+    if mtu is not None:
+        attrs += attr_u32(IFLA_MTU, mtu)
+        changes.append(f"mtu {mtu}")
+    if new_name is not None:
+        if isinstance(link, str):
+            raise ValueError("a link can be renamed only by its index")
+        attrs += attr_string(IFLA_IFNAME, new_name)
+        changes.append(f"name {new_name}")
+    if alias is not None:
+        attrs += attr_string(IFLA_IFALIAS, alias)
+        changes.append("alias")
+    if master is not None:
+        attrs += attr_u32(IFLA_MASTER, master)
+        changes.append(f"master {link_text(master)}" if master else "nomaster")
+    what = f"cannot set {link_text(link)} {', '.join(changes)}"
+    return Request(RTM_SETLINK, 0, ifinfo(link, flags, mask) + attrs, what)
+
+
+def link_set_port(
+    link: int | str, hairpin: bool | None = None, isolated: bool | None = None
+) -> Request:
+    """Request changes of a bridge's port; see `BridgePort`. What is None stays as it is.
+
+    As part of a link's own attributes this takes a name, and so fits into the batch that creates the link;
+    through AF_BRIDGE it would need the index.
+    """
+    data = b""
+    if hairpin is not None:
+        data += attr_u8(IFLA_BRPORT_MODE, hairpin)
+    if isolated is not None:
+        data += attr_u8(IFLA_BRPORT_ISOLATED, isolated)
+    info = attr_nested(
+        IFLA_LINKINFO,
+        attr_string(IFLA_INFO_SLAVE_KIND, "bridge"),
+        attr_nested(IFLA_INFO_SLAVE_DATA, data),
+    )
+    # RTM_SETLINK passes over IFLA_LINKINFO.
+    return Request(RTM_NEWLINK, 0, ifinfo(link) + info, f"cannot set bridge port {link_text(link)}")
+
+
+def link_del(link: int | str) -> Request:
+    """Request that a link be deleted; a veth's peer goes with it.
+
+    The kernel acknowledges after some 20 ms; `teardown.link_del_announced` does not wait for that.
+    """
+    return Request(RTM_DELLINK, 0, ifinfo(link), f"cannot delete {link_text(link)}")
+
+
+def ifinfo(link: int | str = 0, flags: int = 0, mask: int = 0) -> bytes:
+    """Return struct ifinfomsg for a link, with IFLA_IFNAME if it is given by name."""
+    if isinstance(link, str):
+        return IFINFOMSG.pack(AF_UNSPEC, 0, 0, flags, mask) + attr_string(IFLA_IFNAME, link)
+    return IFINFOMSG.pack(AF_UNSPEC, 0, link, flags, mask)
+
+
+def link_text(link: int | str) -> str:
+    """Name a link in an error's sentence."""
+    return link if isinstance(link, str) else f"link {link}"
+
+
+_SKIP_STATS = attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+
+
+def _link_get(sock: NetlinkSocket, link: int | str) -> Link | None:
+    request = Request(RTM_GETLINK, 0, ifinfo(link) + _SKIP_STATS, f"cannot look up {link_text(link)}")
+    try:
+        return parse_link(sock.get(request))
+    except NetlinkError as error:
+        if error.errno == ENODEV:
+            return None
+        raise

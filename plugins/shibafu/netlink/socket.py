@@ -1,0 +1,261 @@
+"""Exchanges with the kernel over a NETLINK_ROUTE socket.
+
+The kernel handles a request within the system call that sends it, and queues its answers before that call
+returns: reading them does not wait. The time limit on reading is there for answers that were lost.
+"""
+
+from _socket import AF_NETLINK, MSG_TRUNC, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET
+from _socket import socket as _socket
+from errno import EBUSY, EINTR, EMSGSIZE, ENOBUFS, ENOPROTOOPT, ETIMEDOUT
+from struct import Struct, pack
+
+from shibafu.netlink.codec import pack_message, parse_attrs, parse_int, parse_messages, parse_string
+from shibafu.netlink.constants import (
+    NETLINK_CAP_ACK,
+    NETLINK_EXT_ACK,
+    NETLINK_GET_STRICT_CHK,
+    NETLINK_ROUTE,
+    NLM_F_ACK,
+    NLM_F_ACK_TLVS,
+    NLM_F_CAPPED,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_NOOP,
+    NLMSG_OVERRUN,
+    NLMSGERR_ATTR_MSG,
+    SOL_NETLINK,
+)
+from shibafu.netlink.errors import NetlinkDecodeError, NetlinkError
+
+# A dump comes in datagrams as large as the reader's buffer, up to 32 KiB (netlink_dump in af_netlink.c).
+_BUFFER_SIZE = 32768
+# Acknowledgements that certainly fit into a receive buffer of the default size (208 KiB, about 1 KiB each).
+_BATCH_SIZE = 64
+_DUMP_TRIES = 8
+_ERROR = Struct("=i")
+
+
+class Request:
+    """A request as data: built now, sent when its turn has come.
+
+    Args:
+        kind: RTM_*; becomes `type`.
+        flags: NLM_F_CREATE and the like; NLM_F_REQUEST and what the exchange needs are added when sent.
+        payload: The type's header and attributes.
+        what: The beginning of the sentence that reports a failure: "cannot set veth1a2b up".
+        ignore: Error numbers that are no failure of this request.
+    """
+
+    __slots__ = ("flags", "ignore", "payload", "type", "what")
+
+    def __init__(
+        self, kind: int, flags: int, payload: bytes, what: str = "", ignore: tuple[int, ...] = ()
+    ) -> None:
+        self.type = kind
+        self.flags = flags
+        self.payload = payload
+        self.what = what
+        self.ignore = ignore
+
+    def ignoring(self, *errnos: int) -> "Request":
+        """Return the same request that also takes these error numbers for success."""
+        return Request(self.type, self.flags, self.payload, self.what, self.ignore + errnos)
+
+
+class NetlinkSocket:
+    """A NETLINK_ROUTE socket of the namespace that the process is in when it is opened.
+
+    Args:
+        groups: RTMGRP_* to subscribe to.
+        timeout: Seconds to wait for a message that does not come.
+    """
+
+    __slots__ = ("_buffer", "_port", "_sequence", "_socket")
+
+    def __init__(self, groups: int = 0, timeout: float = 10.0) -> None:
+        self._sequence = 0
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._socket = _socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
+        try:
+            for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
+                try:
+                    self._socket.setsockopt(SOL_NETLINK, option, 1)
+                except OSError as error:
+                    # Older kernels answer without the texts, and filter less: callers filter again.
+                    if error.errno != ENOPROTOOPT:
+                        raise
+            seconds, fraction = divmod(timeout, 1)
+            # Not settimeout(): that makes Python poll before each read.
+            self._socket.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("ll", int(seconds), int(fraction * 1e6)))
+            self._socket.bind((0, groups))
+            self._port: int = self._socket.getsockname()[0]
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def __enter__(self) -> "NetlinkSocket":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """Return the socket's file descriptor, or -1 when closed."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket. Closing it again does nothing."""
+        self._socket.close()
+
+    def receive(self) -> list[tuple[int, int, int, int, bytes]]:
+        """Return the messages of one datagram: (type, flags, sequence number, port id, payload).
+
+        Raises:
+            NetlinkError: ETIMEDOUT, or ENOBUFS if the socket subscribes to more than it reads.
+            NetlinkDecodeError: the datagram is truncated or no sequence of messages.
+        """
+        try:
+            size = self._socket.recv_into(self._buffer, _BUFFER_SIZE, MSG_TRUNC)
+        except BlockingIOError:
+            raise NetlinkError(ETIMEDOUT, "the kernel did not answer") from None
+        except OSError as error:
+            raise NetlinkError(error.errno or EMSGSIZE) from None
+        if size > _BUFFER_SIZE:
+            raise NetlinkDecodeError(f"datagram of {size} bytes")
+        return parse_messages(bytes(memoryview(self._buffer)[:size]))
+
+    def request(self, request: Request) -> int:
+        """Send one request; see `request_all`."""
+        return self.request_all([request])[0]
+
+    def request_all(self, requests: list[Request]) -> list[int]:
+        """Send requests in one go and wait for all their acknowledgements.
+
+        The kernel carries out every request, also those that follow a failing one.
+
+        Returns:
+            For each request 0, or the ignored error number.
+
+        Raises:
+            NetlinkError: the first failure.
+        """
+        results: list[int] = []
+        failure: NetlinkError | None = None
+        for start in range(0, len(requests), _BATCH_SIZE):
+            batch = requests[start : start + _BATCH_SIZE]
+            for request, error in zip(batch, self._exchange(batch), strict=True):
+                if error is None or error.errno in request.ignore:
+                    results.append(error.errno if error else 0)
+                elif failure is None:
+                    failure = error
+        if failure:
+            raise failure
+        return results
+
+    def get(self, request: Request) -> bytes:
+        """Send a request that has one answer, and return the answer's payload.
+
+        Raises:
+            NetlinkError: the kernel's refusal.
+        """
+        sequence = self._send([request], 0)
+        while True:
+            for kind, flags, number, port, payload in self.receive():
+                if number != sequence or port != self._port:
+                    continue
+                if kind == NLMSG_ERROR:
+                    error = _parse_error(flags, payload, request.what)
+                    raise error or NetlinkDecodeError("acknowledgement where an answer was expected")
+                return payload
+
+    def dump(self, request: Request) -> list[bytes]:
+        """Send a request for a table, and return the payloads of its entries.
+
+        Raises:
+            NetlinkError: the kernel's refusal, or EBUSY if the table changed during each of several dumps.
+        """
+        for _ in range(_DUMP_TRIES):
+            payloads = self._dump_once(request)
+            if payloads is not None:
+                return payloads
+        raise NetlinkError(EBUSY, "the table keeps changing", request.what)
+
+    def _send(self, requests: list[Request], flags: int) -> int:
+        """Send requests with consecutive sequence numbers, and return the first of these."""
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        self._socket.sendto(
+            b"".join([
+                pack_message(request.type, request.flags | NLM_F_REQUEST | flags, first + i, request.payload)
+                for i, request in enumerate(requests)
+            ]),
+            (0, 0),
+        )
+        return first
+
+    def _exchange(self, requests: list[Request]) -> list[NetlinkError | None]:
+        """Send requests and return the outcome of each."""
+        first = self._send(requests, NLM_F_ACK)
+        outcomes: dict[int, NetlinkError | None] = {}
+        while len(outcomes) < len(requests):
+            for kind, flags, number, port, payload in self.receive():
+                i = number - first
+                # Others are stray: a late answer, or a notification, which repeats its cause's number.
+                if kind == NLMSG_ERROR and port == self._port and 0 <= i < len(requests):
+                    outcomes[i] = _parse_error(flags, payload, requests[i].what)
+        return [outcomes[i] for i in range(len(requests))]
+
+    def _dump_once(self, request: Request) -> list[bytes] | None:
+        """Dump a table once; None if it changed meanwhile.
+
+        It is read to its end in any case: the kernel refuses a new dump before that.
+        """
+        sequence = self._send([request], NLM_F_DUMP)
+        payloads: list[bytes] = []
+        consistent = True
+        while True:
+            try:
+                messages = self.receive()
+            except NetlinkError as error:
+                if error.errno != ENOBUFS:
+                    raise
+                consistent = False
+                continue
+            for kind, flags, number, port, payload in messages:
+                if number != sequence or port != self._port or kind == NLMSG_NOOP:
+                    continue
+                if flags & NLM_F_DUMP_INTR or kind == NLMSG_OVERRUN:
+                    consistent = False
+                if kind == NLMSG_ERROR or (kind == NLMSG_DONE and len(payload) >= _ERROR.size):
+                    # Newer kernels put an error that stops a dump into NLMSG_DONE.
+                    done = _parse_error(flags, payload, request.what, dump=kind == NLMSG_DONE)
+                    if done and done.errno != EINTR:
+                        raise done
+                    return payloads if consistent and not done else None
+                if kind == NLMSG_DONE:
+                    return payloads if consistent else None
+                payloads.append(payload)
+
+
+def _parse_error(flags: int, payload: bytes, what: str, dump: bool = False) -> NetlinkError | None:
+    """Decode the payload of NLMSG_ERROR or NLMSG_DONE: struct nlmsgerr or an int, and extended attributes.
+
+    Returns:
+        None for an acknowledgement.
+    """
+    if len(payload) < _ERROR.size:
+        raise NetlinkDecodeError("acknowledgement without an error number")
+    errno = -_ERROR.unpack_from(payload)[0]
+    if errno == 0:
+        return None
+    text = ""
+    if flags & NLM_F_ACK_TLVS:
+        offset = 4
+        if not dump:
+            # struct nlmsgerr goes on with the request's header, and with the request if it is not capped.
+            offset += 16 if flags & NLM_F_CAPPED else parse_int(payload[4:8], 4) + 3 & ~3
+        text = parse_string(parse_attrs(payload, offset).get(NLMSGERR_ATTR_MSG, b""))
+    return NetlinkError(errno, text, what)
