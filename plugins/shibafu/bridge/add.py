@@ -92,9 +92,9 @@ def _attach(
     _wait_until_forwarding(namespaces, host_link)
 
     result.interfaces = [
-        Interface(bridge.name, format_mac(bridge.mac)),
-        Interface(host_link, format_mac(host_mac)),
-        Interface(request.ifname, format_mac(container_mac), request.netns),
+        Interface(bridge.name, bridge.mac.hex(":")),
+        Interface(host_link, host_mac.hex(":")),
+        Interface(request.ifname, container_mac.hex(":"), request.netns),
     ]
     result.dns = config.dns or result.dns
     return result
@@ -199,8 +199,3 @@ def _wait_until_forwarding(namespaces: Namespaces, host_link: str) -> None:
 
 def _delete_link(namespaces: Namespaces, host_link: str) -> None:
     namespaces.host.request(link_del(host_link).ignoring(ENODEV))
-
-
-def format_mac(mac: bytes | None) -> str:
-    """Return a hardware address as six pairs of digits joined by colons."""
-    return mac.hex(":") if mac else ""

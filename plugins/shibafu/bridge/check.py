@@ -16,7 +16,7 @@ from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, Route, parse_prev_result
 from shibafu.firewall.forwarding import is_forwarding
 from shibafu.netlink.address import addr_list
-from shibafu.netlink.constants import IFF_PROMISC, IFF_UP
+from shibafu.netlink.constants import IFF_PROMISC, IFF_UP, RT_TABLE_MAIN
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.route import route_list
 from shibafu.netlink.socket import NetlinkSocket
@@ -83,7 +83,7 @@ def _check_bridge(sock: NetlinkSocket, config: BridgeConfig, result: Result) -> 
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         raise _failed(f"bridge {config.bridge} is not in promiscuous mode")
     expected = [i.mac for i in result.interfaces if i.name == config.bridge and not i.sandbox and i.mac]
-    if expected and link.mac is not None and link.mac.hex(":") != expected[0].lower():
+    if expected and link.mac.hex(":") != expected[0].lower():
         raise _failed(f"bridge {link.name} has the hardware address {link.mac.hex(':')}, not {expected[0]}")
     return link
 
@@ -122,7 +122,7 @@ def _check_container_link(namespaces: Namespaces, request: Request, result: Resu
 
 
 def _check_mac(interface: Interface, link: Link) -> None:
-    if interface.mac and link.mac is not None and link.mac.hex(":") != interface.mac.lower():
+    if interface.mac and link.mac.hex(":") != interface.mac.lower():
         raise _failed(
             f"interface {interface.name} has the hardware address {link.mac.hex(':')}, not {interface.mac}"
         )
@@ -130,7 +130,8 @@ def _check_mac(interface: Interface, link: Link) -> None:
 
 def _check_route(sock: NetlinkSocket, route: Route) -> None:
     wanted = route.dst.network
-    for present in route_list(sock, family=wanted.address.family):
+    table = route.table if route.table is not None else RT_TABLE_MAIN
+    for present in route_list(sock, family=wanted.address.family, table=table):
         destination = present.dst or bytes(len(wanted.address.packed))
         if (destination, present.dst_prefix) == (wanted.address.packed, wanted.prefix):
             return

@@ -4,10 +4,10 @@ from _socket import if_nametoindex
 
 from shibafu.bridge.addressing import resolve_gateway
 from shibafu.bridge.host import enable_ipv6
-from shibafu.cni.ip import Cidr
 from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.firewall.forwarding import write_sysctl
 from shibafu.netlink.address import addr_add
+from shibafu.netlink.constants import RT_TABLE_MAIN
 from shibafu.netlink.link import link_set
 from shibafu.netlink.route import route_add
 from shibafu.netlink.socket import NetlinkSocket, Request
@@ -52,14 +52,13 @@ def _address_request(index: int, ip: IPConfig) -> Request:
 
 def _route_request(index: int, route: Route, ips: list[IPConfig]) -> Request:
     gateway = resolve_gateway(route, ips)
-    destination = Cidr(route.dst.address, route.dst.prefix).network
     return route_add(
         index,
-        destination.address.packed,
-        destination.prefix,
+        route.dst.network.address.packed,
+        route.dst.prefix,
         gateway=gateway.packed if gateway is not None else None,
         priority=route.priority or None,
-        table=route.table,
+        table=route.table if route.table is not None else RT_TABLE_MAIN,
         scope=route.scope,
         mtu=route.mtu or None,
         advmss=route.advmss or None,

@@ -3,7 +3,7 @@
 import os
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, SAME_NETNS, CniError
-from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns
+from shibafu.netlink.namespace import NetnsGuard, current_netns, entered, open_netns, same_netns
 from shibafu.netlink.socket import NetlinkSocket
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ class Namespaces:
         with self.entered_container():
             self.container = NetlinkSocket()
 
-    def entered_container(self) -> entered:
+    def entered_container(self) -> NetnsGuard:
         """Return a context manager that is inside the container's namespace."""
         return entered(self.container_fd)
 
