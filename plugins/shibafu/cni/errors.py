@@ -51,4 +51,5 @@ def merge_errors(errors: list[CniError]) -> CniError:
     """Return one error that tells of all; teardown goes on past each and reports at the end."""
     if len(errors) == 1:
         return errors[0]
-    return CniError(errors[0].code, "; ".join(e.msg for e in errors), errors[0].details)
+    details = "; ".join(e.details for e in errors if e.details)
+    return CniError(errors[0].code, "; ".join(e.msg for e in errors), details)

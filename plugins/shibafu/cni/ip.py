@@ -132,7 +132,8 @@ def parse_cidr(text: str) -> Cidr:
         address = parse_address(address_text)
     except ValueError:
         raise ValueError(f"invalid CIDR address: {text}") from None
-    # isdecimal() alone lets digits of other scripts through.
-    if not (slash and prefix_text.isascii() and prefix_text.isdecimal() and int(prefix_text) <= address.bits):
+    # isdecimal() alone lets digits of other scripts through; int() refuses thousands in its own words.
+    is_number = prefix_text.isascii() and prefix_text.isdecimal() and len(prefix_text) <= 3
+    if not (slash and is_number and int(prefix_text) <= address.bits):
         raise ValueError(f"invalid CIDR address: {text}")
     return Cidr(address, int(prefix_text))

@@ -1,0 +1,110 @@
+"""JSON, compared with the standard library's `json`."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shibafu.cni import jsontext
+from shibafu.cni.jsontext import dumps, loads
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+# Text that is nearly JSON finds more than text that is not.
+ALMOST = st.text('{}[]",:0123456789.eE+-truefalsn \\u\n\t', max_size=40)
+
+
+@given(JSON)
+def test_dumps_says_what_json_says(value: object) -> None:
+    assert dumps(value) == json.dumps(value, indent=4, ensure_ascii=False)
+
+
+@given(JSON, st.sampled_from([None, 1, 4]), st.booleans())
+def test_loads_reads_what_json_writes(value: object, indent: int | None, ascii_only: bool) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+    # \n and spaces around the document are part of JSON
+    assert loads(f" \n{text}\r\t".encode()) == value
+
+
+@given(st.one_of(ALMOST.map(str.encode), st.binary(max_size=40)))
+def test_garbage_is_refused_or_read_as_json_reads_it(document: bytes) -> None:
+    def refuse(name: str) -> object:
+        raise ValueError(name)
+
+    try:
+        expected: object = json.loads(document.decode("utf-8"), parse_constant=refuse)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"."):
+            loads(document)
+    else:
+        assert loads(document) == expected
+
+
+@pytest.mark.parametrize("constant", [b"NaN", b"Infinity", b"-Infinity"])
+def test_constants_that_json_does_not_have(constant: bytes) -> None:
+    with pytest.raises(ValueError, match="invalid character"):
+        loads(b'{"a": ' + constant + b"}")
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"", "unexpected end"),
+        (b" \n", "unexpected end"),
+        (b"{} x", "after top-level value"),
+        (b"?", "offset 0"),
+        (b"[" * 1_000_000, "nested too deeply"),
+        (b"\xff\xfe", "utf-8"),
+        (b"\xef\xbb\xbf{}", "offset 0"),
+    ],
+)
+def test_refusals_say_what_is_wrong(document: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loads(document)
+
+
+def test_a_number_of_any_length_is_no_crash() -> None:
+    with pytest.raises(ValueError, match=r"."):
+        loads(b"9" * 5000)
+    assert loads(b"123456789012345678901234567890") == 123456789012345678901234567890
+    assert loads(b"1e400") == math.inf
+
+
+def test_a_lone_surrogate_survives() -> None:
+    value = loads(rb'"\ud83d"')
+    assert json.loads(dumps(value).encode("utf-8", "backslashreplace")) == value
+
+
+def test_what_has_no_json_form_is_a_defect() -> None:
+    with pytest.raises(TypeError, match="bytes"):
+        dumps({"a": b"x"})
+
+
+def test_the_public_module_is_the_fallback() -> None:
+    # An interpreter without the accelerator is simulated by hiding it before the import.
+    program = """
+import sys
+sys.modules["_json"] = None
+sys.path.insert(0, sys.argv[1])
+from shibafu.cni import jsontext
+assert not jsontext.HAVE_ACCELERATOR
+document = '{"a": [1, 2.5, "\\u00e9\\\\n", null, true], "b": {}}'
+value = jsontext.loads(document.encode())
+assert value == {"a": [1, 2.5, "\\u00e9\\n", None, True], "b": {}}, value
+assert jsontext.loads(jsontext.dumps(value).encode()) == value
+for bad in (b"", b"{", b"{} x", b"\\xff"):
+    try:
+        jsontext.loads(bad)
+    except ValueError:
+        continue
+    raise AssertionError(bad)
+"""
+    root = jsontext.__file__.rpartition("/shibafu/")[0]
+    subprocess.run([sys.executable, "-I", "-c", program, root], check=True)

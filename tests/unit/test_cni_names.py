@@ -1,0 +1,53 @@
+"""Names that become paths, links and chains."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shibafu.cni.names import calc_chain, calc_digest, calc_host_veth, is_valid_identifier
+
+GRAMMAR = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
+
+
+@given(st.one_of(st.text(max_size=20), st.text("aZ0_.-/ ", max_size=10)))
+def test_identifiers_follow_the_specifications_grammar(name: str) -> None:
+    assert is_valid_identifier(name) == (GRAMMAR.fullmatch(name) is not None)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "-a", "_a", "a/b", "a b", "a\n", "é", "a\0", "٣"])
+def test_what_could_escape_a_directory_or_a_rule_is_no_identifier(name: str) -> None:
+    assert not is_valid_identifier(name)
+
+
+@given(st.text(), st.text(), st.text())
+def test_computed_names_fit_the_kernel(network: str, container: str, ifname: str) -> None:
+    try:
+        (network + container + ifname).encode()
+    except UnicodeEncodeError:
+        return  # never an identifier
+    link = calc_host_veth(network, container, ifname)
+    assert re.fullmatch(r"veth[0-9a-f]{11}", link)
+    assert len(link) < 16
+    chain = calc_chain(network)
+    assert re.fullmatch(r"SHIBAFU-[0-9a-f]{16}", chain)
+    assert len(chain) <= 28
+
+
+def test_each_part_counts_and_parts_do_not_run_together() -> None:
+    names = {
+        calc_host_veth("net", "c1", "eth0"),
+        calc_host_veth("net", "c1", "eth1"),
+        calc_host_veth("net", "c2", "eth0"),
+        calc_host_veth("net2", "c1", "eth0"),
+        calc_host_veth("netc", "1", "eth0"),
+    }
+    assert len(names) == 5
+
+
+def test_names_never_change() -> None:
+    # DEL finds what the ADD of another release made.
+    assert calc_host_veth("net", "c1", "eth0") == "veth12a7f5f8c3f"
+    assert calc_chain("net") == "SHIBAFU-1216c97069c787f0"
+    assert len(calc_digest("a", size=5)) == 10
