@@ -6,7 +6,7 @@ returns: reading them does not wait. The time limit on reading is there for answ
 
 from _socket import AF_NETLINK, MSG_TRUNC, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET
 from _socket import socket as _socket
-from errno import EBUSY, EINTR, EMSGSIZE, ENOBUFS, ENOPROTOOPT, ETIMEDOUT
+from errno import EBUSY, EINTR, ENOBUFS, ENOPROTOOPT, ETIMEDOUT
 from struct import Struct, pack
 
 from shibafu.netlink.codec import pack_message, parse_attrs, parse_int, parse_messages, parse_string
@@ -114,15 +114,14 @@ class NetlinkSocket:
         """Return the messages of one datagram: (type, flags, sequence number, port id, payload).
 
         Raises:
-            NetlinkError: ETIMEDOUT, or ENOBUFS if the socket subscribes to more than it reads.
+            NetlinkError: ETIMEDOUT.
+            OSError: ENOBUFS if the socket subscribes to more than it reads.
             NetlinkDecodeError: the datagram is truncated or no sequence of messages.
         """
         try:
             size = self._socket.recv_into(self._buffer, _BUFFER_SIZE, MSG_TRUNC)
         except BlockingIOError:
             raise NetlinkError(ETIMEDOUT, "the kernel did not answer") from None
-        except OSError as error:
-            raise NetlinkError(error.errno or EMSGSIZE) from None
         if size > _BUFFER_SIZE:
             raise NetlinkDecodeError(f"datagram of {size} bytes")
         return parse_messages(bytes(memoryview(self._buffer)[:size]))
@@ -219,7 +218,7 @@ class NetlinkSocket:
         while True:
             try:
                 messages = self.receive()
-            except NetlinkError as error:
+            except OSError as error:
                 if error.errno != ENOBUFS:
                     raise
                 consistent = False

@@ -11,7 +11,6 @@ from errno import ENODEV
 
 from shibafu.netlink.codec import parse_header
 from shibafu.netlink.constants import AF_UNSPEC, RTM_DELLINK, RTMGRP_LINK
-from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import IFINFOMSG, link_by_index, link_by_name, link_del
 from shibafu.netlink.socket import NetlinkSocket
 
@@ -82,7 +81,7 @@ def _wait_announced(sock: NetlinkSocket, index: int) -> bool:
                     # AF_BRIDGE says that the link, still there, has left its bridge.
                     if family == AF_UNSPEC and gone == index:
                         return True
-    except NetlinkError:
+    except OSError:
         # ETIMEDOUT, or ENOBUFS: so much is going on that announcements were lost.
         pass
     return False

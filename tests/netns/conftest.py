@@ -1,0 +1,31 @@
+"""Fixtures of the tests with real network namespaces."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netns.namespaces import Namespace
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.root)
+            if os.geteuid() != 0:
+                item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    """Stand in for the host's namespace, so that nothing happens to the machine's own."""
+    with Namespace("host") as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def container() -> Iterator[Namespace]:
+    with Namespace("container") as namespace:
+        yield namespace

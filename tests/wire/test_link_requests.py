@@ -1,0 +1,254 @@
+"""Requests about links, as pyroute2 reads them."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+from shibafu.netlink import constants as c
+from shibafu.netlink.codec import pack_message
+from shibafu.netlink.link import (
+    link_add,
+    link_add_bridge,
+    link_add_veth,
+    link_del,
+    link_set,
+    link_set_port,
+    parse_link,
+)
+from wire.pyroute2_view import decode
+from wire.strategies import indexes, macs, mtus, names
+
+CREATE = c.NLM_F_CREATE | c.NLM_F_EXCL
+links = indexes | names
+
+
+def header(index: int = 0, flags: int = 0, change: int = 0, family: int = c.AF_UNSPEC) -> dict[str, Any]:
+    state = "up" if flags & c.IFF_UP else "down"
+    return {
+        "family": family,
+        "ifi_type": 0,
+        "index": index,
+        "flags": flags,
+        "change": change,
+        "state": state,
+    }
+
+
+def mac_text(mac: bytes) -> str:
+    return mac.hex(":")
+
+
+def present(**attrs: object) -> list[tuple[str, Any]]:
+    return [(f"IFLA_{name}", value) for name, value in attrs.items() if value is not None]
+
+
+def address(link: int | str, flags: int = 0, change: int = 0) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """Return the header and the first attributes of a request about that link."""
+    if isinstance(link, str):
+        return header(0, flags, change), [("IFLA_IFNAME", link)]
+    return header(link, flags, change), []
+
+
+@given(names, st.none() | macs, st.none() | mtus, st.booleans(), st.none() | st.booleans())
+def test_add_bridge(name: str, mac: bytes | None, mtu: int | None, up: bool, filtering: bool | None) -> None:
+    request = link_add_bridge(name, mac, mtu, up, filtering)
+    info: list[tuple[str, Any]] = [("IFLA_INFO_KIND", "bridge")]
+    if filtering is not None:
+        info.append(("IFLA_INFO_DATA", [("IFLA_BR_VLAN_FILTERING", int(filtering))]))
+    expected = present(
+        IFNAME=name, ADDRESS=mac_text(mac) if mac is not None else None, MTU=mtu, LINKINFO=info
+    )
+    assert (request.type, request.flags) == (c.RTM_NEWLINK, CREATE)
+    assert decode(request) == (header(0, int(up), int(up)), expected)
+    assert request.what == f"cannot create bridge {name}"
+
+
+@given(
+    names,
+    names,
+    st.none() | indexes,
+    st.none() | macs,
+    st.none() | macs,
+    st.none() | mtus,
+    st.none() | indexes,
+    st.booleans(),
+)
+def test_add_veth(
+    name: str,
+    peer_name: str,
+    fd: int | None,
+    mac: bytes | None,
+    peer_mac: bytes | None,
+    mtu: int | None,
+    master: int | None,
+    up: bool,
+) -> None:
+    request = link_add_veth(name, peer_name, fd, mac, peer_mac, mtu, master, up)
+    peer = present(
+        IFNAME=peer_name,
+        ADDRESS=mac_text(peer_mac) if peer_mac is not None else None,
+        MTU=mtu,
+        NET_NS_FD=fd,
+    )
+    info = [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", [("VETH_INFO_PEER", peer)])]
+    expected = present(
+        IFNAME=name,
+        ADDRESS=mac_text(mac) if mac is not None else None,
+        MTU=mtu,
+        MASTER=master,
+        LINKINFO=info,
+    )
+    assert (request.type, request.flags) == (c.RTM_NEWLINK, CREATE)
+    assert decode(request) == (header(0, int(up), int(up)), expected)
+
+
+def test_veth_peer_is_not_up() -> None:
+    """The kernel answers ENOTCONN to a pair whose peer shall be up at once."""
+    request = link_add_veth("veth1", "eth0")
+    message = ifinfmsg(pack_message(request.type, 0, 1, request.payload))
+    message.decode()
+    peer = message.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "VETH_INFO_PEER")
+    assert (peer["flags"], peer["change"], peer["index"]) == (0, 0, 0)
+
+
+@given(names, indexes)
+def test_add_of_any_kind(name: str, lower: int) -> None:
+    request = link_add(name, "macvlan", lower=lower, up=False)
+    info = [("IFLA_INFO_KIND", "macvlan")]
+    assert decode(request) == (header(), present(IFNAME=name, LINK=lower, LINKINFO=info))
+
+
+@given(
+    links,
+    st.none() | st.booleans(),
+    st.none() | st.booleans(),
+    st.none() | mtus,
+    st.none() | macs,
+    st.none() | st.integers(0, 2**31 - 1),
+    st.none() | names,
+    st.none() | indexes,
+)
+def test_set(
+    link: int | str,
+    up: bool | None,
+    promisc: bool | None,
+    mtu: int | None,
+    mac: bytes | None,
+    master: int | None,
+    alias: str | None,
+    fd: int | None,
+) -> None:
+    request = link_set(
+        link, up=up, promisc=promisc, mtu=mtu, mac=mac, master=master, alias=alias, netns_fd=fd
+    )
+    change = (up is not None) * c.IFF_UP + (promisc is not None) * c.IFF_PROMISC
+    flags = bool(up) * c.IFF_UP + bool(promisc) * c.IFF_PROMISC
+    fields, attrs = address(link, flags, change)
+    text = mac_text(mac) if mac is not None else None
+    attrs += present(NET_NS_FD=fd, ADDRESS=text, MTU=mtu, IFALIAS=alias, MASTER=master)
+    assert (request.type, request.flags) == (c.RTM_SETLINK, 0)
+    assert decode(request) == (fields, attrs)
+
+
+@given(indexes, names)
+def test_rename(index: int, name: str) -> None:
+    assert decode(link_set(index, new_name=name)) == (header(index), [("IFLA_IFNAME", name)])
+    with pytest.raises(ValueError, match="only by its index"):
+        link_set("veth1", new_name=name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"up": True}, "cannot set veth1 up"),
+        ({"up": False}, "cannot set veth1 down"),
+        ({"promisc": False}, "cannot set veth1 not promiscuous"),
+        ({"mtu": 1400, "master": 0}, "cannot set veth1 mtu 1400, nomaster"),
+        ({"master": 3}, "cannot set veth1 master link 3"),
+        ({"mac": b"\2\0\0\0\0\1"}, "cannot set veth1 address 02:00:00:00:00:01"),
+        ({"alias": "x"}, "cannot set veth1 alias"),
+        ({"netns_fd": 5}, "cannot set veth1 into another network namespace"),
+    ],
+)
+def test_set_says_what_it_is_about(changes: dict[str, Any], what: str) -> None:
+    assert link_set("veth1", **changes).what == what
+
+
+@given(links, st.none() | st.booleans(), st.none() | st.booleans())
+def test_set_port(link: int | str, hairpin: bool | None, isolated: bool | None) -> None:
+    request = link_set_port(link, hairpin, isolated)
+    wanted = {"IFLA_BRPORT_MODE": hairpin, "IFLA_BRPORT_ISOLATED": isolated}
+    data = [(name, int(value)) for name, value in wanted.items() if value is not None]
+    fields, attrs = address(link)
+    info = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]
+    assert (request.type, request.flags) == (c.RTM_NEWLINK, 0)
+    assert decode(request) == (fields, [*attrs, ("IFLA_LINKINFO", info)])
+
+
+@given(links)
+def test_del(link: int | str) -> None:
+    request = link_del(link)
+    assert (request.type, request.flags) == (c.RTM_DELLINK, 0)
+    assert decode(request) == address(link)
+
+
+@given(indexes, names, macs, mtus, st.integers(-1, 2**31 - 1), st.booleans())
+def test_parse_what_pyroute2_encodes(
+    index: int, name: str, mac: bytes, mtu: int, netnsid: int, hairpin: bool
+) -> None:
+    message = ifinfmsg()
+    message["index"] = index
+    message["flags"] = c.IFF_UP
+    message["attrs"] = [
+        ("IFLA_IFNAME", name),
+        ("IFLA_ADDRESS", mac_text(mac)),
+        ("IFLA_MTU", mtu),
+        ("IFLA_MASTER", 9),
+        ("IFLA_LINK", 4),
+        ("IFLA_LINK_NETNSID", netnsid),
+        ("IFLA_IFALIAS", "an alias"),
+        ("IFLA_OPERSTATE", "UP"),
+        (
+            "IFLA_LINKINFO",
+            {
+                "attrs": [
+                    ("IFLA_INFO_KIND", "bridge"),
+                    (
+                        "IFLA_INFO_DATA",
+                        {"attrs": [("IFLA_BR_VLAN_FILTERING", 1), ("IFLA_BR_VLAN_DEFAULT_PVID", 5)]},
+                    ),
+                    ("IFLA_INFO_SLAVE_KIND", "bridge"),
+                    (
+                        "IFLA_INFO_SLAVE_DATA",
+                        {
+                            "attrs": [
+                                ("IFLA_BRPORT_STATE", 3),
+                                ("IFLA_BRPORT_MODE", int(hairpin)),
+                                ("IFLA_BRPORT_ISOLATED", int(not hairpin)),
+                            ]
+                        },
+                    ),
+                ]
+            },
+        ),
+    ]
+    message.encode()
+    link = parse_link(bytes(message.data)[16:])
+    assert (link.index, link.name, link.mac, link.mtu) == (index, name, mac, mtu)
+    assert (link.master, link.peer, link.link_netnsid, link.alias) == (9, 4, netnsid, "an alias")
+    assert (link.up, link.operstate, link.kind) == (True, 6, "bridge")
+    assert (link.vlan_filtering, link.vlan_default_pvid) == (True, 5)
+    assert link.port is not None
+    assert (link.port.state, link.port.hairpin, link.port.isolated) == (3, hairpin, not hairpin)
+
+
+def test_parse_the_least() -> None:
+    message = ifinfmsg()
+    message["index"] = 1
+    message.encode()
+    link = parse_link(bytes(message.data)[16:])
+    assert (link.index, link.name, link.kind, link.mac, link.port) == (1, "", "", b"", None)
+    assert (link.link_netnsid, link.vlan_filtering, link.vlan_default_pvid) == (-1, None, None)
