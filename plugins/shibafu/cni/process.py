@@ -6,11 +6,12 @@ the other however much it writes, and a grandchild that keeps its output open ho
 
 import os
 
+# `signal` pulls in enum; typeshed knows only that one.
+from _signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGPIPE, getsignal, signal  # type: ignore[import-not-found]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_SIGPIPE = 13  # signal(7); the module `signal` pulls in enum
 
 
 class Child:
@@ -32,6 +33,9 @@ class Child:
     def __init__(
         self, path: str, argv: list[str], env: "Mapping[str, str]", stdin: bytes, keep_stderr: bool
     ) -> None:
+        if getsignal(SIGCHLD) == SIG_IGN:
+            # Inherited from the caller; the kernel would forget the child's status.
+            signal(SIGCHLD, SIG_DFL)
         descriptors: list[int] = []
         try:
             source = _memory_file(descriptors, "stdin")
@@ -43,7 +47,7 @@ class Child:
             if keep_stderr:
                 actions.append((os.POSIX_SPAWN_DUP2, self._stderr, 2))
             # Python ignores SIGPIPE, and a child would inherit that.
-            self._pid = os.posix_spawn(path, argv, env, file_actions=actions, setsigdef=[_SIGPIPE])
+            self._pid = os.posix_spawn(path, argv, env, file_actions=actions, setsigdef=[SIGPIPE])
         except BaseException:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -86,6 +90,6 @@ def find_program(name: str, search_path: str) -> str | None:
     """
     for directory in [*search_path.split(":"), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"]:
         candidate = f"{directory}/{name}"
-        if directory.startswith("/") and os.access(candidate, os.X_OK):
+        if directory.startswith("/") and os.path.isfile(candidate) and os.access(candidate, os.X_OK):
             return candidate
     return None

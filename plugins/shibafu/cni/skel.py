@@ -23,7 +23,8 @@ class Plugin:
     Args:
         name: how the plugin calls itself to a person who runs it by hand.
         verbs: ADD, CHECK, DEL, STATUS, GC and the functions that do them. Each returns the JSON
-            value to print, or None to print nothing, and raises CniError or OSError.
+            value to print, or None to print nothing, and raises CniError or OSError. A plugin that
+            has nothing to do for one of them leaves it out, and succeeds.
         supported: the versions of the specification that VERSION answers.
     """
 
@@ -60,7 +61,8 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         stated = config.get("cniVersion")
         cni_version = stated if isinstance(stated, str) else ""
         request = parse_request(env, command, document, config)
-        result = plugin.verbs[command](request)
+        verb = plugin.verbs.get(command)
+        result = verb(request) if verb is not None else None
     except CniError as error:
         _print_json(stdout, error.to_json(cni_version))
         return 1

@@ -1,0 +1,149 @@
+"""Running other programs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import shibafu
+from shibafu.cni.process import Child, find_program
+
+SHELL = "/bin/sh"
+
+
+def run(script: str, stdin: bytes = b"", keep_stderr: bool = True, **env: str) -> tuple[int, bytes, bytes]:
+    environment = {"PATH": "/usr/bin:/bin"} | env
+    return Child(SHELL, [SHELL, "-c", script], environment, stdin, keep_stderr).wait()
+
+
+def open_descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def test_input_output_and_status() -> None:
+    assert run("cat; echo complaint >&2; exit 3", b"hello") == (3, b"hello", b"complaint\n")
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 5_000_000])
+def test_output_of_any_size_blocks_nobody(size: int) -> None:
+    # A child that writes much before it reads anything is a deadlock with pipes.
+    status, stdout, stderr = run("head -c 300000 /dev/zero >&2; cat", b"x" * size)
+    assert (status, len(stdout), len(stderr)) == (0, size, 300000)
+
+
+def test_a_child_that_does_not_read_its_input_is_no_error() -> None:
+    assert run("exit 0", b"x" * 1_000_000) == (0, b"", b"")
+
+
+def test_the_signal_that_ended_it_is_told() -> None:
+    assert run("kill -9 $$")[0] == -signal.SIGKILL
+
+
+def test_the_environment_is_the_one_given_and_no_more() -> None:
+    _, stdout, _ = Child("/usr/bin/env", ["env"], {"A": "1", "CNI_ARGS": "x=\udcff"}, b"", True).wait()
+    assert sorted(stdout.splitlines()) == [b"A=1", b"CNI_ARGS=x=\xff"]
+
+
+def test_stderr_that_is_not_kept_is_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("echo log >&2", keep_stderr=False) == (0, b"", b"")
+    assert capfd.readouterr().err == "log\n"
+
+
+def test_a_grandchild_that_keeps_the_output_open_holds_nobody_up() -> None:
+    begin = time.monotonic()
+    assert run("sleep 5 & echo done")[1] == b"done\n"
+    assert time.monotonic() - begin < 3
+
+
+def test_children_run_side_by_side() -> None:
+    children = [Child(SHELL, [SHELL, "-c", f"exit {i}"], {}, b"", True) for i in range(5)]
+    assert [child.wait()[0] for child in reversed(children)] == [4, 3, 2, 1, 0]
+
+
+def test_no_descriptor_is_left_or_handed_down() -> None:
+    before = open_descriptors()
+    run("true")
+    with pytest.raises(FileNotFoundError):
+        Child("/nowhere/program", ["program"], {}, b"", True)
+    assert open_descriptors() == before
+    # In a process of its own: what this one inherited is not our matter. 3 is what ls itself opens.
+    done = run_isolated(
+        'child = Child("/bin/ls", ["ls", "/proc/self/fd"], {}, b"", True)\n'
+        "assert child.wait()[1].split() == [b'0', b'1', b'2', b'3']"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_cannot_be_executed_raises(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    with pytest.raises(PermissionError):
+        Child(str(plain), ["plain"], {}, b"", True)
+
+
+def test_a_child_may_die_of_a_broken_pipe() -> None:
+    # Python ignores SIGPIPE; programs expect not to.
+    script = 'trap "" TERM; kill -PIPE $$; echo survived'
+    assert run(script)[:2] == (-signal.SIGPIPE, b"")
+
+
+def run_isolated(program: str) -> "subprocess.CompletedProcess[bytes]":
+    root = str(Path(shibafu.__file__).parent.parent)
+    script = f"import sys; sys.path.insert(0, {root!r})\nfrom shibafu.cni.process import Child\n{program}"
+    return subprocess.run([sys.executable, "-I", "-S", "-c", script], check=False, capture_output=True)
+
+
+def test_a_caller_that_ignores_sigchld_changes_nothing() -> None:
+    # Ignoring is inherited over execve(2), and makes the kernel forget the status of children.
+    done = run_isolated(
+        "import _signal; _signal.signal(17, _signal.SIG_IGN)\n"
+        'child = Child("/bin/sh", ["sh", "-c", "cat; exit 3"], {}, b"x", True)\n'
+        "assert child.wait() == (3, b'x', b'')"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (0, 1, 2)])
+def test_closed_standard_descriptors_change_nothing(closed: tuple[int, ...]) -> None:
+    # Some runtimes start hooks without them; the files in memory then take their numbers.
+    done = run_isolated(
+        f"import os\nfor d in {closed}: os.close(d)\n"
+        'child = Child("/bin/sh", ["sh", "-c", "cat; echo e >&2; exit 3"], {}, b"x", True)\n'
+        "os._exit(0 if child.wait() == (3, b'x', b'e\\n') else 1)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def make_program(directory: Path, mode: int = 0o755) -> Path:
+    directory.mkdir(exist_ok=True)
+    program = directory / "shibafu-sample-program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(mode)
+    return program
+
+
+def test_programs_are_found_in_order(tmp_path: Path) -> None:
+    first, second = make_program(tmp_path / "a"), make_program(tmp_path / "b")
+    path = f"{tmp_path}/nowhere:{first.parent}:{second.parent}"
+    assert find_program(first.name, path) == str(first)
+
+
+def test_what_is_not_executable_or_relative_is_no_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, program = make_program(tmp_path / "a", 0o644), make_program(tmp_path / "b")
+    assert find_program(program.name, f"{plain.parent}:{program.parent}") == str(program)
+    monkeypatch.chdir(program.parent)
+    assert find_program(program.name, ":.:") is None
+    (tmp_path / "c" / program.name).mkdir(parents=True)
+    assert find_program(program.name, f"{tmp_path}/c") is None
+
+
+def test_the_systems_directories_are_searched_with_an_empty_path() -> None:
+    found = find_program("sh", "")
+    assert found is not None
+    assert found.endswith("bin/sh")
