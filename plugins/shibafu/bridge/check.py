@@ -5,13 +5,13 @@ final result, which is what the runtime hands over as prevResult.
 """
 
 from shibafu.bridge.addressing import CONTAINER_INTERFACE
+from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.namespaces import Namespaces
 from shibafu.bridge.state import NetworkState
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Cidr
-from shibafu.cni.names import calc_host_veth
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, Route, parse_prev_result
 from shibafu.firewall.forwarding import is_forwarding
@@ -20,6 +20,10 @@ from shibafu.netlink.constants import IFF_PROMISC, IFF_UP, RT_TABLE_MAIN
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.route import route_list
 from shibafu.netlink.socket import NetlinkSocket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.bridge.masquerade import RulesCheck
 
 
 def check(request: Request, installation: Installation) -> None:
@@ -34,24 +38,37 @@ def check(request: Request, installation: Installation) -> None:
         raise CniError(
             INVALID_CONFIG, "Required prevResult missing", "CHECK needs the result of ADD as prevResult"
         )
-    state = NetworkState(config.network)
-    rules = None
-    if config.ip_masq and result.ips:
-        from shibafu.bridge.masquerade import check_rules
-
-        subnets = [ip.address.network for ip in _own_ips(request, result)]
-        rules = check_rules(state, config.bridge, subnets, request.env)
+    attachment = Attachment(request, config)
+    rules = _start_rules_check(attachment, result)
     if config.has_ipam:
         delegate(request, config.ipam_type, "CHECK", installation)
 
     namespaces = Namespaces(request)
-    bridge = _check_bridge(namespaces.host, config, result)
-    host_link = _check_host_link(namespaces.host, request, config, bridge)
-    _check_container_link(namespaces, request, result, host_link)
-    if config.is_gateway:
-        _check_gateway(namespaces.host, request, bridge, result)
+    try:
+        bridge = _check_bridge(namespaces.host, config, result)
+        port = _check_port(namespaces.host, attachment, bridge)
+        _check_container_link(namespaces.container, attachment, result, port)
+        if config.is_gateway:
+            _check_gateway(namespaces.host, attachment, result)
+    finally:
+        namespaces.close()
+    if config.mac_spoof_check:
+        _check_guard(attachment)
     if rules is not None:
         rules.finish()
+
+
+def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | None":
+    config, env = attachment.config, attachment.request.env
+    if not config.ip_masq or not result.ips:
+        return None
+    from shibafu.bridge.masquerade import RulesCheck
+    from shibafu.firewall.backend import choose_backend
+    from shibafu.firewall.rules import NetworkRules
+
+    subnets = [ip.address.network for ip in _own_ips(attachment.request, result)]
+    rules = NetworkRules(config.network, config.gateway_link, subnets)
+    return RulesCheck(NetworkState(config.network), choose_backend(config.ip_masq_backend, env), rules, env)
 
 
 def _failed(message: str, details: str = "") -> CniError:
@@ -88,35 +105,43 @@ def _check_bridge(sock: NetlinkSocket, config: BridgeConfig, result: Result) -> 
     return link
 
 
-def _check_host_link(sock: NetlinkSocket, request: Request, config: BridgeConfig, bridge: Link) -> Link:
-    name = calc_host_veth(config.network, request.container_id, request.ifname)
+def _check_port(sock: NetlinkSocket, attachment: Attachment, bridge: Link) -> Link:
+    name, config = attachment.host_link, attachment.config
     link = link_by_name(sock, name)
     if link is None:
         raise _failed(f"link {name} of the host is missing")
-    if link.master != bridge.index:
+    if link.master != bridge.index or link.port is None:
         raise _failed(f"link {name} is not a port of bridge {bridge.name}")
     if not link.flags & IFF_UP:
         raise _failed(f"link {name} of the host is down")
-    if config.hairpin_mode and link.port is not None and not link.port.hairpin:
+    if config.hairpin_mode and not link.port.hairpin:
         raise _failed(f"hairpin mode of link {name} is off")
+    if config.port_isolation and not link.port.isolated:
+        raise _failed(f"link {name} is not isolated from other ports of bridge {bridge.name}")
+    if config.has_vlans:
+        from shibafu.bridge.vlans import check_port_vlans
+
+        check_port_vlans(sock, link, config.vlan, config.vlan_trunk)
     return link
 
 
-def _check_container_link(namespaces: Namespaces, request: Request, result: Result, host_link: Link) -> None:
-    sock = namespaces.container
-    link = link_by_name(sock, request.ifname)
+def _check_container_link(
+    sock: NetlinkSocket, attachment: Attachment, result: Result, port: Link
+) -> None:
+    request, ifname = attachment.request, attachment.ifname
+    link = link_by_name(sock, ifname)
     if link is None:
-        raise _failed(f"interface {request.ifname} of the container is missing")
-    if link.kind != "veth" or link.peer != host_link.index:
-        raise _failed(f"interface {request.ifname} is not the other end of {host_link.name}")
-    if not link.flags & IFF_UP:
-        raise _failed(f"interface {request.ifname} of the container is down")
+        raise _failed(f"interface {ifname} of the container is missing")
+    if link.kind != "veth" or link.peer != port.index:
+        raise _failed(f"interface {ifname} is not the other end of {port.name}")
+    if not link.flags & IFF_UP and not attachment.config.disable_container_interface:
+        raise _failed(f"interface {ifname} of the container is down")
     for place in _own_interfaces(request, result):
         _check_mac(result.interfaces[place], link)
     present = {(address.ip, address.prefix) for address in addr_list(sock, link.index)}
     for ip in _own_ips(request, result):
         if (ip.address.address.packed, ip.address.prefix) not in present:
-            raise _failed(f"address {ip.address} is missing on {request.ifname}")
+            raise _failed(f"address {ip.address} is missing on {ifname}")
     for route in result.routes:
         _check_route(sock, route)
 
@@ -138,13 +163,28 @@ def _check_route(sock: NetlinkSocket, route: Route) -> None:
     raise _failed(f"route to {route.dst} is missing in the container")
 
 
-def _check_gateway(sock: NetlinkSocket, request: Request, bridge: Link, result: Result) -> None:
-    present = {(address.ip, address.prefix) for address in addr_list(sock, bridge.index)}
-    for ip in _own_ips(request, result):
+def _check_gateway(sock: NetlinkSocket, attachment: Attachment, result: Result) -> None:
+    name = attachment.config.gateway_link
+    link = link_by_name(sock, name)
+    if link is None:
+        raise _failed(f"gateway link {name} is missing")
+    present = {(address.ip, address.prefix) for address in addr_list(sock, link.index)}
+    for ip in _own_ips(attachment.request, result):
         if ip.gateway is None:
             continue
         gateway = Cidr(ip.gateway, ip.address.prefix)
         if (gateway.address.packed, gateway.prefix) not in present:
-            raise _failed(f"gateway address {gateway} is missing on bridge {bridge.name}")
+            raise _failed(f"gateway address {gateway} is missing on {name}")
         if not is_forwarding(gateway.version):
             raise _failed(f"forwarding of IPv{gateway.version} is switched off on the host")
+
+
+def _check_guard(attachment: Attachment) -> None:
+    from shibafu.firewall.spoofing import SpoofGuard
+
+    guard = SpoofGuard(attachment.config.network, attachment.request.env)
+    if not guard.is_guarded(attachment.host_link, attachment.mac.hex(":")):
+        raise _failed(
+            f"the guard against spoofed hardware addresses is missing on {attachment.host_link}",
+            "a table of nftables was removed; DEL and ADD the container again",
+        )

@@ -1,5 +1,6 @@
 """The keys of shibafu-bridge's network configuration."""
 
+from shibafu.bridge.vlans import calc_gateway_link, parse_vlan, parse_vlan_trunk
 from shibafu.cni.args import parse_args
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.result import parse_dns
@@ -24,17 +25,25 @@ class BridgeConfig:
 
     __slots__ = (
         "bridge",
+        "disable_container_interface",
         "dns",
+        "enable_dad",
         "force_address",
         "hairpin_mode",
         "ip_masq",
+        "ip_masq_backend",
         "ipam_type",
         "is_default_gateway",
         "is_gateway",
         "mac",
+        "mac_spoof_check",
         "mtu",
         "network",
+        "port_isolation",
+        "preserve_default_vlan",
         "promisc_mode",
+        "vlan",
+        "vlan_trunk",
     )
 
     def __init__(self, request: "Request") -> None:
@@ -45,9 +54,17 @@ class BridgeConfig:
         self.is_gateway = config.flag("isGateway") or self.is_default_gateway
         self.force_address = config.flag("forceAddress")
         self.ip_masq = config.flag("ipMasq")
+        self.ip_masq_backend = config.text("ipMasqBackend")
         self.mtu = config.number("mtu") or 0
         self.hairpin_mode = config.flag("hairpinMode")
         self.promisc_mode = config.flag("promiscMode")
+        self.port_isolation = config.flag("portIsolation")
+        self.mac_spoof_check = config.flag("macspoofchk")
+        self.enable_dad = config.flag("enabledad")
+        self.disable_container_interface = config.flag("disableContainerInterface")
+        self.preserve_default_vlan = config.flag("preserveDefaultVlan")
+        self.vlan = parse_vlan(config)
+        self.vlan_trunk = parse_vlan_trunk(config)
         self.ipam_type = config.section("ipam").text("type")
         self.dns = parse_dns(config.section("dns"))
         self.mac = _parse_mac(_find_mac(request))
@@ -58,12 +75,28 @@ class BridgeConfig:
         """Whether addresses are wanted; without them the network is a plain layer 2."""
         return bool(self.ipam_type)
 
+    @property
+    def gateway_link(self) -> str:
+        """The link that the containers' traffic enters and leaves the host by."""
+        return calc_gateway_link(self.bridge, self.vlan) if self.vlan else self.bridge
+
+    @property
+    def has_vlans(self) -> bool:
+        """Whether the bridge has to filter VLANs."""
+        return bool(self.vlan or self.vlan_trunk)
+
     def _validate(self) -> None:
         if self.hairpin_mode and self.promisc_mode:
             raise CniError(
                 INVALID_CONFIG,
                 "cannot set hairpin mode and promiscuous mode at the same time.",
                 'remove "hairpinMode" or "promiscMode"',
+            )
+        if self.disable_container_interface and self.has_ipam:
+            raise CniError(
+                INVALID_CONFIG,
+                "cannot use IPAM when DisableContainerInterface flag is set",
+                'remove "ipam" or "disableContainerInterface"',
             )
         if not is_valid_link_name(self.bridge):
             raise CniError(

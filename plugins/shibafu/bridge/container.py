@@ -1,19 +1,25 @@
 """The container's side of an attachment: its link, addresses and routes."""
 
-from _socket import if_nametoindex
+import time
+from _socket import AF_INET6, if_nametoindex
 
 from shibafu.bridge.addressing import resolve_gateway
 from shibafu.bridge.host import enable_ipv6
+from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.firewall.forwarding import write_sysctl
-from shibafu.netlink.address import addr_add
-from shibafu.netlink.constants import RT_TABLE_MAIN
+from shibafu.netlink.address import addr_add, addr_list
+from shibafu.netlink.constants import IFA_F_DADFAILED, IFA_F_TENTATIVE, RT_TABLE_MAIN
 from shibafu.netlink.link import link_set
 from shibafu.netlink.route import route_add
 from shibafu.netlink.socket import NetlinkSocket, Request
 
+# Ten seconds, in pauses of a twentieth.
+_DAD_LOOKS = 200
+_DAD_PAUSE = 0.05
 
-def configure_container(sock: NetlinkSocket, ifname: str, result: Result) -> None:
+
+def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: bool) -> None:
     """Set the container's link up with the addresses and routes of the result.
 
     The process must be inside the container's namespace, which is what /proc/sys/net shows.
@@ -22,32 +28,55 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result) -> Non
         sock: a socket in the container's namespace.
         ifname: the link's name.
         result: addresses and routes.
+        dad: whether IPv6 looks for duplicates of the addresses before it uses them.
 
     Raises:
         NetlinkError: the kernel refuses one of them.
         CniError: the kernel has no IPv6.
     """
     index = if_nametoindex(ifname)
-    _set_sysctls(ifname, any(ip.address.version == 6 for ip in result.ips))
-    requests = [_address_request(index, ip) for ip in result.ips]
+    has_ipv6 = any(ip.address.version == 6 for ip in result.ips)
+    write_sysctl(f"/proc/sys/net/ipv4/conf/{ifname}/arp_notify", "1")
+    if has_ipv6:
+        _set_ipv6_sysctls(ifname, dad)
+    addresses = [ip.address for ip in result.ips]
+    requests = [addr_add(index, a.address.packed, a.prefix, nodad=not dad) for a in addresses]
     # Up after the addresses: the kernel then announces them (arp_notify), so that neighbours forget
     # the link that had an address before.
     requests.append(link_set(index, up=True))
     requests += [_route_request(index, route, result.ips) for route in result.routes]
     sock.request_all(requests)
+    if has_ipv6 and dad:
+        _wait_for_dad(sock, index)
 
 
-def _set_sysctls(ifname: str, has_ipv6: bool) -> None:
-    write_sysctl(f"/proc/sys/net/ipv4/conf/{ifname}/arp_notify", "1")
-    if not has_ipv6:
-        return
+def _set_ipv6_sysctls(ifname: str, dad: bool) -> None:
     enable_ipv6(ifname)
-    for switch, value in (("accept_dad", "0"), ("keep_addr_on_down", "1"), ("ndisc_notify", "1")):
+    switches = [("accept_dad", "1" if dad else "0"), ("keep_addr_on_down", "1"), ("ndisc_notify", "1")]
+    if dad:
+        switches.append(("enhanced_dad", "1"))
+    for switch, value in switches:
         write_sysctl(f"/proc/sys/net/ipv6/conf/{ifname}/{switch}", value)
 
 
-def _address_request(index: int, ip: IPConfig) -> Request:
-    return addr_add(index, ip.address.address.packed, ip.address.prefix)
+def _wait_for_dad(sock: NetlinkSocket, index: int) -> None:
+    """Wait until the kernel has found that nobody else has the addresses.
+
+    Raises:
+        CniError: somebody has, or it takes longer than ten seconds.
+    """
+    for _ in range(_DAD_LOOKS):
+        addresses = addr_list(sock, index, AF_INET6)
+        if any(address.flags & IFA_F_DADFAILED for address in addresses):
+            raise CniError(
+                NETWORK_SETUP,
+                "duplicate address detection found another owner of the address",
+                "remove the other owner from the bridge's network, or exclude the address from the range",
+            )
+        if not any(address.flags & IFA_F_TENTATIVE for address in addresses):
+            return
+        time.sleep(_DAD_PAUSE)
+    raise CniError(NETWORK_SETUP, "duplicate address detection did not end")
 
 
 def _route_request(index: int, route: Route, ips: list[IPConfig]) -> Request:

@@ -1,14 +1,16 @@
 """DEL: take an attachment away; what is not there is no error, and what fails does not stop the rest."""
 
+from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.namespaces import open_container_netns
 from shibafu.bridge.state import NetworkState
+from shibafu.bridge.teardown import Teardown
 from shibafu.cni.delegate import Installation, delegate
-from shibafu.cni.errors import INVALID_ENVIRONMENT, NETWORK_SETUP, CniError, merge_errors
-from shibafu.cni.names import calc_host_veth
 from shibafu.cni.request import Request
-from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.teardown import link_del_announced
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def delete(request: Request, installation: Installation) -> None:
@@ -21,69 +23,49 @@ def delete(request: Request, installation: Installation) -> None:
         CniError: everything that could not be removed.
     """
     config = BridgeConfig(request)
+    attachment = Attachment(request, config)
     state = NetworkState(config.network)
-    host_link = calc_host_veth(config.network, request.container_id, request.ifname)
-    errors: list[CniError] = []
-
-    try:
-        if not link_del_announced(host_link):
-            _delete_foreign(request)
-    except CniError as error:
-        errors.append(error)
-    except NetlinkError as error:
-        errors.append(CniError(NETWORK_SETUP, str(error)))
-
+    teardown = Teardown()
+    teardown.do(lambda: _delete_links(attachment, state))
     if config.has_ipam:
-        try:
-            delegate(request, config.ipam_type, "DEL", installation)
-        except CniError as error:
-            errors.append(error)
-
-    try:
-        release(state, host_link, request)
-    except CniError as error:
-        errors.append(error)
-    if errors:
-        raise merge_errors(errors)
+        teardown.do(lambda: delegate(request, config.ipam_type, "DEL", installation))
+    teardown.do(lambda: release(state, attachment.host_link, request.env))
+    teardown.finish()
 
 
-def release(state: NetworkState, host_link: str, request: Request) -> None:
+def release(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> None:
     """Forget an attachment whose link is gone, and remove what only it still needed.
 
     Raises:
-        CniError: the firewall's rules could not be removed.
+        CniError: everything that could not be removed.
     """
+    teardown = Teardown()
+    record = state.read_attachment(host_link)
     state.remove_attachment(host_link)
+    if record.get("macspoofchk"):
+        teardown.do(lambda: _release_guard(state, host_link, str(record.get("mac")), env))
     if state.read_rules():
         from shibafu.bridge.masquerade import teardown_if_unused
 
-        teardown_if_unused(state, request.env)
+        teardown.do(lambda: teardown_if_unused(state, env))
     state.remove_if_unused()
+    teardown.finish()
 
 
-def _delete_foreign(request: Request) -> None:
-    """Delete the container's interface if another program made it, whose host link has another name.
+def _release_guard(state: NetworkState, host_link: str, mac: str, env: "Mapping[str, str]") -> None:
+    from shibafu.firewall.spoofing import SpoofGuard
 
-    That is so for containers that were started before shibafu took the reference plugins' place.
-    """
-    if not request.netns:
+    guard = SpoofGuard(state.network, env)
+    if state.attachments():
+        guard.unguard(host_link, mac)
+    else:
+        guard.teardown()
+
+
+def _delete_links(attachment: Attachment, state: NetworkState) -> None:
+    if link_del_announced(attachment.host_link) or state.read_attachment(attachment.host_link):
         return
-    import os
+    # Unknown here: an earlier DEL was first, or the reference plugin made it.
+    from shibafu.bridge.takeover import delete_reference_attachment
 
-    from shibafu.netlink.link import link_by_name
-    from shibafu.netlink.namespace import entered
-    from shibafu.netlink.socket import NetlinkSocket
-
-    try:
-        descriptor = open_container_netns(request)
-    except CniError as error:
-        if error.code == INVALID_ENVIRONMENT:
-            return  # the namespace is gone, and its links with it
-        raise
-    try:
-        with entered(descriptor), NetlinkSocket() as sock:
-            link = link_by_name(sock, request.ifname)
-            if link is not None and link.kind == "veth":
-                link_del_announced(request.ifname)
-    finally:
-        os.close(descriptor)
+    delete_reference_attachment(attachment)

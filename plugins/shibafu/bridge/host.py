@@ -3,24 +3,17 @@
 import os
 from errno import EEXIST, ENODEV
 
+from shibafu.bridge.attachment import calc_mac
 from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.vlans import explain_vlan_error
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Cidr
-from shibafu.cni.names import calc_digest
-from shibafu.firewall.forwarding import write_sysctl
+from shibafu.firewall.forwarding import ensure_forwarding, write_sysctl
 from shibafu.netlink.address import addr_add, addr_del, addr_list
-from shibafu.netlink.constants import IFF_PROMISC, IFF_UP
+from shibafu.netlink.constants import IFF_LOWER_UP, IFF_PROMISC
+from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
 from shibafu.netlink.socket import NetlinkSocket
-
-
-def calc_mac(first_byte: int, *owner: str) -> bytes:
-    """Return a locally administered unicast hardware address that stands for its owner.
-
-    An address that was set explicitly is one that udev leaves alone, and one that is computed is the
-    same when a link is made again, so that neighbours' caches stay right.
-    """
-    return bytes([first_byte]) + bytes.fromhex(calc_digest(*owner, size=5))
 
 
 def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool]:
@@ -35,9 +28,14 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
         # A bridge whose address is not set takes over its lowest port's, and changes it when that
         # leaves: for the containers, their gateway would be gone for as long as their caches live.
         mac = calc_mac(0x02, _machine_id(), config.bridge)
-        request = link_add_bridge(config.bridge, mac=mac, mtu=config.mtu or None)
-        # Another ADD may have been first.
-        created = sock.request(request.ignoring(EEXIST)) == 0
+        request = link_add_bridge(
+            config.bridge, mac=mac, mtu=config.mtu or None, vlan_filtering=True if config.has_vlans else None
+        )
+        try:
+            # Another ADD may have been first.
+            created = sock.request(request.ignoring(EEXIST)) == 0
+        except NetlinkError as error:
+            raise explain_vlan_error(error) from None
         link = link_by_name(sock, config.bridge)
         if created:
             refuse_router_advertisements(config.bridge)
@@ -46,16 +44,18 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
     if link.kind != "bridge":
         raise CniError(
             INVALID_CONFIG,
-            f'failed to create bridge "{config.bridge}": "{config.bridge}" already exists but is not a bridge',
+            f'failed to create bridge "{link.name}": "{link.name}" already exists but is not a bridge',
             'choose another name for "bridge"',
         )
-    _ensure_flags(sock, config, link)
+    _ensure_state(sock, config, link)
     return link, created
 
 
-def _ensure_flags(sock: NetlinkSocket, config: BridgeConfig, link: Link) -> None:
-    if not link.flags & IFF_UP:
-        sock.request(link_set(link.index, up=True))
+def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link) -> None:
+    if not link.flags & IFF_LOWER_UP:
+        # Nobody uses it, so that its address can be pinned without disturbing neighbours' caches. Its
+        # first port would change it.
+        sock.request(link_set(link.index, up=True, mac=link.mac))
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         sock.request(link_set(link.index, promisc=True))
 
@@ -69,18 +69,40 @@ def _machine_id() -> str:
         return os.urandom(16).hex()
 
 
-def ensure_gateway_addresses(
+def ensure_gateway(
+    sock: NetlinkSocket, config: BridgeConfig, bridge: Link, gateways: list[Cidr], created: bool
+) -> Link:
+    """Make the host the containers' gateway, and return the link that has the gateways' addresses.
+
+    That is the bridge itself or, in a VLAN, a link of the host's own that is a port of the bridge.
+
+    Raises:
+        CniError: the link has other addresses, or the kernel lacks a feature.
+    """
+    link = bridge
+    if config.vlan:
+        from shibafu.bridge.vlans import ensure_gateway_link
+
+        link = ensure_gateway_link(sock, bridge, config.vlan, config.preserve_default_vlan)
+        created = False
+    _ensure_addresses(sock, link, gateways, created, config.force_address)
+    for version in {gateway.version for gateway in gateways}:
+        ensure_forwarding(version)
+    return link
+
+
+def _ensure_addresses(
     sock: NetlinkSocket, bridge: Link, gateways: list[Cidr], created: bool, force: bool
 ) -> None:
-    """Give the bridge the gateways' addresses.
+    """Give a link the gateways' addresses.
 
     An IPv4 address that is none of them, or an IPv6 one of an overlapping subnet, is a conflict.
 
     Args:
         sock: a socket in the host's namespace.
-        bridge: the bridge.
+        bridge: the link.
         gateways: the addresses that it shall have.
-        created: whether the bridge is new, and so has none.
+        created: whether it is new, and so has none.
         force: whether conflicting addresses are removed.
 
     Raises:

@@ -122,8 +122,9 @@ class NetworkState:
             self._remove("lock")
             try:
                 os.rmdir(self.directory)
+                os.rmdir(os.path.dirname(self.directory))
             except OSError:
-                pass  # an ADD has begun meanwhile
+                pass  # an ADD has begun meanwhile, or another network has containers
         self.unlock()
 
     def _open(self, name: str, flags: int) -> int:

@@ -139,8 +139,12 @@ class Iptables:
                 )
             self._programs[version] = path
 
+    def start_ensure(self) -> None:
+        """Begin to make sure of rules that should be there; when `finish` is false, `repair` them."""
+        self.start_check()
+
     def start_check(self) -> None:
-        """Begin to find out whether all rules are there."""
+        """Begin to find out whether all rules are there, without changing anything."""
         self._start({version: calc_check(self.rules, version) for version in self._programs})
 
     def start_setup(self) -> None:

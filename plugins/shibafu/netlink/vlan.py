@@ -2,7 +2,15 @@
 
 from struct import Struct
 
-from shibafu.netlink.codec import attr, attr_nested, attr_u16
+from shibafu.netlink.codec import (
+    attr,
+    attr_nested,
+    attr_u16,
+    attr_u32,
+    parse_attr_list,
+    parse_attrs,
+    parse_header,
+)
 from shibafu.netlink.constants import (
     AF_BRIDGE,
     BRIDGE_FLAGS_SELF,
@@ -13,12 +21,15 @@ from shibafu.netlink.constants import (
     IFLA_AF_SPEC,
     IFLA_BRIDGE_FLAGS,
     IFLA_BRIDGE_VLAN_INFO,
+    IFLA_EXT_MASK,
     IFLA_VLAN_ID,
+    RTEXT_FILTER_BRVLAN,
     RTM_DELLINK,
+    RTM_GETLINK,
     RTM_SETLINK,
 )
 from shibafu.netlink.link import IFINFOMSG, link_add, link_text
-from shibafu.netlink.socket import Request
+from shibafu.netlink.socket import NetlinkSocket, Request
 
 _VLAN_INFO = Struct("=HH")  # struct bridge_vlan_info: flags, VLAN ID
 
@@ -49,6 +60,46 @@ def bridge_vlan_add(
 def bridge_vlan_del(index: int, vid: int, vid_end: int | None = None, *, self_: bool = False) -> Request:
     """Request that a bridge's port carry a VLAN no longer; see `bridge_vlan_add`."""
     return _bridge_vlan(RTM_DELLINK, index, vid, vid_end, 0, self_, "delete")
+
+
+class PortVlan:
+    """A VLAN that a bridge's port carries; see `bridge_vlan_add`."""
+
+    __slots__ = ("pvid", "untagged", "vid")
+
+    def __init__(self, vid: int, pvid: bool, untagged: bool) -> None:
+        self.vid = vid
+        self.pvid = pvid
+        self.untagged = untagged
+
+
+def parse_port_vlans(payload: bytes) -> list[PortVlan]:
+    """Decode the VLANs in the payload of an AF_BRIDGE RTM_NEWLINK.
+
+    Raises:
+        NetlinkDecodeError: it is malformed.
+    """
+    spec = parse_attrs(payload, IFINFOMSG.size).get(IFLA_AF_SPEC, b"")
+    vlans = []
+    for kind, value in parse_attr_list(spec):
+        if kind == IFLA_BRIDGE_VLAN_INFO:
+            flags, vid = parse_header(_VLAN_INFO, value)
+            vlans.append(
+                PortVlan(vid, bool(flags & BRIDGE_VLAN_INFO_PVID), bool(flags & BRIDGE_VLAN_INFO_UNTAGGED))
+            )
+    return vlans
+
+
+def bridge_vlan_list(sock: NetlinkSocket, index: int) -> list[PortVlan]:
+    """Return the VLANs that a bridge's port carries; none where the kernel does not filter VLANs."""
+    payload = IFINFOMSG.pack(AF_BRIDGE, 0, 0, 0, 0) + attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN)
+    entries = sock.dump(Request(RTM_GETLINK, 0, payload, "cannot list VLANs"))
+    return [
+        vlan
+        for entry in entries
+        if parse_header(IFINFOMSG, entry)[2] == index
+        for vlan in parse_port_vlans(entry)
+    ]
 
 
 def link_add_vlan(

@@ -1,0 +1,52 @@
+"""What identifies one attachment, and the names and addresses computed from that."""
+
+from shibafu.bridge.config import BridgeConfig
+from shibafu.cni.names import calc_digest, calc_host_veth
+from shibafu.cni.request import Request
+from shibafu.cni.result import Result
+
+
+def calc_mac(first_byte: int, *owner: str) -> bytes:
+    """Return a locally administered unicast hardware address that stands for its owner.
+
+    An address that was set explicitly is one that udev leaves alone, and one that is computed is the
+    same when a link is made again, so that neighbours' caches stay right.
+    """
+    return bytes([first_byte]) + bytes.fromhex(calc_digest(*owner, size=5))
+
+
+class Attachment:
+    """One interface of one container on one network.
+
+    Args:
+        request: the call.
+        config: its configuration.
+    """
+
+    __slots__ = ("config", "host_link", "host_mac", "mac", "request")
+
+    def __init__(self, request: Request, config: BridgeConfig) -> None:
+        self.request = request
+        self.config = config
+        identity = (config.network, request.container_id, request.ifname)
+        self.host_link = calc_host_veth(*identity)
+        # A bridge whose address is not pinned takes its lowest port's: this one is never the lowest.
+        self.host_mac = calc_mac(0xFE, *identity)
+        self.mac = config.mac or calc_mac(0x02, *identity)
+
+    @property
+    def ifname(self) -> str:
+        """The link's name inside the container."""
+        return self.request.ifname
+
+    def calc_record(self, result: Result) -> dict[str, object]:
+        """Return what the network's state remembers of the attachment."""
+        return {
+            "containerID": self.request.container_id,
+            "ifname": self.ifname,
+            "netns": self.request.netns,
+            "bridge": self.config.bridge,
+            "mac": self.mac.hex(":"),
+            "macspoofchk": self.config.mac_spoof_check,
+            "ips": [str(ip.address) for ip in result.ips],
+        }

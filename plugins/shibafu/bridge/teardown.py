@@ -1,0 +1,34 @@
+"""Taking away all that one can, and reporting at the end what one could not."""
+
+from shibafu.cni.errors import NETWORK_SETUP, CniError, merge_errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Teardown:
+    """Steps that are all done whatever happens to the others, and their errors."""
+
+    __slots__ = ("errors",)
+
+    def __init__(self) -> None:
+        self.errors: list[CniError] = []
+
+    def do(self, step: "Callable[[], object]") -> None:
+        """Do one step."""
+        try:
+            step()
+        except CniError as error:
+            self.errors.append(error)
+        except OSError as error:
+            self.errors.append(CniError(NETWORK_SETUP, str(error)))
+
+    def finish(self) -> None:
+        """Report what failed.
+
+        Raises:
+            CniError: one that tells of all errors.
+        """
+        if self.errors:
+            raise merge_errors(self.errors)

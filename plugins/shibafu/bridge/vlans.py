@@ -1,0 +1,170 @@
+"""VLANs of a bridge's ports: the keys `vlan`, `vlanTrunk` and `preserveDefaultVlan`."""
+
+from errno import EEXIST, EOPNOTSUPP
+
+from shibafu.cni.config import Section
+from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, NETWORK_SETUP, CniError
+from shibafu.cni.names import calc_digest
+from shibafu.netlink.errors import NetlinkError
+from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_set
+from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, bridge_vlan_list
+
+_MAX_ID = 4094
+
+
+def parse_vlan(config: Section) -> int:
+    """Return the key `vlan`; 0 when the port is in none.
+
+    Raises:
+        CniError: it is no VLAN's number.
+    """
+    vlan = config.number("vlan") or 0
+    if not 0 <= vlan <= _MAX_ID:
+        raise CniError(
+            INVALID_CONFIG,
+            f"invalid VLAN ID {vlan} (must be between 0 and {_MAX_ID})",
+            '"vlan" must be the number of a VLAN; 0 for none',
+        )
+    return vlan
+
+
+def parse_vlan_trunk(config: Section) -> list[int]:
+    """Return the VLANs of the key `vlanTrunk`, each once, in ascending order.
+
+    Raises:
+        CniError: an entry is neither a VLAN nor a range of VLANs.
+    """
+    vlans: set[int] = set()
+    for entry in config.sections("vlanTrunk"):
+        low, high, single = entry.number("minID"), entry.number("maxID"), entry.number("id")
+        if low is not None and high is None:
+            raise _refuse("minID and maxID should be configured simultaneously, maxID is missing")
+        if high is not None and low is None:
+            raise _refuse("minID and maxID should be configured simultaneously, minID is missing")
+        if low is not None and high is not None:
+            if not 0 < low <= _MAX_ID:
+                raise _refuse("incorrect trunk minID parameter")
+            if not 0 < high <= _MAX_ID:
+                raise _refuse("incorrect trunk maxID parameter")
+            if low > high:
+                raise _refuse("minID is greater than maxID in trunk parameter")
+            vlans.update(range(low, high + 1))
+        if single is not None:
+            if not 0 < single <= _MAX_ID:
+                raise _refuse("incorrect trunk id parameter")
+            vlans.add(single)
+    return sorted(vlans)
+
+
+def _refuse(message: str) -> CniError:
+    return CniError(
+        INVALID_CONFIG,
+        message,
+        f'an entry of "vlanTrunk" has an "id", or "minID" and "maxID", from 1 to {_MAX_ID}',
+    )
+
+
+def calc_port_vlans(index: int, vlan: int, trunk: list[int], default_pvid: int | None) -> list[Request]:
+    """Return the requests that put a port into its VLANs.
+
+    Args:
+        index: the port.
+        vlan: the VLAN of its untagged frames; 0 for the bridge's default one.
+        trunk: the VLANs whose frames it carries tagged.
+        default_pvid: the VLAN that the bridge has put it in already and that it shall leave.
+    """
+    requests = []
+    if default_pvid:
+        requests.append(bridge_vlan_del(index, default_pvid))
+    if vlan:
+        requests.append(bridge_vlan_add(index, vlan, pvid=True, untagged=True))
+    for low, high in _calc_runs(trunk):
+        requests.append(bridge_vlan_add(index, low, high if high > low else None))
+    return requests
+
+
+def _calc_runs(vlans: list[int]) -> list[tuple[int, int]]:
+    """Return the runs of consecutive numbers: one request each in place of one for each VLAN."""
+    runs: list[tuple[int, int]] = []
+    for vlan in vlans:
+        if runs and runs[-1][1] == vlan - 1:
+            runs[-1] = (runs[-1][0], vlan)
+        else:
+            runs.append((vlan, vlan))
+    return runs
+
+
+def setup_port_vlans(sock: NetlinkSocket, requests: list[Request]) -> None:
+    """Put a port into its VLANs, by the requests of `calc_port_vlans`.
+
+    Raises:
+        CniError: the bridge or the kernel does not filter VLANs.
+    """
+    try:
+        sock.request_all(requests)
+    except NetlinkError as error:
+        raise explain_vlan_error(error) from None
+
+
+def check_port_vlans(sock: NetlinkSocket, port: Link, vlan: int, trunk: list[int]) -> None:
+    """Compare a port's VLANs with the configuration's.
+
+    Raises:
+        CniError: CHECK_FAILED when it is not in one of them.
+    """
+    present = {entry.vid: entry for entry in bridge_vlan_list(sock, port.index)}
+    missing = [wanted for wanted in ([vlan] if vlan else []) + trunk if wanted not in present]
+    if missing:
+        raise CniError(CHECK_FAILED, f"link {port.name} is not in VLAN {missing[0]}")
+    if vlan and not present[vlan].pvid:
+        raise CniError(CHECK_FAILED, f"link {port.name} has another VLAN than {vlan} for untagged frames")
+
+
+def explain_vlan_error(error: NetlinkError) -> CniError:
+    """Return the error that the user sees, naming the kernel's feature where that is what is missing."""
+    if error.errno == EOPNOTSUPP:
+        return CniError(
+            NETWORK_SETUP,
+            f"{error}: this kernel has no VLAN filtering on bridges",
+            'the keys "vlan" and "vlanTrunk" need a kernel with CONFIG_BRIDGE_VLAN_FILTERING',
+        )
+    return CniError(NETWORK_SETUP, str(error))
+
+
+def calc_gateway_link(bridge: str, vlan: int) -> str:
+    """Return the name of the host's own link in a VLAN of the bridge."""
+    return f"{bridge}.{vlan}"
+
+
+def ensure_gateway_link(sock: NetlinkSocket, bridge: Link, vlan: int, preserve_default: bool) -> Link:
+    """Return the host's own link in the VLAN, which is the gateway there: `br0.100`.
+
+    It is one end of a veth pair whose other end is a port of the bridge, as the reference makes it.
+
+    Raises:
+        CniError: the name is too long, or the bridge or the kernel does not filter VLANs.
+    """
+    name = calc_gateway_link(bridge.name, vlan)
+    link = link_by_name(sock, name)
+    if link is not None:
+        return link
+    if len(name) > 15:
+        raise CniError(
+            INVALID_CONFIG,
+            f'failed to create vlan interface "{name}": name too long',
+            'with "vlan" and "isGateway", the name of "bridge" must leave room for a dot and the VLAN',
+        )
+    port = "veth" + calc_digest("vlan", name, size=6)[:11]
+    pair = link_add_veth(port, name, mtu=bridge.mtu, master=bridge.index)
+    # Another ADD may have been first.
+    if sock.request(pair.ignoring(EEXIST)) == 0:
+        created = link_by_name(sock, port)
+        if created is not None:
+            default = None if preserve_default else bridge.vlan_default_pvid
+            setup_port_vlans(sock, calc_port_vlans(created.index, vlan, [], default))
+        sock.request(link_set(name, up=True))
+    link = link_by_name(sock, name)
+    if link is None:
+        raise CniError(NETWORK_SETUP, f'failed to find host interface "{name}"')
+    return link

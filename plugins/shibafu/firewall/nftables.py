@@ -1,0 +1,152 @@
+"""The nftables backend: a table of our own for each network, written by one `nft -f -` transaction.
+
+The transaction empties the table and fills it again, which is atomic for packets and right whatever was
+there before: making sure, making and repairing are the same. Accepting in a table of one's own does
+not overrule another table's drop, so this backend masquerades and leaves forwarding to the
+administrator's rules; see nft(8), "VERDICT STATEMENTS".
+"""
+
+from shibafu.cni.errors import FIREWALL, CniError
+from shibafu.cni.process import Child, find_program
+from shibafu.firewall.rules import MULTICAST, NetworkRules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FAMILY = {4: "ip", 6: "ip6"}
+
+
+def calc_table(rules: NetworkRules) -> str:
+    """Return the family and name of the network's table."""
+    return f"inet {rules.chain.lower()}"
+
+
+def calc_rules(rules: NetworkRules) -> list[str]:
+    """Return the rules of the chain postrouting, without comments, in nft's words."""
+    texts = []
+    for version in rules.versions():
+        family = _FAMILY[version]
+        subnets = rules.of_version(version)
+        texts += [f"{family} daddr {subnet} return" for subnet in subnets]
+        texts += [
+            f"{family} saddr {subnet} {family} daddr != {MULTICAST[version]} masquerade" for subnet in subnets
+        ]
+    return texts
+
+
+def calc_setup(rules: NetworkRules) -> str:
+    """Return the input that makes the table what it shall be."""
+    table = calc_table(rules)
+    lines = [
+        f"add table {table}",
+        f"flush table {table}",
+        f"add chain {table} postrouting {{ type nat hook postrouting priority 100; }}",
+    ]
+    lines += [
+        f'add rule {table} postrouting {text} comment "{rules.comment}"' for text in calc_rules(rules)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def calc_teardown(table: str) -> str:
+    """Return the input that removes a table, whether it is there or not."""
+    return f"add table {table}\ndelete table {table}\n"
+
+
+class Nft:
+    """The program nft(8).
+
+    Args:
+        env: the environment; its PATH is where nft is searched, besides the system's directories.
+
+    Raises:
+        CniError: nft is not installed.
+    """
+
+    __slots__ = ("_env", "_path")
+
+    def __init__(self, env: "Mapping[str, str]") -> None:
+        path = find_program("nft", env.get("PATH", ""))
+        if path is None:
+            raise CniError(FIREWALL, "nft is not installed", "install nftables")
+        self._path = path
+        self._env = env
+
+    def start(self, text: str) -> Child:
+        """Begin a transaction."""
+        try:
+            return Child(self._path, [self._path, "-f", "-"], self._env, text.encode(), keep_stderr=True)
+        except OSError as error:
+            raise CniError(FIREWALL, f"cannot execute {self._path}: {error.strerror}") from None
+
+    def run(self, text: str) -> str:
+        """Do a transaction and return what it printed.
+
+        Raises:
+            CniError: nft refused.
+        """
+        status, stdout, stderr = self.start(text).wait()
+        if status:
+            said = stderr.decode("utf-8", "replace").strip()
+            raise CniError(FIREWALL, f"nft refused the rules: {said}", text)
+        return stdout.decode("utf-8", "replace")
+
+
+class Nftables:
+    """Puts a network's rules into the kernel; see `iptables.Iptables`, which has the same methods.
+
+    Args:
+        rules: what shall be there.
+        env: the environment.
+
+    Raises:
+        CniError: nft is not installed.
+    """
+
+    __slots__ = ("_child", "_expected", "_nft", "rules")
+
+    def __init__(self, rules: NetworkRules, env: "Mapping[str, str]") -> None:
+        self.rules = rules
+        self._nft = Nft(env)
+        self._child: Child | None = None
+        self._expected: list[str] = []
+
+    def start_ensure(self) -> None:
+        """Begin to make sure of the rules: making them is as cheap as looking for them."""
+        self.start_setup()
+
+    def start_check(self) -> None:
+        """Begin to find out whether all rules are there, without changing anything."""
+        self._expected = calc_rules(self.rules)
+        self._child = self._nft.start(f"list table {calc_table(self.rules)}\n")
+
+    def start_setup(self) -> None:
+        """Begin to make the rules."""
+        self._expected = []
+        self._child = self._nft.start(calc_setup(self.rules))
+
+    def finish(self) -> bool:
+        """Wait for what was begun; return whether it succeeded."""
+        child, self._child = self._child, None
+        if child is None:
+            return True
+        status, stdout, _ = child.wait()
+        listing = stdout.decode("utf-8", "replace")
+        return status == 0 and all(text in listing for text in self._expected)
+
+    def repair(self) -> None:
+        """Make the rules out of whatever is left of them.
+
+        Raises:
+            CniError: nft refused.
+        """
+        self._nft.run(calc_setup(self.rules))
+
+    def teardown(self) -> None:
+        """Remove everything of the network; what is not there is no error.
+
+        Raises:
+            CniError: nft refused.
+        """
+        self._nft.run(calc_teardown(calc_table(self.rules)))
