@@ -63,9 +63,9 @@ def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link) -> None
 def _machine_id() -> str:
     """Return what tells this machine's bridges from those of others, machine-id(5)."""
     try:
-        with open("/etc/machine-id", encoding="ascii") as file:
-            return file.read()
-    except (OSError, ValueError):
+        with open("/etc/machine-id", "rb") as file:
+            return file.read().hex()
+    except OSError:
         return os.urandom(16).hex()
 
 

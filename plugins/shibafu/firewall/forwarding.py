@@ -1,5 +1,7 @@
 """The kernel's switches for forwarding between links (Documentation/networking/ip-sysctl.rst)."""
 
+import os
+
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 
 _SWITCH = {
@@ -15,13 +17,29 @@ def write_sysctl(path: str, value: str) -> None:
         OSError: it cannot be written and has another value, or is not there.
     """
     try:
-        with open(path, "w", encoding="ascii") as switch:
-            switch.write(value)
+        # open() would make a text file of it, with a buffer and a codec to import.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
     except OSError:
         # /proc/sys is read-only inside many containers that run nested ones.
-        with open(path, encoding="ascii") as switch:
-            if switch.read().strip() != value:
-                raise
+        if read_sysctl(path) != value:
+            raise
+
+
+def read_sysctl(path: str) -> str:
+    """Return a switch's value.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 64).decode().strip()
+    finally:
+        os.close(descriptor)
 
 
 def ensure_forwarding(version: int) -> None:
@@ -41,7 +59,6 @@ def ensure_forwarding(version: int) -> None:
 def is_forwarding(version: int) -> bool:
     """Tell whether the host forwards packets of one family."""
     try:
-        with open(_SWITCH[version], encoding="ascii") as switch:
-            return switch.read().strip() != "0"
+        return read_sysctl(_SWITCH[version]) != "0"
     except OSError:
         return False
