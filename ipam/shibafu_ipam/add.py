@@ -1,0 +1,169 @@
+"""ADD: give the container one address of each range set, or none at all."""
+
+from shibafu.cni.errors import NO_ADDRESS, TRY_AGAIN_LATER, CniError
+from shibafu.cni.ip import Address, Cidr
+from shibafu.cni.request import Request
+from shibafu.cni.result import IPConfig, Result, parse_route
+from shibafu_ipam.allocator import choose_address, refuse_requested
+from shibafu_ipam.config import IpamConfig
+from shibafu_ipam.index import Index
+from shibafu_ipam.ledger import Ledger
+from shibafu_ipam.netns import has_vanished, is_netns
+from shibafu_ipam.ranges import Range, RangeSet
+from shibafu_ipam.store import Store, describe_failure
+
+
+def add(request: Request) -> dict[str, object]:
+    """Reserve addresses and return the result in the configuration's version.
+
+    Raises:
+        CniError: why it could not be done; nothing is reserved then.
+    """
+    config = IpamConfig(request)
+    result = Result(routes=[parse_route(route) for route in config.section.sections("routes")])
+    if config.resolv_conf:
+        from shibafu_ipam.resolvconf import parse_resolv_conf
+
+        result.dns = parse_resolv_conf(config.resolv_conf)
+    requested = assign_requested(config.range_sets, config.requested)
+    try:
+        with Store(config.data_dir, request.network) as store:
+            store.lock_or_create()
+            with Index(store) as index:
+                ledger = Ledger(index)
+                ledger.open()
+                result.ips = Reservation(ledger, request).reserve(config.range_sets, requested)
+    except OSError as error:
+        raise describe_failure("reserve an address", error) from None
+    return result.to_json(request.cni_version)
+
+
+def assign_requested(range_sets: list[RangeSet], requested: list[Address]) -> list[Address | None]:
+    """Return the requested address of each range set, None where any will do.
+
+    Raises:
+        CniError: an address is of no set, or of one that has got another.
+    """
+    remaining = list(requested)
+    assigned: list[Address | None] = []
+    for range_set in range_sets:
+        wanted = next((address for address in remaining if range_set.range_of(address)), None)
+        assigned.append(wanted)
+        if wanted is not None:
+            remaining.remove(wanted)
+    if remaining:
+        raise CniError(
+            NO_ADDRESS,
+            f"failed to allocate all requested IPs: {' '.join(str(address) for address in remaining)}",
+            "each requested address must be in a range of its own range set",
+        )
+    return assigned
+
+
+class Reservation:
+    """What one ADD takes.
+
+    Args:
+        ledger: the network's addresses.
+        request: the call.
+    """
+
+    __slots__ = ("_ledger", "_owned", "_record")
+
+    def __init__(self, ledger: Ledger, request: Request) -> None:
+        self._ledger = ledger
+        self._record = ledger.find(request.container_id, request.ifname)
+        if self._record.addresses and has_vanished(self._record.netns):
+            # The same container was started anew, and its DEL has never come.
+            ledger.release(self._record)
+        # Some callers give a path that never was a namespace: its absence later would say nothing.
+        if not self._record.addresses:
+            self._record.netns = request.netns if is_netns(request.netns) else ""
+        self._owned = len(self._record.addresses)
+
+    def reserve(self, range_sets: list[RangeSet], requested: list[Address | None]) -> list[IPConfig]:
+        """Take an address of each set.
+
+        Raises:
+            CniError: why one could not be had; those that were taken are released.
+        """
+        ips = []
+        try:
+            for number, range_set in enumerate(range_sets):
+                try:
+                    ips.append(self._reserve_one(range_set, number, requested[number]))
+                except CniError as error:
+                    error.msg = f"failed to allocate for range {number}: {error.msg}"
+                    raise
+        except CniError:
+            self._ledger.release(self._record, self._taken())
+            self._ledger.close()
+            raise
+        except OSError:
+            # The index cannot be made right now, so it stays invalid; the addresses go back all the same.
+            for address in self._taken():
+                self._ledger.store.lease_del(address)
+            raise
+        self._ledger.close()
+        return ips
+
+    def _taken(self) -> list[Address]:
+        return self._record.addresses[self._owned :]
+
+    def _reserve_one(self, range_set: RangeSet, number: int, wanted: Address | None) -> IPConfig:
+        if wanted is not None:
+            one, address = self._take_requested(range_set, wanted)
+        else:
+            self._refuse_duplicate(range_set)
+            one, address = self._take_any(range_set, number)
+        self._ledger.store.write_last_reserved(number, address)
+        return IPConfig(Cidr(address, one.subnet.prefix), one.gateway)
+
+    def _take_requested(self, range_set: RangeSet, address: Address) -> tuple[Range, Address]:
+        one = range_set.range_of(address)
+        if one is None:
+            raise CniError(NO_ADDRESS, f"{address} not in range set {range_set}")
+        refusal = refuse_requested(one, address)
+        if refusal:
+            raise CniError(NO_ADDRESS, refusal)
+        if self._ledger.take(self._record, address):
+            return one, address
+        holder = self._ledger.holder(address)
+        if has_vanished(holder.netns):
+            self._ledger.release(holder)
+            if self._ledger.take(self._record, address):
+                return one, address
+        raise CniError(
+            NO_ADDRESS,
+            f"requested IP address {address} is not available in range set {range_set}",
+            f"container {holder.container_id} has it",
+        )
+
+    def _refuse_duplicate(self, range_set: RangeSet) -> None:
+        """Refuse a second address of one pool; leases of old versions count for any interface."""
+        old = self._ledger.find(self._record.container_id, "")
+        for address in self._record.addresses + old.addresses:
+            if range_set.range_of(address) is not None:
+                raise CniError(
+                    NO_ADDRESS,
+                    f"{address} has been allocated to {self._record.container_id}, "
+                    "duplicate allocation is not allowed",
+                    "DEL has to come before the next ADD of the same container and interface",
+                )
+
+    def _take_any(self, range_set: RangeSet, number: int) -> tuple[Range, Address]:
+        ledger = self._ledger
+        # Once more after a look at every lease, in case the index was wrong or namespaces have vanished.
+        for is_last in (False, True):
+            choice = choose_address(
+                range_set, ledger.store.read_last_reserved(number), ledger.index.pages.find_free
+            )
+            if choice is not None and ledger.take(self._record, choice[1]):
+                return choice
+            if not is_last:
+                ledger.rebuild(lambda lease, netns: not has_vanished(netns))
+        raise CniError(
+            TRY_AGAIN_LATER,
+            f"no IP addresses available in range set: {range_set}",
+            "every address is taken by a container; make the range larger, or wait until one ends",
+        )

@@ -1,0 +1,38 @@
+"""GC: release everything of the network that the runtime no longer lists."""
+
+from shibafu.cni.attachments import parse_valid_attachments
+from shibafu.cni.errors import merge_errors
+from shibafu.cni.request import Request
+from shibafu_ipam.config import parse_data_dir, parse_ipam_section
+from shibafu_ipam.index import Index
+from shibafu_ipam.ledger import Ledger
+from shibafu_ipam.store import Lease, Store, describe_failure
+
+
+def collect_garbage(request: Request) -> None:
+    """Release the leases of all attachments that are not listed.
+
+    Raises:
+        CniError: the leases that could not be removed.
+    """
+    valid = parse_valid_attachments(request.config)
+    if valid is None:
+        return  # the runtime has not said which attachments are valid
+    attachments = set(valid)
+    containers = {container_id for container_id, _ in valid}
+
+    def is_needed(lease: Lease, _netns: str) -> bool:
+        if not lease.ifname:
+            return lease.container_id in containers
+        return lease.owner in attachments
+
+    try:
+        with Store(parse_data_dir(parse_ipam_section(request)), request.network) as store:
+            if not store.lock_existing():
+                return
+            with Index(store) as index:
+                errors = Ledger(index).rebuild(is_needed)
+    except OSError as error:
+        raise describe_failure("collect garbage", error) from None
+    if errors:
+        raise merge_errors([describe_failure("release an address", error) for error in errors])

@@ -1,0 +1,120 @@
+"""Leases and index as one: finding, taking and releasing addresses, so that both always agree."""
+
+from shibafu.cni.errors import INTERNAL, CniError
+from shibafu.cni.ip import Address
+from shibafu_ipam.index import Index, Record
+from shibafu_ipam.store import Lease
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu_ipam.rebuild import IsNeeded
+
+
+class Ledger:
+    """The addresses of one network, for one operation under the store's lock.
+
+    Nothing is changed until something is taken or released; `close` then makes the changes valid. A
+    call that is killed, or that the disk fails, does not get there, and the next one makes the index anew.
+
+    Args:
+        index: the network's index.
+    """
+
+    __slots__ = ("_is_changed", "index", "store")
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+        self.store = index.store
+        self._is_changed = False
+
+    def open(self) -> None:
+        """Make sure that the index is right."""
+        if not self.index.is_valid():
+            self.rebuild()
+
+    def close(self) -> None:
+        """Make what was changed valid."""
+        if self._is_changed:
+            self.index.commit()
+            self._is_changed = False
+
+    def rebuild(self, is_needed: "IsNeeded | None" = None) -> list[OSError]:
+        """Make the index anew from the leases; see `rebuild.rebuild`."""
+        from shibafu_ipam.rebuild import rebuild
+
+        errors = rebuild(self.index, is_needed)
+        self._is_changed = False
+        return errors
+
+    def find(self, container_id: str, ifname: str) -> Record:
+        """Return what an attachment has, with an empty list when that is nothing.
+
+        Raises:
+            CniError: the index stays wrong however often it is made anew, which is a defect.
+        """
+        for _ in range(2):
+            record = self.index.record_read(container_id, ifname)
+            if record is None:
+                return Record(container_id, ifname, [])
+            if self.is_right(record):
+                return record
+            self.rebuild()
+        raise _defect(f"the record of {container_id} {ifname}")
+
+    def is_right(self, record: Record) -> bool:
+        """Tell whether the leases are as they are recorded."""
+        return bool(record.addresses) and all(
+            (lease := self.store.lease_read(address)) is not None and lease.owner == record.owner
+            for address in record.addresses
+        )
+
+    def holder(self, address: Address) -> Record:
+        """Return what the attachment has that has an address; an empty record when the address is free."""
+        lease = self.store.lease_read(address)
+        return self.find(*lease.owner) if lease is not None else Record("", "", [])
+
+    def take(self, record: Record, address: Address) -> bool:
+        """Give an address to the attachment of `record`; return False when it has a lease already."""
+        self._begin()
+        taken = Record(record.container_id, record.ifname, [*record.addresses, address], record.netns)
+        self.index.record_write(taken)
+        lease = Lease(address, record.container_id, record.ifname)
+        if not self.store.lease_add(lease):
+            if self.store.lease_read(address) is not None:
+                self._restore(record)
+                return False
+            # Nothing legible is in the file: host-local was killed while it wrote the lease.
+            self.store.lease_del(address)
+            if not self.store.lease_add(lease):
+                raise _defect(f"the lease of {address}")
+        record.addresses.append(address)
+        self.index.pages.set_taken(address.version, address.value, True)
+        return True
+
+    def release(self, record: Record, addresses: list[Address] | None = None) -> None:
+        """Take addresses back from an attachment, by default all; it is no error when it has none."""
+        released = list(record.addresses if addresses is None else addresses)
+        if not released:
+            return
+        self._begin()
+        for address in released:
+            self.store.lease_del(address)
+        for address in released:
+            self.index.pages.set_taken(address.version, address.value, False)
+            record.addresses.remove(address)
+        self._restore(record)
+
+    def _begin(self) -> None:
+        if not self._is_changed:
+            self.index.begin()
+            self._is_changed = True
+
+    def _restore(self, record: Record) -> None:
+        if record.addresses:
+            self.index.record_write(record)
+        else:
+            self.index.record_del(*record.owner)
+
+
+def _defect(what: str) -> CniError:
+    return CniError(INTERNAL, f"internal error in shibafu-ipam, please report it: {what} stays wrong")

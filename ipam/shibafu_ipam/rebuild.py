@@ -1,0 +1,138 @@
+"""Making the index anew from the leases, and letting go of leases that nobody can need any more.
+
+It reads every lease, so it happens only when somebody else has changed the store, after a killed call,
+after a reboot, for GC, and before an ADD would fail for want of an address.
+"""
+
+import os
+import time
+
+from shibafu.cni.ip import Address
+from shibafu_ipam.index import STAMP_LAG, Index, Record
+from shibafu_ipam.pages import MemoryPages
+from shibafu_ipam.store import Lease
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # Tells of a lease, and of the namespace recorded for it, whether it must be kept.
+    IsNeeded = Callable[[Lease, str], bool]
+
+# How far the clock may have been set since the machine started, in seconds.
+_CLOCK_MARGIN = 60
+
+
+class Survey:
+    """What the leases on disk amount to; nothing is changed.
+
+    Args:
+        index: the index as it is, valid or not: it knows namespaces, and what an earlier boot had.
+        is_needed: which leases to keep; without it, all but those of an earlier boot.
+    """
+
+    __slots__ = ("_known", "dropped", "index", "records")
+
+    def __init__(self, index: Index, is_needed: "IsNeeded | None" = None) -> None:
+        self.index = index
+        self.records: dict[tuple[str, str], Record] = {}
+        self.dropped: list[Address] = []
+        self._known: dict[tuple[str, str], Record] = {}
+        reboot = _Reboot(index) if index.stamped_boot not in ("", index.boot_id) else None
+        for address, lease in index.store.leases():
+            if lease is None:
+                self.dropped.append(address)
+                continue
+            known = self._read_known(lease)
+            is_recorded = address in known.addresses
+            netns = known.netns if is_recorded else ""
+            if (reboot is not None and reboot.ended(lease, is_recorded)) or (
+                is_needed is not None and not is_needed(lease, netns)
+            ):
+                self.dropped.append(address)
+                continue
+            record = self.records.setdefault(lease.owner, Record(*lease.owner, []))
+            record.addresses.append(address)
+            record.netns = record.netns or netns
+
+    def changed_records(self) -> list[Record]:
+        """Return the records that are not in the index as they should be."""
+        return [
+            record
+            for owner, record in self.records.items()
+            if self._known[owner].netns != record.netns
+            or set(self._known[owner].addresses) != set(record.addresses)
+        ]
+
+    def _read_known(self, lease: Lease) -> Record:
+        known = self._known.get(lease.owner)
+        if known is None:
+            known = self.index.record_read(*lease.owner) or Record(*lease.owner, [])
+            self._known[lease.owner] = known
+        return known
+
+    def calc_pages(self) -> MemoryPages:
+        """Return which addresses the kept leases take."""
+        pages = MemoryPages()
+        for record in self.records.values():
+            for address in record.addresses:
+                pages.set_taken(address.version, address.value)
+        return pages
+
+
+class _Reboot:
+    """Tells which leases ended with an earlier boot: after one, no container's network exists."""
+
+    __slots__ = ("_booted_at", "_index")
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def ended(self, lease: Lease, is_recorded: bool) -> bool:
+        """Tell whether a lease ended.
+
+        What the index recorded was made before, unless the file is younger than the last operation:
+        then host-local, in this boot, gave the address to the same attachment again. What it did not
+        record, host-local made: before the boot, if the file's time says so beyond doubt.
+        """
+        made_at = os.stat(self._index.store.lease_path(lease.address)).st_mtime_ns
+        if is_recorded and made_at <= self._index.stamped_at + STAMP_LAG:
+            return True
+        return made_at < (self._booted_at - _CLOCK_MARGIN) * 1_000_000_000
+
+
+def rebuild(index: Index, is_needed: "IsNeeded | None" = None) -> list[OSError]:
+    """Make the index anew, and remove the leases that are not needed.
+
+    Returns:
+        Why leases could not be removed; they are still in the index.
+    """
+    survey = Survey(index, is_needed)
+    errors: list[OSError] = []
+    index.begin()
+    # The leases first: should this be killed, the records still tell the rest of them.
+    kept_pages = survey.calc_pages()
+    for address in survey.dropped:
+        try:
+            index.store.lease_del(address)
+        except OSError as error:
+            errors.append(error)
+            kept_pages.set_taken(address.version, address.value)
+    index.ensure_directories()
+    _replace_records(survey)
+    index.pages.replace_all(kept_pages)
+    index.write_stamp()
+    index.commit()
+    return errors
+
+
+def _replace_records(survey: Survey) -> None:
+    index = survey.index
+    paths = {index.record_path(*owner) for owner in survey.records}
+    directory = f"{index.directory}/by-container"
+    for name in os.listdir(directory):
+        if f"{directory}/{name}" not in paths:
+            os.unlink(f"{directory}/{name}")
+    for record in survey.changed_records():
+        index.record_write(record)
