@@ -1,0 +1,112 @@
+#!/bin/bash
+# Builds dist/shibafu: the executables and the `_internal` folder that they share.
+#
+#   packaging/build.sh [DIRECTORY]     DIRECTORY/shibafu in place of dist/shibafu
+#
+# Needs nothing but Debian's python3 (or another python3 >= 3.11 with a shared libpython). As root it installs
+# the Debian packages that are missing. Does nothing when nothing changed. Two builds of the same
+# sources with the same interpreter give the same bytes; SOURCE_DATE_EPOCH sets the files' times.
+set -euo pipefail
+umask 022
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+mkdir -p "${1:-$root/dist}"
+dist=$(cd "${1:-$root/dist}" && pwd)
+venv=$root/.venv-build
+work=$root/build/pyinstaller
+requirements=$root/packaging/requirements-build.txt
+
+fail() {
+    echo "build.sh: $*" >&2
+    exit 1
+}
+
+# Debian's own interpreter comes first: built with profile-guided optimisation, it starts faster than most.
+find_python() {
+    local candidate
+    for candidate in /usr/bin/python3 python3; do
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "no python3 of version 3.11 or newer: install it, for example with apt-get install python3"
+}
+
+# venv and ensurepip for the virtual environment, objdump for PyInstaller, libpython to be shipped.
+missing_packages() {
+    "$python" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+    command -v objdump >/dev/null || echo binutils
+    local library="libpython$version.so"
+    [[ $python != /usr/bin/python3 || -n $(compgen -G "/usr/lib/*/$library.*") ]] || echo "libpython$version"
+}
+
+install_packages() {
+    local packages
+    mapfile -t packages < <(missing_packages)
+    [[ ${#packages[@]} -gt 0 ]] || return 0
+    if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
+        fail "missing: ${packages[*]}; install them (apt-get install ${packages[*]}) or run this as root on Debian"
+    fi
+    { DEBIAN_FRONTEND=noninteractive apt-get install -y "${packages[@]}" ||
+        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y "${packages[@]}"; }; } >"$log" 2>&1 ||
+        fail "cannot install ${packages[*]}: $(tail -n 5 "$log")"
+}
+
+# The virtual environment is good as long as interpreter and requirements are those that it was made with.
+ensure_venv() {
+    local state
+    state=$("$python" -VV; sha256sum <"$requirements")
+    [[ $(cat "$venv/.state" 2>/dev/null) == "$state" ]] && return
+    rm -rf "$venv"
+    { "$python" -m venv "$venv" &&
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$requirements"; } \
+        >"$log" 2>&1 || fail "cannot make $venv: $(tail -n 5 "$log")"
+    echo "$state" >"$venv/.state"
+}
+
+# What the executables are made of.
+describe_inputs() {
+    echo "$SOURCE_DATE_EPOCH"
+    "$python" -VV
+    (cd "$root" && find plugins ipam packaging -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
+}
+
+build() {
+    rm -rf "$work"
+    # No position of columns in the code: what nobody prints is not loaded either.
+    env -u PYTHONPATH -u PYTHONHOME -u PYTHONOPTIMIZE PYTHONHASHSEED=0 PYTHONNODEBUGRANGES=1 \
+        PYINSTALLER_CONFIG_DIR="$work/config" "$venv/bin/python" -P -s -m PyInstaller --log-level WARN --noconfirm --clean \
+        --workpath "$work" --distpath "$work/dist" "$root/packaging/shibafu.spec" >"$log" 2>&1 ||
+        fail "PyInstaller failed: $(tail -n 20 "$log")"
+    find "$work/dist/shibafu" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+    rm -rf "$dist/shibafu"
+    mv "$work/dist/shibafu" "$dist/shibafu"
+}
+
+mkdir -p "$root/build"
+exec 9>"$root/build/lock"
+flock 9 # two builds at once wait for each other
+
+log=$root/build/build.log
+python=$(find_python)
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+if [[ -z ${SOURCE_DATE_EPOCH:-} ]]; then
+    SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct -- plugins ipam packaging 2>/dev/null) || true
+fi
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
+
+inputs=$(describe_inputs)
+stamp=$dist/.shibafu-inputs
+if [[ -d $dist/shibafu && $(cat "$stamp" 2>/dev/null) == "$inputs" ]]; then
+    done="unchanged"
+else
+    rm -f "$stamp"
+    install_packages
+    ensure_venv
+    build
+    echo "$inputs" >"$stamp"
+    done="built"
+fi
+programs=$(cd "$dist/shibafu" && find . -maxdepth 1 -type f -printf '%f ' | xargs -n1 | sort | xargs)
+echo "$done $dist/shibafu: $programs, $(du -sh --apparent-size "$dist/shibafu" | cut -f1) in all"
