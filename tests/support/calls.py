@@ -18,9 +18,7 @@ ENVIRONMENT = {
 }
 
 
-def make_request(
-    config: Mapping[str, object] | None = None, command: str = "ADD", **env: str
-) -> Request:
+def make_request(config: Mapping[str, object] | None = None, command: str = "ADD", **env: str) -> Request:
     """Return a valid call of version 1.1.0 on network `net`, changed by `config` and by `env`."""
     document: dict[str, object] = {"cniVersion": "1.1.0", "name": "net", "type": "bridge"}
     document |= config or {}

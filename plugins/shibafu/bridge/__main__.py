@@ -9,7 +9,6 @@ VERSION imports nothing but the protocol's shell. tests/unit/test_import_budget.
 import os
 import sys
 
-from shibafu.cni.delegate import Installation
 from shibafu.cni.skel import Plugin
 from shibafu.cni.version import SUPPORTED
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
 
+    from shibafu.cni.delegate import Installation
     from shibafu.cni.request import Request
 
 
@@ -57,8 +57,10 @@ def _run_ipam(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -
     return run_ipam(env, stdin, stdout)
 
 
-def _find_installation() -> Installation:
+def _find_installation() -> "Installation":
     """Return where this executable and its siblings are; a link to it may be anywhere."""
+    from shibafu.cni.delegate import Installation
+
     frozen = getattr(sys, "frozen", False)
     program = os.path.realpath(sys.executable if frozen else sys.argv[0])
     return Installation(os.path.dirname(program), {"shibafu-ipam": _run_ipam})

@@ -1,0 +1,35 @@
+"""Which tests need root, and where the plugins are that are tested."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from support.suite import Suite
+
+HERE = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--suite",
+        metavar="DIRECTORY",
+        help="test the executables in this directory, such as dist/shibafu, in place of the sources",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what makes network namespaces when that is not allowed."""
+    for item in items:
+        if item.path.is_relative_to(HERE / "netns"):
+            item.add_marker("root")
+        if os.geteuid() and item.get_closest_marker("root"):
+            item.add_marker(pytest.mark.skip(reason="needs root: it makes network namespaces"))
+
+
+@pytest.fixture(scope="session")
+def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Suite:
+    """The plugins, as a runtime finds them: executables in a directory."""
+    built = request.config.getoption("--suite")
+    directory = tmp_path_factory.mktemp("cni-bin")
+    return Suite.of_executables(directory, Path(built)) if built else Suite.of_sources(directory)

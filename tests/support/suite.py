@@ -1,0 +1,53 @@
+"""The plugins as a runtime finds them: executables in a directory of CNI_PATH."""
+
+from pathlib import Path
+
+import shibafu
+import shibafu_ipam
+
+# The interpreter and the options that the built executables have: isolated, and without `site`.
+_LAUNCHER = """#!/usr/bin/python3 -IS
+import sys
+sys.path[:0] = [{plugins!r}, {ipam!r}]
+from {module}.__main__ import main
+main()
+"""
+_MODULES = {"shibafu-bridge": "shibafu.bridge", "shibafu-ipam": "shibafu_ipam"}
+# A drop-in replacement answers to the names of what it replaces.
+_NAMES = {"bridge": "shibafu-bridge", "host-local": "shibafu-ipam"}
+
+
+class Suite:
+    """Installed plugins.
+
+    Args:
+        directory: what CNI_PATH shall hold.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.bridge = directory / "bridge"
+
+    @classmethod
+    def of_sources(cls, directory: Path) -> "Suite":
+        """Return launchers of this tree's sources."""
+        roots = {
+            "plugins": str(Path(shibafu.__path__[0]).parent),
+            "ipam": str(Path(shibafu_ipam.__path__[0]).parent),
+        }
+        for name, module in _MODULES.items():
+            launcher = directory / name
+            launcher.write_text(_LAUNCHER.format(module=module, **roots))
+            launcher.chmod(0o755)
+        return cls._named(directory, directory)
+
+    @classmethod
+    def of_executables(cls, directory: Path, built: Path) -> "Suite":
+        """Return links to executables that were built."""
+        return cls._named(directory, built.resolve())
+
+    @classmethod
+    def _named(cls, directory: Path, programs: Path) -> "Suite":
+        for name, program in _NAMES.items():
+            (directory / name).symlink_to(programs / program)
+        return cls(directory)

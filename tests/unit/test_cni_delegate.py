@@ -1,0 +1,171 @@
+"""Calling another plugin, in a process of its own or in this one."""
+
+import os
+from collections.abc import Mapping
+from json import dumps, loads
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from shibafu.cni import errors
+from shibafu.cni.delegate import Installation, delegate, find_plugin
+from shibafu.cni.errors import CniError
+from support.calls import make_request
+
+NOTHING = Installation("/nowhere", {})
+
+
+def make_plugin(directory: Path, script: str, name: str = "sample") -> Path:
+    directory.mkdir(exist_ok=True)
+    plugin = directory / name
+    plugin.write_text(f"#!/bin/sh\n{script}\n")
+    plugin.chmod(0o755)
+    return plugin
+
+
+def answer_error(plugin: Path, command: str = "ADD") -> CniError:
+    with pytest.raises(CniError) as caught:
+        delegate(make_request(CNI_PATH=str(plugin.parent)), plugin.name, command, NOTHING)
+    return caught.value
+
+
+def test_the_first_regular_file_in_cni_path_is_the_plugin(tmp_path: Path) -> None:
+    (tmp_path / "a" / "sample").mkdir(parents=True)
+    plugin = make_plugin(tmp_path / "b", "")
+    make_plugin(tmp_path / "c", "")
+    assert find_plugin("sample", f"{tmp_path}/none::{tmp_path}/a:{tmp_path}/b:{tmp_path}/c") == str(plugin)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "code", "message"),
+    [
+        ("", "/bin", 7, "no plugin name provided"),
+        ("../sample", "/bin", 7, "invalid plugin name: ../sample"),
+        ("/bin/sh", "/bin", 7, "invalid plugin name: /bin/sh"),
+        ("sample", "", 4, "required env variables [CNI_PATH] missing"),
+        ("sample", "/no:/where", 7, 'failed to find plugin "sample" in path [/no /where]'),
+    ],
+)
+def test_what_is_no_plugin(name: str, path: str, code: int, message: str) -> None:
+    with pytest.raises(CniError) as caught:
+        find_plugin(name, path)
+    assert (caught.value.code, caught.value.msg) == (code, message)
+
+
+def test_it_gets_the_same_environment_and_the_same_bytes(tmp_path: Path) -> None:
+    plugin = make_plugin(
+        tmp_path, 'cat > "$OUT/stdin"; env > "$OUT/env"; echo \'{"ips": []}\'; echo said >&2'
+    )
+    request = make_request({"x": 1}, "ADD", CNI_PATH=str(tmp_path), OUT=str(tmp_path), CNI_ARGS="A=1")
+    answer = delegate(request, plugin.name, "CHECK", NOTHING)
+    assert answer is not None
+    assert answer.values == {"ips": []}
+    assert (tmp_path / "stdin").read_bytes() == request.stdin
+    seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    assert {k: v for k, v in seen.items() if k.startswith("CNI")} == {
+        k: v for k, v in request.env.items() if k.startswith("CNI")
+    } | {"CNI_COMMAND": "CHECK"}
+
+
+def test_its_stderr_is_ours(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    plugin = make_plugin(tmp_path, "echo said >&2")
+    assert delegate(make_request(CNI_PATH=str(tmp_path)), plugin.name, "DEL", NOTHING) is None
+    assert capfd.readouterr() == ("", "said\n")
+
+
+def test_its_error_is_passed_on(tmp_path: Path) -> None:
+    plugin = make_plugin(tmp_path, """echo '{"code": 11, "msg": "later", "details": "d"}'; exit 1""")
+    error = answer_error(plugin)
+    assert (error.code, error.msg, error.details) == (11, "later", "d")
+
+
+@pytest.mark.parametrize(
+    ("script", "message", "details"),
+    [
+        ("exit 3", 'plugin "sample" failed with status 3 without an error object', ""),
+        ("echo oops; exit 3", 'plugin "sample" failed with status 3 without an error object', "oops\n"),
+        ("kill -9 $$", 'plugin "sample" was ended by signal 9 without an error object', ""),
+        ("echo '{}'; exit 1", 'plugin "sample" failed with status 1 without an error object', "{}\n"),
+        ("echo nonsense", 'plugin "sample" answered ADD with no JSON object', "error unmarshall"),
+        ("echo '[]'", 'plugin "sample" answered ADD with no JSON object', "error unmarshall"),
+        (r"printf '\377'; exit 1", 'plugin "sample" failed with status 1 without an error object', "\ufffd"),
+    ],
+)
+def test_a_plugin_that_answers_nonsense(tmp_path: Path, script: str, message: str, details: str) -> None:
+    error = answer_error(make_plugin(tmp_path, script))
+    assert (error.code, error.msg) == (errors.DELEGATE, message)
+    assert error.details.startswith(details)
+
+
+def test_a_plugin_that_cannot_be_executed(tmp_path: Path) -> None:
+    plugin = make_plugin(tmp_path, "")
+    plugin.chmod(0o644)
+    if os.geteuid() == 0:
+        # not even root executes what nobody may
+        error = answer_error(plugin)
+        assert error.code == errors.DELEGATE
+        assert error.msg == f'cannot execute plugin "{plugin}": Permission denied'
+
+
+def test_no_output_is_no_answer(tmp_path: Path) -> None:
+    plugin = make_plugin(tmp_path, "echo; echo")
+    assert delegate(make_request(CNI_PATH=str(tmp_path)), plugin.name, "ADD", NOTHING) is None
+
+
+def own_plugin(env: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
+    said = {"pid": os.getpid(), "command": env["CNI_COMMAND"], "name": loads(stdin.read())["name"]}
+    if env.get("FAIL"):
+        stdout.write(b'{"code": 105, "msg": "full"}')
+        return 1
+    stdout.write(dumps(said).encode())
+    return 0
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    make_plugin(tmp_path / "installed", "exit 9", "shibafu-ipam")
+    make_plugin(tmp_path / "installed", "exit 9", "shibafu-bridge")
+    return Installation(str(tmp_path / "installed"), {"shibafu-ipam": own_plugin})
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+def test_our_own_plugin_runs_in_this_process_under_any_name(
+    tmp_path: Path, installation: Installation, link: object
+) -> None:
+    name, path = "shibafu-ipam", f"{tmp_path}/installed"
+    if callable(link):
+        name, path = "host-local", str(tmp_path)
+        link(f"{tmp_path}/installed/shibafu-ipam", f"{tmp_path}/host-local")
+    answer = delegate(make_request(CNI_PATH=path), name, "STATUS", installation)
+    assert answer is not None
+    assert answer.values == {"pid": os.getpid(), "command": "STATUS", "name": "net"}
+
+
+def test_the_error_of_our_own_plugin_is_passed_on(tmp_path: Path, installation: Installation) -> None:
+    request = make_request(CNI_PATH=f"{tmp_path}/installed", FAIL="1")
+    with pytest.raises(CniError, match=r"^full$") as caught:
+        delegate(request, "shibafu-ipam", "ADD", installation)
+    assert caught.value.code == errors.NO_ADDRESS
+
+
+def test_another_installations_plugin_of_that_name_is_executed(
+    tmp_path: Path, installation: Installation
+) -> None:
+    make_plugin(tmp_path / "other", """echo '{"other": true}'""", "shibafu-ipam")
+    answer = delegate(make_request(CNI_PATH=f"{tmp_path}/other"), "shibafu-ipam", "ADD", installation)
+    assert answer is not None
+    assert answer.values == {"other": True}
+
+
+def test_a_program_that_has_no_function_is_executed(tmp_path: Path, installation: Installation) -> None:
+    with pytest.raises(CniError, match="failed with status 9"):
+        delegate(make_request(CNI_PATH=f"{tmp_path}/installed"), "shibafu-bridge", "ADD", installation)
+
+
+def test_an_installation_that_is_incomplete_executes(tmp_path: Path) -> None:
+    plugin = make_plugin(tmp_path / "p", "echo '{}'", "shibafu-ipam")
+    incomplete = Installation(str(tmp_path / "none"), {"shibafu-ipam": own_plugin})
+    answer = delegate(make_request(CNI_PATH=str(plugin.parent)), plugin.name, "ADD", incomplete)
+    assert answer is not None
+    assert answer.values == {}

@@ -1,0 +1,98 @@
+"""Who may import whom: the layers of the suite, held by reading every source file."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import shibafu
+
+PLUGINS = Path(shibafu.__file__).parent
+IPAM = PLUGINS.parent.parent / "ipam" / "shibafu_ipam"
+
+# Each part, and what of ours it may import besides itself.
+ARROWS = {
+    "shibafu": [],
+    "shibafu.cni": ["shibafu"],
+    "shibafu.netlink": [],
+    "shibafu.firewall": ["shibafu.cni"],
+    "shibafu.bridge": ["shibafu.cni", "shibafu.netlink", "shibafu.firewall"],
+    "shibafu_ipam": ["shibafu.cni"],
+}
+# The one place where the parts are put together.
+COMPOSITION = {"shibafu.bridge.__main__": ["shibafu_ipam"]}
+
+
+def calc_part(module: str) -> str:
+    """Return the part of the suite that a module belongs to: its package, or the first two names."""
+    names = module.split(".")
+    return names[0] if names[0] == "shibafu_ipam" else ".".join(names[:2])
+
+
+def find_modules() -> Iterator[tuple[str, Path]]:
+    for root in (PLUGINS, IPAM):
+        for path in sorted(root.rglob("*.py")):
+            names = path.relative_to(root.parent).with_suffix("").parts
+            yield ".".join(names).removesuffix(".__init__"), path
+
+
+def find_imports(module: str, path: Path) -> Iterator[tuple[str, int]]:
+    """Yield each imported name of ours and its line: at the top, in functions, and for types alike."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative imports hide where they lead"
+            # `from shibafu import cni` imports a part, `from shibafu.cni import skel` one of its modules
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        yield from (
+            (name, node.lineno) for name in names if name.split(".")[0] in ("shibafu", "shibafu_ipam")
+        )
+
+
+MODULES = dict(find_modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_imports_upward(module: str) -> None:
+    part = calc_part(module)
+    allowed = {part, *ARROWS[part], *COMPOSITION.get(module, [])}
+    for name, line in find_imports(module, MODULES[module]):
+        target = calc_part(name)
+        if name == "shibafu.__version__":
+            target = "shibafu"
+        assert target in allowed, f"{module}:{line} imports {name}"
+
+
+def test_all_parts_are_known() -> None:
+    assert {calc_part(module) for module in MODULES} == set(ARROWS)
+
+
+def test_the_arrows_have_no_circle() -> None:
+    def reach(part: str, path: tuple[str, ...]) -> None:
+        assert part not in path, " -> ".join((*path, part))
+        for target in ARROWS[part]:
+            reach(target, (*path, part))
+
+    for part in ARROWS:
+        reach(part, ())
+
+
+def test_types_are_imported_for_the_checker_only() -> None:
+    """No `typing` at run time: it costs 12 ms of every call, even behind `from __future__`."""
+    costly = {"typing", "__future__", "collections.abc", "dataclasses", "enum", "contextlib", "abc"}
+    for module, path in MODULES.items():
+        tree = ast.parse(path.read_text())
+        for_checker = [
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If)
+            and isinstance(node.test, ast.Name)
+            and node.test.id == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        ]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node not in for_checker:
+                assert node.module not in costly, f"{module}:{node.lineno} imports {node.module}"

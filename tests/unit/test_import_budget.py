@@ -1,0 +1,43 @@
+"""What each verb may import. Imports are the largest cost of a call: what comes in here is meant to be here.
+
+The verbs that need network namespaces are in tests/netns/test_bridge_import_budget.py.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from support.imports import check_budget, measure
+
+# What `import os` means; the interpreter has all of it frozen.
+OS = {"_collections_abc", "_stat", "genericpath", "os", "os.path", "posixpath", "stat"}
+SHELL = OS | {"shibafu", "shibafu.cni", "shibafu.cni.errors", "shibafu.cni.skel", "shibafu.cni.version"}
+READING = {"_json", "shibafu.cni.config", "shibafu.cni.jsontext"}
+CONFIG: dict[str, object] = {"cniVersion": "1.1.0", "name": "net", "type": "bridge"}
+
+
+@pytest.mark.parametrize("module", ["shibafu.bridge", "shibafu_ipam"])
+def test_version(module: str, tmp_path: Path) -> None:
+    status, answer, modules = measure(tmp_path / "report", module, {"CNI_COMMAND": "VERSION"}, CONFIG)
+    assert status == 0
+    assert '"supportedVersions"' in answer
+    check_budget(modules, {*SHELL, *READING, module, f"{module}.__main__"})
+
+
+@pytest.mark.parametrize("module", ["shibafu.bridge", "shibafu_ipam"])
+def test_a_bad_environment(module: str, tmp_path: Path) -> None:
+    status, answer, modules = measure(tmp_path / "report", module, {"CNI_COMMAND": "ADD"}, CONFIG)
+    assert status == 1
+    assert "required env variables" in answer
+    check_budget(
+        modules,
+        {
+            *SHELL,
+            *READING,
+            "_blake2",
+            "shibafu.cni.names",
+            "shibafu.cni.request",
+            module,
+            f"{module}.__main__",
+        },
+    )
