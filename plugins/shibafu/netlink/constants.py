@@ -29,6 +29,9 @@ AF_INET = 2
 AF_BRIDGE = 7
 AF_INET6 = 10
 
+# asm-generic/socket.h
+SO_RCVBUFFORCE = 33
+
 # linux/rtnetlink.h
 RTMGRP_LINK = 0x1
 RTM_NEWLINK = 16

@@ -264,9 +264,7 @@ def link_add_veth(
         peer += attr_u32(IFLA_MTU, mtu)
     if peer_netns_fd is not None:
         peer += attr_u32(IFLA_NET_NS_FD, peer_netns_fd)
-    return link_add(
-        name, "veth", attr(VETH_INFO_PEER, peer), mac=mac, mtu=mtu, master=master, up=up
-    )
+    return link_add(name, "veth", attr(VETH_INFO_PEER, peer), mac=mac, mtu=mtu, master=master, up=up)
 
 
 def link_add(
@@ -368,9 +366,7 @@ def link_set(
     return Request(RTM_SETLINK, 0, ifinfo(link, flags, mask) + attrs, what)
 
 
-def link_set_port(
-    link: int | str, hairpin: bool | None = None, isolated: bool | None = None
-) -> Request:
+def link_set_port(link: int | str, hairpin: bool | None = None, isolated: bool | None = None) -> Request:
     """Request changes of a bridge's port; see `BridgePort`. What is None stays as it is.
 
     As part of a link's own attributes this takes a name, and so fits into the batch that creates the link;

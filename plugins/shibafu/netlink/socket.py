@@ -26,6 +26,7 @@ from shibafu.netlink.constants import (
     NLMSG_NOOP,
     NLMSG_OVERRUN,
     NLMSGERR_ATTR_MSG,
+    SO_RCVBUFFORCE,
     SOL_NETLINK,
 )
 from shibafu.netlink.errors import NetlinkDecodeError, NetlinkError
@@ -34,6 +35,8 @@ from shibafu.netlink.errors import NetlinkDecodeError, NetlinkError
 _BUFFER_SIZE = 32768
 # Acknowledgements that certainly fit into a receive buffer of the default size (208 KiB, about 1 KiB each).
 _BATCH_SIZE = 64
+# What a subscriber may leave unread: about a thousand notifications.
+_SUBSCRIBER_BUFFER_SIZE = 4 << 20
 _DUMP_TRIES = 8
 _ERROR = Struct("=i")
 
@@ -87,6 +90,8 @@ class NetlinkSocket:
                     # Older kernels answer without the texts, and filter less: callers filter again.
                     if error.errno != ENOPROTOOPT:
                         raise
+            if groups:
+                self._enlarge_buffer()
             seconds, fraction = divmod(timeout, 1)
             # Not settimeout(): that makes Python poll before each read.
             self._socket.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("ll", int(seconds), int(fraction * 1e6)))
@@ -181,6 +186,13 @@ class NetlinkSocket:
             if payloads is not None:
                 return payloads
         raise NetlinkError(EBUSY, "the table keeps changing", request.what)
+
+    def _enlarge_buffer(self) -> None:
+        try:
+            self._socket.setsockopt(SOL_SOCKET, SO_RCVBUFFORCE, _SUBSCRIBER_BUFFER_SIZE)
+        except OSError:
+            # EPERM in a user namespace: announcements may get lost, which subscribers have to expect anyway.
+            pass
 
     def _send(self, requests: list[Request], flags: int) -> int:
         """Send requests with consecutive sequence numbers, and return the first of these."""
