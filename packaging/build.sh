@@ -15,6 +15,8 @@ dist=$(cd "${1:-$root/dist}" && pwd)
 venv=$root/.venv-build
 work=$root/build/pyinstaller
 requirements=$root/packaging/requirements-build.txt
+# What the executables are made of.
+sources=(plugins ipam packaging/{build.sh,entry.py,requirements-build.txt,shibafu.spec})
 
 fail() {
     echo "build.sh: $*" >&2
@@ -65,11 +67,10 @@ ensure_venv() {
     echo "$state" >"$venv/.state"
 }
 
-# What the executables are made of.
 describe_inputs() {
     echo "$SOURCE_DATE_EPOCH"
     "$python" -VV
-    (cd "$root" && find plugins ipam packaging -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
+    (cd "$root" && find "${sources[@]}" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
 }
 
 build() {
@@ -92,7 +93,7 @@ log=$root/build/build.log
 python=$(find_python)
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 if [[ -z ${SOURCE_DATE_EPOCH:-} ]]; then
-    SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct -- plugins ipam packaging 2>/dev/null) || true
+    SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct -- "${sources[@]}" 2>/dev/null) || true
 fi
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
 

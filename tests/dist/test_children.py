@@ -1,0 +1,60 @@
+"""What the bootloader puts into its environment stays there: other plugins get what the caller gave."""
+
+import subprocess
+from json import dumps
+from pathlib import Path
+
+import pytest
+
+from netns.namespaces import Namespace
+
+IPAM = """#!/bin/sh
+cat /proc/$$/environ >"{dump}"
+[ "$CNI_COMMAND" != ADD ] || echo '{{"cniVersion": "1.0.0", "ips": [{{"address": "10.99.0.2/24"}}]}}'
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "search_path",
+    [
+        {},
+        {"LD_LIBRARY_PATH": "/opt/lib:/nonexistent"},
+        {"LD_LIBRARY_PATH": "/opt/lib:", "LD_LIBRARY_PATH_ORIG": "stale"},
+        {"LD_LIBRARY_PATH_ORIG": "the caller's own"},
+    ],
+    ids=str,
+)
+def test_environment_of_a_delegated_plugin(built: Path, tmp_path: Path, search_path: dict[str, str]) -> None:
+    dump = tmp_path / "environ"
+    script = tmp_path / "dump-environ"
+    script.write_text(IPAM.format(dump=dump))
+    script.chmod(0o755)
+    config = {"cniVersion": "1.0.0", "name": "dist", "type": "bridge", "bridge": "shibadist0"}
+    config |= {"ipam": {"type": script.name}}  # type: ignore[dict-item]
+    with Namespace("host") as host, Namespace("container") as container:
+        for command in ("ADD", "DEL"):
+            env = {
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "CNI_COMMAND": command,
+                "CNI_CONTAINERID": "dist-1",
+                "CNI_NETNS": container.path,
+                "CNI_IFNAME": "eth0",
+                "CNI_PATH": str(tmp_path),
+                "ÜNICODE": "名",
+            } | search_path
+            done = subprocess.run(
+                ["/usr/sbin/ip", "netns", "exec", host.name, built / "shibafu-bridge"],
+                env=env,
+                input=dumps(config).encode(),
+                capture_output=True,
+                check=False,
+                timeout=60,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            seen = dict(line.split("=", 1) for line in dump.read_text().split("\0") if line)
+            expected = env
+            if "LD_LIBRARY_PATH" in env:
+                # The bootloader overwrites the caller's copy, if there was one.
+                expected = {name: value for name, value in env.items() if name != "LD_LIBRARY_PATH_ORIG"}
+            assert seen == expected

@@ -1,0 +1,100 @@
+"""The executables work wherever they are, whatever they are called, and whatever the environment is."""
+
+import shutil
+import subprocess
+from json import loads
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = ["shibafu-bridge", "shibafu-ipam"]
+DEL = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "ü名", "CNI_IFNAME": "eth0", "CNI_PATH": "/bin"}
+
+
+def run_plugin(*command: str | Path, stdin: bytes, **env: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a plugin with nothing but `env` in its environment."""
+    done = subprocess.run(command, env=env, input=stdin, capture_output=True, check=False, timeout=60)
+    assert done.stderr == b""
+    return done
+
+
+def ask_version(*command: str | Path, **env: str) -> bytes:
+    """Return a plugin's answer to VERSION."""
+    done = run_plugin(*command, stdin=b'{"cniVersion": "1.0.0"}', CNI_COMMAND="VERSION", **env)
+    assert done.returncode == 0
+    answer = loads(done.stdout)
+    assert answer["cniVersion"] == "1.0.0"
+    assert {"0.3.1", "0.4.0", "1.0.0", "1.1.0"} <= set(answer["supportedVersions"])
+    return done.stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_version(built: Path, program: str) -> None:
+    ask_version(built / program)
+
+
+@pytest.mark.parametrize("name", ["bridge", "host-local", "a b", "ブリッジ"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_link_of_any_name_elsewhere(built: Path, tmp_path: Path, program: str, name: str) -> None:
+    (tmp_path / "link").symlink_to(built / program)
+    (tmp_path / name).symlink_to("link")
+    assert ask_version(tmp_path / name) == ask_version(built / program)
+
+
+def test_copied_folder(built: Path, tmp_path: Path) -> None:
+    shutil.copytree(built, tmp_path / "köpie")
+    ask_version(tmp_path / "köpie" / "shibafu-bridge")
+
+
+def test_copied_executable_with_a_link_to_the_shared_folder(built: Path, tmp_path: Path) -> None:
+    shutil.copy(built / "shibafu-bridge", tmp_path / "bridge")
+    (tmp_path / "_internal").symlink_to(built / "_internal")
+    ask_version(tmp_path / "bridge")
+
+
+@pytest.mark.root
+def test_read_only_folder(built: Path) -> None:
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && ! touch "$0/file" 2>/dev/null'
+    run = f'{mount} && exec "$0/shibafu-bridge"'
+    ask_version("/usr/bin/unshare", "--mount", "/bin/sh", "-c", run, built, PATH="/usr/bin:/bin")
+
+
+LOCALES = [
+    {"LANG": "C"},
+    {"LC_ALL": "POSIX"},
+    {"LANG": "tr_TR.ISO-8859-9"},
+    {"LC_ALL": "de_DE.UTF-8"},
+    {"LC_ALL": "no_SUCH.locale"},
+]
+
+
+@pytest.mark.parametrize("locale", LOCALES, ids=str)
+def test_locale_changes_nothing(built: Path, locale: dict[str, str]) -> None:
+    """An error that repeats what it was given, in UTF-8."""
+    config = b'{"cniVersion": "1.0.0", "name": "net", "type": "bridge"}'
+    usual = run_plugin(built / "shibafu-bridge", stdin=config, **DEL)
+    assert usual.returncode == 1
+    assert "ü名" in loads(usual.stdout.decode())["details"]
+    assert run_plugin(built / "shibafu-bridge", stdin=config, **DEL, **locale).stdout == usual.stdout
+
+
+def test_variables_of_python_and_pyinstaller_change_nothing(built: Path, tmp_path: Path) -> None:
+    (tmp_path / "shibafu.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "struct.py").write_text("raise SystemExit('imported')")
+    ask_version(
+        built / "shibafu-bridge",
+        PYTHONPATH=str(tmp_path),
+        PYTHONHOME="/nonexistent",
+        PYTHONVERBOSE="1",
+        PYTHONINSPECT="1",
+        PYTHONDEVMODE="1",
+        _PYI_ARCHIVE_FILE="/nonexistent",
+        _PYI_APPLICATION_HOME_DIR=str(tmp_path),
+        _PYI_PARENT_PROCESS_LEVEL="1",
+    )
+
+
+def test_exit_status_of_an_error(built: Path) -> None:
+    done = run_plugin(built / "shibafu-bridge", stdin=b"{}", CNI_COMMAND="ADD")
+    assert done.returncode == 1
+    assert loads(done.stdout)["code"] == 4
