@@ -46,7 +46,7 @@ def _find(store: Store, container_id: str, ifname: str) -> list[Address]:
             if index.is_valid():
                 ledger = Ledger(index)
                 for name in (ifname, ""):
-                    record = index.record_read(container_id, name)
+                    record = index.records.read(container_id, name)
                     if record is not None and ledger.is_right(record):
                         return record.addresses
         leases = [lease for _, lease in store.leases() if lease is not None]

@@ -2,7 +2,7 @@
 
     <dataDir>/.shibafu/<network>/
         stamp             the boot in which the index was made; its mtime says what it is valid for
-        by-container/     a record for each attachment: who, which addresses, which namespace
+        records/          who has which addresses, see `records`
         pages/            which addresses are taken, see `pages`
         aside             a lease that is being written
 
@@ -15,45 +15,15 @@ produce. The same comparison finds an operation that was killed before its end.
 import os
 import time
 
-from shibafu.cni.ip import Address, parse_address
-from shibafu.cni.names import calc_digest
 from shibafu_ipam.pages import FilePages
-from shibafu_ipam.store import Lease, Store, open_file, read_file, remove_file, write_file
+from shibafu_ipam.records import Records
+from shibafu_ipam.store import Store, open_file, read_file, write_file
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_MAX_RECORD = 1 << 16
 # Stamps lie this many nanoseconds in the past. The kernel stamps changes with the present, cut to
 # the file system's granularity (at most 2 s, and a tick of the clock), so that none can look like ours.
 STAMP_LAG = 3_000_000_000
 _NEVER = 0
-
-
-class Record:
-    """What the index knows of an attachment.
-
-    Args:
-        container_id: CNI_CONTAINERID.
-        ifname: CNI_IFNAME; empty for the leases of old versions of host-local.
-        addresses: the addresses that it has.
-        netns: the path of its network namespace; empty when that is unknown.
-    """
-
-    __slots__ = ("addresses", "container_id", "ifname", "netns")
-
-    def __init__(self, container_id: str, ifname: str, addresses: list[Address], netns: str = "") -> None:
-        self.container_id = container_id
-        self.ifname = ifname
-        self.addresses = addresses
-        self.netns = netns
-
-    @property
-    def owner(self) -> tuple[str, str]:
-        """The attachment: container ID and interface name."""
-        return self.container_id, self.ifname
-
-    def leases(self) -> list[Lease]:
-        """Return the leases that the attachment has, if the record is right."""
-        return [Lease(address, self.container_id, self.ifname) for address in self.addresses]
 
 
 class Index:
@@ -64,12 +34,13 @@ class Index:
         boot_id: the running boot; by default what the kernel says.
     """
 
-    __slots__ = ("_stamp", "boot_id", "directory", "pages", "stamped_at", "stamped_boot", "store")
+    __slots__ = ("_stamp", "boot_id", "directory", "pages", "records", "stamped_at", "stamped_boot", "store")
 
     def __init__(self, store: Store, boot_id: str = "") -> None:
         self.store = store
         self.directory = store.index_directory
         self.pages = FilePages(f"{self.directory}/pages")
+        self.records = Records(f"{self.directory}/records")
         self.boot_id = boot_id or (read_file(_BOOT_ID, 64) or b"").decode("ascii").strip()
         # The boot and the time of the last operation that ended; empty and 0 when there is no index.
         self.stamped_boot = ""
@@ -113,7 +84,7 @@ class Index:
 
     def ensure_directories(self) -> None:
         """Make the index's directories, for root's eyes only: records tell of other people's containers."""
-        for name in ("by-container", "pages"):
+        for name in ("records", "pages"):
             path = f"{self.directory}/{name}"
             if not os.path.isdir(path):
                 os.makedirs(path, 0o700)
@@ -132,34 +103,3 @@ class Index:
         if self._stamp >= 0:
             os.close(self._stamp)
             self._stamp = -1
-
-    # Records
-
-    def record_path(self, container_id: str, ifname: str) -> str:
-        """Return the path of an attachment's record."""
-        return f"{self.directory}/by-container/{calc_digest(container_id, ifname, size=16)}"
-
-    def record_read(self, container_id: str, ifname: str) -> Record | None:
-        """Return what is recorded of an attachment; the leases may have changed since."""
-        content = read_file(self.record_path(container_id, ifname), _MAX_RECORD)
-        record = _parse_record(content) if content else None
-        return record if record is not None and record.owner == (container_id, ifname) else None
-
-    def record_write(self, record: Record) -> None:
-        """Remember an attachment."""
-        # The namespace is last because only a path may hold a line's end.
-        addresses = " ".join(str(address) for address in record.addresses)
-        text = f"{record.container_id}\n{record.ifname}\n{addresses}\n{record.netns}"
-        write_file(self.record_path(*record.owner), os.fsencode(text))
-
-    def record_del(self, container_id: str, ifname: str) -> None:
-        """Forget an attachment."""
-        remove_file(self.record_path(container_id, ifname))
-
-
-def _parse_record(content: bytes) -> Record | None:
-    try:
-        container_id, ifname, addresses, netns = os.fsdecode(content).split("\n", 3)
-        return Record(container_id, ifname, [parse_address(a) for a in addresses.split()], netns)
-    except ValueError:
-        return None

@@ -2,7 +2,8 @@
 
 from shibafu.cni.errors import INTERNAL, CniError
 from shibafu.cni.ip import Address
-from shibafu_ipam.index import Index, Record
+from shibafu_ipam.index import Index
+from shibafu_ipam.records import Record
 from shibafu_ipam.store import Lease
 
 TYPE_CHECKING = False
@@ -53,7 +54,7 @@ class Ledger:
             CniError: the index stays wrong however often it is made anew, which is a defect.
         """
         for _ in range(2):
-            record = self.index.record_read(container_id, ifname)
+            record = self.index.records.read(container_id, ifname)
             if record is None:
                 return Record(container_id, ifname, [])
             if self.is_right(record):
@@ -77,7 +78,7 @@ class Ledger:
         """Give an address to the attachment of `record`; return False when it has a lease already."""
         self._begin()
         taken = Record(record.container_id, record.ifname, [*record.addresses, address], record.netns)
-        self.index.record_write(taken)
+        self.index.records.write(taken)
         lease = Lease(address, record.container_id, record.ifname)
         if not self.store.lease_add(lease):
             if self.store.lease_read(address) is not None:
@@ -111,9 +112,9 @@ class Ledger:
 
     def _restore(self, record: Record) -> None:
         if record.addresses:
-            self.index.record_write(record)
+            self.index.records.write(record)
         else:
-            self.index.record_del(*record.owner)
+            self.index.records.remove(*record.owner)
 
 
 def _defect(what: str) -> CniError:

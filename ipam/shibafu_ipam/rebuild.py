@@ -8,8 +8,9 @@ import os
 import time
 
 from shibafu.cni.ip import Address
-from shibafu_ipam.index import STAMP_LAG, Index, Record
+from shibafu_ipam.index import STAMP_LAG, Index
 from shibafu_ipam.pages import MemoryPages
+from shibafu_ipam.records import Record
 from shibafu_ipam.store import Lease
 
 TYPE_CHECKING = False
@@ -31,22 +32,22 @@ class Survey:
         is_needed: which leases to keep; without it, all but those of an earlier boot.
     """
 
-    __slots__ = ("_known", "dropped", "index", "records")
+    __slots__ = ("dropped", "records")
 
     def __init__(self, index: Index, is_needed: "IsNeeded | None" = None) -> None:
-        self.index = index
         self.records: dict[tuple[str, str], Record] = {}
         self.dropped: list[Address] = []
-        self._known: dict[tuple[str, str], Record] = {}
+        known = index.records.read_all()
         reboot = _Reboot(index) if index.stamped_boot not in ("", index.boot_id) else None
         for address, lease in index.store.leases():
             if lease is None:
                 self.dropped.append(address)
                 continue
-            known = self._read_known(lease)
-            is_recorded = address in known.addresses
-            netns = known.netns if is_recorded else ""
-            if (reboot is not None and reboot.ended(lease, is_recorded)) or (
+            recorded = known.get(lease.owner)
+            if recorded is not None and address not in recorded.addresses:
+                recorded = None
+            netns = recorded.netns if recorded is not None else ""
+            if (reboot is not None and reboot.ended(lease, recorded is not None)) or (
                 is_needed is not None and not is_needed(lease, netns)
             ):
                 self.dropped.append(address)
@@ -54,22 +55,6 @@ class Survey:
             record = self.records.setdefault(lease.owner, Record(*lease.owner, []))
             record.addresses.append(address)
             record.netns = record.netns or netns
-
-    def changed_records(self) -> list[Record]:
-        """Return the records that are not in the index as they should be."""
-        return [
-            record
-            for owner, record in self.records.items()
-            if self._known[owner].netns != record.netns
-            or set(self._known[owner].addresses) != set(record.addresses)
-        ]
-
-    def _read_known(self, lease: Lease) -> Record:
-        known = self._known.get(lease.owner)
-        if known is None:
-            known = self.index.record_read(*lease.owner) or Record(*lease.owner, [])
-            self._known[lease.owner] = known
-        return known
 
     def calc_pages(self) -> MemoryPages:
         """Return which addresses the kept leases take."""
@@ -120,19 +105,8 @@ def rebuild(index: Index, is_needed: "IsNeeded | None" = None) -> list[OSError]:
             errors.append(error)
             kept_pages.set_taken(address.version, address.value)
     index.ensure_directories()
-    _replace_records(survey)
+    index.records.replace_all(list(survey.records.values()))
     index.pages.replace_all(kept_pages)
     index.write_stamp()
     index.commit()
     return errors
-
-
-def _replace_records(survey: Survey) -> None:
-    index = survey.index
-    paths = {index.record_path(*owner) for owner in survey.records}
-    directory = f"{index.directory}/by-container"
-    for name in os.listdir(directory):
-        if f"{directory}/{name}" not in paths:
-            os.unlink(f"{directory}/{name}")
-    for record in survey.changed_records():
-        index.record_write(record)

@@ -189,10 +189,12 @@ def write_file(path: str, content: bytes) -> None:
     Raises:
         OSError: also when the disk took only a part of it.
     """
-    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT)
     try:
         if os.write(descriptor, content) != len(content):
             raise OSError(ENOSPC, os.strerror(ENOSPC), path)
+        # Not O_TRUNC: ext4 takes a file that was emptied first for one to be flushed to the disk at once.
+        os.ftruncate(descriptor, len(content))
     finally:
         os.close(descriptor)
 

@@ -1,0 +1,148 @@
+"""Who has what: the index's records of attachments.
+
+Records are lines in 256 files, by a digest of the container's ID: a file for each would cost the file
+system a new inode in every ADD, and taking over a large store seconds. A line is
+
+    <container ID> TAB <interface> TAB <addresses, by spaces> TAB <path of the network namespace>
+
+Like all of the index, a record is verified against the leases before anything is done with it.
+"""
+
+import os
+from errno import ENOSPC
+
+from shibafu.cni.ip import Address, parse_address
+from shibafu.cni.names import calc_digest
+from shibafu_ipam.store import Lease, open_file, read_file, write_file
+
+_MAX_FILE = 1 << 26
+
+
+class Record:
+    """What the index knows of an attachment.
+
+    Args:
+        container_id: CNI_CONTAINERID.
+        ifname: CNI_IFNAME; empty for the leases of old versions of host-local.
+        addresses: the addresses that it has.
+        netns: the path of its network namespace; empty when that is unknown.
+    """
+
+    __slots__ = ("addresses", "container_id", "ifname", "netns")
+
+    def __init__(self, container_id: str, ifname: str, addresses: list[Address], netns: str = "") -> None:
+        self.container_id = container_id
+        self.ifname = ifname
+        self.addresses = addresses
+        self.netns = netns
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """The attachment: container ID and interface name."""
+        return self.container_id, self.ifname
+
+    def leases(self) -> list[Lease]:
+        """Return the leases that the attachment has, if the record is right."""
+        return [Lease(address, self.container_id, self.ifname) for address in self.addresses]
+
+
+class Records:
+    """The records in a directory."""
+
+    __slots__ = ("directory",)
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def read(self, container_id: str, ifname: str) -> Record | None:
+        """Return what is recorded of an attachment."""
+        content = read_file(self._path(container_id), _MAX_FILE) or b""
+        start, end = _find_line(content, _calc_key(container_id, ifname))
+        return _parse_line(content[start:end])
+
+    def write(self, record: Record) -> None:
+        """Remember an attachment, in place of what was remembered of it."""
+        path = self._path(record.container_id)
+        content = read_file(path, _MAX_FILE) or b""
+        start, end = _find_line(content, _calc_key(*record.owner))
+        line = _format_line(record)
+        if start < end:
+            write_file(path, content[:start] + line + content[end:])
+            return
+        descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        try:
+            if os.write(descriptor, line) != len(line):
+                raise OSError(ENOSPC, os.strerror(ENOSPC), path)
+        finally:
+            os.close(descriptor)
+
+    def remove(self, container_id: str, ifname: str) -> None:
+        """Forget an attachment."""
+        path = self._path(container_id)
+        content = read_file(path, _MAX_FILE) or b""
+        start, end = _find_line(content, _calc_key(container_id, ifname))
+        if start < end:
+            write_file(path, content[:start] + content[end:])
+
+    def read_all(self) -> dict[tuple[str, str], Record]:
+        """Return all records."""
+        records = {}
+        for name in _list(self.directory):
+            for line in (read_file(f"{self.directory}/{name}", _MAX_FILE) or b"").splitlines(keepends=True):
+                record = _parse_line(line)
+                if record is not None:
+                    records[record.owner] = record
+        return records
+
+    def replace_all(self, records: list[Record]) -> None:
+        """Make the files hold these records and no others."""
+        contents: dict[str, list[bytes]] = {f"{self.directory}/{name}": [] for name in _list(self.directory)}
+        for record in records:
+            # Some other program's file, whose owner no runtime can ask for, need not be found by it.
+            if _is_plain(record.container_id) and _is_plain(record.ifname):
+                contents.setdefault(self._path(record.container_id), []).append(_format_line(record))
+        for path, lines in contents.items():
+            write_file(path, b"".join(lines))
+
+    def _path(self, container_id: str) -> str:
+        return f"{self.directory}/{calc_digest(container_id, size=1)}"
+
+
+def _list(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def _is_plain(text: str) -> bool:
+    return not any(c.isspace() or c == "\0" for c in text)
+
+
+def _calc_key(container_id: str, ifname: str) -> bytes:
+    return os.fsencode(f"{container_id}\t{ifname}\t")
+
+
+def _find_line(content: bytes, key: bytes) -> tuple[int, int]:
+    """Return where the line that begins with `key` starts and where the next one does; (0, 0) for none."""
+    start = 0 if content.startswith(key) else content.find(b"\n" + key) + 1
+    if not content.startswith(key, start):
+        return 0, 0
+    return start, content.find(b"\n", start) + 1 or len(content)
+
+
+def _format_line(record: Record) -> bytes:
+    addresses = " ".join(str(address) for address in record.addresses)
+    netns = record.netns if "\n" not in record.netns else ""
+    return _calc_key(*record.owner) + os.fsencode(f"{addresses}\t{netns}\n")
+
+
+def _parse_line(line: bytes) -> Record | None:
+    """Return the record of a line; None for one that is not whole."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        container_id, ifname, addresses, netns = os.fsdecode(line[:-1]).split("\t", 3)
+        return Record(container_id, ifname, [parse_address(text) for text in addresses.split(" ")], netns)
+    except ValueError:
+        return None
