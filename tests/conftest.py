@@ -1,10 +1,13 @@
 """Which tests need root, and where the plugins are that are tested."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from netns.namespaces import Namespace
+from support.machine import Machine, Outside
 from support.suite import Suite
 
 HERE = Path(__file__).parent
@@ -33,3 +36,20 @@ def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     built = request.config.getoption("--suite")
     directory = tmp_path_factory.mktemp("cni-bin")
     return Suite.of_executables(directory, Path(built)) if built else Suite.of_sources(directory)
+
+
+@pytest.fixture
+def machine(suite: Suite, tmp_path: Path) -> Iterator[Machine]:
+    """A host of its own, on which the plugins are called, and its containers."""
+    with Namespace("host") as host:
+        made = Machine(suite, host, tmp_path)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def outside(machine: Machine) -> Iterator[Outside]:
+    """What is beyond the machine's uplink."""
+    made = Outside(machine)
+    yield made
+    made.close()

@@ -5,6 +5,7 @@ from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.errors import DELEGATE, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.result import IPConfig, Result, Route, parse_result
+from shibafu.netlink.constants import RT_SCOPE_LINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ def _ensure_default_route(result: Result, ip: IPConfig) -> None:
 
 
 def resolve_gateway(route: Route, ips: list[IPConfig]) -> Address | None:
-    """Return a route's next hop: its own, or else the first gateway of its family."""
-    if route.gw is not None:
+    """Return a route's next hop: its own, or else the first gateway of its family.
+
+    A route whose scope is the link (or the host) leads to neighbours, by definition without a gateway.
+    """
+    if route.gw is not None or (route.scope is not None and route.scope >= RT_SCOPE_LINK):
         return route.gw
     for ip in ips:
         if ip.gateway is not None and ip.gateway.version == route.dst.version:

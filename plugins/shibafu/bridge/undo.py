@@ -1,6 +1,7 @@
 """Undoing what a failed call did."""
 
-from shibafu.cni.errors import CniError
+from shibafu.cni.errors import IO_FAILURE, NETWORK_SETUP, CniError
+from shibafu.netlink.errors import NetlinkError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ class Undo:
     """What has to be done, last first, if the block it guards fails.
 
     An error on the way back does not hide the failure itself: it is added to its details.
+
+    Raises:
+        CniError: on leaving the block, in place of an OSError, with what could not be undone.
     """
 
     __slots__ = ("_steps",)
@@ -28,9 +32,14 @@ class Undo:
     def __exit__(self, _type: object, failure: BaseException | None, _trace: object) -> None:
         if failure is None:
             return
+        left = []
         for what, step in reversed(self._steps):
             try:
                 step()
-            except (CniError, OSError) as error:
-                if isinstance(failure, CniError):
-                    failure.details = f"{failure.details}; {what} was left: {error}".removeprefix("; ")
+            except Exception as error:  # not even a defect may keep the rest from being undone
+                left.append(f"{what} was left: {error}")
+        if isinstance(failure, CniError):
+            failure.details = "; ".join([failure.details, *left]).removeprefix("; ")
+        elif isinstance(failure, OSError):
+            code = NETWORK_SETUP if isinstance(failure, NetlinkError) else IO_FAILURE
+            raise CniError(code, str(failure), "; ".join(left)) from failure

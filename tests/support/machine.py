@@ -1,0 +1,361 @@
+"""A machine for tests: a host's network namespace where plugins are called, and its containers."""
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from json import dumps, loads
+from pathlib import Path
+from typing import Any
+
+from netns.namespaces import Namespace
+from support.suite import Suite
+
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+RECORDS = Path("/run/shibafu")
+
+Config = dict[str, Any]
+
+
+class Answer:
+    """What a plugin answered.
+
+    Args:
+        status: its exit status.
+        stdout: what it printed.
+        stderr: what it logged.
+    """
+
+    def __init__(self, status: int, stdout: bytes, stderr: str) -> None:
+        self.status = status
+        self.stdout = stdout
+        self.stderr = stderr
+
+    @property
+    def json(self) -> Any:
+        """The answer, None when there was no output."""
+        return loads(self.stdout) if self.stdout else None
+
+    def __repr__(self) -> str:
+        return f"Answer(status={self.status}, stdout={self.stdout.decode()!r}, stderr={self.stderr!r})"
+
+
+class Machine:
+    """A host and its containers.
+
+    Args:
+        suite: the plugins.
+        host: the host's namespace.
+        directory: for what the plugins store.
+        path: the plugins' PATH.
+    """
+
+    def __init__(self, suite: Suite, host: Namespace, directory: Path, path: str = SYSTEM_PATH) -> None:
+        self.suite = suite
+        self.host = host
+        self.directory = directory
+        self.path = path
+        self.cni_path = str(suite.directory)
+        self.data_dir = directory / "networks"
+        self.records = RECORDS / str(os.stat(host.path).st_ino)
+        self._containers: dict[str, Namespace] = {}
+        self._results: dict[tuple[str, str, str], Config] = {}
+
+    def close(self) -> None:
+        """Delete the containers and what the plugins remember of this host."""
+        for container in self._containers.values():
+            container.delete()
+        shutil.rmtree(self.records, ignore_errors=True)
+
+    def container(self, name: str = "c1") -> Namespace:
+        """Return the namespace of the container called `name`, making it when it is new."""
+        if name not in self._containers:
+            self._containers[name] = Namespace(name)
+        return self._containers[name]
+
+    # Configurations
+
+    def config(self, *subnets: str, **keys: Any) -> Config:
+        """Return a NAT network of one range for each subnet, of version 1.1.0, changed by `keys`."""
+        ranges = [[{"subnet": subnet}] for subnet in subnets or ("10.10.0.0/24",)]
+        config: Config = {
+            "cniVersion": "1.1.0",
+            "name": "net",
+            "type": "bridge",
+            "bridge": "br0",
+            "isDefaultGateway": True,
+            "ipMasq": True,
+            "ipam": {"type": "host-local", "ranges": ranges, "dataDir": str(self.data_dir)},
+        }
+        return {key: value for key, value in (config | keys).items() if value is not None}
+
+    def layer2(self, **keys: Any) -> Config:
+        """Return a network without addresses."""
+        return self.config(**{"ipam": None, "ipMasq": None, "isDefaultGateway": None} | keys)
+
+    # Calls
+
+    def start(
+        self, command: str, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None
+    ) -> "Call":
+        """Begin a call of the bridge plugin; `env` changes the environment, None takes a variable away."""
+        environment: dict[str, str | None] = {
+            "CNI_COMMAND": command,
+            "CNI_PATH": self.cni_path,
+            "PATH": self.path,
+        }
+        if command in ("ADD", "DEL", "CHECK"):
+            environment |= {"CNI_CONTAINERID": container, "CNI_IFNAME": ifname}
+            if "CNI_NETNS" not in env:
+                environment["CNI_NETNS"] = self.container(container).path
+        document = dict(config)
+        if command == "CHECK" and "prevResult" not in document:
+            document["prevResult"] = self._results[document["name"], container, ifname]
+        document = {key: value for key, value in document.items() if value is not None}
+        return Call(self, {k: v for k, v in (environment | env).items() if v is not None}, dumps(document))
+
+    def call(
+        self, command: str, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None
+    ) -> Answer:
+        """Call the bridge plugin."""
+        return self.start(command, config, container, ifname, **env).finish()
+
+    def add(self, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None) -> Config:
+        """ADD, which must succeed; return the result. CHECK will be given it as prevResult."""
+        answer = self.call("ADD", config, container, ifname, **env)
+        assert answer.status == 0, answer
+        result: Config = answer.json
+        self._results[config["name"], container, ifname] = result
+        return result
+
+    def delete(self, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None) -> None:
+        """DEL, which must succeed and say nothing."""
+        answer = self.call("DEL", config, container, ifname, **env)
+        assert (answer.status, answer.stdout) == (0, b""), answer
+
+    def check(self, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None) -> None:
+        """CHECK, which must succeed and say nothing."""
+        answer = self.call("CHECK", config, container, ifname, **env)
+        assert (answer.status, answer.stdout) == (0, b""), answer
+
+    def collect_garbage(self, config: Config, *valid: tuple[str, str]) -> None:
+        """GC with a list of valid attachments, which must succeed and say nothing."""
+        listed = [{"containerID": container, "ifname": ifname} for container, ifname in valid]
+        answer = self.call("GC", config | {"cni.dev/valid-attachments": listed})
+        assert (answer.status, answer.stdout) == (0, b""), answer
+
+    def fail(
+        self,
+        config: Config,
+        container: str = "c1",
+        ifname: str = "eth0",
+        command: str = "ADD",
+        **env: str | None,
+    ) -> Config:
+        """Call what must fail; return the error object."""
+        answer = self.call(command, config, container, ifname, **env)
+        assert answer.status == 1, answer
+        error: Config = answer.json
+        assert error["cniVersion"] == config.get("cniVersion", "")
+        assert error["msg"], answer
+        assert "Traceback" not in answer.stderr
+        return error
+
+    # What is there
+
+    def links(self, namespace: Namespace | None = None) -> dict[str, Config]:
+        """Return each link of a namespace, the host's by default, with addresses and details."""
+        text = (namespace or self.host).run("ip", "-j", "-d", "addr")
+        return {link["ifname"]: link for link in loads(text)}
+
+    def addresses(self, ifname: str, namespace: Namespace | None = None) -> set[str]:
+        """Return a link's addresses, without the link-local ones."""
+        found = self.links(namespace)[ifname]["addr_info"]
+        return {f"{a['local']}/{a['prefixlen']}" for a in found if a["scope"] != "link"}
+
+    def routes(self, namespace: Namespace, *arguments: str) -> list[Config]:
+        """Return what `ip route` lists."""
+        routes: list[Config] = loads(namespace.run("ip", "-j", "-d", *arguments))
+        return routes
+
+    def rules(self) -> list[str]:
+        """Return the rules and the chains of people's own, of both families and all tables."""
+        lines = []
+        for family in ("iptables", "ip6tables"):
+            for line in self._run("sh", "-c", f"{family}-save").splitlines():
+                if line.startswith("-A") or (line.startswith(":") and line.split()[1] == "-"):
+                    lines.append(f"{family} {line.split(' [')[0]}")
+        return lines
+
+    def tables(self) -> set[str]:
+        """Return the tables of nftables that are not iptables' own."""
+        tables = self.host.run("nft", "list", "tables").splitlines()
+        return {table for table in tables if not table.endswith((" filter", " nat", " mangle", " raw"))}
+
+    def leases(self) -> set[str]:
+        """Return network/address of each lease."""
+        files = {str(path.relative_to(self.data_dir)) for path in self.data_dir.glob("[!.]*/*")}
+        return {name for name in files if "/last_reserved_ip." not in name and not name.endswith("/lock")}
+
+    def remembered(self) -> set[str]:
+        """Return the files of what the plugins remember of this host."""
+        return {str(path.relative_to(self.records)) for path in self.records.rglob("*")}
+
+    def snapshot(self) -> dict[str, object]:
+        """Return all that an attachment may leave behind: what is there before it and after it is equal."""
+        self.container()
+        return {
+            "links": {name: _stable(link) for name, link in self.links().items()},
+            "routes": [
+                {key: route.get(key) for key in ("dst", "gateway", "dev", "metric", "prefsrc")}
+                for family in ("-4", "-6")
+                for route in self.routes(self.host, family, "route")
+                if not route["dst"].startswith("fe80:")
+            ],
+            "rules": self.rules(),
+            "tables": self.tables(),
+            "leases": self.leases(),
+            "records": self.remembered(),
+            "containers": {
+                name: {ifname: _stable(link) for ifname, link in self.links(namespace).items()}
+                for name, namespace in self._containers.items()
+                if os.path.exists(namespace.path)
+            },
+        }
+
+    def _run(self, *argv: str) -> str:
+        return self.host.run("env", f"PATH={self.path}", *argv)
+
+    def iptables(self, *arguments: str, family: str = "iptables") -> None:
+        """Change a rule as an administrator does."""
+        self._run("sh", "-c", f"{family} {' '.join(arguments)}")
+
+
+def _stable(link: Config) -> Config:
+    """Return what does not change by itself: an IPv6 link-local address comes some time after the carrier."""
+    stable = {key: link.get(key) for key in ("link_type", "address", "mtu", "master", "link_index")}
+    stable["flags"] = sorted(set(link["flags"]) - {"NO-CARRIER", "LOWER_UP"})
+    stable["addresses"] = [
+        (a["local"], a["prefixlen"]) for a in link["addr_info"] if not a["local"].startswith("fe80:")
+    ]
+    return stable
+
+
+class Call:
+    """A call of the bridge plugin that runs.
+
+    Args:
+        machine: where.
+        env: its whole environment.
+        config: what it reads.
+    """
+
+    def __init__(self, machine: Machine, env: Mapping[str, str], config: str) -> None:
+        self.process = subprocess.Popen(
+            ["/usr/bin/nsenter", f"--net={machine.host.path}", str(machine.suite.bridge)],
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._config = config.encode()
+        assert self.process.stdin
+        # A configuration fits into a pipe, so that this waits for nobody.
+        self.process.stdin.write(self._config)
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def finish(self) -> Answer:
+        """Wait for the answer."""
+        stdout, stderr = self.process.communicate(timeout=60)
+        return Answer(self.process.returncode, stdout, stderr.decode())
+
+    def kill(self) -> None:
+        """End it as a crash would, SIGKILL, and wait for the end."""
+        self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe:
+                pipe.close()
+
+
+UPLINK = {4: "203.0.113.1", 6: "2001:db8:ff::1"}
+OUTSIDE = {4: "203.0.113.2", 6: "2001:db8:ff::2"}
+
+
+class Outside:
+    """The world beyond the host: one neighbour, in a namespace of its own, with servers.
+
+    Args:
+        machine: whose host gets an uplink to it.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.namespace = Namespace("outside")
+        host = machine.host
+        host.run(
+            "ip", "link", "add", "uplink", "type", "veth", "peer", "uplink", "netns", self.namespace.name
+        )
+        for namespace, addresses in ((host, UPLINK), (self.namespace, OUTSIDE)):
+            namespace.run("ip", "addr", "add", f"{addresses[4]}/24", "dev", "uplink")
+            namespace.run("ip", "addr", "add", f"{addresses[6]}/64", "dev", "uplink", "nodad")
+            namespace.run("ip", "link", "set", "uplink", "up")
+
+    def close(self) -> None:
+        """Delete it; its end of the uplink takes the host's with it."""
+        self.namespace.delete()
+
+
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+def open_socket(namespace: Namespace, version: int, kind: socket.SocketKind) -> socket.socket:
+    """Return a socket in a namespace: it stays there, wherever this process goes."""
+    with namespace.enter():
+        opened = socket.socket(_FAMILY[version], kind)
+    opened.settimeout(5)
+    return opened
+
+
+def ask_source(server: Namespace, address: str, client: Namespace, kind: socket.SocketKind) -> str:
+    """Send from `client` to `address` in `server` and back; return the source that the server saw.
+
+    Raises:
+        OSError: something did not arrive.
+    """
+    version = 6 if ":" in address else 4
+    with open_socket(server, version, kind) as listener, open_socket(client, version, kind) as talker:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, 0))
+        port = listener.getsockname()[1]
+        if kind == socket.SOCK_STREAM:
+            listener.listen()
+            talker.connect((address, port))
+            accepted, source = listener.accept()
+            with accepted:
+                accepted.sendall(b"pong")
+                assert talker.recv(4) == b"pong"
+        else:
+            talker.sendto(b"ping", (address, port))
+            data, source = listener.recvfrom(16)
+            assert data == b"ping"
+            listener.sendto(b"pong", source)
+            assert talker.recv(16) == b"pong"
+    return str(source[0])
+
+
+def can_reach(server: Namespace, address: str, client: Namespace) -> bool:
+    """Tell whether a datagram arrives; a second is long on one machine."""
+    version = 6 if ":" in address else 4
+    with (
+        open_socket(server, version, socket.SOCK_DGRAM) as listener,
+        open_socket(client, version, socket.SOCK_DGRAM) as talker,
+    ):
+        listener.settimeout(1)
+        listener.bind((address, 0))
+        try:
+            talker.sendto(b"ping", listener.getsockname()[:2])
+            return listener.recv(16) == b"ping"
+        except OSError:
+            return False
