@@ -40,13 +40,14 @@ def find_modules() -> Iterator[tuple[str, Path]]:
 def find_imports(module: str, path: Path) -> Iterator[tuple[str, int]]:
     """Yield each imported name of ours and its line: at the top, in functions, and for types alike."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: relative imports hide where they lead"
             # `from shibafu import cni` imports a part, `from shibafu.cni import skel` one of its modules
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
         yield from (
             (name, node.lineno) for name in names if name.split(".")[0] in ("shibafu", "shibafu_ipam")
         )
