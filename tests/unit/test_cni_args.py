@@ -47,7 +47,7 @@ def test_ignore_unknown_can_be_off(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "2", "yes"])
 def test_ignore_unknown_must_be_a_boolean(value: str) -> None:
-    with pytest.raises(CniError, match="error parsing value of IgnoreUnknown") as caught:
+    with pytest.raises(CniError, match=r"error parsing value of pair .IgnoreUnknown=") as caught:
         parse_args(f"IgnoreUnknown={value}", ())
     assert caught.value.code == errors.INVALID_ENVIRONMENT
 

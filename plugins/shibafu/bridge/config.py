@@ -20,7 +20,8 @@ class BridgeConfig:
         request: the call.
 
     Raises:
-        CniError: INVALID_CONFIG for a value of a wrong type or a combination that cannot be.
+        CniError: INVALID_CONFIG for a value of a wrong type or, unless something shall be removed, for a
+            value or a combination that cannot be.
     """
 
     __slots__ = (
@@ -67,8 +68,11 @@ class BridgeConfig:
         self.vlan_trunk = parse_vlan_trunk(config)
         self.ipam_type = config.section("ipam").text("type")
         self.dns = parse_dns(config.section("dns"))
-        self.mac = _parse_mac(_find_mac(request))
-        self._validate()
+        self.mac: bytes | None = None
+        # ADD refused it, so that nothing was made; if DEL did too, runtimes would try it for ever.
+        if request.command not in ("DEL", "GC"):
+            self.mac = _parse_mac(_find_mac(request))
+            self._validate()
 
     @property
     def has_ipam(self) -> bool:
@@ -132,9 +136,10 @@ def _find_mac(request: "Request") -> str:
 def _parse_mac(text: str) -> bytes | None:
     if not text:
         return None
-    parts = text.replace("-", ":").split(":")
+    # As Go's net.ParseMAC: 02:42:0a:00:00:05, 02-42-0a-00-00-05 or 0242.0a00.0005.
+    size, parts = (4, text.split(".")) if "." in text else (2, text.replace("-", ":").split(":"))
     try:
-        if len(parts) != 6 or any(len(part) != 2 for part in parts):
+        if len(parts) * size != 12 or any(len(part) != size for part in parts):
             raise ValueError(text)
         mac = bytes.fromhex("".join(parts))
     except ValueError:

@@ -2,6 +2,7 @@
 
 import time
 from _socket import AF_INET6, if_nametoindex
+from errno import EEXIST
 
 from shibafu.bridge.addressing import resolve_gateway
 from shibafu.bridge.host import enable_ipv6
@@ -39,6 +40,8 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: b
     write_sysctl(f"/proc/sys/net/ipv4/conf/{ifname}/arp_notify", "1")
     if has_ipv6:
         _set_ipv6_sysctls(ifname, dad)
+    elif not dad:
+        _skip_link_local_dad(ifname)
     addresses = [ip.address for ip in result.ips]
     requests = [addr_add(index, a.address.packed, a.prefix, nodad=not dad) for a in addresses]
     # Up after the addresses: the kernel then announces them (arp_notify), so that neighbours forget
@@ -57,6 +60,14 @@ def _set_ipv6_sysctls(ifname: str, dad: bool) -> None:
         switches.append(("enhanced_dad", "1"))
     for switch, value in switches:
         write_sysctl(f"/proc/sys/net/ipv6/conf/{ifname}/{switch}", value)
+
+
+def _skip_link_local_dad(ifname: str) -> None:
+    """Let a link without IPv6 addresses use its link-local one at once, as links with them do."""
+    try:
+        write_sysctl(f"/proc/sys/net/ipv6/conf/{ifname}/accept_dad", "0")
+    except FileNotFoundError:
+        pass  # a kernel without IPv6
 
 
 def _wait_for_dad(sock: NetlinkSocket, index: int) -> None:
@@ -81,7 +92,7 @@ def _wait_for_dad(sock: NetlinkSocket, index: int) -> None:
 
 def _route_request(index: int, route: Route, ips: list[IPConfig]) -> Request:
     gateway = resolve_gateway(route, ips)
-    return route_add(
+    request = route_add(
         index,
         route.dst.network.address.packed,
         route.dst.prefix,
@@ -91,4 +102,6 @@ def _route_request(index: int, route: Route, ips: list[IPConfig]) -> Request:
         scope=route.scope,
         mtu=route.mtu or None,
         advmss=route.advmss or None,
+        beside=True,
     )
+    return request.ignoring(EEXIST)

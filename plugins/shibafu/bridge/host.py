@@ -37,8 +37,6 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
         except NetlinkError as error:
             raise explain_vlan_error(error) from None
         link = link_by_name(sock, config.bridge)
-        if created:
-            refuse_router_advertisements(config.bridge)
     if link is None:
         raise CniError(NETWORK_SETUP, f'failed to create bridge "{config.bridge}": it vanished')
     if link.kind != "bridge":
@@ -48,6 +46,7 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
             'choose another name for "bridge"',
         )
     _ensure_state(sock, config, link)
+    refuse_router_advertisements(link.name)
     return link, created
 
 

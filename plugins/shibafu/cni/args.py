@@ -29,11 +29,13 @@ def parse_args(text: str, known: tuple[str, ...]) -> dict[str, str]:
             args[key] = value
         else:
             unknown.append(pair)
-    ignore = _BOOLEANS.get(args.pop("IgnoreUnknown", "false").lower())
+    stated = args.pop("IgnoreUnknown", "false")
+    ignore = _BOOLEANS.get(stated.lower())
     if ignore is None:
         raise CniError(
             INVALID_ENVIRONMENT,
-            "ARGS: error parsing value of IgnoreUnknown",
+            f'ARGS: error parsing value of pair "IgnoreUnknown={stated}": boolean unmarshal error: '
+            f"invalid input {stated.lower()}",
             "IgnoreUnknown in CNI_ARGS must be 1, 0, true or false",
         )
     if unknown and not ignore:

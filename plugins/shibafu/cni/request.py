@@ -2,7 +2,13 @@
 
 from shibafu.cni import version
 from shibafu.cni.config import Section
-from shibafu.cni.errors import INCOMPATIBLE_VERSION, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
+from shibafu.cni.errors import (
+    DECODING_FAILURE,
+    INCOMPATIBLE_VERSION,
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    CniError,
+)
 from shibafu.cni.names import is_valid_identifier
 
 TYPE_CHECKING = False
@@ -82,8 +88,9 @@ def parse_request(env: "Mapping[str, str]", command: str, stdin: bytes, config: 
     Raises:
         CniError: with the code that the specification has for each case.
     """
-    cni_version = config.text("cniVersion") or version.DEFAULT
-    name = config.text("name")
+    cni_version = _decode_text(config, "cniVersion", "decoding version from network config")
+    cni_version = cni_version or version.DEFAULT
+    name = _decode_text(config, "name", "error unmarshall network config")
     if not name:
         raise CniError(INVALID_CONFIG, "missing network name", 'add "name" to the network configuration')
     if not is_valid_identifier(name):
@@ -107,6 +114,15 @@ def parse_request(env: "Mapping[str, str]", command: str, stdin: bytes, config: 
             f'"cniVersion" is "{cni_version}", which does not have {command}',
         )
     return Request(command, env, stdin, config, cni_version)
+
+
+def _decode_text(config: Section, key: str, failure: str) -> str:
+    """Return a string without which the call cannot even be understood."""
+    try:
+        return config.text(key)
+    except CniError as error:
+        said = error.msg.partition(": ")[2].replace(f"{config.name}.", ".")
+        raise CniError(DECODING_FAILURE, f"{failure}: {said}", error.details) from None
 
 
 def _check_container_id(container_id: str) -> None:

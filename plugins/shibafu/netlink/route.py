@@ -186,6 +186,7 @@ def route_add(
     source: bytes | None = None,
     onlink: bool = False,
     replace: bool = False,
+    beside: bool = False,
 ) -> Request:
     """Request a new route.
 
@@ -203,6 +204,8 @@ def route_add(
         source: Source address for packets that have none yet.
         onlink: Trust that the gateway is on the link, though no address of the link says so.
         replace: Take the place of a route to the same destination with the same priority.
+        beside: Be added where there is one with the same priority: in IPv4 before it, in IPv6 as one more
+            next hop. EEXIST then means that the very same route is there.
     """
     if scope is None:
         scope = RT_SCOPE_UNIVERSE if gateway is not None else RT_SCOPE_LINK
@@ -219,7 +222,7 @@ def route_add(
         payload += attr_nested(RTA_METRICS, metrics)
     return Request(
         RTM_NEWROUTE,
-        NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL),
+        NLM_F_CREATE | (NLM_F_REPLACE if replace else 0 if beside else NLM_F_EXCL),
         payload,
         f"cannot add route {text}",
     )
