@@ -1,0 +1,187 @@
+"""Runs a case with one suite, in a machine of its own as far as plugins can see.
+
+Each suite has a process with a private mount namespace: /run, /var/lib and /opt are empty file systems
+of its own, so that both suites are called with the very same paths and cannot meet. Each case has
+fresh network namespaces: the host's, one for each container, and one for the world outside.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from ctypes import CDLL, get_errno
+from pathlib import Path
+from shutil import rmtree
+
+from differential.case import Call, Case, Shell
+from differential.probe import OUTSIDE_ADDRESSES, UPLINK_ADDRESSES, probe
+from differential.snapshot import flatten, snapshot
+
+PLUGIN_DIRECTORY = "/opt/cni/bin"
+STORE = Path("/var/lib/cni")
+_PRIVATE = ("/run", "/var/lib", "/opt")
+_BASE = {"cniVersion": "1.0.0", "name": "net"}
+_CLONE_NEWNS = 0x00020000
+_CLONE_NEWNET = 0x40000000
+_LIBC = CDLL(None, use_errno=True)
+_TIMEOUT = 30  # seconds for one call
+
+
+def _check(status: int) -> None:
+    if status:
+        raise OSError(get_errno(), os.strerror(get_errno()))
+
+
+def enter_machine(suite: Mapping[str, str]) -> None:
+    """Make this process the suite's machine.
+
+    Args:
+        suite: the plugins' names and their executables.
+    """
+    _check(_LIBC.unshare(_CLONE_NEWNS))
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    for directory in _PRIVATE:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", directory], check=True)
+    os.makedirs(PLUGIN_DIRECTORY)
+    for name, executable in suite.items():
+        os.symlink(executable, f"{PLUGIN_DIRECTORY}/{name}")
+
+
+@contextmanager
+def entered(namespace: str) -> Iterator[None]:
+    """Be inside a named network namespace."""
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    other = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    _check(_LIBC.setns(other, _CLONE_NEWNET))
+    try:
+        yield
+    finally:
+        _check(_LIBC.setns(own, _CLONE_NEWNET))
+        os.close(own)
+        os.close(other)
+
+
+def _ip(*arguments: str, lines: tuple[str, ...] = ()) -> None:
+    batch = ("-batch", "-") if lines else ()
+    subprocess.run(["ip", *arguments, *batch], check=True, input="\n".join(lines), text=True)
+
+
+def _containers(case: Case) -> list[str]:
+    return sorted(
+        {"c1", *(call.container for call in case.calls), *(c.namespace for c in case.setup)} - {"host"}
+    )
+
+
+def run_case(case: Case, is_reference: bool) -> dict[str, str]:
+    """Run all calls of a case.
+
+    Returns:
+        All that was seen: answers, and the state after the last ADD and at the end.
+    """
+    containers = _containers(case)
+    namespaces = ["host", "outside", *containers]
+    for namespace in namespaces:
+        _ip("netns", "add", namespace)
+    try:
+        _setup_uplink()
+        return _Run(case, is_reference, containers).run()
+    finally:
+        for namespace in namespaces:
+            _ip("netns", "del", namespace)
+        for directory in (STORE, Path("/run/shibafu"), Path("/run/cni")):
+            rmtree(directory, ignore_errors=True)
+
+
+def _setup_uplink() -> None:
+    """Connect the host to the world outside, as plugins find it."""
+    lines = ("link set lo up", "link add uplink type veth peer name uplink netns outside")
+    _ip("-n", "host", lines=(*lines, *_calc_addresses(UPLINK_ADDRESSES)))
+    _ip("-n", "outside", lines=_calc_addresses(OUTSIDE_ADDRESSES))
+
+
+def _calc_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    add = (f"addr add {address} dev uplink{' nodad' if ':' in address else ''}" for address in addresses)
+    return (*add, "link set uplink up")
+
+
+class _Run:
+    """One case with one suite."""
+
+    def __init__(self, case: Case, is_reference: bool, containers: list[str]) -> None:
+        self.case = case
+        self.is_reference = is_reference
+        self.containers = containers
+        config = _BASE | dict(case.config)
+        if is_reference and case.reference is not None:
+            config = _change(config, case.reference)
+        self.config = config
+        self.results: dict[tuple[str, str], object] = {}
+        self.seen: dict[str, str] = {}
+
+    def run(self) -> dict[str, str]:
+        STORE.mkdir(parents=True, exist_ok=True)
+        for shell in self.case.setup:
+            _run_shell(shell)
+        adds = [i for i, call in enumerate(self.case.calls) if call.verb == "ADD"]
+        for i, call in enumerate(self.case.calls):
+            for shell in call.before:
+                _run_shell(shell)
+            self._call(f"{i + 1}-{call.verb}", call)
+            if adds and i == adds[-1]:
+                self._look("after-ADD")
+        self._look("at-end")
+        return self.seen
+
+    def _call(self, step: str, call: Call) -> None:
+        attachment = (call.container, call.ifname)
+        config = _change(self.config, call.config)
+        if call.verb != "ADD" and call.prev_result and attachment in self.results:
+            config |= {"prevResult": self.results[attachment]}
+        stdin = call.stdin if call.stdin is not None else json.dumps(config)
+        env: dict[str, str | None] = {
+            "PATH": os.environ["PATH"],
+            "CNI_COMMAND": (self.is_reference and call.instead) or call.verb,
+            "CNI_CONTAINERID": call.container,
+            "CNI_NETNS": f"/run/netns/{call.container}",
+            "CNI_IFNAME": call.ifname,
+            "CNI_PATH": PLUGIN_DIRECTORY,
+        }
+        env |= self.case.env
+        env |= call.env
+        with entered("host"):
+            done = subprocess.run(
+                [f"{PLUGIN_DIRECTORY}/{self.case.plugin}"],
+                env={name: value for name, value in env.items() if value is not None},
+                input=stdin.encode(),
+                capture_output=True,
+                check=False,
+                timeout=_TIMEOUT,
+            )
+        self.seen[f"{step} status"] = str(done.returncode)
+        if not done.stdout.strip():
+            return
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            self.seen[f"{step} stdout"] = done.stdout.decode("utf-8", "replace")
+            return
+        if call.verb == "ADD" and not done.returncode:
+            self.results[attachment] = answer
+        flatten(self.seen, f"{step} answer", answer)
+
+    def _look(self, when: str) -> None:
+        seen = snapshot(self.containers, entered, STORE)
+        if when == "after-ADD":
+            seen |= probe(self.containers, entered)
+        self.seen |= {f"{when} {name}": value for name, value in seen.items()}
+
+
+def _change(config: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    """Return the configuration with the changes; None takes a key away."""
+    return {key: value for key, value in (dict(config) | dict(changes)).items() if value is not None}
+
+
+def _run_shell(shell: Shell) -> None:
+    with entered(shell.namespace):
+        subprocess.run(["sh", "-ec", shell.line], check=True)
