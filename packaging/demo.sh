@@ -1,0 +1,78 @@
+#!/bin/bash
+# Attach three containers to a bridge through the built executables, and show what happens.
+#
+# All of it happens on a machine within the machine: the steps run in network, mount and process
+# namespaces of their own, with an empty /run and /var/lib. So the sample of conf/ is used as it is, the
+# links, firewall rules and sysctls of this machine are not even visible, and when the first process in
+# there ends, for whatever reason, the kernel takes everything away, down to the last link.
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+Usage: packaging/demo.sh [--plugins DIRECTORY] [--help]
+
+Builds the plugins and does with them what a container runtime does: attaches three containers to a
+network (ADD), sends packets over IPv4 and IPv6, checks (CHECK), detaches (DEL), and compares what is
+left with what was there before. Run it as root; it changes nothing on this machine but to install
+Debian packages that are missing and to build dist/shibafu.
+
+  --plugins DIRECTORY  use the executables of this directory, such as /opt/cni/bin, and build nothing
+TEXT
+}
+
+fail() {
+    echo "demo.sh: $*" >&2
+    exit 1
+}
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+plugins=
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --plugins)
+            [[ -d ${2:-} ]] || fail "--plugins needs a directory"
+            plugins=$(cd "$2" && pwd)
+            shift
+            ;;
+        --help | -h)
+            usage
+            exit
+            ;;
+        *)
+            usage >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+[[ $EUID -eq 0 ]] || fail "network namespaces need root: run it with sudo, or as root"
+
+# shellcheck source=packaging/apt.sh
+source "$root/packaging/apt.sh"
+missing=()
+for program in ip:iproute2 ping:iputils-ping iptables-restore:iptables python3:python3 unshare:util-linux; do
+    command -v "${program%:*}" >/dev/null || missing+=("${program#*:}")
+done
+[[ ${#missing[@]} -eq 0 ]] || ensure_packages "${missing[@]}"
+if [[ -z $plugins ]]; then
+    echo "building the executables; the first time takes a minute"
+    "$root/packaging/build.sh"
+    plugins=$root/dist/shibafu
+fi
+
+namespaces=(--net --mount --pid --fork --mount-proc --kill-child)
+unshare "${namespaces[@]}" true 2>/dev/null ||
+    fail "cannot make namespaces here: inside a container, start that with --privileged"
+
+stage=$(mktemp -d /tmp/shibafu-demo.XXXXXX) # a place to mount on; nothing is ever in it outside the namespaces
+trap 'rmdir "$stage"' EXIT
+# In the background, so that Ctrl-C is handled here: the first process in there ends, and all others with it.
+unshare "${namespaces[@]}" "$root/packaging/demo/steps.sh" "$root" "$plugins" "$stage" </dev/null &
+machine=$!
+stop() {
+    kill -KILL "$machine" 2>/dev/null || true
+    wait "$machine" 2>/dev/null || true
+    fail "stopped; nothing is left of it"
+}
+trap stop INT TERM HUP
+wait "$machine"

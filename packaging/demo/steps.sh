@@ -1,0 +1,181 @@
+#!/bin/bash
+# The steps of the demo, on the machine of its own that demo.sh makes.
+#
+#   steps.sh REPOSITORY PLUGINS STAGE
+set -euo pipefail
+export LC_ALL=C.UTF-8 # the length of a string is counted in characters
+
+readonly stage=$3 containers=(red green blue) port=7777
+# Addresses that are reserved for documentation, RFC 5737 and RFC 3849.
+readonly host4=203.0.113.2 outside4=203.0.113.1 host6=2001:db8:113::2 outside6=2001:db8:113::1
+
+# --- Showing ---
+
+colour=
+if [[ -t 1 && -z ${NO_COLOR:-} ]]; then colour=1; fi
+paint() { printf '%s' "${colour:+$'\e['$1m}$2${colour:+$'\e[0m'}"; }
+
+headline() { printf '\n%s%s\n\n' "$(paint 1 "$1")" "$(paint 2 "${2:+ · $2}")"; }
+
+# A step that went well: what was done, what was seen, how many milliseconds it took.
+row() {
+    printf '  %s %s%*s%s' "$(paint 32 ✓)" "$1" $((25 - ${#1})) '' "$2"
+    if [[ -n ${3:-} ]]; then printf '%*s ms' $((58 - ${#2})) "$3"; fi
+    printf '\n'
+}
+
+fail() {
+    printf '  %s %s\n' "$(paint 31 ✗)" "$*" >&2
+    exit 1
+}
+
+# --- Doing; each prints what was seen, or ends the demo ---
+
+# A call of the plugin. Prints milliseconds and addresses.
+call() {
+    python3 demo/call.py "$1" "$2" "$conflist" "$stage/plugins" "$stage/results" 2>"$stage/stderr" ||
+        fail "$(<"$stage/stderr")"
+}
+
+# One echo request out of a container. Prints milliseconds.
+ping_from() {
+    local answer
+    answer=$(ip netns exec "$1" ping -n -c 1 -W 3 "$2" 2>&1) || fail "$1 has no answer from $2: $answer"
+    answer=${answer#*time=}
+    echo "${answer%% ms*}"
+}
+
+# A TCP connection from a container to the outside. Prints the source address that was seen there.
+connect_from() {
+    # shellcheck disable=SC2016  # parameters of the inner shell
+    ip netns exec "$1" timeout 5 bash -c 'read -r seen <"/dev/tcp/$0/$1" && echo "$seen"' "$2" "$port" \
+        2>"$stage/stderr" || fail "$1 cannot connect to $2: $(<"$stage/stderr")"
+}
+
+# All that an attachment consists of, sorted by kind, one item a line.
+take_snapshot() {
+    local name
+    mkdir "$stage/$1"
+    cd "$stage/$1"
+    {
+        ip -o link show | sed -E 's/^[0-9]+: ([^:@]+).*/host \1/'
+        for name in "${containers[@]}"; do
+            ip -n "$name" -o link show | sed -E "s/^[0-9]+: ([^:@]+).*/$name \1/"
+        done
+    } >links
+    { iptables-save && ip6tables-save; } | sed -n '/^-A/p; /^:.* - /p' >rules
+    # Beside the leases there are a lock, the address that was given out last, and an index.
+    list_files /var/lib/cni/networks -not -path '*/.*' -name '*[.:]*' -not -name 'last_*' >leases
+    list_files /run/shibafu >records
+    cd "$OLDPWD"
+}
+
+list_files() { if [[ -d $1 ]]; then find "$@" -type f -printf '%P\n'; fi; }
+
+count() { wc -l <"$stage/$1/$2"; }
+
+# --- A machine of its own ---
+
+start=${EPOCHREALTIME/[.,]/}
+mount -t tmpfs stage "$stage"
+mkdir "$stage"/{repository,plugins,results}
+mount --bind "$1" "$stage/repository"
+mount --bind "$2" "$stage/plugins"
+mount -t tmpfs run /run
+mount -t tmpfs lib /var/lib
+cd "$stage/repository/packaging"
+readonly conflist=$stage/repository/conf/20-dual-stack.conflist
+bridge=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["plugins"][0]["bridge"])' "$conflist")
+
+headline "A machine of its own" "whose links, rules and leases are not those of this host"
+ip link set lo up
+for name in outside "${containers[@]}"; do
+    ip netns add "$name"
+    ip -n "$name" link set lo up
+done
+ip link add eth0 type veth peer name eth0 netns outside
+ip address add "$host4/24" dev eth0
+ip address add "$host6/64" dev eth0 nodad
+ip link set eth0 up
+ip -n outside address add "$outside4/24" dev eth0
+ip -n outside address add "$outside6/64" dev eth0 nodad
+ip -n outside link set eth0 up
+ip netns exec outside python3 demo/outside.py "$port" &
+until ip netns exec outside bash -c "</dev/tcp/127.0.0.1/$port" 2>/dev/null; do sleep 0.02; done
+# The kernel may take a second to notice that both ends of the link are up.
+ping -n -q -c 1 -i 0.2 -w 5 "$outside6" >/dev/null || fail "no IPv6 between host and outside"
+iptables -P FORWARD DROP
+ip6tables -P FORWARD DROP
+row host "$host4, $host6; FORWARD policy DROP, as with Docker"
+row outside "$outside4, $outside6; has no route to the containers"
+row "${containers[*]}" "network namespaces with nothing but lo"
+take_snapshot before
+
+# --- ADD ---
+
+headline "Attach" "with ${conflist##*/}"
+declare -A ip4 ip6
+for name in "${containers[@]}"; do
+    answer=$(call ADD "$name")
+    read -r milliseconds address4 address6 <<<"$answer"
+    ip4[$name]=${address4%/*} ip6[$name]=${address6%/*}
+    row "ADD $name" "eth0 has $address4 and $address6" "$milliseconds"
+done
+take_snapshot attached
+echo
+python3 demo/draw.py "$stage/results" ${colour:+--colour} --host "$host4" "$host6" --outside "$outside4" "$outside6"
+
+# --- Traffic ---
+
+headline "Talk" "over IPv4 and IPv6"
+read -r _ _ gateway4 _ < <(ip -n red -4 route show default)
+read -r _ _ gateway6 _ < <(ip -n red -6 route show default)
+for address in "${ip4[green]}" "${ip6[green]}"; do
+    milliseconds=$(ping_from red "$address")
+    row "red → green" "$address answers" "$milliseconds"
+done
+for address in "$gateway4" "$gateway6"; do
+    milliseconds=$(ping_from green "$address")
+    row "green → gateway" "$address answers" "$milliseconds"
+done
+check_nat() { # the outside's address, the host's, the container's
+    local seen milliseconds
+    milliseconds=$(ping_from blue "$1")
+    seen=$(connect_from blue "$1")
+    [[ $seen == "$2" ]] || fail "the outside saw $seen, not the host's address $2"
+    row "blue → outside" "it sees $seen, not $3" "$milliseconds"
+}
+check_nat "$outside4" "$host4" "${ip4[blue]}"
+check_nat "$outside6" "$host6" "${ip6[blue]}"
+
+# --- CHECK, DEL ---
+
+headline "Check and detach"
+for name in "${containers[@]}"; do
+    answer=$(call CHECK "$name")
+    row "CHECK $name" "all is as ADD left it" "${answer% }"
+done
+for name in "${containers[@]}"; do
+    answer=$(call DEL "$name")
+    [[ -z $(ip -n "$name" -o link show type veth) ]] || fail "$name still has its interface"
+    row "DEL $name" "eth0 and its link on the host are gone" "${answer% }"
+done
+
+# --- Nothing is left ---
+
+headline "What is left" "before ADD → attached → after DEL"
+take_snapshot after
+# The bridge itself stays for the next container, as with the reference plugins.
+printf 'host %s\n' "$bridge" >>"$stage/before/links"
+[[ -z $(ip -o link show master "$bridge") ]] || fail "the bridge still has a port"
+for kind in links leases rules records; do
+    difference=$(diff <(sort "$stage/before/$kind") <(sort "$stage/after/$kind")) || fail "not as before: $kind
+$difference"
+done
+row links "$(($(count before links) - 1)) → $(count attached links) → $(count after links), with the empty bridge $bridge"
+row leases "$(count before leases) → $(count attached leases) → $(count after leases)"
+row "firewall rules" "$(count before rules) → $(count attached rules) → $(count after rules)"
+row "records in /run/shibafu" "$(count before records) → $(count attached records) → $(count after records)"
+
+elapsed=$((${EPOCHREALTIME/[.,]/} - start))
+printf '\n%s\n' "$(paint '1;32' "All of it worked, in $((elapsed / 1000000)).$((elapsed / 100000 % 10)) seconds.")"
