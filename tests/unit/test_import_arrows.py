@@ -16,7 +16,7 @@ ARROWS = {
     "shibafu": [],
     "shibafu.cni": ["shibafu"],
     "shibafu.netlink": [],
-    "shibafu.firewall": ["shibafu.cni"],
+    "shibafu.firewall": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.bridge": ["shibafu.cni", "shibafu.netlink", "shibafu.firewall"],
     "shibafu_ipam": ["shibafu.cni"],
 }

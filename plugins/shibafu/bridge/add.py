@@ -7,7 +7,7 @@ that runs; collect it. What was done is undone, last first, when a later step fa
 from shibafu.bridge.addressing import calc_gateways, request_addresses
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.container import configure_container
+from shibafu.bridge.container import announce_addresses, configure_container
 from shibafu.bridge.host import delete_bridge_if_unused, ensure_bridge, ensure_gateway
 from shibafu.bridge.namespaces import Namespaces
 from shibafu.bridge.port import refuse_existing, setup_port, teardown_port, wait_until_forwarding
@@ -74,6 +74,8 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
         masquerade.finish()
         state.unlock()
     port = wait_until_forwarding(attachment, host)
+    if result.ips:
+        announce_addresses(namespaces.container, attachment.ifname, attachment.mac)
     result.interfaces = _calc_interfaces(attachment, namespaces, bridge, port)
     if gateway is not None and gateway.index != bridge.index:
         result.interfaces.append(Interface(gateway.name, gateway.mac.hex(":")))

@@ -40,17 +40,33 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: b
     write_sysctl(f"/proc/sys/net/ipv4/conf/{ifname}/arp_notify", "1")
     if has_ipv6:
         _set_ipv6_sysctls(ifname, dad)
-    elif not dad:
+    elif result.ips and not dad:
         _skip_link_local_dad(ifname)
     addresses = [ip.address for ip in result.ips]
     requests = [addr_add(index, a.address.packed, a.prefix, nodad=not dad) for a in addresses]
-    # Up after the addresses: the kernel then announces them (arp_notify), so that neighbours forget
-    # the link that had an address before.
     requests.append(link_set(index, up=True))
     requests += [_route_request(index, route, result.ips) for route in result.routes]
     sock.request_all(requests)
     if has_ipv6 and dad:
         _wait_for_dad(sock, index)
+
+
+def announce_addresses(sock: NetlinkSocket, ifname: str, mac: bytes) -> None:
+    """Have the kernel tell neighbours whose the addresses are now: another link may have had them.
+
+    It does so by itself when the link comes up, which is before the bridge forwards: some of those
+    announcements are lost. Setting the hardware address that the link has makes it repeat them
+    (arp_notify, ndisc_notify).
+
+    Args:
+        sock: a socket in the container's namespace.
+        ifname: the link's name.
+        mac: its hardware address.
+
+    Raises:
+        NetlinkError: the kernel refuses.
+    """
+    sock.request(link_set(ifname, mac=mac))
 
 
 def _set_ipv6_sysctls(ifname: str, dad: bool) -> None:

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shibafu.bridge.masquerade import RulesTeardown
+
 
 def delete(request: Request, installation: Installation) -> None:
     """Detach the container.
@@ -26,11 +28,29 @@ def delete(request: Request, installation: Installation) -> None:
     attachment = Attachment(request, config)
     state = NetworkState(config.network)
     teardown = Teardown()
+    rules = _prepare_rules_teardown(attachment, state, teardown)
     teardown.do(lambda: _delete_links(attachment, state))
+    if rules is not None:
+        rules.start()
     if config.has_ipam:
         teardown.do(lambda: delegate(request, config.ipam_type, "DEL", installation))
+    if rules is not None:
+        teardown.do(rules.finish)
     teardown.do(lambda: release(state, attachment.host_link, request.env))
     teardown.finish()
+
+
+def _prepare_rules_teardown(
+    attachment: Attachment, state: NetworkState, teardown: Teardown
+) -> "RulesTeardown | None":
+    """Start early what takes longest: removing the network's rules, if this is its last container."""
+    if not state.read_rules():
+        return None
+    from shibafu.bridge.masquerade import RulesTeardown
+
+    rules = RulesTeardown(state, attachment.request.env)
+    teardown.do(lambda: rules.prepare(leaving=attachment.host_link))
+    return rules
 
 
 def release(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> None:

@@ -52,15 +52,15 @@ class Masquerade:
         """Begin: look at what should be there, or make it for the network's first container."""
         self._state.lock_shared()
         is_there = self._recall()
-        if not self._remembered and self._state.try_lock_exclusive():
-            # While the lock changed hands, another ADD may have passed.
-            is_there = self._recall()
-            if not self._remembered:
+        if not self._remembered:
+            if self._state.try_lock_exclusive() and not self._recall() and not self._remembered:
                 self._mode = _MAKING
                 self._remember(complete=False)
                 self._backend.start_setup()
                 return
+            # While the lock changed hands, another ADD may have passed.
             self._state.lock_shared()
+            is_there = self._recall()
         if is_there:
             self._mode = _ENSURING
             self._backend.start_ensure()
@@ -92,7 +92,10 @@ class Masquerade:
         if self._recall() and self._remembered.get("stamp") != seen:
             return
         if self._remembered and _recorded_backend(self._remembered) != self._backend_name:
-            _open_recorded(self._state.network, self._remembered, self._env).teardown()
+            other = _open_recorded(self._state.network, self._remembered, self._env)
+            other.prepare_teardown()
+            other.start_teardown()
+            other.finish_teardown()
         self._remember(complete=False)
         self._backend.repair()
         self._remember(complete=True)
@@ -131,23 +134,64 @@ class Masquerade:
         self._state.write_rules(record)
 
 
+class RulesTeardown:
+    """Takes a network's rules away with its last container, beside other work.
+
+    Args:
+        state: the network's records.
+        env: the environment.
+    """
+
+    __slots__ = ("_backend", "_env", "_state")
+
+    def __init__(self, state: NetworkState, env: "Mapping[str, str]") -> None:
+        self._state = state
+        self._env = env
+        self._backend: Backend | None = None
+
+    def prepare(self, leaving: str) -> None:
+        """Start what is needed, if `leaving` is the link of the only container and nobody else is at work."""
+        if not self._state.is_in_use(besides=leaving) and self._state.try_lock_exclusive():
+            self._prepare_if_unused(leaving)
+
+    def start(self) -> None:
+        """Begin, once the container's link is gone."""
+        if self._backend is not None:
+            self._backend.start_teardown()
+
+    def finish(self) -> None:
+        """Complete: the rules are gone, unless the network has containers.
+
+        Raises:
+            CniError: FIREWALL when they cannot be removed.
+        """
+        try:
+            if self._backend is None and not self._state.is_in_use():
+                self._state.lock_exclusive()
+                self._prepare_if_unused()
+                self.start()
+            if self._backend is not None:
+                self._backend.finish_teardown()
+                self._state.remove_rules()
+        finally:
+            self._state.unlock()
+
+    def _prepare_if_unused(self, leaving: str = "") -> None:
+        """Prepare under the exclusive lock: before it was got, an ADD may have come or a DEL ended."""
+        record = self._state.read_rules()
+        if record and not self._state.is_in_use(besides=leaving):
+            self._backend = _open_recorded(self._state.network, record, self._env)
+            self._backend.prepare_teardown()
+
+
 def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]") -> None:
     """Remove the network's rules if none of its containers is left.
 
     Raises:
         CniError: FIREWALL when they cannot be removed.
     """
-    if not state.read_rules() or state.is_in_use():
-        return
-    state.lock_exclusive()
-    try:
-        # An ADD may have begun, or another DEL have ended, while this one waited.
-        record = state.read_rules()
-        if record and not state.is_in_use():
-            _open_recorded(state.network, record, env).teardown()
-            state.remove_rules()
-    finally:
-        state.unlock()
+    if state.read_rules():
+        RulesTeardown(state, env).finish()
 
 
 class RulesCheck:

@@ -58,9 +58,9 @@ class NetworkState:
         """Return what is remembered; empty when nothing is, or when a killed call left half of it."""
         return self._read(link)
 
-    def is_in_use(self) -> bool:
-        """Tell whether the link of any attachment exists."""
-        return any(link_exists(link) for link in self.attachments())
+    def is_in_use(self, besides: str = "") -> bool:
+        """Tell whether the link of any attachment exists, besides one that is about to be deleted."""
+        return any(link != besides and link_exists(link) for link in self.attachments())
 
     # Firewall rules
 
@@ -87,11 +87,11 @@ class NetworkState:
         self._flock(fcntl.LOCK_EX)
 
     def try_lock_exclusive(self) -> bool:
-        """Lock exclusively if nobody else is there; otherwise come back with the lock shared again."""
+        """Lock exclusively if nobody else is there; otherwise a shared lock that was held is lost."""
         try:
             self._flock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self._flock(fcntl.LOCK_SH)
+            self.unlock()
             return False
         return True
 

@@ -1,10 +1,12 @@
 """Running other programs, without the import of `subprocess` (15 ms) and without a shell.
 
 Input and output are files in memory (memfd_create(2)) in place of pipes: neither side can block
-the other however much it writes, and a grandchild that keeps its output open holds nobody up.
+the other however much it writes, and a grandchild that keeps its output open holds nobody up. Only
+what is kept of stderr comes through a pipe, whose end tells that the program has done its work.
 """
 
 import os
+import time
 
 # `signal` pulls in enum; typeshed knows only that one.
 from _signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGPIPE, getsignal, signal  # type: ignore[import-not-found]
@@ -14,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# A program that ends at once has ended by the last look; one that waits for the kernel has not.
+_EXIT_LOOKS = 3
+_EXIT_PAUSE = 0.0003
+
+
 class Child:
     """A program that runs beside this one until `wait` collects it.
 
@@ -21,31 +28,47 @@ class Child:
         path: the executable.
         argv: its arguments, the first being its name.
         env: its whole environment.
-        stdin: what it reads.
+        stdin: what it reads; None when `feed` gives it that later.
         keep_stderr: whether its stderr is captured; otherwise it is this program's.
+        inherit: descriptors that it has under the same numbers.
 
     Raises:
         OSError: the executable cannot be started.
     """
 
-    __slots__ = ("_pid", "_stderr", "_stdout")
+    __slots__ = ("_pid", "_stderr", "_stdin", "_stdout")
 
     def __init__(
-        self, path: str, argv: list[str], env: "Mapping[str, str]", stdin: bytes, keep_stderr: bool
+        self,
+        path: str,
+        argv: list[str],
+        env: "Mapping[str, str]",
+        stdin: bytes | None,
+        keep_stderr: bool,
+        inherit: tuple[int, ...] = (),
     ) -> None:
         if getsignal(SIGCHLD) == SIG_IGN:
             # Inherited from the caller; the kernel would forget the child's status.
             signal(SIGCHLD, SIG_DFL)
         descriptors: list[int] = []
         try:
-            source = _memory_file(descriptors, "stdin")
-            _write_all(source, stdin)
-            os.lseek(source, 0, os.SEEK_SET)
+            self._stdin = -1
+            if stdin is None:
+                source, self._stdin = os.pipe()
+                descriptors += [source, self._stdin]
+            else:
+                source = _memory_file(descriptors, "stdin")
+                _write_all(source, stdin)
+                os.lseek(source, 0, os.SEEK_SET)
             self._stdout = _memory_file(descriptors, "stdout")
-            self._stderr = _memory_file(descriptors, "stderr") if keep_stderr else -1
+            self._stderr = -1
             actions = [(os.POSIX_SPAWN_DUP2, source, 0), (os.POSIX_SPAWN_DUP2, self._stdout, 1)]
             if keep_stderr:
-                actions.append((os.POSIX_SPAWN_DUP2, self._stderr, 2))
+                self._stderr, stderr = os.pipe()
+                descriptors += [self._stderr, stderr]
+                actions.append((os.POSIX_SPAWN_DUP2, stderr, 2))
+            # Onto itself: takes away close-on-exec.
+            actions += [(os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in inherit]
             # Python ignores SIGPIPE, and a child would inherit that.
             self._pid = os.posix_spawn(path, argv, env, file_actions=actions, setsigdef=[SIGPIPE])
         except BaseException:
@@ -53,6 +76,24 @@ class Child:
                 os.close(descriptor)
             raise
         os.close(source)
+        if keep_stderr:
+            os.close(stderr)
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._pid
+
+    def feed(self, content: bytes) -> None:
+        """Give the program something to read. It has had the time to load; now it begins to work."""
+        try:
+            _write_all(self._stdin, content)
+        except BrokenPipeError:
+            pass  # it has ended already, and its status says how
+
+    def finish_input(self) -> None:
+        """Let the program know that it gets no more to read."""
+        os.close(self._stdin)
 
     def wait(self) -> tuple[int, bytes, bytes]:
         """Wait for the end.
@@ -60,9 +101,25 @@ class Child:
         Returns:
             Exit status (negative: the signal that ended it), stdout, and stderr where it is kept.
         """
+        stderr = _read_pipe(self._stderr) if self._stderr >= 0 else b""
         _, status = os.waitpid(self._pid, 0)
-        stderr = _read_all(self._stderr) if self._stderr >= 0 else b""
         return os.waitstatus_to_exitcode(status), _read_all(self._stdout), stderr
+
+    def wait_until_silent(self) -> bool:
+        """Wait until the program has closed its output; return whether it did so without a complaint.
+
+        What a program still waits for after that is the kernel (a netlink socket that removed rules
+        is closed only when no processor can hold them any more: 10 ms), and nobody needs that wait.
+        The program must be one that tells on stderr when it fails, which has to be kept.
+        """
+        if os.read(self._stderr, 1):
+            return self.wait()[0] == 0
+        for _ in range(_EXIT_LOOKS):
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            if pid:
+                return status == 0
+            time.sleep(_EXIT_PAUSE)
+        return True
 
 
 def _memory_file(descriptors: list[int], name: str) -> int:
@@ -79,6 +136,14 @@ def _write_all(descriptor: int, content: bytes) -> None:
 def _read_all(descriptor: int) -> bytes:
     size = os.fstat(descriptor).st_size
     content = os.pread(descriptor, size, 0) if size else b""
+    os.close(descriptor)
+    return content
+
+
+def _read_pipe(descriptor: int) -> bytes:
+    content = b""
+    while piece := os.read(descriptor, 65536):
+        content += piece
     os.close(descriptor)
     return content
 

@@ -17,12 +17,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shibafu.firewall.commits import CommitWatch
+
 _PROGRAM = {4: "iptables-restore", 6: "ip6tables-restore"}
 # Each table and the chain of the kernel that jumps to ours, with the command that puts the jump where
 # it takes effect: FORWARD has to accept before another's rule drops.
 _HOOKS = (("nat", "POSTROUTING", "-A"), ("filter", "FORWARD", "-I"))
 # Seconds to wait for the legacy variant's lock.
 _LOCK_WAIT = "30"
+# Seconds for transactions to be announced; the legacy variant announces none.
+_COMMIT_PATIENCE = 0.004
 
 
 def calc_chain_rules(rules: NetworkRules, version: int, table: str) -> list[str]:
@@ -123,13 +127,14 @@ class Iptables:
         CniError: a program is not installed.
     """
 
-    __slots__ = ("_children", "_env", "_programs", "rules")
+    __slots__ = ("_children", "_env", "_programs", "_watch", "rules")
 
     def __init__(self, rules: NetworkRules, env: "Mapping[str, str]") -> None:
         self.rules = rules
         self._env = env
         self._programs: dict[int, str] = {}
         self._children: dict[int, Child] = {}
+        self._watch: CommitWatch | None = None
         for version in rules.versions():
             name = _PROGRAM[version]
             path = find_program(name, env.get("PATH", ""))
@@ -167,15 +172,49 @@ class Iptables:
             existing = self._run(program, calc_list())
             self._run(program, calc_repair(self.rules, version, existing))
 
-    def teardown(self) -> None:
-        """Remove everything of the network; what is not there is no error.
+    def prepare_teardown(self) -> None:
+        """Start the programs that will remove everything of the network."""
+        from shibafu.firewall.commits import CommitWatch
+
+        self._watch = CommitWatch()
+        head, _ = self._split_teardown()
+        for version, program in self._programs.items():
+            child = self._spawn(program, None, (self._watch.fileno(),))
+            # Looking up the extensions that rules use opens and closes sockets: better now.
+            child.feed(head)
+            self._children[version] = child
+
+    def start_teardown(self) -> None:
+        """Tell the first to begin.
+
+        One after the other: transactions at the same moment make iptables start over, with a new socket.
+        And not before links are deleted: the kernel has one lock for both.
+        """
+        _, tail = self._split_teardown()
+        next(iter(self._children.values())).feed(tail)
+
+    def _split_teardown(self) -> tuple[bytes, bytes]:
+        """Return the input in two parts: what can be read ahead, and from the first COMMIT on."""
+        head, commit, tail = calc_teardown(self.rules).partition("COMMIT\n")
+        return head.encode(), f"{commit}{tail}".encode()
+
+    def finish_teardown(self) -> None:
+        """Wait until everything is removed; what was not there is no error.
 
         Raises:
             CniError: iptables refused.
         """
-        self._start(dict.fromkeys(self._programs, calc_teardown(self.rules)))
-        failed = [version for version, child in self._children.items() if child.wait()[0]]
-        self._children = {}
+        children, self._children = self._children, {}
+        watch, is_done = self._watch, True
+        for i, child in enumerate(children.values()):
+            if i:
+                child.feed(self._split_teardown()[1])
+            is_done = is_done and watch is not None and watch.wait(child.pid, len(_HOOKS), _COMMIT_PATIENCE)
+        for child in children.values():
+            child.finish_input()
+        if is_done:
+            return
+        failed = [version for version, child in children.items() if not child.wait_until_silent()]
         for version in failed:
             # Somebody removed or doubled a part of it.
             program = self._programs[version]
@@ -186,10 +225,11 @@ class Iptables:
         for version, text in inputs.items():
             self._children[version] = self._spawn(self._programs[version], text)
 
-    def _spawn(self, program: str, text: str) -> Child:
+    def _spawn(self, program: str, text: str | None, inherit: tuple[int, ...] = ()) -> Child:
         argv = [program, "--noflush", "--wait", _LOCK_WAIT]
         try:
-            return Child(program, argv, self._env, text.encode(), keep_stderr=True)
+            stdin = text.encode() if text is not None else None
+            return Child(program, argv, self._env, stdin, keep_stderr=True, inherit=inherit)
         except OSError as error:
             raise CniError(FIREWALL, f"cannot execute {program}: {error.strerror}") from None
 

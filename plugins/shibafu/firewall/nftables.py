@@ -73,10 +73,11 @@ class Nft:
         self._path = path
         self._env = env
 
-    def start(self, text: str) -> Child:
-        """Begin a transaction."""
+    def start(self, text: str | None) -> Child:
+        """Begin a transaction; without a text, one that begins when the child is fed with it."""
         try:
-            return Child(self._path, [self._path, "-f", "-"], self._env, text.encode(), keep_stderr=True)
+            stdin = text.encode() if text is not None else None
+            return Child(self._path, [self._path, "-f", "-"], self._env, stdin, keep_stderr=True)
         except OSError as error:
             raise CniError(FIREWALL, f"cannot execute {self._path}: {error.strerror}") from None
 
@@ -143,10 +144,23 @@ class Nftables:
         """
         self._nft.run(calc_setup(self.rules))
 
-    def teardown(self) -> None:
-        """Remove everything of the network; what is not there is no error.
+    def prepare_teardown(self) -> None:
+        """Start the program that will remove everything of the network."""
+        self._child = self._nft.start(None)
+
+    def start_teardown(self) -> None:
+        """Tell it to begin."""
+        if self._child is not None:
+            self._child.feed(calc_teardown(calc_table(self.rules)).encode())
+            self._child.finish_input()
+
+    def finish_teardown(self) -> None:
+        """Wait until everything is removed; what was not there is no error.
 
         Raises:
             CniError: nft refused.
         """
-        self._nft.run(calc_teardown(calc_table(self.rules)))
+        child, self._child = self._child, None
+        if child is not None and not child.wait_until_silent():
+            # Once more, to have the refusal's text.
+            self._nft.run(calc_teardown(calc_table(self.rules)))
