@@ -55,8 +55,9 @@ def loads(text: bytes) -> object:
         value, end = make_scanner(_ScannerSettings)(document, start)  # type: ignore[arg-type]
     except StopIteration as stop:
         raise ValueError(f"invalid character at offset {stop.value}") from None
-    except ImportError:
-        # What is wrong, _json tells by an exception of json.decoder, which the executables do not carry.
+    except (ImportError, SystemError):
+        # What is wrong, _json tells by an exception of json.decoder, which the executables do not carry
+        # (ImportError) and nobody has imported (SystemError, up to CPython 3.12).
         raise ValueError("invalid JSON: a quote, comma, colon or bracket is missing or too many") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
