@@ -1,0 +1,71 @@
+#!/bin/bash
+# Set up all that the tests need, and run them.
+#
+#   tests/run.sh                      everything: ruff, mypy, shellcheck, all tests
+#   tests/run.sh unit wire            the tests of these directories
+#   tests/run.sh netns -x -k masq     with options of pytest, or with any of its arguments
+#
+# As root it installs the Debian packages that are missing, without starting their services. Without root
+# it runs what needs no namespaces. The exit status is that of the worst.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# shellcheck source=packaging/apt.sh
+source packaging/apt.sh
+
+packages=(
+    # called by the plugins, and the laboratory around them
+    iptables nftables iproute2 ipset conntrack iputils-ping procps util-linux strace tcpdump iperf3
+    # what shibafu is compared with, and who calls it
+    containernetworking-plugins containerd runc podman busybox-static golang-go golang-github-appc-cni-dev
+    # builds and checks
+    python3-venv binutils shellcheck
+)
+# What needs no root, when nothing is asked for.
+unprivileged=(tests/unit tests/property tests/wire)
+
+# The tests' virtual environment, of the interpreter that the executables are built from.
+ensure_venv() {
+    local python=.venv-build/bin/python stamp=.venv/.requirements
+    if [[ $(.venv/bin/python -VV 2>/dev/null) != "$($python -VV)" ]]; then
+        rm -rf .venv
+        "$python" -m venv .venv
+    fi
+    if ! cmp -s tests/requirements.txt "$stamp"; then
+        echo "installing tests/requirements.txt into .venv"
+        .venv/bin/pip install --quiet --disable-pip-version-check --root-user-action ignore -r tests/requirements.txt
+        cp tests/requirements.txt "$stamp"
+    fi
+}
+
+check() {
+    echo "checking: $*"
+    "$@" || status=1
+}
+
+if [[ $EUID -eq 0 ]]; then
+    ensure_packages "${packages[@]}"
+else
+    echo "not root: only ${unprivileged[*]} are run, and nothing is installed"
+fi
+packaging/build.sh
+ensure_venv
+
+status=0
+if [[ $# -eq 0 ]]; then
+    mapfile -t scripts < <(find packaging tests .ci -type f \( -name '*.sh' -o -path .ci/run \) | sort)
+    check .venv/bin/ruff check --quiet
+    check .venv/bin/mypy --no-error-summary
+    check .venv/bin/mypy --no-error-summary packaging/demo
+    check shellcheck -x "${scripts[@]}"
+    [[ $EUID -eq 0 ]] || set -- "${unprivileged[@]}"
+fi
+
+# Names of directories come first.
+arguments=()
+while [[ $# -gt 0 && -d tests/$1 ]]; do
+    arguments+=("tests/$1")
+    shift
+done
+.venv/bin/pytest "${arguments[@]}" "$@" || status=$((status > $? ? status : $?))
+exit "$status"

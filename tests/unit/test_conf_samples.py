@@ -1,0 +1,77 @@
+"""Every sample in conf/ is a network that the plugins accept."""
+
+import json
+from ipaddress import ip_network
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shibafu.bridge.config import BridgeConfig
+from shibafu.cni.config import Section
+from shibafu.cni.names import is_valid_identifier
+from shibafu.cni.request import Request, parse_request
+from shibafu.cni.version import SUPPORTED
+from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
+
+CONF = Path(__file__).parents[2] / "conf"
+SAMPLES = sorted(CONF.glob("*.conflist"))
+
+
+def load(path: Path) -> dict[str, Any]:
+    network: dict[str, Any] = json.loads(path.read_text())
+    return network
+
+
+def bridge_request(network: dict[str, Any]) -> Request:
+    """Return an ADD of the network's first plugin, as a runtime makes it."""
+    document = network["plugins"][0] | {key: network[key] for key in ("cniVersion", "name")}
+    env = {"CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_NETNS": "/run/netns/c"}
+    return parse_request(env, "ADD", json.dumps(document).encode(), Section(document, "NetConf"))
+
+
+def subnets(network: dict[str, Any]) -> list[str]:
+    sets = network["plugins"][0].get("ipam", {}).get("ranges", [])
+    return [item["subnet"] for items in sets for item in items]
+
+
+def test_conf_holds_samples_and_their_description_only() -> None:
+    assert {path.name for path in CONF.iterdir()} == {path.name for path in SAMPLES} | {"README.md"}
+    assert SAMPLES
+    for path in SAMPLES:
+        assert path.name in (CONF / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_sample_is_a_network(path: Path) -> None:
+    network = load(path)
+    assert network["cniVersion"] in SUPPORTED
+    assert is_valid_identifier(network["name"])
+    # Later plugins of a chain are the reference's; the chain must be of a version that they know.
+    assert len(network["plugins"]) == 1 or network["cniVersion"] == "1.0.0"
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
+def test_bridge_accepts_sample(path: Path) -> None:
+    network = load(path)
+    assert network["plugins"][0]["type"] == "shibafu-bridge"
+    config = BridgeConfig(bridge_request(network))
+    assert config.network == network["name"]
+    assert config.ipam_type in ("shibafu-ipam", "")
+
+
+@pytest.mark.parametrize("path", [p for p in SAMPLES if subnets(load(p))], ids=lambda path: path.name)
+def test_ipam_accepts_sample(path: Path) -> None:
+    network = load(path)
+    config = IpamConfig(bridge_request(network))
+    assert len(config.range_sets) == len(subnets(network))
+    assert config.data_dir == DEFAULT_DATA_DIR
+
+
+def test_samples_can_be_used_together() -> None:
+    networks = [load(path) for path in SAMPLES]
+    assert len({network["name"] for network in networks}) == len(networks)
+    assert len({network["plugins"][0]["bridge"] for network in networks}) == len(networks)
+    ranges = [ip_network(subnet) for network in networks for subnet in subnets(network)]
+    assert not any(a.overlaps(b) for a, b in combinations(ranges, 2))
