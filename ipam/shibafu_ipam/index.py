@@ -19,7 +19,7 @@ from shibafu_ipam.pages import FilePages
 from shibafu_ipam.records import Records
 from shibafu_ipam.store import Store, open_file, read_file, write_file
 
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 # Stamps lie this many nanoseconds in the past. The kernel stamps changes with the present, cut to
 # the file system's granularity (at most 2 s, and a tick of the clock), so that none can look like ours.
 STAMP_LAG = 3_000_000_000
@@ -31,17 +31,16 @@ class Index:
 
     Args:
         store: the leases.
-        boot_id: the running boot; by default what the kernel says.
     """
 
     __slots__ = ("_stamp", "boot_id", "directory", "pages", "records", "stamped_at", "stamped_boot", "store")
 
-    def __init__(self, store: Store, boot_id: str = "") -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         self.directory = store.index_directory
         self.pages = FilePages(f"{self.directory}/pages")
         self.records = Records(f"{self.directory}/records")
-        self.boot_id = boot_id or (read_file(_BOOT_ID, 64) or b"").decode("ascii").strip()
+        self.boot_id = (read_file(BOOT_ID_FILE, 64) or b"").decode("ascii").strip()
         # The boot and the time of the last operation that ended; empty and 0 when there is no index.
         self.stamped_boot = ""
         self.stamped_at = _NEVER

@@ -135,6 +135,9 @@ class RangeText:
             if not subnet.contains(self.last) or self.last.value < first:
                 raise ValueError(f"RangeEnd {self.last} not in network {subnet}")
             last = self.last.value
+        elif first > last:
+            # The reference accepts it, and gives addresses from beyond the subnet.
+            raise ValueError(f"RangeStart {self.first} is the broadcast address of {subnet}")
         gateway = self.gateway or Address(subnet.version, subnet.first + 1)
         return Range(subnet, first, last, gateway)
 
