@@ -44,7 +44,7 @@ def test_nothing_but_what_is_needed(built: Path) -> None:
 
 def test_bundle_has_the_suite_and_no_other_library(built: Path) -> None:
     packages = {name.partition(".")[0] for name in read_bundle(built)}
-    assert packages == {"shibafu", "shibafu_ipam", "struct"}
+    assert packages == {"shibafu", "shibafu_ipam", "struct", "os"}
 
 
 def test_bundle_has_every_module_of_the_suite_that_is_imported(built: Path) -> None:
