@@ -6,9 +6,15 @@ holds that everything they use is here and does the same.
 """
 
 from posix import *  # noqa: F403 - this is what the module is
-from posix import _exit  # noqa: F401 - the star leaves it out
+from posix import (
+    _exit,  # noqa: F401 - the star leaves it out
+    getcwd,
+    lstat,
+    mkdir,
+    readlink,
+    stat,
+)
 from posix import environ as _environ
-from posix import getcwd, lstat, mkdir, readlink, stat
 
 curdir, pardir, sep, linesep = ".", "..", "/", "\n"
 SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
