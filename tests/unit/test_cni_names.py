@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shibafu.cni.names import calc_chain, calc_digest, calc_host_veth, is_valid_identifier
+from shibafu.cni.names import calc_chain, calc_digest, calc_host_veth, is_host_veth, is_valid_identifier
 
 GRAMMAR = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 
@@ -28,11 +28,19 @@ def test_computed_names_fit_the_kernel(network: str, container: str, ifname: str
     except UnicodeEncodeError:
         return  # never an identifier
     link = calc_host_veth(network, container, ifname)
+    assert is_host_veth(link)
     assert re.fullmatch(r"veth[0-9a-f]{11}", link)
     assert len(link) < 16
     chain = calc_chain(network)
     assert re.fullmatch(r"SHIBAFU-[0-9a-f]{16}", chain)
     assert len(chain) <= 28
+
+
+@pytest.mark.parametrize(
+    "name", ["veth0", "veth1a2b3c4d", "vethXYZ01234567", "eth012345678901", "", "veth1a2b3c4d5e67"]
+)
+def test_links_of_others_are_called_differently(name: str) -> None:
+    assert not is_host_veth(name)
 
 
 def test_each_part_counts_and_parts_do_not_run_together() -> None:

@@ -75,7 +75,7 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
         state.unlock()
     port = wait_until_forwarding(attachment, host)
     if result.ips:
-        announce_addresses(namespaces.container, attachment.ifname, attachment.mac)
+        announce_addresses(namespaces.container, attachment.ifname, attachment.mac, result)
     result.interfaces = _calc_interfaces(attachment, namespaces, bridge, port)
     if gateway is not None and gateway.index != bridge.index:
         result.interfaces.append(Interface(gateway.name, gateway.mac.hex(":")))

@@ -10,14 +10,17 @@ from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.firewall.forwarding import write_sysctl
 from shibafu.netlink.address import addr_add, addr_list
-from shibafu.netlink.constants import IFA_F_DADFAILED, IFA_F_TENTATIVE, RT_TABLE_MAIN
+from shibafu.netlink.constants import IFA_F_DADFAILED, IFA_F_TENTATIVE, RT_TABLE_LOCAL, RT_TABLE_MAIN
 from shibafu.netlink.link import link_set
-from shibafu.netlink.route import route_add
+from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
 
 # Ten seconds, in pauses of a twentieth.
 _DAD_LOOKS = 200
 _DAD_PAUSE = 0.05
+# Two seconds, in pauses of a thousandth.
+_LOCAL_LOOKS = 2000
+_LOCAL_PAUSE = 0.001
 
 
 def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: bool) -> None:
@@ -51,7 +54,7 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: b
         _wait_for_dad(sock, index)
 
 
-def announce_addresses(sock: NetlinkSocket, ifname: str, mac: bytes) -> None:
+def announce_addresses(sock: NetlinkSocket, ifname: str, mac: bytes, result: Result) -> None:
     """Have the kernel tell neighbours whose the addresses are now: another link may have had them.
 
     It does so by itself when the link comes up, which is before the bridge forwards: some of those
@@ -62,11 +65,27 @@ def announce_addresses(sock: NetlinkSocket, ifname: str, mac: bytes) -> None:
         sock: a socket in the container's namespace.
         ifname: the link's name.
         mac: its hardware address.
+        result: the addresses.
 
     Raises:
         NetlinkError: the kernel refuses.
     """
+    _wait_until_local(sock, {ip.address.address.packed for ip in result.ips if ip.address.version == 6})
     sock.request(link_set(ifname, mac=mac))
+
+
+def _wait_until_local(sock: NetlinkSocket, addresses: set[bytes]) -> None:
+    """Wait until the kernel takes packets for the IPv6 addresses.
+
+    It adds an address at once, but leaves the route to it to a work queue, which may take it 40 ms
+    (addrconf_dad_work in net/ipv6/addrconf.c); what arrives before that is refused.
+    """
+    if not addresses:
+        return
+    for _ in range(_LOCAL_LOOKS):
+        if addresses <= {route.dst for route in route_list(sock, family=AF_INET6, table=RT_TABLE_LOCAL)}:
+            return
+        time.sleep(_LOCAL_PAUSE)
 
 
 def _set_ipv6_sysctls(ifname: str, dad: bool) -> None:

@@ -11,6 +11,7 @@ except ImportError:  # an interpreter that keeps it elsewhere; hashlib costs 3 m
 
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
+_HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 def is_valid_identifier(name: str) -> bool:
@@ -30,6 +31,11 @@ def calc_digest(*parts: str, size: int) -> str:
 def calc_host_veth(network: str, container_id: str, ifname: str) -> str:
     """Return the name of an attachment's link on the host: `veth` and 11 digits, 15 characters (IFNAMSIZ)."""
     return "veth" + calc_digest(network, container_id, ifname, size=6)[:11]
+
+
+def is_host_veth(name: str) -> bool:
+    """Tell whether a link on the host is called like an attachment's; other programs' names are shorter."""
+    return name.startswith("veth") and len(name) == 15 and _HEX_DIGITS.issuperset(name[4:])
 
 
 def calc_chain(network: str) -> str:
