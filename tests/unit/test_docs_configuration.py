@@ -1,0 +1,112 @@
+"""docs/configuration.md tells what the code reads and answers: no more and no less."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shibafu.bridge.config import DEFAULT_BRIDGE, BridgeConfig
+from shibafu.cni import errors
+from shibafu.cni.config import Section
+from shibafu.cni.request import Request
+from shibafu.cni.result import _DNS_KEYS
+from shibafu.cni.version import SUPPORTED
+from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs/configuration.md").read_text()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("conf/*.md")])
+SOURCES = sorted([*ROOT.glob("plugins/**/*.py"), *ROOT.glob("ipam/**/*.py")])
+# The methods of cni.config.Section that read a key, and functions that are given one to read.
+READERS = {"array", "flag", "get", "number", "section", "sections", "text", "texts", "unsigned"}
+PASSED_ON = {"_decode_text", "_parse_sets"}
+# Keys of error objects, which are read when another plugin answers with one.
+ANSWERS = {"code", "msg", "details"}
+
+
+def keys_read(path: Path) -> Iterator[str]:
+    """Yield the names of all keys that a module reads."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in READERS:
+            # Environment and records are dictionaries, whose `get` is another.
+            if node.func.attr != "get" or ast.unparse(node.func.value) in ("config", "section"):
+                yield from texts(node.args[:1])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PASSED_ON:
+            yield from texts(node.args[1:2])
+
+
+def texts(nodes: list[ast.expr]) -> list[str]:
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+READ = {key for path in SOURCES for key in keys_read(path)} | set(_DNS_KEYS)
+
+
+def chapter(title: str) -> str:
+    """Return the part of the document below a heading."""
+    return re.split(r"^## ", TEXT.partition(f"\n## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def first_column(text: str) -> Iterator[str]:
+    """Yield what stands as code in the first column of tables."""
+    for row in re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE):
+        yield from re.findall(r"`([^`]+)`", row)
+
+
+def json_blocks(document: Path) -> list[Any]:
+    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", document.read_text(), re.DOTALL)]
+
+
+@pytest.mark.parametrize("key", sorted(READ - ANSWERS))
+def test_key_that_is_read_is_documented(key: str) -> None:
+    assert re.search(rf"`(\w+\.)?{re.escape(key)}(\.\w+)?`", TEXT)
+
+
+@pytest.mark.parametrize("title", ["Common keys", "shibafu-bridge", "shibafu-ipam"])
+def test_documented_key_is_read(title: str) -> None:
+    documented = set(first_column(chapter(title)))
+    assert documented
+    assert documented <= READ | {"args"}
+
+
+def test_versions_and_defaults_are_those_of_the_code() -> None:
+    assert f"{', '.join(SUPPORTED[:-1])} or {SUPPORTED[-1]}" in TEXT
+    assert f"`{DEFAULT_BRIDGE}`" in TEXT
+    assert f"`{DEFAULT_DATA_DIR}`" in TEXT
+
+
+def test_every_error_code_that_is_used_is_documented() -> None:
+    sources = "\n".join(path.read_text() for path in SOURCES if path.name != "errors.py")
+    used = {
+        value
+        for name, value in vars(errors).items()
+        if name.isupper() and isinstance(value, int) and re.search(rf"\b{name}\b", sources)
+    }
+    documented = re.findall(r"^\| (\d+) \|", chapter("Errors"), flags=re.MULTILINE)
+    assert documented == [str(code) for code in sorted(used)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_examples_are_valid(document: Path) -> None:
+    for block in json_blocks(document):
+        for plugin in block.get("plugins", [{"type": "shibafu-bridge", "ipam": block}]):
+            request = Request("ADD", {}, b"", Section(plugin | {"name": "example"}, "NetConf"), "1.1.0")
+            BridgeConfig(request)
+            IpamConfig(request)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = document.parent / path if path else document
+        assert linked.exists(), target
+        headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE) if anchor else []
+        anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in anchors, target
