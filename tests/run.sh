@@ -2,7 +2,7 @@
 # Set up all that the tests need, and run them.
 #
 #   tests/run.sh                      everything: ruff, mypy, shellcheck, all tests
-#   tests/run.sh unit wire            the tests of these directories
+#   tests/run.sh unit wire            the tests of these directories, or files
 #   tests/run.sh netns -x -k masq     with options of pytest, or with any of its arguments
 #
 # As root it installs the Debian packages that are missing, without starting their services. Without root
@@ -61,9 +61,9 @@ if [[ $# -eq 0 ]]; then
     [[ $EUID -eq 0 ]] || set -- "${unprivileged[@]}"
 fi
 
-# Names of directories come first.
+# Directories and files come first.
 arguments=()
-while [[ $# -gt 0 && -d tests/$1 ]]; do
+while [[ $# -gt 0 && -e tests/${1%%::*} ]]; do
     arguments+=("tests/$1")
     shift
 done
