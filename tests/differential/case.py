@@ -65,8 +65,11 @@ class Case:
         calls: in their order.
         env: changes of every call's environment; None takes a variable away.
         setup: what happens before the first call, in both suites' namespaces.
-        reference: how the configuration is changed for a reference that is too old to know a key of it.
-        documented: fields of the reference's outcome that newer ones are documented to have otherwise.
+        reference: how the configuration is changed for the reference, which is too old to know a key of it
+            or fails with it.
+        documented: fields of the reference's outcome that are to be otherwise.
+        despite: the name of the difference because of which the reference's configuration is another,
+            where age is not the reason.
     """
 
     name: str
@@ -77,3 +80,4 @@ class Case:
     setup: tuple[Shell, ...] = ()
     reference: Mapping[str, object] | None = None
     documented: Mapping[str, str] = field(default_factory=dict)
+    despite: str = ""

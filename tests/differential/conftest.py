@@ -50,6 +50,11 @@ class Trial:
         reference, ours = self._outcomes[case.name]
         return compare(case, reference.result(), ours.result())
 
+    def ours(self, case: Case) -> dict[str, str]:
+        """Return our outcome."""
+        self.start(case)
+        return self._outcomes[case.name][1].result()
+
     def close(self) -> None:
         """End both processes."""
         for machine in self._machines:

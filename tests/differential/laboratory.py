@@ -21,6 +21,7 @@ from differential.snapshot import flatten, snapshot
 PLUGIN_DIRECTORY = "/opt/cni/bin"
 STORE = Path("/var/lib/cni")
 _PRIVATE = ("/run", "/var/lib", "/opt")
+_OUTSIDE_MAC = "02:00:00:00:00:0e"
 _BASE = {"cniVersion": "1.0.0", "name": "net"}
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
@@ -95,8 +96,16 @@ def run_case(case: Case, is_reference: bool) -> dict[str, str]:
 
 def _setup_uplink() -> None:
     """Connect the host to the world outside, as plugins find it."""
-    lines = ("link set lo up", "link add uplink type veth peer name uplink netns outside")
-    _ip("-n", "host", lines=(*lines, *_calc_addresses(UPLINK_ADDRESSES)))
+    with entered("host"):
+        # Packets to a gateway that is still looking for duplicates of its address get lost, by chance.
+        Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
+    pair = f"link add uplink type veth peer name uplink address {_OUTSIDE_MAC} netns outside"
+    # Known neighbours: a new link may take a second until it answers who has an address.
+    neighbours = (
+        f"neigh add {address.partition('/')[0]} lladdr {_OUTSIDE_MAC} dev uplink"
+        for address in OUTSIDE_ADDRESSES
+    )
+    _ip("-n", "host", lines=("link set lo up", pair, *_calc_addresses(UPLINK_ADDRESSES), *neighbours))
     _ip("-n", "outside", lines=_calc_addresses(OUTSIDE_ADDRESSES))
 
 

@@ -3,6 +3,7 @@
 from differential.case import REFUSED, Call, Case
 from differential.samples import DEFAULT_ROUTE, DEFAULT_ROUTE6, DUAL, R4, R6, V4, V6, host, inside, ipam
 
+_HOST_DAD = host("echo 1 > /proc/sys/net/ipv6/conf/default/accept_dad")
 _RESOLV_CONF = "/run/resolv.conf"
 _MAC = "02:00:00:00:00:07"
 _OTHER_MAC = "02:00:00:00:00:08"
@@ -50,10 +51,14 @@ ADDRESSING = (
     Case(
         "route-default-and-default-gateway",
         {"isDefaultGateway": True, "ipam": ipam(R4, routes=[DEFAULT_ROUTE])},
+        reference={"ipam": V4},
+        despite="routes-twice",
     ),
     Case(
         "route-default-and-default-gateway-ipv6",
         {"isDefaultGateway": True, "ipam": ipam(R6, routes=[DEFAULT_ROUTE6])},
+        reference={"ipam": V6},
+        despite="routes-twice",
     ),
     Case(
         "route-default-with-gw-and-default-gateway",
@@ -70,8 +75,20 @@ ADDRESSING = (
     Case("route-with-gw", {"ipam": ipam(R4, routes=[{"dst": "10.8.0.0/16", "gw": "10.1.0.77"}])}),
     Case("route-gw-unreachable", {"ipam": ipam(R4, routes=[{"dst": "10.8.0.0/16", "gw": "10.99.0.1"}])}),
     Case("route-of-other-family", {"isGateway": True, "ipam": ipam(R4, routes=[{"dst": "fd08::/16"}])}),
-    Case("route-doubled", {"isGateway": True, "ipam": ipam(R4, routes=[{"dst": "10.8.0.0/16"}] * 2)}),
-    Case("route-host-bits", {"isGateway": True, "ipam": ipam(R4, routes=[{"dst": "10.8.0.7/16"}])}),
+    Case(
+        "route-doubled",
+        {"isGateway": True, "ipam": ipam(R4, routes=[{"dst": "10.8.0.0/16"}] * 2)},
+        reference={"ipam": ipam(R4, routes=[{"dst": "10.8.0.0/16"}])},
+        documented={"1-ADD answer.routes[1].dst": "10.8.0.0/16"},
+        despite="routes-twice",
+    ),
+    Case(
+        "route-host-bits",
+        {"isGateway": True, "ipam": ipam(R4, routes=[{"dst": "10.8.0.7/16"}])},
+        reference={"ipam": ipam(R4, routes=[{"dst": "10.8.0.0/16"}])},
+        documented={"1-ADD answer.routes[0].dst": "10.8.0.7/16"},
+        despite="routes-with-host-bits",
+    ),
 )
 
 MASQUERADE = (
@@ -104,7 +121,12 @@ MASQUERADE = (
 
 LINKS = (
     Case("bridge-name", {"bridge": "br-lan.7", "ipam": V4}),
-    Case("bridge-name-empty", {"bridge": "", "ipam": V4}),
+    Case(
+        "bridge-name-empty",
+        {"bridge": "", "ipam": V4},
+        reference={"bridge": "cni0"},
+        despite="empty-bridge-name",
+    ),
     Case("bridge-name-15-characters", {"bridge": "bridge-with-15c", "ipam": V4}),
     Case("bridge-name-16-characters", {"bridge": "bridge-with-16ch", "ipam": V4}),
     Case("bridge-name-with-slash", {"bridge": "a/b", "ipam": V4}),
@@ -134,6 +156,7 @@ LINKS = (
     Case("is-gateway-number", {"isGateway": 1, "ipam": V4}, calls=REFUSED),
     Case("dad-off", {"enabledad": False, "isGateway": True, "ipam": V6}),
     Case("dad-on", {"enabledad": True, "isGateway": True, "ipam": V6}),
+    Case("dad-of-gateway", {"isGateway": True, "ipam": DUAL}, setup=(_HOST_DAD,)),
     Case("dad-on-ipv4", {"enabledad": True, "ipam": V4}),
     Case(
         "ipv6-switched-off-by-default",

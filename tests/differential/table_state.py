@@ -59,6 +59,21 @@ BRIDGE = (
     ),
     Case("bridge-has-ipv4-address-ipv6-network", _GATEWAY6, setup=bridge_with("10.9.0.1/24")),
     Case("bridge-force-without-conflict", _GATEWAY | _FORCE),
+    Case(
+        "bridge-address-with-new-port",
+        {},
+        calls=(
+            Call("ADD"),
+            Call(
+                "ADD",
+                "c2",
+                before=(
+                    host("ip link add port0 address 02:00:00:00:00:01 type veth peer name port1"),
+                    host("ip link set port0 master cni0 up"),
+                ),
+            ),
+        ),
+    ),
     Case("bridge-is-tunnel", _GATEWAY, setup=(host("ip tuntap add cni0 mode tap"),)),
     Case("bridge-is-veth", {}, setup=(host("ip link add cni0 type veth peer name cni1"),)),
     Case(
@@ -148,9 +163,10 @@ CONTAINER = (
             Call("ADD"),
             Call("ADD", "c2", config={"name": "other"}),
             Call("DEL"),
-            Call("DEL", "c2"),
+            Call("DEL", "c2", config={"name": "other"}),
         ),
     ),
+    Case("del-of-other-network", _GATEWAY, calls=(Call("ADD"), Call("DEL", config=_OTHER_NETWORK))),
     Case(
         "three-containers",
         _GATEWAY,

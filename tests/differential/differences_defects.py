@@ -1,0 +1,245 @@
+"""What is a defect in the reference and works with shibafu."""
+
+from differential.case import ABSENT
+from differential.comparison import THERE
+from differential.difference import Difference
+
+_ADD = "?-ADD *"
+_CHECK = "?-CHECK *"
+_DEL = "?-DEL *"
+_STORE = ("after-ADD store *", "at-end store *")
+_STATE = ("after-ADD *", "at-end *")
+_ADDED = {"1-ADD status": "0", "2-CHECK status": "0", "3-DEL status": "0"}
+_ADDED_LATER = {"2-ADD status": "0", "3-CHECK status": "0", "4-DEL status": "0"}
+
+DEFECTS = (
+    Difference(
+        "failed-add-leaves-links",
+        "defect",
+        "An ADD that fails leaves nothing. The reference leaves the bridge and the veth pair; a second "
+        "try then fails since the interface exists.",
+        ("* link *",),
+        (
+            "cni-path-without-plugin",
+            "exhausted",
+            "exhausted-masquerade",
+            "full-second-set",
+            "full-set",
+            "ifname-is-bridge",
+            "ifname-is-veth",
+            "ifname-lo",
+            "ipam-fails",
+            "ipam-not-installed",
+            "ipam-path-as-type",
+            "ipam-without-addresses",
+            "bridge-has-gateway-other-prefix",
+            "bridge-has-ipv6-address-of-same-subnet",
+            "bridge-has-other-address",
+            "bridge-has-other-subnet",
+            "mac-eight-bytes",
+            "mac-invalid",
+            "mac-invalid-args-cni",
+            "mac-invalid-cni-args",
+            "mac-multicast",
+            "netns-is-a-directory",
+            "netns-is-a-file",
+            "netns-missing",
+            "requested-address-out-of-range",
+            "route-gw-unreachable",
+            "route-refused-masquerade",
+            "two-networks-one-bridge",
+            "version-0.1.0-layer-2",
+            "version-0.2.0-layer-2",
+        ),
+        reference=THERE,
+        ours=ABSENT,
+    ),
+    Difference(
+        "retry-after-failed-add",
+        "defect",
+        "An ADD that fails leaves nothing, so that the next one, its cause removed, succeeds.",
+        (_ADD, _CHECK, *_STATE),
+        ("conflict-then-retry-with-force", "exhausted-then-free"),
+        shows=_ADDED_LATER,
+    ),
+    Difference(
+        "del-of-what-failed",
+        "defect",
+        "DEL after an ADD that failed succeeds; the reference misses what it had not made yet, or tries "
+        "to delete what it never made.",
+        (_DEL,),
+        ("route-refused-masquerade", "ifname-lo"),
+        ours="[(0]*",
+    ),
+    Difference(
+        "del-without-netns",
+        "defect",
+        "DEL removes links and rules also when CNI_NETNS is empty or gone.",
+        ("at-end * link *", "at-end host firewall*"),
+        (
+            "del-empty-netns",
+            "del-no-netns",
+            "del-empty-netns-masquerade",
+            "mac-spoof-check-del-without-netns",
+            "masquerade-backend-del-without-netns",
+        ),
+        reference="[(r]*",
+        ours="[(e]*",
+    ),
+    Difference(
+        "del-renamed",
+        "defect",
+        "DEL removes the link also when it was renamed inside the container.",
+        ("at-end * link *",),
+        ("renamed-inside", "check-link-renamed"),
+        reference=THERE,
+        ours=ABSENT,
+    ),
+    Difference(
+        "del-deletes-only-its-own",
+        "defect",
+        "DEL leaves alone what this network did not make, even if it is called like the container's "
+        "interface.",
+        ("at-end * link *", "at-end c1 *"),
+        ("ifname-is-bridge", "check-link-replaced", "del-of-other-network"),
+        reference=ABSENT,
+    ),
+    Difference(
+        "same-container-twice",
+        "defect",
+        "Two attachments of one container to one network have nothing to do with each other; the DEL of "
+        "the first succeeds and leaves the second its rules.",
+        ("3-DEL *",),
+        ("two-interfaces-masquerade",),
+        ours="[(0]*",
+    ),
+    Difference(
+        "del-after-flush",
+        "defect",
+        "DEL succeeds where somebody has removed the rules already.",
+        ("4-DEL *",),
+        ("check-masquerade-gone",),
+        ours="[(0]*",
+    ),
+    Difference(
+        "check-of-layer-2",
+        "defect",
+        "CHECK works on a network without IPAM; the reference's fails always.",
+        ("2-CHECK *",),
+        (
+            "*layer-2*",
+            "container-interface-disabled",
+            "mac-cni-args-known-only",
+        ),
+        reference="[19n]*",
+        ours="[(0]*",
+        shows={"2-CHECK status": "0"},
+    ),
+    Difference(
+        "check-sees-more",
+        "defect",
+        "CHECK notices missing rules, gateway addresses and forwarding, hairpin mode that is off, and a "
+        "bridge that is down.",
+        ("3-CHECK *",),
+        (
+            "check-bridge-down",
+            "check-forwarding-off",
+            "check-gateway-address-gone",
+            "check-hairpin-off",
+            "check-ipv6-forwarding-off",
+            "check-masquerade-gone",
+        ),
+        reference="[(0]*",
+        shows={"3-CHECK status": "1", "3-CHECK answer.code": "104"},
+    ),
+    Difference(
+        "own-namespace",
+        "defect",
+        "A CNI_NETNS that is the host's namespace is refused before anything is done, not after.",
+        (_ADD, *_STATE),
+        ("netns-is-the-hosts", "netns-is-own-process"),
+        shows={"1-ADD status": "1", "1-ADD answer.code": "8"},
+    ),
+    Difference(
+        "routes-twice",
+        "defect",
+        "A route that is there already is no failure: an IPAM plugin may give the default route besides "
+        "isDefaultGateway.",
+        (),
+        (),
+    ),
+    Difference(
+        "routes-with-host-bits",
+        "defect",
+        "A route to 10.8.0.7/16 leads to 10.8.0.0/16; the reference has the kernel refuse it.",
+        (),
+        (),
+    ),
+    Difference(
+        "several-subnets",
+        "defect",
+        "A network may have several subnets of one family, each with its gateway on the bridge; the "
+        "reference takes its own first address for a conflict.",
+        (_ADD, _CHECK, *_STATE),
+        ("gateway-two-subnets", "default-gateway-two-subnets"),
+        shows=_ADDED
+        | {"after-ADD host link cni0 has 10.1.0.1/24": "*", "after-ADD c1 link eth0 has 10.2.0.2/24": "*"},
+    ),
+    Difference(
+        "ipv6-switched-off",
+        "defect",
+        "IPv6 is switched on for the bridge, as it is for the container's link, where it is off by default.",
+        (_ADD, _CHECK, *_STATE),
+        ("ipv6-switched-off-by-default",),
+        shows=_ADDED | {"after-ADD host link cni0 sysctl ipv6/conf/[*]/disable_ipv6": "0"},
+    ),
+    Difference(
+        "negative-mtu",
+        "defect",
+        "A negative MTU is refused; the reference takes it for none.",
+        (_ADD, _CHECK, *_STATE),
+        ("mtu-negative",),
+        shows={"1-ADD status": "1", "1-ADD answer.msg": "invalid mtu -5"},
+    ),
+    Difference(
+        "pinned-bridge-address",
+        "defect",
+        "The bridge keeps its hardware address when ports come and go; the reference's changes.",
+        ("* host link cni0 address", "2-ADD answer.interfaces[[]0].mac"),
+        ("bridge-address-with-new-port",),
+        reference="02:00:00:00:00:01",
+        ours="[ct]h[oe]*",
+    ),
+    Difference(
+        "broadcast-address",
+        "defect",
+        "A range that begins with the subnet's broadcast address is refused; the reference gives that out.",
+        (_ADD, _CHECK, *_STORE),
+        ("ipam-range-up-to-broadcast",),
+        shows={"1-ADD status": "1"},
+    ),
+    Difference(
+        "route-without-destination",
+        "defect",
+        "A route without a destination is refused; the reference passes `<nil>` on.",
+        (_ADD, *_STORE),
+        ("ipam-route-without-dst",),
+        shows={"1-ADD status": "1", "1-ADD answer.msg": "invalid CIDR address: "},
+    ),
+    Difference(
+        "subnet-of-all",
+        "defect",
+        "0.0.0.0/0 is a subnet like others; the reference finds no address in it.",
+        (_ADD, _CHECK, *_STORE),
+        ("ipam-prefix-0",),
+        shows=_ADDED | {"1-ADD answer.ips[[]0].address": "0.0.0.2/0"},
+    ),
+    Difference(
+        "torn-lease",
+        "defect",
+        "An empty lease file, as a crash leaves it, is no lost address.",
+        (_ADD, _CHECK, *_STORE),
+        ("ipam-lease-empty",),
+        shows=_ADDED | {"1-ADD answer.ips[[]0].address": "10.1.0.2/30"},
+    ),
+)
