@@ -3,7 +3,7 @@
 #
 #   tests/run.sh                      everything: ruff, mypy, shellcheck, all tests
 #   tests/run.sh unit wire            the tests of these directories, or files
-#   tests/run.sh netns -x -k masq     with options of pytest, or with any of its arguments
+#   tests/run.sh netns -x -k masq     with options of pytest
 #
 # As root it installs the Debian packages that are missing, without starting their services. Without root
 # it runs what needs no namespaces. The exit status is that of the worst.
@@ -43,29 +43,31 @@ check() {
     "$@" || status=1
 }
 
+# Directories and files come first, then options.
+paths=()
+while [[ $# -gt 0 && -e tests/${1%%::*} ]]; do
+    paths+=("tests/$1")
+    shift
+done
+is_everything=
+if [[ ${#paths[@]} -eq 0 ]]; then is_everything=yes; fi
+
 if [[ $EUID -eq 0 ]]; then
     ensure_packages "${packages[@]}"
-else
+elif [[ $is_everything ]]; then
     echo "not root: only ${unprivileged[*]} are run, and nothing is installed"
+    paths=("${unprivileged[@]}")
 fi
 packaging/build.sh
 ensure_venv
 
 status=0
-if [[ $# -eq 0 ]]; then
+if [[ $is_everything ]]; then
     mapfile -t scripts < <(find packaging tests .ci -type f \( -name '*.sh' -o -path .ci/run \) | sort)
     check .venv/bin/ruff check --quiet
     check .venv/bin/mypy --no-error-summary
     check .venv/bin/mypy --no-error-summary packaging/demo
-    check shellcheck -x "${scripts[@]}"
-    [[ $EUID -eq 0 ]] || set -- "${unprivileged[@]}"
+    if command -v shellcheck >/dev/null; then check shellcheck -x "${scripts[@]}"; fi
 fi
-
-# Directories and files come first.
-arguments=()
-while [[ $# -gt 0 && -e tests/${1%%::*} ]]; do
-    arguments+=("tests/$1")
-    shift
-done
-.venv/bin/pytest "${arguments[@]}" "$@" || status=$((status > $? ? status : $?))
+.venv/bin/pytest "${paths[@]}" "$@" || status=$((status > $? ? status : $?))
 exit "$status"
