@@ -18,6 +18,7 @@ ARROWS = {
     "shibafu.netlink": [],
     "shibafu.firewall": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.bridge": ["shibafu.cni", "shibafu.netlink", "shibafu.firewall"],
+    "shibafu.runtime": ["shibafu.cni"],
     "shibafu_ipam": ["shibafu.cni"],
 }
 # The one place where the parts are put together.

@@ -94,7 +94,7 @@ def delegate(
     else:
         status, output = _execute(path, env, request.stdin)
     if status:
-        raise _parse_failure(plugin_type, status, output)
+        raise parse_failure(plugin_type, status, output)
     if not output.strip():
         return None
     try:
@@ -116,8 +116,14 @@ def _execute(path: str, env: "Mapping[str, str]", stdin: bytes) -> tuple[int, by
     return status, stdout
 
 
-def _parse_failure(plugin_type: str, status: int, output: bytes) -> CniError:
-    """Return the error that the plugin answered with, as it is."""
+def parse_failure(plugin_type: str, status: int, output: bytes) -> CniError:
+    """Return the error that a plugin answered with, as it is.
+
+    Args:
+        plugin_type: the plugin, as errors of ours call it.
+        status: its exit status, negative for the signal that ended it.
+        output: what it printed.
+    """
     try:
         answer = parse_config(output)
         code = answer.number("code")

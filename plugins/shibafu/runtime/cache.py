@@ -1,0 +1,201 @@
+"""The cache of results: one file for each attachment, in libcni's format, for CHECK, DEL and GC.
+
+    /var/lib/cni/results/<network>-<container ID>-<ifname>
+
+Every runtime of a host uses the same directory. A file that is torn, empty or of another kind counts
+as none: what it said can be found out in other ways, and an error would keep the container for ever.
+"""
+
+import os
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+
+from shibafu.cni.config import Section, parse_config
+from shibafu.cni.errors import CniError
+from shibafu.cni.jsontext import dumps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DIRECTORY = "/var/lib/cni/results"
+_KIND = "cniCacheV1"
+
+
+class Attachment:
+    """A container on a network.
+
+    Args:
+        network: the network's name.
+        container_id: the container.
+        ifname: the link inside the container.
+        netns: the path of its network namespace when it was attached; empty when unknown.
+        result: what the last plugin answered; None when unknown.
+        cni_args: CNI_ARGS.
+        capability_args: what the runtime handed over by capabilities, such as portMappings.
+        config: the network's configuration as it was then, a JSON document.
+    """
+
+    __slots__ = (
+        "capability_args",
+        "cni_args",
+        "config",
+        "container_id",
+        "ifname",
+        "netns",
+        "network",
+        "result",
+    )
+
+    def __init__(
+        self,
+        network: str,
+        container_id: str,
+        ifname: str,
+        netns: str = "",
+        result: dict[str, object] | None = None,
+        cni_args: "Mapping[str, str] | None" = None,
+        capability_args: "Mapping[str, object] | None" = None,
+        config: bytes = b"",
+    ) -> None:
+        self.network = network
+        self.container_id = container_id
+        self.ifname = ifname
+        self.netns = netns
+        self.result = result
+        self.cni_args = dict(cni_args or {})
+        self.capability_args = dict(capability_args or {})
+        self.config = config
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What identifies it: network, container ID, interface name."""
+        return self.network, self.container_id, self.ifname
+
+
+def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
+    """Remember an attachment, wholly or not at all.
+
+    The file is renamed into its place, but not forced to the disk: no attachment outlives the machine's
+    next start, and readers take a torn file for none.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    document: dict[str, object] = {
+        "kind": _KIND,
+        "containerId": attachment.container_id,
+        "config": b2a_base64(attachment.config, newline=False).decode(),
+        "ifName": attachment.ifname,
+        "networkName": attachment.network,
+    }
+    optional: dict[str, object] = {
+        "netns": attachment.netns,
+        "cniArgs": [[key, value] for key, value in attachment.cni_args.items()],
+        "capabilityArgs": attachment.capability_args,
+        "result": attachment.result,
+    }
+    document |= {key: value for key, value in optional.items() if value}
+    path, aside = _calc_paths(*attachment.key, directory)
+    os.makedirs(directory, 0o700, exist_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        content = dumps(document).encode("utf-8", "surrogateescape")
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
+    os.rename(aside, path)
+
+
+def cache_read(
+    network: str, container_id: str, ifname: str, directory: str = DIRECTORY
+) -> Attachment | None:
+    """Return what is remembered of an attachment; None when nothing is, or nothing that makes sense."""
+    path, _ = _calc_paths(network, container_id, ifname, directory)
+    document = _read(path)
+    if document is None:
+        return None
+    if "kind" not in document and "cniVersion" in document:
+        # Before libcni 0.8.0 the file was the result.
+        return Attachment(network, container_id, ifname, result=document.values)
+    attachment = _parse(document)
+    # `a-b` of network `c` and `b` of network `c-a` share a file.
+    return attachment if attachment and attachment.key == (network, container_id, ifname) else None
+
+
+def cache_remove(network: str, container_id: str, ifname: str, directory: str = DIRECTORY) -> None:
+    """Forget an attachment; a file that tells of another one is left alone.
+
+    Raises:
+        OSError: the file cannot be removed.
+    """
+    path, aside = _calc_paths(network, container_id, ifname, directory)
+    document = _read(path)
+    other = _parse(document) if document is not None else None
+    for name in (aside, path) if other is None or other.key == (network, container_id, ifname) else (aside,):
+        try:
+            os.unlink(name)
+        except FileNotFoundError:
+            pass  # forgotten already
+
+
+def cache_list(network: str = "", container_id: str = "", directory: str = DIRECTORY) -> list[Attachment]:
+    """Return all attachments, or those of a network or a container, in the order of their files' names."""
+    try:
+        names = sorted(os.listdir(directory))
+    except FileNotFoundError:
+        return []
+    attachments = []
+    for name in names:
+        # Names are cheap to compare, files are not cheap to read.
+        if name.startswith(".") or not name.startswith(network) or f"-{container_id}" not in name:
+            continue
+        document = _read(f"{directory}/{name}")
+        attachment = _parse(document) if document is not None else None
+        if (
+            attachment is not None
+            and network in ("", attachment.network)
+            and container_id in ("", attachment.container_id)
+        ):
+            attachments.append(attachment)
+    return attachments
+
+
+def _calc_paths(network: str, container_id: str, ifname: str, directory: str) -> tuple[str, str]:
+    """Return where the file is, and where it is written; the lock of the container keeps others away."""
+    name = f"{network}-{container_id}-{ifname}"
+    return f"{directory}/{name}", f"{directory}/.{name}"
+
+
+def _read(path: str) -> Section | None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return parse_config(os.read(descriptor, os.fstat(descriptor).st_size))
+    except (CniError, OSError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _parse(document: Section) -> Attachment | None:
+    try:
+        if document.text("kind") != _KIND:
+            return None
+        result = document.section("result").values
+        pairs = [pair for pair in document.array("cniArgs") if isinstance(pair, list) and len(pair) == 2]
+        return Attachment(
+            document.text("networkName"),
+            document.text("containerId"),
+            document.text("ifName"),
+            document.text("netns"),
+            result or None,
+            {str(key): str(value) for key, value in pairs},
+            document.section("capabilityArgs").values,
+            a2b_base64(document.text("config")),
+        )
+    except (CniError, Base64Error, ValueError):
+        return None

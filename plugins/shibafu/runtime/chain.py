@@ -1,0 +1,405 @@
+"""Chains of plugins: ADD, CHECK, DEL, GC and STATUS of a network, as the specification's section 3 says.
+
+What libcni leaves to its caller is done here: a failed ADD is undone, one container has one operation
+at a time, GC runs beside no other operation on its network, and the cache is written atomically.
+"""
+
+import os
+
+from shibafu.cni.config import Section
+from shibafu.cni.delegate import find_plugin
+from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, merge_errors
+from shibafu.cni.names import is_valid_identifier
+from shibafu.cni.request import parse_request
+from shibafu.cni.result import parse_result
+from shibafu.cni.version import DEFAULT, SUPPORTED, allows_verb, result_group
+from shibafu.runtime import cache, conflist, lock
+from shibafu.runtime.cache import Attachment, cache_list, cache_read, cache_remove, cache_write
+from shibafu.runtime.conflist import NetworkList, find_network, parse_conflist
+from shibafu.runtime.invoke import invoke_plugin
+from shibafu.runtime.lock import Lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+# How errors call the verbs, as libcni does.
+_VERBS = {"ADD": "add", "CHECK": "check", "DEL": "delete", "GC": "gc", "STATUS": "status"}
+# Of a plugin's configuration: what the runtime writes itself, and what is meant for the runtime only.
+_REPLACED = ("name", "cniversion", "capabilities")
+
+
+class Runtime:
+    """Calls the plugins of networks.
+
+    Args:
+        plugin_path: the directories of the plugins, in the order of CNI_PATH.
+        cache_dir: the cache of results.
+        conf_dir: where networks are configured.
+        env: what plugins have in their environment besides CNI_*; None for this process's.
+        lock_dir: where locks are.
+    """
+
+    __slots__ = ("_containers", "cache_dir", "conf_dir", "env", "lock_dir", "plugin_path")
+
+    def __init__(
+        self,
+        plugin_path: list[str],
+        cache_dir: str = cache.DIRECTORY,
+        conf_dir: str = conflist.DIRECTORY,
+        env: "Mapping[str, str] | None" = None,
+        lock_dir: str = lock.DIRECTORY,
+    ) -> None:
+        self.plugin_path = plugin_path
+        self.cache_dir = cache_dir
+        self.conf_dir = conf_dir
+        self.env = {
+            key: value
+            for key, value in (os.environ if env is None else env).items()
+            # A runtime may itself have been called by one; CNI_NETNS_OVERRIDE is the administrator's.
+            if not key.startswith("CNI_") or key == "CNI_NETNS_OVERRIDE"
+        }
+        self.lock_dir = lock_dir
+        self._containers: dict[str, Lock] = {}
+
+    def lock_container(self, container_id: str) -> Lock:
+        """Return the container's lock, to be held by `with` round several operations on it."""
+        if container_id not in self._containers:
+            self._containers[container_id] = Lock(f"container-{container_id}", directory=self.lock_dir)
+        return self._containers[container_id]
+
+    # Networks
+
+    def find_network(self, name: str) -> NetworkList:
+        """Return the network of that name; see `conflist.find_network`."""
+        return find_network(name, self.conf_dir)
+
+    def find_attached_network(self, attachment: Attachment) -> NetworkList:
+        """Return an attachment's network as it was when the container was attached.
+
+        Where the cache does not tell, as it is now.
+
+        Raises:
+            ConflistError: it is in neither place.
+        """
+        if attachment.config:
+            try:
+                network = parse_conflist(attachment.config, f"cache of {attachment.network}")
+            except conflist.ConflistError:
+                pass  # podman and others may cache a single plugin, which is no list
+            else:
+                if network.plugins:
+                    return network
+        return self.find_network(attachment.network)
+
+    # Verbs
+
+    def add(
+        self,
+        network: NetworkList,
+        container_id: str,
+        netns: str,
+        ifname: str,
+        args: "Mapping[str, str] | None" = None,
+        capabilities: "Mapping[str, object] | None" = None,
+    ) -> dict[str, object]:
+        """Attach a container and return the last plugin's result.
+
+        Args:
+            network: the network.
+            container_id: the container.
+            netns: the path of its network namespace.
+            ifname: the link that it gets.
+            args: CNI_ARGS.
+            capabilities: what plugins that declare the capability get as runtimeConfig.
+
+        Raises:
+            CniError: the container is attached already, or a plugin failed, and what was done is undone.
+        """
+        attachment = Attachment(
+            network.name, container_id, ifname, netns, None, args, capabilities, network.raw
+        )
+        _validate(network, "ADD", attachment)
+        paths = self._find_plugins(network)
+        with self.lock_container(container_id), self._lock_network(network.name, shared=True):
+            if cache_read(*attachment.key, self.cache_dir) is not None:
+                raise CniError(
+                    INVALID_ENVIRONMENT,
+                    f'container {container_id} is attached to network "{network.name}" as {ifname} already: '
+                    "detach it first",
+                )
+            try:
+                for plugin, path in zip(network.plugins, paths, strict=True):
+                    attachment.result = self._add_plugin(network, plugin, path, attachment)
+                cache_write(attachment, self.cache_dir)
+            except BaseException:
+                self._undo(network, attachment)
+                raise
+        return attachment.result or {}
+
+    def check(
+        self,
+        network: NetworkList,
+        container_id: str,
+        netns: str,
+        ifname: str,
+        args: "Mapping[str, str] | None" = None,
+        capabilities: "Mapping[str, object] | None" = None,
+    ) -> None:
+        """See that a container's attachment is as ADD left it.
+
+        `args` and `capabilities` are those of ADD; None takes them from the cache.
+
+        Raises:
+            CniError: a plugin found a difference, or nothing is known of the attachment.
+        """
+        if network.disable_check:
+            return
+        given = Attachment(network.name, container_id, ifname, netns)
+        _validate(network, "CHECK", given)
+        with self.lock_container(container_id), self._lock_network(network.name, shared=True):
+            attachment = self._complete(given, args, capabilities)
+            if attachment.result is None:
+                raise CniError(
+                    CHECK_FAILED,
+                    f'container {container_id} is not attached to network "{network.name}" as {ifname}: '
+                    "there is no cached result",
+                )
+            prev_result = _convert_result(attachment.result, network)
+            for plugin, path in zip(network.plugins, self._find_plugins(network), strict=True):
+                self._call("CHECK", network, plugin, path, attachment, prev_result)
+
+    def delete(
+        self,
+        network: NetworkList,
+        container_id: str,
+        netns: str,
+        ifname: str,
+        args: "Mapping[str, str] | None" = None,
+        capabilities: "Mapping[str, object] | None" = None,
+    ) -> None:
+        """Detach a container; that it is not attached is all right.
+
+        Args:
+            network: the network.
+            container_id: the container.
+            netns: the path of its network namespace; empty when that is gone.
+            ifname: its link.
+            args: those of ADD; None takes them from the cache.
+            capabilities: likewise.
+
+        Raises:
+            CniError: a plugin failed; those before it in the chain were not called, and the cache is kept.
+        """
+        given = Attachment(network.name, container_id, ifname, netns)
+        _validate(network, "DEL", given)
+        with self.lock_container(container_id), self._lock_network(network.name, shared=True):
+            self._delete(network, self._complete(given, args, capabilities))
+
+    def gc(self, network: NetworkList, valid: "Iterable[tuple[str, str]]") -> None:
+        """Free all that a network holds for other attachments than the valid ones.
+
+        Args:
+            network: the network.
+            valid: container ID and interface name of each attachment that is to stay.
+
+        Raises:
+            CniError: everything that failed; nothing of it kept the rest from being done.
+        """
+        if network.disable_gc:
+            return
+        has_gc = _has_verb(network, "GC")
+        keep = set(valid)
+        errors: list[CniError] = []
+        # The containers are not locked: an operation that holds its container waits for the network.
+        with self._lock_network(network.name, shared=False):
+            for attachment in cache_list(network.name, directory=self.cache_dir):
+                if (attachment.container_id, attachment.ifname) not in keep:
+                    if attachment.netns.startswith("/proc/"):
+                        attachment.netns = ""  # the number may be another process's by now
+                    _collect(errors, self._delete, network, attachment)
+            if has_gc:
+                for plugin in network.plugins:
+                    _collect(errors, self._gc_plugin, network, plugin, keep)
+        if errors:
+            raise merge_errors(errors)
+
+    def status(self, network: NetworkList) -> None:
+        """See whether ADD would work; networks of versions that have no STATUS say nothing against it.
+
+        Raises:
+            CniError: the first plugin that cannot work.
+        """
+        if _has_verb(network, "STATUS"):
+            for plugin, path in zip(network.plugins, self._find_plugins(network), strict=True):
+                self._call("STATUS", network, plugin, path)
+
+    # Steps
+
+    def _find_plugins(self, network: NetworkList) -> list[str]:
+        """Return the executables of the whole chain, before the first of them is run."""
+        return [self._find_plugin(plugin) for plugin in network.plugins]
+
+    def _find_plugin(self, plugin: dict[str, object]) -> str:
+        return find_plugin(Section(plugin, "NetConf").text("type"), ":".join(self.plugin_path))
+
+    def _lock_network(self, name: str, shared: bool) -> Lock:
+        return Lock(f"network-{name}", shared, self.lock_dir)
+
+    def _complete(
+        self,
+        given: Attachment,
+        args: "Mapping[str, str] | None",
+        capabilities: "Mapping[str, object] | None",
+    ) -> Attachment:
+        """Return the attachment with what the cache knows of it; what the caller says goes before."""
+        cached = cache_read(*given.key, self.cache_dir)
+        known = cached or given
+        return Attachment(
+            *given.key,
+            given.netns,
+            known.result,
+            known.cni_args if args is None else args,
+            known.capability_args if capabilities is None else capabilities,
+        )
+
+    def _add_plugin(
+        self, network: NetworkList, plugin: dict[str, object], path: str, attachment: Attachment
+    ) -> dict[str, object]:
+        result = self._call("ADD", network, plugin, path, attachment, attachment.result)
+        if result is None:
+            raise CniError(DELEGATE, f"{_describe(plugin, 'ADD')}: it printed no result")
+        return _convert_result(result, network)
+
+    def _undo(self, network: NetworkList, attachment: Attachment) -> None:
+        """Call DEL of the whole chain after a failed ADD; the error that is reported is the ADD's."""
+        prev_result = self._calc_del_result(network, attachment)
+        for plugin in reversed(network.plugins):
+            path = self._find_plugin(plugin)
+            _collect([], self._call, "DEL", network, plugin, path, attachment, prev_result)
+
+    def _delete(self, network: NetworkList, attachment: Attachment) -> None:
+        prev_result = self._calc_del_result(network, attachment)
+        plugins = list(zip(network.plugins, self._find_plugins(network), strict=True))
+        for plugin, path in reversed(plugins):
+            self._call("DEL", network, plugin, path, attachment, prev_result)
+        cache_remove(*attachment.key, self.cache_dir)
+
+    def _calc_del_result(self, network: NetworkList, attachment: Attachment) -> dict[str, object] | None:
+        """Return prevResult for DEL: absent from old versions, and where it makes no sense any more."""
+        if attachment.result is None or not allows_verb(network.cni_version or DEFAULT, "CHECK"):
+            return None
+        try:
+            return _convert_result(attachment.result, network)
+        except CniError:
+            return None  # plugins must do without, and a container must not be kept by a bad cache
+
+    def _gc_plugin(self, network: NetworkList, plugin: dict[str, object], keep: set[tuple[str, str]]) -> None:
+        listed = [{"containerID": container_id, "ifname": ifname} for container_id, ifname in sorted(keep)]
+        # The second key is that of libcni's drafts, which plugins of the time look at.
+        valid = {"cni.dev/valid-attachments": listed, "cni.dev/attachments": listed}
+        self._call("GC", network, plugin | valid, self._find_plugin(plugin))
+
+    def _call(
+        self,
+        command: str,
+        network: NetworkList,
+        plugin: dict[str, object],
+        path: str,
+        attachment: Attachment | None = None,
+        prev_result: dict[str, object] | None = None,
+    ) -> dict[str, object] | None:
+        env = self.env | {"CNI_COMMAND": command, "CNI_PATH": ":".join(self.plugin_path)}
+        capabilities: dict[str, object] = {}
+        if attachment is not None:
+            env |= {
+                "CNI_CONTAINERID": attachment.container_id,
+                "CNI_NETNS": attachment.netns,
+                "CNI_IFNAME": attachment.ifname,
+                "CNI_ARGS": ";".join(f"{key}={value}" for key, value in attachment.cni_args.items()),
+            }
+            capabilities = attachment.capability_args
+        try:
+            return invoke_plugin(path, env, build_config(network, plugin, prev_result, capabilities))
+        except CniError as error:
+            raise CniError(error.code, f"{_describe(plugin, command)}: {error.msg}", error.details) from None
+
+
+def build_config(
+    network: NetworkList,
+    plugin: "Mapping[str, object]",
+    prev_result: dict[str, object] | None = None,
+    capabilities: "Mapping[str, object] | None" = None,
+) -> dict[str, object]:
+    """Return what a plugin of a chain reads; see the specification, "Deriving runtime configuration".
+
+    Args:
+        network: whose name and version it gets.
+        plugin: its part of the network's configuration.
+        prev_result: the result of the plugins before it.
+        capabilities: what the runtime has; the plugin gets that whose capability it declares.
+    """
+    config = {key: value for key, value in plugin.items() if key.lower() not in _REPLACED}
+    config |= {"name": network.name, "cniVersion": network.cni_version or DEFAULT}
+    if prev_result is not None:
+        config["prevResult"] = prev_result
+    declared = Section(dict(plugin), "NetConf").section("capabilities").values
+    wanted = {key: value for key, value in (capabilities or {}).items() if declared.get(key) is True}
+    if wanted:
+        config["runtimeConfig"] = wanted
+    return config
+
+
+def _validate(network: NetworkList, command: str, attachment: Attachment | None = None) -> None:
+    """Refuse by the plugins' own rules what none of them may be given.
+
+    Raises:
+        CniError: the network's name or version, the container ID or the interface name.
+    """
+    env = {"CNI_CONTAINERID": attachment.container_id, "CNI_IFNAME": attachment.ifname} if attachment else {}
+    identity: dict[str, object] = {"name": network.name, "cniVersion": network.cni_version}
+    parse_request(env, command, b"", Section(identity, "NetConf"))
+
+
+def _has_verb(network: NetworkList, command: str) -> bool:
+    """Tell whether the version of a valid network has GC or STATUS."""
+    try:
+        _validate(network, command)
+    except CniError:
+        if (network.cni_version or DEFAULT) in SUPPORTED and is_valid_identifier(network.name):
+            return False
+        raise
+    return True
+
+
+def _convert_result(result: dict[str, object], network: NetworkList) -> dict[str, object]:
+    """Return a result in the shape of the network's version.
+
+    Raises:
+        CniError: it is not a result.
+    """
+    version = network.cni_version or DEFAULT
+    section = Section(result, "Result")
+    stated = section.text("cniVersion") or version
+    if stated in result_group(version):
+        return {key: value for key, value in result.items() if key.lower() != "cniversion"} | {
+            "cniVersion": version
+        }
+    return parse_result(section).to_json(version)
+
+
+def _describe(plugin: "Mapping[str, object]", command: str) -> str:
+    """Return how a failure begins, in libcni's words."""
+    section = Section(dict(plugin), "NetConf")
+    name = f' name="{section.text("name")}"' if "name" in section else ""
+    return f'plugin type="{section.text("type")}"{name} failed ({_VERBS[command]})'
+
+
+def _collect(errors: list[CniError], step: "Callable[..., object]", *args: object) -> None:
+    """Do a step whose failure must not keep the next from being done."""
+    try:
+        step(*args)
+    except CniError as error:
+        errors.append(error)
+    except OSError as error:
+        errors.append(CniError(DELEGATE, str(error)))
