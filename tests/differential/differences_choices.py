@@ -60,7 +60,8 @@ CHOICES = (
     Difference(
         "forwarding",
         "choice",
-        "A masqueraded network's traffic is accepted in FORWARD, so that it passes where the policy is DROP.",
+        "With iptables, a masqueraded network's traffic is accepted in FORWARD, so that it passes where the "
+        "policy is DROP.",
         ("after-ADD c1 reaches the outside by IPv?",),
         ("masquerade-forward-policy-drop",),
         reference="lost",
@@ -134,6 +135,15 @@ CHOICES = (
         ours="[(0]*",
     ),
     Difference(
+        "vanished-containers",
+        "choice",
+        "Before an ADD fails for want of an address, the addresses of containers whose namespace is gone "
+        "are taken back, as is the one that the same container still has from its last life.",
+        (_ADD, _CHECK, *_STORE),
+        ("ipam-exhausted-by-vanished-container", "ipam-same-container-after-its-namespace"),
+        shows={"2-ADD status": "0", "3-CHECK status": "0"},
+    ),
+    Difference(
         "del-releases-with-bad-ranges",
         "choice",
         "DEL needs no ranges to release an address.",
@@ -150,7 +160,6 @@ CHOICES = (
         _STORE,
         (
             "bridge-name-*",
-            "check-never-added",
             "del-never-added",
             "del-of-other-network",
             "env-empty-netns",
@@ -168,6 +177,7 @@ CHOICES = (
             "prev-result-other-version",
             "requested-address-out-of-range",
             "status-*",
+            "verb-check-never-added",
         ),
         reference=THERE,
         ours=ABSENT,

@@ -151,7 +151,7 @@ LINKS = (
     Case("ifname", {"ipam": V4}, env={"CNI_IFNAME": "net1.7-a_b"}),
     Case("ifname-15-characters", {"ipam": V4}, env={"CNI_IFNAME": "fifteen-letters"}),
     Case("keys-in-other-case", {"BRIDGE": "br7", "IsGateway": True, "MTU": 1400, "IPAM": V4}),
-    Case("keys-unknown", {"ipam": V4 | {"note": "x"}, "note": {"a": [1]}, "capabilities": {"ips": True}}),
+    Case("keys-unknown", {"ipam": V4 | {"other": "x"}, "other": {"a": [1]}, "capabilities": {"ips": True}}),
     Case("keys-null", {"bridge": None, "mtu": None, "isGateway": None, "dns": None, "ipam": V4}),
     Case("is-gateway-number", {"isGateway": 1, "ipam": V4}, calls=REFUSED),
     Case("dad-off", {"enabledad": False, "isGateway": True, "ipam": V6}),

@@ -7,6 +7,8 @@ from differential.samples import ONE, R4, R6, V4, V6, adds, host, ipam, lease
 
 _BIG6: dict[str, object] = {"subnet": "2001:db8:1::/48"}
 _RESOLV_CONF = "/run/resolv.conf"
+_OTHER_NETNS = {"CNI_NETNS": "/run/netns/gone"}
+_VANISHED = (host("ip netns del gone"),)
 _REQUEST = {"CNI_ARGS": "IP=10.1.0.77"}
 
 
@@ -239,6 +241,22 @@ STORE = (
         "exhausted-of-two-ranges",
         ipam([{"subnet": "10.1.0.0/30"}, {"subnet": "10.2.0.0/30"}]),
         setup=(*lease("10.1.0.2"), *lease("10.2.0.2")),
+    ),
+    _case(
+        "exhausted-by-vanished-container",
+        ONE,
+        calls=(
+            Call("ADD", env=_OTHER_NETNS),
+            Call("ADD", "c2", before=_VANISHED),
+            Call("CHECK", "c2"),
+        ),
+        setup=(host("ip netns add gone"),),
+    ),
+    _case(
+        "same-container-after-its-namespace",
+        V4,
+        calls=(Call("ADD", env=_OTHER_NETNS), Call("ADD", before=_VANISHED), Call("CHECK")),
+        setup=(host("ip netns add gone"),),
     ),
     _case("others-leases", V4, setup=(*lease("10.1.0.2"), *lease("10.1.0.3"), *lease("10.1.0.5"))),
     _case("own-lease-there", V4, setup=lease("10.1.0.9", r"c1\r\neth0")),

@@ -186,6 +186,11 @@ VLANS = (
 MASQUERADE = (
     Case("masquerade-backend-iptables", _NAT | {"ipMasqBackend": "iptables", "ipam": DUAL}),
     Case("masquerade-backend-nftables", _NAT | {"ipMasqBackend": "nftables", "ipam": DUAL}),
+    Case(
+        "masquerade-backend-nftables-forward-policy-drop",
+        _NAT | {"ipMasqBackend": "nftables"},
+        setup=(host("iptables -P FORWARD DROP"),),
+    ),
     Case("masquerade-backend-empty", _NAT | {"ipMasqBackend": ""}),
     Case("masquerade-backend-without-masquerade", {"ipMasqBackend": "nftables", "ipam": V4}),
     Case(

@@ -65,13 +65,15 @@ VERBS = (
         ),
     ),
     Case("version-verb-no-input", _CONFIG, calls=(Call("VERSION", stdin=""),)),
-    Case("check-0.3.1", _CONFIG | {"cniVersion": "0.3.1"}, calls=(Call("ADD"), Call("CHECK"), Call("DEL"))),
     Case(
-        "check-without-prev-result",
+        "verb-check-0.3.1", _CONFIG | {"cniVersion": "0.3.1"}, calls=(Call("ADD"), Call("CHECK"), Call("DEL"))
+    ),
+    Case(
+        "verb-check-without-prev-result",
         _CONFIG,
         calls=(Call("ADD"), Call("CHECK", prev_result=False), Call("DEL")),
     ),
-    Case("check-never-added", _CONFIG, calls=(Call("CHECK"),)),
+    Case("verb-check-never-added", _CONFIG, calls=(Call("CHECK"),)),
     Case(
         "prev-result-other-version",
         _CONFIG,

@@ -1,0 +1,97 @@
+"""Writes docs/compatibility.md out of the table, its keys and its differences.
+
+From the folder tests: `python3 -m differential.compatibility > ../docs/compatibility.md`. A test compares
+the two.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+
+from differential.case import Case
+from differential.difference import ANY, KINDS, Difference
+from differential.differences import DIFFERENCES
+from differential.keys import KEYS, SECTIONS, Key
+from differential.table import CASES
+
+_CNI_ARGS = ("MAC", "IP", "IgnoreUnknown")
+_CANONICAL = {key.name.lower(): key.name for key in KEYS}
+_HEAD = """# Compatibility with bridge and host-local
+
+`shibafu-bridge` and `shibafu-ipam` take the place of `bridge` and `host-local`, the reference plugins
+([containernetworking/plugins](https://github.com/containernetworking/plugins)): the same configurations,
+arguments and results, the same leases on disk. [migrating.md](migrating.md) tells how to change over, and
+back; [configuration.md](configuration.md) what each key means.
+
+This page is generated from the table in `tests/differential`. Its {cases} configurations, good and bad, go
+through both suites, each in fresh network namespaces: ADD, CHECK and DEL twice, or what else a case is
+about. Compared are exit status and answer, links, addresses, routes, kernel switches, leases, how the world
+outside sees a container, and what is left in the end. The reference is Debian's release 1.1.1; what newer
+ones know is compared with their documentation. A difference that is not listed here fails the test, and so
+does a listed one that no longer occurs.
+"""
+
+
+def find_keys(case: Case) -> set[str]:
+    """Return the names of all that a case says to the plugin, as in `differential.keys`."""
+    used = set()
+    for config in (case.config, *(call.config for call in case.calls)):
+        used |= set(_walk(config))
+    for env in (case.env, *(call.env for call in case.calls)):
+        for name, value in env.items():
+            used |= set(_split_args(value or "")) if name == "CNI_ARGS" else {name}
+    used |= {"CNI_COMMAND"}
+    return {_CANONICAL.get(name.lower(), name) for name in used}
+
+
+def _walk(config: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        yield path
+        values = value if isinstance(value, list) else [value]
+        # Range sets are lists of lists.
+        items = [item for entry in values for item in (entry if isinstance(entry, list) else [entry])]
+        for item in items:
+            if isinstance(item, dict):
+                yield from _walk(item, f"{path}.")
+
+
+def _split_args(text: str) -> Iterator[str]:
+    for pair in text.split(";"):
+        name = pair.partition("=")[0]
+        yield f"CNI_ARGS {name if name in _CNI_ARGS else 'other'}"
+
+
+def write() -> str:
+    """Return the whole page."""
+    uses = [find_keys(case) for case in CASES]
+    lines = [_HEAD.format(cases=len(CASES))]
+    for _, title, keys in SECTIONS:
+        lines += [f"## {title}", "", "| | shibafu | differences | cases |", "|---|---|---|---|"]
+        lines += [_calc_row(key, sum(key.name in used for used in uses)) for key in keys]
+        lines.append("")
+    lines += ["## Deliberate differences", ""]
+    for kind, meaning in KINDS.items():
+        lines += [f"### {meaning}", "", "| | | seen in |", "|---|---|---|"]
+        for difference in DIFFERENCES:
+            if difference.kind == kind:
+                anchor = f'<a id="{difference.name}"></a>`{difference.name}`'
+                lines.append(f"| {anchor} | {difference.reason} | {_calc_examples(difference)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _calc_row(key: Key, cases: int) -> str:
+    links = " ".join(f"[{name}](#{name})" for name in key.differences)
+    return f"| `{key.name}` | {key.treatment} | {links} | {cases} |"
+
+
+def _calc_examples(difference: Difference) -> str:
+    if difference.cases == ANY:
+        return "any case"
+    cases = [*difference.cases, *(case.name for case in CASES if case.despite == difference.name)]
+    named = ", ".join(f"`{name}`" for name in cases[:2])
+    return f"{named} and {len(cases) - 2} more" if len(cases) > 2 else named
+
+
+if __name__ == "__main__":
+    sys.stdout.write(write())
