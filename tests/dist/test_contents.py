@@ -20,7 +20,7 @@ def read_bundle(built: Path) -> dict[str, CodeType]:
     size = int.from_bytes(content[:4], "little")
     index = marshal.loads(content[4 : 4 + size])  # noqa: S302 - just built
     code = content[4 + size :]
-    return {name: marshal.loads(code[start : start + length]) for name, (_, start, length) in index.items()}  # noqa: S302
+    return {name: marshal.loads(code[at : at + length]) for name, (_, at, length, _) in index.items()}  # noqa: S302
 
 
 def test_nothing_but_what_is_needed(built: Path) -> None:

@@ -1,0 +1,84 @@
+"""packaging/demo.sh, which is what a new user sees first."""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dist.conftest import ROOT
+
+pytestmark = pytest.mark.root
+
+DEMO = ROOT / "packaging" / "demo.sh"
+
+
+def start(plugins: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [DEMO, "--plugins", plugins],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_demo_shows_all_of_the_main_job(built: Path) -> None:
+    demo = start(built)
+    output, _ = demo.communicate(timeout=100)
+    assert demo.returncode == 0, output
+    for container in ("red", "green", "blue"):
+        for verb in ("ADD", "CHECK", "DEL"):
+            assert re.search(rf"✓ {verb} {container} .* ms$", output, re.MULTILINE)
+    assert "it sees 203.0.113.2, not 10.74.0.4" in output
+    assert "it sees 2001:db8:113::2, not fd5b:1baf:0:74::4" in output
+    assert re.search(r"firewall rules +0 → \d+ → 0\n", output)
+    assert max(len(line) for line in output.splitlines()) <= 100
+    assert "\x1b" not in output  # colours are for terminals
+
+
+def test_demo_fails_when_a_step_fails(built: Path, tmp_path: Path) -> None:
+    # DEL does nothing, so that everything is left.
+    for name in ("shibafu-bridge", "shibafu-ipam"):
+        plugin = tmp_path / name
+        plugin.write_text(f'#!/bin/sh\n[ "$CNI_COMMAND" = DEL ] || exec {built / name}\n')
+        plugin.chmod(0o755)
+    demo = start(tmp_path)
+    output, _ = demo.communicate(timeout=100)
+    assert demo.returncode == 1, output
+    assert "✗ red still has its interface" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_demo_takes_everything_along_when_it_is_stopped(built: Path, number: int) -> None:
+    demo = start(built)
+    assert demo.stdout is not None
+    seen = ""
+    while "ADD red" not in seen:
+        seen = demo.stdout.readline()
+        assert seen
+    own = namespace_of(os.getpid())
+    entered = {namespace_of(pid) for pid in descendants(demo.pid)} - {own, ""}
+    assert entered
+    demo.send_signal(number)
+    output, _ = demo.communicate(timeout=100)
+    assert demo.returncode == 1
+    assert "stopped" in output
+    # Nobody is in its namespace any more; with the last process, the kernel removes all that was in there.
+    assert not entered & {namespace_of(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
+
+
+def descendants(pid: int) -> list[int]:
+    """Return a process and all processes below it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    below = [int(child) for child in children.read_text().split()] if children.exists() else []
+    return [pid, *(one for child in below for one in descendants(child))]
+
+
+def namespace_of(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/net")
+    except OSError:
+        return ""  # the process has ended
