@@ -41,8 +41,8 @@ class Index:
         self.pages = FilePages(f"{self.directory}/pages")
         self.records = Records(f"{self.directory}/records")
         self.boot_id = (read_file(BOOT_ID_FILE, 64) or b"").decode("ascii").strip()
-        # The boot and the time of the last operation that ended; empty and 0 when there is no index.
-        self.stamped_boot = ""
+        # The boot and the time of the last operation that ended; None and 0 when there is no index.
+        self.stamped_boot: str | None = None
         self.stamped_at = _NEVER
         self._stamp = -1
         self._open_stamp()

@@ -13,7 +13,7 @@ from errno import ENOSPC
 
 from shibafu.cni.ip import Address, parse_address
 from shibafu.cni.names import calc_digest
-from shibafu_ipam.store import Lease, open_file, read_file, write_file
+from shibafu_ipam.store import open_file, read_file, write_file
 
 _MAX_FILE = 1 << 26
 
@@ -40,10 +40,6 @@ class Record:
     def owner(self) -> tuple[str, str]:
         """The attachment: container ID and interface name."""
         return self.container_id, self.ifname
-
-    def leases(self) -> list[Lease]:
-        """Return the leases that the attachment has, if the record is right."""
-        return [Lease(address, self.container_id, self.ifname) for address in self.addresses]
 
 
 class Records:

@@ -182,6 +182,15 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.clear()
         self.ipam.succeed("DEL", "unknown")
 
+    @rule(steps=STEPS, torn=st.booleans())
+    def reboot_killed(self, steps: int, torn: bool) -> None:
+        """The first call after a reboot is killed while it reclaims."""
+        self.ipam.succeed("DEL", "unknown")
+        self.start_boot()
+        self.die(steps, torn, "DEL", "unknown", "eth0")
+        self.model.clear()
+        self.ipam.succeed("DEL", "unknown")
+
     # What must be so after each step
 
     def read_leases(self) -> dict[str, str]:

@@ -135,6 +135,17 @@ def test_an_address_that_host_local_gave_again_to_the_same_attachment_is_kept(ip
     assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.3"}
 
 
+def test_a_stamp_that_a_power_failure_emptied(ipam: Ipam, boot: Boot) -> None:
+    ipam.add("c1")
+    stamp = ipam.index_directory / "stamp"
+    made_at = stamp.stat().st_mtime_ns
+    stamp.write_bytes(b"")
+    os.utime(stamp, ns=(made_at, made_at))
+    boot.restart()
+    ipam.add("c2")
+    assert set(ipam.leases()) == {"10.1.0.3"}
+
+
 def test_a_kernel_without_boot_id(ipam: Ipam, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index, "BOOT_ID_FILE", "/nonexistent")
     ipam.add("c1")
