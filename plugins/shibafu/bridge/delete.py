@@ -64,12 +64,21 @@ def release(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> No
     state.remove_attachment(host_link)
     if record.get("macspoofchk"):
         teardown.do(lambda: _release_guard(state, host_link, str(record.get("mac")), env))
+    teardown.do(lambda: release_network(state, env))
+    teardown.finish()
+
+
+def release_network(state: NetworkState, env: "Mapping[str, str]") -> None:
+    """Remove the rules and the records of a network that has no container.
+
+    Raises:
+        CniError: the firewall's rules could not be removed.
+    """
     if state.read_rules():
         from shibafu.bridge.masquerade import teardown_if_unused
 
-        teardown.do(lambda: teardown_if_unused(state, env))
+        teardown_if_unused(state, env)
     state.remove_if_unused()
-    teardown.finish()
 
 
 def _release_guard(state: NetworkState, host_link: str, mac: str, env: "Mapping[str, str]") -> None:

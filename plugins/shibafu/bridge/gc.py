@@ -1,7 +1,7 @@
 """GC: free everything of the network that the runtime no longer lists."""
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.delete import release
+from shibafu.bridge.delete import release, release_network
 from shibafu.bridge.port import teardown_port
 from shibafu.bridge.state import NetworkState
 from shibafu.bridge.teardown import Teardown
@@ -27,6 +27,8 @@ def collect_garbage(request: Request, installation: Installation) -> None:
         with NetlinkSocket() as sock:
             for host_link in set(state.attachments()) - keep:
                 _remove(teardown, sock, state, host_link, request)
+        # A call that was killed may have left rules and no attachment.
+        teardown.do(lambda: release_network(state, request.env))
     if config.has_ipam:
         teardown.do(lambda: delegate(request, config.ipam_type, "GC", installation))
     teardown.finish()
