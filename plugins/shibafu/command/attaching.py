@@ -1,0 +1,195 @@
+"""Attaching containers to networks and taking them off, by the plugins, as any runtime does it."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from shibafu.bridge.state import NetworkState
+from shibafu.cni.names import is_valid_identifier
+from shibafu.command.errors import CommandError
+from shibafu.command.kernel import Kernel, open_kernel
+from shibafu.command.netns import find_netns, inside
+from shibafu.command.networks import ConfiguredNetwork
+from shibafu.command.subcommand import Context
+from shibafu.command.survey import Endpoint
+from shibafu.runtime.cache import cache_list
+from shibafu.runtime.chain import Runtime
+from shibafu_ipam.netns import has_vanished
+
+# What can be completed to a whole container ID, as in Docker's and Podman's commands.
+_MIN_PREFIX = 3
+_MAX_INTERFACES = 100
+
+
+@dataclass(frozen=True)
+class Target:
+    """A container.
+
+    Args:
+        container_id: what networks know it by.
+        netns: the path of its namespace.
+    """
+
+    container_id: str
+    netns: str
+
+
+class Caller:
+    """Calls the plugins of networks.
+
+    Args:
+        kernel: the host's namespace.
+        runtime: calls chains of plugins and keeps their results.
+    """
+
+    def __init__(self, kernel: Kernel, runtime: Runtime) -> None:
+        self.kernel = kernel
+        self.runtime = runtime
+
+    @classmethod
+    def of_context(cls, kernel: Kernel, context: Context) -> "Caller":
+        """Return what calls plugins with the directories of the command line."""
+        runtime = Runtime(context.cni_path, cache_dir=context.cache_dir, conf_dir=context.conf_dir)
+        return cls(kernel, runtime)
+
+    def attach(
+        self, network: ConfiguredNetwork, target: Target, ifname: str = "", ip: str = "", mac: str = ""
+    ) -> tuple[str, dict[str, Any]]:
+        """Attach a container; return its interface's name and the result.
+
+        Args:
+            network: the network.
+            target: the container.
+            ifname: the interface's name; empty for the first eth<n> that is free.
+            ip: the address that it shall have; empty for any.
+            mac: its hardware address; empty for any.
+
+        Raises:
+            CniError: the plugins refuse.
+        """
+        ifname = ifname or self._choose_ifname(target)
+        args: dict[str, str] = {}
+        capabilities: dict[str, object] = {}
+        for capability, key, text in (("ips", "IP", ip), ("mac", "MAC", mac)):
+            if not text:
+                continue
+            if network.declares(capability):
+                capabilities[capability] = [text] if capability == "ips" else text
+            else:
+                args |= {"IgnoreUnknown": "1", key: text}
+        result = self.runtime.add(
+            network.config, target.container_id, target.netns, ifname, args, capabilities
+        )
+        return ifname, result
+
+    def detach(self, network: ConfiguredNetwork, endpoint: Endpoint) -> None:
+        """Take a container off a network, whether it is still there or not.
+
+        Raises:
+            CniError: the plugins fail.
+        """
+        netns = "" if has_vanished(endpoint.netns) else endpoint.netns
+        config = network.config
+        for attachment in cache_list(network.name, endpoint.container_id, self.runtime.cache_dir):
+            if attachment.ifname == endpoint.ifname:
+                config = self.runtime.find_attached_network(attachment)
+        self.runtime.delete(config, endpoint.container_id, netns, endpoint.ifname)
+
+    def _choose_ifname(self, target: Target) -> str:
+        with inside(target.netns), open_kernel() as kernel:
+            taken = set(kernel.links())
+        taken |= {c.ifname for c in cache_list("", target.container_id, self.runtime.cache_dir)}
+        for number in range(_MAX_INTERFACES):
+            if f"eth{number}" not in taken:
+                return f"eth{number}"
+        raise CommandError(f"container {target.container_id} has too many interfaces", "name one: --ifname")
+
+
+def find_target(text: str, cache_dir: str) -> Target:
+    """Return the container that is called so.
+
+    Args:
+        text: a container ID or its beginning, a namespace's name or path, a process, a container of runc.
+        cache_dir: the results that runtimes keep.
+
+    Raises:
+        CommandError: there is none, or several.
+    """
+    known = _known_containers(cache_dir)
+    netns = find_netns(text)
+    matches = sorted({i for i in known if i == text} or {i for i in known if _begins(i, text)})
+    if netns is None and len(matches) > 1:
+        raise CommandError(f"several containers begin with {text}", f"they are: {', '.join(matches)}")
+    if matches and (netns is None or matches == [text]):
+        path = next((p for p in known[matches[0]] if p and not has_vanished(p)), None)
+        if path is None:
+            raise CommandError(
+                f"the namespace of container {matches[0]} is gone",
+                "`shibafu network gc` clears away what is left of it",
+            )
+        return Target(matches[0], path)
+    if netns is None:
+        netns = _find_container(text)
+    if netns is None:
+        raise CommandError(
+            f"there is no container and no network namespace {text}",
+            "name a container that is on a network already, a container of runc, a namespace that "
+            "`ip netns list` shows, or a path such as /proc/4711/ns/net",
+        )
+    for container_id, paths in known.items():
+        if any(os.path.exists(path) and os.path.samefile(path, netns) for path in paths):
+            return Target(container_id, netns)
+    if "/" not in text and is_valid_identifier(text):
+        return Target(text, netns)
+    return Target(calc_container_id(netns), netns)
+
+
+def _begins(container_id: str, text: str) -> bool:
+    return len(text) >= _MIN_PREFIX and container_id.startswith(text)
+
+
+def calc_container_id(netns: str) -> str:
+    """Return what stands for the ID of a container of which only the namespace is known: cnitool's."""
+    return f"cnitool-{hashlib.sha512(netns.encode()).hexdigest()[:20]}"
+
+
+def _known_containers(cache_dir: str) -> dict[str, set[str]]:
+    """Return the containers that are on any network, and the paths of their namespaces."""
+    known: dict[str, set[str]] = {}
+    for cached in cache_list(directory=cache_dir):
+        known.setdefault(cached.container_id, set()).add(cached.netns)
+    for name in list_recorded_networks():
+        state = NetworkState(name)
+        for link in state.attachments():
+            record = state.read_attachment(link)
+            if record:
+                known.setdefault(str(record.get("containerID")), set()).add(str(record.get("netns")))
+    return known
+
+
+def list_recorded_networks() -> list[str]:
+    """Return the networks of which shibafu-bridge keeps records in this namespace."""
+    try:
+        return sorted(os.listdir(os.path.dirname(NetworkState("any").directory)))
+    except FileNotFoundError:
+        return []
+
+
+def _find_container(name: str) -> str | None:
+    """Return the namespace of a running container of runc or crun."""
+    if not is_valid_identifier(name):
+        return None
+    for path, key in (
+        (f"/run/runc/{name}/state.json", "init_process_pid"),
+        (f"/run/crun/{name}/status", "pid"),
+    ):
+        try:
+            with open(path, "rb") as file:
+                netns = f"/proc/{json.load(file)[key]}/ns/net"
+        except (OSError, ValueError, KeyError):
+            continue
+        if os.path.exists(netns):
+            return netns
+    return None

@@ -1,0 +1,125 @@
+"""The command line: all subcommands in one parser, and how they end."""
+
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from typing import TextIO
+
+import shibafu
+from shibafu.cni.errors import CniError
+from shibafu.command import completion
+from shibafu.command.errors import FAILED, CommandError
+from shibafu.command.ipam import commands as ipam
+from shibafu.command.link import commands as link
+from shibafu.command.network import commands as network
+from shibafu.command.output import Output, Style
+from shibafu.command.subcommand import CACHE_DIR, CNI_PATH, CONF_DIR, Context, Subcommand
+
+INTERRUPTED = 130
+GROUPS = (network.GROUP, ipam.GROUP, link.GROUP)
+
+
+def build_parser() -> ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = ArgumentParser(
+        prog="shibafu",
+        description="Networks for containers: see them, make them, mend them.",
+        epilog="`shibafu COMMAND --help` tells more, with examples.",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"shibafu {shibafu.__version__}")
+    words = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, summary, subcommands in GROUPS:
+        group = words.add_parser(name, help=summary, description=summary)
+        group_words = group.add_subparsers(metavar="COMMAND", required=True)
+        for subcommand in subcommands:
+            add_subcommand(group_words, subcommand)
+    add_subcommand(words, completion.calc_subcommand(build_parser))
+    return parser
+
+
+def add_subcommand(words: "completion.Words", subcommand: Subcommand) -> None:
+    """Add one word with its arguments, the common options and the examples."""
+    parser = words.add_parser(
+        subcommand.name,
+        help=subcommand.summary,
+        description=subcommand.description,
+        epilog="examples:\n" + "\n".join(f"  {example}" for example in subcommand.examples),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    subcommand.add_arguments(parser)
+    common = parser.add_argument_group("common options")
+    common.add_argument(
+        "--format", choices=("text", "json"), default="text", help="for people or for programs"
+    )
+    directories = (
+        ("--conf-dir", "CNI_CONF_DIR", CONF_DIR, "directory of network configurations"),
+        ("--cni-path", "CNI_PATH", CNI_PATH, "directories of plugins, joined by colons"),
+        ("--cache-dir", "CNI_CACHE_DIR", CACHE_DIR, "directory of the results that runtimes keep"),
+    )
+    for option, variable, default, what in directories:
+        common.add_argument(
+            option,
+            metavar="DIR",
+            default=os.environ.get(variable) or default,
+            help=f"{what} (${variable}, {default})",
+        )
+    parser.set_defaults(run=subcommand.run)
+
+
+def make_context(arguments: Namespace, stdout: TextIO) -> Context:
+    """Return what the subcommand works with."""
+    return Context(
+        arguments.conf_dir,
+        [directory for directory in arguments.cni_path.split(":") if directory],
+        arguments.cache_dir,
+        Output(stdout, arguments.format == "json", Style.of_stream(stdout)),
+    )
+
+
+def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
+    """Do what a command line says and return the exit code: 0, 1 for a failure.
+
+    Raises:
+        SystemExit: 2 for a command line that makes no sense, 0 after `--help`.
+    """
+    arguments = build_parser().parse_args(argv)
+    context = make_context(arguments, stdout)
+    try:
+        status: int = arguments.run(context, arguments)
+        stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. Python would try once more at exit, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except CommandError as error:
+        return _report(context, stderr, error)
+    except CniError as error:
+        return _report(context, stderr, CommandError(error.msg, error.details))
+    except PermissionError as error:
+        hint = "most of what this command does takes root: try it with sudo"
+        return _report(context, stderr, CommandError(_describe(error), hint))
+    except OSError as error:
+        return _report(context, stderr, CommandError(_describe(error)))
+    return status
+
+
+def _describe(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return where + (error.strerror or str(error)).lower() if error.strerror else str(error)
+
+
+def _report(context: Context, stderr: TextIO, error: CommandError) -> int:
+    if context.out.is_json:
+        said = {"error": error.message, "hint": error.hint} if error.hint else {"error": error.message}
+        stderr.write(json.dumps(said) + "\n")
+        return error.status
+    style = Style.of_stream(stderr)
+    stderr.write(f"{style.paint('red', 'shibafu:')} {error.message}\n")
+    if error.hint:
+        stderr.write(f"         {error.hint}\n")
+    return error.status

@@ -1,0 +1,1 @@
+"""`shibafu ipam`: the addresses that shibafu-ipam and host-local have given out."""

@@ -1,0 +1,51 @@
+"""`shibafu ipam release`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.command.errors import UsageError
+from shibafu.command.ipam.addresses import parse_address_argument
+from shibafu.command.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("network", metavar="NETWORK", help="which network")
+    parser.add_argument(
+        "addresses", metavar="ADDRESS", nargs="*", type=parse_address_argument, help="which addresses"
+    )
+    parser.add_argument("--container", metavar="ID", default="", help="all addresses of this container")
+    parser.add_argument("-f", "--force", action="store_true", help="even if the container is still there")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.leases import release_address, release_container
+    from shibafu.command.networks import load_network
+
+    if bool(arguments.addresses) == bool(arguments.container):
+        raise UsageError("say which addresses", "name them, or a container with --container")
+    network = load_network(context.conf_dir, arguments.network)
+    if arguments.container:
+        released = release_container(network, arguments.container, arguments.force)
+    else:
+        found = [release_address(network, address, arguments.force) for address in arguments.addresses]
+        released = [holding for holding in found if holding is not None]
+    context.out.data({"network": network.name, "released": [str(holding.address) for holding in released]})
+    for holding in released:
+        context.out.text(f"{holding.address} is free; it belonged to {holding.container_id} {holding.ifname}")
+    if not released:
+        context.out.text("nothing to do: free already")
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "release",
+    "take addresses back",
+    "Take addresses back whose containers are gone, or that are reserved. It is no error that an address\n"
+    "is free already. The plugins are kept out meanwhile.",
+    (
+        "shibafu ipam release blue 172.21.0.7",
+        "shibafu ipam release blue --container web1",
+        "shibafu ipam release blue 172.21.0.7 --force   # although its container may still use it",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,175 @@
+"""The addresses that are given out: reading them, releasing and reserving them under the store's lock."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+
+from shibafu.cni.ip import Address
+from shibafu.command.errors import CommandError
+from shibafu.command.networks import ConfiguredNetwork
+from shibafu_ipam.index import Index
+from shibafu_ipam.ledger import Ledger
+from shibafu_ipam.netns import has_vanished
+from shibafu_ipam.ranges import Range
+from shibafu_ipam.records import Records
+from shibafu_ipam.store import Lease, Store
+
+# Whom the store names as the owner of what was reserved. No runtime makes such an ID: it would be a hash.
+RESERVED = "shibafu.reserved"
+_LOCK_PATIENCE = 10.0
+_LOCK_MODE = 0o750
+
+
+@dataclass(frozen=True)
+class Holding:
+    """An address and who has it.
+
+    Args:
+        network: the network's name.
+        address: the address.
+        container_id: the container; RESERVED when it is kept from all.
+        ifname: its interface, or what it is reserved for; empty in leases of old host-locals.
+        netns: the container's namespace, where shibafu-ipam recorded it.
+    """
+
+    network: str
+    address: Address
+    container_id: str
+    ifname: str
+    netns: str
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether the address is kept from all containers."""
+        return self.container_id == RESERVED
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the container's namespace is known to be gone."""
+        return has_vanished(self.netns)
+
+
+def list_holdings(network: ConfiguredNetwork) -> list[Holding]:
+    """Return the leases of a network, by address; an operation that is under way may or may not show."""
+    store = Store(network.data_dir, network.name)
+    if not os.path.isdir(store.directory):
+        return []
+    records = Records(f"{store.index_directory}/records").read_all()
+    holdings = []
+    for address, lease in store.leases():
+        if lease is not None:
+            record = records.get(lease.owner)
+            netns = record.netns if record is not None else ""
+            holdings.append(Holding(network.name, address, lease.container_id, lease.ifname, netns))
+    return sorted(holdings, key=lambda holding: (holding.address.version, holding.address.value))
+
+
+def count_usable(one: Range) -> int:
+    """Return how many addresses a range can give out: all but its gateway."""
+    return one.last - one.first + 1 - one.contains(one.gateway)
+
+
+@contextmanager
+def locked_ledger(network: ConfiguredNetwork) -> Iterator[Ledger]:
+    """Open a network's leases for changes, with everybody else kept out.
+
+    The lock is the plugins' own, flock(2) on the same file, so that each keeps the other out.
+
+    Raises:
+        CommandError: the lock is held by somebody else for long.
+    """
+    store = Store(network.data_dir, network.name)
+    os.makedirs(store.directory, 0o755, exist_ok=True)
+    path = f"{store.directory}/lock"
+    try:
+        with FileLock(path, timeout=_LOCK_PATIENCE, mode=_LOCK_MODE), Index(store) as index:
+            ledger = Ledger(index)
+            ledger.open()
+            yield ledger
+            ledger.close()
+    except Timeout:
+        raise CommandError(
+            f"the leases of network {network.name} have been locked for {_LOCK_PATIENCE:.0f} seconds",
+            f"`fuser -v {path}` shows by whom",
+        ) from None
+
+
+def release_address(network: ConfiguredNetwork, address: Address, force: bool) -> Holding | None:
+    """Take an address back; return who had it, None for nobody.
+
+    Args:
+        network: the network.
+        address: the address.
+        force: whether to do so even if the container is still there.
+
+    Raises:
+        CommandError: the container is, or may be, still there.
+    """
+    with locked_ledger(network) as ledger:
+        record = ledger.holder(address)
+        if not record.addresses:
+            return None
+        holding = Holding(network.name, address, record.container_id, record.ifname, record.netns)
+        if not (force or holding.is_reserved or holding.is_abandoned):
+            raise CommandError(
+                f"{address} belongs to container {record.container_id}, which may still use it",
+                f"disconnect it: shibafu network disconnect {network.name} {record.container_id}; "
+                "or release the address all the same: --force",
+            )
+        ledger.release(record, [address])
+    return holding
+
+
+def release_container(network: ConfiguredNetwork, container_id: str, force: bool) -> list[Holding]:
+    """Take back all addresses of a container; see `release_address`."""
+    holdings = [holding for holding in list_holdings(network) if holding.container_id == container_id]
+    released = [release_address(network, holding.address, force) for holding in holdings]
+    return [holding for holding in released if holding is not None]
+
+
+def reserve_address(network: ConfiguredNetwork, address: Address, label: str) -> bool:
+    """Keep an address from all containers; return False when it is reserved already.
+
+    Args:
+        network: the network.
+        address: the address.
+        label: what it is reserved for, a word.
+
+    Raises:
+        CommandError: a container has it, or the network does not give it out.
+    """
+    one = next((s.range_of(address) for s in network.range_sets if s.range_of(address) is not None), None)
+    if one is None:
+        ranges = ", ".join(str(range_set) for range_set in network.range_sets) or "none"
+        raise CommandError(
+            f"network {network.name} does not give out {address}",
+            f"its ranges are: {ranges}; nothing to reserve",
+        )
+    if address == one.gateway:
+        raise CommandError(f"{address} is the gateway of network {network.name}", "it is never given out")
+    with locked_ledger(network) as ledger:
+        holder = ledger.holder(address)
+        if holder.addresses:
+            if holder.container_id == RESERVED:
+                return False
+            raise CommandError(
+                f"{address} belongs to container {holder.container_id}",
+                f"see: shibafu ipam ls {network.name}; `shibafu ipam release` takes it back",
+            )
+        if not ledger.take(ledger.find(RESERVED, label), address):
+            raise CommandError(
+                f"{address} was given to a container at this moment", "try again, or another one"
+            )
+    return True
+
+
+def list_reservations(network: ConfiguredNetwork) -> list[Lease]:
+    """Return what is reserved, for whoever collects garbage: no runtime lists it."""
+    return [
+        Lease(holding.address, holding.container_id, holding.ifname)
+        for holding in list_holdings(network)
+        if holding.is_reserved
+    ]

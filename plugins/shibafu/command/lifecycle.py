@@ -1,0 +1,136 @@
+"""Making and removing networks: configuration files, and what containers have left behind them."""
+
+import json
+import os
+import shutil
+from typing import Any
+
+from shibafu.bridge.masquerade import teardown_if_unused
+from shibafu.bridge.state import NetworkState
+from shibafu.command.attaching import Caller
+from shibafu.command.errors import CommandError
+from shibafu.command.kernel import Kernel
+from shibafu.command.leases import RESERVED, list_holdings, locked_ledger
+from shibafu.command.networks import ConfiguredNetwork
+from shibafu.command.output import format_count
+from shibafu.command.specification import NetworkSpec, calc_conflist
+from shibafu.command.survey import GONE, Surveyor
+from shibafu.runtime.lock import Lock
+
+
+def lock_configuration() -> Lock:
+    """Return the lock of whoever chooses subnets or writes configuration files."""
+    return Lock("configuration")
+
+
+def create_network(directory: str, spec: NetworkSpec) -> str:
+    """Write a network's configuration file and return its path.
+
+    Raises:
+        CommandError: there is a file of that name, whatever is in it.
+    """
+    path = f"{directory}/{spec.name}.conflist"
+    aside = _write_aside(directory, spec)
+    try:
+        # Unlike rename(2), link(2) replaces nothing.
+        os.link(aside, path)
+    except FileExistsError:
+        raise CommandError(f"{path} is there already", "remove it, or choose another name") from None
+    finally:
+        os.unlink(aside)
+    return path
+
+
+def update_network(path: str, spec: NetworkSpec) -> None:
+    """Write another configuration into a network's file, wholly or not at all."""
+    os.rename(_write_aside(os.path.dirname(path), spec), path)
+
+
+def _write_aside(directory: str, spec: NetworkSpec) -> str:
+    os.makedirs(directory, 0o755, exist_ok=True)
+    # Runtimes look at *.conflist, *.conf and *.json only.
+    aside = f"{directory}/.{spec.name}.new"
+    with open(aside, "w", encoding="utf-8") as file:
+        file.write(json.dumps(calc_conflist(spec), indent=4) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(aside, 0o644)
+    return aside
+
+
+def remove_network(
+    network: ConfiguredNetwork, others: list[ConfiguredNetwork], caller: Caller, force: bool
+) -> list[str]:
+    """Remove a network with its bridge, its rules and its leases; return what was removed.
+
+    Args:
+        network: the network.
+        others: the machine's other networks, one of which may use the same bridge.
+        caller: calls plugins.
+        force: whether to disconnect containers that are still there.
+
+    Raises:
+        CommandError: it has containers.
+    """
+    endpoints = Surveyor(caller.kernel, caller.runtime.cache_dir).find_endpoints(network)
+    living = [endpoint for endpoint in endpoints if endpoint.state != GONE]
+    if living and not force:
+        names = ", ".join(sorted({endpoint.container_id for endpoint in living}))
+        raise CommandError(
+            f"network {network.name} has {format_count(len(living), 'container')}: {names}",
+            "disconnect them (shibafu network disconnect), or have that done: --force",
+        )
+    done = []
+    for endpoint in endpoints:
+        caller.detach(network, endpoint)
+        done.append(f"container {endpoint.container_id} disconnected from {endpoint.ifname}")
+    state = NetworkState(network.name)
+    teardown_if_unused(state, os.environ)
+    state.remove_if_unused()
+    done += _remove_bridge(network, others, caller.kernel)
+    done += _remove_leases(network)
+    os.unlink(network.config.path)
+    return [*done, network.config.path]
+
+
+def _remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], kernel: Kernel) -> list[str]:
+    config = network.bridge
+    if config is None or any(o.bridge is not None and o.bridge.bridge == config.bridge for o in others):
+        return []
+    links = kernel.links()
+    bridge = links.get(config.bridge)
+    if bridge is None or bridge.kind != "bridge":
+        return []
+    gateway = links.get(config.gateway_link)
+    if gateway is not None and gateway.index != bridge.index:
+        kernel.link_request("del", f"cannot remove {gateway.name}", index=gateway.index)
+        links = kernel.links()
+    if any(link.master == bridge.index for link in links.values()):
+        return []  # somebody put a link of his own into it
+    kernel.link_request("del", f"cannot remove {bridge.name}", index=bridge.index)
+    return [f"bridge {bridge.name}"]
+
+
+def _remove_leases(network: ConfiguredNetwork) -> list[str]:
+    """Remove the network's store, unless somebody has an address of it of whom nothing is known."""
+    directory = f"{network.data_dir}/{network.name}"
+    if not network.range_sets or not os.path.isdir(directory):
+        return []
+    with locked_ledger(network) as ledger:
+        unknown = [h for h in list_holdings(network) if h.container_id != RESERVED and not h.is_abandoned]
+        if unknown:
+            return []
+        index = ledger.index.directory
+    shutil.rmtree(directory)
+    shutil.rmtree(index, ignore_errors=True)
+    return [f"leases in {directory}"]
+
+
+def describe(spec: NetworkSpec) -> dict[str, Any]:
+    """Return a network for programs."""
+    return {
+        "name": spec.name,
+        "bridge": spec.bridge,
+        "subnets": [str(subnet.network) for subnet in spec.subnets],
+        "config": calc_conflist(spec),
+    }

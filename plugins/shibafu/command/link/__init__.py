@@ -1,0 +1,1 @@
+"""`shibafu link`: the pieces that networks are made of, one at a time, for learning and debugging."""

@@ -1,0 +1,32 @@
+"""`shibafu link create-bridge`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.command.link.report import report
+from shibafu.command.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="what the bridge shall be called")
+    parser.add_argument("--mtu", type=int, default=0, help="size of the largest packet in bytes")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command import links
+
+    return report(context.out, links.create_bridge(arguments.name, arguments.mtu))
+
+
+SUBCOMMAND = Subcommand(
+    "create-bridge",
+    "make a bridge: a switch inside the kernel",
+    "Make a bridge and set it up. A bridge forwards frames between its ports, as a switch does; an\n"
+    "address of its own makes it the host's link into that network.",
+    (
+        "shibafu link create-bridge br0",
+        "bridge link show                      # its ports",
+        "shibafu link addr br0 10.1.0.1/24     # the host joins in",
+    ),
+    _run,
+    _add_arguments,
+)

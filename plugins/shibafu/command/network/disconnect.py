@@ -1,0 +1,77 @@
+"""`shibafu network disconnect`."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from shibafu.command.errors import CommandError
+from shibafu.command.subcommand import Context, Subcommand
+
+if TYPE_CHECKING:
+    from shibafu.command.survey import Endpoint
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("network", metavar="NETWORK", help="which network")
+    parser.add_argument(
+        "container", metavar="CONTAINER|NETNS", help="a container's ID, or a namespace's name or path"
+    )
+    parser.add_argument("--ifname", default="", help="which interface; by default all on this network")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.attaching import Caller
+    from shibafu.command.kernel import open_kernel
+    from shibafu.command.networks import load_network
+    from shibafu.command.survey import Surveyor
+
+    network = load_network(context.conf_dir, arguments.network)
+    with open_kernel() as kernel:
+        endpoints = Surveyor(kernel, context.cache_dir).find_endpoints(network)
+        chosen = [
+            endpoint
+            for endpoint in _choose(endpoints, arguments.container)
+            if arguments.ifname in ("", endpoint.ifname)
+        ]
+        if not chosen:
+            names = ", ".join(sorted({endpoint.container_id for endpoint in endpoints}))
+            raise CommandError(
+                f"{arguments.container} is not on network {network.name}",
+                f"these are: {names}" if names else "the network has no containers",
+            )
+        caller = Caller.of_context(kernel, context)
+        for endpoint in chosen:
+            caller.detach(network, endpoint)
+            context.out.text(f"{endpoint.container_id}: {endpoint.ifname} is off network {network.name}")
+    gone = [{"containerID": endpoint.container_id, "ifname": endpoint.ifname} for endpoint in chosen]
+    context.out.data({"network": network.name, "disconnected": gone})
+    return 0
+
+
+def _choose(endpoints: list["Endpoint"], text: str) -> list["Endpoint"]:
+    """Return the endpoints of a container, named by its ID, its namespace or the beginning of its ID."""
+    from shibafu.command.netns import find_netns
+
+    netns = find_netns(text)
+    for is_meant in (
+        lambda e: e.container_id == text,
+        lambda e: netns is not None and os.path.exists(e.netns) and os.path.samefile(e.netns, netns),
+        lambda e: e.container_id.startswith(text),
+    ):
+        chosen = [endpoint for endpoint in endpoints if is_meant(endpoint)]
+        if len({endpoint.container_id for endpoint in chosen}) > 1:
+            names = ", ".join(sorted({endpoint.container_id for endpoint in chosen}))
+            raise CommandError(f"several containers begin with {text}", f"they are: {names}")
+        if chosen:
+            return chosen
+    return []
+
+
+SUBCOMMAND = Subcommand(
+    "disconnect",
+    "take a container off a network",
+    "Take a container off a network, by DEL of the network's plugins. Its namespace may be gone already.",
+    ("shibafu network disconnect blue web", "shibafu network disconnect blue web --ifname eth1"),
+    _run,
+    _add_arguments,
+)

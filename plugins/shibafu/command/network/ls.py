@@ -1,0 +1,60 @@
+"""`shibafu network ls`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.command.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help="names only")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.networks import load_networks
+    from shibafu.runtime.conflist import ConflistError
+
+    broken: list[ConflistError] = []
+    networks = load_networks(context.conf_dir, broken=broken)
+    if arguments.quiet:
+        context.out.data([network.name for network in networks])
+        context.out.text("\n".join(network.name for network in networks))
+        return 0
+
+    from shibafu.command.kernel import open_kernel
+    from shibafu.command.survey import Surveyor
+
+    with open_kernel() as kernel:
+        surveyor = Surveyor(kernel, context.cache_dir)
+        views = [surveyor.survey(network) for network in networks]
+    context.out.data([view.to_json() for view in views])
+    rows = []
+    for view in views:
+        link = f"{view.bridge.name} ({view.bridge.state})" if view.bridge is not None else "-"
+        subnets = ", ".join(dict.fromkeys(use.subnet for use in view.subnets)) or "-"
+        scarce = [use for use in view.subnets if ":" not in use.subnet] or view.subnets
+        used = str(sum(use.used for use in scarce)) if scarce else "-"
+        free = _format_free(sum(use.free for use in scarce)) if scarce else "-"
+        rows.append([view.name, link, subnets, str(len(view.endpoints)), used, free, ",".join(view.plugins)])
+    context.out.table(("NETWORK", "BRIDGE", "SUBNETS", "CONTAINERS", "USED", "FREE", "PLUGINS"), rows)
+    for error in broken:
+        context.out.text(context.out.style.paint("yellow", f"cannot be used: {error.msg}"))
+    return 1 if broken else 0
+
+
+def _format_free(count: int) -> str:
+    """Return a number of addresses; that of an IPv6 subnet is beyond counting."""
+    return str(count) if count < 1_000_000_000 else "many"
+
+
+SUBCOMMAND = Subcommand(
+    "ls",
+    "list networks",
+    "List the networks of this machine, with their containers, and the addresses that are used and free.",
+    (
+        "shibafu network ls",
+        "shibafu network ls --format json | jq '.[].endpoints[].addresses'",
+        "shibafu network ls --quiet            # names, for scripts",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,44 @@
+"""`shibafu network rm`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.command.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("networks", metavar="NETWORK", nargs="+", help="which networks")
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="disconnect containers that are still there"
+    )
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.attaching import Caller
+    from shibafu.command.kernel import open_kernel
+    from shibafu.command.lifecycle import lock_configuration, remove_network
+    from shibafu.command.networks import load_networks
+
+    removed: dict[str, list[str]] = {}
+    with lock_configuration(), open_kernel() as kernel:
+        everything = load_networks(context.conf_dir, broken=[])
+        caller = Caller.of_context(kernel, context)
+        for network in load_networks(context.conf_dir, arguments.networks, broken=[]):
+            others = [o for o in everything if o.name != network.name and o.name not in removed]
+            removed[network.name] = remove_network(network, others, caller, arguments.force)
+            context.out.text(f"{network.name}: removed {', '.join(removed[network.name])}")
+    context.out.data({"removed": removed})
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "rm",
+    "remove networks",
+    "Remove networks with their bridges, rules, leases and configuration files. A network that has\n"
+    "containers is refused.",
+    (
+        "shibafu network rm blue green",
+        "shibafu network rm --force blue       # disconnect its containers first",
+    ),
+    _run,
+    _add_arguments,
+)

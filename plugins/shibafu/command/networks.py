@@ -1,0 +1,105 @@
+"""The networks that are configured on this machine, as the plugins read their configuration."""
+
+from shibafu.bridge.config import BridgeConfig
+from shibafu.cni.errors import CniError
+from shibafu.cni.ip import Address, Cidr
+from shibafu.command.errors import CommandError
+from shibafu.command.specification import make_request
+from shibafu.runtime.conflist import ConflistError, NetworkList, list_networks
+from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
+from shibafu_ipam.ranges import RangeSet
+
+# What answers to these names has the keys and the state on disk that this command knows.
+_BRIDGES = ("bridge", "shibafu-bridge")
+_IPAMS = ("host-local", "shibafu-ipam")
+
+
+class ConfiguredNetwork:
+    """A network of a configuration file.
+
+    Args:
+        config: the file.
+
+    Attributes:
+        bridge: the keys of its bridge plugin; None when its first plugin is another one.
+        range_sets: the addresses that its containers get; empty when another plugin gives them.
+        data_dir: where the leases are.
+        problem: why its configuration would be refused; empty when it would not.
+    """
+
+    def __init__(self, config: NetworkList) -> None:
+        self.config = config
+        self.bridge: BridgeConfig | None = None
+        self.range_sets: list[RangeSet] = []
+        self.data_dir = DEFAULT_DATA_DIR
+        self.problem = ""
+        plugin = config.plugins[0]
+        request = make_request(config.name, plugin, config.cni_version or "0.1.0")
+        try:
+            if plugin["type"] in _BRIDGES:
+                self.bridge = BridgeConfig(request)
+            if request.config.section("ipam").text("type") in _IPAMS:
+                ipam = IpamConfig(request)
+                self.range_sets, self.data_dir = ipam.range_sets, ipam.data_dir
+        except CniError as error:
+            self.problem = error.msg
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.config.name
+
+    @property
+    def types(self) -> list[str]:
+        """The names of its plugins, in the order in which ADD calls them."""
+        return [str(plugin["type"]) for plugin in self.config.plugins]
+
+    @property
+    def subnets(self) -> list[Cidr]:
+        """The subnets that its containers' addresses are of."""
+        return list(dict.fromkeys(one.subnet for ranges in self.range_sets for one in ranges.ranges))
+
+    def find_gateway(self, address: Address) -> Address | None:
+        """Return the gateway that IPAM hands over with an address; None when the address is not of here."""
+        for ranges in self.range_sets:
+            one = ranges.range_of(address)
+            if one is not None:
+                return one.gateway
+        return None
+
+    def declares(self, capability: str) -> bool:
+        """Tell whether one of its plugins takes an argument by a capability."""
+        stated = [plugin.get("capabilities") for plugin in self.config.plugins]
+        return any(isinstance(capabilities, dict) and capabilities.get(capability) for capabilities in stated)
+
+
+def load_networks(
+    directory: str, names: list[str] | None = None, broken: list[ConflistError] | None = None
+) -> list[ConfiguredNetwork]:
+    """Return the networks of a directory.
+
+    Args:
+        directory: where they are configured.
+        names: which; empty or None for all.
+        broken: takes the errors of files that cannot be parsed; None to raise the first of them.
+
+    Raises:
+        CommandError: there is no network of one of the names.
+        ConflistError: a file cannot be parsed.
+    """
+    found = {network.name: network for network in list_networks(directory, broken)}
+    for name in names or []:
+        if name not in found:
+            raise unknown_network(name, directory, sorted(found))
+    return [ConfiguredNetwork(found[name]) for name in names or found]
+
+
+def load_network(directory: str, name: str) -> ConfiguredNetwork:
+    """Return one network; see `load_networks`."""
+    return load_networks(directory, [name], [])[0]
+
+
+def unknown_network(name: str, directory: str, known: list[str]) -> CommandError:
+    """Return the error for a name that no network has."""
+    hint = f"there are: {', '.join(known)}" if known else f"make it with: shibafu network create {name}"
+    return CommandError(f"there is no network {name} in {directory}", hint)

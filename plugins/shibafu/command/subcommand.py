@@ -1,0 +1,53 @@
+"""What a subcommand is, and what it gets to work with."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shibafu.command.output import Output
+
+CONF_DIR = "/etc/cni/net.d"
+CNI_PATH = "/opt/cni/bin:/usr/lib/cni"
+CACHE_DIR = "/var/lib/cni/results"
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where things are on this machine, and where to print.
+
+    Args:
+        conf_dir: the directory of network configurations.
+        cni_path: the directories of plugins.
+        cache_dir: the results that runtimes keep.
+        out: standard output.
+    """
+
+    conf_dir: str
+    cni_path: list[str]
+    cache_dir: str
+    out: Output
+
+
+def no_arguments(_parser: ArgumentParser) -> None:
+    """Add nothing, for subcommands without arguments of their own."""
+
+
+@dataclass(frozen=True)
+class Subcommand:
+    """One word of the command line.
+
+    Args:
+        name: the word.
+        summary: one line for the list of subcommands.
+        description: what `--help` says before the options.
+        examples: command lines for `--help`, each with `#` and what it is for.
+        run: does it; returns the exit code.
+        add_arguments: adds what is its own to its parser.
+    """
+
+    name: str
+    summary: str
+    description: str
+    examples: tuple[str, ...]
+    run: Callable[[Context, Namespace], int]
+    add_arguments: Callable[[ArgumentParser], None] = no_arguments
