@@ -40,10 +40,12 @@ environ: dict[str, str] = {fsdecode(name): fsdecode(value) for name, value in _e
 def makedirs(name: str, mode: int = 0o777, exist_ok: bool = False) -> None:
     """Make a directory and its missing parents; `mode` is the last one's."""
     try:
-        mkdir(name, mode)
-    except FileNotFoundError:
-        makedirs(path.dirname(name), exist_ok=True)
-        makedirs(name, mode, exist_ok)
+        try:
+            mkdir(name, mode)
+        except FileNotFoundError:
+            makedirs(path.dirname(name), exist_ok=True)
+            # Where nothing can be made, such as in /proc, this says the same again.
+            mkdir(name, mode)
     except FileExistsError:
         if not exist_ok or not path.isdir(name):
             raise
