@@ -29,6 +29,7 @@ def test_nothing_but_what_is_needed(built: Path) -> None:
     assert len(libpython) == 1
     assert names - libpython == {
         "shibafu-bridge",
+        "shibafu-hook",
         "shibafu-ipam",
         "_internal/_ctypes",
         "_internal/_json",

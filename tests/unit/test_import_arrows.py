@@ -19,6 +19,7 @@ ARROWS = {
     "shibafu.firewall": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.bridge": ["shibafu.cni", "shibafu.netlink", "shibafu.firewall"],
     "shibafu.runtime": ["shibafu.cni"],
+    "shibafu.hook": ["shibafu.cni", "shibafu.netlink", "shibafu.runtime"],
     "shibafu_ipam": ["shibafu.cni"],
     "shibafu.command": [
         "shibafu",

@@ -33,7 +33,17 @@ class ConflistError(CniError):
 
 
 class NetworkNotFound(ConflistError):
-    """No file of the directory configures the network."""
+    """No file of the directory configures the network.
+
+    Args:
+        directory: where it was looked for.
+        name: the network's name.
+    """
+
+    def __init__(self, directory: str, name: str) -> None:
+        super().__init__(directory, "")
+        self.msg = f'no net configuration with name "{name}" in {directory}'  # as libcni says it
+        self.args = (self.msg,)
 
 
 class NetworkList:
@@ -81,7 +91,7 @@ def find_network(name: str, directory: str = DIRECTORY) -> NetworkList:
         network = load_conflist(path)
         if network.name == name:
             return network
-    raise NetworkNotFound(directory, f'no net configuration with name "{name}" in {directory}')
+    raise NetworkNotFound(directory, name)
 
 
 def list_networks(

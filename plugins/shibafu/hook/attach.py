@@ -1,0 +1,77 @@
+"""createRuntime and prestart: give a container its networks, or nothing at all."""
+
+import os
+
+from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
+from shibafu.hook.container import Container
+from shibafu.hook.detach import delete_attachments, find_attachments
+from shibafu.hook.files import write_files
+from shibafu.hook.plan import Step, calc_plan
+from shibafu.hook.settings import Settings
+from shibafu.netlink.link import link_set
+from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.runtime.chain import Runtime
+
+
+def attach(runtime: Runtime, container: Container, settings: Settings) -> None:
+    """Attach a container to its networks.
+
+    Raises:
+        CniError: one of them failed, and the container is on none.
+    """
+    steps = calc_plan([runtime.find_network(name) for name in settings.networks], settings)
+    setup_loopback(container)
+    # What an earlier container of this ID has left would stand in the way; should it not go away,
+    # ADD will say what is wrong.
+    leftovers, _ = find_attachments(runtime, container.id, settings.networks)
+    delete_attachments(runtime, container.id, leftovers)
+    results = []
+    try:
+        for step in steps:
+            results.append(_add(runtime, container, step))
+        write_files(container, settings, results)
+    except BaseException:
+        # Not every runtime runs the poststop hooks of a container that it could not create.
+        done = [(step.network, step.ifname) for step in reversed(steps[: len(results)])]
+        delete_attachments(runtime, container.id, done, container.netns)
+        raise
+
+
+def setup_loopback(container: Container) -> None:
+    """Set lo up in a container's network namespace.
+
+    Raises:
+        CniError: there is none, or it is the host's.
+    """
+    try:
+        descriptor = open_netns(container.netns)
+    except OSError as error:
+        raise CniError(
+            INVALID_CONFIG, f"cannot open the network namespace of {container.id}: {error}"
+        ) from None
+    own = current_netns()
+    try:
+        if same_netns(descriptor, own):
+            raise CniError(
+                INVALID_CONFIG,
+                f"{container.id} has no network namespace of its own",
+                'add {"type": "network"} to linux.namespaces in config.json',
+            )
+        with entered(descriptor), NetlinkSocket() as sock:
+            sock.request(link_set("lo", up=True))
+    except OSError as error:
+        raise CniError(NETWORK_SETUP, f"cannot set lo up in {container.id}: {error}") from None
+    finally:
+        os.close(own)
+        os.close(descriptor)
+
+
+def _add(runtime: Runtime, container: Container, step: Step) -> dict[str, object]:
+    try:
+        return runtime.add(
+            step.network, container.id, container.netns, step.ifname, step.args, step.capabilities
+        )
+    except CniError as error:
+        what = f'cannot attach {container.id} to network "{step.network.name}": {error.msg}'
+        raise CniError(error.code, what, error.details) from None
