@@ -3,17 +3,20 @@
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from shibafu.bridge.state import NetworkState
+from shibafu.cni.errors import CniError
 from shibafu.cni.names import is_valid_identifier
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel, open_kernel
+from shibafu.command.leases import list_holdings
 from shibafu.command.netns import find_netns, inside
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.subcommand import Context
-from shibafu.command.survey import Endpoint
+from shibafu.command.survey import GONE, Endpoint, Surveyor
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.chain import Runtime
 from shibafu_ipam.netns import has_vanished
@@ -34,6 +37,23 @@ class Target:
 
     container_id: str
     netns: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the plugins say of a network or of a container on it, in the words of the specification.
+
+    Args:
+        network: the network.
+        containerID: the container; empty for the network itself.
+        ifname: its interface.
+        problem: what is wrong; empty when nothing is.
+    """
+
+    network: str
+    containerID: str  # noqa: N815 - so it is called for programs
+    ifname: str
+    problem: str
 
 
 class Caller:
@@ -97,6 +117,41 @@ class Caller:
                 config = self.runtime.find_attached_network(attachment)
         self.runtime.delete(config, endpoint.container_id, netns, endpoint.ifname)
 
+    def check(self, network: ConfiguredNetwork) -> list[Finding]:
+        """Ask a network's plugins whether it works, and of each container whether it has what it got."""
+        findings = [Finding(network.name, "", "", _find_problem(self.runtime.status, network.config))]
+        for endpoint in self.find_endpoints(network):
+            problem = endpoint.state if endpoint.state == GONE else ""
+            problem = problem or _find_problem(
+                self.runtime.check, network.config, endpoint.container_id, endpoint.netns, endpoint.ifname
+            )
+            findings.append(Finding(network.name, *endpoint.key, problem))
+        return findings
+
+    def find_endpoints(self, network: ConfiguredNetwork) -> list[Endpoint]:
+        """Return a network's containers as they are now."""
+        return Surveyor(self.kernel, self.runtime.cache_dir).find_endpoints(network)
+
+    def collect_garbage(self, network: ConfiguredNetwork, dry_run: bool) -> list[Endpoint]:
+        """Free what containers hold whose namespaces are gone; return these.
+
+        What nobody here knows of may belong to a container of another runtime: it stays.
+
+        Raises:
+            CniError: the plugins fail.
+        """
+        endpoints = self.find_endpoints(network)
+        gone = [endpoint for endpoint in endpoints if endpoint.state == GONE]
+        if dry_run:
+            return gone
+        for endpoint in gone:
+            self.detach(network, endpoint)
+        holdings = [holding for holding in list_holdings(network) if not holding.is_abandoned]
+        valid = {endpoint.key for endpoint in endpoints if endpoint.state != GONE}
+        valid |= {(holding.container_id, holding.ifname) for holding in holdings}
+        self.runtime.gc(network.config, valid)
+        return gone
+
     def _choose_ifname(self, target: Target) -> str:
         with inside(target.netns), open_kernel() as kernel:
             taken = set(kernel.links())
@@ -105,6 +160,14 @@ class Caller:
             if f"eth{number}" not in taken:
                 return f"eth{number}"
         raise CommandError(f"container {target.container_id} has too many interfaces", "name one: --ifname")
+
+
+def _find_problem(call: Callable[..., object], *arguments: object) -> str:
+    try:
+        call(*arguments)
+    except CniError as error:
+        return error.msg
+    return ""
 
 
 def find_target(text: str, cache_dir: str) -> Target:

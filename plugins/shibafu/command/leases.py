@@ -15,7 +15,7 @@ from shibafu_ipam.ledger import Ledger
 from shibafu_ipam.netns import has_vanished
 from shibafu_ipam.ranges import Range
 from shibafu_ipam.records import Records
-from shibafu_ipam.store import Lease, Store
+from shibafu_ipam.store import Store
 
 # Whom the store names as the owner of what was reserved. No runtime makes such an ID: it would be a hash.
 RESERVED = "shibafu.reserved"
@@ -164,12 +164,3 @@ def reserve_address(network: ConfiguredNetwork, address: Address, label: str) ->
                 f"{address} was given to a container at this moment", "try again, or another one"
             )
     return True
-
-
-def list_reservations(network: ConfiguredNetwork) -> list[Lease]:
-    """Return what is reserved, for whoever collects garbage: no runtime lists it."""
-    return [
-        Lease(holding.address, holding.container_id, holding.ifname)
-        for holding in list_holdings(network)
-        if holding.is_reserved
-    ]

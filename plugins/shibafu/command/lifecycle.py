@@ -14,7 +14,7 @@ from shibafu.command.leases import RESERVED, list_holdings, locked_ledger
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.output import format_count
 from shibafu.command.specification import NetworkSpec, calc_conflist
-from shibafu.command.survey import GONE, Surveyor
+from shibafu.command.survey import GONE
 from shibafu.runtime.lock import Lock
 
 
@@ -72,7 +72,7 @@ def remove_network(
     Raises:
         CommandError: it has containers.
     """
-    endpoints = Surveyor(caller.kernel, caller.runtime.cache_dir).find_endpoints(network)
+    endpoints = caller.find_endpoints(network)
     living = [endpoint for endpoint in endpoints if endpoint.state != GONE]
     if living and not force:
         names = ", ".join(sorted({endpoint.container_id for endpoint in living}))

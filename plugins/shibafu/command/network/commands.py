@@ -1,9 +1,18 @@
 """The subcommands of `shibafu network`."""
 
-from shibafu.command.network import connect, create, disconnect, ls, rm
+from shibafu.command.network import check, connect, create, disconnect, gc, inspect, ls, rm
 
 GROUP = (
     "network",
     "networks: list, make, inspect, repair",
-    (ls.SUBCOMMAND, create.SUBCOMMAND, rm.SUBCOMMAND, connect.SUBCOMMAND, disconnect.SUBCOMMAND),
+    (
+        ls.SUBCOMMAND,
+        inspect.SUBCOMMAND,
+        create.SUBCOMMAND,
+        rm.SUBCOMMAND,
+        connect.SUBCOMMAND,
+        disconnect.SUBCOMMAND,
+        check.SUBCOMMAND,
+        gc.SUBCOMMAND,
+    ),
 )

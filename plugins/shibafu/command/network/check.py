@@ -1,0 +1,40 @@
+"""`shibafu network check`."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+
+from shibafu.command.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.attaching import Caller
+    from shibafu.command.kernel import open_kernel
+    from shibafu.command.networks import load_networks
+
+    networks = load_networks(context.conf_dir, arguments.networks)
+    with open_kernel() as kernel:
+        caller = Caller.of_context(kernel, context)
+        findings = [finding for network in networks for finding in caller.check(network)]
+    context.out.data([asdict(finding) for finding in findings])
+    for finding in findings:
+        who = f"{finding.network} {finding.containerID} {finding.ifname}".rstrip()
+        if finding.problem:
+            context.out.text(f"{context.out.style.paint('red', '✗')} {who}: {finding.problem}")
+        else:
+            context.out.text(f"{context.out.style.paint('green', '✓')} {who}")
+    return 1 if any(finding.problem for finding in findings) else 0
+
+
+SUBCOMMAND = Subcommand(
+    "check",
+    "ask the plugins whether all is as it shall be",
+    "Ask the plugins of networks whether a container could be attached (STATUS), and of each container\n"
+    "whether it still has what it got (CHECK). Nothing is changed. The exit code is 1 if anything is wrong.",
+    ("shibafu network check", "shibafu network check blue && echo fine"),
+    _run,
+    _add_arguments,
+)

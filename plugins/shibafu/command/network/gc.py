@@ -1,0 +1,44 @@
+"""`shibafu network gc`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.command.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what would be freed")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.attaching import Caller
+    from shibafu.command.kernel import open_kernel
+    from shibafu.command.networks import load_networks
+
+    freed = []
+    with open_kernel() as kernel:
+        caller = Caller.of_context(kernel, context)
+        for network in load_networks(context.conf_dir, arguments.networks):
+            for endpoint in caller.collect_garbage(network, arguments.dry_run):
+                identity = {"containerID": endpoint.container_id, "ifname": endpoint.ifname}
+                freed.append({"network": network.name} | identity | {"addresses": endpoint.addresses})
+                verb = "would free" if arguments.dry_run else "freed"
+                held = ", ".join(endpoint.addresses) or "no address"
+                context.out.text(
+                    f"{network.name}: {verb} what {endpoint.container_id} {endpoint.ifname} had: {held}"
+                )
+    context.out.data({"dryRun": arguments.dry_run, "freed": freed})
+    if not freed:
+        context.out.text("nothing to do: all containers are there")
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "gc",
+    "free what vanished containers hold",
+    "Free the addresses, links and rules of containers whose namespaces are gone, by DEL and GC of the\n"
+    "network's plugins. What belongs to nobody that is known here stays: see `shibafu ipam ls`.",
+    ("shibafu network gc --dry-run", "shibafu network gc blue"),
+    _run,
+    _add_arguments,
+)

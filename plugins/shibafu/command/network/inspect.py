@@ -1,0 +1,72 @@
+"""`shibafu network inspect`."""
+
+import os
+import time
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from shibafu.command.subcommand import Context, Subcommand
+
+if TYPE_CHECKING:
+    from shibafu.command.survey import NetworkView
+
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("networks", metavar="NETWORK", nargs="+", help="which networks")
+    parser.add_argument("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
+    parser.add_argument("--interval", metavar="SECONDS", type=float, default=2.0, help="between looks (2)")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    if not arguments.watch:
+        _show(context, _look(context, arguments.networks))
+        return 0
+    out = context.out
+    try:
+        while True:
+            views = _look(context, arguments.networks)
+            if not out.is_json and out.stream.isatty():
+                out.stream.write(_CLEAR)
+            _show(context, views, compact=True)
+            out.stream.flush()
+            time.sleep(arguments.interval)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _look(context: Context, names: list[str]) -> list["NetworkView"]:
+    from shibafu.command.kernel import open_kernel
+    from shibafu.command.networks import load_networks
+    from shibafu.command.rules import list_rules
+    from shibafu.command.survey import Surveyor
+
+    networks = load_networks(context.conf_dir, names, broken=[])
+    rules = {network.name: list_rules(network.name, os.environ.get("PATH", "")) for network in networks}
+    with open_kernel() as kernel:
+        surveyor = Surveyor(kernel, context.cache_dir)
+        return [surveyor.survey(network, rules[network.name]) for network in networks]
+
+
+def _show(context: Context, views: list["NetworkView"], compact: bool = False) -> None:
+    from shibafu.command.drawing import draw_network
+
+    context.out.data([view.to_json() for view in views], compact)
+    pictures = ["\n".join(draw_network(view, context.out.style)) for view in views]
+    context.out.text("\n\n".join(pictures))
+
+
+SUBCOMMAND = Subcommand(
+    "inspect",
+    "show networks as they are now",
+    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, and what\n"
+    "has passed. With --format json it is one array; with --watch, one array on each line.",
+    (
+        "shibafu network inspect blue",
+        "shibafu network inspect blue green --watch --interval 1",
+        "shibafu network inspect blue --format json | jq '.[0].bridge'",
+    ),
+    _run,
+    _add_arguments,
+)
