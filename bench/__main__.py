@@ -1,0 +1,120 @@
+"""Measures, and prints tables; called by bench/run.sh, inside of namespaces that end with it."""
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable
+from functools import partial
+from json import dumps
+from pathlib import Path
+from time import monotonic
+
+from bench.attach import measure_attachment, measure_memory, measure_version
+from bench.bed import Bed
+from bench.crowd import measure_burst, measure_crowd
+from bench.floors import measure_floors
+from bench.ipam import measure_ipam
+from bench.netavark import measure_netavark
+from bench.process import Failed, run
+from bench.report import Row, Table
+from bench.suite import make_ours, make_reference
+from bench.traffic import measure_traffic
+
+_PAIRS = 30
+_QUICK_PAIRS = 7
+
+# The cases, in the order of the report. Rows of cases with the same title make one table.
+_ATTACHING, _TRAFFIC, _FLOORS = "One container", "Traffic", "Floors"
+_ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
+    "plain": (_ATTACHING, partial(measure_attachment, name="no NAT")),
+    "nat": (_ATTACHING, partial(measure_attachment, name="NAT", nat=True)),
+    "dual": (_ATTACHING, partial(measure_attachment, name="NAT, dual stack", nat=True, dual_stack=True)),
+    "nat-next": (
+        _ATTACHING,
+        partial(measure_attachment, name="NAT, beside another", nat=True, is_first=False),
+    ),
+    "version": (_ATTACHING, measure_version),
+    "memory": (_ATTACHING, measure_memory),
+    "burst": (_ATTACHING, measure_burst),
+    "traffic": (_TRAFFIC, measure_traffic),
+    "floors": (_FLOORS, measure_floors),
+}
+_TABLES: dict[str, Callable[[Bed], list[Table]]] = {
+    "ipam": measure_ipam,
+    "crowd": measure_crowd,
+    "netavark": measure_netavark,
+}
+CASES = (*_ROWS, *_TABLES)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
+    parser.add_argument("--case", action="append", choices=CASES, help="measure only this; may be repeated")
+    parser.add_argument("--pairs", type=int, help=f"how often each is measured (default: {_PAIRS})")
+    parser.add_argument("--quick", action="store_true", help="take less than a minute, and be less exact")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, all samples too")
+    parser.add_argument("--check", action="store_true", help="fail when a ratio is above its target")
+    parser.add_argument("--root", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Measure what was asked for; return the exit status."""
+    options = parse_arguments()
+    pairs = options.pairs or (_QUICK_PAIRS if options.quick else _PAIRS)
+    bed = Bed(make_ours(options.root, options.work), make_reference(), options.work, pairs, options.quick)
+    machine = describe_machine()
+    tables: dict[str, Table] = {}
+    try:
+        for case in CASES:
+            if not options.case or case in options.case:
+                begin = monotonic()
+                measure(bed, case, tables)
+                print(f"measured {case} in {monotonic() - begin:.0f} s", file=sys.stderr)
+    except Failed as failure:
+        print(failure, file=sys.stderr)
+        return 2
+
+    print(f"\n{pairs} pairs in turns; median, and the middle half of the samples in brackets")
+    print(", ".join(machine.values()))
+    for table in tables.values():
+        print("", *table.draw(), sep="\n")
+    if options.json:
+        measured = [table.to_json() for table in tables.values()]
+        report = {"machine": machine, "pairs": pairs, "tables": measured}
+        options.json.write_text(dumps(report, indent=1) + "\n")
+    missed = [row.name for table in tables.values() for row in table.rows if row.is_missed]
+    if missed:
+        print(f"\nabove their targets: {'; '.join(missed)}")
+    return 1 if missed and options.check else 0
+
+
+def measure(bed: Bed, case: str, tables: dict[str, Table]) -> None:
+    """Measure a case and add what comes of it to the tables, which are named by their titles."""
+    if case in _TABLES:
+        tables |= {table.title + table.right: table for table in _TABLES[case](bed)}
+        return
+    title, function = _ROWS[case]
+    left, right = ("time", "") if title == _FLOORS else (bed.ours.name, bed.reference.name)
+    tables.setdefault(title, Table(title, left, right)).rows.extend(function(bed))
+
+
+def describe_machine() -> dict[str, str]:
+    """Return what the figures depend on."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "?")
+    packages = ["containernetworking-plugins", "iptables", "netavark"]
+    listing = run(["/usr/bin/dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages]).output
+    return {
+        "processor": f"{os.cpu_count()} x {model}",
+        "kernel": f"Linux {platform.release()}",
+        "python": f"Python {platform.python_version()}",
+        "packages": ", ".join(listing.decode().splitlines()),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

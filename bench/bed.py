@@ -1,0 +1,112 @@
+"""What the measurements have in common: the two suites, a host for each, turns."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from bench.namespace import Namespace
+from bench.process import Sample, Started, measure_peak
+from bench.suite import Network, Suite
+
+T = TypeVar("T")
+
+
+class Host:
+    """A machine's network namespace, with the one network of one suite.
+
+    Args:
+        suite: the plugins that make the network.
+        network: its configuration.
+    """
+
+    def __init__(self, suite: Suite, network: Network) -> None:
+        self.suite = suite
+        self.namespace = Namespace("host")
+        self._network = network
+        self._results: dict[str, bytes] = {}
+
+    def start(self, command: str, container: Namespace) -> Started:
+        """Start ADD, CHECK or DEL of a container, which is identified by its namespace."""
+        identity = container.path.rpartition("/")[2]
+        config = self._network.calc_config(self._results.get(identity, b""))
+        with self.namespace.inside():
+            return self.suite.start("bridge", command, config, identity, container.path)
+
+    def call(self, command: str, container: Namespace) -> Sample:
+        """Do ADD, CHECK or DEL of a container.
+
+        Raises:
+            Failed: it answered with an error.
+        """
+        sample = self.start(command, container).wait()
+        self.remember(command, container, sample.output)
+        return sample
+
+    def remember(self, command: str, container: Namespace, output: bytes) -> None:
+        """Keep what ADD answered, for CHECK and DEL."""
+        identity = container.path.rpartition("/")[2]
+        if command == "ADD":
+            self._results[identity] = output
+        elif command == "DEL":
+            self._results.pop(identity, None)
+
+    def measure_peak(self, command: str, container: Namespace) -> float:
+        """Do a call as `call` does, and return its peak memory in MiB."""
+        identity = container.path.rpartition("/")[2]
+        config = self._network.calc_config(self._results.get(identity, b""))
+        env = self.suite.calc_environment(command, identity, container.path)
+        with self.namespace.inside():
+            peak, output = measure_peak([self.suite.programs["bridge"]], env, config)
+        self.remember(command, container, output)
+        return peak
+
+
+@dataclass(frozen=True)
+class Bed:
+    """What a case works with.
+
+    Args:
+        ours: our plugins.
+        reference: those that they are compared with.
+        work: a directory that is deleted in the end.
+        pairs: how often everything is measured.
+        is_quick: whether to leave out what takes long.
+    """
+
+    ours: Suite
+    reference: Suite
+    work: Path
+    pairs: int
+    is_quick: bool
+
+    @property
+    def suites(self) -> tuple[Suite, Suite]:
+        """Both suites, in the order of the table's columns."""
+        return self.ours, self.reference
+
+    @contextmanager
+    def host(self, suite: Suite, nat: bool = False, dual_stack: bool = False) -> Iterator[Host]:
+        """Make a host with an own, empty store of leases."""
+        data_dir = self.work / f"networks-{next(_numbers)}"
+        host = Host(suite, Network(data_dir, nat, dual_stack))
+        with host.namespace:
+            yield host
+
+    @contextmanager
+    def hosts(self, nat: bool = False, dual_stack: bool = False) -> Iterator[tuple[Host, Host]]:
+        """Make a host for each suite, with the same network."""
+        with ExitStack() as stack:
+            ours, theirs = (stack.enter_context(self.host(suite, nat, dual_stack)) for suite in self.suites)
+            yield ours, theirs
+
+
+_numbers = count(1)
+
+
+def take_turns(sides: Sequence[T], turns: int) -> Iterator[T]:
+    """Return all sides in each turn; who comes first alternates."""
+    for turn in range(turns):
+        yield from sides if turn % 2 == 0 else reversed(sides)

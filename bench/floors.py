@@ -1,0 +1,53 @@
+"""What is left to win: the start of a process, the kernel's part, and iptables' part, each for itself."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from bench.bed import Bed
+from bench.frozen import make_empty_program
+from bench.kernel import KernelWork
+from bench.namespace import Namespace
+from bench.process import run
+from bench.report import Row
+from bench.suite import SUBNET
+from shibafu.cni.ip import parse_cidr
+from shibafu.firewall.iptables import calc_setup, calc_teardown
+from shibafu.firewall.rules import NetworkRules
+
+
+def measure_floors(bed: Bed) -> list[Row]:
+    """Measure each floor, in turns."""
+    empty = make_empty_program(Path(bed.ours.programs["bridge"]), bed.work / "empty")
+    rules = NetworkRules("bench", "bench0", [parse_cidr(SUBNET)])
+    samples: dict[str, list[float]] = defaultdict(list)
+    with (
+        Namespace("host") as host,
+        Namespace("container") as container,
+        KernelWork(host, container) as kernel,
+        host.inside(),
+    ):
+        floors: list[tuple[str, Callable[[], float]]] = [
+            ("process: /bin/true", partial(_run, ["/bin/true"])),
+            ("process: bare interpreter", partial(_run, ["/usr/bin/python3", "-I", "-S", "-c", "pass"])),
+            ("process: empty frozen program", partial(_run, [empty])),
+            ("iptables-restore: one network's rules", partial(_restore, calc_setup(rules, 4))),
+            ("iptables-restore: and away with them", partial(_restore, calc_teardown(rules))),
+            ("kernel: link, address, route", kernel.add),
+            ("kernel: link deleted, until announced", kernel.delete_announced),
+            ("kernel: link, address, route", kernel.add),
+            ("kernel: link deleted, until acknowledged", kernel.delete),
+        ]
+        for _ in range(bed.pairs + 1):
+            for name, measure in floors:
+                samples[name].append(measure())
+    return [Row(name, values[1:]) for name, values in samples.items()]
+
+
+def _run(argv: list[str]) -> float:
+    return run(argv, {}).wall
+
+
+def _restore(rules: str) -> float:
+    return run(["/usr/sbin/iptables-restore", "--noflush"], {}, rules.encode()).wall

@@ -1,0 +1,95 @@
+"""IPAM alone, with few leases and with many."""
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+
+from bench.bed import Bed, take_turns
+from bench.namespace import Namespace
+from bench.report import Row, Table
+from bench.suite import SUBNET, Network, Suite
+from bench.targets import TARGETS
+
+_SIZES = (0, 1_000, 10_000, 60_000)
+_QUICK_SIZES = (0, 1_000, 10_000)
+_VERBS = ("ADD", "DEL")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A directory of leases that one suite works on.
+
+    Args:
+        name: how the table calls it.
+        suite: the suite.
+        network: the network that the leases are of.
+    """
+
+    name: str
+    suite: Suite
+    network: Network
+
+    def fill(self, addresses: list[IPv4Address], last: IPv4Address) -> None:
+        """Write leases as host-local does.
+
+        Args:
+            addresses: what is taken.
+            last: what was given out last.
+        """
+        directory = self.network.data_dir / "bench"
+        directory.mkdir(parents=True)
+        for number, address in enumerate(addresses):
+            _write(directory / str(address), f"container-{number}\r\neth0")
+        _write(directory / "last_reserved_ip.0", str(last))
+
+    def measure(self, verb: str, netns: Namespace) -> float:
+        """Do a call and return how many milliseconds it took."""
+        return self.suite.call("host-local", verb, self.network.calc_config(), "measured", netns.path).wall
+
+
+def measure_ipam(bed: Bed) -> list[Table]:
+    """Measure ADD and DEL with all sizes in turns, so that they can be compared with each other."""
+    sizes = _QUICK_SIZES if bed.is_quick else _SIZES
+    names = [f"IPAM with {size:,} leases" for size in sizes] + ["IPAM with one address free"]
+    hosts = list(IPv4Network(SUBNET).hosts())[1:]  # the first is the gateway's
+    middle = len(hosts) // 2
+    stores = []
+    for number, (name, size) in enumerate(zip(names, [*sizes, len(hosts)], strict=True)):
+        is_full = size == len(hosts)
+        if is_full and bed.is_quick:
+            continue
+        taken = hosts[:middle] + hosts[middle + 1 :] if is_full else hosts[:size]
+        for suite in bed.suites:
+            store = Store(name, suite, Network(bed.work / f"leases-{number}-{suite.name}"))
+            store.fill(taken, taken[-1] if taken else hosts[-1])
+            stores.append(store)
+
+    samples: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    with Namespace("container") as netns:
+        for store in take_turns(stores, bed.pairs + 1):
+            for verb in _VERBS:
+                samples[store.name, store.suite.name, verb].append(store.measure(verb, netns))
+
+    ours, theirs = (suite.name for suite in bed.suites)
+    compared = Table("IPAM alone", ours, theirs)
+    grown = Table("Growth of shibafu's IPAM", "this many", "none")
+    for name in dict.fromkeys(store.name for store in stores):
+        for verb in _VERBS:
+            row = f"{name}: {verb}"
+            # The first turn takes the store over, which costs as much as the store has leases.
+            left = samples[name, ours, verb][1:]
+            target = TARGETS.get(row)
+            of_both = target if name == "IPAM with 10,000 leases" else None
+            of_ours = target if name == "IPAM with 60,000 leases" else None
+            compared.rows.append(Row(row, left, samples[name, theirs, verb][1:], target=of_both))
+            if name != names[0]:
+                grown.rows.append(Row(row, left, samples[names[0], ours, verb][1:], target=of_ours))
+    return [compared, grown]
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)

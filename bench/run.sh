@@ -1,0 +1,37 @@
+#!/bin/bash
+# Measures shibafu beside Debian's reference plugins and netavark, and prints tables.
+#
+#   bench/run.sh                      everything, 30 pairs; about ten minutes
+#   bench/run.sh --quick              less than a minute, and less exact
+#   bench/run.sh --case nat --case dual --pairs 100
+#   bench/run.sh --json FILE          all samples, too
+#   bench/run.sh --check              the exit status is 1 when a ratio is above its target
+#   bench/run.sh --help               all options
+#
+# As root. Installs the Debian packages that are missing, and builds dist/shibafu. Networks are made in namespaces
+# of the measurements' own, which end with them; leases are in a temporary directory.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=packaging/apt.sh
+source "$root/packaging/apt.sh"
+
+if [[ $EUID -ne 0 ]]; then
+    echo "run.sh: run this as root: it makes network namespaces" >&2
+    exit 1
+fi
+ensure_packages containernetworking-plugins iptables iproute2 iperf3 netavark time util-linux >&2
+"$root/packaging/build.sh" >&2
+
+work=$(mktemp -d --tmpdir shibafu-bench-XXXXXX)
+trap 'rm -rf "$work"' EXIT
+
+# Records in /run and processes that are left go with the mount and process namespaces. The shell in between
+# collects orphans. The interpreter is that of the build, which knows the format of the executables' modules.
+export PYTHONPATH=$root:$root/plugins PYTHONDONTWRITEBYTECODE=1
+unshare --mount --net --pid --fork --kill-child --mount-proc \
+    sh -c 'mount -t tmpfs tmpfs /run && "$@"; exit $?' sh \
+    "$root/.venv-build/bin/python" -m bench --root "$root" --work "$work" "$@" &
+child=$!
+trap 'kill -KILL "$child"' INT TERM
+wait "$child"

@@ -1,0 +1,83 @@
+"""What passes through the networks, once they are made: both suites ask the kernel for the same."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from json import loads
+from time import sleep
+
+from bench.bed import Bed, Host, take_turns
+from bench.namespace import Namespace, namespaces
+from bench.process import Failed, Started, run
+from bench.report import Row
+
+_IPERF = "/usr/bin/iperf3"
+_IP = "/usr/sbin/ip"
+_ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+_TURNS = 7
+_QUICK_TURNS = 2
+# For documentation only (RFC 5737): reached through the host's namespace, which the bench made.
+_UPLINK = "192.0.2.1/24"
+_OUTSIDE = "192.0.2.2"
+# iperf3's, and the state, as /proc/net/tcp6 has them.
+_PORT, _LISTENING = ":1451", "0A"
+
+
+def measure_traffic(bed: Bed) -> list[Row]:
+    """Measure TCP between two containers, and from a container to the outside through NAT."""
+    turns, seconds = (_QUICK_TURNS, 1) if bed.is_quick else (_TURNS, 2)
+    samples: dict[tuple[Host, str], list[float]] = defaultdict(list)
+    names = ("iperf3 between containers", "iperf3 through NAT")
+    with bed.hosts(nat=True) as hosts, namespaces("container", 4) as containers:
+        servers = {}
+        for host, client, server in zip(hosts, containers[:2], containers[2:], strict=True):
+            host.call("ADD", client)
+            answer = loads(host.call("ADD", server).output)
+            servers[host] = (client, server, answer["ips"][0]["address"].partition("/")[0])
+        for host in take_turns(hosts, turns):
+            client, server, address = servers[host]
+            samples[host, names[0]].append(_measure_flow(client, server, address, seconds))
+            with _uplink(host) as outside:
+                samples[host, names[1]].append(_measure_flow(client, outside, _OUTSIDE, seconds))
+    ours, theirs = hosts
+    return [Row(name, samples[ours, name], samples[theirs, name], "Gbit/s") for name in names]
+
+
+@contextmanager
+def _uplink(host: Host) -> Iterator[Namespace]:
+    """Give the host a way out, to a namespace that knows nothing of the containers' addresses."""
+    with Namespace("outside") as outside:
+        with host.namespace.inside():
+            run([_IP, "link", "add", "up0", "type", "veth", "peer", "name", "up0", "netns", outside.path])
+            run([_IP, "address", "add", _UPLINK, "dev", "up0"])
+            run([_IP, "link", "set", "up0", "up"])
+        with outside.inside():
+            run([_IP, "address", "add", f"{_OUTSIDE}/24", "dev", "up0"])
+            run([_IP, "link", "set", "up0", "up"])
+        try:
+            yield outside
+        finally:
+            with host.namespace.inside():
+                run([_IP, "link", "delete", "up0"])
+
+
+def _measure_flow(client: Namespace, server: Namespace, address: str, seconds: int) -> float:
+    """Return what a server receives from a client, in Gbit/s."""
+    with server.inside():
+        serving = Started([_IPERF, "--server", "--one-off"], _ENV)
+        while not _is_listening():
+            sleep(0.01)
+    command = [_IPERF, "--client", address, "--time", str(seconds), "--json", "--connect-timeout", "2000"]
+    with client.inside():
+        answer = loads(run(command, _ENV).output)
+    if "error" in answer:
+        raise Failed(f"{' '.join(command)}: {answer['error']}")
+    serving.wait()
+    return float(answer["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+
+def _is_listening() -> bool:
+    """Tell whether a server waits for connections in the namespace that this process is in, proc(5)."""
+    with open("/proc/self/net/tcp6", encoding="ascii") as file:
+        sockets = [line.split() for line in file][1:]
+    return any(local.endswith(_PORT) and state == _LISTENING for _, local, _, state, *_ in sockets)
