@@ -37,7 +37,8 @@ def subnets(network: dict[str, Any]) -> list[str]:
 
 
 def test_conf_holds_samples_and_their_description_only() -> None:
-    assert {path.name for path in CONF.iterdir() if path.is_file()} == {path.name for path in SAMPLES} | {"README.md"}
+    files = {path.name for path in CONF.iterdir() if path.is_file()}
+    assert files == {path.name for path in SAMPLES} | {"README.md"}
     assert SAMPLES
     for path in SAMPLES:
         assert path.name in (CONF / "README.md").read_text()
