@@ -87,13 +87,14 @@ def remove_network(
     state = NetworkState(network.name)
     teardown_if_unused(state, os.environ)
     state.remove_if_unused()
-    done += _remove_bridge(network, others, caller.kernel)
+    done += remove_bridge(network, others, caller.kernel)
     done += _remove_leases(network)
     os.unlink(network.config.path)
     return [*done, network.config.path]
 
 
-def _remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], kernel: Kernel) -> list[str]:
+def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], kernel: Kernel) -> list[str]:
+    """Remove a network's bridge, unless another network uses it or it has ports; return what was removed."""
     config = network.bridge
     if config is None or any(o.bridge is not None and o.bridge.bridge == config.bridge for o in others):
         return []

@@ -71,7 +71,7 @@ class Surroundings:
         require_network_name(wish.name)
         bridge = wish.bridge or (present.bridge if present is not None else calc_bridge_name(wish.name))
         self._require_free_bridge(wish.name, bridge)
-        uses = self._uses(wish.name, bridge)
+        uses = self._uses(wish.name, {bridge, present.bridge} if present is not None else {bridge})
         subnets = self._resolve_subnets(wish, present, uses)
         spec = NetworkSpec(
             wish.name,
@@ -103,12 +103,12 @@ class Surroundings:
             subnets += old[:1] or [Subnet(choose_ipv6_subnet(wish.name, read_machine_id(), uses))]
         return tuple(subnets)
 
-    def _uses(self, name: str, bridge: str) -> list[Use]:
+    def _uses(self, name: str, bridges: set[str]) -> list[Use]:
         # A route through the network's own bridge is there because of the network.
         uses = [
             Use(route.network, f"{route.network}, to which a route leads through {route.link or 'a gateway'}")
             for route in self._routes
-            if route.link != bridge
+            if route.link not in bridges
         ]
         for network in self._networks.values():
             if network.name != name:

@@ -1,6 +1,18 @@
 """The subcommands of `shibafu network`."""
 
-from shibafu.command.network import check, connect, create, disconnect, gc, inspect, ls, rm
+from shibafu.command.network import (
+    apply,
+    check,
+    connect,
+    create,
+    disconnect,
+    export,
+    gc,
+    inspect,
+    ls,
+    repair,
+    rm,
+)
 
 GROUP = (
     "network",
@@ -14,5 +26,8 @@ GROUP = (
         disconnect.SUBCOMMAND,
         check.SUBCOMMAND,
         gc.SUBCOMMAND,
+        repair.SUBCOMMAND,
+        apply.SUBCOMMAND,
+        export.SUBCOMMAND,
     ),
 )

@@ -1,0 +1,74 @@
+"""`shibafu network apply`."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from shibafu.command.subcommand import Context, Subcommand
+
+_MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "=")}
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("-f", "--file", metavar="FILE", required=True, help="the declaration, - for stdin")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what would change")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.attaching import Caller
+    from shibafu.command.declaration import parse_declaration
+    from shibafu.command.kernel import open_kernel
+    from shibafu.command.lifecycle import lock_configuration
+    from shibafu.command.networks import load_networks
+    from shibafu.command.plan import calc_plan, carry_out, describe_step
+
+    declared = parse_declaration(*_read(arguments.file))
+    with lock_configuration(), open_kernel() as kernel:
+        networks = load_networks(context.conf_dir)
+        caller = Caller.of_context(kernel, context)
+        steps = calc_plan(declared, networks, caller)
+        if not arguments.dry_run:
+            carry_out(steps, networks, context.conf_dir, caller)
+    context.out.data({"dryRun": arguments.dry_run, "steps": [describe_step(step) for step in steps]})
+    for step in steps:
+        colour, mark = _MARKS[step.action]
+        subnets = " and ".join(str(subnet.network) for subnet in step.spec.subnets)
+        what = "; ".join(step.differences) or f"{subnets} on bridge {step.spec.bridge}"
+        context.out.text(context.out.style.paint(colour, f"{mark} {step.action} {step.spec.name}: {what}"))
+    if arguments.dry_run:
+        context.out.text("nothing was changed: this was a dry run")
+    return 0
+
+
+def _read(path: str) -> tuple[str, str]:
+    if path == "-":
+        return sys.stdin.read(), "standard input"
+    with open(path, encoding="utf-8") as file:
+        return file.read(), path
+
+
+SUBCOMMAND = Subcommand(
+    "apply",
+    "make networks as a file declares them",
+    "Make and change networks until they are as a YAML file declares them. What the file leaves open is\n"
+    "chosen once, and kept. Networks that are not declared stay. Doing it again changes nothing. Subnets\n"
+    "and bridges of networks that have containers are not changed; other changes are for new containers.",
+    (
+        "shibafu network apply -f networks.yaml --dry-run",
+        "shibafu network export | ssh other shibafu network apply -f -",
+        "",
+        "# networks.yaml; nothing but the names is needed",
+        "networks:",
+        "  blue:",
+        "    subnets:",
+        "      - { subnet: 172.21.0.0/24, gateway: 172.21.0.1, range: 172.21.0.128/25 }",
+        "    bridge: br-blue",
+        "    mtu: 1400",
+        "    ipv6: true",
+        "    internal: false",
+        "    masquerade: true",
+        "    driver-opts: { portIsolation: true }",
+        "  green:",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,66 @@
+"""`shibafu network repair`."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from shibafu.command.subcommand import Context, Subcommand
+
+if TYPE_CHECKING:
+    from shibafu.command.repair import Fault
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what is wrong")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.attaching import Caller
+    from shibafu.command.kernel import open_kernel
+    from shibafu.command.networks import load_networks
+    from shibafu.command.repair import Repair
+
+    found: list[Fault] = []
+    left: list[Fault] = []
+    with open_kernel() as kernel:
+        caller = Caller.of_context(kernel, context)
+        for network in load_networks(context.conf_dir, arguments.networks):
+            if network.bridge is None and not arguments.networks:
+                continue
+            repair = Repair(network, caller)
+            faults = repair.find_faults()
+            found += faults
+            if arguments.dry_run:
+                left += faults
+            elif faults:
+                repair.run()
+                left += repair.find_faults()
+    return _report(context, found, left)
+
+
+def _report(context: Context, found: list["Fault"], left: list["Fault"]) -> int:
+    context.out.data({"faults": [asdict(fault) | {"repaired": fault not in left} for fault in found]})
+    style = context.out.style
+    for fault in found:
+        mark = style.paint("red", "✗") if fault in left else style.paint("green", "✓ repaired:")
+        context.out.text(f"{mark} {fault.network}: {fault.what}")
+    if not found:
+        context.out.text("nothing to do: all is as it shall be")
+    return 1 if left else 0
+
+
+SUBCOMMAND = Subcommand(
+    "repair",
+    "rebuild what networks lost",
+    "Rebuild bridges, ports, addresses and rules: after a flush of the firewall or its reload, after a\n"
+    "bridge was deleted. Containers are not restarted, and keep their addresses. What later plugins of a\n"
+    "chain made is not rebuilt: see `shibafu network check`. With --dry-run the exit code is 1 if anything\n"
+    "is wrong.",
+    (
+        "iptables -t nat -F; ip link del br-blue; shibafu network repair",
+        "shibafu network repair --dry-run",
+    ),
+    _run,
+    _add_arguments,
+)
