@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import ipaddress
 import json
 import os
 import tarfile
@@ -12,9 +13,17 @@ NAME = "localhost/busybox:latest"
 BUSYBOX = Path("/usr/bin/busybox")
 # What Go calls them.
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-_APPLETS = ("cat", "hostname", "httpd", "ip", "ping", "sh", "sleep", "true", "wget")
-# Tells its clients which address it sees them come from.
+_APPLETS = ("cat", "hostname", "httpd", "ip", "ping", "sh", "sleep", "true")
+# A page of busybox's httpd, /www/cgi-bin/address, that tells its clients which address they come from, and
+# how to ask for it. Not with wget: linked statically, it crashes when it looks up the port's number.
 SEEN_ADDRESS = "#!/bin/sh\necho\necho $REMOTE_ADDR\n"
+FETCH = r"printf 'GET /cgi-bin/address HTTP/1.0\r\n\r\n' | busybox nc -w 3 $1 $2"
+
+
+def parse_seen_address(answer: str) -> str:
+    """Return the address in the server's answer, where it is like `[::ffff:192.0.2.1]` or `[2001:db8::1]`."""
+    address = ipaddress.IPv6Address(answer.rsplit(maxsplit=1)[-1].strip("[]"))
+    return str(address.ipv4_mapped or address)
 
 
 def make_rootfs(directory: Path) -> None:

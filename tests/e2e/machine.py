@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from types import TracebackType
 
-from e2e.image import SEEN_ADDRESS
+from e2e.image import FETCH, SEEN_ADDRESS, parse_seen_address
 
 CNI_PATH = "/opt/cni/bin"
 REFERENCE = "/run/reference"  # a directory of CNI_PATH that holds only the reference's plugins
@@ -22,13 +22,6 @@ _INIT = Path(__file__).with_name("init.sh")
 _CGROUPS = Path("/sys/fs/cgroup")
 _NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")  # for unshare(1) and nsenter(1)
 _TIMEOUT = 20  # seconds for one program
-# busybox, linked statically, crashes in wget when it looks up a name with the machine's libraries.
-_FETCH = """
-import sys, http.client
-server = http.client.HTTPConnection(sys.argv[1], timeout=3)
-server.request("GET", "/cgi-bin/address")
-print(server.getresponse().read().decode())
-"""
 # What the reference's portmap and firewall keep for good, once they were used.
 _LASTING_CHAIN = re.compile(r":([A-Z]+|CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-FORWARD|CNI-ADMIN) ")
 _RULE_OF_A_CONTAINER = re.compile(r"SHIBAFU| -[sd] | --dports? ")
@@ -165,25 +158,25 @@ class Machine:
         self.write("/run/www/cgi-bin/address", SEEN_ADDRESS)
         (self.root / "run/www/cgi-bin/address").chmod(0o755)
         self.start("busybox", "httpd", "-f", "-p", "80", "-h", "/run/www", netns=netns)
-        self.wait_for_server("[::1]", netns)
+        self.wait_for_server("::1", netns)
 
-    def wait_for_server(self, address: str, netns: str = "") -> None:
+    def wait_for_server(self, address: str, netns: str = "", port: int = 80) -> None:
         """Wait until a server listens."""
         deadline = monotonic() + _TIMEOUT
-        while self.try_fetch_seen_address(address, netns) is None:
-            assert monotonic() < deadline, f"no server at {address}"
+        while self.try_fetch_seen_address(address, netns, port) is None:
+            assert monotonic() < deadline, f"no server at {address} port {port}"
             sleep(0.02)
 
-    def fetch_seen_address(self, address: str, netns: str = "") -> str:
+    def fetch_seen_address(self, address: str, netns: str = "", port: int = 80) -> str:
         """Return the address from which the server at `address` sees a client in `netns` come."""
-        seen = self.try_fetch_seen_address(address, netns)
-        assert seen is not None, f"no answer from {address} to {netns or 'the host'}"
+        seen = self.try_fetch_seen_address(address, netns, port)
+        assert seen is not None, f"no answer from {address} port {port} to {netns or 'the host'}"
         return seen
 
-    def try_fetch_seen_address(self, address: str, netns: str = "") -> str | None:
+    def try_fetch_seen_address(self, address: str, netns: str = "", port: int = 80) -> str | None:
         """Do the same where there may be no server."""
-        done = self.try_run("/usr/bin/python3", "-I", "-c", _FETCH, address, netns=netns)
-        return None if done.returncode else parse_seen_address(done.stdout)
+        done = self.try_run("sh", "-c", FETCH, "sh", address, str(port), netns=netns)
+        return parse_seen_address(done.stdout) if done.stdout else None
 
     # What plugins leave in it
 
@@ -220,12 +213,6 @@ class Machine:
             *self.files("/var/lib/cni/results"),
             *(set(self.files("/run/netns")) - self._namespaces),
         ]
-
-
-def parse_seen_address(answer: str) -> str:
-    """Return the address that busybox's httpd writes as `[::ffff:192.0.2.1]` or `[2001:db8::1]`."""
-    address = ipaddress.IPv6Address(answer.strip().strip("[]"))
-    return str(address.ipv4_mapped or address)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

@@ -41,9 +41,9 @@ def test_attaches_containers_to_each_other_and_to_the_outside(machine: Machine, 
     first, second = ([ip["address"].partition("/")[0] for ip in result["ips"]] for result in results)
     assert (first, second) == (["10.70.0.2", "fd70::2"], ["10.70.0.3", "fd70::3"])
     assert machine.fetch_seen_address(second[0], "c1") == first[0]
-    assert machine.fetch_seen_address(f"[{second[1]}]", "c1") == first[1]
+    assert machine.fetch_seen_address(second[1], "c1") == first[1]
     assert machine.fetch_seen_address(OUTSIDE[0], "c1") == HOST[0]
-    assert machine.fetch_seen_address(f"[{OUTSIDE[1]}]", "c1") == HOST[1]
+    assert machine.fetch_seen_address(OUTSIDE[1], "c1") == HOST[1]
     for name in ("c1", "c2"):
         cnitool.check("net", name)
         cnitool.delete("net", name)
@@ -69,11 +69,11 @@ def test_precedes_the_reference_s_plugins_in_a_chain(
     assert [ip.get("version") for ip in result["ips"]] == ([None, None] if version == "1.0.0" else ["4", "6"])
     link = json.loads(machine.run("ip", "-json", "link", "show", "eth0", netns="c1"))[0]
     assert (link["address"], link["mtu"]) == (TUNING["mac"], TUNING["mtu"])
-    for host, outside in zip((HOST[0], f"[{HOST[1]}]"), OUTSIDE, strict=True):
-        assert machine.fetch_seen_address(f"{host}:8080", "outside") == outside
+    for host, outside in zip(HOST, OUTSIDE, strict=True):
+        assert machine.fetch_seen_address(host, "outside", port=8080) == outside
     # The container reaches its own published port, by the hairpin.
-    assert machine.fetch_seen_address(f"{HOST[0]}:8080", "c1") == "10.70.0.1"
-    assert machine.fetch_seen_address("127.0.0.1:8080") == "10.70.0.1"
+    assert machine.fetch_seen_address(HOST[0], "c1", port=8080) == "10.70.0.1"
+    assert machine.fetch_seen_address("127.0.0.1", port=8080) == "10.70.0.1"
 
     # The reference's portmap looks for the rules of each family in the tables of both.
     without_ports = {"CAP_ARGS": json.dumps({"bandwidth": RATES})}
