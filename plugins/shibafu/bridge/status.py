@@ -5,6 +5,7 @@ from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.errors import NOT_AVAILABLE, CniError
 from shibafu.cni.process import find_program
 from shibafu.cni.request import Request
+from shibafu.firewall.backend import NFTABLES, choose_backend
 
 
 def status(request: Request, installation: Installation) -> None:
@@ -15,10 +16,16 @@ def status(request: Request, installation: Installation) -> None:
     """
     config = BridgeConfig(request)
     if config.ip_masq:
-        for program in ("iptables-restore", "ip6tables-restore"):
-            if find_program(program, request.env.get("PATH", "")) is None:
-                raise CniError(
-                    NOT_AVAILABLE, f"{program} is not installed", 'install iptables, or set "ipMasq" to false'
-                )
+        backend = choose_backend(config.ip_masq_backend, request.env)
+        # ip6tables-restore comes with it, and a network of IPv4 alone does not need it.
+        program = "nft" if backend == NFTABLES else "iptables-restore"
+        _require(request, program, f'install it, or set "ipMasq" to false; "ipMasqBackend" is {backend}')
+    if config.mac_spoof_check:
+        _require(request, "nft", 'install nftables, or set "macspoofchk" to false')
     if config.has_ipam:
         delegate(request, config.ipam_type, "STATUS", installation)
+
+
+def _require(request: Request, program: str, details: str) -> None:
+    if find_program(program, request.env.get("PATH", "")) is None:
+        raise CniError(NOT_AVAILABLE, f"{program} is not installed", details)
