@@ -63,9 +63,8 @@ class Lock:
             # Whoever waits exclusively, or still shares it, deletes the file in our place.
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.unlink(self.path)
-            os.rmdir(os.path.dirname(self.path))
         except OSError:
-            pass  # others hold it, or other locks exist
+            pass  # others hold it
         finally:
             os.close(self._descriptor)
             self._descriptor = -1
