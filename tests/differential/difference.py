@@ -31,6 +31,7 @@ class Difference:
         ours: a pattern of ours.
         shows: where the outcomes have nothing in common, since only one suite succeeds: facts that
             ours has to have.
+        by_chance: whether the reference shows it only at times, so that no case has to.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Difference:
     reference: str = "*"
     ours: str = "*"
     shows: Mapping[str, str] = field(default_factory=dict)
+    by_chance: bool = False
 
     def explains(self, case: Case, deviation: Deviation) -> bool:
         """Tell whether this is the reason of a deviation."""

@@ -16,7 +16,7 @@ from shutil import rmtree
 
 from differential.case import Call, Case, Shell
 from differential.probe import OUTSIDE_ADDRESSES, UPLINK_ADDRESSES, probe
-from differential.snapshot import flatten, snapshot
+from differential.snapshot import flatten, snapshot_networks, snapshot_store
 
 PLUGIN_DIRECTORY = "/opt/cni/bin"
 STORE = Path("/var/lib/cni")
@@ -81,12 +81,15 @@ def run_case(case: Case, is_reference: bool) -> dict[str, str]:
         All that was seen: answers, and the state after the last ADD and at the end.
     """
     containers = _containers(case)
-    namespaces = ["host", "outside", *containers]
+    # An IPAM plugin sees nothing of networks.
+    has_network = case.plugin == "bridge"
+    namespaces = ["host", *containers, *(["outside"] if has_network else [])]
     for namespace in namespaces:
         _ip("netns", "add", namespace)
     try:
-        _setup_uplink()
-        return _Run(case, is_reference, containers).run()
+        if has_network:
+            _setup_uplink()
+        return _Run(case, is_reference, containers if has_network else []).run()
     finally:
         for namespace in namespaces:
             _ip("netns", "del", namespace)
@@ -180,8 +183,10 @@ class _Run:
         flatten(self.seen, f"{step} answer", answer)
 
     def _look(self, when: str) -> None:
-        seen = snapshot(self.containers, entered, STORE)
-        if when == "after-ADD":
+        seen = snapshot_store(STORE)
+        if self.containers:
+            seen |= snapshot_networks(self.containers, entered)
+        if self.containers and when == "after-ADD":
             seen |= probe(self.containers, entered)
         self.seen |= {f"{when} {name}": value for name, value in seen.items()}
 

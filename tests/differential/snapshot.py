@@ -44,8 +44,8 @@ def flatten(seen: dict[str, str], name: str, value: object) -> None:
         seen[name] = value if isinstance(value, str) else json.dumps(value)
 
 
-def snapshot(containers: list[str], entered: Entered, store: Path) -> dict[str, str]:
-    """Return the state of the host, the containers and the store."""
+def snapshot_networks(containers: list[str], entered: Entered) -> dict[str, str]:
+    """Return the state of the host and the containers."""
     seen: dict[str, str] = {}
     links = {}
     for namespace in ("host", *containers):
@@ -61,7 +61,6 @@ def snapshot(containers: list[str], entered: Entered, store: Path) -> dict[str, 
                 for sysctl in _HOST_SYSCTLS:
                     _add_sysctl(seen, "host", sysctl)
                 _add_rules(seen)
-    _add_store(seen, store)
     return seen
 
 
@@ -182,7 +181,9 @@ def _add_rules(seen: dict[str, str]) -> None:
     seen["host firewall of bridges"] = "rules" if bridge else "empty"
 
 
-def _add_store(seen: dict[str, str], store: Path) -> None:
+def snapshot_store(store: Path) -> dict[str, str]:
+    """Return the state of the store."""
+    seen: dict[str, str] = {}
     for path in sorted(store.rglob("*")):
         # The index is ours alone; the reference does not look there.
         if any(part.startswith(".") for part in path.relative_to(store).parts):
@@ -192,3 +193,4 @@ def _add_store(seen: dict[str, str], store: Path) -> None:
         seen[f"{name} mode"] = f"{status.st_mode:o}"
         if path.is_file():
             seen[f"{name} content"] = repr(path.read_bytes().decode("utf-8", "backslashreplace"))
+    return seen
