@@ -3,9 +3,11 @@
 Records are lines in 256 files, by a digest of the container's ID: a file for each would cost the file
 system a new inode in every ADD, and taking over a large store seconds. A line is
 
-    <container ID> TAB <interface> TAB <addresses, by spaces> TAB <path of the network namespace>
+    <container ID> TAB <interface> TAB <addresses, by spaces> TAB <path of the namespace> TAB <digest>
 
-Like all of the index, a record is verified against the leases before anything is done with it.
+Like all of the index, a record is verified against the leases before anything is done with it. For the
+namespace's path there is nothing to verify it against, and it is read even after a killed call, so the
+digest tells a line that was half written: a wrong path would make a living container's lease look ended.
 """
 
 import os
@@ -84,8 +86,10 @@ class Records:
         """Return all records."""
         records = {}
         for name in _list(self.directory):
-            for line in (read_file(f"{self.directory}/{name}", _MAX_FILE) or b"").splitlines(keepends=True):
-                record = _parse_line(line)
+            content = read_file(f"{self.directory}/{name}", _MAX_FILE) or b""
+            # Not splitlines(): a path may hold the other characters that it splits at.
+            for line in content.split(b"\n"):
+                record = _parse_line(line + b"\n")
                 if record is not None:
                     records[record.owner] = record
         return records
@@ -101,7 +105,7 @@ class Records:
             write_file(path, b"".join(lines))
 
     def _path(self, container_id: str) -> str:
-        return f"{self.directory}/{calc_digest(container_id, size=1)}"
+        return f"{self.directory}/{_calc_digest(os.fsencode(container_id), size=1)}"
 
 
 def _list(directory: str) -> list[str]:
@@ -130,15 +134,26 @@ def _find_line(content: bytes, key: bytes) -> tuple[int, int]:
 def _format_line(record: Record) -> bytes:
     addresses = " ".join(str(address) for address in record.addresses)
     netns = record.netns if "\n" not in record.netns else ""
-    return _calc_key(*record.owner) + os.fsencode(f"{addresses}\t{netns}\n")
+    fields = _calc_key(*record.owner) + os.fsencode(f"{addresses}\t{netns}")
+    return fields + b"\t" + _calc_check(fields) + b"\n"
+
+
+def _calc_check(fields: bytes) -> bytes:
+    return _calc_digest(fields, size=4).encode()
+
+
+def _calc_digest(content: bytes, size: int) -> str:
+    # Of the bytes, whatever they are: names on disk need not be text in the locale of this call.
+    return calc_digest(content.decode("latin-1"), size=size)
 
 
 def _parse_line(line: bytes) -> Record | None:
     """Return the record of a line; None for one that is not whole."""
-    if not line.endswith(b"\n"):
+    fields, _, check = line.rpartition(b"\t")
+    if check != _calc_check(fields) + b"\n":
         return None
     try:
-        container_id, ifname, addresses, netns = os.fsdecode(line[:-1]).split("\t", 3)
+        container_id, ifname, addresses, netns = os.fsdecode(fields).split("\t", 3)
         return Record(container_id, ifname, [parse_address(text) for text in addresses.split(" ")], netns)
     except ValueError:
         return None

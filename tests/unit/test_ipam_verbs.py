@@ -373,6 +373,22 @@ def test_networks_do_not_know_each_other(tmp_path: Path) -> None:
     other.succeed("CHECK")
 
 
+def test_names_that_are_not_text(ipam: Ipam) -> None:
+    ipam.write_lease("10.1.0.9", b"\xff\xfe\r\neth0")
+    ipam.write_lease("10.1.0.10", b"a b\tc\nd\r\neth0")
+    ipam.add("c1", "e\udcff")
+    ipam.add("c2", "\u00e9", cni_args="IgnoreUnknown=1;X=\udcff")
+    assert (ipam.directory / "10.1.0.2").read_bytes() == b"c1\r\ne\xff"
+    ipam.succeed("CHECK", "c1", "e\udcff")
+    os.utime(ipam.directory)
+    ipam.succeed("DEL", "c1", "e\udcff")
+    ipam.succeed("DEL", "c2", "\u00e9")
+    assert {path.name for path in ipam.directory.glob("10*")} == {"10.1.0.9", "10.1.0.10"}
+    assert ipam.fail("ADD", "c3", cni_args="IP=10.1.0.10")[0] == NO_ADDRESS
+    assert ipam.collect_garbage() == (0, None)
+    assert not ipam.leases()
+
+
 def test_a_full_disk(ipam: Ipam, monkeypatch: pytest.MonkeyPatch) -> None:
     ipam.add("c1")
 
