@@ -36,12 +36,12 @@ class Survey:
 
     def __init__(self, index: Index, is_needed: "IsNeeded | None" = None) -> None:
         self.records: dict[tuple[str, str], Record] = {}
-        self.dropped: list[Address] = []
+        self.dropped: list[tuple[Address, Lease | None]] = []
         known = index.records.read_all()
         reboot = _Reboot(index) if index.stamped_boot not in (None, index.boot_id) else None
         for address, lease in index.store.leases():
             if lease is None:
-                self.dropped.append(address)
+                self.dropped.append((address, None))
                 continue
             recorded = known.get(lease.owner)
             if recorded is not None and address not in recorded.addresses:
@@ -50,11 +50,15 @@ class Survey:
             if (reboot is not None and reboot.ended(lease, recorded is not None)) or (
                 is_needed is not None and not is_needed(lease, netns)
             ):
-                self.dropped.append(address)
-                continue
-            record = self.records.setdefault(lease.owner, Record(*lease.owner, []))
-            record.addresses.append(address)
-            record.netns = record.netns or netns
+                self.dropped.append((address, lease))
+            else:
+                self.keep(lease, netns)
+
+    def keep(self, lease: Lease, netns: str) -> None:
+        """Count a lease among those that stay."""
+        record = self.records.setdefault(lease.owner, Record(*lease.owner, []))
+        record.addresses.append(lease.address)
+        record.netns = record.netns or netns
 
     def calc_pages(self) -> MemoryPages:
         """Return which addresses the kept leases take."""
@@ -97,16 +101,16 @@ def rebuild(index: Index, is_needed: "IsNeeded | None" = None) -> list[OSError]:
     errors: list[OSError] = []
     index.begin()
     # The leases first: should this be killed, the records still tell the rest of them.
-    kept_pages = survey.calc_pages()
-    for address in survey.dropped:
+    for address, lease in survey.dropped:
         try:
             index.store.lease_del(address)
         except OSError as error:
             errors.append(error)
-            kept_pages.set_taken(address.version, address.value)
+            if lease is not None:
+                survey.keep(lease, "")
     index.ensure_directories()
     index.records.replace_all(list(survey.records.values()))
-    index.pages.replace_all(kept_pages)
+    index.pages.replace_all(survey.calc_pages())
     index.write_stamp()
     index.commit()
     return errors

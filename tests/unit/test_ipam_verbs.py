@@ -308,6 +308,8 @@ def test_gc_goes_on_and_reports_everything(ipam: Ipam, monkeypatch: pytest.Monke
     assert "10.1.0.2: operation not permitted" in error["msg"]
     assert "10.1.0.4: operation not permitted" in error["msg"]
     assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.4"}
+    assert ipam.is_index_valid()
+    ipam.check_index()
     assert ipam.add("c9") == ["10.1.0.5"]
 
 
