@@ -56,27 +56,29 @@ def find_positions(parser: ArgumentParser, words: tuple[str, ...] = ()) -> Itera
 
 def find_option_values(parser: ArgumentParser) -> dict[str, list[str]]:
     """Return the options that take one of a few values, in whichever subcommand."""
-    found: dict[str, list[str]] = {}
-    for action in parser._actions:
-        if isinstance(action, _SubParsersAction):
-            for inner in action.choices.values():
-                found |= find_option_values(inner)
-        elif action.option_strings and action.choices:
-            values = [str(choice) for choice in action.choices]
-            found |= dict.fromkeys(action.option_strings, values)
-    return found
+    return {
+        option: [str(choice) for choice in action.choices]
+        for action in _find_options(parser)
+        if action.choices
+        for option in action.option_strings
+    }
 
 
 def find_valued_options(parser: ArgumentParser) -> set[str]:
-    """Return the options that are followed by a value, in whichever subcommand."""
-    found: set[str] = set()
+    """Return the options that are followed by a value, in every subcommand that has them."""
+    actions = list(_find_options(parser))
+    flags = {option for action in actions if not takes_value(action) for option in action.option_strings}
+    valued = {option for action in actions if takes_value(action) for option in action.option_strings}
+    return valued - flags
+
+
+def _find_options(parser: ArgumentParser) -> Iterator[Action]:
     for action in parser._actions:
         if isinstance(action, _SubParsersAction):
             for inner in action.choices.values():
-                found |= find_valued_options(inner)
-        elif takes_value(action):
-            found |= set(action.option_strings)
-    return found
+                yield from _find_options(inner)
+        elif action.option_strings:
+            yield action
 
 
 def takes_value(action: Action) -> bool:
@@ -154,6 +156,8 @@ def calc_zsh(parser: ArgumentParser) -> str:
         "    _describe 'shibafu' choices || _files",
         "}",
         "compdef _shibafu shibafu",
+        "# As a file of $fpath this is run at the first completion, which it has to do, too.",
+        'if [[ $funcstack[1] == _shibafu ]]; then _shibafu "$@"; fi',
     ]
     return "\n".join(lines)
 

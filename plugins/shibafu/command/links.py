@@ -10,8 +10,6 @@ from shibafu.command.errors import CommandError, UsageError
 from shibafu.command.kernel import Interface, Kernel, Link, open_kernel
 from shibafu.command.netns import inside, is_same_netns
 
-_HARDWARE = "a network card or lo"
-
 
 def create_bridge(name: str, mtu: int = 0) -> list[str]:
     """Make sure that there is a bridge, and that it is up.
@@ -177,7 +175,7 @@ def remove(name: str) -> list[str]:
             return []
         if not link.kind:
             raise CommandError(
-                f"{name} is {_HARDWARE}, which cannot be removed",
+                f"{name} is {describe_kind(link)}, which cannot be removed",
                 f"to put it out of use: ip link set {name} down",
             )
         kernel.link_request("del", f"cannot remove {name}", index=link.index)
@@ -214,7 +212,9 @@ def require_link_name(name: str) -> None:
 
 def describe_kind(link: Link) -> str:
     """Return what a link is, with its article."""
-    return f"a {link.kind}" if link.kind else _HARDWARE
+    if link.name == "lo":
+        return "the loopback link"
+    return f"a {link.kind}" if link.kind else "a network card"
 
 
 def _ensure_up(kernel: Kernel, link: Link) -> list[str]:

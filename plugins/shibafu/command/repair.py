@@ -11,16 +11,15 @@ from typing import Any
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.host import ensure_bridge, ensure_gateway
-from shibafu.bridge.masquerade import Masquerade, RulesCheck
+from shibafu.bridge.masquerade import Masquerade
 from shibafu.bridge.state import NetworkState
 from shibafu.bridge.vlans import calc_port_vlans, setup_port_vlans
-from shibafu.cni.errors import CniError
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.survey import GONE, MISSING, Endpoint
-from shibafu.firewall.backend import choose_backend
+from shibafu.firewall.backend import choose_backend, open_backend
 from shibafu.firewall.forwarding import is_forwarding
 from shibafu.firewall.rules import NetworkRules
 from shibafu.firewall.spoofing import SpoofGuard
@@ -239,12 +238,9 @@ class Repair:
         rules = self._calc_rules(endpoints)
         if rules is None:
             return []
-        check = RulesCheck(self._state, self._choose_backend(), rules, os.environ)
-        try:
-            check.finish()
-        except CniError as error:
-            return [error.msg]
-        return []
+        backend = open_backend(self._choose_backend(), rules, os.environ)
+        backend.start_check()
+        return [] if backend.finish() else ["firewall rules are missing"]
 
     def _rebuild_rules(self, endpoints: list[Endpoint]) -> None:
         rules = self._calc_rules(endpoints)
