@@ -83,6 +83,11 @@ class Bed:
     is_quick: bool
 
     @property
+    def costly_pairs(self) -> int:
+        """How often that is measured which takes seconds each time."""
+        return min(self.pairs, 3) if self.is_quick else self.pairs
+
+    @property
     def suites(self) -> tuple[Suite, Suite]:
         """Both suites, in the order of the table's columns."""
         return self.ours, self.reference

@@ -31,7 +31,7 @@ def measure_crowd(bed: Bed) -> list[Table]:
                     host.call("ADD", resident)
                 sides.append((host, place))
         container = stack.enter_context(Namespace("container"))
-        for host, place in take_turns(sides, bed.pairs + 1):
+        for host, place in take_turns(sides, bed.costly_pairs + 1):
             side = host.suite.name
             samples[side, place, "ADD"].append(host.call("ADD", container).wall)
             if place == crowd:
@@ -64,7 +64,7 @@ def measure_burst(bed: Bed) -> list[Row]:
     """Measure how long it takes to attach and to detach many containers, all asked for at once."""
     samples: dict[tuple[Host, str], list[float]] = defaultdict(list)
     with bed.hosts(nat=True) as hosts, namespaces("container", _BURST) as containers:
-        for host in take_turns(hosts, bed.pairs + 1):
+        for host in take_turns(hosts, bed.costly_pairs + 1):
             for verb in ("ADD", "DEL"):
                 samples[host, verb].append(_call_all(host, verb, containers))
     rows = []

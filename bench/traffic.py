@@ -14,8 +14,9 @@ from bench.report import Row
 _IPERF = "/usr/bin/iperf3"
 _IP = "/usr/sbin/ip"
 _ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-_TURNS = 7
+_TURNS = 11
 _QUICK_TURNS = 2
+_SECONDS = "1"
 # For documentation only (RFC 5737): reached through the host's namespace, which the bench made.
 _UPLINK = "192.0.2.1/24"
 _OUTSIDE = "192.0.2.2"
@@ -25,7 +26,7 @@ _PORT, _LISTENING = ":1451", "0A"
 
 def measure_traffic(bed: Bed) -> list[Row]:
     """Measure TCP between two containers, and from a container to the outside through NAT."""
-    turns, seconds = (_QUICK_TURNS, 1) if bed.is_quick else (_TURNS, 2)
+    turns = _QUICK_TURNS if bed.is_quick else _TURNS
     samples: dict[tuple[Host, str], list[float]] = defaultdict(list)
     names = ("iperf3 between containers", "iperf3 through NAT")
     with bed.hosts(nat=True) as hosts, namespaces("container", 4) as containers:
@@ -36,9 +37,9 @@ def measure_traffic(bed: Bed) -> list[Row]:
             servers[host] = (client, server, answer["ips"][0]["address"].partition("/")[0])
         for host in take_turns(hosts, turns):
             client, server, address = servers[host]
-            samples[host, names[0]].append(_measure_flow(client, server, address, seconds))
+            samples[host, names[0]].append(_measure_flow(client, server, address))
             with _uplink(host) as outside:
-                samples[host, names[1]].append(_measure_flow(client, outside, _OUTSIDE, seconds))
+                samples[host, names[1]].append(_measure_flow(client, outside, _OUTSIDE))
     ours, theirs = hosts
     return [Row(name, samples[ours, name], samples[theirs, name], "Gbit/s") for name in names]
 
@@ -61,13 +62,13 @@ def _uplink(host: Host) -> Iterator[Namespace]:
                 run([_IP, "link", "delete", "up0"])
 
 
-def _measure_flow(client: Namespace, server: Namespace, address: str, seconds: int) -> float:
+def _measure_flow(client: Namespace, server: Namespace, address: str) -> float:
     """Return what a server receives from a client, in Gbit/s."""
     with server.inside():
         serving = Started([_IPERF, "--server", "--one-off"], _ENV)
         while not _is_listening():
             sleep(0.01)
-    command = [_IPERF, "--client", address, "--time", str(seconds), "--json", "--connect-timeout", "2000"]
+    command = [_IPERF, "--client", address, "--time", _SECONDS, "--json", "--connect-timeout", "2000"]
     with client.inside():
         answer = loads(run(command, _ENV).output)
     if "error" in answer:
