@@ -69,15 +69,17 @@ class Index:
 
     def commit(self) -> None:
         """Make the index valid, after the leases and the index have been changed alike."""
-        now = time.time_ns() - STAMP_LAG
-        os.utime(self.store.directory, ns=(now, now))
-        os.utime(self._stamp, ns=(now, now))
+        now = _calc_stamp()
+        os.utime(self.store.directory, ns=now)
+        os.utime(self._stamp, ns=now)
 
     def write_stamp(self) -> None:
         """Say that the index is of this boot; it is valid with the next `commit`."""
         self._close_stamp()
         path = f"{self.directory}/stamp"
         write_file(path + ".new", self.boot_id.encode())
+        # The kernel's time could be that of a change of the directory within the same tick of its clock.
+        os.utime(path + ".new", ns=_calc_stamp())
         os.rename(path + ".new", path)
         self._open_stamp()
 
@@ -102,3 +104,9 @@ class Index:
         if self._stamp >= 0:
             os.close(self._stamp)
             self._stamp = -1
+
+
+def _calc_stamp() -> tuple[int, int]:
+    """Return atime and mtime in nanoseconds."""
+    stamp = time.time_ns() - STAMP_LAG
+    return stamp, stamp

@@ -13,6 +13,7 @@ from shibafu.cni.errors import (
     NOT_AVAILABLE,
     TRY_AGAIN_LATER,
 )
+from shibafu_ipam.index import STAMP_LAG, Index
 from support.ipam import LIVING_NETNS, Ipam
 
 TINY = {"subnet": "10.1.0.0/30"}  # one address
@@ -373,6 +374,24 @@ def test_networks_do_not_know_each_other(tmp_path: Path) -> None:
     assert one.add() == other.add() == ["10.1.0.2"]
     one.succeed("DEL")
     other.succeed("CHECK")
+
+
+def test_a_change_in_the_tick_of_the_clock_in_which_the_index_was_made(
+    ipam: Ipam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between writing the stamp and making it valid; host-local comes within the same tick."""
+    ipam.write_lease("10.1.0.9", b"c9\r\neth0")
+
+    def die(_index: Index) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "commit", die)
+        with pytest.raises(KeyboardInterrupt):
+            ipam.call("DEL", "unknown")
+    made_at = (ipam.index_directory / "stamp").stat().st_mtime_ns
+    tick = (ipam.index_directory / "records").stat().st_mtime_ns
+    assert made_at < tick - STAMP_LAG // 2
 
 
 def test_names_that_are_not_text(ipam: Ipam) -> None:
