@@ -5,11 +5,12 @@ import os
 from pathlib import Path
 
 _BUNDLE = "shibafu.bundle"
-_MODULES = {"shibafu": "", "shibafu.bridge": "", "shibafu.bridge.__main__": "def main():\n    return 0\n"}
+_MODULE = "shibafu.bridge.__main__"
+_SOURCE = "def main():\n    return 0\n"
 
 
 def make_empty_program(program: Path, directory: Path) -> str:
-    """Put the executable `program` beside a bundle of modules that do nothing; see packaging/entry.py.
+    """Copy the executable `program`, and its bundle with another main module in it; see packaging/entry.py.
 
     This process has to be of the version of Python that the executable was built from.
     """
@@ -22,12 +23,13 @@ def make_empty_program(program: Path, directory: Path) -> str:
     copy.write_bytes(program.read_bytes())
     copy.chmod(0o755)
 
-    index: dict[str, tuple[bool, int, int]] = {}
-    code = b""
-    for name, source in _MODULES.items():
-        compiled = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=2))
-        index[name] = (not name.endswith("__main__"), len(code), len(compiled))
-        code += compiled
+    bundle = (program.parent / "_internal" / _BUNDLE).read_bytes()
+    size = int.from_bytes(bundle[:4], "little")
+    index = marshal.loads(bundle[4 : 4 + size])  # noqa: S302 - just built
+    code = bundle[4 + size :]
+    compiled = marshal.dumps(compile(_SOURCE, _MODULE, "exec", dont_inherit=True, optimize=2))
+    # Whether it is a package, where its code is, and lists of which the empty one is right.
+    index[_MODULE] = (False, len(code), len(compiled), *([] for _ in index[_MODULE][3:]))
     head = marshal.dumps(index)
-    (internal / _BUNDLE).write_bytes(len(head).to_bytes(4, "little") + head + code)
+    (internal / _BUNDLE).write_bytes(len(head).to_bytes(4, "little") + head + code + compiled)
     return str(copy)
