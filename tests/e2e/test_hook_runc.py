@@ -1,13 +1,12 @@
 """Containers of runc that get their networks from shibafu-hook."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
 
-from e2e.bundles import SAMPLE, Bundles
+from e2e.bundles import Bundles
 from e2e.machine import CNI_PATH, OUTSIDE, Machine
 from support.suite import Suite
 
@@ -135,8 +134,3 @@ def test_an_unknown_network_is_told_in_one_sentence(machine: Machine, bundles: B
     assert done.returncode != 0
     assert 'no net configuration with name "nope" in /etc/cni/net.d' in done.stdout.replace("\\", "")
     assert "Traceback" not in done.stdout
-
-
-def test_the_sample_is_what_the_tests_run() -> None:
-    hooks = json.loads(SAMPLE.read_text())["hooks"]
-    assert hooks["createRuntime"] == hooks["poststop"]

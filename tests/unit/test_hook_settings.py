@@ -1,0 +1,155 @@
+"""What annotations and flags of shibafu-hook ask for, and what a network is called with for it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from shibafu.cni.errors import CniError
+from shibafu.hook.plan import Step, calc_plan
+from shibafu.hook.settings import Settings, parse_flags, parse_networks, parse_settings
+from shibafu.runtime.conflist import load_conflist, parse_conflist
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def settings(*flags: str, **annotations: str) -> Settings:
+    """Parse flags and annotations; the latter without their prefix, `_` for `-` and `__` for a dot."""
+    names = {key.replace("__", ".").replace("_", "-"): value for key, value in annotations.items()}
+    return parse_settings(parse_flags(flags), {f"org.shibafu.{key}": value for key, value in names.items()})
+
+
+def plan(asked: Settings, *capabilities: tuple[str, ...]) -> list[Step]:
+    """Plan networks whose only plugin has these capabilities."""
+    networks = []
+    for name, declared in zip(asked.networks, capabilities, strict=True):
+        plugin = {"type": "x", "capabilities": dict.fromkeys(declared, True)}
+        networks.append(parse_conflist(json.dumps({"name": name, "plugins": [plugin]}).encode(), "test"))
+    return calc_plan(networks, asked)
+
+
+def test_networks_are_in_order() -> None:
+    assert settings(network="blue, green,").networks == ["blue", "green"]
+    assert settings(network="none").networks == []
+
+
+def test_annotations_go_before_flags() -> None:
+    asked = settings("--network=blue", "--ip", "10.0.0.1", "--hosts=/h", ip="10.0.0.2", resolv_conf="/r")
+    assert (asked.networks, asked.ips) == (["blue"], {"blue": ["10.0.0.2"]})
+    assert (asked.hosts, asked.resolv_conf) == ("/h", "/r")
+
+
+def test_places() -> None:
+    flags = parse_flags(["--conf-dir=/c", "--cache-dir", "/r", "--cni-path=/p:/q"])
+    assert (flags.conf_dir, flags.cache_dir, flags.cni_path({"CNI_PATH": "/e"})) == ("/c", "/r", "/p:/q")
+    flags = parse_flags([])
+    assert (flags.conf_dir, flags.cache_dir) == ("/etc/cni/net.d", "/var/lib/cni/results")
+    assert flags.cni_path({"CNI_PATH": "/e"}) == "/e"
+    assert flags.cni_path({}) == "/opt/cni/bin:/usr/lib/cni"
+    assert "/usr/sbin" in flags.plugin_env({})["PATH"]
+    assert flags.plugin_env({"PATH": "/p", "A": "1"}) == {"PATH": "/p", "A": "1"}
+
+
+@pytest.mark.parametrize("flag", ["network", "--nets=x", "-n", "--", "--ip"])
+def test_other_flags_are_refused(flag: str) -> None:
+    with pytest.raises(CniError, match=r"unknown flag|needs a value"):
+        parse_flags([flag])
+
+
+@pytest.mark.parametrize(
+    ("annotations", "message"),
+    [
+        ({}, "no network is named"),
+        ({"network": " , "}, "no network is named"),
+        ({"network": "a", "networks": "b"}, 'unknown annotation "org.shibafu.networks"'),
+        ({"network": "a,b,a"}, "names a network twice"),
+        ({"network": "a", "ip": "10.0.0.300"}, "invalid IP address"),
+        ({"network": "a", "ip": "10.0.0.3/33"}, "invalid CIDR address"),
+        ({"network": "a", "ip__b": "10.0.0.3"}, '"org.shibafu.ip.b" is for a network that'),
+        ({"network": "a", "ports": "80"}, '"80" is no published port'),
+        ({"network": "a", "ports": "0:80"}, "no published port"),
+        ({"network": "a", "ports": "80:65536"}, "no published port"),
+        ({"network": "a", "ports": "80:80/icmp"}, "no published port"),
+        ({"network": "a", "ports": "localhost:80:80"}, "no published port"),
+        ({"network": "a", "bandwidth": "10M"}, '"10M" is no limit'),
+        ({"network": "a", "bandwidth": "ingress=fast"}, "is no limit"),
+        ({"network": "a", "bandwidth": "egress=1M:0"}, "is no limit"),
+    ],
+)
+def test_refusals(annotations: dict[str, str], message: str) -> None:
+    with pytest.raises(CniError, match=message):
+        settings(**annotations)
+
+
+def test_detaching_reads_the_networks_only() -> None:
+    annotations = {"org.shibafu.network": "a,b", "org.shibafu.ports": "nonsense", "org.shibafu.x": ""}
+    assert parse_networks(parse_flags(["--network=c"]), annotations) == ["a", "b"]
+    assert parse_networks(parse_flags(["--network=c"]), {}) == ["c"]
+    assert parse_networks(parse_flags([]), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("8080:80", {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}),
+        ("53:53/UDP", {"hostPort": 53, "containerPort": 53, "protocol": "udp"}),
+        ("127.0.0.1:1:2", {"hostPort": 1, "containerPort": 2, "protocol": "tcp", "hostIP": "127.0.0.1"}),
+        ("[::1]:1:2/sctp", {"hostPort": 1, "containerPort": 2, "protocol": "sctp", "hostIP": "::1"}),
+    ],
+)
+def test_ports(text: str, expected: Mapping[str, object]) -> None:
+    assert settings(network="a", ports=f"{text},").ports == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ingress=10M", {"ingressRate": 10_000_000, "ingressBurst": 10_000_000}),
+        ("egress=1g:5k", {"egressRate": 10**9, "egressBurst": 5000}),
+        ("egress=100G", {"egressRate": 10**11, "egressBurst": 2**32 - 1}),
+        ("ingress=5, egress=6", {"ingressRate": 5, "ingressBurst": 5, "egressRate": 6, "egressBurst": 6}),
+    ],
+)
+def test_bandwidth(text: str, expected: Mapping[str, int]) -> None:
+    assert settings(network="a", bandwidth=text).bandwidth == expected
+
+
+class TestPlan:
+    def test_links_are_numbered(self) -> None:
+        assert [step.ifname for step in plan(settings(network="a,b"), (), ())] == ["eth0", "eth1"]
+
+    def test_capabilities_are_used_where_they_are_declared(self) -> None:
+        asked = settings(network="a,b", ip="10.0.0.1,fd00::1", mac="02::1", ip__b="10.1.0.1", mac__b="02::2")
+        first, second = plan(asked, ("ips", "mac"), ())
+        assert (first.capabilities, first.args) == ({"ips": ["10.0.0.1", "fd00::1"], "mac": "02::1"}, {})
+        assert second.capabilities == {}
+        assert second.args == {"IgnoreUnknown": "1", "IP": "10.1.0.1", "MAC": "02::2"}
+
+    def test_several_addresses_need_the_capability(self) -> None:
+        with pytest.raises(CniError, match='network "a" takes one requested address only'):
+            plan(settings(network="a", ip="10.0.0.1,fd00::1"), ())
+
+    def test_ports_go_to_the_first_network_that_takes_them(self) -> None:
+        asked = settings(network="a,b,c", ports="80:80")
+        steps = plan(asked, (), ("portMappings",), ("portMappings",))
+        assert [step.capabilities for step in steps] == [{}, {"portMappings": asked.ports}, {}]
+
+    def test_limits_go_to_all_networks_that_take_them(self) -> None:
+        asked = settings(network="a,b,c", bandwidth="egress=1M")
+        steps = plan(asked, ("bandwidth",), (), ("bandwidth",))
+        assert [bool(step.capabilities) for step in steps] == [True, False, True]
+
+    @pytest.mark.parametrize("asked", [{"ports": "80:80"}, {"bandwidth": "egress=1M"}])
+    def test_what_nobody_takes_is_refused(self, asked: dict[str, str]) -> None:
+        with pytest.raises(CniError, match=r"no plugin of the container's networks \(a\) takes"):
+            plan(settings(network="a", **asked), ("ips",))
+
+
+def test_the_sample_is_for_a_sample_network() -> None:
+    assert [path.name for path in (CONF / "hooks").iterdir()] == ["config.json"]
+    assert "hooks/config.json" in (CONF / "README.md").read_text()
+    config = json.loads((CONF / "hooks" / "config.json").read_text())
+    asked = parse_settings(parse_flags([]), config["annotations"])
+    assert set(asked.networks) <= {load_conflist(str(path)).name for path in CONF.glob("*.conflist")}
+    assert config["hooks"]["createRuntime"] == config["hooks"]["poststop"]
