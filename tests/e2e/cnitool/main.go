@@ -4,7 +4,8 @@
 //
 // It is told the rest as the cnitool of the CNI project is, in the environment: NETCONFPATH,
 // CNI_PATH, CNI_IFNAME, CNI_ARGS (K=V;K=V) and CAP_ARGS (a JSON object). Unlike that one it takes
-// CNI_CONTAINERID too, since its own ID is a hash of NETNS, and a container may have several.
+// CNI_CONTAINERID too, since its own ID is a hash of NETNS, and a container may have several. libcni
+// 1.1.2, which Debian has, knows no GC and no STATUS.
 package main
 
 import (
