@@ -74,7 +74,7 @@ def calc_hosts(content: str, results: list[dict[str, object]], container: Contai
 
 
 def _is_local_server(line: str) -> bool:
-    keyword, address = (line.split() + ["", ""])[:2]
+    keyword, address = [*line.split(), "", ""][:2]
     return keyword == "nameserver" and (address.startswith("127.") or address == "::1")
 
 
