@@ -1,0 +1,144 @@
+#!/bin/bash
+# Install the plugins, or upgrade them while containers are running; see --help.
+set -euo pipefail
+umask 022
+
+usage() {
+    cat <<'TEXT'
+Usage: packaging/install.sh [OPTION]...
+
+Builds the plugins and puts them into place. No call fails in the meantime, be it the first installation or
+an upgrade: calls that have begun go on with the old version, those that follow get the new one.
+
+  --prefix DIRECTORY   where the program is: /usr/lib/shibafu
+  --bindir DIRECTORY   where runtimes look for plugins, which gets links: /opt/cni/bin
+  --sbindir DIRECTORY  where commands are, which gets links to what is no plugin: /usr/sbin
+  --mandir DIRECTORY   /usr/share/man
+  --confdir DIRECTORY  where networks are configured: /etc/cni/net.d
+  --as-reference       link also the names `bridge` and `host-local`; what has them now is kept beside
+                       as NAME.before-shibafu, and uninstall.sh puts it back
+  --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it is there already;
+                       may be repeated
+  --from DIRECTORY     install these executables, and build nothing
+
+With the environment variable DESTDIR all of that is put below another root, as packagers like it.
+Run packaging/uninstall.sh with the same --prefix to take it away again.
+TEXT
+}
+
+fail() {
+    echo "install.sh: $*" >&2
+    exit 1
+}
+
+# ensure_link TARGET NAME: make it from one moment to the next, whatever has the name now.
+ensure_link() {
+    mkdir -p "${2%/*}"
+    [[ $(readlink "$2") != "$1" ]] || return 0
+    [[ ! -d $2 || -L $2 ]] || fail "$2 is a directory; move it away"
+    ln -s "$1" "$2.new-$$"
+    mv -T "$2.new-$$" "$2"
+}
+
+# install_link PROGRAM NAME: link NAME to the program, and remember that it is ours.
+install_link() {
+    ensure_link "$prefix/current/$1" "$DESTDIR$2"
+    installed+=("$2")
+}
+
+# Keep what has a name of the reference's plugins now, unless that is ours already.
+keep_original() {
+    local original=$DESTDIR$1
+    [[ -e $original || -L $original ]] || return 0
+    [[ $(readlink "$original") != "$prefix"/current/* ]] || return 0
+    cp -a --remove-destination "$original" "$original.before-shibafu"
+}
+
+install_conflist() {
+    local sample=$root/conf/$1.conflist destination=$DESTDIR$confdir/$1.conflist
+    if [[ -e $destination ]]; then
+        echo "$destination is there already and stays as it is"
+        return
+    fi
+    mkdir -p "${destination%/*}"
+    # Runtimes watch the directory, and must not see half a file.
+    install -m 644 "$sample" "$destination.new-$$"
+    mv -T "$destination.new-$$" "$destination"
+}
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+prefix=/usr/lib/shibafu bindir=/opt/cni/bin sbindir=/usr/sbin mandir=/usr/share/man confdir=/etc/cni/net.d
+as_reference='' from='' conflists=()
+DESTDIR=${DESTDIR:-}
+while [[ $# -gt 0 ]]; do
+    case $1 in
+        --prefix | --bindir | --sbindir | --mandir | --confdir)
+            [[ ${2:-} == /* ]] || fail "$1 needs a directory, as an absolute path"
+            declare "${1#--}=$(realpath -ms "$2")"
+            shift
+            ;;
+        --from)
+            [[ -x ${2:-}/shibafu-bridge ]] || fail "--from needs a directory that packaging/build.sh has made"
+            from=$(cd "$2" && pwd)
+            shift
+            ;;
+        --conflist)
+            [[ -f $root/conf/${2:-}.conflist ]] ||
+                fail "--conflist needs one of: $(cd "$root/conf" && basename -s .conflist -- *.conflist | xargs)"
+            conflists+=("$2")
+            shift
+            ;;
+        --as-reference) as_reference=yes ;;
+        --help | -h)
+            usage
+            exit
+            ;;
+        *)
+            usage >&2
+            exit 2
+            ;;
+    esac
+    shift
+done
+
+# shellcheck source=packaging/versions.sh
+source "$root/packaging/versions.sh"
+if [[ -z $from ]]; then
+    "$root/packaging/build.sh"
+    from=$root/dist/shibafu
+fi
+[[ ! -e $DESTDIR$prefix/package ]] || fail "the Debian package shibafu is in $prefix; upgrade or remove that"
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/plugins/shibafu/__init__.py")
+
+mkdir -p "$DESTDIR$prefix"
+exec 9>"$DESTDIR$prefix/lock"
+flock 9 # two at once wait for each other
+
+add_version "$DESTDIR$prefix" "$from" "$version"
+installed=()
+for program in "$from"/shibafu*; do
+    program=${program##*/}
+    case $program in
+        shibafu | shibafu-hook) install_link "$program" "$sbindir/$program" ;;
+        *) install_link "$program" "$bindir/$program" ;;
+    esac
+done
+if [[ -n $as_reference ]]; then
+    keep_original "$bindir/bridge"
+    keep_original "$bindir/host-local"
+    install_link shibafu-bridge "$bindir/bridge"
+    install_link shibafu-ipam "$bindir/host-local"
+fi
+for page in "$root"/packaging/man/*.8; do
+    install -D -m 644 "$page" "$DESTDIR$mandir/man8/${page##*/}"
+    installed+=("$mandir/man8/${page##*/}")
+done
+for conflist in "${conflists[@]}"; do
+    install_conflist "$conflist"
+done
+
+# What there is outside of the prefix, for uninstall.sh; also what an earlier installation had put elsewhere.
+list=$DESTDIR$prefix/installed
+{ cat "$list" 2>/dev/null || true; printf '%s\n' "${installed[@]}"; } | sort -u >"$list.new"
+mv -T "$list.new" "$list"
+echo "installed shibafu $version: $(readlink "$DESTDIR$prefix/current"), links in $DESTDIR$bindir and $DESTDIR$sbindir"
