@@ -1,0 +1,234 @@
+"""What a network is made of: names, subnets, options, conflists, declarations."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shibafu.cni.errors import CniError
+from shibafu.command.declaration import calc_declaration, format_declaration, parse_declaration
+from shibafu.command.errors import CommandError, UsageError
+from shibafu.command.specification import (
+    NetworkSpec,
+    Subnet,
+    calc_bridge_name,
+    calc_conflist,
+    check_spec,
+    parse_conflist,
+    parse_option,
+    require_network_name,
+)
+from shibafu.command.subnets import (
+    DEFAULT_SUBNET,
+    Use,
+    choose_ipv6_subnet,
+    choose_subnet,
+    combine_subnets,
+    parse_ip_range,
+    require_free,
+)
+
+
+def use(*subnets: str) -> list[Use]:
+    return [Use(ip_network(subnet), f"{subnet} of another") for subnet in subnets]
+
+
+# Subnets
+
+
+def test_a_free_subnet_is_clear_of_all_that_is_used() -> None:
+    assert choose_subnet([]) == ip_network("172.20.1.0/24")
+    assert choose_subnet(use("172.20.0.0/16", "172.21.0.0/25")) == ip_network("172.21.1.0/24")
+    assert choose_subnet(use("172.16.0.0/12")) == ip_network("10.200.0.0/24")
+    with pytest.raises(CommandError, match="is free"):
+        choose_subnet(use("172.16.0.0/12", "10.0.0.0/8"))
+
+
+@given(st.lists(st.integers(0, 1023)))
+def test_no_chosen_subnet_overlaps(numbers: list[int]) -> None:
+    used = [Use(ip_network((0xAC140000 + (number << 8), 24)), "") for number in numbers]
+    chosen = choose_subnet(used)
+    assert not any(chosen.overlaps(one.network) for one in used)
+    assert chosen != DEFAULT_SUBNET
+
+
+def test_a_used_subnet_is_refused_with_its_user() -> None:
+    require_free(ip_network("10.1.0.0/24"), use("10.1.1.0/24", "fd00::/8"))
+    with pytest.raises(CommandError, match=r"10\.1\.0\.0/16 overlaps with 10\.1\.1\.0/24 of another"):
+        require_free(ip_network("10.1.0.0/16"), use("10.1.1.0/24"))
+
+
+def test_an_ipv6_subnet_is_local_and_always_the_same() -> None:
+    subnet = choose_ipv6_subnet("blue", "machine", [])
+    assert subnet.subnet_of(ip_network("fd00::/8"))  # type: ignore[arg-type]  # it is IPv6
+    assert subnet.prefixlen == 64
+    assert subnet == choose_ipv6_subnet("blue", "machine", [])
+    assert subnet != choose_ipv6_subnet("blue", "another", [])
+
+
+def test_gateways_and_ranges_find_their_subnets() -> None:
+    networks = [ip_network("10.1.0.0/24"), ip_network("fd00::/64")]
+    assert combine_subnets(networks, [ip_address("fd00::1")], ["10.1.0.128/25"]) == (
+        Subnet(networks[0], None, ip_address("10.1.0.128"), ip_address("10.1.0.255")),
+        Subnet(networks[1], ip_address("fd00::1")),
+    )
+    for gateways, ranges, said in (
+        (["10.2.0.1"], [], "does not lie in subnet"),
+        (["10.1.0.1", "10.1.0.2"], [], "two gateways"),
+        ([], ["10.1.0.250-10.1.1.3"], "does not lie in subnet"),
+        ([], ["10.1.0.1-x"], "no range of addresses"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            combine_subnets(networks, [ip_address(gateway) for gateway in gateways], ranges)
+    with pytest.raises(UsageError, match="needs its subnet"):
+        combine_subnets([], [ip_address("10.1.0.1")], [])
+    assert parse_ip_range("10.1.0.3 - 10.1.0.9") == (ip_address("10.1.0.3"), ip_address("10.1.0.9"))
+
+
+# Conflists
+
+SPECS = [
+    NetworkSpec("blue", "br-blue", (Subnet(ip_network("10.1.0.0/24")),)),
+    NetworkSpec(
+        "lab",
+        "lab0",
+        (
+            Subnet(
+                ip_network("10.2.0.0/16"),
+                ip_address("10.2.0.9"),
+                ip_address("10.2.1.0"),
+                ip_address("10.2.1.99"),
+            ),
+            Subnet(ip_network("fd00::/64")),
+        ),
+        mtu=1400,
+        is_masqueraded=False,
+        options={"portIsolation": True, "vlan": 7, "ipMasqBackend": "nftables"},
+    ),
+    NetworkSpec("cell", "br-cell", (Subnet(ip_network("10.3.0.0/24")),), is_internal=True),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_a_conflist_says_what_the_network_is(spec: NetworkSpec) -> None:
+    check_spec(spec)
+    conflist = calc_conflist(spec)
+    assert parse_conflist(conflist["name"], conflist["plugins"]) == spec
+
+
+def test_an_internal_network_has_no_gateway() -> None:
+    plugin = calc_conflist(SPECS[2])["plugins"][0]
+    assert not {"isGateway", "isDefaultGateway", "ipMasq"} & plugin.keys()
+
+
+def test_old_runtimes_get_an_old_version_and_new_ones_choose() -> None:
+    conflist = calc_conflist(SPECS[0])
+    assert (conflist["cniVersion"], conflist["cniVersions"][-1]) == ("0.4.0", "1.1.0")
+
+
+@pytest.mark.parametrize(
+    "change", [{"type": "bridge"}, {"dns": {}}, {"ipam": {"type": "dhcp"}}, {"vlan": "7"}]
+)
+def test_what_cannot_be_stated_is_not_taken_for_stated(change: dict[str, Any]) -> None:
+    plugin = calc_conflist(SPECS[0])["plugins"][0]
+    assert parse_conflist("blue", [plugin | change]) is None
+    assert parse_conflist("blue", [plugin, {"type": "portmap"}]) is None
+
+
+def test_what_the_plugins_refuse_is_refused_at_once() -> None:
+    with pytest.raises(CniError, match="too small to allocate from"):
+        check_spec(NetworkSpec("blue", "br-blue", (Subnet(ip_network("10.1.0.0/31")),)))
+    options = {"hairpinMode": True, "promiscMode": True}
+    with pytest.raises(CniError, match="at the same time"):
+        check_spec(NetworkSpec("blue", "br-blue", SPECS[0].subnets, options=options))
+
+
+def test_names() -> None:
+    assert calc_bridge_name("blue") == "br-blue"
+    assert len(calc_bridge_name("a-network-with-a-long-name")) == 15
+    for name in ("", "a b", "-x", "a/b", ".hidden"):
+        with pytest.raises(UsageError):
+            require_network_name(name)
+
+
+def test_options_have_types() -> None:
+    assert parse_option("portIsolation", "TRUE") is True
+    assert parse_option("vlan", "7") == 7
+    assert parse_option("vlan", 7) == 7
+    for key, value in (("vlan", True), ("portIsolation", 1), ("ipMasqBackend", False), ("bridge", "x")):
+        with pytest.raises(ValueError, match="driver option"):
+            parse_option(key, value)
+
+
+# Declarations
+
+
+def test_a_declaration_survives_its_own_format() -> None:
+    declared = [item.wish for item in parse_declaration(format_declaration(SPECS), "file")]
+    assert [wish.name for wish in declared] == ["blue", "lab", "cell"]
+    for wish, spec in zip(declared, SPECS, strict=True):
+        assert (wish.subnets, wish.bridge, wish.mtu) == (spec.subnets, spec.bridge, spec.mtu)
+        assert (wish.is_internal, wish.is_masqueraded) == (spec.is_internal, spec.is_masqueraded)
+        assert dict(wish.options) == spec.options
+    assert calc_declaration(SPECS)["networks"]["blue"] == {"subnets": ["10.1.0.0/24"], "bridge": "br-blue"}
+
+
+def mistakes(text: str) -> Iterator[tuple[int, str]]:
+    with pytest.raises(CommandError) as caught:
+        parse_declaration(text, "file")
+    for line in caught.value.message.splitlines():
+        name, number, said = line.split(":", 2)
+        assert name == "file"
+        yield int(number), said.strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("", 1, "the file is empty"),
+        ("- a", 1, "holds keys with values"),
+        ("network: {}", 1, "has no key"),
+        ("networks:\n  a: [\n", 3, "expected"),
+        ("networks: [a]", 1, '"networks" holds keys'),
+        ("networks:\n  a b:", 2, "no name for a network"),
+        ("networks:\n  a:\n  b:\n  a:", 4, "occurs twice, first on line 2"),
+        ("networks:\n  a:\n    mtu: big", 3, '"mtu" is a whole number'),
+        ("networks:\n  a:\n    ipv6: 1", 3, '"ipv6" is true or false'),
+        ("networks:\n  a:\n    bridge: [x]", 3, '"bridge" is a text'),
+        ("networks:\n  a:\n    mut: 3", 3, 'has no key "mut"'),
+        ("networks:\n  a:\n    subnets: 10.1.0.0/24", 3, "is a list"),
+        ("networks:\n  a:\n    subnets:\n    - 10.1.0.1/24", 4, "host bits set"),
+        ("networks:\n  a:\n    subnets:\n    - [x]", 4, "a subnet holds keys"),
+        ("networks:\n  a:\n    subnets:\n    - {gateway: 10.1.0.1}", 4, 'needs the key "subnet"'),
+        (
+            "networks:\n  a:\n    subnets:\n    - subnet: 10.1.0.0/24\n      gateway: 10.2.0.1",
+            5,
+            "10.2.0.1 does not lie in",
+        ),
+        (
+            "networks:\n  a:\n    subnets:\n    - {subnet: 10.1.0.0/24, range: 3}",
+            4,
+            "is no range of addresses",
+        ),
+        ("networks:\n  a:\n    driver-opts:\n      vlan: x", 4, "driver option vlan is a whole number"),
+        ("networks:\n  a:\n    driver-opts: [vlan]", 3, '"driver-opts" holds keys'),
+    ],
+)
+def test_a_mistake_is_told_with_its_line(text: str, line: int, said: str) -> None:
+    found = list(mistakes(text))
+    assert any(number == line and said in what for number, what in found), found
+
+
+def test_all_mistakes_are_told_at_once_in_their_order() -> None:
+    text = "networks:\n  a:\n    mtu: x\n    ipv6: y\n  b:\n    bridge: 3\nfoo: 1\n"
+    assert [line for line, _ in mistakes(text)] == [3, 4, 6, 7]
+
+
+@given(st.text(alphabet="networks:\n a-[]{}*&!'\"#|>?%@`,10.\t"))
+def test_no_text_makes_it_fail_otherwise(text: str) -> None:
+    with suppress(CommandError):
+        parse_declaration(text, "file")
