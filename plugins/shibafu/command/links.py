@@ -24,7 +24,7 @@ def create_bridge(name: str, mtu: int = 0) -> list[str]:
         if link is None:
             size = {"mtu": mtu} if mtu else {}
             kernel.link_request("add", f"cannot create bridge {name}", ifname=name, kind="bridge", **size)
-            done.append(f"ip link add {name}{f' mtu {mtu}' if mtu else ''} type bridge")
+            done.append(f"ip link add name {name}{f' mtu {mtu}' if mtu else ''} type bridge")
             link = kernel.links()[name]
         elif link.kind != "bridge":
             raise CommandError(
@@ -76,7 +76,7 @@ def _add_veth(kernel: Kernel, host: str, container: str, netns: str) -> list[str
     what = f"cannot create the veth pair {host} and {container}"
     if not netns or is_same_netns(netns):
         kernel.link_request("add", what, ifname=host, kind="veth", peer={"ifname": container})
-        return [f"ip link add {host} type veth peer name {container}"]
+        return [f"ip link add name {host} type veth peer name {container}"]
     with inside(netns), open_kernel() as other:
         if container in other.links():
             raise CommandError(f"{container} is there already in {netns}", "choose another name for that end")
@@ -84,7 +84,7 @@ def _add_veth(kernel: Kernel, host: str, container: str, netns: str) -> list[str
         descriptor = namespace.fileno()
         peer = {"ifname": container, "net_ns_fd": descriptor}
         kernel.link_request("add", what, ifname=host, kind="veth", peer=peer)
-    return [f"ip link add {host} type veth peer name {container} netns {netns}"]
+    return [f"ip link add name {host} type veth peer name {container} netns {netns}"]
 
 
 def _is_pair(kernel: Kernel, link: Link, container: str, netns: str) -> bool:
@@ -126,7 +126,7 @@ def move(name: str, netns: str) -> list[str]:
             )
         what = f"cannot move {name} into {netns}"
         kernel.link_request("set", what, index=link.index, net_ns_fd=namespace.fileno())
-    return [f"ip link set {name} netns {netns}"]
+    return [f"ip link set dev {name} netns {netns}"]
 
 
 def add_addresses(name: str, addresses: list[Interface]) -> list[str]:
@@ -176,10 +176,10 @@ def remove(name: str) -> list[str]:
         if not link.kind:
             raise CommandError(
                 f"{name} is {describe_kind(link)}, which cannot be removed",
-                f"to put it out of use: ip link set {name} down",
+                f"to put it out of use: ip link set dev {name} down",
             )
         kernel.link_request("del", f"cannot remove {name}", index=link.index)
-    return [f"ip link del {name}"]
+    return [f"ip link del dev {name}"]
 
 
 def require_link(kernel: Kernel, name: str) -> Link:
@@ -221,7 +221,7 @@ def _ensure_up(kernel: Kernel, link: Link) -> list[str]:
     if link.is_up:
         return []
     kernel.link_request("set", f"cannot set {link.name} up", index=link.index, state="up")
-    return [f"ip link set {link.name} up"]
+    return [f"ip link set dev {link.name} up"]
 
 
 def _ensure_port(kernel: Kernel, link: Link, bridge: str) -> list[str]:
@@ -232,4 +232,4 @@ def _ensure_port(kernel: Kernel, link: Link, bridge: str) -> list[str]:
         return []
     what = f"cannot make {link.name} a port of {bridge}"
     kernel.link_request("set", what, index=link.index, master=master.index)
-    return [f"ip link set {link.name} master {bridge}"]
+    return [f"ip link set dev {link.name} master {bridge}"]

@@ -83,5 +83,5 @@ def format_size(size: int) -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """Return a number of things: 1 container, 2 containers; for nouns with a plain plural."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}es" if noun[-1] == "s" else f"{count} {noun}s"
+    """Return a number of things: 1 container, 2 containers."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -18,7 +18,7 @@ from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
-from shibafu.command.survey import GONE, MISSING, Endpoint
+from shibafu.command.survey import GONE, MISSING, RECORD, Endpoint
 from shibafu.firewall.backend import choose_backend, open_backend
 from shibafu.firewall.forwarding import is_forwarding
 from shibafu.firewall.rules import NetworkRules
@@ -229,7 +229,9 @@ class Repair:
     # Rules
 
     def _calc_rules(self, endpoints: list[Endpoint]) -> NetworkRules | None:
-        subnets = [parse_cidr(address).network for endpoint in endpoints for address in endpoint.addresses]
+        """Return the rules of what shibafu-bridge attached: other plugins' DEL would not remove them."""
+        own = [endpoint for endpoint in endpoints if RECORD in endpoint.sources]
+        subnets = [parse_cidr(address).network for endpoint in own for address in endpoint.addresses]
         if not self._config.ip_masq or not subnets:
             return None
         return NetworkRules(self._network.name, self._config.gateway_link, subnets)

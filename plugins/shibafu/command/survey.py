@@ -21,6 +21,10 @@ GONE = "namespace gone"
 MISSING = "link missing"
 STRAY = "not on the bridge"
 
+# Who knows of a container: shibafu-bridge, or a runtime's cache.
+RECORD = "record"
+CACHE = "cache"
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -35,7 +39,7 @@ class Endpoint:
         addresses: its addresses with their prefixes.
         state: `up`, `down`, `no carrier`, or what is wrong.
         traffic: as the container sees it; None when there is no link.
-        sources: who knows of it: `record`, `cache`.
+        sources: who knows of it: RECORD, CACHE.
     """
 
     container_id: str
@@ -162,7 +166,8 @@ class Surveyor:
         """Return a network's containers, by container and interface."""
         state = NetworkState(network.name)
         records = {link: state.read_attachment(link) for link in state.attachments()}
-        by_owner = {(str(r.get("containerID")), str(r.get("ifname"))): link for link, r in records.items()}
+        # A killed call may have left half of a record: what it said is not known.
+        by_owner = {(str(r["containerID"]), str(r["ifname"])): link for link, r in records.items() if r}
         cached = {(c.container_id, c.ifname): c for c in cache_list(network.name, directory=self._cache_dir)}
         endpoints = []
         for owner in sorted(by_owner.keys() | cached.keys()):
@@ -197,7 +202,7 @@ class Surveyor:
             addresses=[str(address) for address in addresses] if isinstance(addresses, list) else [],
             state=self._describe_state(link, netns, bridge),
             traffic=_turn(link.traffic) if link is not None else None,
-            sources=["record"] * bool(record) + ["cache"] * (cached is not None),
+            sources=[RECORD] * bool(record) + [CACHE] * (cached is not None),
         )
 
     def _describe_state(self, link: Link | None, netns: str, bridge: str) -> str:

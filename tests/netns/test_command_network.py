@@ -1,0 +1,262 @@
+"""`shibafu network` with real bridges, containers and rules."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from json import dumps, loads
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netns.namespaces import Namespace
+from support.command import CommandLine
+from support.machine import can_reach
+from support.suite import Suite
+
+
+@pytest.fixture
+def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
+    with CommandLine(suite, host, tmp_path) as command:
+        yield command
+
+
+@pytest.fixture
+def web() -> Iterator[Namespace]:
+    with Namespace("web") as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def db() -> Iterator[Namespace]:
+    with Namespace("db") as namespace:
+        yield namespace
+
+
+def inspect(shibafu: CommandLine, network: str) -> dict[str, Any]:
+    (view,) = shibafu.json(f"network inspect {network}")
+    assert isinstance(view, dict)
+    return view
+
+
+def connect(shibafu: CommandLine, network: str, container: Namespace, *options: str) -> str:
+    """Connect a container and return its address."""
+    answer = shibafu.json(" ".join(["network connect", network, container.name, *options]))
+    address: str = answer["result"]["ips"][0]["address"]
+    return address.partition("/")[0]
+
+
+def test_a_network_from_its_making_to_its_end(
+    shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
+) -> None:
+    made = shibafu.json("network create blue --subnet 10.66.0.0/24")
+    assert loads(Path(made["path"]).read_text())["plugins"][0]["bridge"] == "br-blue"
+    assert shibafu("network ls --quiet") == "blue\n"
+    assert connect(shibafu, "blue", web) == "10.66.0.2"
+    assert connect(shibafu, "blue", db, "--ip", "10.66.0.77", "--ifname", "net0") == "10.66.0.77"
+    assert can_reach(db, "10.66.0.77", web)
+    assert can_reach(host, "10.66.0.1", db)
+
+    _, row = shibafu("network ls").splitlines()
+    assert row.split() == ["blue", "br-blue", "(up)", "10.66.0.0/24", "2", "2", "251", "shibafu-bridge"]
+    view = inspect(shibafu, "blue")
+    assert {(e["containerID"], e["ifname"], e["state"]) for e in view["endpoints"]} == {
+        (web.name, "eth0", "up"),
+        (db.name, "net0", "up"),
+    }
+    assert view["bridge"]["addresses"] == ["10.66.0.1/24"]
+    assert view["otherPorts"] == []
+    assert shibafu("network check").count("✓") == 3
+
+    assert "has 2 containers" in shibafu.fail("network rm blue")
+    shibafu(f"network disconnect blue {web.name}")
+    assert "is not on network blue" in shibafu.fail(f"network disconnect blue {web.name}")
+    shibafu("network rm blue --force")
+    assert [link["ifname"] for link in loads(host.run("ip", "-j", "link"))] == ["lo"]
+    assert "SHIBAFU" not in host.run("iptables-save")
+    assert list(shibafu.conf_dir.iterdir()) == []
+    assert not (shibafu.store / "networks" / "blue").exists()
+    assert loads(db.run("ip", "-j", "link", "show", "type", "veth")) == []
+
+
+def test_a_free_subnet_is_chosen_and_overlaps_are_refused(shibafu: CommandLine, host: Namespace) -> None:
+    host.run("ip", "link", "add", "uplink", "type", "veth", "peer", "far")
+    host.run("ip", "link", "set", "uplink", "up")
+    host.run("ip", "link", "set", "far", "up")
+    host.run("ip", "route", "add", "172.20.0.0/23", "dev", "uplink")
+    first = shibafu.json("network create one")["subnets"]
+    second = shibafu.json("network create two --ipv6")["subnets"]
+    assert first == ["172.20.2.0/24"]
+    assert second[0] == "172.20.3.0/24"
+    assert second[1].startswith("fd")
+    said = shibafu.fail("network create three --subnet 172.20.0.0/16")
+    assert "overlaps with 172.20.0.0/23, to which a route leads through uplink" in said
+    assert "of network one" in shibafu.fail("network create three --subnet 172.20.2.128/25")
+    assert "already" in shibafu.fail("network create one", status=2)
+    assert "belongs to network one" in shibafu.fail("network create three --bridge br-one")
+    assert "not a bridge" in shibafu.fail("network create three --bridge uplink")
+    assert "no name for a network" in shibafu.fail("network create -- -x/y", status=2)
+    assert shibafu("network ls --quiet") == "one\ntwo\n"
+
+
+def test_an_internal_network_has_no_way_out(
+    shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
+) -> None:
+    shibafu("network create cell --subnet 10.66.1.0/24 --internal")
+    connect(shibafu, "cell", web)
+    address = connect(shibafu, "cell", db)
+    assert can_reach(db, address, web)
+    assert loads(web.run("ip", "-j", "route", "show", "default")) == []
+    assert loads(host.run("ip", "-j", "-4", "addr", "show", "br-cell")) in ([], [{}])
+    assert "SHIBAFU" not in host.run("iptables-save")
+
+
+def test_options_reach_the_kernel(
+    shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
+) -> None:
+    shibafu("network create cells --subnet 10.66.2.0/24 --mtu 1400 --driver-opt portIsolation=true --no-masq")
+    address = connect(shibafu, "cells", db, "--mac", "02:00:00:00:00:77")
+    connect(shibafu, "cells", web)
+    assert not can_reach(db, address, web)
+    (link,) = loads(db.run("ip", "-j", "link", "show", "eth0"))
+    assert (link["mtu"], link["address"]) == (1400, "02:00:00:00:00:77")
+    assert "MASQUERADE" not in host.run("iptables-save")
+    assert "there is no driver option" in shibafu.fail("network create x --driver-opt colour=red", status=2)
+    assert "true or false" in shibafu.fail("network create x --driver-opt portIsolation=1", status=2)
+
+
+def test_the_picture_shows_what_is_there(shibafu: CommandLine, host: Namespace, web: Namespace) -> None:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    assert "no containers" in shibafu("network inspect blue")
+    connect(shibafu, "blue", web)
+    host.run("ip", "link", "add", "tap7", "master", "br-blue", "type", "veth", "peer", "far")
+    web.run("ping", "-c1", "-W2", "10.66.0.1")
+    picture = shibafu("network inspect blue")
+    assert "│ br-blue  bridge, up" in picture
+    assert "└─ tap7  no container's" in picture
+    assert "-s 10.66.0.0/24 ! -d 224.0.0.0/4 -j MASQUERADE" in picture
+    (line,) = (line for line in picture.splitlines() if web.name in line)
+    assert "├─ veth" in line
+    assert "──── eth0" in line
+    assert "10.66.0.2/24" in line
+    assert "\x1b" not in picture
+    (endpoint,) = inspect(shibafu, "blue")["endpoints"]
+    assert endpoint["traffic"]["txPackets"] > 0
+    web.delete()
+    assert "namespace gone" in shibafu("network inspect blue")
+
+
+def test_watching_goes_on_until_it_is_interrupted(shibafu: CommandLine) -> None:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    # A shell starts background jobs with SIGINT ignored, which children inherit.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = shibafu.start(
+            "network", "inspect", "blue", "--watch", "--interval", "0.05", "--format", "json"
+        )
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    assert process.stdout is not None
+    looks = [loads(process.stdout.readline())[0]["name"] for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert looks == ["blue"] * 3
+    assert process.returncode == 0
+
+
+def test_gc_frees_what_vanished_containers_hold(
+    shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
+) -> None:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    connect(shibafu, "blue", web)
+    connect(shibafu, "blue", db)
+    shibafu("ipam reserve blue 10.66.0.50 --label printer")
+    assert shibafu("network gc") == "nothing to do: all containers are there\n"
+    web.delete()
+    assert "namespace gone" in shibafu.run("network", "check", status=1)[0]
+    assert "would free" in shibafu("network gc --dry-run")
+    assert [f["containerID"] for f in shibafu.json("network gc")["freed"]] == [web.name]
+    assert [lease["address"] for lease in shibafu.json("ipam ls")] == ["10.66.0.3", "10.66.0.50"]
+    assert len(inspect(shibafu, "blue")["endpoints"]) == 1
+    shibafu("network check")
+
+
+def test_containers_that_others_attached_are_seen(
+    shibafu: CommandLine, suite: Suite, host: Namespace, web: Namespace
+) -> None:
+    """By the plugin itself, without a cached result, as a runtime with a cache of its own would."""
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    config = loads((shibafu.conf_dir / "blue.conflist").read_text())
+    env = {
+        "CNI_COMMAND": "ADD",
+        "CNI_CONTAINERID": "elsewhere",
+        "CNI_NETNS": web.path,
+        "CNI_IFNAME": "eth0",
+        "CNI_PATH": str(suite.directory),
+        "PATH": "/usr/sbin:/usr/bin",
+    }
+    script = f'mount --bind {shibafu.store} /var/lib/cni && exec "$0"'
+    document = config["plugins"][0] | {"name": "blue", "cniVersion": "1.0.0"}
+    subprocess.run(
+        [
+            "nsenter",
+            f"--net={host.path}",
+            "unshare",
+            "-m",
+            "sh",
+            "-c",
+            script,
+            str(suite.directory / "shibafu-bridge"),
+        ],
+        input=dumps(document).encode(),
+        env=env,
+        check=True,
+        capture_output=True,
+    )
+    (endpoint,) = inspect(shibafu, "blue")["endpoints"]
+    assert (endpoint["containerID"], endpoint["sources"], endpoint["state"]) == (
+        "elsewhere",
+        ["record"],
+        "up",
+    )
+    shibafu("network disconnect blue else")
+    assert inspect(shibafu, "blue")["endpoints"] == []
+
+
+def test_a_broken_file_is_told_and_hides_nothing_from_ls(shibafu: CommandLine) -> None:
+    shibafu("network create blue")
+    (shibafu.conf_dir / "00-broken.conflist").write_text("{")
+    out, _ = shibafu.run("network", "ls", status=1)
+    assert "blue" in out
+    assert "00-broken.conflist" in out
+    assert "00-broken.conflist" in shibafu.fail("network create green")
+    assert loads(shibafu.run("network", "rm", "nope", "--format", "json", status=1)[1])["error"]
+
+
+def test_containers_of_the_reference_plugins_are_seen_and_repaired(
+    shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
+) -> None:
+    """Podman's networks are of this kind: only the cached result knows the name of the host's link."""
+    ipam = {"type": "host-local", "ranges": [[{"subnet": "10.66.5.0/24"}]]}
+    plugin = {"type": "bridge", "bridge": "cni7", "isGateway": True, "ipMasq": True, "ipam": ipam}
+    conflist = {"cniVersion": "0.4.0", "name": "pod", "plugins": [plugin]}
+    (shibafu.conf_dir / "87-pod.conflist").write_text(dumps(conflist))
+    reference = "--cni-path /usr/lib/cni"
+    for container in (web, db):
+        shibafu(f"network connect pod {container.name} {reference}")
+    view = inspect(shibafu, "pod")
+    assert {(e["containerID"], e["state"], *e["sources"], *e["addresses"]) for e in view["endpoints"]} == {
+        (web.name, "up", "cache", "10.66.5.2/24"),
+        (db.name, "up", "cache", "10.66.5.3/24"),
+    }
+    assert view["otherPorts"] == []
+    assert view["subnets"][0]["used"] == 2
+    rules = host.run("iptables-save", "-t", "nat")
+    host.run("ip", "link", "del", "cni7")
+    assert {e["state"] for e in inspect(shibafu, "pod")["endpoints"]} == {"not on the bridge"}
+    shibafu(f"network repair pod {reference}")
+    assert {e["state"] for e in inspect(shibafu, "pod")["endpoints"]} == {"up"}
+    assert can_reach(db, "10.66.5.3", web)
+    assert host.run("iptables-save", "-t", "nat").count("-A") == rules.count("-A")
+    shibafu(f"network rm pod --force {reference}")
+    assert "10.66.5." not in host.run("iptables-save")

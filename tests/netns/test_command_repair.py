@@ -1,0 +1,146 @@
+"""`shibafu network repair`: what was taken away by force is there again, and no container was restarted."""
+
+from collections.abc import Iterator
+from json import loads
+from pathlib import Path
+
+import pytest
+
+from netns.namespaces import Namespace
+from support.command import CommandLine
+from support.machine import can_reach
+from support.suite import Suite
+
+
+class Network:
+    """Network `blue` with two containers."""
+
+    def __init__(self, shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace) -> None:
+        self.shibafu = shibafu
+        self.host = host
+        self.web = web
+        self.db = db
+
+    def create(self, *options: str) -> None:
+        self.shibafu(" ".join(["network create blue --subnet 10.66.0.0/24", *options]))
+        for container in (self.web, self.db):
+            self.shibafu(f"network connect blue {container.name}")
+        self.check()
+
+    def check(self) -> None:
+        """See that the containers reach each other and their gateway, and the plugins are content."""
+        assert can_reach(self.db, "10.66.0.3", self.web)
+        assert can_reach(self.host, "10.66.0.1", self.web)
+        self.shibafu("network check")
+        assert "nothing to do" in self.shibafu("network repair --dry-run")
+
+    def repair(self) -> list[str]:
+        """Repair it, after a dry run that changes nothing; return what was wrong."""
+        found = self.shibafu.json("network repair --dry-run", status=1)["faults"]
+        assert found == self.shibafu.json("network repair --dry-run", status=1)["faults"]
+        assert not any(fault["repaired"] for fault in found)
+        repaired = self.shibafu.json("network repair blue")["faults"]
+        assert all(fault["repaired"] for fault in repaired)
+        self.check()
+        return [fault["what"] for fault in repaired]
+
+
+@pytest.fixture
+def network(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[Network]:
+    with (
+        Namespace("web") as web,
+        Namespace("db") as db,
+        CommandLine(suite, host, tmp_path) as shibafu,
+    ):
+        yield Network(shibafu, host, web, db)
+
+
+def test_nothing_is_left_of_bridge_and_rules(network: Network) -> None:
+    network.create()
+    host = network.host
+    (before,) = loads(host.run("ip", "-j", "link", "show", "br-blue"))
+    container = loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]["address"]
+    host.run("ip", "link", "del", "br-blue")
+    host.run("iptables", "-t", "nat", "-F")
+    host.run("iptables", "-F")
+    assert not can_reach(network.db, "10.66.0.3", network.web)
+    faults = network.repair()
+    assert faults[0] == "bridge br-blue is missing"
+    assert faults[-1] == "firewall rules are missing"
+    assert sum("is not on bridge" in fault for fault in faults) == 2
+    (after,) = loads(host.run("ip", "-j", "link", "show", "br-blue"))
+    assert after["address"] == before["address"]
+    assert after["ifindex"] != before["ifindex"]
+    assert loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]["address"] == container
+
+
+@pytest.mark.parametrize("table", ["nat", "filter"])
+def test_a_table_was_flushed_and_its_chains_deleted(network: Network, table: str) -> None:
+    network.create()
+    network.host.run("iptables", "-t", table, "-F")
+    network.host.run("iptables", "-t", table, "-X")
+    assert network.repair() == ["firewall rules are missing"]
+    rules = network.host.run("iptables-save", "-t", table)
+    assert rules.count('--comment "shibafu network blue"') == 1
+
+
+def test_single_things_are_missing(network: Network) -> None:
+    network.create("--driver-opt", "hairpinMode=true")
+    network.host.run("ip", "addr", "flush", "dev", "br-blue")
+    assert network.repair() == ["bridge br-blue lacks address 10.66.0.1/24"]
+    network.host.run("ip", "link", "set", "br-blue", "down")
+    assert "bridge br-blue is down" in network.repair()
+    port = loads(network.host.run("ip", "-j", "link", "show", "master", "br-blue"))[0]["ifname"]
+    network.host.run("ip", "link", "set", port, "nomaster")
+    (fault,) = network.repair()
+    assert fault.startswith(f"link {port} of container ")
+    network.host.run("ip", "link", "set", port, "type", "bridge_slave", "hairpin", "off")
+    assert network.repair()[0].endswith("is not in hairpin mode")
+    network.host.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    assert network.repair() == ["forwarding is off for IPv4"]
+
+
+def test_a_link_was_deleted_and_comes_again_with_its_addresses(network: Network) -> None:
+    network.create()
+    before = loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]
+    network.web.run("ip", "link", "del", "eth0")
+    (fault,) = network.repair()
+    assert fault.endswith("is missing")
+    after = loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]
+    assert after["address"] == before["address"]
+    assert after["addr_info"][0]["local"] == before["addr_info"][0]["local"]
+
+
+def test_containers_that_are_gone_are_not_waited_for(network: Network) -> None:
+    network.create()
+    network.db.delete()
+    network.host.run("iptables", "-t", "nat", "-F")
+    assert [f["what"] for f in network.shibafu.json("network repair")["faults"]] == [
+        "firewall rules are missing"
+    ]
+
+
+def test_results_were_lost_but_records_were_not(network: Network) -> None:
+    network.create()
+    for path in network.shibafu.cache_dir.iterdir():
+        path.unlink()
+    network.host.run("ip", "link", "del", "br-blue")
+    faults = network.shibafu.json("network repair")["faults"]
+    assert all(fault["repaired"] for fault in faults)
+    assert can_reach(network.db, "10.66.0.3", network.web)
+    assert can_reach(network.host, "10.66.0.1", network.web)
+
+
+def test_both_families_come_back(network: Network) -> None:
+    network.create("--ipv6")
+    address = next(
+        a["local"]
+        for a in loads(network.db.run("ip", "-j", "-6", "addr", "show", "eth0"))[0]["addr_info"]
+        if a["scope"] == "global"
+    )
+    assert can_reach(network.db, address, network.web)
+    network.host.run("ip", "link", "del", "br-blue")
+    network.host.run("ip6tables", "-t", "nat", "-F")
+    assert network.repair()[-1] == "firewall rules are missing"
+    assert can_reach(network.db, address, network.web)
+    network.web.run("ping", "-6", "-c1", "-W2", address.partition("::")[0] + "::1")

@@ -1,0 +1,94 @@
+"""The command `shibafu` as a process, on a host of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from json import loads
+from pathlib import Path
+from typing import Any
+
+import shibafu
+import shibafu_ipam
+from netns.namespaces import Namespace
+from support.machine import RECORDS
+from support.suite import Suite
+
+# Networks that the command makes keep their leases in /var/lib/cni, here a directory of the test's own.
+_ISOLATED = 'mount --bind "$0" /var/lib/cni && exec "$@"'
+
+
+class CommandLine:
+    """Runs the command.
+
+    Args:
+        suite: the plugins that it calls.
+        host: the host's namespace.
+        directory: for what it and the plugins store.
+    """
+
+    def __init__(self, suite: Suite, host: Namespace, directory: Path) -> None:
+        self.host = host
+        self._records = RECORDS / str(os.stat(host.path).st_ino)
+        self.conf_dir = directory / "net.d"
+        self.store = directory / "lib"
+        self.cache_dir = self.store / "results"
+        for made in (self.conf_dir, self.store, Path("/var/lib/cni")):
+            made.mkdir(parents=True, exist_ok=True)
+        roots = [Path(package.__path__[0]).parent for package in (shibafu, shibafu_ipam)]
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": ":".join(map(str, roots)),
+            "CNI_CONF_DIR": str(self.conf_dir),
+            "CNI_CACHE_DIR": str(self.cache_dir),
+            "CNI_PATH": str(suite.directory),
+        }
+
+    def __enter__(self) -> "CommandLine":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Remove what the plugins remember of this host: another namespace may get its number."""
+        shutil.rmtree(self._records, ignore_errors=True)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin to run it."""
+        command = [sys.executable, "-m", "shibafu.command", *arguments]
+        return subprocess.Popen(
+            [
+                "nsenter",
+                f"--net={self.host.path}",
+                "unshare",
+                "-m",
+                "sh",
+                "-c",
+                _ISOLATED,
+                str(self.store),
+                *command,
+            ],
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
+        """Run it, which must end with `status`; return what it printed on stdout and on stderr."""
+        process = self.start(*arguments)
+        out, err = process.communicate(stdin, timeout=60)
+        assert process.returncode == status, (arguments, process.returncode, out, err)
+        assert "Traceback" not in err
+        return out, err
+
+    def __call__(self, line: str, stdin: str = "") -> str:
+        """Run a line, which must succeed; return what it printed."""
+        return self.run(*line.split(), stdin=stdin)[0]
+
+    def json(self, line: str, status: int = 0) -> Any:
+        """Run a line with `--format json`; return what it printed."""
+        return loads(self.run(*line.split(), "--format", "json", status=status)[0])
+
+    def fail(self, line: str, status: int = 1, stdin: str = "") -> str:
+        """Run a line, which must fail; return what it said."""
+        return self.run(*line.split(), status=status, stdin=stdin)[1]
