@@ -8,7 +8,7 @@ from shibafu.bridge.addressing import resolve_gateway
 from shibafu.bridge.host import enable_ipv6
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.result import IPConfig, Result, Route
-from shibafu.firewall.forwarding import write_sysctl
+from shibafu.firewall.forwarding import try_sysctl
 from shibafu.netlink.address import addr_add, addr_list
 from shibafu.netlink.constants import IFA_F_DADFAILED, IFA_F_TENTATIVE, RT_TABLE_LOCAL, RT_TABLE_MAIN
 from shibafu.netlink.link import link_set
@@ -40,7 +40,7 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: b
     """
     index = if_nametoindex(ifname)
     has_ipv6 = any(ip.address.version == 6 for ip in result.ips)
-    write_sysctl(f"/proc/sys/net/ipv4/conf/{ifname}/arp_notify", "1")
+    try_sysctl(f"/proc/sys/net/ipv4/conf/{ifname}/arp_notify", "1")
     if has_ipv6:
         _set_ipv6_sysctls(ifname, dad)
     elif result.ips and not dad:
@@ -94,15 +94,12 @@ def _set_ipv6_sysctls(ifname: str, dad: bool) -> None:
     if dad:
         switches.append(("enhanced_dad", "1"))
     for switch, value in switches:
-        write_sysctl(f"/proc/sys/net/ipv6/conf/{ifname}/{switch}", value)
+        try_sysctl(f"/proc/sys/net/ipv6/conf/{ifname}/{switch}", value)
 
 
 def _skip_link_local_dad(ifname: str) -> None:
     """Let a link without IPv6 addresses use its link-local one at once, as links with them do."""
-    try:
-        write_sysctl(f"/proc/sys/net/ipv6/conf/{ifname}/accept_dad", "0")
-    except FileNotFoundError:
-        pass  # a kernel without IPv6
+    try_sysctl(f"/proc/sys/net/ipv6/conf/{ifname}/accept_dad", "0")
 
 
 def _wait_for_dad(sock: NetlinkSocket, index: int) -> None:

@@ -8,7 +8,7 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.vlans import explain_vlan_error
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Cidr
-from shibafu.firewall.forwarding import ensure_forwarding, write_sysctl
+from shibafu.firewall.forwarding import ensure_forwarding, try_sysctl, write_sysctl
 from shibafu.netlink.address import addr_add, addr_del, addr_list
 from shibafu.netlink.constants import IFF_LOWER_UP, IFF_PROMISC
 from shibafu.netlink.errors import NetlinkError
@@ -141,11 +141,11 @@ def _conflicts(gateway: Cidr, ip: bytes, prefix: int) -> bool:
 
 
 def refuse_router_advertisements(link: str) -> None:
-    """Keep containers from configuring the host by router advertisements."""
-    try:
-        write_sysctl(f"/proc/sys/net/ipv6/conf/{link}/accept_ra", "0")
-    except FileNotFoundError:
-        pass  # a kernel without IPv6 has none to refuse
+    """Keep containers from configuring the host by router advertisements.
+
+    A host that forwards refuses them anyway, unless it is told not to.
+    """
+    try_sysctl(f"/proc/sys/net/ipv6/conf/{link}/accept_ra", "0")
 
 
 def enable_ipv6(link: str) -> None:

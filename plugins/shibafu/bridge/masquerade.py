@@ -7,7 +7,7 @@ was set up is remembered in the network's state as a hint; the kernel, not the h
 from shibafu.bridge.state import NetworkState
 from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.ip import Cidr, parse_cidr
-from shibafu.firewall.backend import IPTABLES, open_backend
+from shibafu.firewall.backend import open_backend
 from shibafu.firewall.rules import NetworkRules
 
 TYPE_CHECKING = False
@@ -91,13 +91,13 @@ class Masquerade:
         self._state.lock_exclusive()
         if self._recall() and self._remembered.get("stamp") != seen:
             return
-        if self._remembered and _recorded_backend(self._remembered) != self._backend_name:
-            other = _open_recorded(self._state.network, self._remembered, self._env)
-            other.prepare_teardown()
-            other.start_teardown()
-            other.finish_teardown()
-        self._remember(complete=False)
+        former = self._remembered
+        names = [name for name in _recorded_backends(former) if name != self._backend_name]
+        self._remember(complete=False, former=names)
         self._backend.repair()
+        # Only now: the network's other containers are never without rules.
+        for name in names:
+            _teardown(_open_recorded(self._state.network, former, name, self._env))
         self._remember(complete=True)
 
     def _recall(self) -> bool:
@@ -117,15 +117,20 @@ class Masquerade:
             is_covered
             and bool(self._remembered.get("complete"))
             and self._remembered.get("bridge") == self._rules.bridge
-            and _recorded_backend(self._remembered) == self._backend_name
+            and _recorded_backends(self._remembered) == [self._backend_name]
         )
 
-    def _remember(self, complete: bool) -> None:
-        """Record the intention before the rules are made, and its completion after."""
+    def _remember(self, complete: bool, former: list[str] | None = None) -> None:
+        """Record the intention before the rules are made, and its completion after.
+
+        Args:
+            complete: whether they are made.
+            former: other backends that the network may have rules of.
+        """
         from time import monotonic_ns
 
         record: dict[str, object] = {
-            "backend": self._backend_name,
+            "backends": [self._backend_name, *(former or [])],
             "bridge": self._rules.bridge,
             "subnets": [str(subnet) for subnet in self._rules.subnets],
             "complete": complete,
@@ -142,12 +147,12 @@ class RulesTeardown:
         env: the environment.
     """
 
-    __slots__ = ("_backend", "_env", "_state")
+    __slots__ = ("_backends", "_env", "_state")
 
     def __init__(self, state: NetworkState, env: "Mapping[str, str]") -> None:
         self._state = state
         self._env = env
-        self._backend: Backend | None = None
+        self._backends: list[Backend] = []
 
     def prepare(self, leaving: str) -> None:
         """Start what is needed, if `leaving` is the link of the only container and nobody else is at work."""
@@ -156,8 +161,8 @@ class RulesTeardown:
 
     def start(self) -> None:
         """Begin, once the container's link is gone."""
-        if self._backend is not None:
-            self._backend.start_teardown()
+        for backend in self._backends:
+            backend.start_teardown()
 
     def finish(self) -> None:
         """Complete: the rules are gone, unless the network has containers.
@@ -166,12 +171,13 @@ class RulesTeardown:
             CniError: FIREWALL when they cannot be removed.
         """
         try:
-            if self._backend is None and not self._state.is_in_use():
+            if not self._backends and not self._state.is_in_use():
                 self._state.lock_exclusive()
                 self._prepare_if_unused()
                 self.start()
-            if self._backend is not None:
-                self._backend.finish_teardown()
+            for backend in self._backends:
+                backend.finish_teardown()
+            if self._backends:
                 self._state.remove_rules()
         finally:
             self._state.unlock()
@@ -180,8 +186,10 @@ class RulesTeardown:
         """Prepare under the exclusive lock: before it was got, an ADD may have come or a DEL ended."""
         record = self._state.read_rules()
         if record and not self._state.is_in_use(besides=leaving):
-            self._backend = _open_recorded(self._state.network, record, self._env)
-            self._backend.prepare_teardown()
+            for name in _recorded_backends(record):
+                backend = _open_recorded(self._state.network, record, name, self._env)
+                backend.prepare_teardown()
+                self._backends.append(backend)
 
 
 def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]") -> None:
@@ -209,8 +217,11 @@ class RulesCheck:
     def __init__(
         self, state: NetworkState, backend: str, rules: NetworkRules, env: "Mapping[str, str]"
     ) -> None:
-        everything = rules.subnets + _recorded_subnets(state.read_rules())
-        self._backend = open_backend(backend, NetworkRules(rules.network, rules.bridge, everything), env)
+        record = state.read_rules()
+        # Rules that a failed ADD wanted to make are not this container's matter.
+        others = _recorded_subnets(record) if record.get("complete") else []
+        everything = NetworkRules(rules.network, rules.bridge, rules.subnets + others)
+        self._backend = open_backend(backend, everything, env)
         self._backend.start_check()
 
     def finish(self) -> None:
@@ -234,11 +245,21 @@ def _recorded_subnets(record: dict[str, object]) -> list[Cidr]:
     return [parse_cidr(str(subnet)) for subnet in subnets] if isinstance(subnets, list) else []
 
 
-def _recorded_backend(record: dict[str, object]) -> str:
-    return str(record.get("backend", IPTABLES))
+def _recorded_backends(record: dict[str, object]) -> list[str]:
+    """Return the backends that the network may have rules of: one, unless a change of them broke off."""
+    backends = record.get("backends")
+    return [str(name) for name in backends] if isinstance(backends, list) else []
 
 
-def _open_recorded(network: str, record: dict[str, object], env: "Mapping[str, str]") -> "Backend":
-    """Return the backend that the rules were made with, whatever the configuration says now."""
+def _open_recorded(
+    network: str, record: dict[str, object], name: str, env: "Mapping[str, str]"
+) -> "Backend":
+    """Return a backend that the rules were made with, whatever the configuration says now."""
     rules = NetworkRules(network, str(record.get("bridge", "")), _recorded_subnets(record))
-    return open_backend(_recorded_backend(record), rules, env)
+    return open_backend(name, rules, env)
+
+
+def _teardown(backend: "Backend") -> None:
+    backend.prepare_teardown()
+    backend.start_teardown()
+    backend.finish_teardown()

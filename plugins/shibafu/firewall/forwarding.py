@@ -29,6 +29,14 @@ def write_sysctl(path: str, value: str) -> None:
             raise
 
 
+def try_sysctl(path: str, value: str) -> None:
+    """Write a switch that an attachment works without; some kernels lack it, some containers may not."""
+    try:
+        write_sysctl(path, value)
+    except OSError:
+        pass  # that is what "try" means
+
+
 def read_sysctl(path: str) -> str:
     """Return a switch's value.
 
