@@ -416,6 +416,10 @@ class TestLocks:
             assert self.is_blocked(lambda: other.delete(given, *ARGUMENTS))
         self.wait_until(lambda: lab.cached() is None)
 
+    def test_a_container_s_lock_is_nowhere_else(self, lab: Laboratory) -> None:
+        with pytest.raises(CniError, match="invalid characters in containerID"):
+            lab.runtime.lock_container("../../etc/passwd")
+
     def test_gc_waits_for_operations_on_the_network(self, lab: Laboratory) -> None:
         given = network({"type": "a"})
         with lab.runtime._lock_network("net", shared=True):

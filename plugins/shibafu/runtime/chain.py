@@ -63,7 +63,13 @@ class Runtime:
         self._containers: dict[str, Lock] = {}
 
     def lock_container(self, container_id: str) -> Lock:
-        """Return the container's lock, to be held by `with` round several operations on it."""
+        """Return the container's lock, to be held by `with` round several operations on it.
+
+        Raises:
+            CniError: no container can have that ID.
+        """
+        if not is_valid_identifier(container_id):
+            raise CniError(INVALID_ENVIRONMENT, "invalid characters in containerID", container_id)
         if container_id not in self._containers:
             self._containers[container_id] = Lock(f"container-{container_id}", directory=self.lock_dir)
         return self._containers[container_id]
@@ -133,7 +139,7 @@ class Runtime:
                     attachment.result = self._add_plugin(network, plugin, path, attachment)
                 cache_write(attachment, self.cache_dir)
             except BaseException:
-                self._undo(network, attachment)
+                self._undo(network, paths, attachment)
                 raise
         return attachment.result or {}
 
@@ -271,11 +277,10 @@ class Runtime:
             raise CniError(DELEGATE, f"{_describe(plugin, 'ADD')}: it printed no result")
         return _convert_result(result, network)
 
-    def _undo(self, network: NetworkList, attachment: Attachment) -> None:
+    def _undo(self, network: NetworkList, paths: list[str], attachment: Attachment) -> None:
         """Call DEL of the whole chain after a failed ADD; the error that is reported is the ADD's."""
         prev_result = self._calc_del_result(network, attachment)
-        for plugin in reversed(network.plugins):
-            path = self._find_plugin(plugin)
+        for plugin, path in reversed(list(zip(network.plugins, paths, strict=True))):
             _collect([], self._call, "DEL", network, plugin, path, attachment, prev_result)
 
     def _delete(self, network: NetworkList, attachment: Attachment) -> None:
