@@ -1,0 +1,264 @@
+"""install.sh and uninstall.sh: into directories of the test's own, and in place while calls go on."""
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dist.conftest import ROOT
+from dist.test_executables import ask_version
+
+DIRECTORIES = ("prefix", "bindir", "sbindir", "mandir", "confdir")
+
+
+def run_script(name: str, *arguments: str | Path, status: int = 0, destdir: str | Path = "") -> str:
+    """Run a script of packaging/ and return what it says."""
+    done = subprocess.run(
+        [ROOT / "packaging" / name, *arguments],
+        env={**os.environ, "DESTDIR": str(destdir)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == status, said
+    return said
+
+
+class Target:
+    """Directories to install into.
+
+    Args:
+        root: what they are in.
+        built: the executables.
+    """
+
+    def __init__(self, root: Path, built: Path) -> None:
+        self.root = root
+        self.built = built
+        self.prefix, self.bindir, self.sbindir, self.mandir, self.confdir = (
+            root / name for name in DIRECTORIES
+        )
+
+    def install(self, *options: str | Path, source: Path | None = None, status: int = 0) -> str:
+        arguments = [part for name in DIRECTORIES for part in (f"--{name}", self.root / name)]
+        return run_script(
+            "install.sh", "--from", source or self.built, *arguments, *options, status=status
+        )
+
+    def uninstall(self) -> str:
+        return run_script("uninstall.sh", "--prefix", self.prefix)
+
+    def list_versions(self) -> list[str]:
+        return sorted(path.name for path in (self.prefix / "versions").iterdir())
+
+    def list_files(self) -> dict[str, str]:
+        """Return all that is no directory, and where links lead to."""
+        return {
+            str(path.relative_to(self.root)): str(path.readlink()) if path.is_symlink() else ""
+            for path in self.root.rglob("*")
+            if path.is_symlink() or path.is_file()
+        }
+
+
+@pytest.fixture
+def target(tmp_path: Path, built: Path) -> Target:
+    return Target(tmp_path / "root", built)
+
+
+@pytest.fixture
+def other(tmp_path: Path, built: Path) -> Path:
+    """Executables of another version."""
+    directory = tmp_path / "other"
+    shutil.copytree(built, directory)
+    (directory / "_internal" / "NEWS").write_text("all is new")
+    return directory
+
+
+@contextmanager
+def calling(call: Callable[[], object]) -> Iterator[None]:
+    """Repeat a call all the time; it must never fail, and not be called only once."""
+    end = threading.Event()
+    calls: list[BaseException | None] = []
+
+    def repeat() -> None:
+        while not end.is_set():
+            try:
+                call()
+                calls.append(None)
+            except BaseException as failure:
+                calls.append(failure)
+
+    callers = [threading.Thread(target=repeat) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    try:
+        yield
+    finally:
+        end.set()
+        for caller in callers:
+            caller.join()
+    assert len(calls) > 2
+    assert [failure for failure in calls if failure] == []
+
+
+def test_install_and_uninstall(target: Target) -> None:
+    said = target.install()
+    assert "installed shibafu 0." in said
+    for name in ("shibafu-bridge", "shibafu-ipam"):
+        ask_version(target.bindir / name)
+        assert (target.bindir / name).readlink() == target.prefix / "current" / name
+        assert (target.mandir / "man8" / f"{name}.8").stat().st_mode & 0o777 == 0o644
+    assert (target.sbindir / "shibafu-hook").resolve().is_file()
+    assert sorted(path.name for path in target.bindir.iterdir()) == ["shibafu-bridge", "shibafu-ipam"]
+    assert not target.confdir.exists()
+
+    target.uninstall()
+    assert target.list_files() == {}
+    assert not target.prefix.exists()
+
+
+def test_installing_again_changes_nothing(target: Target) -> None:
+    target.install()
+    before, inode = target.list_files(), (target.prefix / "current").lstat().st_ino
+    target.install()
+    assert target.list_files() == before
+    assert (target.prefix / "current").lstat().st_ino == inode
+
+
+def test_names_of_the_reference(target: Target) -> None:
+    """What had them comes back, be it a file or a link; what nobody had goes."""
+    target.bindir.mkdir(parents=True)
+    original = target.bindir / "bridge"
+    original.write_text("the reference's")
+    original.chmod(0o751)
+    for _ in range(2):
+        target.install("--as-reference")
+        ask_version(target.bindir / "bridge")
+        ask_version(target.bindir / "host-local")
+    target.uninstall()
+    assert target.list_files() == {"bindir/bridge": ""}
+    assert original.read_text() == "the reference's"
+    assert original.stat().st_mode & 0o777 == 0o751
+
+    original.unlink()
+    original.symlink_to("busybox-of-plugins")
+    target.install("--as-reference")
+    ask_version(original)
+    target.uninstall()
+    assert target.list_files() == {"bindir/bridge": "busybox-of-plugins"}
+
+
+def test_newer_original_is_not_overwritten(target: Target) -> None:
+    """An upgrade of the reference's package puts its files back in the links' place."""
+    target.bindir.mkdir(parents=True)
+    original = target.bindir / "bridge"
+    original.write_text("old")
+    target.install("--as-reference")
+    original.unlink()
+    original.write_text("new")
+    target.uninstall()
+    assert target.list_files() == {"bindir/bridge": ""}
+    assert original.read_text() == "new"
+
+
+def test_conflist_is_the_users(target: Target) -> None:
+    target.install("--conflist", "10-nat", "--conflist", "30-layer2")
+    network = target.confdir / "10-nat.conflist"
+    assert network.read_text() == (ROOT / "conf" / "10-nat.conflist").read_text()
+    network.write_text("mine")
+    assert "is there already" in target.install("--conflist", "10-nat")
+    target.uninstall()
+    assert set(target.list_files()) == {"confdir/10-nat.conflist", "confdir/30-layer2.conflist"}
+    assert network.read_text() == "mine"
+
+
+def test_upgrade_while_calls_go_on(target: Target, other: Path) -> None:
+    target.install()
+    with calling(lambda: ask_version(target.bindir / "shibafu-bridge")):
+        for turn in range(6):
+            target.install(source=other if turn % 2 == 0 else target.built)
+
+
+def test_a_version_stays_as_long_as_it_is_used(target: Target, other: Path, tmp_path: Path) -> None:
+    target.install()
+    (first,) = target.list_versions()
+    env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c", "CNI_NETNS": "/n", "CNI_IFNAME": "e"}
+    env["CNI_PATH"] = "/"
+    plugin = target.bindir / "shibafu-bridge"
+    with subprocess.Popen([plugin], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as waiting:
+        assert waiting.stdin is not None
+        running = Path(f"/proc/{waiting.pid}/exe")
+        while running.resolve().name != "shibafu-bridge":
+            time.sleep(0.01)
+        target.install(source=other)
+        third = shutil.copytree(other, tmp_path / "third")
+        (third / "NEWS").write_text("newer still")
+        target.install(source=third)
+        # Two upgrades later; the process still loads modules from its version.
+        assert first in target.list_versions()
+        waiting.stdin.close()
+        assert b'"code": 6' in (waiting.stdout.read() if waiting.stdout else b"")
+        waiting.wait(60)
+    target.install(source=other)
+    assert first not in target.list_versions()
+    assert len(target.list_versions()) == 2
+
+
+def test_damage_is_repaired(target: Target) -> None:
+    target.install()
+    bundle = target.prefix / "current" / "_internal" / "shibafu.bundle"
+    bundle.write_bytes(bundle.read_bytes()[:1000])
+    target.install()
+    ask_version(target.bindir / "shibafu-bridge")
+
+
+def test_half_an_installation_is_completed(target: Target) -> None:
+    """Copying was interrupted, or switching was."""
+    target.install()
+    versions = target.prefix / "versions"
+    shutil.copytree(target.built / "_internal", versions / ".new-Xy12Zz")
+    (target.prefix / "current").unlink()
+    target.install()
+    ask_version(target.bindir / "shibafu-bridge")
+    assert len(target.list_versions()) == 1
+
+
+def test_other_root(tmp_path: Path, built: Path) -> None:
+    """For packagers: below DESTDIR, and links that are right without it."""
+    run_script("install.sh", "--from", built, destdir=tmp_path)
+    link = tmp_path / "opt/cni/bin/shibafu-bridge"
+    assert str(link.readlink()) == "/usr/lib/shibafu/current/shibafu-bridge"
+    assert str(tmp_path) not in (tmp_path / "usr/lib/shibafu/installed").read_text()
+    ask_version(tmp_path / "usr/lib/shibafu/current/shibafu-bridge")
+    run_script("uninstall.sh", destdir=tmp_path)
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir() or path.is_symlink()] == []
+
+
+def test_refusals(target: Target) -> None:
+    assert "Usage" in target.install("--nonsense", status=2)
+    assert "10-nat" in target.install("--conflist", "no-such", status=1)
+    assert "absolute" in target.install("--prefix", "relative", status=1)
+    (target.bindir / "shibafu-bridge").mkdir(parents=True)
+    assert "is a directory" in target.install(status=1)
+    assert "nothing" in run_script("uninstall.sh", "--prefix", target.root / "elsewhere", status=1)
+
+
+@pytest.mark.root
+def test_manual_pages() -> None:
+    """Nothing that mandoc warns of; as root it is installed when it is missing."""
+    install = 'source "$0/packaging/apt.sh" && ensure_packages mandoc'
+    subprocess.run(["/bin/bash", "-c", install, ROOT], check=True, timeout=300)
+    pages = sorted((ROOT / "packaging" / "man").iterdir())
+    assert pages
+    done = subprocess.run(
+        ["mandoc", "-Tlint", "-W", "warning", *pages], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == ""

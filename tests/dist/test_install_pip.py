@@ -1,0 +1,25 @@
+"""pip install: the slower way, for where nothing can be built."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from dist.conftest import ROOT
+from dist.test_executables import PROGRAMS, ask_version
+
+
+def test_console_scripts(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("plugins", "ipam"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree / name)
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=120)
+    pip = venv / "bin" / "pip"
+    install = [str(pip), "install", "--quiet", "--disable-pip-version-check", str(tree)]
+    subprocess.run(install, check=True, timeout=300, cwd=tmp_path)
+    for program in PROGRAMS:
+        ask_version(venv / "bin" / program)
