@@ -11,7 +11,7 @@ import pytest
 from dist.conftest import ROOT
 
 HOT_PATH = [
-    ROOT / "plugins" / "shibafu" / part for part in ("cni", "netlink", "firewall", "bridge")
+    ROOT / "plugins" / "shibafu" / part for part in ("cni", "netlink", "firewall", "bridge", "runtime", "hook")
 ] + [ROOT / "ipam" / "shibafu_ipam"]
 
 

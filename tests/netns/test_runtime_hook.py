@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -77,6 +78,12 @@ class Crun:
 
     def call(self, status: str, pid: int) -> "subprocess.CompletedProcess[str]":
         """Run the hook with an empty environment."""
+        process = self.start(status, pid, output=subprocess.PIPE)
+        stdout, stderr = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def start(self, status: str, pid: int, output: int = subprocess.DEVNULL) -> "subprocess.Popen[str]":
+        """Start the hook."""
         state = {
             "ociVersion": "1.0",
             "id": "web1",
@@ -88,17 +95,22 @@ class Crun:
         flags = [
             f"--cache-dir={self.cache_dir}",
             f"--conf-dir={self.conf_dir}",
-            f"--cni-path={self.machine.cni_path}:/usr/lib/cni",
+            f"--cni-path={self.bundle}:{self.machine.cni_path}:/usr/lib/cni",
         ]
-        return subprocess.run(
-            ["nsenter", f"--net={self.machine.host.path}", *INTERPRETER, "-c", _SOURCE, self.report, *flags],
-            input=json.dumps(state),
+        enter = ["nsenter", f"--net={self.machine.host.path}"]
+        process = subprocess.Popen(
+            [*enter, *INTERPRETER, "-c", _SOURCE, self.report, *flags],
             env={},
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
             text=True,
-            check=False,
-            timeout=60,
         )
+        assert process.stdin
+        process.stdin.write(json.dumps(state))
+        process.stdin.close()
+        process.stdin = None
+        return process
 
     def create(self) -> "subprocess.CompletedProcess[str]":
         """Run createRuntime."""
@@ -211,6 +223,40 @@ def test_no_network_is_loopback_only(machine: Machine, crun: Crun) -> None:
     assert crun.create().stderr == ""
     assert machine.addresses("lo", crun.netns) == {"127.0.0.1/8", "::1/128"}
     assert crun.poststop().stderr == ""
+
+
+@pytest.mark.parametrize("milliseconds", range(40, 240, 40))
+def test_poststop_clears_up_after_a_killed_hook(machine: Machine, crun: Crun, milliseconds: int) -> None:
+    """OCI runtimes kill hooks that take too long; a plugin may be at work by then, and goes on."""
+    crun.write_bundle(network="blue,green")
+    process = crun.start("created", crun.process.pid)
+    sleep(milliseconds / 1000)
+    process.kill()
+    process.wait()
+    done = crun.poststop()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert is_clean(machine)
+    assert not crun.cache_dir.exists() or list(crun.cache_dir.iterdir()) == []
+
+
+def test_poststop_waits_for_the_plugin_of_a_killed_hook(machine: Machine, crun: Crun) -> None:
+    """Its ADD would otherwise come after the DEL, and nobody would ever undo it."""
+    script = f"""#!/bin/sh
+if [ "$CNI_COMMAND" = ADD ]; then touch {crun.bundle}/started; sleep 1; fi
+exec {machine.cni_path}/bridge
+"""
+    (crun.bundle / "bridge").write_text(script)
+    (crun.bundle / "bridge").chmod(0o755)
+    crun.write_bundle(network="blue")
+    process = crun.start("created", crun.process.pid)
+    while not (crun.bundle / "started").exists():
+        assert process.poll() is None
+        sleep(0.01)
+    process.kill()
+    process.wait()
+    assert crun.poststop().returncode == 0
+    sleep(1)
+    assert is_clean(machine)
 
 
 def test_the_host_s_namespace_is_refused(machine: Machine, crun: Crun) -> None:

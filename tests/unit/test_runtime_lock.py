@@ -1,10 +1,14 @@
 """Locks between runtimes, tried in threads: flock(2) is of open files, not of processes."""
 
+import subprocess
+import sys
 from pathlib import Path
 from threading import Event, Thread
+from time import sleep
 
 import pytest
 
+import shibafu
 from shibafu.runtime.lock import Lock
 
 
@@ -54,6 +58,46 @@ def test_what_a_killed_process_left_locks_nobody_out(tmp_path: Path) -> None:
     with Lock("net", directory=str(tmp_path)):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+_HOLDER = """
+import os, sys, time
+sys.path.insert(0, {plugins!r})
+from shibafu.runtime.lock import Lock
+with Lock("net", directory={directory!r}):
+    os.posix_spawn("/bin/sleep", ["sleep", sys.argv[1]], {{}})
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+print("left", flush=True)
+time.sleep(5)
+"""
+
+
+def start_holder(directory: Path, child: float, holding: float) -> "subprocess.Popen[str]":
+    """Start a process that holds the lock for a time and has a child for another."""
+    source = _HOLDER.format(plugins=str(Path(shibafu.__path__[0]).parent), directory=str(directory))
+    argv = [sys.executable, "-c", source, str(child), str(holding)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_what_a_killed_holder_has_started_goes_on_holding(tmp_path: Path) -> None:
+    with start_holder(tmp_path, child=0.8, holding=5) as process:
+        process.kill()
+        process.wait()
+        assert not is_free("net", tmp_path)
+        sleep(1)
+        assert is_free("net", tmp_path)
+
+
+def test_what_a_holder_leaves_running_does_not(tmp_path: Path) -> None:
+    with start_holder(tmp_path, child=2, holding=0) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "left\n"
+        assert is_free("net", tmp_path)
+        process.kill()
 
 
 def test_many_take_turns(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Locks between runtimes: one operation at a time on a container, and none beside GC on a network.
 
 A lock is a file that is locked with flock(2) and deleted by whoever leaves last, so that nothing is
-left behind, and what a killed process leaves is an empty file that locks nobody out.
+left behind, and what a killed process leaves is an empty file that locks nobody out. Plugins inherit
+it: one that outlives a killed caller keeps the lock until it is done, and a DEL waits for its ADD.
 """
 
 import fcntl
@@ -48,6 +49,7 @@ class Lock:
                 raise
             # Who held it may have deleted the file while this process waited.
             if os.fstat(descriptor).st_nlink:
+                os.set_inheritable(descriptor, True)
                 return descriptor
             os.close(descriptor)
 
@@ -66,5 +68,7 @@ class Lock:
         except OSError:
             pass  # others hold it
         finally:
+            # Closing is not enough where a plugin has left a daemon behind.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             os.close(self._descriptor)
             self._descriptor = -1
