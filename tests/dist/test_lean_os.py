@@ -10,9 +10,8 @@ import pytest
 
 from dist.conftest import ROOT
 
-HOT_PATH = [
-    ROOT / "plugins" / "shibafu" / part for part in ("cni", "netlink", "firewall", "bridge", "runtime", "hook")
-] + [ROOT / "ipam" / "shibafu_ipam"]
+PARTS = ("cni", "netlink", "firewall", "bridge", "runtime", "hook")
+HOT_PATH = [ROOT / "plugins" / "shibafu" / part for part in PARTS] + [ROOT / "ipam" / "shibafu_ipam"]
 
 
 @pytest.fixture(scope="module")
