@@ -19,6 +19,7 @@ from bench.netavark import measure_netavark
 from bench.process import Failed, run
 from bench.report import Row, Table
 from bench.suite import make_ours, make_reference
+from bench.trace import trace_calls
 from bench.traffic import measure_traffic
 
 _PAIRS = 30
@@ -44,14 +45,16 @@ _TABLES: dict[str, Callable[[Bed], list[Table]]] = {
     "ipam": measure_ipam,
     "crowd": measure_crowd,
     "netavark": measure_netavark,
+    "trace": trace_calls,
 }
-CASES = (*_ROWS, *_TABLES)
+CASES = tuple(case for case in (*_ROWS, *_TABLES) if case != "trace")
 
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
     parser.add_argument("--case", action="append", choices=CASES, help="measure only this; may be repeated")
+    parser.add_argument("--trace", action="store_true", help="instead, show where the time goes")
     parser.add_argument("--pairs", type=int, help=f"how often each is measured (default: {_PAIRS})")
     parser.add_argument("--quick", action="store_true", help="take less than a minute, and be less exact")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, all samples too")
@@ -69,8 +72,8 @@ def main() -> int:
     machine = describe_machine()
     tables: dict[str, Table] = {}
     try:
-        for case in CASES:
-            if not options.case or case in options.case:
+        for case in ("trace",) if options.trace else CASES:
+            if options.trace or not options.case or case in options.case:
                 begin = monotonic()
                 measure(bed, case, tables)
                 print(f"measured {case} in {monotonic() - begin:.0f} s", file=sys.stderr)

@@ -25,15 +25,20 @@ class Host:
     def __init__(self, suite: Suite, network: Network) -> None:
         self.suite = suite
         self.namespace = Namespace("host")
+        self.data_dir = network.data_dir
         self._network = network
         self._results: dict[str, bytes] = {}
 
+    def calc_call(self, command: str, container: Namespace) -> tuple[dict[str, str], bytes]:
+        """Return environment and input of a call; a container is identified by its namespace."""
+        env = self.suite.calc_environment(command, container.name, container.path)
+        return env, self._network.calc_config(self._results.get(container.name, b""))
+
     def start(self, command: str, container: Namespace) -> Started:
-        """Start ADD, CHECK or DEL of a container, which is identified by its namespace."""
-        identity = container.path.rpartition("/")[2]
-        config = self._network.calc_config(self._results.get(identity, b""))
+        """Start ADD, CHECK or DEL of a container."""
+        env, config = self.calc_call(command, container)
         with self.namespace.inside():
-            return self.suite.start("bridge", command, config, identity, container.path)
+            return Started([self.suite.programs["bridge"]], env, config)
 
     def call(self, command: str, container: Namespace) -> Sample:
         """Do ADD, CHECK or DEL of a container.
@@ -47,17 +52,14 @@ class Host:
 
     def remember(self, command: str, container: Namespace, output: bytes) -> None:
         """Keep what ADD answered, for CHECK and DEL."""
-        identity = container.path.rpartition("/")[2]
         if command == "ADD":
-            self._results[identity] = output
+            self._results[container.name] = output
         elif command == "DEL":
-            self._results.pop(identity, None)
+            self._results.pop(container.name, None)
 
     def measure_peak(self, command: str, container: Namespace) -> float:
         """Do a call as `call` does, and return its peak memory in MiB."""
-        identity = container.path.rpartition("/")[2]
-        config = self._network.calc_config(self._results.get(identity, b""))
-        env = self.suite.calc_environment(command, identity, container.path)
+        env, config = self.calc_call(command, container)
         with self.namespace.inside():
             peak, output = measure_peak([self.suite.programs["bridge"]], env, config)
         self.remember(command, container, output)

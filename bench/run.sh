@@ -5,6 +5,7 @@
 #   bench/run.sh --quick              less than a minute, and less exact
 #   bench/run.sh --case nat --case dual --pairs 100
 #   bench/run.sh --json FILE          all samples, too
+#   bench/run.sh --trace              where the time of one ADD and one DEL goes
 #   bench/run.sh --check              the exit status is 1 when a ratio is above its target
 #   bench/run.sh --help               all options
 #
@@ -20,7 +21,7 @@ if [[ $EUID -ne 0 ]]; then
     echo "run.sh: run this as root: it makes network namespaces" >&2
     exit 1
 fi
-ensure_packages containernetworking-plugins iptables iproute2 iperf3 netavark time util-linux >&2
+ensure_packages containernetworking-plugins iptables iproute2 iperf3 netavark strace time util-linux >&2
 "$root/packaging/build.sh" >&2
 
 work=$(mktemp -d --tmpdir shibafu-bench-XXXXXX)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from json import dumps, loads
 from pathlib import Path
 
-from bench.process import Sample, Started, run
+from bench.process import Sample, run
 
 # Addresses of the bench's own namespaces; nothing outside of them sees one.
 SUBNET = "10.64.0.0/16"
@@ -40,18 +40,13 @@ class Suite:
             "CNI_PATH": self.cni_path,
         }
 
-    def start(self, plugin: str, command: str, config: bytes, container: str, netns: str) -> Started:
-        """Start a call."""
-        env = self.calc_environment(command, container, netns)
-        return Started([self.programs[plugin]], env, config)
-
     def call(self, plugin: str, command: str, config: bytes, container: str, netns: str) -> Sample:
         """Do a call.
 
         Raises:
             Failed: it answered with an error.
         """
-        return self.start(plugin, command, config, container, netns).wait()
+        return run([self.programs[plugin]], self.calc_environment(command, container, netns), config)
 
 
 def make_ours(root: Path, work: Path) -> Suite:

@@ -136,6 +136,7 @@ chmod -R u=rwX,go=rX "$stage"
 find "$stage" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 mkdir -p "$root/dist"
 package=$root/dist/shibafu_${version}_$architecture.deb
-dpkg-deb --root-owner-group -Zxz --build "$stage" "$work/package.deb" >/dev/null
+# Several threads would compress into other blocks.
+DPKG_DEB_THREADS_MAX=1 dpkg-deb --root-owner-group -Zxz --build "$stage" "$work/package.deb" >/dev/null
 mv "$work/package.deb" "$package"
 echo "built $package, $(du -h --apparent-size "$package" | cut -f1)"
