@@ -260,3 +260,11 @@ def test_containers_of_the_reference_plugins_are_seen_and_repaired(
     assert host.run("iptables-save", "-t", "nat").count("-A") == rules.count("-A")
     shibafu(f"network rm pod --force {reference}")
     assert "10.66.5." not in host.run("iptables-save")
+
+
+def test_leases_of_unknown_containers_outlive_the_network(shibafu: CommandLine, web: Namespace) -> None:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    connect(shibafu, "blue", web)
+    (shibafu.store / "networks/blue/10.66.0.9").write_bytes(b"stranger\r\neth0")
+    assert "of unknown containers: 10.66.0.9" in shibafu("network rm blue --force")
+    assert (shibafu.store / "networks/blue/10.66.0.9").exists()
