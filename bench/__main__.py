@@ -113,6 +113,7 @@ def describe_machine() -> dict[str, str]:
     listing = run(["/usr/bin/dpkg-query", "-W", "-f", "${Package} ${Version}\\n", *packages]).output
     return {
         "processor": f"{os.cpu_count()} x {model}",
+        "load": f"load average {os.getloadavg()[0]:.1f} at the beginning",
         "kernel": f"Linux {platform.release()}",
         "python": f"Python {platform.python_version()}",
         "packages": ", ".join(listing.decode().splitlines()),

@@ -5,13 +5,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from time import sleep
 from typing import TypeVar
 
 from bench.namespace import Namespace
 from bench.process import Sample, Started, measure_peak
 from bench.suite import Network, Suite
+from shibafu.netlink.link import link_set
+from shibafu.netlink.socket import NetlinkSocket
 
 T = TypeVar("T")
+
+# Seconds, after that lock was free.
+_REST = 0.02
 
 
 class Host:
@@ -41,11 +47,12 @@ class Host:
             return Started([self.suite.programs["bridge"]], env, config)
 
     def call(self, command: str, container: Namespace) -> Sample:
-        """Do ADD, CHECK or DEL of a container.
+        """Do ADD, CHECK or DEL of a container, when the machine has come to rest.
 
         Raises:
             Failed: it answered with an error.
         """
+        settle()
         sample = self.start(command, container).wait()
         self.remember(command, container, sample.output)
         return sample
@@ -111,6 +118,17 @@ class Bed:
 
 
 _numbers = count(1)
+
+
+def settle() -> None:
+    """Wait until the kernel is done with what was asked for before, by whomever.
+
+    shibafu's DEL does not wait for the kernel's last word on a deleted link; without a pause whoever comes
+    next would have to, as all changes of links in all namespaces go through one lock.
+    """
+    with NetlinkSocket() as sock:
+        sock.request(link_set("lo", up=True))
+    sleep(_REST)
 
 
 def take_turns(sides: Sequence[T], turns: int) -> Iterator[T]:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from time import perf_counter_ns
 
-from bench.bed import Bed, Host, take_turns
+from bench.bed import Bed, Host, settle, take_turns
 from bench.namespace import Namespace, namespaces
 from bench.process import Failed
 from bench.report import Row, Table
@@ -77,6 +77,7 @@ def measure_burst(bed: Bed) -> list[Row]:
 
 def _call_all(host: Host, verb: str, containers: list[Namespace]) -> float:
     """Do a call for each container, and return the milliseconds from the first start to the last end."""
+    settle()
     begin = perf_counter_ns()
     calls = [host.start(verb, container) for container in containers]
     failures = []

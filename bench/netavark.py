@@ -3,7 +3,7 @@
 from collections import defaultdict
 from json import dumps
 
-from bench.bed import Bed, take_turns
+from bench.bed import Bed, settle, take_turns
 from bench.namespace import Namespace, namespaces
 from bench.process import run
 from bench.report import Row, Table
@@ -33,6 +33,7 @@ def measure_netavark(bed: Bed) -> list[Table]:
                 if side == _OURS:
                     wall = host.call(ours, container).wall
                 else:
+                    settle()
                     with other.inside():
                         argv = [_NETAVARK, "--config", str(config_dir), theirs, container.path]
                         wall = run(argv, _ENV, _calc_options()).wall
