@@ -56,7 +56,9 @@ class Masquerade:
             if self._state.try_lock_exclusive() and not self._recall() and not self._remembered:
                 self._mode = _MAKING
                 self._remember(complete=False)
+                self._state.hand_down_lock(True)
                 self._backend.start_setup()
+                self._state.hand_down_lock(False)
                 return
             # While the lock changed hands, another ADD may have passed.
             self._state.lock_shared()
@@ -75,7 +77,7 @@ class Masquerade:
             return
         if self._mode == _MAKING:
             if not self._backend.finish():
-                self._backend.repair()
+                self._repair()
             self._remember(complete=True)
         else:
             self._repair_unless_done()
@@ -94,11 +96,18 @@ class Masquerade:
         former = self._remembered
         names = [name for name in _recorded_backends(former) if name != self._backend_name]
         self._remember(complete=False, former=names)
-        self._backend.repair()
+        self._repair()
         # Only now: the network's other containers are never without rules.
         for name in names:
             _teardown(_open_recorded(self._state.network, former, name, self._env))
         self._remember(complete=True)
+
+    def _repair(self) -> None:
+        self._state.hand_down_lock(True)
+        try:
+            self._backend.repair()
+        finally:
+            self._state.hand_down_lock(False)
 
     def _recall(self) -> bool:
         """Tell whether all that this container needs was set up, by what is remembered now.
@@ -242,7 +251,10 @@ class RulesCheck:
 
 def _recorded_subnets(record: dict[str, object]) -> list[Cidr]:
     subnets = record.get("subnets")
-    return [parse_cidr(str(subnet)) for subnet in subnets] if isinstance(subnets, list) else []
+    try:
+        return [parse_cidr(str(subnet)) for subnet in subnets] if isinstance(subnets, list) else []
+    except ValueError:
+        return []  # it is a hint; somebody has written into it
 
 
 def _recorded_backends(record: dict[str, object]) -> list[str]:

@@ -95,6 +95,13 @@ class NetworkState:
             return False
         return True
 
+    def hand_down_lock(self, wanted: bool) -> None:
+        """Say whether programs that are started from now on hold the lock too, for as long as they run.
+
+        Should this process be killed, nobody changes the rules before such a program has finished.
+        """
+        os.set_inheritable(self._lock, wanted)
+
     def unlock(self) -> None:
         """Give the lock up."""
         if self._lock >= 0:
@@ -119,6 +126,8 @@ class NetworkState:
             return
         self.lock_exclusive()
         if not self.attachments() and not self.read_rules():
+            # An empty one is left by a call that was killed before it wrote into it.
+            self._remove("firewall")
             self._remove("lock")
             try:
                 os.rmdir(self.directory)
@@ -136,12 +145,17 @@ class NetworkState:
             except FileNotFoundError:
                 if not flags & os.O_CREAT:
                     raise
-                os.makedirs(self.directory, 0o700, exist_ok=True)
+                try:
+                    os.makedirs(self.directory, 0o700, exist_ok=True)
+                except FileExistsError:
+                    pass  # the network's last DEL has just removed it; once more
 
     def _write(self, name: str, record: dict[str, object]) -> None:
-        descriptor = self._open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        descriptor = self._open(name, os.O_WRONLY | os.O_CREAT)
         try:
-            os.write(descriptor, dumps(record).encode())
+            # Over what is there, in one system call: a killed process leaves the old record or the new one.
+            size = os.fstat(descriptor).st_size
+            os.write(descriptor, dumps(record).encode().ljust(size))
         finally:
             os.close(descriptor)
 

@@ -191,7 +191,8 @@ class Iptables:
         And not before links are deleted: the kernel has one lock for both.
         """
         _, tail = self._split_teardown()
-        next(iter(self._children.values())).feed(tail)
+        for child in list(self._children.values())[:1]:
+            child.feed(tail)
 
     def _split_teardown(self) -> tuple[bytes, bytes]:
         """Return the input in two parts: what can be read ahead, and from the first COMMIT on."""

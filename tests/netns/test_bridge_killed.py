@@ -1,0 +1,175 @@
+"""A call that is killed, at any instant: the next DEL, and the next GC, find and remove everything."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.machine import Config, Machine
+
+# System calls by which a call changes something that outlives it, or passes a point of no return.
+STEPS = "sendto,write,linkat,renameat,rename,link,unlink,mkdir,rmdir,ftruncate,flock,vfork,clone,clone3,setns"
+
+
+def trace(machine: Machine, *options: str) -> Path:
+    """Have later calls traced; return where the trace goes."""
+    report = machine.directory / "strace"
+    machine.prefix = ["/usr/bin/strace", "--quiet=all", f"--output={report}", f"--trace={STEPS}", *options]
+    return report
+
+
+def find_steps(machine: Machine, command: str, config: Config) -> list[tuple[str, int]]:
+    """Return each step of a call that succeeds: the system call and its number among its kind."""
+    report = trace(machine)
+    answer = machine.call(command, config)
+    machine.prefix = []
+    assert answer.status == 0, answer
+    # The kernel has some writes to /proc/sys begin again until it gets a lock.
+    lines = [line for line in report.read_text().splitlines() if "(" in line and "ERESTART" not in line]
+    names = [line.partition("(")[0] for line in lines]
+    return [(name, names[: i + 1].count(name)) for i, name in enumerate(names) if name in STEPS.split(",")]
+
+
+def call_and_kill(machine: Machine, command: str, config: Config, step: tuple[str, int]) -> bool:
+    """Make a call that is killed when it enters a step, before it gets to do it; return whether it was."""
+    trace(machine, f"--inject={step[0]}:signal=KILL:when={step[1]}")
+    answer = machine.call(command, config)
+    machine.prefix = []
+    return answer.status == -signal.SIGKILL
+
+
+def assert_clean(machine: Machine, before: dict[str, object]) -> None:
+    """Compare with what was there before; the bridge may stay, as it does after a DEL that was not disturbed."""
+    after = machine.snapshot()
+    for snapshot in (before, after):
+        for key in ("links", "routes"):
+            entries = snapshot[key]
+            if isinstance(entries, dict):
+                snapshot[key] = {name: link for name, link in entries.items() if name != "br0"}
+            elif isinstance(entries, list):
+                snapshot[key] = [route for route in entries if route["dev"] != "br0"]
+    assert after == before
+
+
+REMEDIES = ("DEL", "DEL without namespace", "GC", "ADD")
+
+
+def remedy(machine: Machine, config: Config, kind: str) -> None:
+    """Do what a runtime does after a call was killed."""
+    if kind == "GC":
+        machine.collect_garbage(config)
+    else:
+        machine.delete(config, **({"CNI_NETNS": ""} if "without" in kind else {}))
+    if kind == "ADD":
+        # a runtime must DEL before it tries again
+        machine.add(config)
+        machine.check(config)
+        machine.delete(config)
+
+
+@pytest.mark.parametrize("offset", range(4))
+@pytest.mark.parametrize("masquerade", [True, False])
+def test_add_killed_at_every_step(machine: Machine, offset: int, masquerade: bool) -> None:
+    config = machine.config("10.10.0.0/24", "fd00:10::/64", ipMasq=masquerade)
+    before = machine.snapshot()
+    steps = find_steps(machine, "ADD", config)
+    machine.delete(config)
+    assert len(steps) > 20
+    # Each test takes every fourth step, and another remedy for each.
+    killed = 0
+    for number in range(offset, len(steps), 4):
+        killed += call_and_kill(machine, "ADD", config, steps[number])
+        remedy(machine, config, REMEDIES[(number // 4 + offset) % len(REMEDIES)])
+        assert_clean(machine, before)
+    assert killed > len(steps) // 6
+
+
+@pytest.mark.parametrize("masquerade", [True, False])
+def test_del_killed_at_every_step(machine: Machine, masquerade: bool) -> None:
+    config = machine.config("10.10.0.0/24", "fd00:10::/64", ipMasq=masquerade)
+    before = machine.snapshot()
+    machine.add(config)
+    steps = find_steps(machine, "DEL", config)
+    killed = 0
+    for number, step in enumerate(steps):
+        machine.add(config)
+        killed += call_and_kill(machine, "DEL", config, step)
+        remedy(machine, config, REMEDIES[number % len(REMEDIES)])
+        assert_clean(machine, before)
+    assert killed > len(steps) // 2
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("kind", ["DEL", "GC"])
+def test_add_killed_while_ipam_works(machine: Machine, kind: str) -> None:
+    config = machine.config()
+    before = machine.snapshot()
+    reached = machine.directory / "reached"
+    slow = machine.make_plugin(f"$REAL; touch {reached}; sleep 0.3")
+    call = machine.start("ADD", config, CNI_PATH=slow)
+    wait_for(reached.exists)
+    call.kill()
+    assert machine.leases() == {"net/10.10.0.2"}
+    remedy(machine, config, kind)
+    assert_clean(machine, before)
+
+
+@pytest.mark.parametrize("kind", ["DEL", "GC"])
+@pytest.mark.parametrize("others", [0, 1])
+def test_add_killed_while_iptables_works(machine: Machine, kind: str, others: int) -> None:
+    """iptables is a process of its own: it goes on, and makes the rules after their owner is dead."""
+    config = machine.config()
+    for number in range(others):
+        machine.add(machine.config(name="other", bridge="br1"), f"o{number}")
+    before = machine.snapshot()
+    reached = machine.directory / "reached"
+    slow = machine.make_program("iptables-restore", f'touch {reached}; sleep 0.4; exec $REAL "$@"')
+    call = machine.start("ADD", config, PATH=slow)
+    wait_for(reached.exists)
+    call.kill()
+    remedy(machine, config, kind)
+    time.sleep(0.8)
+    assert_clean(machine, before)
+
+
+def test_a_killed_add_leaves_the_lock_free_and_the_rules_to_the_next(machine: Machine) -> None:
+    config = machine.config()
+    reached = machine.directory / "reached"
+    slow = machine.make_program("iptables-restore", f'touch {reached}; sleep 0.3; exec $REAL "$@"')
+    call = machine.start("ADD", config, "c1", PATH=slow)
+    wait_for(reached.exists)
+    call.kill()
+    machine.add(config, "c2")
+    machine.check(config, "c2")
+    machine.delete(config, "c1")
+    machine.check(config, "c2")
+    assert len([rule for rule in machine.rules() if " -A " in rule]) == 6
+    machine.delete(config, "c2")
+    assert machine.rules() == []
+    assert machine.remembered() == set()
+
+
+def test_a_record_that_was_half_written(machine: Machine) -> None:
+    """A full disk or a power cut: empty and torn records are no obstacle."""
+    config = machine.config()
+    machine.add(config)
+    before = machine.rules()
+    for name in ("firewall", next(n for n in machine.remembered() if "/veth" in n).partition("/")[2]):
+        for content in ("", "{", '{"bridge": 1}', "[]", "\0" * 10, '{"subnets": ["x"], "backends": ["?"]}'):
+            (machine.records / "net" / name).write_text(content)
+            machine.add(config, "c2")
+            assert sorted(machine.rules()) == sorted(before)
+            (machine.records / "net" / name).write_text(content)
+            machine.delete(config, "c2")
+    machine.check(config)
+    machine.delete(config)
+    assert machine.rules() == []
+    assert machine.remembered() == set()
