@@ -41,7 +41,7 @@ def call_and_kill(machine: Machine, command: str, config: Config, step: tuple[st
 
 
 def assert_clean(machine: Machine, before: dict[str, object]) -> None:
-    """Compare with what was there before; the bridge may stay, as it does after a DEL that was not disturbed."""
+    """Compare with what was there before; the bridge may stay, as it does after any DEL."""
     after = machine.snapshot()
     for snapshot in (before, after):
         for key in ("links", "routes"):

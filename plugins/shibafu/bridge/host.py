@@ -10,7 +10,7 @@ from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Cidr
 from shibafu.firewall.forwarding import ensure_forwarding, try_sysctl, write_sysctl
 from shibafu.netlink.address import addr_add, addr_del, addr_list
-from shibafu.netlink.constants import IFF_LOWER_UP, IFF_PROMISC
+from shibafu.netlink.constants import IF_OPER_UP, IFF_PROMISC
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
 from shibafu.netlink.socket import NetlinkSocket
@@ -45,14 +45,14 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
             f'failed to create bridge "{link.name}": "{link.name}" already exists but is not a bridge',
             'choose another name for "bridge"',
         )
-    _ensure_state(sock, config, link)
+    _ensure_state(sock, config, link, created)
     refuse_router_advertisements(link.name)
     return link, created
 
 
-def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link) -> None:
-    if not link.flags & IFF_LOWER_UP:
-        # Nobody uses it, so that its address can be pinned without disturbing neighbours' caches. Its
+def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link, created: bool) -> None:
+    if not created and link.operstate != IF_OPER_UP:
+        # It has no port, so that its address can be pinned without disturbing neighbours' caches. Its
         # first port would change it.
         sock.request(link_set(link.index, up=True, mac=link.mac))
     if config.promisc_mode and not link.flags & IFF_PROMISC:
