@@ -1,0 +1,156 @@
+"""What ADD, CHECK, DEL, GC and STATUS may import, in real namespaces.
+
+A module that comes in here costs every container its share: it is added to these lists on purpose, or it
+is not added.
+"""
+
+from json import loads
+
+import pytest
+
+from support.imports import check_budget, measure
+from support.machine import Config, Machine
+
+C_MODULES = "_blake2 _json _socket _struct errno fcntl"
+# `os` and what it consists of are frozen in the interpreter.
+INTERPRETER = f"{C_MODULES} _collections_abc _stat genericpath os os.path posixpath stat struct"
+PROTOCOL = "shibafu args config delegate errors ip jsontext names request result skel version"
+# What reading the configuration needs.
+CONFIGURATION = "__main__ config vlans"
+ATTACHING = "addressing attachment container host namespaces port state undo"
+NETLINK = "codec constants errors link socket vlan"
+CONTAINER = "address inet namespace route"
+STORE = "__main__ config index ledger pages records store"
+
+BUDGETS = {
+    "ADD": {
+        "": f"{INTERPRETER} _ctypes",
+        "cni": f"{PROTOCOL} process",
+        "netlink": f"{NETLINK} {CONTAINER}",
+        "firewall": "backend forwarding iptables rules",
+        "bridge": f"{CONFIGURATION} {ATTACHING} add masquerade",
+        "ipam": f"{STORE} add allocator netns ranges",
+    },
+    "CHECK": {
+        "": f"{INTERPRETER} _ctypes",
+        "cni": f"{PROTOCOL} process",
+        "netlink": f"{NETLINK} {CONTAINER}",
+        "firewall": "backend forwarding iptables rules",
+        "bridge": f"{CONFIGURATION} addressing attachment check masquerade namespaces state",
+        "ipam": f"{STORE} check ranges",
+    },
+    "DEL": {
+        "": f"{INTERPRETER} select",
+        "cni": f"{PROTOCOL} process",
+        "netlink": f"{NETLINK} teardown",
+        "firewall": "backend commits iptables rules",
+        "bridge": f"{CONFIGURATION} attachment delete masquerade state teardown",
+        "ipam": f"{STORE} delete",
+    },
+    # Looks for what the reference plugin may have made.
+    "DEL again": {
+        "": f"{INTERPRETER} _ctypes _sha512",
+        "cni": f"{PROTOCOL} process",
+        "netlink": f"{NETLINK} namespace teardown",
+        "firewall": "reference",
+        "bridge": f"{CONFIGURATION} attachment delete namespaces state takeover teardown",
+        "ipam": f"{STORE} delete",
+    },
+    "GC": {
+        "": INTERPRETER,
+        "cni": f"{PROTOCOL} attachments",
+        "netlink": f"{NETLINK} address inet namespace teardown",
+        "firewall": "forwarding",
+        "bridge": f"{CONFIGURATION} attachment delete gc host namespaces port state teardown",
+        "ipam": f"{STORE} gc",
+    },
+    "STATUS": {
+        "": INTERPRETER,
+        "cni": f"{PROTOCOL} process",
+        "netlink": NETLINK,
+        "firewall": "backend rules",
+        "bridge": f"{CONFIGURATION} status",
+        "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
+    },
+}
+PACKAGES = {
+    "cni": "shibafu.cni",
+    "netlink": "shibafu.netlink",
+    "firewall": "shibafu.firewall",
+    "bridge": "shibafu.bridge",
+    "ipam": "shibafu_ipam",
+}
+
+
+def calc_budget(call: str, *without: str) -> set[str]:
+    """Return the full names of the modules that a call may import, all of the packages `without` left out."""
+    names = set()
+    for package, modules in BUDGETS[call].items():
+        if package == "":
+            names |= set(modules.split())
+        elif package not in without:
+            names.add(PACKAGES[package])
+            names |= {m if m == "shibafu" else f"{PACKAGES[package]}.{m}" for m in modules.split()}
+    return names
+
+
+def call(machine: Machine, command: str, config: Config) -> tuple[str, set[str]]:
+    """Make a call that succeeds; return its answer and the modules that it imported."""
+    env = {
+        "CNI_COMMAND": command,
+        "CNI_CONTAINERID": "c1",
+        "CNI_IFNAME": "eth0",
+        "CNI_NETNS": machine.container().path,
+        "CNI_PATH": machine.cni_path,
+        "PATH": machine.path,
+    }
+    status, answer, modules = measure(
+        machine.directory / "report",
+        "shibafu.bridge",
+        env,
+        config,
+        ("/usr/bin/nsenter", f"--net={machine.host.path}"),
+        str(machine.suite.directory / "shibafu-bridge"),
+    )
+    assert status == 0, answer
+    return answer, modules
+
+
+@pytest.fixture
+def config(machine: Machine) -> Config:
+    """A NAT network that has a container, so that the one under test is neither the first nor the last."""
+    if not (machine.suite.directory / "shibafu-bridge").exists():
+        pytest.skip("the built executables show their modules to nobody")
+    config = machine.config("10.10.0.0/24", "fd00:10::/64")
+    machine.add(config, "other")
+    return config
+
+
+def test_nat_network(machine: Machine, config: Config) -> None:
+    result, modules = call(machine, "ADD", config)
+    check_budget(modules, calc_budget("ADD"))
+    _, modules = call(machine, "CHECK", config | {"prevResult": loads(result)})
+    check_budget(modules, calc_budget("CHECK"))
+    machine.delete(config, "other")
+    _, modules = call(machine, "DEL", config)
+    check_budget(modules, calc_budget("DEL"))
+    _, modules = call(machine, "DEL", config)
+    check_budget(modules, calc_budget("DEL again"))
+    _, modules = call(machine, "GC", config)
+    check_budget(modules, calc_budget("GC"))
+    _, modules = call(machine, "STATUS", config)
+    check_budget(modules, calc_budget("STATUS"))
+
+
+def test_layer_2_network(machine: Machine, config: Config) -> None:
+    """Neither IPAM nor the firewall, and nothing to run programs with."""
+    flat = {key: value for key, value in config.items() if key not in ("ipam", "ipMasq", "isDefaultGateway")}
+    flat["name"] = "flat"
+    neither = {"shibafu.cni.process", "shibafu.bridge.masquerade"}
+    rules = {f"shibafu.firewall.{module}" for module in ("backend", "iptables", "rules")}
+    result, modules = call(machine, "ADD", flat)
+    check_budget(modules, calc_budget("ADD", "ipam") - neither - rules)
+    _, modules = call(machine, "CHECK", flat | {"prevResult": loads(result)})
+    check_budget(modules, calc_budget("CHECK", "ipam") - neither - rules)
+    _, modules = call(machine, "DEL", flat)
+    check_budget(modules, calc_budget("DEL", "ipam", "firewall") - neither - {"select"})
