@@ -55,11 +55,14 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         from shibafu.cni.config import parse_config
         from shibafu.cni.request import check_environment, parse_request
 
-        check_environment(env, command)
         document = stdin.read()
-        config = parse_config(document)
-        stated = config.get("cniVersion")
-        cni_version = stated if isinstance(stated, str) else ""
+        try:
+            config = parse_config(document)
+            stated = config.get("cniVersion")
+            cni_version = stated if isinstance(stated, str) else ""
+        finally:
+            # Of two errors the environment's is told, but with the version that the runtime understands.
+            check_environment(env, command)
         request = parse_request(env, command, document, config)
         verb = plugin.verbs.get(command)
         result = verb(request) if verb is not None else None
