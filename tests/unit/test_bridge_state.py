@@ -1,0 +1,163 @@
+"""What the bridge plugin remembers of a network."""
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from shibafu.bridge.state import NetworkState, link_exists
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> NetworkState:
+    return NetworkState("net", str(tmp_path / "run"))
+
+
+def other(state: NetworkState) -> NetworkState:
+    """Return the same records as another process sees them."""
+    return NetworkState(state.network, state.directory.rpartition("/")[0].rpartition("/")[0])
+
+
+def test_an_attachment_is_remembered_and_forgotten(state: NetworkState) -> None:
+    assert state.attachments() == []
+    assert state.read_attachment("veth1") == {}
+    state.write_attachment("veth1", {"containerID": "c1"})
+    assert other(state).read_attachment("veth1") == {"containerID": "c1"}
+    assert state.attachments() == ["veth1"]
+    assert state.remove_attachment("veth1")
+    assert not state.remove_attachment("veth1")
+    assert state.attachments() == []
+
+
+def test_rules_are_remembered_and_forgotten(state: NetworkState) -> None:
+    assert state.read_rules() == {}
+    state.write_rules({"complete": False})
+    state.write_rules({"complete": True})
+    assert other(state).read_rules() == {"complete": True}
+    assert state.attachments() == []
+    state.remove_rules()
+    state.remove_rules()
+    assert state.read_rules() == {}
+
+
+def test_a_shorter_record_replaces_a_longer_one(state: NetworkState) -> None:
+    state.write_rules({"subnets": ["10.0.0.0/8"] * 50})
+    state.write_rules({"a": 1})
+    assert state.read_rules() == {"a": 1}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\0\0", b"\xff", b'"x"'])
+def test_a_torn_record_is_none(state: NetworkState, content: bytes) -> None:
+    state.write_rules({"a": 1})
+    Path(state.directory, "firewall").write_bytes(content)
+    assert state.read_rules() == {}
+
+
+def test_records_are_for_nobody_else(state: NetworkState) -> None:
+    state.write_attachment("veth1", {})
+    directory = Path(state.directory)
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert (directory / "veth1").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_link_in_place_of_a_record_is_not_followed(state: NetworkState, tmp_path: Path) -> None:
+    state.write_attachment("veth1", {})
+    target = tmp_path / "target"
+    target.write_text("precious")
+    Path(state.directory, "veth2").symlink_to(target)
+    with pytest.raises(OSError, match="symbolic link"):
+        state.write_attachment("veth2", {"a": 1})
+    assert target.read_text() == "precious"
+
+
+def test_records_belong_to_the_namespace(state: NetworkState) -> None:
+    state.write_attachment("veth1", {})
+    assert Path(state.directory).parent.name == str(os.stat("/proc/self/ns/net").st_ino)
+
+
+def test_a_network_is_in_use_while_a_link_exists(state: NetworkState) -> None:
+    assert not state.is_in_use()
+    state.write_attachment("veth-shibafu-no", {})
+    assert not state.is_in_use()
+    # A name of an attachment that every namespace has a link of.
+    assert link_exists("lo")
+    assert not link_exists("veth-shibafu-no")
+
+
+def test_nothing_is_left_of_an_unused_network(state: NetworkState, tmp_path: Path) -> None:
+    state.lock_shared()
+    state.unlock()
+    state.write_attachment("veth1", {})
+    state.remove_if_unused()
+    assert state.attachments() == ["veth1"]
+    state.remove_attachment("veth1")
+    state.write_rules({"a": 1})
+    state.remove_if_unused()
+    assert state.read_rules() == {"a": 1}
+    state.remove_rules()
+    state.remove_if_unused()
+    assert list((tmp_path / "run").iterdir()) == []
+    state.remove_if_unused()
+
+
+def test_an_empty_record_does_not_keep_the_network(state: NetworkState, tmp_path: Path) -> None:
+    state.write_rules({})
+    Path(state.directory, "firewall").write_bytes(b"")
+    state.remove_if_unused()
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def is_locked(state: NetworkState, operation: int) -> bool:
+    descriptor = os.open(f"{state.directory}/lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def test_the_lock_is_shared_or_exclusive(state: NetworkState) -> None:
+    state.lock_shared()
+    assert is_locked(state, fcntl.LOCK_EX)
+    assert not is_locked(state, fcntl.LOCK_SH)
+    state.lock_exclusive()
+    assert is_locked(state, fcntl.LOCK_SH)
+    state.lock_shared()
+    assert not is_locked(state, fcntl.LOCK_SH)
+    state.unlock()
+    state.unlock()
+    assert not is_locked(state, fcntl.LOCK_EX)
+
+
+def test_an_exclusive_lock_is_had_only_when_nobody_else_is_there(state: NetworkState) -> None:
+    second = other(state)
+    second.lock_shared()
+    state.lock_shared()
+    assert not state.try_lock_exclusive()
+    second.unlock()
+    assert state.try_lock_exclusive()
+    assert is_locked(state, fcntl.LOCK_SH)
+    state.unlock()
+
+
+def test_a_lock_whose_file_was_deleted_is_taken_again(state: NetworkState) -> None:
+    state.lock_exclusive()
+    os.unlink(f"{state.directory}/lock")
+    state.lock_exclusive()
+    assert is_locked(state, fcntl.LOCK_SH)
+    state.unlock()
+
+
+def test_the_lock_is_handed_down_on_request_only(state: NetworkState) -> None:
+    state.lock_exclusive()
+    before = {fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
+    lock = next(int(fd) for fd in before if os.readlink(f"/proc/self/fd/{fd}").endswith("/net/lock"))
+    assert not os.get_inheritable(lock)
+    state.hand_down_lock(True)
+    assert os.get_inheritable(lock)
+    state.hand_down_lock(False)
+    assert not os.get_inheritable(lock)
+    state.unlock()

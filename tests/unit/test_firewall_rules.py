@@ -1,0 +1,77 @@
+"""The rules of a network as data, and as nft gets them."""
+
+import pytest
+
+from shibafu.cni.ip import parse_cidr
+from shibafu.firewall import nftables, spoofing
+from shibafu.firewall.reference import calc_reference_chain
+from shibafu.firewall.rules import NetworkRules
+
+
+def rules(*subnets: str) -> NetworkRules:
+    return NetworkRules("net", "br0", [parse_cidr(subnet) for subnet in subnets])
+
+
+def test_subnets_are_told_once_and_in_one_order() -> None:
+    one = rules("10.2.0.0/24", "10.1.0.0/24", "fd00::/64", "10.1.0.0/24")
+    other = rules("fd00::/64", "10.1.0.0/24", "10.2.0.0/24")
+    assert one.subnets == other.subnets
+    assert [str(subnet) for subnet in one.of_version(4)] == ["10.1.0.0/24", "10.2.0.0/24"]
+    assert [str(subnet) for subnet in one.of_version(6)] == ["fd00::/64"]
+
+
+@pytest.mark.parametrize(
+    ("subnets", "versions"),
+    [
+        ([], []),
+        (["10.1.0.0/24"], [4]),
+        (["fd00::/64"], [6]),
+        (["fd00::/64", "10.1.0.0/24"], [4, 6]),
+    ],
+)
+def test_families(subnets: list[str], versions: list[int]) -> None:
+    assert rules(*subnets).versions() == versions
+
+
+def test_names_are_recognised_by_people() -> None:
+    assert rules().chain.startswith("SHIBAFU-")
+    assert rules().comment == "shibafu network net"
+
+
+def test_the_table_of_nftables() -> None:
+    text = nftables.calc_setup(rules("10.1.0.0/24", "fd00::/64"))
+    table = f"inet {rules().chain.lower()}"
+    assert text.splitlines()[:3] == [
+        f"add table {table}",
+        f"flush table {table}",
+        f"add chain {table} postrouting {{ type nat hook postrouting priority 100; }}",
+    ]
+    added = [line.removeprefix(f"add rule {table} postrouting ") for line in text.splitlines()[3:]]
+    assert added == [
+        'ip daddr 10.1.0.0/24 return comment "shibafu network net"',
+        'ip saddr 10.1.0.0/24 ip daddr != 224.0.0.0/4 masquerade comment "shibafu network net"',
+        'ip6 daddr fd00::/64 return comment "shibafu network net"',
+        'ip6 saddr fd00::/64 ip6 daddr != ff00::/8 masquerade comment "shibafu network net"',
+    ]
+
+
+def test_removing_a_table_that_may_be_missing() -> None:
+    assert nftables.calc_teardown("inet x") == "add table inet x\ndelete table inet x\n"
+
+
+def test_the_guard_against_spoofing_is_one_rule_and_two_sets() -> None:
+    text = spoofing.calc_guard("net", "veth1", "02:00:00:00:00:01")
+    assert text.count("add rule ") == 1
+    assert text.count("add set ") == 2
+    # Allowed before guarded: at no moment are the container's own frames dropped.
+    assert text.index("allowed {") < text.index('ports { "veth1" }')
+    removal = spoofing.calc_unguard("net", "veth1", "02:00:00:00:00:01")
+    assert removal.index("delete element") > removal.index("add element")
+    assert removal.rindex("allowed") > removal.rindex("ports {")
+
+
+def test_the_chain_that_the_reference_plugin_makes() -> None:
+    # Seen with its executable; containers that it attached are taken over by this name.
+    chain = calc_reference_chain("net", "c1")
+    assert chain.startswith("CNI-")
+    assert len(chain) == 28
