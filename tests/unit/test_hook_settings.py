@@ -26,7 +26,7 @@ def plan(asked: Settings, *capabilities: tuple[str, ...]) -> list[Step]:
     for name, declared in zip(asked.networks, capabilities, strict=True):
         plugin = {"type": "x", "capabilities": dict.fromkeys(declared, True)}
         networks.append(parse_conflist(json.dumps({"name": name, "plugins": [plugin]}).encode(), "test"))
-    return calc_plan(networks, asked)
+    return calc_plan(networks, asked, {}, lambda network, capability: None)
 
 
 def test_networks_are_in_order() -> None:

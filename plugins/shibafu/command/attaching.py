@@ -19,6 +19,7 @@ from shibafu.command.subcommand import Context
 from shibafu.command.survey import GONE, Endpoint, Surveyor
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.chain import Runtime
+from shibafu.runtime.conflist import NetworkList
 from shibafu_ipam.netns import has_vanished
 
 # What can be completed to a whole container ID, as in Docker's and Podman's commands.
@@ -111,17 +112,23 @@ class Caller:
             CniError: the plugins fail.
         """
         netns = "" if has_vanished(endpoint.netns) else endpoint.netns
-        config = network.config
+        attached = self._find_attached(network, endpoint)
+        self.runtime.delete(attached, endpoint.container_id, netns, endpoint.ifname)
+
+    def _find_attached(self, network: ConfiguredNetwork, endpoint: Endpoint) -> NetworkList:
+        """Return the network as it was when a container was attached to it."""
         for attachment in cache_list(network.name, endpoint.container_id, self.runtime.cache_dir):
             if attachment.ifname == endpoint.ifname:
-                config = self.runtime.find_attached_network(attachment)
-        self.runtime.delete(config, endpoint.container_id, netns, endpoint.ifname)
+                return self.runtime.find_attached_network(attachment)
+        return network.config
 
     def check(self, network: ConfiguredNetwork) -> list[Finding]:
         """Ask a network's plugins whether it works, and of each container whether it has what it got."""
         findings = [Finding(network.name, "", "", _find_problem(self.runtime.status, network.config))]
         for endpoint in self.find_endpoints(network):
             problem = endpoint.state if endpoint.state == GONE else ""
+            # By the plugins of the network, not by those that a container's options have added to its
+            # chain: the reference's portmap misses rules of IPv6 on networks that have none.
             problem = problem or _find_problem(
                 self.runtime.check, network.config, endpoint.container_id, endpoint.netns, endpoint.ifname
             )

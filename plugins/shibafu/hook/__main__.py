@@ -34,6 +34,7 @@ Each is also an annotation of the bundle, such as "org.shibafu.network": "blue";
   --conf-dir=DIRECTORY  networks' configurations (/etc/cni/net.d)
   --cache-dir=DIRECTORY results of attachments (/var/lib/cni/results)
   --cni-path=PATH       plugins (CNI_PATH, or else /opt/cni/bin:/usr/lib/cni)
+  --sticky-dir=DIRECTORY  remembers addresses: a container of the same ID gets its own again, if they are free
 """
 
 
@@ -87,7 +88,7 @@ def _run(argv: "Sequence[str]", env: "Mapping[str, str]", document: bytes) -> No
     )
     with runtime.lock_container(container.id):
         if container.is_alive:
-            attach(runtime, container, parse_settings(flags, container.annotations))
+            attach(runtime, container, parse_settings(flags, container.annotations), flags.sticky_dir)
         else:
             detach(runtime, container.id, parse_networks(flags, container.annotations))
 

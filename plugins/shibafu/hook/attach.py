@@ -8,19 +8,32 @@ from shibafu.hook.detach import delete_attachments, find_attachments
 from shibafu.hook.files import write_files
 from shibafu.hook.plan import Step, calc_plan
 from shibafu.hook.settings import Settings
+from shibafu.hook.sticky import read_addresses, write_addresses
 from shibafu.netlink.link import link_set
 from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.runtime.chain import Runtime
+from shibafu.runtime.roles import append_capable
 
 
-def attach(runtime: Runtime, container: Container, settings: Settings) -> None:
+def attach(runtime: Runtime, container: Container, settings: Settings, sticky_dir: str = "") -> None:
     """Attach a container to its networks.
+
+    Args:
+        runtime: calls the plugins.
+        container: the container.
+        settings: what is asked for.
+        sticky_dir: where addresses are remembered, see `sticky`; empty to remember none.
 
     Raises:
         CniError: one of them failed, and the container is on none.
     """
-    steps = calc_plan([runtime.find_network(name) for name in settings.networks], settings)
+    steps = calc_plan(
+        [runtime.find_network(name) for name in settings.networks],
+        settings,
+        read_addresses(sticky_dir, container.id) if sticky_dir else {},
+        lambda network, capability: append_capable(runtime, network, capability),
+    )
     setup_loopback(container)
     # What an earlier container of this ID has left would stand in the way; should it not go away,
     # ADD will say what is wrong.
@@ -31,6 +44,8 @@ def attach(runtime: Runtime, container: Container, settings: Settings) -> None:
         for step in steps:
             results.append(_add(runtime, container, step))
         write_files(container, settings, results)
+        if sticky_dir:
+            write_addresses(sticky_dir, container.id, dict(zip(settings.networks, results, strict=True)))
     except BaseException:
         # Not every runtime runs the poststop hooks of a container that it could not create.
         done = [(step.network, step.ifname) for step in reversed(steps[: len(results)])]
@@ -68,6 +83,17 @@ def setup_loopback(container: Container) -> None:
 
 
 def _add(runtime: Runtime, container: Container, step: Step) -> dict[str, object]:
+    try:
+        return _call_add(runtime, container, step)
+    except CniError:
+        if not step.is_preference:
+            raise
+    # Somebody else has the address by now.
+    step.drop_ips()
+    return _call_add(runtime, container, step)
+
+
+def _call_add(runtime: Runtime, container: Container, step: Step) -> dict[str, object]:
     try:
         return runtime.add(
             step.network, container.id, container.netns, step.ifname, step.args, step.capabilities

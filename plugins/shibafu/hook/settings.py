@@ -12,7 +12,7 @@ PREFIX = "org.shibafu."
 NO_NETWORK = "none"
 _KEYS = ("network", "ip", "mac", "ports", "bandwidth", "resolv-conf", "hosts")
 _OF_A_NETWORK = ("ip.", "mac.")
-_PLACES = ("conf-dir", "cache-dir", "cni-path")
+_PLACES = ("conf-dir", "cache-dir", "cni-path", "sticky-dir")
 
 _CNI_PATH = "/opt/cni/bin:/usr/lib/cni"
 # Runtimes give hooks no environment, and plugins call iptables.
@@ -43,6 +43,11 @@ class Flags:
     def cache_dir(self) -> str:
         """The cache of results."""
         return self.values.get("cache-dir", cache.DIRECTORY)
+
+    @property
+    def sticky_dir(self) -> str:
+        """Where containers' addresses are remembered; empty to remember none."""
+        return self.values.get("sticky-dir", "")
 
     def cni_path(self, env: "Mapping[str, str]") -> str:
         """Return where plugins are."""

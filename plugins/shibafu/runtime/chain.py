@@ -223,7 +223,9 @@ class Runtime:
                 if (attachment.container_id, attachment.ifname) not in keep:
                     if attachment.netns.startswith("/proc/"):
                         attachment.netns = ""  # the number may be another process's by now
-                    _collect(errors, self._delete, network, attachment)
+                    # By the chain that it was attached with, which may have had more plugins.
+                    attached = _choose_attached(self.find_attached_network, attachment, network)
+                    _collect(errors, self._delete, attached, attachment)
             if has_gc:
                 for plugin in network.plugins:
                     _collect(errors, self._gc_plugin, network, plugin, keep)
@@ -398,6 +400,16 @@ def _describe(plugin: "Mapping[str, object]", command: str) -> str:
     section = Section(dict(plugin), "NetConf")
     name = f' name="{section.text("name")}"' if "name" in section else ""
     return f'plugin type="{section.text("type")}"{name} failed ({_VERBS[command]})'
+
+
+def _choose_attached(
+    find: "Callable[[Attachment], NetworkList]", attachment: Attachment, network: NetworkList
+) -> NetworkList:
+    """Return the network that an attachment was made with; as it is now where that is not known."""
+    try:
+        return find(attachment)
+    except CniError:
+        return network
 
 
 def _collect(errors: list[CniError], step: "Callable[..., object]", *args: object) -> None:

@@ -171,6 +171,37 @@ def parse_conflist(raw: bytes, path: str) -> NetworkList:
         raise _refusal(path, error) from None
 
 
+def append_plugin(network: NetworkList, plugin: dict[str, object], supported: list[str]) -> NetworkList:
+    """Return the network with one more plugin at the end of its chain.
+
+    Args:
+        network: the network.
+        plugin: the plugin's configuration.
+        supported: the versions that it knows; the highest that the network states, too, is taken.
+
+    Raises:
+        ConflistError: there is none.
+    """
+    document = parse_config(network.raw)
+    stated = [document.text("cniVersion"), *document.texts("cniVersions")]
+    shared = [version for version in stated if version in supported]
+    if not shared:
+        raise ConflistError(
+            network.path,
+            f'plugin "{plugin["type"]}" knows none of the versions {", ".join(filter(None, stated))}: '
+            f'add one of {", ".join(supported) or "its"} to "cniVersions"',
+        )
+    whole: dict[str, object] = {
+        "cniVersion": max(shared, key=_sort_key),
+        "name": network.name,
+        "disableCheck": network.disable_check,
+        "disableGC": network.disable_gc,
+        "loadOnlyInlinedPlugins": True,
+        "plugins": [*network.plugins, plugin],
+    }
+    return parse_conflist(dumps(whole).encode("utf-8", "surrogateescape"), network.path)
+
+
 def _refusal(path: str, error: CniError) -> ConflistError:
     """Return the error with the file's name: what to change is for people, the rest for search engines."""
     is_syntax = error.msg.startswith("error unmarshall")

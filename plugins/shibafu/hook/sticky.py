@@ -1,0 +1,55 @@
+"""Addresses that outlive their container: one of the same ID gets them again.
+
+    <directory>/<container ID>        a JSON object: network -> addresses
+
+IDs must be names that people choose: of random ones, a file each would stay for ever. What is
+remembered is a preference, not a reservation: addresses that somebody else has got are not waited for.
+"""
+
+import os
+
+from shibafu.cni.config import Section, parse_config
+from shibafu.cni.errors import IO_FAILURE, CniError
+from shibafu.cni.jsontext import dumps
+from shibafu.cni.result import parse_result
+
+_MAX_SIZE = 65536
+
+
+def read_addresses(directory: str, container_id: str) -> dict[str, list[str]]:
+    """Return the addresses that a container had, by network; none where nothing sensible is remembered."""
+    try:
+        descriptor = os.open(f"{directory}/{container_id}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return {}
+    try:
+        document = parse_config(os.read(descriptor, _MAX_SIZE))
+        return {name: document.texts(name) for name in document.values}
+    except (CniError, OSError):
+        return {}
+    finally:
+        os.close(descriptor)
+
+
+def write_addresses(directory: str, container_id: str, results: dict[str, dict[str, object]]) -> None:
+    """Remember a container's addresses, out of its networks' results.
+
+    Raises:
+        CniError: the file cannot be written.
+    """
+    addresses = {
+        network: [str(ip.address.address) for ip in parse_result(Section(result, "Result")).ips]
+        for network, result in results.items()
+    }
+    path, aside = f"{directory}/{container_id}", f"{directory}/.{container_id}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        os.makedirs(directory, 0o700, exist_ok=True)
+        descriptor = os.open(aside, flags, 0o600)
+        try:
+            os.write(descriptor, dumps(addresses).encode())
+        finally:
+            os.close(descriptor)
+        os.rename(aside, path)
+    except OSError as error:
+        raise CniError(IO_FAILURE, f"cannot remember addresses in {path}: {error.strerror}") from None
