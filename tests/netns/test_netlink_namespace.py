@@ -116,9 +116,13 @@ def test_failing_return_is_told(fd: int, monkeypatch: pytest.MonkeyPatch) -> Non
         os.close(home)
 
 
-@pytest.mark.parametrize("loader", ["_load_setns", "_load_setns_private", "_load_setns_public"])
+@pytest.mark.parametrize("loader", ["load_libc_function", "_load_by_ctypes"])
 def test_each_way_leads_in_and_reports_errors(loader: str, fd: int) -> None:
-    enter: Callable[[int], None] = getattr(under_test, loader)()
+    setns_2: Callable[[int, int], None] = getattr(under_test, loader)("setns")
+
+    def enter(fd: int) -> None:
+        setns_2(fd, CLONE_NEWNET)
+
     home = current_netns()
     try:
         enter(fd)
@@ -144,6 +148,6 @@ def test_public_ctypes_is_the_fallback(monkeypatch: pytest.MonkeyPatch, fd: int)
     monkeypatch.delattr(os, "setns", raising=False)
     monkeypatch.setitem(sys.modules, "_ctypes", None)
     used: list[str] = []
-    monkeypatch.setattr(under_test, "_load_setns_public", lambda: used.append("public"))
+    monkeypatch.setattr(under_test, "_load_by_ctypes", used.append)
     under_test._load_setns()
-    assert used == ["public"]
+    assert used == ["setns"]

@@ -10,27 +10,32 @@ from typing import TextIO
 import shibafu
 from shibafu.cni.errors import CniError
 from shibafu.command import completion
+from shibafu.command.container.commands import SUBCOMMANDS
 from shibafu.command.errors import FAILED, CommandError
+from shibafu.command.image import commands as image
 from shibafu.command.ipam import commands as ipam
 from shibafu.command.link import commands as link
 from shibafu.command.network import commands as network
 from shibafu.command.output import Output, Style
 from shibafu.command.subcommand import CACHE_DIR, CNI_PATH, CONF_DIR, Context, Subcommand
+from shibafu.container.errors import ContainerError
 
 INTERRUPTED = 130
-GROUPS = (network.GROUP, ipam.GROUP, link.GROUP)
+GROUPS = (image.GROUP, network.GROUP, ipam.GROUP, link.GROUP)
 
 
 def build_parser() -> ArgumentParser:
     """Return the parser of the whole command line."""
     parser = ArgumentParser(
         prog="shibafu",
-        description="Networks for containers: see them, make them, mend them.",
+        description="Containers, and networks for containers: make them, see them, mend them.",
         epilog="`shibafu COMMAND --help` tells more, with examples.",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"shibafu {shibafu.__version__}")
     words = parser.add_subparsers(metavar="COMMAND", required=True)
+    for subcommand in SUBCOMMANDS:
+        add_subcommand(words, subcommand)
     for name, summary, subcommands in GROUPS:
         group = words.add_parser(name, help=summary, description=summary)
         group_words = group.add_subparsers(metavar="COMMAND", required=True)
@@ -98,6 +103,8 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
         return INTERRUPTED
     except CommandError as error:
         return _report(context, stderr, error)
+    except ContainerError as error:
+        return _report(context, stderr, CommandError(error.message, error.hint))
     except CniError as error:
         return _report(context, stderr, CommandError(error.msg, error.details))
     except PermissionError as error:

@@ -93,12 +93,15 @@ def _load_setns() -> "Callable[[int], None]":
     try:
         native: Callable[[int, int], None] = os.setns  # type: ignore[attr-defined]  # new in 3.12
     except AttributeError:
-        return _load_setns_private()
+        native = load_libc_function("setns")
     return lambda fd: native(fd, CLONE_NEWNET)
 
 
-def _load_setns_private() -> "Callable[[int], None]":
-    """Call the C library by what ctypes is made of: the package around it takes another 3 ms to import."""
+def load_libc_function(name: str) -> "Callable[..., None]":
+    """Return a function of the C library that takes numbers and returns 0, or -1 with errno.
+
+    Called by what ctypes is made of: the package around it takes another 3 ms to import.
+    """
     try:
         from _ctypes import (
             FUNCFLAG_CDECL,
@@ -110,7 +113,7 @@ def _load_setns_private() -> "Callable[[int], None]":
             get_errno,
         )
     except ImportError:
-        return _load_setns_public()
+        return _load_by_ctypes(name)
 
     class Int(_SimpleCData):  # type: ignore[type-arg]  # generic to type checkers only
         _type_ = "i"
@@ -120,24 +123,24 @@ def _load_setns_private() -> "Callable[[int], None]":
         _restype_ = Int
 
     # None is the program itself with its libraries, as for dlopen(3); typeshed knows paths only.
-    function = Function(dlsym(dlopen(None, 0), "setns"))  # type: ignore[arg-type]
+    function = Function(dlsym(dlopen(None, 0), name))  # type: ignore[arg-type]
 
-    def setns(fd: int) -> None:
-        if function(fd, CLONE_NEWNET) != 0:
+    def call(*arguments: int) -> None:
+        if function(*arguments) != 0:
             errno = get_errno()
             raise OSError(errno, os.strerror(errno))
 
-    return setns
+    return call
 
 
-def _load_setns_public() -> "Callable[[int], None]":
+def _load_by_ctypes(name: str) -> "Callable[..., None]":
     from ctypes import CDLL, get_errno
 
-    library = CDLL(None, use_errno=True)
+    function = CDLL(None, use_errno=True)[name]
 
-    def setns(fd: int) -> None:
-        if library.setns(fd, CLONE_NEWNET) != 0:
+    def call(*arguments: int) -> None:
+        if function(*arguments) != 0:
             errno = get_errno()
             raise OSError(errno, os.strerror(errno))
 
-    return setns
+    return call

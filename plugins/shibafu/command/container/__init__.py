@@ -1,0 +1,1 @@
+"""`shibafu run` and its like: containers of runc, attached to networks by shibafu-hook."""

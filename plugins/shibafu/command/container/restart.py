@@ -1,0 +1,37 @@
+"""`shibafu restart`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.command.container.engine import add_data_dir, open_engine
+from shibafu.command.container.stop import add_time
+from shibafu.command.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_time(parser)
+    add_data_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.default_network import ensure_networks
+
+    engine = open_engine(context, arguments)
+    started = []
+    for record in [engine.find(name) for name in arguments.containers]:
+        engine.stop(record, arguments.time)
+        ensure_networks(context, record.load().networks)
+        started.append({"name": record.name, "pid": engine.start(record)})
+        context.out.text(record.name)
+    context.out.data(started)
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "restart",
+    "end containers and start them again",
+    "End containers as `shibafu stop` does, and start them again as `shibafu start` does.",
+    ("shibafu restart web1", "shibafu restart --time 0 web1    # at once"),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,35 @@
+"""`shibafu start`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.command.container.engine import add_data_dir, open_engine
+from shibafu.command.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_data_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.default_network import ensure_networks
+
+    engine = open_engine(context, arguments)
+    started = []
+    for record in [engine.find(name) for name in arguments.containers]:
+        ensure_networks(context, record.load().networks)
+        started.append({"name": record.name, "pid": engine.start(record)})
+        context.out.text(record.name)
+    context.out.data(started)
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "start",
+    "start containers that have ended",
+    "Start containers that have ended, in the background, with what they have written, and with their\n"
+    "addresses, unless somebody else has got them.",
+    ("shibafu start web1",),
+    _run,
+    _add_arguments,
+)

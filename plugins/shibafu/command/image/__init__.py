@@ -1,0 +1,1 @@
+"""`shibafu image`: root file systems by name."""

@@ -1,0 +1,339 @@
+"""The lives of containers: made, started, stopped, removed.
+
+A container in the background has a monitor (see shibafu.monitor); one in the foreground is run by
+runc under this process. Whoever runs it holds its lock. What a killed one left behind is cleared
+away before the next start, and by removal.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from shibafu.container.bundle import FILES, calc_config
+from shibafu.container.errors import ContainerError
+from shibafu.container.image import ImageStore
+from shibafu.container.overlay import mount_overlay, unmount_overlay
+from shibafu.container.programs import find_program, run_program
+from shibafu.container.record import Record
+from shibafu.container.specification import NO_NETWORK, Specification
+
+_PAUSE = 0.02
+# How long a container may take to end once it was killed, in seconds: runc runs hooks, and they call plugins.
+_PATIENCE = 30.0
+# How long a look at a lock by somebody else may last.
+_LOCK_PATIENCE = 0.5
+_RUNC = "it runs containers"
+# The exit status of a container that has not come into being, as in Docker's and Podman's commands.
+NOT_STARTED = 125
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What belongs to this suite and runs beside the command.
+
+    Args:
+        hook: the path of shibafu-hook.
+        hook_flags: its flags.
+        monitor: the path of shibafu-monitor.
+        cgroup_parent: the control group that containers are in.
+    """
+
+    hook: str
+    hook_flags: list[str]
+    monitor: str
+    cgroup_parent: str
+
+
+class Engine:
+    """The containers of this machine.
+
+    Args:
+        data_dir: where images and containers are.
+        programs: what runs beside.
+    """
+
+    def __init__(self, data_dir: Path, programs: Programs) -> None:
+        self.images = ImageStore(data_dir / "images")
+        self._directory = data_dir / "containers"
+        self._addresses = data_dir / "addresses"
+        self._programs = programs
+
+    # Finding
+
+    def find(self, name: str) -> Record:
+        """Return a container.
+
+        Raises:
+            ContainerError: there is none of that name.
+        """
+        record = Record(self._directory / name)
+        if "/" in name or name.startswith(".") or not (record.directory / "container.json").is_file():
+            known = ", ".join(record.name for record in self.containers())
+            hint = f"there are: {known}" if known else "start one: shibafu run -d --name NAME IMAGE"
+            raise ContainerError(f"there is no container {name}", hint)
+        return record
+
+    def containers(self) -> list[Record]:
+        """Return all containers by their names."""
+        if not self._directory.is_dir():
+            return []
+        return [
+            Record(path)
+            for path in sorted(self._directory.iterdir())
+            if not path.name.startswith(".") and (path / "container.json").is_file()
+        ]
+
+    def find_users(self, image: str) -> list[str]:
+        """Return the containers of an image."""
+        rootfs = str(self.images.directory / image)
+        return [record.name for record in self.containers() if record.load().rootfs.startswith(f"{rootfs}/")]
+
+    # Lives
+
+    def create(self, spec: Specification, unpack: Callable[[Path], Path] | None = None) -> Record:
+        """Make a container; nothing of it runs.
+
+        Args:
+            spec: the container.
+            unpack: makes its root file system in its directory and returns where, if it is no image's.
+
+        Raises:
+            ContainerError: the name is taken.
+        """
+        record = Record(self._directory / spec.name)
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+        try:
+            # People that are root in a container must not find what another one has written.
+            record.directory.mkdir(mode=0o700)
+        except FileExistsError:
+            raise ContainerError(
+                f"there is a container {spec.name} already",
+                f"start it: shibafu start {spec.name}; or remove it: shibafu rm {spec.name}",
+            ) from None
+        try:
+            if unpack is not None:
+                spec = replace(spec, rootfs=str(unpack(record.directory)))
+            for name, content in _calc_files(spec).items():
+                (record.directory / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+                (record.directory / name).chmod(0o644)
+            record.log.touch(0o600)
+            spec.save(record.directory / "container.json")
+        except BaseException:
+            shutil.rmtree(record.directory, ignore_errors=True)
+            raise
+        return record
+
+    def start(self, record: Record) -> int:
+        """Start a container in the background and return its process.
+
+        Raises:
+            ContainerError: it is running, or does not come up; then nothing of it is left running.
+        """
+        lock = self._lock(record)
+        try:
+            spec = self._prepare(record, has_terminal=False)
+            self._start_monitor(record, spec.is_removed, lock)
+        finally:
+            os.close(lock)
+        return record.calc_status().pid
+
+    def run(self, record: Record, stdin: int | None = None) -> int:
+        """Run a container in the foreground and return its exit status.
+
+        Args:
+            record: the container.
+            stdin: what it reads; None for what this process reads.
+
+        Raises:
+            ContainerError: it is running.
+        """
+        lock = self._lock(record)
+        try:
+            spec = self._prepare(record, has_terminal=record.load().has_terminal)
+            # Ctrl-C is the container's; runc hands it on.
+            former = [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)]
+            try:
+                code = subprocess.run(
+                    [
+                        find_program("runc", _RUNC),
+                        # Otherwise it complains in the form of a log.
+                        *("--log", str(record.directory / "runc.log"), "--log-format", "json"),
+                        *("run", "--pid-file", str(record.directory / "pid")),
+                        *("--bundle", str(record.directory), record.name),
+                    ],
+                    stdin=stdin,
+                    check=False,
+                ).returncode
+            finally:
+                for number, handler in zip((signal.SIGINT, signal.SIGQUIT), former, strict=True):
+                    signal.signal(number, handler)
+            if not (record.directory / "pid").exists():
+                code = NOT_STARTED  # and runc has said why
+            code = 128 - code if code < 0 else code
+            ended = {"exitCode": code, "finishedAt": int(time.time())}
+            (record.directory / "exit").write_text(json.dumps(ended))
+            self._clear(record)
+            if spec.is_removed:
+                shutil.rmtree(record.directory)
+        finally:
+            os.close(lock)
+        return code
+
+    def stop(self, record: Record, seconds: float) -> bool:
+        """Have a container end and return whether it was running.
+
+        Args:
+            record: the container.
+            seconds: how long it has after SIGTERM, until SIGKILL ends it.
+
+        Raises:
+            ContainerError: it does not end.
+        """
+        if record.calc_status().state != "running":
+            return False
+        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, _PATIENCE)):
+            self._kill(record, number)
+            deadline = time.monotonic() + patience
+            while time.monotonic() < deadline:
+                if record.calc_status().state != "running":
+                    if record.directory.exists():
+                        self._clear_if_free(record)
+                    return True
+                time.sleep(_PAUSE)
+        raise ContainerError(
+            f"container {record.name} does not end", f"see: runc state {record.name}, and {record.directory}"
+        )
+
+    def remove(self, record: Record, force: bool) -> None:
+        """Remove a container with all that it has written.
+
+        Raises:
+            ContainerError: it is running, and force is not set.
+        """
+        if record.calc_status().state == "running":
+            if not force:
+                raise ContainerError(
+                    f"container {record.name} is running", "stop it, or have that done: --force"
+                )
+            self.stop(record, 0)
+        if not record.directory.exists():
+            return  # it was to be removed at its end
+        lock = self._lock(record)
+        try:
+            self._clear(record)
+            shutil.rmtree(record.directory)
+        finally:
+            os.close(lock)
+
+    # Steps
+
+    def _lock(self, record: Record) -> int:
+        deadline = time.monotonic() + _LOCK_PATIENCE
+        while (descriptor := record.try_lock()) is None:
+            if time.monotonic() > deadline:
+                raise ContainerError(f"container {record.name} is running", f"see: shibafu ps {record.name}")
+            time.sleep(_PAUSE)
+        return descriptor
+
+    def _prepare(self, record: Record, has_terminal: bool) -> Specification:
+        """Clear away what an earlier run left, and write the bundle."""
+        if record.calc_status().pid:
+            raise ContainerError(
+                f"container {record.name} is running, and nobody waits for its end",
+                f"stop it: shibafu stop {record.name}",
+            )
+        self._clear(record)
+        for name in ("exit", "pid", "runc.log"):
+            (record.directory / name).unlink(missing_ok=True)
+        spec = record.load()
+        if not os.path.isdir(spec.rootfs):
+            raise ContainerError(f"image {spec.image} of container {record.name} is gone: {spec.rootfs}")
+        flags = list(self._programs.hook_flags)
+        if spec.is_named:
+            flags.append(f"--sticky-dir={self._addresses}")
+        config = calc_config(
+            spec, record.directory, self._programs.hook, flags, self._programs.cgroup_parent
+        )
+        config["process"]["terminal"] = has_terminal
+        (record.directory / "config.json").write_text(json.dumps(config, indent=4), encoding="utf-8")
+        mount_overlay(record.directory, spec.rootfs)
+        return spec
+
+    def _start_monitor(self, record: Record, is_removed: bool, lock: int) -> None:
+        """Start the monitor, and wait until it says that the container is there."""
+        ready, told = os.pipe()
+        try:
+            with open(record.log, "ab") as log:
+                subprocess.Popen(
+                    [
+                        self._programs.monitor,
+                        f"--runc={find_program('runc', _RUNC)}",
+                        f"--ready-fd={told}",
+                        f"--lock-fd={lock}",
+                        *(["--remove"] if is_removed else []),
+                        str(record.directory),
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(told, lock),
+                    cwd="/",
+                )
+        except OSError as error:
+            raise ContainerError(f"cannot execute {self._programs.monitor}: {error.strerror}") from None
+        finally:
+            os.close(told)
+        with open(ready, encoding="utf-8", errors="replace") as answer:
+            said = answer.read()
+        if said != "started":
+            why = explain_failure(said) or "its monitor was killed"
+            raise ContainerError(f"container {record.name} does not start: {why}")
+
+    def _kill(self, record: Record, number: signal.Signals) -> None:
+        try:
+            run_program("runc", "kill", record.name, str(int(number)), why=_RUNC)
+        except ContainerError:
+            if record.calc_status().pid:
+                raise  # otherwise it has just ended by itself
+
+    def _clear_if_free(self, record: Record) -> None:
+        """Clear away what a container left whose monitor had been killed."""
+        descriptor = record.try_lock()
+        if descriptor is not None:
+            try:
+                self._clear(record)
+            finally:
+                os.close(descriptor)
+
+    def _clear(self, record: Record) -> None:
+        """Remove what is left of a container that has ended: runc's state, attachments, the mount."""
+        if record.has_state():
+            run_program("runc", "delete", "--force", record.name, why=_RUNC)
+        unmount_overlay(record.directory)
+
+
+def explain_failure(said: str) -> str:
+    """Return what runc says of a container that does not start, without the steps on the way there."""
+    for step in ("shibafu-hook: ", "unable to start container process: ", "runc run failed: "):
+        _, found, rest = said.partition(step)
+        if found:
+            return rest.strip()
+    return said.strip()
+
+
+def _calc_files(spec: Specification) -> dict[str, str]:
+    """Return the container's files of /etc; shibafu-hook completes those of a container with networks."""
+    contents = dict.fromkeys(FILES, "") | {"hostname": f"{spec.hostname}\n"}
+    own = f" {spec.hostname}" if spec.networks == [NO_NETWORK] else ""  # otherwise it gets a line by the hook
+    contents["hosts"] = f"127.0.0.1\tlocalhost{own}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+    if spec.is_on_host_network:
+        for name in ("resolv.conf", "hosts"):
+            path = Path("/etc") / name
+            contents[name] = path.read_text("utf-8", "surrogateescape") if path.exists() else ""
+    return contents

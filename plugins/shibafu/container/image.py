@@ -1,0 +1,179 @@
+"""Images: root file systems by name, with what their makers say about running them.
+
+    <directory>/<name>/rootfs/        the root file system, which nobody writes to
+    <directory>/<name>/image.json     where it came from, and its defaults
+
+An image appears whole or not at all: it is made under another name, which begins with a dot.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from shibafu.cni.names import is_valid_identifier
+from shibafu.container.errors import ContainerError
+
+ROOTFS = "rootfs"
+_DESCRIPTION = "image.json"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a container of an image has unless somebody says otherwise.
+
+    Args:
+        entrypoint: words before the command.
+        command: the command.
+        env: the environment, `NAME=VALUE`.
+        workdir: the working directory.
+        user: `user[:group]`, names or numbers.
+    """
+
+    entrypoint: list[str] = field(default_factory=list)
+    command: list[str] = field(default_factory=lambda: ["/bin/sh"])
+    env: list[str] = field(default_factory=list)
+    workdir: str = "/"
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image.
+
+    Args:
+        name: what people call it.
+        rootfs: the directory of its root file system.
+        defaults: what its containers have.
+        source: where it came from.
+        created: when it was imported, seconds since 1970.
+    """
+
+    name: str
+    rootfs: str
+    defaults: Defaults
+    source: str
+    created: float
+
+
+class ImageStore:
+    """The images of this machine.
+
+    Args:
+        directory: where they are.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def find(self, name: str) -> Image | None:
+        """Return an image; None when there is none of that name.
+
+        Raises:
+            ContainerError: it is damaged.
+        """
+        directory = self.directory / name
+        if not is_valid_identifier(name) or not directory.is_dir():
+            return None
+        try:
+            document = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
+            defaults = Defaults(**document["defaults"])
+            return Image(
+                name, str(directory / ROOTFS), defaults, str(document["source"]), document["created"]
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ContainerError(
+                f"image {name} is damaged: {error}", f"remove it: shibafu image rm {name}"
+            ) from None
+
+    def images(self) -> list[Image]:
+        """Return all images that are whole, by name."""
+        if not self.directory.is_dir():
+            return []
+        images = []
+        for name in sorted(os.listdir(self.directory)):
+            try:
+                image = self.find(name)
+            except ContainerError:
+                continue
+            if image is not None:
+                images.append(image)
+        return images
+
+    def require_free(self, name: str) -> None:
+        """Refuse a name that no image can have, or that one has.
+
+        Raises:
+            ContainerError: why.
+        """
+        if not is_valid_identifier(name):
+            raise ContainerError(
+                f'"{name}" is no name for an image',
+                "use letters, digits and any of _ . - and begin with a letter or digit",
+            )
+        if (self.directory / name).exists():
+            raise ContainerError(
+                f"there is an image {name} already",
+                f"choose another name, or remove it: shibafu image rm {name}",
+            )
+
+    @contextmanager
+    def making(self, name: str, source: str) -> "Iterator[Making]":
+        """Make an image in a directory aside, which becomes the image if the block succeeds.
+
+        Raises:
+            ContainerError: the name is taken, or none.
+        """
+        self.require_free(name)
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.directory))
+        try:
+            making = Making(aside)
+            yield making
+            description = {
+                "source": source,
+                "created": time.time(),
+                "defaults": asdict(making.defaults),
+            }
+            (aside / _DESCRIPTION).write_text(json.dumps(description, indent=4) + "\n", encoding="utf-8")
+            # Containers' users need to get to their root.
+            aside.chmod(0o755)
+            self.require_free(name)
+            aside.rename(self.directory / name)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def remove(self, name: str) -> None:
+        """Remove an image.
+
+        Raises:
+            ContainerError: there is none of that name.
+        """
+        directory = self.directory / name
+        if not is_valid_identifier(name) or not directory.is_dir():
+            raise ContainerError(f"there is no image {name}", "see: shibafu image ls")
+        # Whole or not at all, for whoever looks meanwhile.
+        aside = tempfile.mkdtemp(prefix=f".{name}-", dir=self.directory)
+        directory.rename(Path(aside) / name)
+        shutil.rmtree(aside)
+
+
+class Making:
+    """An image that is being made.
+
+    Args:
+        directory: where.
+
+    Attributes:
+        defaults: what its containers shall have.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.rootfs = directory / ROOTFS
+        self.defaults = Defaults()

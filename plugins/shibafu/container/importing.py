@@ -1,0 +1,155 @@
+"""Making images out of what people have: directories, tar archives, OCI layouts, docker-archives.
+
+Archives are unpacked by tar(1), layers by umoci(1) and skopeo(1): they know whiteouts, hard links, devices
+and what else there is in them, and keep to their directory whatever an archive says.
+"""
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from shibafu.container.errors import ContainerError
+from shibafu.container.image import Defaults, Making
+from shibafu.container.programs import run_program
+
+_LAYOUT, _DOCKER = "oci-layout", "manifest.json"
+_TAG = "shibafu"
+_MANIFESTS = "application/vnd.oci.image.manifest.v1+json"
+
+
+def import_image(making: Making, source: Path) -> None:
+    """Fill an image with the root file system that a file or directory has.
+
+    Raises:
+        ContainerError: it has none, or a program that is needed is missing.
+    """
+    if not source.exists():
+        raise ContainerError(f"there is no file or directory {source}")
+    if source.is_dir():
+        if (source / _LAYOUT).is_file():
+            _import_layout(making, source)
+        else:
+            copy_rootfs(source, making.rootfs)
+    else:
+        kind = _find_kind(source)
+        if kind is None:
+            extract_rootfs(source, making.rootfs)
+        else:
+            _import_archive(making, source, kind)
+    if not any(making.rootfs.iterdir()):
+        raise ContainerError(f"{source} has no root file system: it is empty")
+
+
+def copy_rootfs(source: Path, rootfs: Path) -> None:
+    """Copy a directory with owners, modes, links and devices as they are."""
+    rootfs.mkdir(mode=0o755)
+    run_program(
+        "cp", "--archive", "--reflink=auto", "--one-file-system", f"{source}/.", str(rootfs), why="it copies"
+    )
+
+
+def extract_rootfs(source: Path, rootfs: Path) -> None:
+    """Unpack a tar archive, compressed or not."""
+    rootfs.mkdir(mode=0o755)
+    run_program(
+        "tar",
+        "--extract",
+        "--file",
+        str(source),
+        "--directory",
+        str(rootfs),
+        "--numeric-owner",
+        "--preserve-permissions",
+        why="it unpacks archives",
+    )
+
+
+def _find_kind(source: Path) -> str | None:
+    """Return the file that tells which kind of image an archive has; None for a root file system."""
+    try:
+        with tarfile.open(source) as archive:
+            names = {name.removeprefix("./") for name in archive.getnames()}
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ContainerError(
+            f"{source} is no tar archive: {error}",
+            "an image is a directory, a tar archive of one, an OCI layout, or what `docker save` writes",
+        ) from None
+    return next((kind for kind in (_LAYOUT, _DOCKER) if kind in names), None)
+
+
+def _import_archive(making: Making, source: Path, kind: str) -> None:
+    layout = making.directory / "layout"
+    if kind == _LAYOUT:
+        layout.mkdir()
+        run_program("tar", "-xf", str(source), "-C", str(layout), why="it unpacks archives")
+    else:
+        run_program(
+            "skopeo",
+            # A file that its owner names needs no signature.
+            "--insecure-policy",
+            "copy",
+            "--quiet",
+            f"docker-archive:{source}",
+            f"oci:{layout}:{_TAG}",
+            why="it reads what `docker save` writes",
+        )
+    _import_layout(making, layout)
+    run_program("rm", "-r", str(layout), why="it removes files")
+
+
+def _import_layout(making: Making, layout: Path) -> None:
+    """Unpack the layers of the only image of an OCI layout, and take over what it says of its containers."""
+    index = _read_json(layout / "index.json")
+    manifests = [entry for entry in index.get("manifests", []) if entry.get("mediaType", "") == _MANIFESTS]
+    if len(manifests) != 1:
+        raise ContainerError(
+            f"the OCI layout has {len(manifests)} images, and has to have one",
+            f"copy one of them: skopeo copy oci:{layout}:NAME oci:OTHER:NAME",
+        )
+    manifest = _read_json(_find_blob(layout, manifests[0]))
+    making.defaults = _parse_defaults(_read_json(_find_blob(layout, manifest["config"])))
+    reference = manifests[0].get("annotations", {}).get("org.opencontainers.image.ref.name")
+    if not reference:
+        raise ContainerError("the image of the OCI layout has no tag", "add one: umoci tag")
+    unpacked = making.directory / "unpacked"
+    # `raw`: no config.json is wanted, only the files.
+    run_program(
+        "umoci",
+        "raw",
+        "unpack",
+        "--image",
+        f"{layout}:{reference}",
+        str(unpacked),
+        why="it unpacks the layers of images",
+    )
+    unpacked.rename(making.rootfs)
+
+
+def _find_blob(layout: Path, descriptor: dict[str, Any]) -> Path:
+    algorithm, _, digits = str(descriptor["digest"]).partition(":")
+    if not algorithm.isalnum() or not digits.isalnum():
+        raise ContainerError(f"the OCI layout has a malformed digest: {descriptor['digest']}")
+    return layout / "blobs" / algorithm / digits
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ContainerError(f"the OCI layout cannot be read: {path.name}: {error}") from None
+    if not isinstance(document, dict):
+        raise ContainerError(f"the OCI layout cannot be read: {path.name} is no JSON object")
+    return document
+
+
+def _parse_defaults(document: dict[str, Any]) -> Defaults:
+    config = document.get("config") or {}
+    entrypoint = list(config.get("Entrypoint") or [])
+    return Defaults(
+        entrypoint=entrypoint,
+        command=list(config.get("Cmd") or ([] if entrypoint else ["/bin/sh"])),
+        env=list(config.get("Env") or []),
+        workdir=config.get("WorkingDir") or "/",
+        user=config.get("User") or "",
+    )

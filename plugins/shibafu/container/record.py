@@ -1,0 +1,113 @@
+"""A container's directory: what it holds, and whether it is running.
+
+<data directory>/containers/<name>/
+container.json        what was asked for
+config.json           the bundle
+rootfs/ upper/ work/  its root file system, and the layer that it writes to
+hosts, hostname, ...  files of its /etc
+log                   what it printed, if it runs in the background
+lock                  held by whoever runs it, for as long as it runs
+exit pid runc.log     see shibafu.monitor
+"""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from shibafu.container.specification import Specification, load_specification
+
+_RUNC_STATES = Path("/run/runc")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a container is.
+
+    Args:
+        state: `running`, `exited`, `created`: it never ran, or `killed`: nobody saw its end.
+        pid: its process; 0 when it has none.
+        exit_code: of its program; None when it is not known.
+        since: when it began or ended, seconds since 1970.
+    """
+
+    state: str
+    pid: int = 0
+    exit_code: int | None = None
+    since: float = 0
+
+
+class Record:
+    """A container on this machine.
+
+    Args:
+        directory: its directory, called by its name.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return self.directory.name
+
+    @property
+    def log(self) -> Path:
+        """What it printed in the background."""
+        return self.directory / "log"
+
+    def load(self) -> Specification:
+        """Return what was asked for; see `load_specification`."""
+        return load_specification(self.directory / "container.json")
+
+    def try_lock(self) -> int | None:
+        """Return a descriptor that holds the container's lock; None when somebody runs it, or it is gone."""
+        try:
+            descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def is_held(self) -> bool:
+        """Tell whether somebody runs the container."""
+        descriptor = self.try_lock()
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is None and self.directory.exists()
+
+    def has_state(self) -> bool:
+        """Tell whether runc knows the container."""
+        return (_RUNC_STATES / self.name).exists()
+
+    def calc_status(self) -> Status:
+        """Return how the container is."""
+        pid = self._read_pid()
+        is_alive = pid > 0 and self.has_state() and os.path.exists(f"/proc/{pid}")
+        if self.is_held() or is_alive:
+            return Status("running", pid if is_alive else 0, since=_mtime(self.directory / "pid"))
+        try:
+            ended = json.loads((self.directory / "exit").read_bytes())
+            return Status("exited", exit_code=int(ended["exitCode"]), since=float(ended["finishedAt"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            began = _mtime(self.directory / "pid")
+            return Status("killed" if began else "created", since=began or _mtime(self.directory / "lock"))
+
+    def _read_pid(self) -> int:
+        try:
+            return int((self.directory / "pid").read_text())
+        except (OSError, ValueError):
+            return 0
+
+
+def _mtime(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0

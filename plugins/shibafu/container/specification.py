@@ -1,0 +1,150 @@
+"""What somebody asks of a container, as it is kept for its next start."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shibafu.cni.errors import CniError
+from shibafu.cni.names import is_valid_identifier
+from shibafu.container.errors import ContainerError
+from shibafu.hook.settings import PREFIX, Flags, parse_settings
+
+NO_NETWORK = "none"
+HOST_NETWORK = "host"
+_MAX_HOSTNAME = 63
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A directory or file of the host inside the container.
+
+    Args:
+        source: the path on the host, absolute.
+        destination: the path in the container, absolute.
+        is_read_only: whether the container may only read.
+    """
+
+    source: str
+    destination: str
+    is_read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A container.
+
+    Args:
+        name: its name, which is its ID for the OCI runtime and for networks.
+        image: what its image was called by.
+        rootfs: the directory of its root file system, which stays as it is.
+        argv: its program.
+        env: the program's environment, `NAME=VALUE`.
+        workdir: the program's working directory.
+        uid: the program's user.
+        gid: the program's group.
+        networks: the networks that it is on, or NO_NETWORK, or HOST_NETWORK, alone.
+        ip: addresses in the first network, joined by commas; empty for any.
+        mac: the hardware address in the first network; empty for any.
+        ports: published ports, as annotations of shibafu-hook have them.
+        bandwidth: limits, likewise.
+        volumes: what it sees of the host.
+        hostname: what it calls itself.
+        is_removed: whether it is removed at its end.
+        is_named: whether somebody chose its name, so that its addresses are worth remembering.
+        has_terminal: whether its program talks to a terminal.
+    """
+
+    name: str
+    image: str
+    rootfs: str
+    argv: list[str]
+    env: list[str] = field(default_factory=list)
+    workdir: str = "/"
+    uid: int = 0
+    gid: int = 0
+    networks: list[str] = field(default_factory=list)
+    ip: str = ""
+    mac: str = ""
+    ports: list[str] = field(default_factory=list)
+    bandwidth: str = ""
+    volumes: list[Volume] = field(default_factory=list)
+    hostname: str = ""
+    is_removed: bool = False
+    is_named: bool = True
+    has_terminal: bool = False
+
+    @property
+    def is_on_host_network(self) -> bool:
+        """Whether it has no network namespace of its own."""
+        return self.networks == [HOST_NETWORK]
+
+    def calc_annotations(self) -> dict[str, str]:
+        """Return what its bundle asks of shibafu-hook."""
+        if self.is_on_host_network:
+            return {}
+        asked = {
+            "network": ",".join(self.networks),
+            "ip": self.ip,
+            "mac": self.mac,
+            "ports": ",".join(self.ports),
+            "bandwidth": self.bandwidth,
+        }
+        return {f"{PREFIX}{key}": value for key, value in asked.items() if value}
+
+    def validate(self) -> None:
+        """Refuse what no container can be, in shibafu-hook's words where the network is concerned.
+
+        Raises:
+            ContainerError: why.
+        """
+        require_name(self.name)
+        special = [name for name in self.networks if name in (NO_NETWORK, HOST_NETWORK)]
+        if special and len(self.networks) > 1:
+            raise ContainerError(f'network "{special[0]}" goes with no other network')
+        if special and (self.ip or self.mac or self.ports or self.bandwidth):
+            raise ContainerError(
+                f'addresses, ports and limits need a network, and the container is on "{special[0]}"',
+                "choose a network: --network bridge",
+            )
+        if not 0 < len(self.hostname) <= _MAX_HOSTNAME:
+            raise ContainerError(f"a host name has 1 to {_MAX_HOSTNAME} characters: {self.hostname}")
+        if not self.is_on_host_network:
+            try:
+                parse_settings(Flags({}), self.calc_annotations())
+            except CniError as error:
+                raise ContainerError(error.msg.replace(f'"{PREFIX}', '"--'), error.details) from None
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=4) + "\n", encoding="utf-8")
+
+
+def load_specification(path: Path) -> Specification:
+    """Read a container's specification.
+
+    Raises:
+        ContainerError: it is damaged.
+    """
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document["volumes"] = [Volume(**volume) for volume in document["volumes"]]
+        return Specification(**document)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ContainerError(
+            f"container {path.parent.name} is damaged: {error}",
+            f"remove it: shibafu rm --force {path.parent.name}",
+        ) from None
+
+
+def require_name(name: str) -> None:
+    """Refuse what cannot be a container's name.
+
+    Raises:
+        ContainerError: why.
+    """
+    if not is_valid_identifier(name) or len(name) > _MAX_HOSTNAME:
+        raise ContainerError(
+            f'"{name}" is no name for a container',
+            f"use up to {_MAX_HOSTNAME} letters, digits and any of _ . - and begin with a letter or digit",
+        )

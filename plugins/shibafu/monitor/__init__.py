@@ -1,0 +1,1 @@
+"""shibafu-monitor: one small process for each container in the background, from its start to its end."""

@@ -1,0 +1,168 @@
+"""shibafu-monitor, the executable.
+
+`shibafu run -d` starts it, and returns when it says that the container is there. It stays until the container
+ends: it learns the exit status, which the kernel tells a parent only, has the container detached from its
+networks, takes its root file system off, and removes it if it was to be removed. It is as lean as a plugin,
+not for its start but for its memory, since there is one for each container.
+
+    shibafu-monitor --runc=PATH --ready-fd=N --lock-fd=N [--remove] DIRECTORY
+
+DIRECTORY is the container's: a bundle with the container's name, in which this leaves
+
+    exit        a JSON object: exitCode, 128 + N for signal N; finishedAt, in seconds since 1970
+    pid         the container's process, by runc
+    runc.log    what runc complained of
+
+Whoever holds the lock says that the container is running. Standard output and error are the container's.
+"""
+
+import os
+import sys
+import time
+
+from shibafu.cni.errors import CniError
+from shibafu.cni.jsontext import dumps, loads
+from shibafu.cni.process import find_program
+from shibafu.netlink.namespace import load_libc_function
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PR_SET_CHILD_SUBREAPER = 36  # include/uapi/linux/prctl.h
+_MAX_FILE = 1 << 20
+
+
+class Monitor:
+    """The monitor of one container.
+
+    Args:
+        directory: the container's.
+        runc: the path of runc.
+        is_removed: whether the container is removed at its end.
+    """
+
+    __slots__ = ("_directory", "_is_removed", "_name", "_runc")
+
+    def __init__(self, directory: str, runc: str, is_removed: bool) -> None:
+        self._directory = directory
+        self._name = directory.rpartition("/")[2]
+        self._runc = runc
+        self._is_removed = is_removed
+
+    def start(self) -> str:
+        """Start the container and return what went wrong; empty when nothing did."""
+        # runc ends when the container has begun: its process is ours from then on.
+        load_libc_function("prctl")(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        log = f"{self._directory}/runc.log"
+        options = ["--log", log, "--log-format", "json"]
+        flags = ["--detach", "--pid-file", f"{self._directory}/pid", "--bundle", self._directory]
+        status = self._execute(self._runc, *options, "run", *flags, self._name)
+        if status == 0:
+            return ""
+        return _read_complaint(log) or f"runc ended with status {status}"
+
+    def wait(self) -> None:
+        """Wait for the container's end and remember how it was."""
+        pid = int(_read(f"{self._directory}/pid"))
+        status = 0
+        ended = 0
+        while ended != pid:
+            ended, status = os.wait()
+        code = os.waitstatus_to_exitcode(status)
+        exit_code = 128 - code if code < 0 else code
+        _write(f"{self._directory}/exit", dumps({"exitCode": exit_code, "finishedAt": int(time.time())}))
+
+    def clean_up(self) -> None:
+        """Remove what is left of a container that has ended."""
+        # With its hooks of poststop, which detach it from its networks.
+        self._execute(self._runc, "delete", "--force", self._name)
+        self._execute(_require("umount"), f"{self._directory}/rootfs")
+        if self._is_removed:
+            self._execute(_require("rm"), "-rf", "--one-file-system", self._directory)
+
+    def _execute(self, *argv: str) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(os.posix_spawn(argv[0], argv, os.environ), 0)[1])
+
+
+def _require(name: str) -> str:
+    return find_program(name, os.environ.get("PATH", "")) or name
+
+
+def _read_complaint(path: str) -> str:
+    """Return the last error that runc has logged."""
+    complaint = ""
+    for line in _read(path).splitlines():
+        try:
+            entry = loads(line.encode())
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("level") in ("error", "fatal"):
+            complaint = str(entry.get("msg"))
+    return complaint
+
+
+def _read(path: str) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(descriptor, _MAX_FILE).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return ""
+
+
+def _write(path: str, content: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, content.encode())
+    finally:
+        os.close(descriptor)
+
+
+def parse_arguments(argv: "Sequence[str]") -> tuple[dict[str, str], str]:
+    """Return the flags, by their names without dashes, and the directory.
+
+    Raises:
+        ValueError: something is missing.
+    """
+    flags = dict(word[2:].partition("=")[::2] for word in argv if word.startswith("--"))
+    directories = [word for word in argv if not word.startswith("--")]
+    if len(directories) != 1 or not {"runc", "ready-fd", "lock-fd"} <= flags.keys():
+        raise ValueError("it is started by `shibafu run -d`, not by people")
+    return flags, directories[0]
+
+
+def run(argv: "Sequence[str]") -> int:
+    """Run a container from its start to its end; return the exit status."""
+    flags, directory = parse_arguments(argv)
+    ready, lock = int(flags["ready-fd"]), int(flags["lock-fd"])
+    for descriptor in (ready, lock):
+        os.set_inheritable(descriptor, False)
+    # A terminal's Ctrl-C and hang-up are not for the container.
+    os.setsid()
+    monitor = Monitor(directory, flags["runc"], "remove" in flags)
+    problem = monitor.start()
+    if problem:
+        monitor.clean_up()
+    os.write(ready, problem.encode() or b"started")
+    os.close(ready)
+    if problem:
+        return 1
+    monitor.wait()
+    monitor.clean_up()
+    return 0
+
+
+def main() -> None:
+    """Run as a process."""
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except (CniError, OSError, ValueError) as error:
+        sys.stderr.write(f"shibafu-monitor: {error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
