@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.command import Command
 from e2e.image import make_archive, make_rootfs
 from e2e.libcni import CniTool
 from e2e.machine import Machine
@@ -42,6 +43,11 @@ def machine(suite: Suite) -> Iterator[Machine]:
     with Machine(suite.directory) as machine:
         yield machine
         assert machine.leftovers() == []
+
+
+@pytest.fixture
+def command(machine: Machine, suite: Suite) -> Command:
+    return Command(machine, (suite.directory / "shibafu-bridge").resolve().parent)
 
 
 @pytest.fixture(scope="session")

@@ -1,42 +1,13 @@
 """The command beside Podman and cnitool: each sees and uses the networks and containers of the others."""
 
-import json
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import shibafu
-import shibafu_ipam
+from e2e.command import Command
 from e2e.libcni import CniTool
-from e2e.machine import CNI_PATH, HOST, OUTSIDE, Machine
+from e2e.machine import HOST, OUTSIDE, Machine
 from e2e.podman import Podman
-
-ROOTS = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
-
-
-class Command:
-    """The command on a machine."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-
-    def __call__(self, line: str) -> str:
-        """Run a line, which must succeed."""
-        env = {"PYTHONPATH": ":".join(ROOTS), "CNI_PATH": CNI_PATH}
-        return self._machine.run(sys.executable, "-m", "shibafu.command", *line.split(), env=env)
-
-    def endpoints(self, network: str) -> list[dict[str, Any]]:
-        """Return the containers of a network."""
-        (view,) = json.loads(self(f"network inspect {network} --format json"))
-        endpoints: list[dict[str, Any]] = view["endpoints"]
-        return endpoints
-
-
-@pytest.fixture
-def command(machine: Machine) -> Command:
-    return Command(machine)
 
 
 @pytest.fixture

@@ -1,0 +1,67 @@
+"""The command `shibafu` on a machine."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import shibafu
+import shibafu_ipam
+from e2e.machine import CNI_PATH, Machine
+
+_ROOTS = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
+# Where a machine can write without an overlay below: containers bring one of their own.
+DATA_DIR = "/run/shibafu-data"
+
+
+class Command:
+    """Runs the command.
+
+    Args:
+        machine: where.
+        programs: the directory of what belongs to it: shibafu-hook, shibafu-monitor.
+    """
+
+    def __init__(self, machine: Machine, programs: Path) -> None:
+        self._machine = machine
+        self._env = {
+            "PYTHONPATH": ":".join(_ROOTS),
+            "CNI_PATH": CNI_PATH,
+            "SHIBAFU_DATA_DIR": DATA_DIR,
+            "SHIBAFU_CGROUP_PARENT": machine.cgroup,
+            "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
+        }
+
+    def try_run(self, line: str) -> "CompletedProcess[str]":
+        """Run a line that may fail."""
+        argv = [sys.executable, "-m", "shibafu.command", *shlex.split(line)]
+        done = self._machine.try_run(*argv, env=self._env)
+        assert "Traceback" not in done.stderr
+        return done
+
+    def __call__(self, line: str) -> str:
+        """Run a line, which must succeed; return what it printed."""
+        done = self.try_run(line)
+        assert done.returncode == 0, (line, done.returncode, done.stdout, done.stderr)
+        return done.stdout
+
+    def fail(self, line: str, status: int = 1) -> str:
+        """Run a line, which must fail; return what it said."""
+        done = self.try_run(line)
+        assert done.returncode == status, (line, done.returncode, done.stdout, done.stderr)
+        return done.stderr
+
+    def json(self, line: str) -> Any:
+        """Run a line with `--format json`; return what it printed."""
+        words = shlex.split(line)
+        # Before what may be the words of a container's own command.
+        at = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+        return json.loads(self(shlex.join([*words[:at], "--format", "json", *words[at:]])))
+
+    def endpoints(self, network: str) -> list[dict[str, Any]]:
+        """Return the containers of a network."""
+        (view,) = self.json(f"network inspect {network}")
+        endpoints: list[dict[str, Any]] = view["endpoints"]
+        return endpoints

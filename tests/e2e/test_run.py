@@ -1,0 +1,305 @@
+"""`shibafu run` and its like, with real runc and real traffic."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+
+from e2e.command import DATA_DIR, Command
+from e2e.machine import HOST, OUTSIDE, Machine
+
+ADDRESS = "172.20.0."
+
+
+class Containers:
+    """Containers of `shibafu run`, of the built-in image."""
+
+    def __init__(self, machine: Machine, command: Command) -> None:
+        self.machine = machine
+        self.command = command
+        command("image import alpine --builtin")
+
+    def start(self, name: str, options: str = "", program: str = "sleep 600") -> None:
+        """Start a container in the background."""
+        assert self.command(f"run -d --name {name} {options} alpine {program}") == f"{name}\n"
+
+    def view(self, name: str) -> Any:
+        """Return what `shibafu ps` says of a container."""
+        (view,) = self.command.json(f"ps {name}")
+        return view
+
+    def address(self, name: str) -> str:
+        """Return the only address of a container, without its prefix."""
+        (address,) = self.view(name)["addresses"]
+        return str(address).partition("/")[0]
+
+    def ping(self, name: str, address: str) -> bool:
+        """Tell whether an address answers to a container."""
+        return self.command.try_run(f"exec {name} ping -c1 -W1 {address}").returncode == 0
+
+    def wait_until(self, name: str, state: str) -> None:
+        """Wait until a container is in a state; `gone` for one that was removed."""
+        deadline = monotonic() + 10
+        while self.state(name) != state:
+            assert monotonic() < deadline, f"{name} is {self.state(name)}, not {state}"
+            sleep(0.02)
+
+    def state(self, name: str) -> str:
+        """Return the state of a container, or `gone`."""
+        states = {view["name"]: view["state"] for view in self.command.json("ps --all")}
+        return str(states.get(name, "gone"))
+
+
+@pytest.fixture
+def containers(machine: Machine, command: Command) -> Iterator[Containers]:
+    """Remove all containers in the end, and see that nothing of them is mounted."""
+    containers = Containers(machine, command)
+    yield containers
+    names = " ".join(view["name"] for view in command.json("ps --all"))
+    if names:
+        command(f"rm --force {names}")
+    assert machine.files(f"{DATA_DIR}/containers") == []
+    assert "overlay /run/shibafu-data" not in machine.run("cat", "/proc/mounts")
+    assert machine.run("runc", "list", "--quiet") == ""
+
+
+def test_three_containers_reach_each_other_the_gateway_and_the_world(
+    machine: Machine, containers: Containers
+) -> None:
+    machine.serve("outside")
+    names = ("web1", "web2", "web3")
+    for name in names:
+        containers.start(name)
+    shown = [containers.command(f"exec {name} ip addr show eth0") for name in names]
+    addresses = [containers.address(name) for name in names]
+    assert addresses == [f"{ADDRESS}{number}" for number in (2, 3, 4)]
+    for address, text in zip(addresses, shown, strict=True):
+        assert f"inet {address}/24" in text
+    for name in names:
+        for address in (*addresses, f"{ADDRESS}1"):
+            assert containers.ping(name, address), (name, address)
+    pid = containers.view("web1")["pid"]
+    seen = machine.run("nsenter", f"--net=/proc/{pid}/ns/net", "sh", "-c", FETCH_OUTSIDE)
+    assert HOST[0] in seen
+
+
+FETCH_OUTSIDE = rf"printf 'GET /cgi-bin/address HTTP/1.0\r\n\r\n' | busybox nc -w 3 {OUTSIDE[0]} 80"
+
+
+def test_a_container_in_the_foreground_leaves_nothing(machine: Machine, containers: Containers) -> None:
+    said = containers.command("run --rm --network bridge alpine ping -c1 172.20.0.1")
+    assert "1 packets received" in said
+    assert containers.state("web1") == "gone"
+    assert machine.leftovers() == []
+    assert machine.files(f"{DATA_DIR}/addresses") == []  # nobody chose its name
+
+
+def test_a_stated_address_and_hardware_address(containers: Containers) -> None:
+    containers.start("fixed", "--ip 172.20.0.100 --mac 02:00:5e:00:00:09")
+    assert containers.address("fixed") == "172.20.0.100"
+    assert "02:00:5e:00:00:09" in containers.command("exec fixed ip link show eth0")
+    said = containers.command.fail("run -d --ip 172.20.0.100 --name other alpine sleep 600", status=125)
+    assert "requested IP address 172.20.0.100 is not available" in said
+    assert containers.state("other") == "gone"
+
+
+def test_lists_and_inspects_the_default_network(containers: Containers) -> None:
+    containers.start("web1")
+    assert "bridge   shibafu0 (up)  172.20.0.0/24           1     1   252" in containers.command("network ls")
+    drawn = containers.command("network inspect bridge")
+    assert "eth0  web1  172.20.0.2/24  up" in drawn
+    listed = containers.command("ps")
+    assert listed.splitlines()[0].split() == [
+        "NAME", "IMAGE", "STATUS", "NETWORKS", "ADDRESSES", "PORTS", "COMMAND",
+    ]  # fmt: skip
+    assert "172.20.0.2/24" in listed
+
+
+def test_networks_are_repaired_under_running_containers(containers: Containers, machine: Machine) -> None:
+    for name in ("web1", "web2"):
+        containers.start(name)
+    pid = containers.view("web1")["pid"]
+    machine.run("iptables", "-t", "nat", "-F")
+    machine.run("ip", "link", "del", "shibafu0")
+    assert not containers.ping("web1", f"{ADDRESS}3")
+    containers.command("network repair")
+    for address in (f"{ADDRESS}3", f"{ADDRESS}1", OUTSIDE[0]):
+        assert containers.ping("web1", address), address
+    assert containers.view("web1")["pid"] == pid
+    containers.command("network check")
+
+
+def test_an_address_comes_back_with_its_container(containers: Containers) -> None:
+    for name in ("web1", "web2"):
+        containers.start(name)
+    containers.command("stop --time 0 web1")
+    assert (containers.state("web1"), containers.view("web1")["exitCode"]) == ("exited", 137)
+    containers.start("web3")
+    assert containers.address("web3") != f"{ADDRESS}2"
+    containers.command("start web1")
+    assert containers.address("web1") == f"{ADDRESS}2"
+    containers.command("restart --time 0 web1")
+    assert containers.address("web1") == f"{ADDRESS}2"
+    # Also after it was removed, as long as nobody else has it.
+    containers.command("rm --force web1 web2")
+    containers.start("web2")
+    assert containers.address("web2") == f"{ADDRESS}3"
+    containers.start("thief", "--ip 172.20.0.2")
+    containers.start("web1")
+    assert containers.address("web1") not in (f"{ADDRESS}2", f"{ADDRESS}3")
+
+
+def test_what_a_container_has_written_outlives_its_end(containers: Containers) -> None:
+    containers.start("web1", program="sh -c 'echo kept >>/root/file; sleep 600'")
+    containers.command("restart --time 0 web1")
+    assert containers.command("exec web1 cat /root/file").split() == ["kept", "kept"]
+    assert containers.command("run --rm alpine ls /root") == ""  # and is nobody else's
+
+
+def test_published_ports_and_limits_take_the_plugins_of_these_roles(
+    machine: Machine, containers: Containers
+) -> None:
+    containers.start("web1", "-p 8080:80 --bandwidth ingress=10M,egress=20M", "httpd -f -h /etc")
+    fetched = machine.run(
+        "sh", "-c", rf"printf 'GET /group HTTP/1.0\r\n\r\n' | busybox nc -w 3 {HOST[0]} 8080", netns="outside"
+    )
+    assert "nogroup:x:65534" in fetched
+    shaped = machine.run("tc", "qdisc")
+    assert "rate 10Mbit" in shaped
+    assert "rate 20Mbit" in shaped
+    containers.command("rm --force web1")
+    assert "rate" not in machine.run("tc", "qdisc")
+    assert machine.rules() == []
+
+
+def test_ports_without_a_plugin_are_refused(machine: Machine, containers: Containers) -> None:
+    machine.run("sh", "-c", "mount -t tmpfs tmpfs /opt/cni/bin && cp -a /usr/lib/cni/shibafu-* /opt/cni/bin")
+    said = containers.command.fail("run -d --name web1 -p 8080:80 alpine sleep 600", status=125)
+    assert "no plugin of the container's networks (bridge) takes portMappings" in said
+    assert "install shibafu-portmap or portmap" in said
+    machine.run("umount", "/opt/cni/bin")
+
+
+def test_several_networks_or_none_or_the_hosts(machine: Machine, containers: Containers) -> None:
+    containers.command("network create blue --subnet 172.21.0.0/24")
+    containers.command("network create green --subnet 172.22.0.0/24 --ipv6")
+    containers.start("web1", "--network blue --network green")
+    links = containers.command("exec web1 ip addr")
+    assert "172.21.0.2/24" in links
+    assert "172.22.0.2/24" in links
+    assert links.count("inet6 fd") == 1
+    assert "eth0" not in containers.command("run --rm --network none alpine ip addr")
+    assert "uplink" in containers.command("run --rm --network host alpine ip addr")
+    said = containers.command.fail("run --rm --network nope alpine true")
+    assert "there is no network nope" in said
+    assert "blue, green" in said
+
+
+def test_a_network_is_connected_to_a_running_container(containers: Containers) -> None:
+    containers.command("network create blue --subnet 172.21.0.0/24")
+    containers.start("web1")
+    containers.command("network connect blue web1")
+    assert "172.21.0.2/24" in containers.command("exec web1 ip addr show eth1")
+    containers.command("stop --time 0 web1")
+    assert containers.command.endpoints("blue") == []
+
+
+def test_the_exit_status_is_the_programs(containers: Containers) -> None:
+    assert containers.command.try_run("run --rm alpine sh -c 'exit 7'").returncode == 7
+    said = containers.command.fail("run --rm alpine nosuchprogram", status=125)
+    assert '"nosuchprogram": executable file not found' in said
+    said = containers.command.fail("run -d --name web1 alpine nosuchprogram", status=125)
+    assert said.startswith('shibafu: container web1 does not start: exec: "nosuchprogram"')
+    containers.start("web1", program="sh -c 'echo said; echo complained >&2; exit 3'")
+    containers.wait_until("web1", "exited")
+    assert containers.view("web1")["exitCode"] == 3
+    assert containers.command("logs web1") == "said\ncomplained\n"
+    containers.start("web2")
+    assert containers.command.try_run("exec web2 sh -c 'exit 5'").returncode == 5
+
+
+def test_a_container_in_the_background_is_removed_at_its_end(containers: Containers) -> None:
+    containers.start("quick", "--rm", "true")
+    containers.wait_until("quick", "gone")
+    assert containers.command.endpoints("bridge") == []
+
+
+def test_environment_volumes_user_and_directory(machine: Machine, containers: Containers) -> None:
+    machine.write("/run/shared/file", "content\n")
+    options = "-e A=1 -e 'B=two words' -v /run/shared:/mnt:ro -u nobody -w /tmp --hostname box"
+    said = containers.command(
+        f"run --rm {options} alpine sh -c 'echo $A; echo $B; cat /mnt/file; id -u; pwd; hostname'"
+    )
+    assert said.split("\n") == ["1", "two words", "content", "65534", "/tmp", "box", ""]
+    assert "Read-only" in containers.command.fail(f"run --rm {options} alpine touch /mnt/x")
+
+
+def test_a_killed_monitor_leaves_a_container_that_can_be_stopped(
+    machine: Machine, containers: Containers
+) -> None:
+    for name in ("web1", "web2"):
+        containers.start(name)
+        machine.run("pkill", "-9", "-f", f"shibafu-monitor .*/{name}$")
+    assert [containers.state(name) for name in ("web1", "web2")] == ["running", "running"]
+    assert "is running" in containers.command.fail("start web1")
+    containers.command("stop --time 0 web1")
+    assert containers.state("web1") == "killed"
+    containers.command("start web1")
+    assert containers.ping("web1", f"{ADDRESS}3")
+    machine.run("kill", "-9", str(containers.view("web2")["pid"]))
+    containers.wait_until("web2", "killed")
+    containers.command("rm web2")
+    assert len(containers.command.endpoints("bridge")) == 1
+
+
+def test_many_containers_start_at_once(containers: Containers) -> None:
+    names = [f"web{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(containers.start, names))
+    assert len({containers.address(name) for name in names}) == len(names)
+
+
+def test_names_are_taken_once(containers: Containers) -> None:
+    containers.start("web1")
+    said = containers.command.fail("run -d --name web1 alpine sleep 600", status=125)
+    assert "there is a container web1 already" in said
+    assert "is running" in containers.command.fail("rm web1")
+    assert "there is no container web2" in containers.command.fail("stop web2")
+    said = containers.command.fail("run -d --name ../x alpine sleep 600", status=125)
+    assert '"../x" is no name for a container' in said
+
+
+def test_images_of_all_kinds(machine: Machine, containers: Containers, image: Path) -> None:
+    command = containers.command
+    machine.run("cp", str(image), "/run/busybox.oci.tar")
+    command("image import oci /run/busybox.oci.tar")
+    machine.run(
+        "skopeo",
+        "--insecure-policy",
+        "copy",
+        "oci-archive:/run/busybox.oci.tar",
+        "docker-archive:/run/docker.tar",
+    )
+    command("image import docker /run/docker.tar")
+    command(f"image import copy {DATA_DIR}/images/alpine/rootfs")
+    machine.run("tar", "-czf", "/run/root.tar.gz", "-C", f"{DATA_DIR}/images/alpine/rootfs", ".")
+    command("image import archive /run/root.tar.gz")
+    machine.run("mkdir", "/run/layout")
+    machine.run("tar", "-xf", "/run/busybox.oci.tar", "-C", "/run/layout")
+    command("image import layout /run/layout")
+    names = ["alpine", "archive", "copy", "docker", "layout", "oci"]
+    assert command("image ls --quiet").split() == names
+    for name in (*names, "/run/root.tar.gz", f"{DATA_DIR}/images/alpine/rootfs"):
+        assert command(f"run --rm {name} hostname"), name
+    containers.start("web1")
+    assert "is used by web1" in command.fail("image rm alpine")
+    command("rm --force web1")
+    command(f"image rm {' '.join(names)}")
+    assert command("image ls --quiet") == ""
+    machine.write("/run/nonsense", "nonsense")
+    assert "is no tar archive" in command.fail("image import x /run/nonsense")
+    assert "there is no file" in command.fail("image import x /run/nothing")
+    assert command("image ls --quiet") == ""
