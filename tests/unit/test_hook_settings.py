@@ -9,7 +9,8 @@ import pytest
 from shibafu.cni.errors import CniError
 from shibafu.hook.plan import Step, calc_plan
 from shibafu.hook.settings import Settings, parse_flags, parse_networks, parse_settings
-from shibafu.runtime.conflist import load_conflist, parse_conflist
+from shibafu.hook.sticky import read_addresses, write_addresses
+from shibafu.runtime.conflist import NetworkList, append_plugin, load_conflist, parse_conflist
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -20,13 +21,15 @@ def settings(*flags: str, **annotations: str) -> Settings:
     return parse_settings(parse_flags(flags), {f"org.shibafu.{key}": value for key, value in names.items()})
 
 
-def plan(asked: Settings, *capabilities: tuple[str, ...]) -> list[Step]:
-    """Plan networks whose only plugin has these capabilities."""
+def plan(
+    asked: Settings, *capabilities: tuple[str, ...], former_ips: Mapping[str, list[str]] | None = None
+) -> list[Step]:
+    """Plan networks whose only plugin has these capabilities, where no others are installed."""
     networks = []
     for name, declared in zip(asked.networks, capabilities, strict=True):
         plugin = {"type": "x", "capabilities": dict.fromkeys(declared, True)}
         networks.append(parse_conflist(json.dumps({"name": name, "plugins": [plugin]}).encode(), "test"))
-    return calc_plan(networks, asked, {}, lambda network, capability: None)
+    return calc_plan(networks, asked, former_ips or {}, lambda network, capability: None)
 
 
 def test_networks_are_in_order() -> None:
@@ -144,6 +147,85 @@ class TestPlan:
     def test_what_nobody_takes_is_refused(self, asked: dict[str, str]) -> None:
         with pytest.raises(CniError, match=r"no plugin of the container's networks \(a\) takes"):
             plan(settings(network="a", **asked), ("ips",))
+
+
+class TestFormerAddresses:
+    FORMER: Mapping[str, list[str]] = {"a": ["10.0.0.7", "fd00::7"], "b": ["10.1.0.7"], "c": ["10.2.0.7"]}
+
+    def test_they_are_asked_for_again(self) -> None:
+        first, second = plan(settings(network="a,b"), ("ips",), (), former_ips=self.FORMER)
+        assert first.capabilities == {"ips": ["10.0.0.7", "fd00::7"]}
+        assert second.args == {"IgnoreUnknown": "1", "IP": "10.1.0.7"}
+        assert first.is_preference
+        assert second.is_preference
+
+    def test_they_can_be_given_up(self) -> None:
+        first, second = plan(settings(network="a,b", mac__b="02::1"), ("ips",), (), former_ips=self.FORMER)
+        first.drop_ips()
+        second.drop_ips()
+        assert first.capabilities == {}
+        assert second.args == {"IgnoreUnknown": "1", "MAC": "02::1"}
+
+    def test_stated_ones_go_before(self) -> None:
+        (step,) = plan(settings(network="a", ip="10.0.0.8"), ("ips",), former_ips=self.FORMER)
+        assert step.capabilities == {"ips": ["10.0.0.8"]}
+        assert not step.is_preference
+
+    def test_several_where_one_can_be_asked_for_are_let_be(self) -> None:
+        (step,) = plan(settings(network="a"), (), former_ips=self.FORMER)
+        assert step.args == {}
+        assert not step.is_preference
+
+
+class TestAppendedPlugins:
+    @staticmethod
+    def append(network: NetworkList, capability: str) -> NetworkList:
+        plugin: dict[str, object] = {"type": "portmap", "capabilities": {capability: True}}
+        return append_plugin(network, plugin, ["0.4.0", "1.0.0"])
+
+    def plan(self, document: dict[str, object], **asked: str) -> list[Step]:
+        network = parse_conflist(json.dumps(document).encode(), "test")
+        return calc_plan([network], settings(network="a", **asked), {}, self.append)
+
+    def test_the_chain_gets_a_plugin_and_a_version_that_it_knows(self) -> None:
+        plugins = [{"type": "x", "capabilities": {"ips": True}}]
+        versions = {"cniVersion": "0.4.0", "cniVersions": ["0.4.0", "1.0.0", "1.1.0"]}
+        (step,) = self.plan({"name": "a", "plugins": plugins, **versions}, ports="80:80")
+        assert [plugin["type"] for plugin in step.network.plugins] == ["x", "portmap"]
+        assert step.network.cni_version == "1.0.0"
+        assert step.capabilities["portMappings"]
+        # What is cached is the chain that was called.
+        assert parse_conflist(step.network.raw, "cache").plugins == step.network.plugins
+
+    def test_without_a_common_version_it_is_refused(self) -> None:
+        with pytest.raises(CniError, match=r'"portmap" knows none of the versions 1\.1\.0') as caught:
+            self.plan({"name": "a", "cniVersion": "1.1.0", "plugins": [{"type": "x"}]}, ports="80:80")
+        assert 'add one of 0.4.0, 1.0.0 to "cniVersions"' in str(caught.value)
+
+    def test_a_chain_that_has_one_stays_as_it_is(self) -> None:
+        plugins = [{"type": "x", "capabilities": {"portMappings": True}}]
+        (step,) = self.plan({"name": "a", "plugins": plugins}, ports="80:80")
+        assert step.network.plugins == plugins
+
+
+class TestStickyAddresses:
+    RESULT: Mapping[str, object] = {"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.7/24"}]}
+
+    def test_what_is_written_is_read(self, tmp_path: Path) -> None:
+        write_addresses(f"{tmp_path}/new", "web1", {"a": dict(self.RESULT), "b": {"cniVersion": "1.0.0"}})
+        assert read_addresses(f"{tmp_path}/new", "web1") == {"a": ["10.0.0.7"], "b": []}
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["web1"]
+
+    @pytest.mark.parametrize("content", ["", "nonsense", "[]", '{"a": 1}', '{"a": [1]}'])
+    def test_nonsense_is_nothing(self, tmp_path: Path, content: str) -> None:
+        (tmp_path / "web1").write_text(content)
+        assert read_addresses(str(tmp_path), "web1") == {}
+        assert read_addresses(str(tmp_path), "web2") == {}
+
+    def test_links_are_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "target").write_text('{"a": ["10.0.0.7"]}')
+        (tmp_path / "web1").symlink_to("target")
+        assert read_addresses(str(tmp_path), "web1") == {}
 
 
 def test_the_sample_is_for_a_sample_network() -> None:

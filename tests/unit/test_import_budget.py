@@ -3,11 +3,13 @@
 The verbs that need network namespaces are in tests/netns/test_bridge_import_budget.py.
 """
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from support.imports import check_budget, measure
+import shibafu
+from support.imports import FORBIDDEN, INTERPRETER, check_budget, measure
 
 # What `import os` means; the interpreter has all of it frozen.
 OS = {"_collections_abc", "_stat", "genericpath", "os", "os.path", "posixpath", "stat"}
@@ -41,3 +43,23 @@ def test_a_bad_environment(module: str, tmp_path: Path) -> None:
             f"{module}.__main__",
         },
     )
+
+
+def test_the_monitor_is_small() -> None:
+    """There is one for each container in the background, for as long as that runs."""
+    plugins = str(Path(shibafu.__path__[0]).parent)
+    source = f"import sys; sys.path.insert(0, {plugins!r}); import shibafu.monitor.__main__; print(*sys.modules)"
+    done = subprocess.run([*INTERPRETER, "-c", source], capture_output=True, text=True, check=True)
+    modules = {name for name in done.stdout.split() if name.split(".")[0] in FORBIDDEN | {"shibafu"}}
+    assert modules == {
+        "shibafu",
+        "shibafu.cni",
+        "shibafu.cni.errors",
+        "shibafu.cni.jsontext",
+        "shibafu.cni.process",
+        "shibafu.monitor",
+        "shibafu.monitor.__main__",
+        "shibafu.netlink",
+        "shibafu.netlink.constants",
+        "shibafu.netlink.namespace",
+    }

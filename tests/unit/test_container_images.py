@@ -1,0 +1,223 @@
+"""Images, users, root file systems: what needs neither root nor runc."""
+
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from shibafu.container.builtin import is_static, make_builtin
+from shibafu.container.engine import explain_failure
+from shibafu.container.errors import ContainerError
+from shibafu.container.image import Defaults, ImageStore
+from shibafu.container.importing import import_image
+from shibafu.container.overlay import is_mounted
+from shibafu.container.programs import find_program, run_program
+from shibafu.container.users import find_user
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "images")
+
+
+@pytest.fixture
+def rootfs(tmp_path: Path) -> Path:
+    directory = tmp_path / "source"
+    (directory / "etc").mkdir(parents=True)
+    (directory / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nweb:x:33:34::/:/bin/false\nbroken\n")
+    (directory / "etc/group").write_text("root:x:0:\nadm:x:4:web\n")
+    return directory
+
+
+def make(store: ImageStore, name: str) -> None:
+    with store.making(name, "test") as making:
+        making.rootfs.mkdir()
+        making.defaults = Defaults(command=["ls"], env=["A=1"])
+
+
+class TestStore:
+    def test_an_image_is_found_again(self, store: ImageStore) -> None:
+        make(store, "one")
+        image = store.find("one")
+        assert image is not None
+        assert (image.name, image.source, image.defaults.command) == ("one", "test", ["ls"])
+        assert Path(image.rootfs).is_dir()
+        assert [image.name for image in store.images()] == ["one"]
+
+    def test_a_failure_leaves_nothing(self, store: ImageStore) -> None:
+        with pytest.raises(ContainerError), store.making("one", "test") as making:
+            import_image(making, Path("/nonexistent"))
+        assert store.find("one") is None
+        assert os.listdir(store.directory) == []
+
+    @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a:b", "-a"])
+    def test_names_are_no_paths(self, store: ImageStore, name: str) -> None:
+        assert store.find(name) is None
+        with pytest.raises(ContainerError, match="no name for an image"), store.making(name, "test"):
+            pass
+        with pytest.raises(ContainerError, match="there is no image"):
+            store.remove(name)
+
+    def test_a_name_is_taken_once(self, store: ImageStore) -> None:
+        make(store, "one")
+        with pytest.raises(ContainerError, match="there is an image one already"):
+            make(store, "one")
+
+    def test_removing(self, store: ImageStore) -> None:
+        make(store, "one")
+        store.remove("one")
+        assert store.find("one") is None
+        assert os.listdir(store.directory) == []
+
+    def test_a_damaged_image_is_told_and_not_listed(self, store: ImageStore) -> None:
+        make(store, "one")
+        (store.directory / "one/image.json").write_text('{"defaults": {"nonsense": 1}}')
+        with pytest.raises(ContainerError, match="image one is damaged"):
+            store.find("one")
+        assert store.images() == []
+
+
+class TestImporting:
+    def test_a_directory(self, store: ImageStore, rootfs: Path) -> None:
+        (rootfs / "link").symlink_to("/etc/passwd")
+        with store.making("one", "test") as making:
+            import_image(making, rootfs)
+        copied = store.directory / "one/rootfs"
+        assert (copied / "etc/group").read_text() == (rootfs / "etc/group").read_text()
+        assert os.readlink(copied / "link") == "/etc/passwd"
+
+    @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
+    def test_an_archive(self, store: ImageStore, rootfs: Path, tmp_path: Path, suffix: str) -> None:
+        archive = tmp_path / f"root.tar{suffix}"
+        run_program("tar", "-caf", str(archive), "-C", str(rootfs), ".", why="test")
+        with store.making("one", "test") as making:
+            import_image(making, archive)
+        assert (store.directory / "one/rootfs/etc/group").is_file()
+
+    def test_an_archive_does_not_write_elsewhere(self, store: ImageStore, tmp_path: Path) -> None:
+        archive = tmp_path / "evil.tar"
+        with tarfile.open(archive, "w") as file:
+            entry = tarfile.TarInfo("../../evil")
+            file.addfile(entry)
+        with pytest.raises(ContainerError, match="tar failed"), store.making("one", "test") as making:
+            import_image(making, archive)
+        assert not list(tmp_path.rglob("evil"))
+
+    def test_what_is_no_image(self, store: ImageStore, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("nonsense")
+        (tmp_path / "empty").mkdir()
+        for source, message in (("file", "no tar archive"), ("none", "no file or"), ("empty", "is empty")):
+            with pytest.raises(ContainerError, match=message), store.making("one", "test") as making:
+                import_image(making, tmp_path / source)
+
+    @pytest.mark.parametrize(
+        ("index", "message"),
+        [
+            ("[]", "no JSON object"),
+            ("nonsense", "cannot be read"),
+            ('{"manifests": []}', "has 0 images"),
+            (
+                json.dumps(
+                    {
+                        "manifests": [
+                            {
+                                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                                "digest": "../../x:../../etc/passwd",
+                            }
+                        ]
+                    }
+                ),
+                "malformed digest",
+            ),
+        ],
+    )
+    def test_a_bad_layout(self, store: ImageStore, tmp_path: Path, index: str, message: str) -> None:
+        layout = tmp_path / "layout"
+        layout.mkdir()
+        (layout / "oci-layout").write_text("{}")
+        (layout / "index.json").write_text(index)
+        with pytest.raises(ContainerError, match=message), store.making("one", "test") as making:
+            import_image(making, layout)
+
+
+class TestBuiltin:
+    def test_it_is_all_busybox(self, store: ImageStore) -> None:
+        with store.making("one", "test") as making:
+            make_builtin(making)
+        root = store.directory / "one/rootfs"
+        assert os.readlink(root / "bin/sh") == "busybox"
+        assert is_static((root / "bin/busybox").read_bytes())
+        assert find_user(root, "nobody") == (65534, 65534)
+
+    def test_a_busybox_that_needs_libraries_is_refused(self, store: ImageStore) -> None:
+        for places in (("/usr/bin/env",), ("/nothing",)):
+            with (
+                pytest.raises(ContainerError, match="linked statically"),
+                store.making("one", "test") as making,
+            ):
+                make_builtin(making, places)
+
+    def test_what_is_no_program_is_not_static(self) -> None:
+        assert not is_static(b"")
+        assert not is_static(b"#!/bin/sh\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", (0, 0)),
+        ("0", (0, 0)),
+        ("web", (33, 34)),
+        ("33", (33, 34)),
+        ("33:7", (33, 7)),
+        ("web:adm", (33, 4)),
+        ("4711", (4711, 0)),
+    ],
+)
+def test_users(rootfs: Path, text: str, expected: tuple[int, int]) -> None:
+    assert find_user(rootfs, text) == expected
+
+
+@pytest.mark.parametrize("text", ["nobody", "web:nogroup", "broken"])
+def test_unknown_users(rootfs: Path, text: str) -> None:
+    with pytest.raises(ContainerError, match="the image has no"):
+        find_user(rootfs, text)
+
+
+def test_users_are_the_images_not_the_hosts(rootfs: Path) -> None:
+    (rootfs / "etc/passwd").unlink()
+    (rootfs / "etc/passwd").symlink_to("/etc/passwd")
+    with pytest.raises(ContainerError, match="the image has no user root"):
+        find_user(rootfs, "root")
+
+
+def test_programs() -> None:
+    with pytest.raises(ContainerError, match="nosuch is not installed: why") as caught:
+        find_program("nosuch", "why")
+    assert caught.value.hint == "apt-get install nosuch"
+    with pytest.raises(ContainerError, match=r"cp failed: .*missing file operand"):
+        run_program("cp", why="test")
+
+
+def test_mounts() -> None:
+    assert is_mounted(Path("/proc"))
+    assert not is_mounted(Path("/proc/self"))
+
+
+@pytest.mark.parametrize(
+    ("said", "explained"),
+    [
+        (
+            'runc run failed: unable to start container process: exec: "x": not found',
+            'exec: "x": not found',
+        ),
+        ("runc run failed: x hook #0: exit status 1, stderr: shibafu-hook: no address\n", "no address"),
+        ("runc run failed: container with given ID already exists", "container with given ID already exists"),
+        ("whatever", "whatever"),
+        ("", ""),
+    ],
+)
+def test_failures_are_told_without_the_way_there(said: str, explained: str) -> None:
+    assert explain_failure(said) == explained
