@@ -48,7 +48,8 @@ def test_a_bad_environment(module: str, tmp_path: Path) -> None:
 def test_the_monitor_is_small() -> None:
     """There is one for each container in the background, for as long as that runs."""
     plugins = str(Path(shibafu.__path__[0]).parent)
-    source = f"import sys; sys.path.insert(0, {plugins!r}); import shibafu.monitor.__main__; print(*sys.modules)"
+    importing = "import shibafu.monitor.__main__; print(*sys.modules)"
+    source = f"import sys; sys.path.insert(0, {plugins!r}); {importing}"
     done = subprocess.run([*INTERPRETER, "-c", source], capture_output=True, text=True, check=True)
     modules = {name for name in done.stdout.split() if name.split(".")[0] in FORBIDDEN | {"shibafu"}}
     assert modules == {
