@@ -19,8 +19,9 @@ from shibafu.cni.errors import (
     CniError,
 )
 from shibafu.runtime.cache import Attachment, cache_list, cache_read, cache_write
-from shibafu.runtime.chain import Runtime, build_config
+from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import NetworkList, parse_conflist
+from shibafu.runtime.derivation import build_config
 
 # Writes down how it is called, and answers what it finds under ANSWER; a file FAIL makes it an error.
 PLUGIN = """#!/bin/sh

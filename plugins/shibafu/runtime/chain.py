@@ -10,23 +10,17 @@ from shibafu.cni.config import Section
 from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, merge_errors
 from shibafu.cni.names import is_valid_identifier
-from shibafu.cni.request import parse_request
-from shibafu.cni.result import parse_result
-from shibafu.cni.version import DEFAULT, SUPPORTED, allows_verb, result_group
+from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.runtime import cache, conflist, lock
 from shibafu.runtime.cache import Attachment, cache_list, cache_read, cache_remove, cache_write
 from shibafu.runtime.conflist import NetworkList, find_network, parse_conflist
+from shibafu.runtime.derivation import build_config, convert_result, describe_call, has_verb, validate_call
 from shibafu.runtime.invoke import invoke_plugin
 from shibafu.runtime.lock import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-# How errors call the verbs, as libcni does.
-_VERBS = {"ADD": "add", "CHECK": "check", "DEL": "delete", "GC": "gc", "STATUS": "status"}
-# Of a plugin's configuration: what the runtime writes itself, and what is meant for the runtime only.
-_REPLACED = ("name", "cniversion", "capabilities")
 
 
 class Runtime:
@@ -125,7 +119,7 @@ class Runtime:
         attachment = Attachment(
             network.name, container_id, ifname, netns, None, args, capabilities, network.raw
         )
-        _validate(network, "ADD", attachment)
+        validate_call(network, "ADD", attachment)
         paths = self._find_plugins(network)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
             if cache_read(*attachment.key, self.cache_dir) is not None:
@@ -162,7 +156,7 @@ class Runtime:
         if network.disable_check:
             return
         given = Attachment(network.name, container_id, ifname, netns)
-        _validate(network, "CHECK", given)
+        validate_call(network, "CHECK", given)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
             attachment = self._complete(given, args, capabilities)
             if attachment.result is None:
@@ -171,7 +165,7 @@ class Runtime:
                     f'container {container_id} is not attached to network "{network.name}" as {ifname}: '
                     "there is no cached result",
                 )
-            prev_result = _convert_result(attachment.result, network)
+            prev_result = convert_result(attachment.result, network)
             for plugin, path in zip(network.plugins, self._find_plugins(network), strict=True):
                 self._call("CHECK", network, plugin, path, attachment, prev_result)
 
@@ -198,7 +192,7 @@ class Runtime:
             CniError: a plugin failed; those before it in the chain were not called, and the cache is kept.
         """
         given = Attachment(network.name, container_id, ifname, netns)
-        _validate(network, "DEL", given)
+        validate_call(network, "DEL", given)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
             self._delete(network, self._complete(given, args, capabilities))
 
@@ -214,7 +208,7 @@ class Runtime:
         """
         if network.disable_gc:
             return
-        has_gc = _has_verb(network, "GC")
+        has_gc = has_verb(network, "GC")
         keep = set(valid)
         errors: list[CniError] = []
         # The containers are not locked: an operation that holds its container waits for the network.
@@ -238,7 +232,7 @@ class Runtime:
         Raises:
             CniError: the first plugin that cannot work.
         """
-        if _has_verb(network, "STATUS"):
+        if has_verb(network, "STATUS"):
             for plugin, path in zip(network.plugins, self._find_plugins(network), strict=True):
                 self._call("STATUS", network, plugin, path)
 
@@ -276,8 +270,8 @@ class Runtime:
     ) -> dict[str, object]:
         result = self._call("ADD", network, plugin, path, attachment, attachment.result)
         if result is None:
-            raise CniError(DELEGATE, f"{_describe(plugin, 'ADD')}: it printed no result")
-        return _convert_result(result, network)
+            raise CniError(DELEGATE, f"{describe_call(plugin, 'ADD')}: it printed no result")
+        return convert_result(result, network)
 
     def _undo(self, network: NetworkList, paths: list[str], attachment: Attachment) -> None:
         """Call DEL of the whole chain after a failed ADD; the error that is reported is the ADD's."""
@@ -297,7 +291,7 @@ class Runtime:
         if attachment.result is None or not allows_verb(network.cni_version or DEFAULT, "CHECK"):
             return None
         try:
-            return _convert_result(attachment.result, network)
+            return convert_result(attachment.result, network)
         except CniError:
             return None  # plugins must do without, and a container must not be kept by a bad cache
 
@@ -329,77 +323,8 @@ class Runtime:
         try:
             return invoke_plugin(path, env, build_config(network, plugin, prev_result, capabilities))
         except CniError as error:
-            raise CniError(error.code, f"{_describe(plugin, command)}: {error.msg}", error.details) from None
-
-
-def build_config(
-    network: NetworkList,
-    plugin: "Mapping[str, object]",
-    prev_result: dict[str, object] | None = None,
-    capabilities: "Mapping[str, object] | None" = None,
-) -> dict[str, object]:
-    """Return what a plugin of a chain reads; see the specification, "Deriving runtime configuration".
-
-    Args:
-        network: whose name and version it gets.
-        plugin: its part of the network's configuration.
-        prev_result: the result of the plugins before it.
-        capabilities: what the runtime has; the plugin gets that whose capability it declares.
-    """
-    config = {key: value for key, value in plugin.items() if key.lower() not in _REPLACED}
-    config |= {"name": network.name, "cniVersion": network.cni_version or DEFAULT}
-    if prev_result is not None:
-        config["prevResult"] = prev_result
-    declared = Section(dict(plugin), "NetConf").section("capabilities").values
-    wanted = {key: value for key, value in (capabilities or {}).items() if declared.get(key) is True}
-    if wanted:
-        config["runtimeConfig"] = wanted
-    return config
-
-
-def _validate(network: NetworkList, command: str, attachment: Attachment | None = None) -> None:
-    """Refuse by the plugins' own rules what none of them may be given.
-
-    Raises:
-        CniError: the network's name or version, the container ID or the interface name.
-    """
-    env = {"CNI_CONTAINERID": attachment.container_id, "CNI_IFNAME": attachment.ifname} if attachment else {}
-    identity: dict[str, object] = {"name": network.name, "cniVersion": network.cni_version}
-    parse_request(env, command, b"", Section(identity, "NetConf"))
-
-
-def _has_verb(network: NetworkList, command: str) -> bool:
-    """Tell whether the version of a valid network has GC or STATUS."""
-    try:
-        _validate(network, command)
-    except CniError:
-        if (network.cni_version or DEFAULT) in SUPPORTED and is_valid_identifier(network.name):
-            return False
-        raise
-    return True
-
-
-def _convert_result(result: dict[str, object], network: NetworkList) -> dict[str, object]:
-    """Return a result in the shape of the network's version.
-
-    Raises:
-        CniError: it is not a result.
-    """
-    version = network.cni_version or DEFAULT
-    section = Section(result, "Result")
-    stated = section.text("cniVersion") or version
-    if stated in result_group(version):
-        return {key: value for key, value in result.items() if key.lower() != "cniversion"} | {
-            "cniVersion": version
-        }
-    return parse_result(section).to_json(version)
-
-
-def _describe(plugin: "Mapping[str, object]", command: str) -> str:
-    """Return how a failure begins, in libcni's words."""
-    section = Section(dict(plugin), "NetConf")
-    name = f' name="{section.text("name")}"' if "name" in section else ""
-    return f'plugin type="{section.text("type")}"{name} failed ({_VERBS[command]})'
+            what = f"{describe_call(plugin, command)}: {error.msg}"
+            raise CniError(error.code, what, error.details) from None
 
 
 def _choose_attached(

@@ -1,0 +1,89 @@
+"""What a plugin of a chain is called with, and how its answer is read: pure, nothing is called here."""
+
+from shibafu.cni.config import Section
+from shibafu.cni.errors import CniError
+from shibafu.cni.names import is_valid_identifier
+from shibafu.cni.request import parse_request
+from shibafu.cni.result import parse_result
+from shibafu.cni.version import DEFAULT, SUPPORTED, result_group
+from shibafu.runtime.cache import Attachment
+from shibafu.runtime.conflist import NetworkList
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# How errors call the verbs, as libcni does.
+_VERBS = {"ADD": "add", "CHECK": "check", "DEL": "delete", "GC": "gc", "STATUS": "status"}
+# Of a plugin's configuration: what the runtime writes itself, and what is meant for the runtime only.
+_REPLACED = ("name", "cniversion", "capabilities")
+
+
+def build_config(
+    network: NetworkList,
+    plugin: "Mapping[str, object]",
+    prev_result: dict[str, object] | None = None,
+    capabilities: "Mapping[str, object] | None" = None,
+) -> dict[str, object]:
+    """Return what a plugin of a chain reads; see the specification, "Deriving runtime configuration".
+
+    Args:
+        network: whose name and version it gets.
+        plugin: its part of the network's configuration.
+        prev_result: the result of the plugins before it.
+        capabilities: what the runtime has; the plugin gets that whose capability it declares.
+    """
+    config = {key: value for key, value in plugin.items() if key.lower() not in _REPLACED}
+    config |= {"name": network.name, "cniVersion": network.cni_version or DEFAULT}
+    if prev_result is not None:
+        config["prevResult"] = prev_result
+    declared = Section(dict(plugin), "NetConf").section("capabilities").values
+    wanted = {key: value for key, value in (capabilities or {}).items() if declared.get(key) is True}
+    if wanted:
+        config["runtimeConfig"] = wanted
+    return config
+
+
+def validate_call(network: NetworkList, command: str, attachment: Attachment | None = None) -> None:
+    """Refuse by the plugins' own rules what none of them may be given.
+
+    Raises:
+        CniError: the network's name or version, the container ID or the interface name.
+    """
+    env = {"CNI_CONTAINERID": attachment.container_id, "CNI_IFNAME": attachment.ifname} if attachment else {}
+    identity: dict[str, object] = {"name": network.name, "cniVersion": network.cni_version}
+    parse_request(env, command, b"", Section(identity, "NetConf"))
+
+
+def has_verb(network: NetworkList, command: str) -> bool:
+    """Tell whether the version of a valid network has GC or STATUS."""
+    try:
+        validate_call(network, command)
+    except CniError:
+        if (network.cni_version or DEFAULT) in SUPPORTED and is_valid_identifier(network.name):
+            return False
+        raise
+    return True
+
+
+def convert_result(result: dict[str, object], network: NetworkList) -> dict[str, object]:
+    """Return a result in the shape of the network's version.
+
+    Raises:
+        CniError: it is not a result.
+    """
+    version = network.cni_version or DEFAULT
+    section = Section(result, "Result")
+    stated = section.text("cniVersion") or version
+    if stated in result_group(version):
+        return {key: value for key, value in result.items() if key.lower() != "cniversion"} | {
+            "cniVersion": version
+        }
+    return parse_result(section).to_json(version)
+
+
+def describe_call(plugin: "Mapping[str, object]", command: str) -> str:
+    """Return how a failure begins, in libcni's words."""
+    section = Section(dict(plugin), "NetConf")
+    name = f' name="{section.text("name")}"' if "name" in section else ""
+    return f'plugin type="{section.text("type")}"{name} failed ({_VERBS[command]})'
