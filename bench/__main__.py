@@ -12,6 +12,7 @@ from time import monotonic
 
 from bench.attach import measure_attachment, measure_memory, measure_version
 from bench.bed import Bed
+from bench.containers import measure_containers
 from bench.crowd import measure_burst, measure_crowd
 from bench.floors import measure_floors
 from bench.ipam import measure_ipam
@@ -45,6 +46,7 @@ _TABLES: dict[str, Callable[[Bed], list[Table]]] = {
     "ipam": measure_ipam,
     "crowd": measure_crowd,
     "netavark": measure_netavark,
+    "containers": measure_containers,
     "trace": trace_calls,
 }
 CASES = tuple(case for case in (*_ROWS, *_TABLES) if case != "trace")

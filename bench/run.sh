@@ -21,7 +21,7 @@ if [[ $EUID -ne 0 ]]; then
     echo "run.sh: run this as root: it makes network namespaces" >&2
     exit 1
 fi
-ensure_packages containernetworking-plugins iptables iproute2 iperf3 netavark strace time util-linux >&2
+ensure_packages containernetworking-plugins iptables iproute2 iperf3 netavark runc strace time util-linux >&2
 "$root/packaging/build.sh" >&2
 
 work=$(mktemp -d --tmpdir shibafu-bench-XXXXXX)

@@ -11,8 +11,8 @@ from bench.namespace import Namespace, namespaces
 from bench.process import Failed, Started, run
 from bench.report import Row
 
-_IPERF = "/usr/bin/iperf3"
-_IP = "/usr/sbin/ip"
+IPERF = "/usr/bin/iperf3"
+IP = "/usr/sbin/ip"
 _ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _TURNS = 11
 _QUICK_TURNS = 2
@@ -26,7 +26,6 @@ _PORT, _LISTENING = ":1451", "0A"
 
 def measure_traffic(bed: Bed) -> list[Row]:
     """Measure TCP between two containers, and from a container to the outside through NAT."""
-    turns = _QUICK_TURNS if bed.is_quick else _TURNS
     samples: dict[tuple[Host, str], list[float]] = defaultdict(list)
     names = ("iperf3 between containers", "iperf3 through NAT")
     with bed.hosts(nat=True) as hosts, namespaces("container", 4) as containers:
@@ -35,13 +34,18 @@ def measure_traffic(bed: Bed) -> list[Row]:
             host.call("ADD", client)
             answer = loads(host.call("ADD", server).output)
             servers[host] = (client, server, answer["ips"][0]["address"].partition("/")[0])
-        for host in take_turns(hosts, turns):
+        for host in take_turns(hosts, calc_turns(bed)):
             client, server, address = servers[host]
-            samples[host, names[0]].append(_measure_flow(client, server, address))
+            samples[host, names[0]].append(measure_flow(client, server, address))
             with _uplink(host) as outside:
-                samples[host, names[1]].append(_measure_flow(client, outside, _OUTSIDE))
+                samples[host, names[1]].append(measure_flow(client, outside, _OUTSIDE))
     ours, theirs = hosts
     return [Row(name, samples[ours, name], samples[theirs, name], "Gbit/s") for name in names]
+
+
+def calc_turns(bed: Bed) -> int:
+    """Return how often a flow is measured."""
+    return _QUICK_TURNS if bed.is_quick else _TURNS
 
 
 @contextmanager
@@ -49,31 +53,41 @@ def _uplink(host: Host) -> Iterator[Namespace]:
     """Give the host a way out, to a namespace that knows nothing of the containers' addresses."""
     with Namespace("outside") as outside:
         with host.namespace.inside():
-            run([_IP, "link", "add", "up0", "type", "veth", "peer", "name", "up0", "netns", outside.path])
-            run([_IP, "address", "add", _UPLINK, "dev", "up0"])
-            run([_IP, "link", "set", "up0", "up"])
+            run([IP, "link", "add", "up0", "type", "veth", "peer", "name", "up0", "netns", outside.path])
+            run([IP, "address", "add", _UPLINK, "dev", "up0"])
+            run([IP, "link", "set", "up0", "up"])
         with outside.inside():
-            run([_IP, "address", "add", f"{_OUTSIDE}/24", "dev", "up0"])
-            run([_IP, "link", "set", "up0", "up"])
+            run([IP, "address", "add", f"{_OUTSIDE}/24", "dev", "up0"])
+            run([IP, "link", "set", "up0", "up"])
         try:
             yield outside
         finally:
             with host.namespace.inside():
-                run([_IP, "link", "delete", "up0"])
+                run([IP, "link", "delete", "up0"])
 
 
-def _measure_flow(client: Namespace, server: Namespace, address: str) -> float:
+def measure_flow(client: Namespace, server: Namespace, address: str) -> float:
     """Return what a server receives from a client, in Gbit/s."""
     with server.inside():
-        serving = Started([_IPERF, "--server", "--one-off"], _ENV)
+        serving = Started([IPERF, "--server", "--one-off"], _ENV)
         while not _is_listening():
             sleep(0.01)
-    command = [_IPERF, "--client", address, "--time", _SECONDS, "--json", "--connect-timeout", "2000"]
+    command = [IPERF, "--client", address, "--time", _SECONDS, "--json", "--connect-timeout", "2000"]
     with client.inside():
-        answer = loads(run(command, _ENV).output)
-    if "error" in answer:
-        raise Failed(f"{' '.join(command)}: {answer['error']}")
+        flow = parse_flow(run(command, _ENV).output.decode())
     serving.wait()
+    return flow
+
+
+def parse_flow(report: str) -> float:
+    """Return what a server has received, in Gbit/s, out of the client's report.
+
+    Raises:
+        Failed: it reports an error.
+    """
+    answer = loads(report)
+    if "error" in answer:
+        raise Failed(f"iperf3: {answer['error']}")
     return float(answer["end"]["sum_received"]["bits_per_second"]) / 1e9
 
 
