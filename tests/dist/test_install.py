@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from dist.conftest import ROOT
+from dist.test_command import run_command
 from dist.test_executables import ask_version
 
-DIRECTORIES = ("prefix", "bindir", "sbindir", "mandir", "confdir")
+DIRECTORIES = ("prefix", "bindir", "sbindir", "mandir", "confdir", "bashdir", "zshdir", "fishdir")
 
 
 def run_script(name: str, *arguments: str | Path, status: int = 0, destdir: str | Path = "") -> str:
@@ -44,7 +45,7 @@ class Target:
         self.root = root
         self.built = built
         self.prefix, self.bindir, self.sbindir, self.mandir, self.confdir = (
-            root / name for name in DIRECTORIES
+            root / name for name in DIRECTORIES[:5]
         )
 
     def install(self, *options: str | Path, source: Path | None = None, status: int = 0) -> str:
@@ -117,6 +118,9 @@ def test_install_and_uninstall(target: Target) -> None:
         assert (target.bindir / name).readlink() == target.prefix / "current" / name
         assert (target.mandir / "man8" / f"{name}.8").stat().st_mode & 0o777 == 0o644
     assert (target.sbindir / "shibafu-hook").resolve().is_file()
+    assert run_command(target.sbindir / "shibafu", "--version").startswith("shibafu 0.")
+    for directory, name in (("bashdir", "shibafu"), ("zshdir", "_shibafu"), ("fishdir", "shibafu.fish")):
+        assert "completion of shibafu" in (target.root / directory / name).read_text()
     assert sorted(path.name for path in target.bindir.iterdir()) == ["shibafu-bridge", "shibafu-ipam"]
     assert not target.confdir.exists()
 
@@ -238,6 +242,8 @@ def test_other_root(tmp_path: Path, built: Path) -> None:
     assert str(link.readlink()) == "/usr/lib/shibafu/current/shibafu-bridge"
     assert str(tmp_path) not in (tmp_path / "usr/lib/shibafu/installed").read_text()
     ask_version(tmp_path / "usr/lib/shibafu/current/shibafu-bridge")
+    assert str((tmp_path / "usr/sbin/shibafu").readlink()) == "/usr/lib/shibafu/current/shibafu"
+    assert (tmp_path / "usr/share/bash-completion/completions/shibafu").is_symlink()
     run_script("uninstall.sh", destdir=tmp_path)
     assert [path for path in tmp_path.rglob("*") if not path.is_dir() or path.is_symlink()] == []
 
