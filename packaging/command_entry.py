@@ -10,6 +10,8 @@ def main() -> None:
     """Run the command; whatever it starts has the caller's environment."""
     gc.set_threshold(100_000)  # imports make that many objects, and all of them stay
     restore_environment(sys._MEIPASS)  # type: ignore[attr-defined]  # the bootloader's
+    # `encodings` was imported when there was no archive yet to look for its modules in.
+    sys.path_importer_cache.clear()
     from shibafu.command.__main__ import main as run
 
     try:

@@ -110,7 +110,9 @@ def test_a_network_from_its_declaration_to_its_end(shibafu: CommandLine) -> None
         assert "172.20.7.9" in shibafu("ipam ls blue")
         shibafu("network check blue")
         shibafu(f"network disconnect blue {web.name}")
-    shibafu("network rm blue --force")
+    # Whose subnet is computed of a file in ASCII.
+    shibafu("network create green --ipv6")
+    shibafu("network rm blue green --force")
     assert shibafu("network ls --quiet") == ""
 
 

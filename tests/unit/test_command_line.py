@@ -1,5 +1,6 @@
 """The command line itself: help, exit codes, completion, tables, pictures."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -96,7 +97,7 @@ def test_completion_scripts_are_valid(shell: str, tmp_path: Path) -> None:
     for _, _, subcommands in GROUPS:
         for subcommand in subcommands:
             assert subcommand.name in out
-    if shutil.which(shell) is None:
+    if shutil.which(shell) is None and os.geteuid():
         pytest.skip(f"{shell} is not installed")
     script = tmp_path / "script"
     script.write_text(out)
