@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds dist/shibafu: the executables and the `_internal` folder that they share.
+# Builds dist/shibafu: the executables, the `_internal` folder that they share, and `completions` for shells.
 #
 #   packaging/build.sh [DIRECTORY]     DIRECTORY/shibafu in place of dist/shibafu
 #
@@ -16,7 +16,7 @@ venv=$root/.venv-build
 work=$root/build/pyinstaller
 requirements=$root/packaging/requirements-build.txt
 # What the executables are made of.
-sources=(plugins ipam packaging/{build.sh,entry.py,requirements-build.txt,shibafu.spec})
+sources=(plugins ipam packaging/{build.sh,command_entry.py,entry.py,lean_os.py,requirements-build.txt,shibafu.spec})
 
 fail() {
     echo "build.sh: $*" >&2
@@ -73,6 +73,15 @@ describe_inputs() {
     (cd "$root" && find "${sources[@]}" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
 }
 
+# What completes the command in shells, under the names that these look for.
+write_completions() {
+    local program=$1/shibafu directory=$1/completions
+    mkdir "$directory"
+    env -i "$program" completion bash >"$directory/shibafu"
+    env -i "$program" completion zsh >"$directory/_shibafu"
+    env -i "$program" completion fish >"$directory/shibafu.fish"
+}
+
 build() {
     rm -rf "$work"
     # No position of columns in the code: what nobody prints is not loaded either.
@@ -80,6 +89,7 @@ build() {
         PYINSTALLER_CONFIG_DIR="$work/config" "$venv/bin/python" -P -s -m PyInstaller --log-level WARN --noconfirm --clean \
         --workpath "$work" --distpath "$work/dist" "$root/packaging/shibafu.spec" >"$log" 2>&1 ||
         fail "PyInstaller failed: $(tail -n 20 "$log")"
+    write_completions "$work/dist/shibafu"
     find "$work/dist/shibafu" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     rm -rf "$dist/shibafu"
     mv "$work/dist/shibafu" "$dist/shibafu"

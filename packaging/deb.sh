@@ -46,13 +46,15 @@ Recommends: nftables
 Suggests: containernetworking-plugins
 Section: net
 Priority: optional
-Description: CNI plugins that give containers a network
+Description: CNI plugins that give containers a network, and a command for people
  Executables that container runtimes call to connect a container to a Linux
  bridge, with addresses, routes and NAT over IPv4 and IPv6, and to take that
  away again without leaving a trace.
  .
  They take the places of the reference plugins bridge and host-local, with the
  same configuration, the same results, and the same leases on disk.
+ .
+ The command shibafu lists, draws, makes, checks and repairs networks.
 TEXT
 }
 
@@ -78,6 +80,9 @@ stage_files() {
                 ;;
         esac
     done
+    link_program completions/shibafu /usr/share/bash-completion/completions/shibafu
+    link_program completions/_shibafu /usr/share/zsh/vendor-completions/_shibafu
+    link_program completions/shibafu.fish /usr/share/fish/vendor_completions.d/shibafu.fish
     for page in "$root"/packaging/man/*.8; do
         gzip -9n <"$page" >"$stage/usr/share/man/man8/${page##*/}.gz"
     done

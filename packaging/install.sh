@@ -7,13 +7,16 @@ usage() {
     cat <<'TEXT'
 Usage: packaging/install.sh [OPTION]...
 
-Builds the plugins and puts them into place. No call fails in the meantime, be it the first installation or
+Builds the plugins and the command shibafu and puts them into place. No call fails in the meantime, be it the first installation or
 an upgrade: calls that have begun go on with the old version, those that follow get the new one.
 
   --prefix DIRECTORY   where the program is: /usr/lib/shibafu
   --bindir DIRECTORY   where runtimes look for plugins, which gets links: /opt/cni/bin
   --sbindir DIRECTORY  where commands are, which gets links to what is no plugin: /usr/sbin
   --mandir DIRECTORY   /usr/share/man
+  --bashdir, --zshdir, --fishdir DIRECTORY
+                       where shells look for completions: /usr/share/bash-completion/completions,
+                       /usr/local/share/zsh/site-functions, /usr/share/fish/vendor_completions.d
   --confdir DIRECTORY  where networks are configured: /etc/cni/net.d
   --as-reference       link also the names `bridge` and `host-local`; what has them now is kept beside
                        as NAME.before-shibafu, and uninstall.sh puts it back
@@ -68,11 +71,13 @@ install_conflist() {
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 prefix=/usr/lib/shibafu bindir=/opt/cni/bin sbindir=/usr/sbin mandir=/usr/share/man confdir=/etc/cni/net.d
+bashdir=/usr/share/bash-completion/completions fishdir=/usr/share/fish/vendor_completions.d
+zshdir=/usr/local/share/zsh/site-functions
 as_reference='' from='' conflists=()
 DESTDIR=${DESTDIR:-}
 while [[ $# -gt 0 ]]; do
     case $1 in
-        --prefix | --bindir | --sbindir | --mandir | --confdir)
+        --prefix | --bindir | --sbindir | --mandir | --confdir | --bashdir | --zshdir | --fishdir)
             [[ ${2:-} == /* ]] || fail "$1 needs a directory, as an absolute path"
             declare "${1#--}=$(realpath -ms "$2")"
             shift
@@ -123,6 +128,9 @@ for program in "$from"/shibafu*; do
         *) install_link "$program" "$bindir/$program" ;;
     esac
 done
+install_link completions/shibafu "$bashdir/shibafu"
+install_link completions/_shibafu "$zshdir/_shibafu"
+install_link completions/shibafu.fish "$fishdir/shibafu.fish"
 if [[ -n $as_reference ]]; then
     keep_original "$bindir/bridge"
     keep_original "$bindir/host-local"

@@ -18,8 +18,12 @@ packages=(
     iptables nftables iproute2 ipset conntrack iputils-ping procps util-linux strace tcpdump iperf3
     # what shibafu is compared with, and who calls it
     containernetworking-plugins containerd runc podman busybox-static golang-go golang-github-appc-cni-dev
+    # images
+    skopeo umoci
+    # shells that the command is completed in
+    fish zsh
     # builds and checks
-    python3-venv binutils shellcheck
+    python3-venv binutils mandoc shellcheck
 )
 # What needs no root, when nothing is asked for.
 unprivileged=(tests/unit tests/property tests/wire)

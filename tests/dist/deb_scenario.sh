@@ -56,6 +56,11 @@ expect_working() {
     for file in /opt/cni/bin/shibafu-{bridge,ipam} /usr/lib/cni/shibafu-{bridge,ipam}; do
         ask_version "$file" || complain "$1: $file does not work"
     done
+    shibafu --version | grep -q '^shibafu 0' || complain "$1: the command does not work"
+    for file in bash-completion/completions/shibafu zsh/vendor-completions/_shibafu \
+        fish/vendor_completions.d/shibafu.fish; do
+        grep -q 'completion of shibafu' "/usr/share/$file" || complain "$1: no $file"
+    done
     dpkg -L shibafu | while read -r file; do [[ -e $file ]] || echo "$1: $file is missing"; done >"$work/missing"
     [[ ! -s $work/missing ]] || complain "$(cat "$work/missing")"
     dpkg --verify shibafu >"$work/differences"

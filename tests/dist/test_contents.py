@@ -1,13 +1,29 @@
 """What is in the build, and that it is the same in every build."""
 
+import ast
 import marshal
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from hashlib import sha256
+from json import loads
 from pathlib import Path
 from types import CodeType
 
+import pytest
+
 from dist.conftest import ROOT
+
+# What nobody would miss in the command before it fails.
+COMMAND_LACKS = {"email", "http", "lib2to3", "pydoc", "setuptools", "sqlite3", "ssl", "test", "tkinter"}
+# Prints the modules of an executable's archive, and the file names that their code states.
+LIST_ARCHIVE = """
+import json, sys
+from PyInstaller.archive.readers import CArchiveReader
+archive = CArchiveReader(sys.argv[1]).open_embedded_archive("PYZ.pyz")
+print(json.dumps({name: archive.extract(name).co_filename for name in archive.toc}))
+"""
 
 
 def list_files(directory: Path) -> set[str]:
@@ -28,10 +44,16 @@ def test_nothing_but_what_is_needed(built: Path) -> None:
     libpython = {name for name in names if name.startswith("_internal/libpython3.")}
     assert len(libpython) == 1
     assert names - libpython == {
+        "shibafu",
         "shibafu-bridge",
         "shibafu-hook",
         "shibafu-ipam",
+        "completions/_shibafu",
+        "completions/shibafu",
+        "completions/shibafu.fish",
+        "_internal/_contextvars",
         "_internal/_ctypes",
+        "_internal/_decimal",
         "_internal/_json",
         "_internal/encodings/__init__.pyc",
         "_internal/encodings/aliases.pyc",
@@ -39,6 +61,7 @@ def test_nothing_but_what_is_needed(built: Path) -> None:
         "_internal/libexpat",
         "_internal/libffi",
         "_internal/libz",
+        "_internal/resource",
         "_internal/shibafu.bundle",
     }
 
@@ -66,6 +89,77 @@ def test_code_is_optimised_and_knows_no_path_of_the_builder(built: Path) -> None
             assert "__doc__" not in code.co_names, f"{name} has a docstring"
 
 
+@pytest.fixture(scope="module")
+def archive(built: Path) -> dict[str, str]:
+    """The modules inside the command's executable, and their file names."""
+    python = ROOT / ".venv-build" / "bin" / "python"
+    done = subprocess.run(
+        [python, "-c", LIST_ARCHIVE, built / "shibafu"], capture_output=True, check=True, timeout=60
+    )
+    names: dict[str, str] = loads(done.stdout)
+    return names
+
+
+def find_imports(path: Path) -> Iterator[str]:
+    """Yield the modules that a source file imports when it runs, anywhere in it."""
+
+    def visit(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield str(node.module)
+        for inner in ast.iter_child_nodes(node):
+            yield from visit(inner)
+
+    return visit(ast.parse(path.read_text()))
+
+
+def test_the_command_has_every_module_that_it_imports(built: Path, archive: dict[str, str]) -> None:
+    """Nothing that packaging/shibafu.spec leaves out of libraries is imported by the suite itself."""
+    extensions = {path.name.partition(".")[0] for path in (built / "_internal").glob("*.so")}
+    # The bootstrap, which reads the archive, has struct.
+    there = archive.keys() | extensions | set(sys.builtin_module_names) | {"struct"}
+    commands = ROOT / "plugins" / "shibafu" / "command"
+    assert archive.keys() >= {
+        ".".join(source.relative_to(ROOT / "plugins").with_suffix("").parts).removesuffix(".__init__")
+        for source in commands.rglob("*.py")
+    }
+    sources = [root / path for path in archive.values() for root in (ROOT / "plugins", ROOT / "ipam")]
+    ours = [source for source in sources if source.exists()]
+    assert len(ours) > 90
+    for source in ours:
+        assert set(find_imports(source)) <= there, source
+
+
+def test_the_command_has_nothing_that_it_does_without(archive: dict[str, str]) -> None:
+    assert {name.partition(".")[0] for name in archive} & COMMAND_LACKS == set()
+    libraries = {".".join(name.split(".")[:2]) for name in archive if name.startswith("pyroute2.")}
+    assert libraries & {"pyroute2.ndb", "pyroute2.ipdb", "pyroute2.nftables", "pyroute2.ipset"} == set()
+    assert not any(path.startswith("/") for path in archive.values())
+
+
+def test_the_command_starts_no_plugin_slower(built: Path) -> None:
+    """Nothing that the interpreter of every executable looks for, and would search, is there."""
+    assert not (built / "_internal" / "base_library.zip").exists()
+    assert [path.name for path in (built / "_internal").iterdir() if path.is_dir()] == ["encodings"]
+    for program in ("shibafu-bridge", "shibafu-hook", "shibafu-ipam"):
+        assert (built / program).stat().st_size < 100_000
+
+
+def test_libraries_are_those_of_the_tests() -> None:
+    def read(name: str) -> set[str]:
+        lines = (ROOT / name).read_text().splitlines()
+        return {line.split()[0] for line in lines if "==" in line}
+
+    built_with = read("packaging/requirements-build.txt")
+    libraries = ("filelock", "pyroute2", "PyYAML")
+    tested_with = {line for line in read("tests/requirements.txt") if line.partition("==")[0] in libraries}
+    assert len(tested_with) == len(libraries)
+    assert tested_with <= built_with
+
+
 def test_two_builds_are_the_same(built: Path, tmp_path: Path) -> None:
     """Another folder, another hash seed, another umask."""
     tree = tmp_path / "elsewhere"
@@ -75,7 +169,7 @@ def test_two_builds_are_the_same(built: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     script = 'umask 077; PYTHONHASHSEED=7 PYTHONOPTIMIZE=1 exec "$0" "$1"'
     command = ["/bin/bash", "-c", script, str(tree / "packaging" / "build.sh"), str(output)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=300)
 
     def digest(path: Path) -> tuple[int, str]:
         return path.stat().st_mode, sha256(path.read_bytes()).hexdigest()

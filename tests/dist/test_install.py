@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from dist.conftest import ROOT
+from dist.test_command import run_command
 from dist.test_executables import ask_version
 
-DIRECTORIES = ("prefix", "bindir", "sbindir", "mandir", "confdir")
+DIRECTORIES = ("prefix", "bindir", "sbindir", "mandir", "confdir", "bashdir", "zshdir", "fishdir")
 
 
 def run_script(name: str, *arguments: str | Path, status: int = 0, destdir: str | Path = "") -> str:
@@ -44,7 +45,7 @@ class Target:
         self.root = root
         self.built = built
         self.prefix, self.bindir, self.sbindir, self.mandir, self.confdir = (
-            root / name for name in DIRECTORIES
+            root / name for name in DIRECTORIES[:5]
         )
 
     def install(self, *options: str | Path, source: Path | None = None, status: int = 0) -> str:
@@ -115,8 +116,12 @@ def test_install_and_uninstall(target: Target) -> None:
     for name in ("shibafu-bridge", "shibafu-ipam"):
         ask_version(target.bindir / name)
         assert (target.bindir / name).readlink() == target.prefix / "current" / name
+    for name in ("shibafu", "shibafu-bridge", "shibafu-hook", "shibafu-ipam"):
         assert (target.mandir / "man8" / f"{name}.8").stat().st_mode & 0o777 == 0o644
     assert (target.sbindir / "shibafu-hook").resolve().is_file()
+    assert run_command(target.sbindir / "shibafu", "--version").startswith("shibafu 0.")
+    for directory, name in (("bashdir", "shibafu"), ("zshdir", "_shibafu"), ("fishdir", "shibafu.fish")):
+        assert "completion of shibafu" in (target.root / directory / name).read_text()
     assert sorted(path.name for path in target.bindir.iterdir()) == ["shibafu-bridge", "shibafu-ipam"]
     assert not target.confdir.exists()
 
@@ -238,6 +243,8 @@ def test_other_root(tmp_path: Path, built: Path) -> None:
     assert str(link.readlink()) == "/usr/lib/shibafu/current/shibafu-bridge"
     assert str(tmp_path) not in (tmp_path / "usr/lib/shibafu/installed").read_text()
     ask_version(tmp_path / "usr/lib/shibafu/current/shibafu-bridge")
+    assert str((tmp_path / "usr/sbin/shibafu").readlink()) == "/usr/lib/shibafu/current/shibafu"
+    assert (tmp_path / "usr/share/bash-completion/completions/shibafu").is_symlink()
     run_script("uninstall.sh", destdir=tmp_path)
     assert [path for path in tmp_path.rglob("*") if not path.is_dir() or path.is_symlink()] == []
 
@@ -249,16 +256,3 @@ def test_refusals(target: Target) -> None:
     (target.bindir / "shibafu-bridge").mkdir(parents=True)
     assert "is a directory" in target.install(status=1)
     assert "nothing" in run_script("uninstall.sh", "--prefix", target.root / "elsewhere", status=1)
-
-
-@pytest.mark.root
-def test_manual_pages() -> None:
-    """Nothing that mandoc warns of; as root it is installed when it is missing."""
-    install = 'source "$0/packaging/apt.sh" && ensure_packages mandoc'
-    subprocess.run(["/bin/bash", "-c", install, ROOT], check=True, timeout=300)
-    pages = sorted((ROOT / "packaging" / "man").iterdir())
-    assert pages
-    done = subprocess.run(
-        ["mandoc", "-Tlint", "-W", "warning", *pages], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.stdout == ""

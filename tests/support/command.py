@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,14 @@ class CommandLine:
     """Runs the command.
 
     Args:
-        suite: the plugins that it calls.
+        suite: which command, and the plugins that it calls.
         host: the host's namespace.
         directory: for what it and the plugins store.
     """
 
     def __init__(self, suite: Suite, host: Namespace, directory: Path) -> None:
         self.host = host
+        self._command = suite.command
         self._records = RECORDS / str(os.stat(host.path).st_ino)
         self.conf_dir = directory / "net.d"
         self.store = directory / "lib"
@@ -53,7 +53,7 @@ class CommandLine:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin to run it."""
-        command = [sys.executable, "-m", "shibafu.command", *arguments]
+        command = [*self._command, *arguments]
         return subprocess.Popen(
             [
                 "nsenter",

@@ -1,5 +1,6 @@
 """The plugins as a runtime finds them: executables in a directory of CNI_PATH."""
 
+import sys
 from pathlib import Path
 
 import shibafu
@@ -22,10 +23,12 @@ class Suite:
 
     Args:
         directory: what CNI_PATH shall hold.
+        command: how the command `shibafu` is called.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, command: list[str]) -> None:
         self.directory = directory
+        self.command = command
         self.bridge = directory / "bridge"
 
     @classmethod
@@ -39,15 +42,17 @@ class Suite:
             launcher = directory / name
             launcher.write_text(_LAUNCHER.format(module=module, **roots))
             launcher.chmod(0o755)
-        return cls._named(directory, directory)
+        return cls._named(directory, directory, [sys.executable, "-m", "shibafu.command"])
 
     @classmethod
     def of_executables(cls, directory: Path, built: Path) -> "Suite":
         """Return links to executables that were built."""
-        return cls._named(directory, built.resolve())
+        for name in _MODULES:
+            (directory / name).symlink_to(built.resolve() / name)
+        return cls._named(directory, built.resolve(), [str(built.resolve() / "shibafu")])
 
     @classmethod
-    def _named(cls, directory: Path, programs: Path) -> "Suite":
+    def _named(cls, directory: Path, programs: Path, command: list[str]) -> "Suite":
         for name, program in _NAMES.items():
             (directory / name).symlink_to(programs / program)
-        return cls(directory)
+        return cls(directory, command)

@@ -1,5 +1,6 @@
 """The command line itself: help, exit codes, completion, tables, pictures."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -96,12 +97,36 @@ def test_completion_scripts_are_valid(shell: str, tmp_path: Path) -> None:
     for _, _, subcommands in GROUPS:
         for subcommand in subcommands:
             assert subcommand.name in out
-    if shutil.which(shell) is None:
+    if shutil.which(shell) is None and os.geteuid():
         pytest.skip(f"{shell} is not installed")
     script = tmp_path / "script"
     script.write_text(out)
     done = subprocess.run([shell, "-n", str(script)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# What asks each shell: $SCRIPT completes, and the words before the cursor are the arguments.
+PROBES = {
+    "bash": """
+        . "$SCRIPT"
+        COMP_WORDS=(shibafu "$@") COMP_CWORD=$#
+        _shibafu
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """,
+    # Outside of its line editor there are no completions; what they are handed to prints them here.
+    "zsh": """
+        compdef() { : }
+        compadd() { shift; print -rl -- "$@" }
+        _describe() { print -rl -- "${(P@)2%%:*}" }
+        . "$SCRIPT"
+        words=(shibafu "$@") CURRENT=$((# + 1))
+        _shibafu
+    """,
+    "fish": """
+        source $SCRIPT
+        complete -C "shibafu $argv"
+    """,
+}
 
 
 @pytest.mark.parametrize(
@@ -118,23 +143,28 @@ def test_completion_scripts_are_valid(shell: str, tmp_path: Path) -> None:
         (["link", "create-"], {"create-bridge", "create-veth"}),
     ],
 )
-def test_bash_completes(words: list[str], expected: set[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", SHELLS)
+def test_shells_complete(shell: str, words: list[str], expected: set[str], tmp_path: Path) -> None:
+    if shutil.which(shell) is None and os.geteuid():
+        pytest.skip(f"{shell} is not installed")
     script = tmp_path / "script"
-    script.write_text(shibafu("completion", "bash")[1])
+    script.write_text(shibafu("completion", shell)[1])
     # What lists the networks.
     program = tmp_path / "shibafu"
     program.write_text("#!/bin/sh\necho blue\n")
     program.chmod(0o755)
-    line = " ".join(f"'{word}'" for word in ["shibafu", *words])
-    probe = f'. {script}; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _shibafu; echo "${{COMPREPLY[@]}}"'
+    name = [] if shell == "fish" else [shell]
     done = subprocess.run(
-        ["bash", "-c", probe],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        [shell, "-c", PROBES[shell], *name, *words],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path), "SCRIPT": str(script)},
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
     )
-    assert set(done.stdout.split()) == expected
+    # fish tells also what they are for, and zsh itself selects among what it is handed.
+    offered = {line.partition("\t")[0] for line in done.stdout.splitlines()}
+    assert {word for word in offered if word.startswith(words[-1])} == expected
 
 
 def test_completion_knows_every_position() -> None:
