@@ -43,7 +43,7 @@ Maintainer: ${DEBFULLNAME:-shibafu maintainers} <${DEBEMAIL:-root@localhost}>
 Installed-Size: $(calc_installed_size)
 Depends: $(calc_depends)
 Recommends: nftables
-Suggests: containernetworking-plugins
+Suggests: runc, busybox-static, containernetworking-plugins
 Section: net
 Priority: optional
 Description: CNI plugins that give containers a network, and a command for people
@@ -54,7 +54,8 @@ Description: CNI plugins that give containers a network, and a command for peopl
  They take the places of the reference plugins bridge and host-local, with the
  same configuration, the same results, and the same leases on disk.
  .
- The command shibafu lists, draws, makes, checks and repairs networks.
+ The command shibafu lists, draws, makes, checks and repairs networks, and
+ runs containers by runc.
 TEXT
 }
 
@@ -73,6 +74,7 @@ stage_files() {
         name=${program##*/}
         case $name in
             shibafu | shibafu-hook) link_program "$name" "/usr/sbin/$name" ;;
+            shibafu-monitor) ;; # the command's own
             *)
                 for directory in "${plugin_directories[@]}"; do
                     link_program "$name" "$directory/$name"

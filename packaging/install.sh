@@ -7,8 +7,9 @@ usage() {
     cat <<'TEXT'
 Usage: packaging/install.sh [OPTION]...
 
-Builds the plugins and the command shibafu and puts them into place. No call fails in the meantime, be it the first installation or
-an upgrade: calls that have begun go on with the old version, those that follow get the new one.
+Builds the plugins and the command shibafu, and puts them into place. No call fails in the meantime, be it the
+first installation or an upgrade: calls that have begun go on with the old version, those that follow get the
+new one.
 
   --prefix DIRECTORY   where the program is: /usr/lib/shibafu
   --bindir DIRECTORY   where runtimes look for plugins, which gets links: /opt/cni/bin
@@ -125,6 +126,7 @@ for program in "$from"/shibafu*; do
     program=${program##*/}
     case $program in
         shibafu | shibafu-hook) install_link "$program" "$sbindir/$program" ;;
+        shibafu-monitor) ;; # the command's own
         *) install_link "$program" "$bindir/$program" ;;
     esac
 done

@@ -47,9 +47,11 @@ COMMON = read_flags(PAGE.partition(".Sh COMMON OPTIONS\n")[2].partition("\n.Sh "
 @pytest.mark.parametrize("words", SUBCOMMANDS)
 def test_subcommand_has_its_options(words: str) -> None:
     """And none that it has not."""
-    _, head, after = re.split(rf"(^\.It Cm {words}\b)", PAGE, maxsplit=1, flags=re.MULTILINE)
+    before, head, after = re.split(rf"(^\.It Cm {words}\b)", PAGE, maxsplit=1, flags=re.MULTILINE)
     same = rf"^\.It Cm (?!{words}\b)|^\.Sh "
     told = read_flags(re.split(same, head + after, maxsplit=1, flags=re.MULTILINE)[0])
+    # The beginning of a section may tell of options that all of its subcommands have.
+    told |= read_flags(before.rpartition("\n.Sh ")[2].partition("\n.Bl ")[0])
     assert told | COMMON == find_options(SUBCOMMANDS[words]) | COMMON
     assert find_options(SUBCOMMANDS[words]) >= COMMON
 

@@ -5,7 +5,6 @@ and what else there is in them, and keep to their directory whatever an archive 
 """
 
 import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from shibafu.container.programs import run_program
 
 _LAYOUT, _DOCKER = "oci-layout", "manifest.json"
 _TAG = "shibafu"
+_TAR = "it unpacks archives"
 _MANIFESTS = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -61,20 +61,20 @@ def extract_rootfs(source: Path, rootfs: Path) -> None:
         str(rootfs),
         "--numeric-owner",
         "--preserve-permissions",
-        why="it unpacks archives",
+        why=_TAR,
     )
 
 
 def _find_kind(source: Path) -> str | None:
     """Return the file that tells which kind of image an archive has; None for a root file system."""
     try:
-        with tarfile.open(source) as archive:
-            names = {name.removeprefix("./") for name in archive.getnames()}
-    except (tarfile.TarError, EOFError, OSError) as error:
+        listing = run_program("tar", "--list", "--file", str(source), why=_TAR)
+    except ContainerError as error:
         raise ContainerError(
-            f"{source} is no tar archive: {error}",
+            f"{source} is no tar archive: {error.message}",
             "an image is a directory, a tar archive of one, an OCI layout, or what `docker save` writes",
         ) from None
+    names = {name.removeprefix("./") for name in listing.splitlines()}
     return next((kind for kind in (_LAYOUT, _DOCKER) if kind in names), None)
 
 
@@ -82,7 +82,7 @@ def _import_archive(making: Making, source: Path, kind: str) -> None:
     layout = making.directory / "layout"
     if kind == _LAYOUT:
         layout.mkdir()
-        run_program("tar", "-xf", str(source), "-C", str(layout), why="it unpacks archives")
+        run_program("tar", "-xf", str(source), "-C", str(layout), why=_TAR)
     else:
         run_program(
             "skopeo",

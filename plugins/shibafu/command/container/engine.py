@@ -49,5 +49,12 @@ def open_engine(context: Context, arguments: Namespace) -> Engine:
 def find_sibling(name: str) -> str:
     """Return the path of a program that was installed together with this one, or is in PATH."""
     own = os.path.realpath(sys.executable if getattr(sys, "frozen", False) else sys.argv[0])
-    candidate = os.path.join(os.path.dirname(own), name)
-    return candidate if os.path.isfile(candidate) else shutil.which(name) or name
+    directory = os.path.dirname(own)
+    places = [directory]
+    if os.path.basename(os.path.dirname(directory)) == "versions":
+        # As install.sh has it; this link outlives an upgrade, under a container that is running.
+        places.insert(0, os.path.abspath(f"{directory}/../../current"))
+    for place in places:
+        if os.path.isfile(f"{place}/{name}"):
+            return f"{place}/{name}"
+    return shutil.which(name) or name

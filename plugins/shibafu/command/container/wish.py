@@ -1,7 +1,6 @@
 """The container that a command line asks for."""
 
 import os
-import secrets
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +31,7 @@ def calc_specification(
         ContainerError: something does not make sense.
     """
     image, unpack = find_image(arguments.image, images)
-    name = arguments.name or secrets.token_hex(6)
+    name = arguments.name or os.urandom(6).hex()
     if arguments.detach and arguments.tty:
         raise ContainerError("a container in the background has no terminal", "leave out --tty or --detach")
     if arguments.tty and not is_terminal:
