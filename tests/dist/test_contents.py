@@ -48,6 +48,7 @@ def test_nothing_but_what_is_needed(built: Path) -> None:
         "shibafu-bridge",
         "shibafu-hook",
         "shibafu-ipam",
+        "shibafu-monitor",
         "completions/_shibafu",
         "completions/shibafu",
         "completions/shibafu.fish",

@@ -1,17 +1,12 @@
-"""The command `shibafu` on a machine."""
+"""The command `shibafu` on a machine, as it is shipped."""
 
 import json
 import shlex
-import sys
-from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-import shibafu
-import shibafu_ipam
 from e2e.machine import CNI_PATH, Machine
 
-_ROOTS = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
 # Where a machine can write without an overlay below: containers bring one of their own.
 DATA_DIR = "/run/shibafu-data"
 
@@ -21,23 +16,21 @@ class Command:
 
     Args:
         machine: where.
-        programs: the directory of what belongs to it: shibafu-hook, shibafu-monitor.
+        argv: how it is called.
     """
 
-    def __init__(self, machine: Machine, programs: Path) -> None:
+    def __init__(self, machine: Machine, argv: list[str]) -> None:
         self._machine = machine
         self._env = {
-            "PYTHONPATH": ":".join(_ROOTS),
             "CNI_PATH": CNI_PATH,
             "SHIBAFU_DATA_DIR": DATA_DIR,
             "SHIBAFU_CGROUP_PARENT": machine.cgroup,
-            "PATH": f"{programs}:/usr/sbin:/usr/bin:/sbin:/bin",
         }
+        self._argv = argv
 
     def try_run(self, line: str) -> "CompletedProcess[str]":
         """Run a line that may fail."""
-        argv = [sys.executable, "-m", "shibafu.command", *shlex.split(line)]
-        done = self._machine.try_run(*argv, env=self._env)
+        done = self._machine.try_run(*self._argv, *shlex.split(line), env=self._env)
         assert "Traceback" not in done.stderr
         return done
 

@@ -32,8 +32,6 @@ def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     if built == ROOT / "dist/shibafu":
         subprocess.run([ROOT / "packaging/build.sh"], check=True, stdout=subprocess.DEVNULL)
     directory = tmp_path_factory.mktemp("cni-bin")
-    for name in ("shibafu-bridge", "shibafu-ipam"):
-        (directory / name).symlink_to(built.resolve() / name)
     return Suite.of_executables(directory, built)
 
 
@@ -47,7 +45,7 @@ def machine(suite: Suite) -> Iterator[Machine]:
 
 @pytest.fixture
 def command(machine: Machine, suite: Suite) -> Command:
-    return Command(machine, (suite.directory / "shibafu-bridge").resolve().parent)
+    return Command(machine, suite.command)
 
 
 @pytest.fixture(scope="session")
