@@ -52,7 +52,7 @@ def setns(fd: int) -> None:
 
 
 class NetnsGuard:
-    """A context in which the process is in another network namespace.
+    """A context in which the process is in another network namespace; it can be entered again and again.
 
     Leaving it always leads back. Where that fails, the error must end the process, which would otherwise go
     on in the wrong place.
