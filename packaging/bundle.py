@@ -55,10 +55,75 @@ class StripTypes(ast.NodeTransformer):
         return ast.Pass() if is_types_only else node
 
 
-def compile_module(name, source_path):
-    """Return a module's code; optimised, it has neither docstrings, asserts nor annotations."""
+class LinkImports(ast.NodeTransformer):
+    """Has names taken out of other modules' namespaces without `import`, which takes 2 us for a line.
+
+    That is done where a module is run, after what it imports; so `from shibafu.cni.ip import Cidr` becomes
+
+        __linked__ = __namespaces__["shibafu.cni.ip"]
+        Cidr = __linked__["Cidr"]
+
+    and `from errno import EEXIST`, of a module that may not have been imported yet,
+
+        import errno as __linked__
+        EEXIST = __linked__.EEXIST
+
+    Left as they are: what is imported by a function, what may fail, and modules out of packages.
+
+    Args:
+        names: the modules of the bundle.
+    """
+
+    def __init__(self, names):
+        self.names = names
+
+    def visit_FunctionDef(self, node):
+        """Leave functions alone."""
+        return node
+
+    def visit_Try(self, node):
+        """Leave alone what may fail."""
+        return node
+
+    def visit_ImportFrom(self, node):
+        """Link one line."""
+        is_ours = node.module in self.names
+        is_of_modules = any(f"{node.module}.{alias.name}" in self.names for alias in node.names)
+        if node.names[0].name == "*" or is_of_modules or ("." in node.module and not is_ours):
+            return node
+        linked = ast.Name("__linked__", ast.Load())
+        if is_ours:
+            namespaces = ast.Name("__namespaces__", ast.Load())
+            source = ast.Subscript(namespaces, ast.Constant(node.module), ast.Load())
+            lines = [ast.Assign([ast.Name("__linked__", ast.Store())], source)]
+        else:
+            lines = [ast.Import([ast.alias(node.module, "__linked__")])]
+        for alias in node.names:
+            name = ast.Constant(alias.name)
+            value = (
+                ast.Subscript(linked, name, ast.Load())
+                if is_ours
+                else ast.Attribute(linked, alias.name, ast.Load())
+            )
+            lines.append(ast.Assign([ast.Name(alias.asname or alias.name, ast.Store())], value))
+        return [ast.copy_location(line, node) for line in lines]
+
+
+def compile_module(name, source_path, linked=()):
+    """Return a module's code; optimised, it has neither docstrings, asserts nor annotations.
+
+    Args:
+        name: the module.
+        source_path: its file.
+        linked: the modules that run before it, if it imports them; see `LinkImports`.
+    """
     with open(source_path, "rb") as source:
-        tree = ast.fix_missing_locations(StripTypes().visit(ast.parse(source.read())))
+        tree = StripTypes().visit(ast.parse(source.read()))
+    tree = (
+        ast.fix_missing_locations(LinkImports(linked).visit(tree))
+        if linked
+        else ast.fix_missing_locations(tree)
+    )
     return compile(tree, calc_file_name(name, source_path), "exec", dont_inherit=True, optimize=2)
 
 
@@ -146,7 +211,9 @@ def make_bundle(stages, sources, extensions):
 
     code, places = b"", []
     for names in packs:
-        content = [(name, is_package(sources[name]), compile_module(name, sources[name])) for name in names]
+        content = [
+            (name, is_package(sources[name]), compile_module(name, sources[name], sources)) for name in names
+        ]
         pack = dump([item for module in content for item in module])
         places.append((len(code), len(pack), calc_numbers(names)))
         code += pack

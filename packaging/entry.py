@@ -48,6 +48,8 @@ class BundleImporter:
         self.verb = verb
         self.path = f"{internal}/shibafu.bundle"
         self.loaded: set[int] = set()
+        # By module; it is by this name that the modules' code knows it.
+        self.namespaces: dict[str, dict[str, object]] = {}
         self.modules: dict[str, int]
         self.packs: list[tuple[int, int, tuple[int, ...]]]
         self.calls: dict[str, tuple[int, ...]]
@@ -95,7 +97,9 @@ class BundleImporter:
             if next(pack):
                 module.__path__ = []
                 module.__package__ = name
-            exec(next(pack), module.__dict__)  # noqa: S102 - what every loader does
+            namespace = self.namespaces[name] = module.__dict__
+            namespace["__namespaces__"] = self.namespaces
+            exec(next(pack), namespace)  # noqa: S102 - what every loader does
             if package:
                 setattr(modules[package], child, module)
 

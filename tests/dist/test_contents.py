@@ -67,7 +67,8 @@ def test_bundle_has_every_module_of_the_suite_that_is_imported(built: Path) -> N
 
     def imported(code: CodeType) -> set[str]:
         inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-        return set(code.co_names).union(*map(imported, inner))
+        constants = {constant for constant in code.co_consts if isinstance(constant, str)}
+        return constants.union(code.co_names, *map(imported, inner))
 
     named = {name for code in bundle.values() for name in imported(code)}
     assert {name for name in named if name.startswith(("shibafu.", "shibafu_ipam."))} <= bundle.keys()
