@@ -10,7 +10,7 @@ object, in which each name is there once: a pack. What is in the file:
                 a module is imported for a verb; `extensions`, the files of modules in shared libraries
     the packs   marshalled: a module's name, whether it is a package, its code, the next module's name, ...
 
-Packs are loaded, and run, in an order in which every module finds what it imports; hence they are linked here.
+Packs are loaded, and run, in an order in which every module finds what it imports; so they are linked here.
 """
 
 import ast

@@ -104,7 +104,6 @@ def _load_setns_private() -> "Callable[[int], None]":
             FUNCFLAG_CDECL,
             FUNCFLAG_USE_ERRNO,
             CFuncPtr,
-            _SimpleCData,
             dlopen,
             dlsym,
             get_errno,
@@ -112,12 +111,9 @@ def _load_setns_private() -> "Callable[[int], None]":
     except ImportError:
         return _load_setns_public()
 
-    class Int(_SimpleCData):  # type: ignore[type-arg]  # generic to type checkers only
-        _type_ = "i"
-
     class Function(CFuncPtr):
+        # Without a type of the result that is an int, and so is every argument that is one here.
         _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
-        _restype_ = Int
 
     # None is the program itself with its libraries, as for dlopen(3); typeshed knows paths only.
     function = Function(dlsym(dlopen(None, 0), "setns"))  # type: ignore[arg-type]
