@@ -5,12 +5,16 @@ import os
 from pathlib import Path
 
 _BUNDLE = "shibafu.bundle"
-_MODULE = "shibafu.bridge.__main__"
-_SOURCE = "def main():\n    return 0\n"
+# The module that the executable runs the main of, and what that is in.
+_MODULES = {
+    "shibafu": "",
+    "shibafu.bridge": "",
+    "shibafu.bridge.__main__": "def main():\n    return 0\n",
+}
 
 
 def make_empty_program(program: Path, directory: Path) -> str:
-    """Copy the executable `program`, and its bundle with another main module in it; see packaging/entry.py.
+    """Copy the executable `program` with a bundle of another main module only; see packaging/bundle.py.
 
     This process has to be of the version of Python that the executable was built from.
     """
@@ -23,13 +27,11 @@ def make_empty_program(program: Path, directory: Path) -> str:
     copy.write_bytes(program.read_bytes())
     copy.chmod(0o755)
 
-    bundle = (program.parent / "_internal" / _BUNDLE).read_bytes()
-    size = int.from_bytes(bundle[:4], "little")
-    index = marshal.loads(bundle[4 : 4 + size])  # noqa: S302 - just built
-    code = bundle[4 + size :]
-    compiled = marshal.dumps(compile(_SOURCE, _MODULE, "exec", dont_inherit=True, optimize=2))
-    # Whether it is a package, where its code is, and lists of which the empty one is right.
-    index[_MODULE] = (False, len(code), len(compiled), *([] for _ in index[_MODULE][3:]))
-    head = marshal.dumps(index)
-    (internal / _BUNDLE).write_bytes(len(head).to_bytes(4, "little") + head + code + compiled)
+    pack = []
+    for name, source in _MODULES.items():
+        pack += [name, not source, compile(source, name, "exec", dont_inherit=True, optimize=2)]
+    content = marshal.dumps(pack)
+    # The modules' packs, where these are, what calls load, extension modules.
+    index = marshal.dumps((dict.fromkeys(_MODULES, 0), [(0, len(content), (0,))], {}, {}))
+    (internal / _BUNDLE).write_bytes(len(index).to_bytes(4, "little") + index + content)
     return str(copy)

@@ -16,7 +16,10 @@ venv=$root/.venv-build
 work=$root/build/pyinstaller
 requirements=$root/packaging/requirements-build.txt
 # What the executables are made of.
-sources=(plugins ipam packaging/{build.sh,command_entry.py,entry.py,lean_os.py,requirements-build.txt,shibafu.spec})
+sources=(
+    plugins ipam
+    packaging/{build.sh,bundle.py,command_entry.py,entry.py,lean_encodings.py,lean_os.py,requirements-build.txt,shibafu.spec}
+)
 
 fail() {
     echo "build.sh: $*" >&2

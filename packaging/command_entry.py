@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from importlib import import_module
 
 from entry import restore_environment
 
@@ -10,8 +11,10 @@ def main() -> None:
     """Run the command; whatever it starts has the caller's environment."""
     gc.set_threshold(100_000)  # imports make that many objects, and all of them stay
     restore_environment(sys._MEIPASS)  # type: ignore[attr-defined]  # the bootloader's
-    # `encodings` was imported when there was no archive yet to look for its modules in.
+    # The interpreter has started with the plugins' `encodings`, before there was an archive to look into.
     sys.path_importer_cache.clear()
+    del sys.modules["encodings"]
+    import_module("encodings")
     from shibafu.command.__main__ import main as run
 
     try:

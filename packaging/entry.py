@@ -12,77 +12,96 @@ import gc
 import posix
 import sys
 from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import ExtensionFileLoader
 from marshal import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import CodeType, ModuleType
+    from types import ModuleType
 else:
     ModuleType = type(sys)
 
 
 class BundleImporter:
-    """Finds and loads the modules of the bundle; one .pyc file for each would cost 2 ms more in an ADD.
+    """Finds and loads the modules of the bundle, which bundle.py makes and describes.
 
-    The bundle is opened anew for each module, because a program may close descriptors that it does
-    not know, as daemons and forked children do.
+    It is opened anew each time, because a program may close descriptors that it does not know, as
+    daemons and forked children do.
 
     Args:
-        path: the bundle: the size of the index (4 bytes, little endian), the index, the modules' code.
+        internal: the folder that has the bundle and extension modules.
+        verb: what is called; as far as that is known it tells what will be imported.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        index_size = int.from_bytes(self.read(0, 4), "little")
-        # A module's name -> (whether it is a package, where its code begins after the index, its size, the
-        # modules that it needs in the order of their import).
-        self.index: dict[str, tuple[bool, int, int, list[str]]]
-        self.index = loads(self.read(4, index_size))  # noqa: S302 - our own
-        self.code_start = 4 + index_size
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Read a part of the bundle."""
+    def __init__(self, internal: str, verb: str) -> None:
+        self.internal = internal
+        self.verb = verb
+        self.path = f"{internal}/shibafu.bundle"
+        self.loaded: set[int] = set()
+        # By module; their code, linked by bundle.py, knows it as `__namespaces__`.
+        self.namespaces: dict[str, dict[str, object]] = {}
+        self.modules: dict[str, int]
+        self.packs: list[tuple[int, int, tuple[int, ...]]]
+        self.calls: dict[str, tuple[int, ...]]
+        self.extensions: dict[str, str]
         descriptor = posix.open(self.path, posix.O_RDONLY | posix.O_CLOEXEC)
         try:
-            return posix.pread(descriptor, size, offset)
+            size = int.from_bytes(posix.pread(descriptor, 4, 0), "little")
+            self.modules, self.packs, self.calls, self.extensions = loads(posix.pread(descriptor, size, 4))  # noqa: S302 - our own
         finally:
             posix.close(descriptor)
+        self.start = 4 + size
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """Find a module for `import`; see importlib.abc.MetaPathFinder."""
-        found = self.index.get(name)
-        if found is None:
-            return None
-        for needed in found[3]:
-            if needed not in sys.modules:
-                self.preload(needed)
-        # A loader by its methods: the class importlib.abc.Loader would have to be imported.
-        return ModuleSpec(name, self, is_package=found[0])  # type: ignore[arg-type]
+        if name in self.modules:
+            self.load(name)
+            # A loader by its methods: the class importlib.abc.Loader would have to be imported.
+            return ModuleSpec(name, self)  # type: ignore[arg-type]
+        if name in self.extensions:
+            file = f"{self.internal}/{self.extensions[name]}"
+            return ModuleSpec(name, ExtensionFileLoader(name, file), origin=file)
+        return None
 
-    def preload(self, name: str) -> None:
-        """Import a module whose own imports are done, without the 20 us that importlib takes for each."""
-        module = ModuleType(name)
-        package, _, child = name.rpartition(".")
-        module.__package__ = package
-        if self.index[name][0]:
-            module.__path__ = []
-            module.__package__ = name
-        sys.modules[name] = module
-        exec(self.load_code(name), module.__dict__)  # noqa: S102 - what every loader does
-        if package:
-            setattr(sys.modules[package], child, module)
+    def load(self, name: str) -> None:
+        """Run a module, and before it all that it imports; with it, what the verb imports after it."""
+        wanted = self.calls.get(f"{name} {self.verb}") or self.packs[self.modules[name]][2]
+        descriptor = posix.open(self.path, posix.O_RDONLY | posix.O_CLOEXEC)
+        try:
+            for number in wanted:
+                if number not in self.loaded:
+                    self.loaded.add(number)
+                    offset, size, _ = self.packs[number]
+                    self.run_pack(posix.pread(descriptor, size, self.start + offset))
+        finally:
+            posix.close(descriptor)
 
-    def load_code(self, name: str) -> "CodeType":
-        """Read a module's code."""
-        _, offset, size, _ = self.index[name]
-        return loads(self.read(self.code_start + offset, size))  # type: ignore[no-any-return]  # noqa: S302 - our own
+    def run_pack(self, content: bytes) -> None:
+        """Import the modules of a pack, which find in `namespaces` what they import of each other.
 
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Leave it to `import` to make the module object; see importlib.abc.Loader."""
+        importlib takes 20 us for each module, and 2 us for each line of imports.
+        """
+        modules = sys.modules
+        pack = iter(loads(content))  # noqa: S302 - our own
+        for name in pack:
+            module = modules[name] = ModuleType(name)
+            package, _, child = name.rpartition(".")
+            module.__package__ = package
+            if next(pack):
+                module.__path__ = []
+                module.__package__ = name
+            namespace = self.namespaces[name] = module.__dict__
+            namespace["__namespaces__"] = self.namespaces
+            exec(next(pack), namespace)  # noqa: S102 - what every loader does
+            if package:
+                setattr(modules[package], child, module)
+
+    def create_module(self, spec: ModuleSpec) -> "ModuleType":
+        """Return the module, which was run when it was found; see importlib.abc.Loader."""
+        return sys.modules[spec.name]
 
     def exec_module(self, module: "ModuleType") -> None:
-        """Run a module's code; see importlib.abc.Loader."""
-        exec(self.load_code(module.__name__), module.__dict__)  # noqa: S102 - what every loader does
+        """Do nothing more; see importlib.abc.Loader."""
 
 
 def restore_environment(internal: str) -> None:
@@ -105,8 +124,9 @@ def restore_environment(internal: str) -> None:
         posix.unsetenv(b"LD_LIBRARY_PATH_ORIG")
 
 
-def run(name: str) -> int:
+def run(importer: BundleImporter, name: str) -> int:
     """Import the module `name` and return the exit status of its `main`."""
+    importer.load(name.rpartition(".")[0])
     module = __import__(name, fromlist=["main"])
     try:
         return module.main() or 0
@@ -120,10 +140,11 @@ if __name__ == "__main__":
     gc.disable()  # a call ends before garbage matters
     internal: str = sys._MEIPASS  # type: ignore[attr-defined]  # the bootloader's
     sys.frozen = True  # type: ignore[attr-defined]  # by convention of all that freeze Python programs
-    sys.path = [internal]  # the bootloader lists two more, which do not exist
-    sys.meta_path.insert(0, BundleImporter(f"{internal}/shibafu.bundle"))
+    sys.path = []  # nothing but what the importer knows
+    importer = BundleImporter(internal, posix.environ.get(b"CNI_COMMAND", b"").decode("ascii", "replace"))
+    sys.meta_path.insert(0, importer)
     restore_environment(internal)
-    status = run(sys._xoptions["main"])
+    status = run(importer, sys._xoptions["main"])
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # the caller may have closed it
             stream.flush()

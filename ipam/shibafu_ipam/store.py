@@ -178,7 +178,9 @@ def read_file(path: str, limit: int) -> bytes | None:
     except FileNotFoundError:
         return None
     try:
-        return os.read(descriptor, limit)
+        # A large limit would be as much memory. Small files are not asked: those of the kernel have no size.
+        size = limit if limit <= _MAX_LEASE else min(limit, os.fstat(descriptor).st_size)
+        return os.read(descriptor, size)
     finally:
         os.close(descriptor)
 

@@ -14,6 +14,11 @@ from types import CodeType
 import pytest
 
 from dist.conftest import ROOT
+from netns.test_bridge_import_budget import calc_budget
+
+Index = tuple[
+    dict[str, int], list[tuple[int, int, tuple[int, ...]]], dict[str, tuple[int, ...]], dict[str, str]
+]
 
 # What nobody would miss in the command before it fails.
 COMMAND_LACKS = {"email", "http", "lib2to3", "pydoc", "setuptools", "sqlite3", "ssl", "test", "tkinter"}
@@ -32,11 +37,20 @@ def list_files(directory: Path) -> set[str]:
 
 def read_bundle(built: Path) -> dict[str, CodeType]:
     """Read the bundle in the way that packaging/entry.py does."""
+    (modules, packs, _, _), content = read_index(built)
+    code = {}
+    for at, size, _ in packs:
+        pack = iter(marshal.loads(content[at : at + size]))  # noqa: S302 - just built
+        code.update({name: module for name, _, module in zip(pack, pack, pack, strict=True)})
+    assert code.keys() == modules.keys()
+    return code
+
+
+def read_index(built: Path) -> "tuple[Index, bytes]":
+    """Return the bundle's index, which packaging/bundle.py describes, and the packs."""
     content = (built / "_internal" / "shibafu.bundle").read_bytes()
     size = int.from_bytes(content[:4], "little")
-    index = marshal.loads(content[4 : 4 + size])  # noqa: S302 - just built
-    code = content[4 + size :]
-    return {name: marshal.loads(code[at : at + length]) for name, (_, at, length, _) in index.items()}  # noqa: S302
+    return marshal.loads(content[4 : 4 + size]), content[4 + size :]  # noqa: S302 - just built
 
 
 def test_nothing_but_what_is_needed(built: Path) -> None:
@@ -56,9 +70,7 @@ def test_nothing_but_what_is_needed(built: Path) -> None:
         "_internal/_ctypes",
         "_internal/_decimal",
         "_internal/_json",
-        "_internal/encodings/__init__.pyc",
-        "_internal/encodings/aliases.pyc",
-        "_internal/encodings/utf_8.pyc",
+        "_internal/encodings.pyc",
         "_internal/libexpat",
         "_internal/libffi",
         "_internal/libz",
@@ -77,10 +89,21 @@ def test_bundle_has_every_module_of_the_suite_that_is_imported(built: Path) -> N
 
     def imported(code: CodeType) -> set[str]:
         inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-        return set(code.co_names).union(*map(imported, inner))
+        constants = {constant for constant in code.co_consts if isinstance(constant, str)}
+        return constants.union(code.co_names, *map(imported, inner))
 
     named = {name for code in bundle.values() for name in imported(code)}
     assert {name for name in named if name.startswith(("shibafu.", "shibafu_ipam."))} <= bundle.keys()
+
+
+@pytest.mark.parametrize("verb", ["ADD", "CHECK", "DEL"])
+def test_a_call_loads_what_it_imports_and_no_more(built: Path, verb: str) -> None:
+    (modules, _, calls, _), _ = read_index(built)
+    of_call = {f"{name} {verb}" for name in ("shibafu.bridge", "shibafu_ipam", "shibafu.bridge.masquerade")}
+    packs = {number for call in of_call for number in calls[call]}
+    loaded = {name for name, number in modules.items() if number in packs and name.startswith("shibafu")}
+    assert loaded == {name for name in calc_budget(verb) if name.startswith("shibafu")}
+    assert len(packs) < len(loaded) / 3
 
 
 def test_code_is_optimised_and_knows_no_path_of_the_builder(built: Path) -> None:

@@ -14,18 +14,18 @@ from support.machine import Config, Machine
 C_MODULES = "_blake2 _json _socket _struct errno fcntl"
 # `os` and what it consists of are frozen in the interpreter.
 INTERPRETER = f"{C_MODULES} _collections_abc _stat genericpath os os.path posixpath stat struct"
-PROTOCOL = "shibafu args config delegate errors ip jsontext names request result skel version"
+PROTOCOL = "shibafu args config delegate dns errors ip jsontext names request skel version"
 # What reading the configuration needs.
-CONFIGURATION = "__main__ config vlans"
+CONFIGURATION = "__main__ config vlan_keys"
 ATTACHING = "addressing attachment container host namespaces port state undo"
-NETLINK = "codec constants errors link socket vlan"
+NETLINK = "codec constants errors link socket"
 CONTAINER = "address inet namespace route"
 STORE = "__main__ config index ledger pages records store"
 
 BUDGETS = {
     "ADD": {
         "": f"{INTERPRETER} _ctypes",
-        "cni": f"{PROTOCOL} process",
+        "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
         "firewall": "backend forwarding iptables rules",
         "bridge": f"{CONFIGURATION} {ATTACHING} add masquerade",
@@ -33,7 +33,7 @@ BUDGETS = {
     },
     "CHECK": {
         "": f"{INTERPRETER} _ctypes",
-        "cni": f"{PROTOCOL} process",
+        "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
         "firewall": "backend forwarding iptables rules",
         "bridge": f"{CONFIGURATION} addressing attachment check masquerade namespaces state",
@@ -65,9 +65,8 @@ BUDGETS = {
         "ipam": f"{STORE} gc",
     },
     "STATUS": {
-        "": INTERPRETER,
+        "": INTERPRETER.replace(" _struct", "").replace(" struct", ""),
         "cni": f"{PROTOCOL} process",
-        "netlink": NETLINK,
         "firewall": "backend rules",
         "bridge": f"{CONFIGURATION} status",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
@@ -153,4 +152,4 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     _, modules = call(machine, "CHECK", flat | {"prevResult": loads(result)})
     check_budget(modules, calc_budget("CHECK", "ipam") - neither - rules)
     _, modules = call(machine, "DEL", flat)
-    check_budget(modules, calc_budget("DEL", "ipam", "firewall") - neither - {"select"})
+    check_budget(modules, calc_budget("DEL", "ipam", "firewall") - neither - {"select", "shibafu.cni.ip"})

@@ -126,7 +126,7 @@ def own_plugin(env: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int
 def installation(tmp_path: Path) -> Installation:
     make_plugin(tmp_path / "installed", "exit 9", "shibafu-ipam")
     make_plugin(tmp_path / "installed", "exit 9", "shibafu-bridge")
-    return Installation(str(tmp_path / "installed"), {"shibafu-ipam": own_plugin})
+    return Installation(str(tmp_path / "installed"), {"shibafu-ipam": lambda: own_plugin})
 
 
 @pytest.mark.parametrize("link", [None, os.symlink, os.link])
@@ -165,7 +165,7 @@ def test_a_program_that_has_no_function_is_executed(tmp_path: Path, installation
 
 def test_an_installation_that_is_incomplete_executes(tmp_path: Path) -> None:
     plugin = make_plugin(tmp_path / "p", "echo '{}'", "shibafu-ipam")
-    incomplete = Installation(str(tmp_path / "none"), {"shibafu-ipam": own_plugin})
+    incomplete = Installation(str(tmp_path / "none"), {"shibafu-ipam": lambda: own_plugin})
     answer = delegate(make_request(CNI_PATH=str(plugin.parent)), plugin.name, "ADD", incomplete)
     assert answer is not None
     assert answer.values == {}

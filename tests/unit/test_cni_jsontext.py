@@ -59,6 +59,7 @@ def test_constants_that_json_does_not_have(constant: bytes) -> None:
         (b"", "unexpected end"),
         (b" \n", "unexpected end"),
         (b"{} x", "after top-level value"),
+        (b"{} \x0c", "after top-level value"),
         (b"?", "offset 0"),
         (b"[" * 1_000_000, "nested too deeply"),
         (b"\xff\xfe", "utf-8"),

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from shibafu.cni import errors
 from shibafu.cni.config import Section
+from shibafu.cni.dns import parse_dns
 from shibafu.cni.errors import CniError
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.result import (
@@ -13,7 +14,6 @@ from shibafu.cni.result import (
     IPConfig,
     Result,
     Route,
-    parse_dns,
     parse_prev_result,
     parse_result,
     parse_route,

@@ -12,8 +12,8 @@ import pytest
 from shibafu.bridge.config import DEFAULT_BRIDGE, BridgeConfig
 from shibafu.cni import errors
 from shibafu.cni.config import Section
+from shibafu.cni.dns import _DNS_KEYS
 from shibafu.cni.request import Request
-from shibafu.cni.result import _DNS_KEYS
 from shibafu.cni.version import SUPPORTED
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
 

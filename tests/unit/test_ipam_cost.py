@@ -103,6 +103,7 @@ COMMON = OS | {
     "shibafu_ipam.store",
 }
 ADD = COMMON | {
+    "shibafu.cni.dns",
     "shibafu.cni.result",
     "shibafu_ipam.add",
     "shibafu_ipam.allocator",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
 
-    from shibafu.cni.delegate import Installation
+    from shibafu.cni.delegate import Installation, Run
     from shibafu.cni.request import Request
 
 
@@ -51,10 +51,10 @@ def _collect_garbage(request: "Request") -> None:
     collect_garbage(request, _find_installation())
 
 
-def _run_ipam(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
+def _load_ipam() -> "Run":
     from shibafu_ipam.__main__ import run as run_ipam
 
-    return run_ipam(env, stdin, stdout)
+    return run_ipam
 
 
 def _find_installation() -> "Installation":
@@ -63,7 +63,7 @@ def _find_installation() -> "Installation":
 
     frozen = getattr(sys, "frozen", False)
     program = os.path.realpath(sys.executable if frozen else sys.argv[0])
-    return Installation(os.path.dirname(program), {"shibafu-ipam": _run_ipam})
+    return Installation(os.path.dirname(program), {"shibafu-ipam": _load_ipam})
 
 
 def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:

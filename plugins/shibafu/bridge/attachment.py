@@ -2,8 +2,11 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.names import calc_digest, calc_host_veth
-from shibafu.cni.request import Request
-from shibafu.cni.result import Result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.cni.request import Request
+    from shibafu.cni.result import Result
 
 
 def calc_mac(first_byte: int, *owner: str) -> bytes:
@@ -25,7 +28,7 @@ class Attachment:
 
     __slots__ = ("config", "host_link", "host_mac", "mac", "request")
 
-    def __init__(self, request: Request, config: BridgeConfig) -> None:
+    def __init__(self, request: "Request", config: BridgeConfig) -> None:
         self.request = request
         self.config = config
         identity = (config.network, request.container_id, request.ifname)
@@ -39,7 +42,7 @@ class Attachment:
         """The link's name inside the container."""
         return self.request.ifname
 
-    def calc_record(self, result: Result) -> dict[str, object]:
+    def calc_record(self, result: "Result") -> dict[str, object]:
         """Return what the network's state remembers of the attachment."""
         return {
             "containerID": self.request.container_id,

@@ -1,9 +1,9 @@
 """The keys of shibafu-bridge's network configuration."""
 
-from shibafu.bridge.vlans import calc_gateway_link, parse_vlan, parse_vlan_trunk
+from shibafu.bridge.vlan_keys import calc_gateway_link, parse_vlan, parse_vlan_trunk
 from shibafu.cni.args import parse_args
+from shibafu.cni.dns import parse_dns
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.cni.result import parse_dns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.state import NetworkState
 from shibafu.bridge.teardown import Teardown
-from shibafu.cni.delegate import Installation, delegate
+from shibafu.cni.delegate import Installation, delegate, prepare_delegate
 from shibafu.cni.request import Request
 from shibafu.netlink.teardown import link_del_announced
 
@@ -29,7 +29,7 @@ def delete(request: Request, installation: Installation) -> None:
     state = NetworkState(config.network)
     teardown = Teardown()
     rules = _prepare_rules_teardown(attachment, state, teardown)
-    teardown.do(lambda: _delete_links(attachment, state))
+    teardown.do(lambda: _delete_links(attachment, state, installation))
     if rules is not None:
         rules.start()
     if config.has_ipam:
@@ -91,8 +91,15 @@ def _release_guard(state: NetworkState, host_link: str, mac: str, env: "Mapping[
         guard.teardown()
 
 
-def _delete_links(attachment: Attachment, state: NetworkState) -> None:
-    if link_del_announced(attachment.host_link) or state.read_attachment(attachment.host_link):
+def _delete_links(attachment: Attachment, state: NetworkState, installation: Installation) -> None:
+    request, config = attachment.request, attachment.config
+
+    def prepare_ipam() -> None:
+        if config.has_ipam:
+            prepare_delegate(request, config.ipam_type, installation)
+
+    is_deleted = link_del_announced(attachment.host_link, meanwhile=prepare_ipam)
+    if is_deleted or state.read_attachment(attachment.host_link):
         return
     # Unknown here: an earlier DEL was first, or the reference plugin made it.
     from shibafu.bridge.takeover import delete_reference_attachment

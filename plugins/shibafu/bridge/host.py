@@ -5,7 +5,6 @@ from errno import EEXIST, ENODEV
 
 from shibafu.bridge.attachment import calc_mac
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.vlans import explain_vlan_error
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Cidr
 from shibafu.firewall.forwarding import ensure_forwarding, try_sysctl, write_sysctl
@@ -35,6 +34,8 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
             # Another ADD may have been first.
             created = sock.request(request.ignoring(EEXIST)) == 0
         except NetlinkError as error:
+            from shibafu.bridge.vlans import explain_vlan_error
+
             raise explain_vlan_error(error) from None
         link = link_by_name(sock, config.bridge)
     if link is None:

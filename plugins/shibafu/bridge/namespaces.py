@@ -22,18 +22,19 @@ class Namespaces:
         CniError: CNI_NETNS is no network namespace, or the one that the plugin itself is in.
     """
 
-    __slots__ = ("container", "container_fd", "host", "host_fd")
+    __slots__ = ("_guard", "container", "container_fd", "host", "host_fd")
 
     def __init__(self, request: "Request") -> None:
         self.container_fd = open_container_netns(request)
         self.host_fd = current_netns()
+        self._guard = entered(self.container_fd)
         self.host = NetlinkSocket()
         with self.entered_container():
             self.container = NetlinkSocket()
 
     def entered_container(self) -> NetnsGuard:
         """Return a context manager that is inside the container's namespace."""
-        return entered(self.container_fd)
+        return self._guard
 
     def lock_container(self) -> None:
         """Keep other calls out of the container, until `close` or the end of the process.

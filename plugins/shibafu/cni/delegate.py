@@ -25,25 +25,26 @@ class Installation:
 
     Args:
         directory: where their executables are.
-        programs: executable names and the functions that do the same inside this process.
+        programs: executable names, and what imports and returns the function that does the same inside
+            this process.
     """
 
     __slots__ = ("directory", "programs")
 
-    def __init__(self, directory: str, programs: "Mapping[str, Run]") -> None:
+    def __init__(self, directory: str, programs: "Mapping[str, Callable[[], Run]]") -> None:
         self.directory = directory
         self.programs = programs
 
     def find_own(self, path: str) -> "Run | None":
         """Return what to call in place of the executable `path`, when that is (a link to) one of ours."""
         found = os.stat(path)
-        for name, run in self.programs.items():
+        for name, load in self.programs.items():
             try:
                 own = os.stat(f"{self.directory}/{name}")
             except OSError:
                 continue
             if (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino):
-                return run
+                return load()
         return None
 
 
@@ -103,6 +104,14 @@ def delegate(
         raise CniError(
             DELEGATE, f'plugin "{plugin_type}" answered {command} with no JSON object', error.msg
         ) from None
+
+
+def prepare_delegate(request: "Request", plugin_type: str, installation: Installation) -> None:
+    """Do ahead what takes time before `delegate` calls one of our own: importing it."""
+    try:
+        installation.find_own(find_plugin(plugin_type, request.env.get("CNI_PATH", "")))
+    except (CniError, OSError):
+        pass  # `delegate` will say what is wrong
 
 
 def _execute(path: str, env: "Mapping[str, str]", stdin: bytes) -> tuple[int, bytes]:

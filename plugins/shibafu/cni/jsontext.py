@@ -62,7 +62,7 @@ def loads(text: bytes) -> object:
     except RecursionError:
         raise ValueError("nested too deeply") from None
     if document[end:].strip(_WHITESPACE):
-        raise ValueError(f"invalid character {document[end:].lstrip()[0]!r} after top-level value")
+        raise ValueError(f"invalid character {document[end:].lstrip(_WHITESPACE)[0]!r} after top-level value")
     return value
 
 

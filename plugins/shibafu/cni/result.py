@@ -1,12 +1,12 @@
 """What ADD answers: interfaces, addresses, routes and DNS, in the shape of each CNI version."""
 
 from shibafu.cni.config import Section
+from shibafu.cni.dns import parse_dns
 from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.version import DEFAULT, RESULT_GROUPS, SUPPORTED, result_group
 
 _OLDEST, _MIDDLE, _NEWEST = RESULT_GROUPS
-_DNS_KEYS = ("nameservers", "domain", "search", "options")
 
 
 class Interface:
@@ -157,14 +157,6 @@ class Result:
                 f'a result of version "{version}" needs an address: add "ipam", or use 0.3.0 or later',
             )
         return fields | {"dns": self.dns}
-
-
-def parse_dns(section: Section) -> dict[str, object]:
-    """Return the DNS settings of a configuration or result without the empty ones."""
-    dns: dict[str, object] = {
-        key: section.text(key) if key == "domain" else section.texts(key) for key in _DNS_KEYS
-    }
-    return {key: value for key, value in dns.items() if value}
 
 
 def parse_route(section: Section) -> Route:

@@ -88,15 +88,15 @@ class Link:
         link_netnsid: The namespace of the peer, as numbered in the link's own; -1 if it is the same one.
         alias: A text for people.
         operstate: IF_OPER_*.
-        data: Attributes of a bridge or a VLAN: IFLA_BR_*, IFLA_VLAN_*.
+        info_data: Attributes of its kind, encoded; see `data`.
         port: State as a port of a bridge; None if it is none.
     """
 
     __slots__ = (
         "alias",
-        "data",
         "flags",
         "index",
+        "info_data",
         "kind",
         "link_netnsid",
         "mac",
@@ -121,7 +121,7 @@ class Link:
         link_netnsid: int,
         alias: str,
         operstate: int,
-        data: dict[int, bytes],
+        info_data: bytes,
         port: BridgePort | None,
     ) -> None:
         self.index = index
@@ -135,13 +135,22 @@ class Link:
         self.link_netnsid = link_netnsid
         self.alias = alias
         self.operstate = operstate
-        self.data = data
+        self.info_data = info_data
         self.port = port
 
     @property
     def up(self) -> bool:
         """Whether the link is administratively up."""
         return bool(self.flags & IFF_UP)
+
+    @property
+    def data(self) -> dict[int, bytes]:
+        """Attributes of a bridge or a VLAN: IFLA_BR_*, IFLA_VLAN_*.
+
+        Other kinds are none of ours, and a driver outside the kernel may put anything there.
+        """
+        # Here and not when a link is decoded: a bridge has 50 of them, and hardly anybody asks.
+        return parse_attrs(self.info_data) if self.kind in ("bridge", "vlan") else {}
 
     @property
     def vlan_filtering(self) -> bool | None:
@@ -189,8 +198,7 @@ def parse_link(payload: bytes) -> Link:
         netnsid - (1 << 32) if netnsid >> 31 else netnsid,
         parse_string(attrs.get(IFLA_IFALIAS, b"")),
         parse_int(attrs.get(IFLA_OPERSTATE, b"\0"), 1),
-        # Other kinds are none of ours, and a driver outside the kernel may put anything there.
-        parse_attrs(info.get(IFLA_INFO_DATA, b"")) if kind in ("bridge", "vlan") else {},
+        info.get(IFLA_INFO_DATA, b""),
         port,
     )
 

@@ -52,7 +52,7 @@ def setns(fd: int) -> None:
 
 
 class NetnsGuard:
-    """A context in which the process is in another network namespace.
+    """A context in which the process is in another network namespace; it can be entered again and again.
 
     Leaving it always leads back. Where that fails, the error must end the process, which would otherwise go
     on in the wrong place.
@@ -107,7 +107,6 @@ def load_libc_function(name: str) -> "Callable[..., None]":
             FUNCFLAG_CDECL,
             FUNCFLAG_USE_ERRNO,
             CFuncPtr,
-            _SimpleCData,
             dlopen,
             dlsym,
             get_errno,
@@ -115,12 +114,9 @@ def load_libc_function(name: str) -> "Callable[..., None]":
     except ImportError:
         return _load_by_ctypes(name)
 
-    class Int(_SimpleCData):  # type: ignore[type-arg]  # generic to type checkers only
-        _type_ = "i"
-
     class Function(CFuncPtr):
+        # Without a type of the result that is an int, and so is every argument that is one here.
         _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
-        _restype_ = Int
 
     # None is the program itself with its libraries, as for dlopen(3); typeshed knows paths only.
     function = Function(dlsym(dlopen(None, 0), name))  # type: ignore[arg-type]

@@ -76,11 +76,10 @@ class NetlinkSocket:
         timeout: Seconds to wait for a message that does not come.
     """
 
-    __slots__ = ("_buffer", "_port", "_sequence", "_socket")
+    __slots__ = ("_port", "_sequence", "_socket")
 
     def __init__(self, groups: int = 0, timeout: float = 10.0) -> None:
         self._sequence = 0
-        self._buffer = bytearray(_BUFFER_SIZE)
         self._socket = _socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
         try:
             for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
@@ -124,12 +123,14 @@ class NetlinkSocket:
             NetlinkDecodeError: the datagram is truncated or no sequence of messages.
         """
         try:
-            size = self._socket.recv_into(self._buffer, _BUFFER_SIZE, MSG_TRUNC)
+            # Memory of its own each time: of that only as much is touched as there is to read.
+            datagram = self._socket.recv(_BUFFER_SIZE, MSG_TRUNC)
         except BlockingIOError:
             raise NetlinkError(ETIMEDOUT, "the kernel did not answer") from None
-        if size > _BUFFER_SIZE:
-            raise NetlinkDecodeError(f"datagram of {size} bytes")
-        return parse_messages(bytes(memoryview(self._buffer)[:size]))
+        if len(datagram) > _BUFFER_SIZE:
+            # As long as it was; its end is not in it.
+            raise NetlinkDecodeError(f"datagram of {len(datagram)} bytes")
+        return parse_messages(datagram)
 
     def request(self, request: Request) -> int:
         """Send one request; see `request_all`."""

@@ -6,6 +6,7 @@ wait. It happens inside the system call that sends the request, hence in another
 """
 
 import os
+import sys
 import time
 from _thread import start_new_thread
 from errno import ENODEV
@@ -15,16 +16,21 @@ from shibafu.netlink.constants import AF_UNSPEC, RTM_DELLINK, RTMGRP_LINK
 from shibafu.netlink.link import IFINFOMSG, link_by_index, link_by_name, link_del
 from shibafu.netlink.socket import NetlinkSocket
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Seconds to wait for the announcement. If it comes later, something is wrong with the child, or the kernel is
 # so busy that 20 ms do not matter.
 _PATIENCE = 0.25
 
 
-def link_del_announced(link: int | str) -> bool:
+def link_del_announced(link: int | str, meanwhile: "Callable[[], object] | None" = None) -> bool:
     """Delete a link, and return as soon as both ends of it are gone.
 
     Args:
         link: Index or name.
+        meanwhile: What to do while the kernel is at work, which is 2 ms.
 
     Returns:
         False if there was no such link.
@@ -38,7 +44,10 @@ def link_del_announced(link: int | str) -> bool:
         found = link_by_name(sock, link) if isinstance(link, str) else link_by_index(sock, link)
         if found is None:
             return False
-        if not (_start_deletion(found.index) and _wait_announced(watch, found.index)):
+        is_started = _start_deletion(found.index)
+        if meanwhile is not None:
+            meanwhile()
+        if not (is_started and _wait_announced(watch, found.index)):
             # Whatever went wrong in the child: this either succeeds or says why not. It cannot hit another
             # link, as the kernel counts indexes upwards.
             sock.request(link_del(found.index).ignoring(ENODEV))
@@ -60,8 +69,10 @@ def _start_deletion(index: int) -> bool:
         finally:
             # Not even an exception may go up from here: that code belongs to the parent.
             os._exit(0)
-    # A short process ends before the child, and init collects that. A long one would keep a zombie: a thread
-    # that collects it costs 0.2 ms, a second fork to make it an orphan 0.7.
+    # A short process, such as the executables are, ends before the child, and init collects that. A long one
+    # would keep a zombie: a thread that collects it costs 0.2 ms, a second fork to make it an orphan 0.7.
+    if getattr(sys, "frozen", False):
+        return True
     try:
         start_new_thread(_collect, (child,))
     except RuntimeError:
