@@ -44,6 +44,11 @@ BRIDGE = (
     Key("enabledad", SAME, ("gateway-without-dad",)),
     Key("disableContainerInterface"),
     Key("portIsolation"),
+    Key(
+        "isolate",
+        "shibafu's own, ignored by the reference: isolated networks do not reach each other. What else "
+        "containers can do is the same.",
+    ),
     Key("dns", SAME, ("dns-of-ipam", "empty-dns")),
     Key("dns.nameservers"),
     Key("dns.domain"),

@@ -1,4 +1,4 @@
-"""What newer releases of the reference know and Debian's does not.
+"""What newer releases of the reference know and Debian's does not, and what none of them knows.
 
 The reference is called without it, or with what has the same effect, and its outcome is corrected by
 what is documented of the newer ones.
@@ -155,6 +155,19 @@ PORTS = (
     Case("container-interface-disabled-off", {"disableContainerInterface": False, "ipam": V4}),
 )
 
+# The reference knows no such key, and another is ignored.
+ISOLATION = (
+    Case("isolate", _NAT | {"isolate": True}),
+    Case("isolate-nftables", _NAT | {"isolate": True, "ipMasqBackend": "nftables", "ipam": DUAL}),
+    Case("isolate-off", {"isolate": False, "ipam": V4}),
+    _refusal(
+        "isolate-string",
+        {"isolate": "yes"},
+        "failed to load netconf: json: cannot unmarshal string into Go struct field "
+        "NetConf.isolate of type bool",
+    ),
+)
+
 VLANS = (
     Case("vlan-trunk", {"vlanTrunk": [{"id": 42}], "ipam": V4}, reference={"vlanTrunk": None, "vlan": 1}),
     Case(
@@ -298,4 +311,4 @@ GARBAGE_COLLECTION = (
     ),
 )
 
-CASES = VERSION_1_1 + ROUTES + PORTS + VLANS + MASQUERADE + STATUS + GARBAGE_COLLECTION
+CASES = VERSION_1_1 + ROUTES + PORTS + ISOLATION + VLANS + MASQUERADE + STATUS + GARBAGE_COLLECTION

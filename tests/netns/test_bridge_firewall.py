@@ -8,20 +8,16 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
-from support.machine import OUTSIDE, SYSTEM_PATH, UPLINK, Config, Machine, Outside, ask_source
+from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, link_iptables
 from support.suite import Suite
 
 
 @pytest.fixture(params=["nft", "legacy"])
 def machine(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A host whose iptables is of one variant."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for family in ("iptables", "ip6tables"):
-        for name in ("", "-save", "-restore"):
-            (programs / (family + name)).symlink_to(f"/usr/sbin/xtables-{request.param}-multi")
+    path = link_iptables(tmp_path / "bin", request.param)
     with Namespace("host") as host:
-        made = Machine(suite, host, tmp_path, f"{programs}:{SYSTEM_PATH}")
+        made = Machine(suite, host, tmp_path, path)
         yield made
         made.close()
 

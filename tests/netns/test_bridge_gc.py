@@ -121,6 +121,8 @@ def test_status_without_the_firewalls_program(machine: Machine, backend: str) ->
     assert error["code"] == 50
     assert "is not installed" in error["msg"]
     assert machine.call("STATUS", config | {"ipMasq": False}).status == 0
+    error = machine.fail(config | {"ipMasq": False, "isolate": True}, command="STATUS")
+    assert (error["code"], '"isolate" to false' in error["details"]) == (50, True)
 
 
 def test_status_where_only_nft_is_installed(machine: Machine) -> None:

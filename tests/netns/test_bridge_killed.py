@@ -53,6 +53,8 @@ def assert_clean(machine: Machine, before: dict[str, object]) -> None:
     assert after == before
 
 
+# With rules in both tables, in none, and in one.
+KINDS: tuple[Config, ...] = ({}, {"ipMasq": False}, {"ipMasq": False, "isolate": True})
 REMEDIES = ("DEL", "DEL without namespace", "GC", "ADD")
 
 
@@ -70,9 +72,9 @@ def remedy(machine: Machine, config: Config, kind: str) -> None:
 
 
 @pytest.mark.parametrize("offset", range(4))
-@pytest.mark.parametrize("masquerade", [True, False])
-def test_add_killed_at_every_step(machine: Machine, offset: int, masquerade: bool) -> None:
-    config = machine.config("10.10.0.0/24", "fd00:10::/64", ipMasq=masquerade)
+@pytest.mark.parametrize("keys", KINDS, ids=str)
+def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -> None:
+    config = machine.config("10.10.0.0/24", "fd00:10::/64", **keys)
     before = machine.snapshot()
     steps = find_steps(machine, "ADD", config)
     machine.delete(config)
@@ -86,9 +88,9 @@ def test_add_killed_at_every_step(machine: Machine, offset: int, masquerade: boo
     assert killed > len(steps) // 6
 
 
-@pytest.mark.parametrize("masquerade", [True, False])
-def test_del_killed_at_every_step(machine: Machine, masquerade: bool) -> None:
-    config = machine.config("10.10.0.0/24", "fd00:10::/64", ipMasq=masquerade)
+@pytest.mark.parametrize("keys", KINDS, ids=str)
+def test_del_killed_at_every_step(machine: Machine, keys: Config) -> None:
+    config = machine.config("10.10.0.0/24", "fd00:10::/64", **keys)
     before = machine.snapshot()
     machine.add(config)
     steps = find_steps(machine, "DEL", config)

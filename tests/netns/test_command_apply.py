@@ -21,6 +21,7 @@ networks:
   cell:
     subnets: [10.66.3.0/24]
     internal: true
+    isolate: true
 """
 
 

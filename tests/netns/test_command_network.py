@@ -111,6 +111,25 @@ def test_an_internal_network_has_no_way_out(
     assert "SHIBAFU" not in host.run("iptables-save")
 
 
+def test_isolated_networks_do_not_reach_each_other(
+    shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
+) -> None:
+    for name, number in (("shop", 1), ("blog", 2), ("open", 3)):
+        option = "" if name == "open" else "--isolate"
+        shibafu(f"network create {name} --subnet 10.66.{number}.0/24 {option}")
+    assert connect(shibafu, "shop", web) == "10.66.1.2"
+    address = connect(shibafu, "blog", db)
+    other = connect(shibafu, "open", db, "--ifname", "eth1")
+    assert "br-shop  bridge, up, isolated" in shibafu("network inspect shop")
+    assert inspect(shibafu, "blog")["bridge"]["isolated"] is True
+    assert inspect(shibafu, "open")["bridge"]["isolated"] is False
+    assert not can_reach(db, address, web)
+    assert can_reach(db, other, web)
+    shibafu("network check")
+    shibafu("network rm shop blog open --force")
+    assert "SHIBAFU" not in host.run("iptables-save")
+
+
 def test_options_reach_the_kernel(
     shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
 ) -> None:

@@ -100,6 +100,25 @@ def test_single_things_are_missing(network: Network) -> None:
     assert network.repair() == ["forwarding is off for IPv4"]
 
 
+def test_isolation_is_mended(network: Network) -> None:
+    network.create("--isolate --no-masq")
+    host = network.host
+    host.run("ip", "link", "set", "br-blue", "group", "0")
+    host.run("iptables", "-F")
+    assert network.repair() == [
+        "link br-blue is not in the group of isolated networks",
+        "firewall rules are missing",
+    ]
+    assert "--dst-group" in host.run("iptables-save")
+    declared = network.shibafu("network export").replace("isolate: true", "isolate: false")
+    assert "isolated true -> false" in network.shibafu("network apply -f -", stdin=declared)
+    assert network.repair() == [
+        "link br-blue is still in the group of isolated networks",
+        "firewall rules still isolate it",
+    ]
+    assert "--dst-group" not in host.run("iptables-save")
+
+
 def test_a_link_was_deleted_and_comes_again_with_its_addresses(network: Network) -> None:
     network.create()
     before = loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]

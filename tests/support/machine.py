@@ -270,6 +270,15 @@ class Machine:
         self._read(self.host, f"{family} {' '.join(arguments)}")
 
 
+def link_iptables(directory: Path, variant: str) -> str:
+    """Return a PATH that finds iptables of one variant, `nft` or `legacy`, by links in a new directory."""
+    directory.mkdir()
+    for family in ("iptables", "ip6tables"):
+        for name in ("", "-save", "-restore"):
+            (directory / (family + name)).symlink_to(f"/usr/sbin/xtables-{variant}-multi")
+    return f"{directory}:{SYSTEM_PATH}"
+
+
 def _own_rules(family: str, saved: str) -> list[str]:
     return [
         f"{family} {line.split(' [')[0]}"

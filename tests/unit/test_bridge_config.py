@@ -59,6 +59,24 @@ def test_switches(key: str, attribute: str) -> None:
     )
 
 
+def test_isolation_is_a_switch_and_needs_addresses() -> None:
+    ipam = {"type": "host-local"}
+    assert read(isolate=True, ipam=ipam).isolate
+    assert not read(isolate=False).isolate
+    error = refuse(isolate="true", ipam=ipam)
+    assert error.msg == (
+        "failed to load netconf: json: cannot unmarshal string into Go struct field "
+        "NetConf.isolate of type bool"
+    )
+    assert refuse(isolate=True).msg == "cannot isolate a network without IPAM"
+
+
+@pytest.mark.parametrize(("masquerade", "isolate"), [(True, False), (False, True), (True, True)])
+def test_what_needs_rules(masquerade: bool, isolate: bool) -> None:
+    assert read(ipMasq=masquerade, isolate=isolate, ipam={"type": "host-local"}).needs_rules
+    assert not read().needs_rules
+
+
 def test_the_default_gateway_is_a_gateway() -> None:
     assert read(isDefaultGateway=True).is_gateway
 

@@ -233,12 +233,14 @@ def make_endpoint(name: str, state: str = "up") -> Endpoint:
 
 
 def test_a_picture_is_straight() -> None:
-    bridge = BridgeState("br-blue", "up", "02:00:00:00:00:01", 1500, ["10.1.0.1/24", "fd00::1/64"], None)
+    addresses = ["10.1.0.1/24", "fd00::1/64"]
+    bridge = BridgeState("br-blue", "up", "02:00:00:00:00:01", 1500, addresses, True, None)
     lines = draw_network(
         make_view(make_endpoint("web"), make_endpoint("db-1", "no carrier"), bridge=bridge), Style(False)
     )
     box = [line for line in lines if line.startswith((" ┌", " │", " └"))]
     assert len({len(line) for line in box}) == 1
+    assert "br-blue  bridge, up, isolated" in box[1]
     (top,) = (line for line in lines if "┌" in line)
     assert lines[lines.index(top) - 1].index("│") == top.index("┴")
     assert [line[3] for line in lines[-2:]] == ["├", "└"]
@@ -248,7 +250,7 @@ def test_a_picture_is_straight() -> None:
 
 
 def test_a_picture_of_nothing() -> None:
-    missing = BridgeState("br-blue", "missing", "", 0, [], None)
+    missing = BridgeState("br-blue", "missing", "", 0, [], False, None)
     lines = draw_network(make_view(bridge=missing), Style(False))
     assert "no containers" in lines[-1]
     assert not any("the world" in line for line in lines)

@@ -16,6 +16,10 @@ from shibafu.firewall.rules import NetworkRules
 RULES = NetworkRules("net", "br0", [parse_cidr("10.10.0.0/24"), parse_cidr("fd00:10::/64")])
 CHAIN = RULES.chain
 JUMP = f'-m comment --comment "shibafu network net" -j {CHAIN}'
+ISOLATION = (
+    f"-A {CHAIN} -i br0 ! -o br0 -m devgroup --dst-group 0x5b1b"
+    " -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+)
 # What iptables -S prints of the hooks.
 NAT_JUMP, FORWARD_JUMP = f"-A POSTROUTING {JUMP}", f"-A FORWARD {JUMP}"
 ALL_THERE = f"-P POSTROUTING ACCEPT\n{NAT_JUMP}\n-P FORWARD ACCEPT\n{FORWARD_JUMP}\n"
@@ -131,8 +135,8 @@ def test_the_teardown_does_not_depend_on_the_bridge_or_the_subnets() -> None:
 
 
 def test_the_listing_asks_for_both_hooks() -> None:
-    assert table_of(calc_list(), "nat") == ["-S POSTROUTING"]
-    assert table_of(calc_list(), "filter") == ["-S FORWARD"]
+    assert table_of(calc_list(RULES), "nat") == ["-S POSTROUTING"]
+    assert table_of(calc_list(RULES), "filter") == ["-S FORWARD"]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +146,7 @@ def test_the_listing_asks_for_both_hooks() -> None:
         calc_check(RULES, 4),
         calc_repair(RULES, 4, EMPTY),
         calc_teardown(RULES),
-        calc_list(),
+        calc_list(RULES),
     ],
 )
 def test_each_table_is_one_whole_transaction(text: str) -> None:
@@ -154,6 +158,29 @@ def test_each_table_is_one_whole_transaction(text: str) -> None:
         "COMMIT",
     ]
     assert text.endswith("COMMIT\n")
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_isolation_comes_before_accepting(version: int) -> None:
+    isolated = NetworkRules("net", "br0", RULES.subnets, is_isolated=True)
+    lines = calc_setup(isolated, version).splitlines()
+    assert [line for line in lines if line not in calc_setup(RULES, version).splitlines()] == [ISOLATION]
+    assert lines.index(ISOLATION) + 1 == lines.index(f"-A {CHAIN} -i br0 -j ACCEPT")
+    assert ISOLATION.replace("-A", "-C") in calc_check(isolated, version).splitlines()
+    assert calc_teardown(isolated) == calc_teardown(RULES)
+
+
+def test_isolation_alone_is_one_rule_of_one_table() -> None:
+    alone = NetworkRules("net", "br0", RULES.subnets, is_masqueraded=False, is_isolated=True)
+    assert calc_setup(alone, 4).splitlines() == [
+        "*filter",
+        f"-N {CHAIN}",
+        ISOLATION,
+        f"-I FORWARD {JUMP}",
+        "COMMIT",
+    ]
+    for text in (calc_check(alone, 4), calc_repair(alone, 4, EMPTY), calc_teardown(alone), calc_list(alone)):
+        assert [line for line in text.splitlines() if line.startswith("*")] == ["*filter"]
 
 
 def test_networks_do_not_share_anything() -> None:

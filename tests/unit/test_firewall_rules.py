@@ -57,6 +57,30 @@ def test_the_table_of_nftables() -> None:
     ]
 
 
+def test_isolation_by_nftables() -> None:
+    isolated = NetworkRules("net", "br0", [parse_cidr("10.1.0.0/24")], is_masqueraded=False, is_isolated=True)
+    others = 'iifname "br0" oifname != "br0" oifgroup 23323'
+    expected = [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
+    assert nftables.calc_rules(isolated) == {"forward": expected}
+    table = f"inet {isolated.chain.lower()}"
+    assert nftables.calc_setup(isolated).splitlines() == [
+        f"add table {table}",
+        f"flush table {table}",
+        f"add chain {table} forward {{ type filter hook forward priority 0; }}",
+        *(f'add rule {table} forward {text} comment "shibafu network net"' for text in expected),
+    ]
+
+
+def test_a_rule_is_found_in_a_listing_also_when_its_group_has_a_name() -> None:
+    others = 'iifname "br0" oifname != "br0" oifgroup'
+    for group in ("23323", '"isolated"'):
+        listing = f'table inet x {{\n\t\t{others} {group} ct status dnat return comment "s"\n}}\n'
+        assert nftables.is_listed(f"{others} 23323 ct status dnat return", listing)
+        assert not nftables.is_listed(f"{others} 23323 ct state invalid,new,untracked drop", listing)
+    assert nftables.is_listed("ip daddr 10.1.0.0/24 return", '\tip daddr 10.1.0.0/24 return comment "s"')
+    assert not nftables.is_listed("ip daddr 10.1.0.0/24 return", "\tip daddr 10.2.0.0/24 return")
+
+
 def test_removing_a_table_that_may_be_missing() -> None:
     assert nftables.calc_teardown("inet x") == "add table inet x\ndelete table inet x\n"
 

@@ -129,6 +129,7 @@ def test_add_of_any_kind(name: str, lower: int) -> None:
     st.none() | macs,
     st.none() | st.integers(0, 2**31 - 1),
     st.none() | names,
+    st.none() | st.integers(0, 2**32 - 1),
     st.none() | indexes,
 )
 def test_set(
@@ -139,16 +140,17 @@ def test_set(
     mac: bytes | None,
     master: int | None,
     alias: str | None,
+    group: int | None,
     fd: int | None,
 ) -> None:
     request = link_set(
-        link, up=up, promisc=promisc, mtu=mtu, mac=mac, master=master, alias=alias, netns_fd=fd
+        link, up=up, promisc=promisc, mtu=mtu, mac=mac, master=master, alias=alias, group=group, netns_fd=fd
     )
     change = (up is not None) * c.IFF_UP + (promisc is not None) * c.IFF_PROMISC
     flags = bool(up) * c.IFF_UP + bool(promisc) * c.IFF_PROMISC
     fields, attrs = address(link, flags, change)
     text = mac_text(mac) if mac is not None else None
-    attrs += present(NET_NS_FD=fd, ADDRESS=text, MTU=mtu, IFALIAS=alias, MASTER=master)
+    attrs += present(NET_NS_FD=fd, ADDRESS=text, MTU=mtu, IFALIAS=alias, GROUP=group, MASTER=master)
     assert (request.type, request.flags) == (c.RTM_SETLINK, 0)
     assert decode(request) == (fields, attrs)
 
@@ -170,6 +172,7 @@ def test_rename(index: int, name: str) -> None:
         ({"master": 3}, "cannot set veth1 master link 3"),
         ({"mac": b"\2\0\0\0\0\1"}, "cannot set veth1 address 02:00:00:00:00:01"),
         ({"alias": "x"}, "cannot set veth1 alias"),
+        ({"group": 7}, "cannot set veth1 group 7"),
         ({"netns_fd": 5}, "cannot set veth1 into another network namespace"),
     ],
 )
@@ -210,6 +213,7 @@ def test_parse_what_pyroute2_encodes(
         ("IFLA_LINK", 4),
         ("IFLA_LINK_NETNSID", netnsid),
         ("IFLA_IFALIAS", "an alias"),
+        ("IFLA_GROUP", mtu),
         ("IFLA_OPERSTATE", "UP"),
         (
             "IFLA_LINKINFO",
@@ -239,7 +243,7 @@ def test_parse_what_pyroute2_encodes(
     link = parse_link(bytes(message.data)[16:])
     assert (link.index, link.name, link.mac, link.mtu) == (index, name, mac, mtu)
     assert (link.master, link.peer, link.link_netnsid, link.alias) == (9, 4, netnsid, "an alias")
-    assert (link.up, link.operstate, link.kind) == (True, 6, "bridge")
+    assert (link.up, link.operstate, link.kind, link.group) == (True, 6, "bridge", mtu)
     assert (link.vlan_filtering, link.vlan_default_pvid) == (True, 5)
     assert link.port is not None
     assert (link.port.state, link.port.hairpin, link.port.isolated) == (3, hairpin, not hairpin)
@@ -251,4 +255,5 @@ def test_parse_the_least() -> None:
     message.encode()
     link = parse_link(bytes(message.data)[16:])
     assert (link.index, link.name, link.kind, link.mac, link.port) == (1, "", "", b"", None)
+    assert link.group == 0
     assert (link.link_netnsid, link.vlan_filtering, link.vlan_default_pvid) == (-1, None, None)

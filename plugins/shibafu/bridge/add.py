@@ -14,6 +14,7 @@ from shibafu.bridge.port import refuse_existing, setup_port, teardown_port, wait
 from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.bridge.undo import Undo
 from shibafu.cni.delegate import Installation, delegate
+from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, Result
 from shibafu.netlink.link import Link, link_by_index
@@ -55,7 +56,7 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
 
     state = NetworkState(config.network)
     undo.push("the network's record", state.remove_if_unused)
-    masquerade = _start_masquerade(attachment, state, result, undo)
+    masquerade = _start_masquerade(attachment, state, result, undo) if config.needs_rules else None
     undo.push("the attachment's record", lambda: state.remove_attachment(attachment.host_link))
     state.write_attachment(attachment.host_link, attachment.calc_record(result))
 
@@ -63,6 +64,9 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     if created:
         undo.push(f"bridge {bridge.name}", lambda: delete_bridge_if_unused(host, bridge))
     gateway = ensure_gateway(host, config, bridge, gateways, created) if config.is_gateway else None
+    if masquerade is None and (gateway or bridge).group == ISOLATED_GROUP and state.remembers_isolation():
+        # It was isolated until now, and still has the rule.
+        masquerade = _start_masquerade(attachment, state, result, undo)
     undo.push(f"link {attachment.host_link}", lambda: teardown_port(host, attachment.host_link))
     setup_port(attachment, namespaces, bridge)
     if config.mac_spoof_check:
@@ -98,13 +102,14 @@ def _start_masquerade(
     attachment: Attachment, state: NetworkState, result: Result, undo: Undo
 ) -> "Masquerade | None":
     config, env = attachment.config, attachment.request.env
-    if not config.ip_masq or not result.ips:
+    if not result.ips:
         return None
     from shibafu.bridge.masquerade import Masquerade, teardown_if_unused
     from shibafu.firewall.backend import choose_backend
     from shibafu.firewall.rules import NetworkRules
 
-    rules = NetworkRules(config.network, config.gateway_link, [ip.address.network for ip in result.ips])
+    subnets = [ip.address.network for ip in result.ips]
+    rules = NetworkRules(config.network, config.gateway_link, subnets, config.ip_masq, config.isolate)
     masquerade = Masquerade(state, choose_backend(config.ip_masq_backend, env), rules, env)
     undo.push("the firewall's rules", lambda: teardown_if_unused(state, env))
     undo.push("what iptables was asked for", masquerade.cancel)

@@ -12,6 +12,7 @@ from shibafu.bridge.state import NetworkState
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Cidr
+from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, Route, parse_prev_result
 from shibafu.firewall.forwarding import is_forwarding
@@ -60,14 +61,14 @@ def check(request: Request, installation: Installation) -> None:
 
 def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | None":
     config, env = attachment.config, attachment.request.env
-    if not config.ip_masq or not result.ips:
+    if not config.needs_rules or not result.ips:
         return None
     from shibafu.bridge.masquerade import RulesCheck
     from shibafu.firewall.backend import choose_backend
     from shibafu.firewall.rules import NetworkRules
 
     subnets = [ip.address.network for ip in _own_ips(attachment.request, result)]
-    rules = NetworkRules(config.network, config.gateway_link, subnets)
+    rules = NetworkRules(config.network, config.gateway_link, subnets, config.ip_masq, config.isolate)
     return RulesCheck(NetworkState(config.network), choose_backend(config.ip_masq_backend, env), rules, env)
 
 
@@ -99,10 +100,21 @@ def _check_bridge(sock: NetlinkSocket, config: BridgeConfig, result: Result) -> 
         raise _failed(f"bridge {config.bridge} is down")
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         raise _failed(f"bridge {config.bridge} is not in promiscuous mode")
+    if not config.vlan:
+        _check_group(config, link)
     expected = [i.mac for i in result.interfaces if i.name == config.bridge and not i.sandbox and i.mac]
     if expected and link.mac.hex(":") != expected[0].lower():
         raise _failed(f"bridge {link.name} has the hardware address {link.mac.hex(':')}, not {expected[0]}")
     return link
+
+
+def _check_group(config: BridgeConfig, link: Link) -> None:
+    if config.isolate and link.group != ISOLATED_GROUP:
+        raise _failed(
+            f"link {link.name} is not in the group of isolated networks",
+            f"somebody changed it from {ISOLATED_GROUP} to {link.group}; "
+            "the next ADD of this network restores it",
+        )
 
 
 def _check_port(sock: NetlinkSocket, attachment: Attachment, bridge: Link) -> Link:
@@ -168,6 +180,7 @@ def _check_gateway(sock: NetlinkSocket, attachment: Attachment, result: Result) 
     link = link_by_name(sock, name)
     if link is None:
         raise _failed(f"gateway link {name} is missing")
+    _check_group(attachment.config, link)
     present = {(address.ip, address.prefix) for address in addr_list(sock, link.index)}
     for ip in _own_ips(attachment.request, result):
         if ip.gateway is None:

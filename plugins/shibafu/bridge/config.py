@@ -36,6 +36,7 @@ class BridgeConfig:
         "ipam_type",
         "is_default_gateway",
         "is_gateway",
+        "isolate",
         "mac",
         "mac_spoof_check",
         "mtu",
@@ -56,6 +57,7 @@ class BridgeConfig:
         self.force_address = config.flag("forceAddress")
         self.ip_masq = config.flag("ipMasq")
         self.ip_masq_backend = config.text("ipMasqBackend")
+        self.isolate = config.flag("isolate")
         self.mtu = config.number("mtu") or 0
         self.hairpin_mode = config.flag("hairpinMode")
         self.promisc_mode = config.flag("promiscMode")
@@ -85,6 +87,11 @@ class BridgeConfig:
         return calc_gateway_link(self.bridge, self.vlan) if self.vlan else self.bridge
 
     @property
+    def needs_rules(self) -> bool:
+        """Whether the firewall has rules for the network, once a container has an address."""
+        return self.ip_masq or self.isolate
+
+    @property
     def has_vlans(self) -> bool:
         """Whether the bridge has to filter VLANs."""
         return bool(self.vlan or self.vlan_trunk)
@@ -101,6 +108,12 @@ class BridgeConfig:
                 INVALID_CONFIG,
                 "cannot use IPAM when DisableContainerInterface flag is set",
                 'remove "ipam" or "disableContainerInterface"',
+            )
+        if self.isolate and not self.has_ipam:
+            raise CniError(
+                INVALID_CONFIG,
+                "cannot isolate a network without IPAM",
+                'remove "isolate", or state "ipam": addresses tell which families need rules',
             )
         if not is_valid_link_name(self.bridge):
             raise CniError(

@@ -7,6 +7,7 @@ from shibafu.bridge.attachment import calc_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Cidr
+from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.firewall.forwarding import ensure_forwarding, try_sysctl, write_sysctl
 from shibafu.netlink.address import addr_add, addr_del, addr_list
 from shibafu.netlink.constants import IF_OPER_UP, IFF_PROMISC
@@ -47,6 +48,8 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
             'choose another name for "bridge"',
         )
     _ensure_state(sock, config, link, created)
+    if not config.vlan:
+        _ensure_group(sock, link, config.isolate)
     refuse_router_advertisements(link.name)
     return link, created
 
@@ -58,6 +61,12 @@ def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link, created
         sock.request(link_set(link.index, up=True, mac=link.mac))
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         sock.request(link_set(link.index, promisc=True))
+
+
+def _ensure_group(sock: NetlinkSocket, link: Link, is_isolated: bool) -> None:
+    """Let the rules of other isolated networks know a network's link by its group, or no longer."""
+    if is_isolated != (link.group == ISOLATED_GROUP):
+        sock.request(link_set(link.index, group=ISOLATED_GROUP if is_isolated else 0))
 
 
 def _machine_id() -> str:
@@ -84,6 +93,7 @@ def ensure_gateway(
         from shibafu.bridge.vlans import ensure_gateway_link
 
         link = ensure_gateway_link(sock, bridge, config.vlan, config.preserve_default_vlan)
+        _ensure_group(sock, link, config.isolate)
         created = False
     _ensure_addresses(sock, link, gateways, created, config.force_address)
     for version in {gateway.version for gateway in gateways}:

@@ -115,17 +115,14 @@ class Masquerade:
         What the network's other containers need becomes part of what is made sure of.
         """
         self._remembered = self._state.read_rules()
-        subnets = _recorded_subnets(self._remembered)
-        is_covered = all(subnet in subnets for subnet in self._rules.subnets)
-        if not is_covered or len(subnets) > len(self._rules.subnets):
-            self._rules = NetworkRules(
-                self._rules.network, self._rules.bridge, self._rules.subnets + subnets
-            )
-            self._backend = open_backend(self._backend_name, self._rules, self._env)
+        everything = _combine(self._rules, self._remembered)
+        needed = _calc_record(everything)
+        if needed != _calc_record(self._rules):
+            self._rules = everything
+            self._backend = open_backend(self._backend_name, everything, self._env)
         return (
-            is_covered
+            all(self._remembered.get(key) == value for key, value in needed.items())
             and bool(self._remembered.get("complete"))
-            and self._remembered.get("bridge") == self._rules.bridge
             and _recorded_backends(self._remembered) == [self._backend_name]
         )
 
@@ -139,9 +136,8 @@ class Masquerade:
         from time import monotonic_ns
 
         record: dict[str, object] = {
+            **_calc_record(self._rules),
             "backends": [self._backend_name, *(former or [])],
-            "bridge": self._rules.bridge,
-            "subnets": [str(subnet) for subnet in self._rules.subnets],
             "complete": complete,
             "stamp": monotonic_ns(),
         }
@@ -228,8 +224,7 @@ class RulesCheck:
     ) -> None:
         record = state.read_rules()
         # Rules that a failed ADD wanted to make are not this container's matter.
-        others = _recorded_subnets(record) if record.get("complete") else []
-        everything = NetworkRules(rules.network, rules.bridge, rules.subnets + others)
+        everything = _combine(rules, record if record.get("complete") else {})
         self._backend = open_backend(backend, everything, env)
         self._backend.start_check()
 
@@ -247,6 +242,31 @@ class RulesCheck:
                 f"a rule of chain {rules.chain} or the way to it was removed; "
                 "the next ADD of this network restores them",
             )
+
+
+def _calc_record(rules: NetworkRules) -> dict[str, object]:
+    """Return what is remembered of rules, besides how far they are made."""
+    return {
+        "bridge": rules.bridge,
+        "subnets": [str(subnet) for subnet in rules.subnets],
+        "masqueraded": rules.is_masqueraded,
+        "isolated": rules.is_isolated,
+    }
+
+
+def _combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
+    """Return the rules of all containers: of one, which the configuration is of, and of those remembered.
+
+    Masquerading is a container's, which may depend on it until it ends; isolation is the network's.
+    """
+    subnets = rules.subnets + _recorded_subnets(record)
+    is_masqueraded = rules.is_masqueraded or _was_masqueraded(record)
+    return NetworkRules(rules.network, rules.bridge, subnets, is_masqueraded, rules.is_isolated)
+
+
+def _was_masqueraded(record: dict[str, object]) -> bool:
+    # Before there was isolation, there were no other rules, and the record did not say.
+    return bool(record.get("masqueraded", "backends" in record))
 
 
 def _recorded_subnets(record: dict[str, object]) -> list[Cidr]:
@@ -267,7 +287,13 @@ def _open_recorded(
     network: str, record: dict[str, object], name: str, env: "Mapping[str, str]"
 ) -> "Backend":
     """Return a backend that the rules were made with, whatever the configuration says now."""
-    rules = NetworkRules(network, str(record.get("bridge", "")), _recorded_subnets(record))
+    rules = NetworkRules(
+        network,
+        str(record.get("bridge", "")),
+        _recorded_subnets(record),
+        _was_masqueraded(record),
+        bool(record.get("isolated")),
+    )
     return open_backend(name, rules, env)
 
 

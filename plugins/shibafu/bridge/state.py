@@ -72,6 +72,10 @@ class NetworkState:
         """Return what is remembered of the rules; empty when there are none."""
         return self._read("firewall")
 
+    def remembers_isolation(self) -> bool:
+        """Tell whether the rules isolate the network, or are about to."""
+        return bool(self.read_rules().get("isolated"))
+
     def remove_rules(self) -> None:
         """Forget the rules."""
         self._remove("firewall")

@@ -15,11 +15,14 @@ def status(request: Request, installation: Installation) -> None:
         CniError: NOT_AVAILABLE and the reason; or the IPAM plugin's answer.
     """
     config = BridgeConfig(request)
-    if config.ip_masq:
+    if config.needs_rules:
         backend = choose_backend(config.ip_masq_backend, request.env)
         # ip6tables-restore comes with it, and a network of IPv4 alone does not need it.
         program = "nft" if backend == NFTABLES else "iptables-restore"
-        _require(request, program, f'install it, or set "ipMasq" to false; "ipMasqBackend" is {backend}')
+        switches = " and ".join(
+            key for key, value in (('"ipMasq"', config.ip_masq), ('"isolate"', config.isolate)) if value
+        )
+        _require(request, program, f'install it, or set {switches} to false; "ipMasqBackend" is {backend}')
     if config.mac_spoof_check:
         _require(request, "nft", 'install nftables, or set "macspoofchk" to false')
     if config.has_ipam:

@@ -9,6 +9,10 @@ try:
 except ImportError:  # an interpreter that keeps it elsewhere; hashlib costs 3 ms
     from hashlib import blake2b
 
+# The group (IFLA_GROUP) of the links that isolated networks enter and leave the host by. All rules of
+# isolation name this one number, which has no meaning but that nobody else is likely to have chosen it.
+ISOLATED_GROUP = 0x5B1B
+
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
 _HEX_DIGITS = frozenset("0123456789abcdef")

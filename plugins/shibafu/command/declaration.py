@@ -10,6 +10,7 @@
         ipv6: true
         internal: false
         masquerade: true
+        isolate: false
         driver-opts: { portIsolation: true }
 
 Nothing but the name is needed. The node tree of `yaml.compose` is read in place of plain values: it
@@ -96,7 +97,7 @@ class _Reader:
     def _read_network(self, name: str, node: Node) -> Wish:
         if self._is_null(node):
             return Wish(name)
-        keys = ("subnets", "bridge", "mtu", "ipv6", "internal", "masquerade", "driver-opts")
+        keys = ("subnets", "bridge", "mtu", "ipv6", "internal", "masquerade", "isolate", "driver-opts")
         entries = self._mapping(node, keys, f"network {name}")
         wish = Wish(
             name,
@@ -106,6 +107,7 @@ class _Reader:
             self._scalar(entries.get("ipv6"), "ipv6", bool, False),
             self._scalar(entries.get("internal"), "internal", bool, False),
             self._scalar(entries.get("masquerade"), "masquerade", bool, True),
+            self._scalar(entries.get("isolate"), "isolate", bool, False),
             tuple(self._read_options(entries["driver-opts"])) if "driver-opts" in entries else (),
         )
         if wish.is_internal and any(subnet.gateway is not None for subnet in wish.subnets):
@@ -224,6 +226,7 @@ def _calc_network(spec: NetworkSpec) -> dict[str, Any]:
     optional = {
         "mtu": spec.mtu,
         "internal": spec.is_internal,
+        "isolate": spec.is_isolated,
         "driver-opts": spec.options,
     }
     network |= {key: value for key, value in optional.items() if value}

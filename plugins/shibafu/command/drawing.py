@@ -50,7 +50,8 @@ def _draw_way_out(view: NetworkView, style: Style) -> list[str]:
 
 
 def _draw_bridge(bridge: BridgeState, style: Style, has_ports: bool) -> list[str]:
-    rows = [f"{bridge.name}  bridge, {bridge.state}", *bridge.addresses]
+    isolated = ", isolated" if bridge.is_isolated else ""
+    rows = [f"{bridge.name}  bridge, {bridge.state}{isolated}", *bridge.addresses]
     if bridge.mac:
         rows.append(f"{bridge.mac}  mtu {bridge.mtu}")
     width = max(map(len, rows))

@@ -47,6 +47,7 @@ class Link:
         port_state: what the bridge does with its frames; empty when it is no port.
         is_hairpin: whether frames may go back to where they came from.
         is_isolated: whether it is kept from other isolated ports.
+        group: the number of its group.
         traffic: its counters.
     """
 
@@ -62,6 +63,7 @@ class Link:
     port_state: str
     is_hairpin: bool
     is_isolated: bool
+    group: int
     traffic: Traffic
 
     @property
@@ -190,6 +192,7 @@ def _parse_link(message: Any) -> Link:
         port_state=_PORT_STATES[state] if state is not None and state < len(_PORT_STATES) else "",
         is_hairpin=bool(port and port.get("IFLA_BRPORT_MODE")),
         is_isolated=bool(port and port.get("IFLA_BRPORT_ISOLATED")),
+        group=message.get("group") or 0,
         traffic=Traffic(
             stats.get("rx_bytes", 0),
             stats.get("rx_packets", 0),

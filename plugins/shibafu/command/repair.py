@@ -15,6 +15,7 @@ from shibafu.bridge.masquerade import Masquerade
 from shibafu.bridge.state import NetworkState
 from shibafu.bridge.vlans import calc_port_vlans, setup_port_vlans
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
+from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
@@ -113,6 +114,9 @@ class Repair:
         if mac and bridge.mac != mac:
             faults.append(f"bridge {bridge.name} has another hardware address than the containers know")
         holder = link_by_name(sock, self._config.gateway_link)
+        if holder is not None and self._config.isolate != (holder.group == ISOLATED_GROUP):
+            where = "not " if self._config.isolate else "still "
+            faults.append(f"link {holder.name} is {where}in the group of isolated networks")
         present = {(a.ip, a.prefix) for a in addr_list(sock, holder.index)} if holder is not None else set()
         faults += [
             f"bridge {bridge.name} lacks address {gateway}"
@@ -232,14 +236,17 @@ class Repair:
         """Return the rules of what shibafu-bridge attached: other plugins' DEL would not remove them."""
         own = [endpoint for endpoint in endpoints if RECORD in endpoint.sources]
         subnets = [parse_cidr(address).network for endpoint in own for address in endpoint.addresses]
-        if not self._config.ip_masq or not subnets:
+        config = self._config
+        if not (config.needs_rules or self._state.remembers_isolation()) or not subnets:
             return None
-        return NetworkRules(self._network.name, self._config.gateway_link, subnets)
+        return NetworkRules(self._network.name, config.gateway_link, subnets, config.ip_masq, config.isolate)
 
     def _find_rule_faults(self, endpoints: list[Endpoint]) -> list[str]:
         rules = self._calc_rules(endpoints)
         if rules is None:
             return []
+        if self._state.remembers_isolation() and not self._config.isolate:
+            return ["firewall rules still isolate it"]
         backend = open_backend(self._choose_backend(), rules, os.environ)
         backend.start_check()
         return [] if backend.finish() else ["firewall rules are missing"]

@@ -66,6 +66,7 @@ class NetworkSpec:
         mtu: in bytes; 0 for the kernel's.
         is_internal: whether nothing leads out of it, not even to the host.
         is_masqueraded: whether the host's address stands for the containers' outside.
+        is_isolated: whether it and other isolated networks do not reach each other.
         options: further keys of the bridge plugin.
     """
 
@@ -75,6 +76,7 @@ class NetworkSpec:
     mtu: int = 0
     is_internal: bool = False
     is_masqueraded: bool = True
+    is_isolated: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -125,6 +127,8 @@ def calc_conflist(spec: NetworkSpec) -> dict[str, Any]:
     if not spec.is_internal:
         plugin["isDefaultGateway"] = True
         plugin["ipMasq"] = spec.is_masqueraded
+    if spec.is_isolated:
+        plugin["isolate"] = True
     if spec.mtu:
         plugin["mtu"] = spec.mtu
     plugin |= spec.options
@@ -157,6 +161,7 @@ def parse_conflist(name: str, plugins: list[dict[str, Any]]) -> NetworkSpec | No
             plugin.get("mtu", 0),
             is_internal="isDefaultGateway" not in plugin,
             is_masqueraded=plugin.get("ipMasq", True),
+            is_isolated=plugin.get("isolate", False),
             options={key: parse_option(key, plugin[key]) for key in plugin if key in DRIVER_OPTIONS},
         )
     except (KeyError, TypeError, ValueError):

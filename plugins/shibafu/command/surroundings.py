@@ -30,6 +30,7 @@ class Wish:
         wants_ipv6: whether an IPv6 subnet is chosen if none is stated.
         is_internal: see `NetworkSpec`.
         is_masqueraded: likewise.
+        is_isolated: likewise.
         options: likewise.
     """
 
@@ -40,6 +41,7 @@ class Wish:
     wants_ipv6: bool = False
     is_internal: bool = False
     is_masqueraded: bool = True
+    is_isolated: bool = False
     options: tuple[tuple[str, object], ...] = ()
 
 
@@ -80,6 +82,7 @@ class Surroundings:
             wish.mtu,
             wish.is_internal,
             wish.is_masqueraded or wish.is_internal,
+            wish.is_isolated,
             dict(wish.options),
         )
         check_spec(spec)

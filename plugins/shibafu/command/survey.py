@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shibafu.bridge.state import NetworkState
+from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.command.kernel import Kernel, Link, Traffic
 from shibafu.command.leases import Holding, count_usable, list_holdings
 from shibafu.command.networks import ConfiguredNetwork
@@ -60,13 +61,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class BridgeState:
-    """A network's bridge; its addresses are the gateways."""
+    """A network's bridge; its addresses are the gateways, and isolated is the whole network."""
 
     name: str
     state: str
     mac: str
     mtu: int
     addresses: list[str]
+    is_isolated: bool
     traffic: Traffic | None
 
 
@@ -225,10 +227,11 @@ class Surveyor:
         name = network.bridge.bridge
         link = self._links.get(name)
         if link is None:
-            return BridgeState(name, "missing", "", 0, [], None)
+            return BridgeState(name, "missing", "", 0, [], False, None)
         gateway = self._links.get(network.bridge.gateway_link, link)
         addresses = [str(address) for address in self._addresses.get(gateway.index, [])]
-        return BridgeState(name, link.state, link.mac, link.mtu, addresses, link.traffic)
+        is_isolated = gateway.group == ISOLATED_GROUP
+        return BridgeState(name, link.state, link.mac, link.mtu, addresses, is_isolated, link.traffic)
 
 
 def calc_subnet_uses(network: ConfiguredNetwork, holdings: list[Holding]) -> list[SubnetUse]:

@@ -1,8 +1,8 @@
 """The iptables backend: each family's rules in one iptables-restore(8) transaction a call.
 
 A network has one chain, in the tables nat and filter, and one jump to it from POSTROUTING and from
-FORWARD. The jumps say nothing but the network's name, so that they can be found and removed whatever
-the configuration was when they were made.
+FORWARD; without masquerading, in filter alone. The jumps say nothing but the network's name, so that
+they can be found and removed whatever the configuration was when they were made.
 
 One process checks all rules with `-C` lines (3 ms beside other work, where one process for each rule
 is what makes others slow); it is started early and collected late. iptables-restore works the same
@@ -10,6 +10,7 @@ with the nft and the legacy variant, both of which were tried.
 """
 
 from shibafu.cni.errors import FIREWALL, CniError
+from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.process import Child, find_program
 from shibafu.firewall.rules import MULTICAST, NetworkRules
 
@@ -32,14 +33,37 @@ _COMMIT_PATIENCE = 0.004
 def calc_chain_rules(rules: NetworkRules, version: int, table: str) -> list[str]:
     """Return the rules inside the network's chain of one table, in iptables-save's words."""
     if table == "filter":
-        return [
-            f"-i {rules.bridge} -j ACCEPT",
-            f"-o {rules.bridge} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
-        ]
+        return _calc_isolation(rules) + _calc_forwarding(rules)
     subnets = rules.of_version(version)
     return [f"-d {subnet} -j RETURN" for subnet in subnets] + [
         f"-s {subnet} ! -d {MULTICAST[version]} -j MASQUERADE" for subnet in subnets
     ]
+
+
+def _calc_isolation(rules: NetworkRules) -> list[str]:
+    """Return the rule that keeps other isolated networks apart.
+
+    Only the network's own chain accepts what comes in from its bridge, so that it does for both
+    directions, and knows the others by their links' group.
+    """
+    if not rules.is_isolated:
+        return []
+    others = f"-i {rules.bridge} ! -o {rules.bridge} -m devgroup --dst-group {ISOLATED_GROUP:#x}"
+    return [f"{others} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"]
+
+
+def _calc_forwarding(rules: NetworkRules) -> list[str]:
+    if not rules.is_masqueraded:
+        return []
+    return [
+        f"-i {rules.bridge} -j ACCEPT",
+        f"-o {rules.bridge} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
+    ]
+
+
+def _calc_hooks(rules: NetworkRules) -> list[tuple[str, str, str]]:
+    """Return those of `_HOOKS` that the network needs."""
+    return [hook for hook in _HOOKS if hook[0] == "filter" or rules.is_masqueraded]
 
 
 def calc_jump(rules: NetworkRules) -> str:
@@ -50,7 +74,7 @@ def calc_jump(rules: NetworkRules) -> str:
 def calc_check(rules: NetworkRules, version: int) -> str:
     """Return the input that succeeds when all rules are there."""
     lines = []
-    for table, hook, _ in _HOOKS:
+    for table, hook, _ in _calc_hooks(rules):
         lines += [f"*{table}", f"-C {hook} {calc_jump(rules)}"]
         lines += [f"-C {rules.chain} {rule}" for rule in calc_chain_rules(rules, version, table)]
         lines.append("COMMIT")
@@ -60,7 +84,7 @@ def calc_check(rules: NetworkRules, version: int) -> str:
 def calc_setup(rules: NetworkRules, version: int) -> str:
     """Return the input that makes all rules, and fails when one of the chains is already there."""
     lines = []
-    for table, hook, insert in _HOOKS:
+    for table, hook, insert in _calc_hooks(rules):
         lines += [f"*{table}", f"-N {rules.chain}"]
         lines += [f"-A {rules.chain} {rule}" for rule in calc_chain_rules(rules, version, table)]
         lines += [f"{insert} {hook} {calc_jump(rules)}", "COMMIT"]
@@ -76,7 +100,7 @@ def calc_repair(rules: NetworkRules, version: int, existing: str) -> str:
         existing: the rules of the hooks, as `calc_list` makes them printed.
     """
     lines = []
-    for table, hook, insert in _HOOKS:
+    for table, hook, insert in _calc_hooks(rules):
         # ":chain" makes the chain, or empties the one that is there.
         lines += [f"*{table}", f":{rules.chain} - [0:0]"]
         lines += [f"-A {rules.chain} {rule}" for rule in calc_chain_rules(rules, version, table)]
@@ -95,7 +119,7 @@ def calc_teardown(rules: NetworkRules, existing: str | None = None) -> str:
             hook has its one jump, and the input fails when that is not so.
     """
     lines = []
-    for table, hook, _ in _HOOKS:
+    for table, hook, _ in _calc_hooks(rules):
         jumps = 1 if existing is None else _count_jumps(existing, hook, rules.chain)
         lines.append(f"*{table}")
         # Makes a chain that is missing, so that all can be removed in the same way.
@@ -106,9 +130,9 @@ def calc_teardown(rules: NetworkRules, existing: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def calc_list() -> str:
+def calc_list(rules: NetworkRules) -> str:
     """Return the input that prints the rules of the hooks of all tables, with `-S` as in iptables(8)."""
-    return "".join(f"*{table}\n-S {hook}\nCOMMIT\n" for table, hook, _ in _HOOKS)
+    return "".join(f"*{table}\n-S {hook}\nCOMMIT\n" for table, hook, _ in _calc_hooks(rules))
 
 
 def _count_jumps(existing: str, hook: str, chain: str) -> int:
@@ -140,7 +164,9 @@ class Iptables:
             path = find_program(name, env.get("PATH", ""))
             if path is None:
                 raise CniError(
-                    FIREWALL, f"{name} is not installed", 'install iptables, or set "ipMasq" to false'
+                    FIREWALL,
+                    f"{name} is not installed",
+                    'install iptables, or set "ipMasq" and "isolate" to false',
                 )
             self._programs[version] = path
 
@@ -169,7 +195,7 @@ class Iptables:
             CniError: iptables refused.
         """
         for version, program in self._programs.items():
-            existing = self._run(program, calc_list())
+            existing = self._run(program, calc_list(self.rules))
             self._run(program, calc_repair(self.rules, version, existing))
 
     def prepare_teardown(self) -> None:
@@ -206,11 +232,11 @@ class Iptables:
             CniError: iptables refused.
         """
         children, self._children = self._children, {}
-        watch, is_done = self._watch, True
+        watch, is_done, commits = self._watch, True, len(_calc_hooks(self.rules))
         for i, child in enumerate(children.values()):
             if i:
                 child.feed(self._split_teardown()[1])
-            is_done = is_done and watch is not None and watch.wait(child.pid, len(_HOOKS), _COMMIT_PATIENCE)
+            is_done = is_done and watch is not None and watch.wait(child.pid, commits, _COMMIT_PATIENCE)
         for child in children.values():
             child.finish_input()
         if is_done:
@@ -219,7 +245,7 @@ class Iptables:
         for version in failed:
             # Somebody removed or doubled a part of it.
             program = self._programs[version]
-            existing = self._run(program, calc_list())
+            existing = self._run(program, calc_list(self.rules))
             self._run(program, calc_teardown(self.rules, existing))
 
     def _start(self, inputs: dict[int, str]) -> None:

@@ -3,10 +3,11 @@
 The transaction empties the table and fills it again, which is atomic for packets and right whatever was
 there before: making sure, making and repairing are the same. Accepting in a table of one's own does
 not overrule another table's drop, so this backend masquerades and leaves forwarding to the
-administrator's rules; see nft(8), "VERDICT STATEMENTS".
+administrator's rules; a drop is final, so it isolates as well. See nft(8), "VERDICT STATEMENTS".
 """
 
 from shibafu.cni.errors import FIREWALL, CniError
+from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.process import Child, find_program
 from shibafu.firewall.rules import MULTICAST, NetworkRules
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FAMILY = {4: "ip", 6: "ip6"}
+_CHAINS = {
+    "postrouting": "type nat hook postrouting priority 100",
+    "forward": "type filter hook forward priority 0",
+}
 
 
 def calc_table(rules: NetworkRules) -> str:
@@ -22,8 +27,23 @@ def calc_table(rules: NetworkRules) -> str:
     return f"inet {rules.chain.lower()}"
 
 
-def calc_rules(rules: NetworkRules) -> list[str]:
-    """Return the rules of the chain postrouting, without comments, in nft's words."""
+def calc_rules(rules: NetworkRules) -> dict[str, list[str]]:
+    """Return the rules of each chain, without comments, as nft lists them."""
+    chains = {}
+    if rules.is_masqueraded:
+        chains["postrouting"] = _calc_masquerading(rules)
+    if rules.is_isolated:
+        chains["forward"] = _calc_isolation(rules)
+    return chains
+
+
+def _calc_isolation(rules: NetworkRules) -> list[str]:
+    # One rule would do, but nft's releases list "not" of a state or a status in different ways.
+    others = f'iifname "{rules.bridge}" oifname != "{rules.bridge}" oifgroup {ISOLATED_GROUP}'
+    return [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
+
+
+def _calc_masquerading(rules: NetworkRules) -> list[str]:
     texts = []
     for version in rules.versions():
         family = _FAMILY[version]
@@ -38,15 +58,18 @@ def calc_rules(rules: NetworkRules) -> list[str]:
 def calc_setup(rules: NetworkRules) -> str:
     """Return the input that makes the table what it shall be."""
     table = calc_table(rules)
-    lines = [
-        f"add table {table}",
-        f"flush table {table}",
-        f"add chain {table} postrouting {{ type nat hook postrouting priority 100; }}",
-    ]
-    lines += [
-        f'add rule {table} postrouting {text} comment "{rules.comment}"' for text in calc_rules(rules)
-    ]
+    lines = [f"add table {table}", f"flush table {table}"]
+    for chain, texts in calc_rules(rules).items():
+        lines.append(f"add chain {table} {chain} {{ {_CHAINS[chain]}; }}")
+        lines += [f'add rule {table} {chain} {text} comment "{rules.comment}"' for text in texts]
     return "\n".join(lines) + "\n"
+
+
+def is_listed(text: str, listing: str) -> bool:
+    """Tell whether a rule of `calc_rules` is in what nft lists."""
+    # A group is listed by its name, if somebody gave it one in /etc/iproute2/group.
+    head, _, tail = text.partition(str(ISOLATED_GROUP))
+    return any(line.strip().startswith(head) and tail in line for line in listing.splitlines())
 
 
 def calc_teardown(table: str) -> str:
@@ -119,7 +142,7 @@ class Nftables:
 
     def start_check(self) -> None:
         """Begin to find out whether all rules are there, without changing anything."""
-        self._expected = calc_rules(self.rules)
+        self._expected = [text for texts in calc_rules(self.rules).values() for text in texts]
         self._child = self._nft.start(f"list table {calc_table(self.rules)}\n")
 
     def start_setup(self) -> None:
@@ -134,7 +157,7 @@ class Nftables:
             return True
         status, stdout, _ = child.wait()
         listing = stdout.decode("utf-8", "replace")
-        return status == 0 and all(text in listing for text in self._expected)
+        return status == 0 and all(is_listed(text, listing) for text in self._expected)
 
     def repair(self) -> None:
         """Make the rules out of whatever is left of them.

@@ -10,20 +10,32 @@ class NetworkRules:
     """What the host's firewall does for one network.
 
     Traffic that leaves the network's subnets is masqueraded, except to multicast groups; what its
-    containers send is forwarded, and so are answers and published ports (DNAT) towards them.
+    containers send is forwarded, and so are answers and published ports (DNAT) towards them. Isolated,
+    they open no connections to containers of other isolated networks, whose links have a group in common.
 
     Args:
         network: the network's name, a valid identifier.
         bridge: the link that its containers' traffic enters and leaves the host by.
         subnets: the subnets of its containers, of both families.
+        is_masqueraded: whether there is masquerading and forwarding.
+        is_isolated: whether other isolated networks are kept apart.
     """
 
-    __slots__ = ("bridge", "network", "subnets")
+    __slots__ = ("bridge", "is_isolated", "is_masqueraded", "network", "subnets")
 
-    def __init__(self, network: str, bridge: str, subnets: list[Cidr]) -> None:
+    def __init__(
+        self,
+        network: str,
+        bridge: str,
+        subnets: list[Cidr],
+        is_masqueraded: bool = True,
+        is_isolated: bool = False,
+    ) -> None:
         self.network = network
         self.bridge = bridge
         self.subnets = sorted(set(subnets), key=str)
+        self.is_masqueraded = is_masqueraded
+        self.is_isolated = is_isolated
 
     @property
     def chain(self) -> str:

@@ -28,6 +28,7 @@ from shibafu.netlink.constants import (
     IFLA_BRPORT_MODE,
     IFLA_BRPORT_STATE,
     IFLA_EXT_MASK,
+    IFLA_GROUP,
     IFLA_IFALIAS,
     IFLA_IFNAME,
     IFLA_INFO_DATA,
@@ -88,6 +89,7 @@ class Link:
         link_netnsid: The namespace of the peer, as numbered in the link's own; -1 if it is the same one.
         alias: A text for people.
         operstate: IF_OPER_*.
+        group: Number of the group that rules may name; 0 by default.
         info_data: Attributes of its kind, encoded; see `data`.
         port: State as a port of a bridge; None if it is none.
     """
@@ -95,6 +97,7 @@ class Link:
     __slots__ = (
         "alias",
         "flags",
+        "group",
         "index",
         "info_data",
         "kind",
@@ -121,6 +124,7 @@ class Link:
         link_netnsid: int,
         alias: str,
         operstate: int,
+        group: int,
         info_data: bytes,
         port: BridgePort | None,
     ) -> None:
@@ -135,6 +139,7 @@ class Link:
         self.link_netnsid = link_netnsid
         self.alias = alias
         self.operstate = operstate
+        self.group = group
         self.info_data = info_data
         self.port = port
 
@@ -198,6 +203,7 @@ def parse_link(payload: bytes) -> Link:
         netnsid - (1 << 32) if netnsid >> 31 else netnsid,
         parse_string(attrs.get(IFLA_IFALIAS, b"")),
         parse_int(attrs.get(IFLA_OPERSTATE, b"\0"), 1),
+        parse_int(attrs.get(IFLA_GROUP, zero), 4),
         info.get(IFLA_INFO_DATA, b""),
         port,
     )
@@ -323,6 +329,7 @@ def link_set(
     mac: bytes | None = None,
     master: int | None = None,
     alias: str | None = None,
+    group: int | None = None,
     netns_fd: int | None = None,
     new_name: str | None = None,
 ) -> Request:
@@ -336,6 +343,7 @@ def link_set(
         mac: Its new address.
         master: Index of the bridge to attach it to, or 0 to detach it.
         alias: A text for people, at most 255 bytes.
+        group: Number of its group.
         netns_fd: The namespace to move it to.
         new_name: Its new name.
 
@@ -367,6 +375,9 @@ def link_set(
     if alias is not None:
         attrs += attr_string(IFLA_IFALIAS, alias)
         changes.append("alias")
+    if group is not None:
+        attrs += attr_u32(IFLA_GROUP, group)
+        changes.append(f"group {group}")
     if master is not None:
         attrs += attr_u32(IFLA_MASTER, master)
         changes.append(f"master {link_text(master)}" if master else "nomaster")

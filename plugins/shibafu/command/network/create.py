@@ -66,6 +66,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--no-masq", action="store_true", help="let containers be seen outside with their own addresses"
     )
     parser.add_argument(
+        "--isolate", action="store_true", help="networks with --isolate do not reach each other"
+    )
+    parser.add_argument(
         "--driver-opt",
         metavar="KEY=VALUE",
         action="append",
@@ -92,6 +95,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         arguments.ipv6,
         arguments.internal,
         not arguments.no_masq,
+        arguments.isolate,
         tuple(arguments.driver_opt),
     )
     with lock_configuration(), open_kernel() as kernel:
@@ -121,6 +125,7 @@ SUBCOMMAND = Subcommand(
         "shibafu network create lab --subnet 10.9.0.0/16 --gateway 10.9.255.254 --ip-range 10.9.1.0/24",
         "shibafu network create cells --driver-opt portIsolation=true    # containers do not see each other",
         "shibafu network create db --internal                            # no way out",
+        "shibafu network create shop --isolate                           # other isolated ones do not see it",
     ),
     _run,
     _add_arguments,

@@ -1,0 +1,393 @@
+"""`isolate`: isolated networks do not reach each other, and everything else goes on."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from json import loads
+from pathlib import Path
+
+import pytest
+
+from netns.namespaces import Namespace
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.host import ensure_bridge, ensure_gateway
+from shibafu.cni.names import ISOLATED_GROUP, calc_chain
+from shibafu.netlink.link import link_by_name
+from shibafu.netlink.socket import NetlinkSocket
+from support.calls import make_request
+from support.machine import (
+    OUTSIDE,
+    SYSTEM_PATH,
+    UPLINK,
+    Config,
+    Machine,
+    Outside,
+    ask_source,
+    can_reach,
+    link_iptables,
+    open_socket,
+)
+from support.suite import Suite
+
+TCP = socket.SOCK_STREAM
+GROUP = str(ISOLATED_GROUP)
+# Addresses of the first container and of the gateway of each network.
+BLUE, GREEN, PLAIN = ({4: f"10.{n}.0.2", 6: f"fd00:{n}::2"} for n in (10, 20, 30))
+GATEWAY = {4: "10.10.0.1", 6: "fd00:10::1"}
+MISSING = "firewall rules of network blue are missing"
+
+families = pytest.mark.parametrize("version", [4, 6])
+
+
+class Networks:
+    """Two isolated networks and one that is not, with the containers c1, c2 and c3.
+
+    Args:
+        machine: the host.
+        backend: what their rules are made with.
+    """
+
+    def __init__(self, machine: Machine, backend: str) -> None:
+        self.machine = machine
+        self.backend = backend
+        self.blue = self.config("blue", 10, isolate=True)
+        self.green = self.config("green", 20, isolate=True)
+        self.plain = self.config("plain", 30)
+        self.all = {"c1": self.blue, "c2": self.green, "c3": self.plain}
+
+    def config(self, name: str, number: int, **keys: object) -> Config:
+        """Return a dual-stack NAT network."""
+        subnets = f"10.{number}.0.0/24", f"fd00:{number}::/64"
+        keys = {"name": name, "bridge": f"br{number}", "ipMasqBackend": self.backend} | keys
+        return self.machine.config(*subnets, **keys)
+
+    def attach(self) -> tuple[Namespace, ...]:
+        """Attach the containers and return them."""
+        for name, config in self.all.items():
+            self.machine.add(config, name)
+            self.machine.check(config, name)
+        return tuple(map(self.machine.container, self.all))
+
+    def delete(self) -> None:
+        """Detach them; nothing is left."""
+        for name, config in self.all.items():
+            self.machine.delete(config, name)
+        self.assert_clean()
+
+    def assert_clean(self) -> None:
+        """See that no rule is left, and no record."""
+        assert self.machine.rules() == []
+        assert self.machine.tables() == set()
+        assert self.machine.remembered() == set()
+
+    def drops(self) -> int:
+        """Return how many rules keep networks apart."""
+        listed = self.machine.host.run("nft", "list", "ruleset") if self.backend == "nftables" else ""
+        return listed.count(f"oifgroup {GROUP} ct state") + "\n".join(self.machine.rules()).count("-j DROP")
+
+    def flush(self) -> None:
+        """Lose all rules, as an administrator or a reload does it."""
+        if self.backend == "nftables":
+            self.machine.host.run("nft", "flush", "ruleset")
+            return
+        for family in ("iptables", "ip6tables"):
+            for arguments in ("-F", "-X", "-t nat -F", "-t nat -X"):
+                self.machine.iptables(arguments, family=family)
+
+
+@pytest.fixture(params=["nft", "legacy", "nftables"])
+def networks(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Networks]:
+    """The networks on a host whose iptables is of one variant, or by the other backend."""
+    is_nftables = request.param == "nftables"
+    path = SYSTEM_PATH if is_nftables else link_iptables(tmp_path / "bin", request.param)
+    with Namespace("host") as host:
+        # A bridge asks for others' IPv6 neighbours as soon as its own address is known to be nobody else's.
+        host.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
+        machine = Machine(suite, host, tmp_path, path)
+        yield Networks(machine, "nftables" if is_nftables else "iptables")
+        machine.close()
+
+
+@pytest.fixture
+def machine(networks: Networks) -> Machine:
+    return networks.machine
+
+
+def are_apart(first: Namespace, second: Namespace) -> bool:
+    """Tell whether containers of blue and of green cannot reach each other at all; False if they can."""
+    ways = [
+        (server, addresses[version], client)
+        for version in (4, 6)
+        for server, addresses, client in ((first, BLUE, second), (second, GREEN, first))
+    ]
+    # All at once: each waits a second for what shall not come.
+    with ThreadPoolExecutor(len(ways)) as pool:
+        reached = list(pool.map(can_reach, *zip(*ways, strict=True)))
+    assert len(set(reached)) == 1, reached
+    return not reached[0]
+
+
+def group(machine: Machine, link: str) -> str:
+    (shown,) = loads(machine.host.run("ip", "-j", "link", "show", link))
+    return str(shown["group"])
+
+
+def test_isolated_networks_do_not_reach_each_other(networks: Networks) -> None:
+    blue, green, _ = networks.attach()
+    assert are_apart(blue, green)
+    assert networks.drops() == (2 if networks.backend == "nftables" else 4)
+    rules = networks.machine.rules()
+    networks.machine.add(networks.blue, "c4")
+    assert networks.machine.rules() == rules
+    networks.machine.delete(networks.blue, "c4")
+    networks.delete()
+
+
+@pytest.mark.parametrize("container", ["c1", "c2"])
+def test_the_networks_backends_may_differ(networks: Networks, container: str) -> None:
+    """Each keeps its own containers in."""
+    other = "iptables" if networks.backend == "nftables" else "nftables"
+    networks.all[container] = networks.all[container] | {"ipMasqBackend": other}
+    blue, green, _ = networks.attach()
+    assert are_apart(blue, green)
+    networks.delete()
+
+
+def test_the_backend_is_changed_while_containers_run(networks: Networks) -> None:
+    blue, green, _ = networks.attach()
+    other = "iptables" if networks.backend == "nftables" else "nftables"
+    networks.machine.add(networks.blue | {"ipMasqBackend": other}, "c4")
+    assert are_apart(blue, green)
+    networks.machine.delete(networks.blue, "c4")
+    networks.delete()
+
+
+@families
+def test_all_else_is_reached(networks: Networks, outside: Outside, version: int) -> None:
+    """Each of these is a connection there and answers back."""
+    blue, green, plain = networks.attach()
+    host = networks.machine.host
+    for isolated, addresses in ((blue, BLUE), (green, GREEN)):
+        # It is another network whose containers' addresses are masqueraded.
+        assert ask_source(plain, PLAIN[version], isolated, TCP)
+        assert ask_source(isolated, addresses[version], plain, TCP)
+        assert ask_source(outside.namespace, OUTSIDE[version], isolated, TCP) == UPLINK[version]
+    assert ask_source(host, GATEWAY[version], blue, TCP) == BLUE[version]
+    assert ask_source(blue, BLUE[version], host, TCP) == GATEWAY[version]
+    networks.machine.add(networks.blue, "c4")
+    assert ask_source(blue, BLUE[version], networks.machine.container("c4"), TCP)
+
+
+@families
+def test_a_connection_from_outside_is_answered(networks: Networks, outside: Outside, version: int) -> None:
+    blue, *_ = networks.attach()
+    subnet = {4: "10.10.0.0/24", 6: "fd00:10::/64"}[version]
+    outside.namespace.run("ip", f"-{version}", "route", "add", subnet, "via", UPLINK[version])
+    assert ask_source(blue, BLUE[version], outside.namespace, TCP) == OUTSIDE[version]
+
+
+@families
+def test_a_published_port_is_reached(networks: Networks, outside: Outside, version: int) -> None:
+    blue, green, _ = networks.attach()
+    networks.machine.iptables("-P FORWARD DROP", family={4: "iptables", 6: "ip6tables"}[version])
+    target = {4: f"{GREEN[4]}:80", 6: f"[{GREEN[6]}]:80"}[version]
+    networks.machine.iptables(
+        f"-t nat -A PREROUTING -d {UPLINK[version]} -p tcp --dport 8080 -j DNAT --to-destination {target}",
+        family={4: "iptables", 6: "ip6tables"}[version],
+    )
+    if networks.backend == "nftables":
+        # This backend leaves FORWARD alone.
+        networks.machine.iptables("-P FORWARD ACCEPT", family={4: "iptables", 6: "ip6tables"}[version])
+    with open_socket(green, version, TCP) as listener:
+        listener.bind((GREEN[version], 80))
+        listener.listen()
+        for client in (blue, outside.namespace):
+            with open_socket(client, version, TCP) as talker:
+                talker.connect((UPLINK[version], 8080))
+                accepted, _ = listener.accept()
+                with accepted:
+                    accepted.sendall(b"pong")
+                    assert talker.recv(4) == b"pong"
+        with open_socket(blue, version, TCP) as talker:
+            talker.settimeout(1)
+            with pytest.raises(TimeoutError):
+                talker.connect((GREEN[version], 80))
+
+
+def test_a_flush_is_noticed_by_check_and_healed_by_the_next_add(networks: Networks) -> None:
+    blue, green, _ = networks.attach()
+    machine, drops = networks.machine, networks.drops()
+    networks.flush()
+    assert not are_apart(blue, green)
+    assert machine.fail(networks.blue, "c1", command="CHECK")["msg"] == MISSING
+    machine.add(networks.blue, "c4")
+    machine.check(networks.blue, "c1")
+    assert machine.fail(networks.green, "c2", command="CHECK")["msg"] == MISSING.replace("blue", "green")
+    machine.add(networks.green, "c5")
+    assert networks.drops() == drops
+    assert are_apart(blue, green)
+    machine.delete(networks.blue, "c4")
+    machine.delete(networks.green, "c5")
+    networks.flush()
+    networks.delete()
+
+
+def test_the_rule_alone_is_missed(networks: Networks) -> None:
+    machine = networks.machine
+    machine.add(networks.blue)
+    if networks.backend == "nftables":
+        machine.host.run("nft", "flush", "chain", "inet", calc_chain("blue").lower(), "forward")
+    else:
+        (family, rule) = next(rule.split(" ", 1) for rule in machine.rules() if "-j DROP" in rule)
+        machine.iptables(rule.replace("-A", "-D"), family=family)
+    assert machine.fail(networks.blue, command="CHECK")["msg"] == MISSING
+    machine.add(networks.blue, "c2")
+    machine.check(networks.blue)
+
+
+def test_the_group_is_missed_and_set_again(networks: Networks) -> None:
+    networks.attach()
+    machine = networks.machine
+    assert [group(machine, f"br{number}") for number in (10, 20, 30)] == [GROUP, GROUP, "default"]
+    machine.host.run("ip", "link", "set", "br10", "group", "7")
+    error = machine.fail(networks.blue, "c1", command="CHECK")
+    assert (error["code"], error["msg"]) == (104, "link br10 is not in the group of isolated networks")
+    machine.add(networks.blue, "c4")
+    machine.check(networks.blue, "c1")
+    assert group(machine, "br10") == GROUP
+
+
+def test_a_group_of_somebody_elses_is_kept(networks: Networks) -> None:
+    machine = networks.machine
+    machine.host.run("ip", "link", "add", "br30", "group", "7", "type", "bridge")
+    machine.add(networks.plain)
+    assert group(machine, "br30") == "7"
+
+
+@pytest.mark.parametrize("masquerade", [True, False])
+def test_the_key_is_switched_on_and_off(networks: Networks, masquerade: bool) -> None:
+    machine = networks.machine
+    networks.all = {name: config | {"ipMasq": masquerade} for name, config in networks.all.items()}
+    blue = networks.all["c1"]
+    networks.all["c1"] = blue | {"isolate": False}
+    first, second, _ = networks.attach()
+    assert not are_apart(first, second)
+    drops = networks.drops()
+    assert machine.fail(blue, "c1", command="CHECK")["code"] == 104
+
+    machine.add(blue, "c4")
+    assert networks.drops() == 2 * drops
+    machine.check(blue, "c1")
+    assert are_apart(first, second)
+
+    machine.add(blue | {"isolate": False}, "c5")
+    assert networks.drops() == drops
+    assert group(machine, "br10") == "default"
+    machine.check(blue | {"isolate": False}, "c1")
+    machine.check(blue | {"isolate": False}, "c5")
+    assert not are_apart(first, second)
+    for container in ("c4", "c5"):
+        machine.delete(blue, container)
+    networks.delete()
+
+
+def test_masquerading_is_switched_on_and_off_beside_it(networks: Networks) -> None:
+    machine, blue = networks.machine, networks.blue
+    off = blue | {"ipMasq": False}
+    machine.add(off, "c1")
+    before = machine.rules()
+    assert "MASQUERADE" not in str(before)
+    assert "ACCEPT" not in str(before)
+    machine.add(blue, "c2")
+    machine.check(blue, "c2")
+    both = machine.rules()
+    assert networks.backend == "nftables" or str(both).count("MASQUERADE") == 2
+    # c2 may still depend on it.
+    machine.add(off, "c3")
+    machine.check(off, "c3")
+    assert machine.rules() == both
+    for container in ("c1", "c2", "c3"):
+        machine.delete(off, container)
+    networks.assert_clean()
+
+
+def test_internal_networks(networks: Networks) -> None:
+    """Without gateway and masquerading there are rules as well: somebody may give the bridge an address."""
+    machine = networks.machine
+    for name in ("c1", "c2"):
+        internal = {"isDefaultGateway": None, "ipMasq": None}
+        networks.all[name] = {k: v for k, v in networks.all[name].items() if k not in internal}
+    blue, green, _ = networks.attach()
+    for number, container in ((10, blue), (20, green)):
+        for version, address in ((4, f"10.{number}.0.1/24"), (6, f"fd00:{number}::1/64")):
+            nodad = ["nodad"] if version == 6 else []
+            machine.host.run("ip", "addr", "add", address, "dev", f"br{number}", *nodad)
+            gateway = address.partition("/")[0]
+            container.run("ip", f"-{version}", "route", "add", "default", "via", gateway)
+    assert are_apart(blue, green)
+    networks.flush()
+    assert not are_apart(blue, green)
+    networks.delete()
+
+
+@pytest.mark.parametrize("masquerade", [True, False])
+def test_gc_and_a_failed_add_leave_nothing(networks: Networks, masquerade: bool) -> None:
+    machine, config = networks.machine, networks.blue | {"ipMasq": masquerade}
+    machine.add(config)
+    machine.collect_garbage(config)
+    networks.assert_clean()
+    machine.host.run("ip", "link", "set", "br10", "group", "0")
+    machine.container().run("ip", "link", "add", "eth0", "type", "veth", "peer", "far")
+    machine.fail(config)
+    machine.fail(config, "c2", ifname="lo")
+    networks.assert_clean()
+
+
+def test_rules_that_were_made_before_there_was_isolation(networks: Networks) -> None:
+    """The record of an older release says less."""
+    machine = networks.machine
+    machine.add(networks.plain, "c1")
+    record = machine.records / "plain/firewall"
+    known = loads(record.read_text())
+    old = str({k: v for k, v in known.items() if k not in ("masqueraded", "isolated")})
+    record.write_text(old.replace("'", '"').replace("True", "true"))
+    rules = sorted(machine.rules())
+    machine.check(networks.plain, "c1")
+    machine.delete(networks.plain, "c1")
+    networks.assert_clean()
+    machine.add(networks.plain, "c1")
+    record.write_text(old.replace("'", '"').replace("True", "true"))
+    machine.add(networks.plain, "c2")
+    assert sorted(machine.rules()) == rules
+    machine.delete(networks.plain, "c1")
+    machine.delete(networks.plain, "c2")
+    networks.assert_clean()
+
+
+def test_the_gateway_of_a_vlan_has_the_group(networks: Networks) -> None:
+    machine = networks.machine
+    blue = networks.blue | {"bridge": "br0", "vlan": 100}
+    answer = machine.call("ADD", blue)
+    if answer.status and "CONFIG_BRIDGE_VLAN_FILTERING" in answer.json["details"]:
+        pytest.skip("this kernel has no VLAN filtering on bridges")
+    machine.add(networks.green | {"bridge": "br0", "vlan": 200}, "c2")
+    assert [group(machine, link) for link in ("br0", "br0.100", "br0.200")] == ["default", GROUP, GROUP]
+    assert are_apart(machine.container("c1"), machine.container("c2"))
+
+
+@pytest.mark.parametrize("before", ["0", GROUP])
+@pytest.mark.parametrize("isolate", [True, False])
+def test_the_group_goes_with_the_gateway_and_not_with_the_bridge(
+    host: Namespace, isolate: bool, before: str
+) -> None:
+    """Of links that are there, so that the kernel need not filter VLANs."""
+    host.run("ip", "link", "add", "br0", "type", "bridge")
+    host.run("ip", "link", "add", "br0.100", "group", before, "type", "bridge")
+    ipam = {"type": "host-local"}
+    keys = {"bridge": "br0", "vlan": 100, "isGateway": True, "isolate": isolate, "ipam": ipam}
+    config = BridgeConfig(make_request(keys))
+    with host.enter(), NetlinkSocket() as sock:
+        bridge, _ = ensure_bridge(sock, config)
+        ensure_gateway(sock, config, bridge, [], created=False)
+        groups = [link.group for link in (link_by_name(sock, name) for name in ("br0", "br0.100")) if link]
+    assert groups == [0, ISOLATED_GROUP if isolate else 0]
