@@ -207,7 +207,12 @@ def make_bundle(stages, sources, extensions):
     modules = {name: number for number, names in enumerate(packs) for name in names}
 
     def calc_numbers(names):
-        return tuple(sorted({modules[name] for name in calc_order(names, sources)}))
+        """Return the packs of modules and of all that they import. Of a pack, all modules are run."""
+        numbers = set()
+        while needed := {modules[name] for name in calc_order(names, sources)} - numbers:
+            numbers |= needed
+            names = [name for number in sorted(needed) for name in packs[number]]
+        return tuple(sorted(numbers))
 
     code, places = b"", []
     for names in packs:
