@@ -23,6 +23,8 @@ new one.
                        as NAME.before-shibafu, and uninstall.sh puts it back
   --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it is there already;
                        may be repeated
+  --with-runc          install also the Debian packages that `shibafu run` uses: runc, busybox-static, iptables; and
+                       make an image called alpine out of busybox, unless there is one
   --from DIRECTORY     install these executables, and build nothing
 
 With the environment variable DESTDIR all of that is put below another root, as packagers like it.
@@ -74,7 +76,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 prefix=/usr/lib/shibafu bindir=/opt/cni/bin sbindir=/usr/sbin mandir=/usr/share/man confdir=/etc/cni/net.d
 bashdir=/usr/share/bash-completion/completions fishdir=/usr/share/fish/vendor_completions.d
 zshdir=/usr/local/share/zsh/site-functions
-as_reference='' from='' conflists=()
+as_reference='' from='' with_runc='' conflists=()
 DESTDIR=${DESTDIR:-}
 while [[ $# -gt 0 ]]; do
     case $1 in
@@ -95,6 +97,7 @@ while [[ $# -gt 0 ]]; do
             shift
             ;;
         --as-reference) as_reference=yes ;;
+        --with-runc) with_runc=yes ;;
         --help | -h)
             usage
             exit
@@ -107,6 +110,11 @@ while [[ $# -gt 0 ]]; do
     shift
 done
 
+if [[ $with_runc ]]; then
+    # shellcheck source=packaging/apt.sh
+    source "$root/packaging/apt.sh"
+    ensure_packages runc busybox-static iptables
+fi
 # shellcheck source=packaging/versions.sh
 source "$root/packaging/versions.sh"
 if [[ -z $from ]]; then
@@ -152,3 +160,6 @@ list=$DESTDIR$prefix/installed
 { cat "$list" 2>/dev/null || true; printf '%s\n' "${installed[@]}"; } | sort -u >"$list.new"
 mv -T "$list.new" "$list"
 echo "installed shibafu $version: $(readlink "$DESTDIR$prefix/current"), links in $DESTDIR$bindir and $DESTDIR$sbindir"
+if [[ $with_runc ]] && ! "$from/shibafu" image ls --quiet | grep -qx alpine; then
+    "$from/shibafu" image import alpine --builtin
+fi

@@ -198,6 +198,22 @@ def test_several_networks_or_none_or_the_hosts(machine: Machine, containers: Con
     assert "blue, green" in said
 
 
+def test_isolated_networks_do_not_reach_each_other(machine: Machine, containers: Containers) -> None:
+    for number, name in ((1, "blue"), (2, "green")):
+        containers.command(f"network create {name} --subnet 172.21.{number}.0/24 --isolate")
+        containers.start(name, f"--network {name} -p {8080 + number}:80", "httpd -f -h /etc")
+        containers.start(f"{name}2", f"--network {name}")
+    containers.start("plain")
+    assert containers.ping("blue", "172.21.1.3")
+    assert not containers.ping("blue", "172.21.2.2")
+    assert not containers.ping("green", "172.21.1.2")
+    assert containers.ping("plain", "172.21.2.2")
+    assert containers.ping("blue", containers.address("plain"))
+    assert containers.ping("blue", OUTSIDE[0])
+    # What is published is for everybody.
+    assert "nogroup" in containers.command(f"exec blue wget -qO- http://{HOST[0]}:8082/group")
+
+
 def test_a_network_is_connected_to_a_running_container(containers: Containers) -> None:
     containers.command("network create blue --subnet 172.21.0.0/24")
     containers.start("web1")

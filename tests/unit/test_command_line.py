@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from io import StringIO
@@ -12,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import shibafu
+import shibafu_ipam
 from shibafu.command.cli import GROUPS, build_parser, run
 from shibafu.command.completion import SHELLS, find_positions, find_valued_options
+from shibafu.command.container.commands import SUBCOMMANDS
 from shibafu.command.drawing import draw_network
 from shibafu.command.kernel import Traffic
 from shibafu.command.output import Style, format_count, format_size, format_table
@@ -21,10 +25,10 @@ from shibafu.command.rules import parse_saved
 from shibafu.command.survey import BridgeState, Endpoint, NetworkView, SubnetUse
 
 LINES = [f"{group} {subcommand.name}" for group, _, subcommands in GROUPS for subcommand in subcommands]
-LINES.append("completion")
+LINES += ["completion", *(subcommand.name for subcommand in SUBCOMMANDS)]
 
 
-def shibafu(*argv: str) -> tuple[int, str, str]:
+def call(*argv: str) -> tuple[int, str, str]:
     out, err = StringIO(), StringIO()
     return run(argv, out, err), out.getvalue(), err.getvalue()
 
@@ -68,14 +72,14 @@ def test_a_line_that_makes_no_sense_ends_with_2(line: str, capsys: pytest.Captur
 
 
 def test_failures_are_sentences_or_json(tmp_path: Path) -> None:
-    status, out, err = shibafu("ipam", "ls", "blue", "--conf-dir", str(tmp_path))
+    status, out, err = call("ipam", "ls", "blue", "--conf-dir", str(tmp_path))
     assert (status, out) == (1, "")
     assert err.splitlines()[0] == f"shibafu: there is no network blue in {tmp_path}"
     assert "make it with: shibafu network create blue" in err
-    status, out, err = shibafu("ipam", "ls", "blue", "--conf-dir", str(tmp_path), "--format", "json")
+    status, out, err = call("ipam", "ls", "blue", "--conf-dir", str(tmp_path), "--format", "json")
     assert (status, out) == (1, "")
     assert loads(err)["error"].startswith("there is no network blue")
-    status, _, err = shibafu("network", "apply", "-f", str(tmp_path / "nope.yaml"))
+    status, _, err = call("network", "apply", "-f", str(tmp_path / "nope.yaml"))
     assert status == 1
     assert "nope.yaml: no such file or directory" in err
 
@@ -83,8 +87,8 @@ def test_failures_are_sentences_or_json(tmp_path: Path) -> None:
 def test_directories_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CNI_CONF_DIR", str(tmp_path))
     (tmp_path / "x.conflist").write_text('{"cniVersion": "1.0.0", "name": "x", "plugins": [{"type": "ptp"}]}')
-    assert shibafu("network", "ls", "--quiet") == (0, "x\n", "")
-    assert shibafu("network", "ls", "--quiet", "--conf-dir", "/nowhere") == (0, "", "")
+    assert call("network", "ls", "--quiet") == (0, "x\n", "")
+    assert call("network", "ls", "--quiet", "--conf-dir", "/nowhere") == (0, "", "")
 
 
 # Completion
@@ -92,7 +96,7 @@ def test_directories_come_from_the_environment(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_completion_scripts_are_valid(shell: str, tmp_path: Path) -> None:
-    status, out, _ = shibafu("completion", shell)
+    status, out, _ = call("completion", shell)
     assert status == 0
     for _, _, subcommands in GROUPS:
         for subcommand in subcommands:
@@ -148,7 +152,7 @@ def test_shells_complete(shell: str, words: list[str], expected: set[str], tmp_p
     if shutil.which(shell) is None and os.geteuid():
         pytest.skip(f"{shell} is not installed")
     script = tmp_path / "script"
-    script.write_text(shibafu("completion", shell)[1])
+    script.write_text(call("completion", shell)[1])
     # What lists the networks.
     program = tmp_path / "shibafu"
     program.write_text("#!/bin/sh\necho blue\n")
@@ -255,3 +259,18 @@ def test_a_picture_of_nothing() -> None:
     assert "no containers" in lines[-1]
     assert not any("the world" in line for line in lines)
     assert any("br-blue  bridge, missing" in line for line in lines)
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full"])
+def test_streams_that_are_closed_or_full_are_no_defect(redirection: str, tmp_path: Path) -> None:
+    line = f'{sys.executable} -m shibafu.command ipam ls --conf-dir "$0" {redirection}'
+    roots = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
+    done = subprocess.run(
+        ["sh", "-c", line, str(tmp_path)],
+        env={"PYTHONPATH": ":".join(roots), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == (1 if "full" in redirection else 0)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import TextIO
@@ -96,9 +95,7 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
         status: int = arguments.run(context, arguments)
         stdout.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would try once more at exit, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return FAILED  # whoever read the output has seen enough
     except KeyboardInterrupt:
         return INTERRUPTED
     except CommandError as error:

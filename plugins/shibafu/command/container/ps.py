@@ -95,7 +95,7 @@ SUBCOMMAND = Subcommand(
     "ps",
     "list containers",
     "List the containers that `shibafu run` made: those that are running, or all.",
-    ("shibafu ps", "shibafu ps --all", "shibafu rm $(shibafu ps --all --quiet)"),
+    ("shibafu ps", "shibafu ps --all", "shibafu ps --all --quiet | xargs shibafu rm"),
     _run,
     _add_arguments,
 )
