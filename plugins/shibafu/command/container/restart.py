@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from shibafu.command.container.engine import add_data_dir, open_engine
+from shibafu.command.container.start import start_all
 from shibafu.command.container.stop import add_time
 from shibafu.command.subcommand import Context, Subcommand
 
@@ -14,17 +15,11 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.command.default_network import ensure_networks
-
     engine = open_engine(context, arguments)
-    started = []
-    for record in [engine.find(name) for name in arguments.containers]:
+    records = [engine.find(name) for name in arguments.containers]
+    for record in records:
         engine.stop(record, arguments.time)
-        ensure_networks(context, record.load().networks)
-        started.append({"name": record.name, "pid": engine.start(record)})
-        context.out.text(record.name)
-    context.out.data(started)
-    return 0
+    return start_all(context, engine, records)
 
 
 SUBCOMMAND = Subcommand(

@@ -1,9 +1,14 @@
 """`shibafu start`."""
 
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from shibafu.command.container.engine import add_data_dir, open_engine
 from shibafu.command.subcommand import Context, Subcommand
+
+if TYPE_CHECKING:
+    from shibafu.container.engine import Engine
+    from shibafu.container.record import Record
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -12,11 +17,16 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
+    engine = open_engine(context, arguments)
+    return start_all(context, engine, [engine.find(name) for name in arguments.containers])
+
+
+def start_all(context: Context, engine: "Engine", records: list["Record"]) -> int:
+    """Start containers in the background, tell of each, and return the exit code."""
     from shibafu.command.default_network import ensure_networks
 
-    engine = open_engine(context, arguments)
     started = []
-    for record in [engine.find(name) for name in arguments.containers]:
+    for record in records:
         ensure_networks(context, record.load().networks)
         started.append({"name": record.name, "pid": engine.start(record)})
         context.out.text(record.name)
