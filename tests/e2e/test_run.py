@@ -288,6 +288,16 @@ def test_names_are_taken_once(containers: Containers) -> None:
     assert '"../x" is no name for a container' in said
 
 
+def test_a_damaged_container_hides_no_other(machine: Machine, containers: Containers) -> None:
+    for name in ("web1", "web2"):
+        containers.start(name)
+    machine.write(f"{DATA_DIR}/containers/web1/container.json", "nonsense")
+    states = {view["name"]: view["state"] for view in containers.command.json("ps --all")}
+    assert states == {"web1": "damaged", "web2": "running"}
+    containers.command("rm --force web1")
+    assert [endpoint["containerID"] for endpoint in containers.command.endpoints("bridge")] == ["web2"]
+
+
 def test_images_of_all_kinds(machine: Machine, containers: Containers, image: Path) -> None:
     command = containers.command
     machine.run("cp", str(image), "/run/busybox.oci.tar")

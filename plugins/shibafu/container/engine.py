@@ -284,6 +284,8 @@ class Engine:
                     stderr=log,
                     pass_fds=(told, lock),
                     cwd="/",
+                    # A terminal's Ctrl-C and hang-up are not for the container.
+                    start_new_session=True,
                 )
         except OSError as error:
             raise ContainerError(f"cannot execute {self._programs.monitor}: {error.strerror}") from None

@@ -140,8 +140,6 @@ def run(argv: "Sequence[str]") -> int:
     ready, lock = int(flags["ready-fd"]), int(flags["lock-fd"])
     for descriptor in (ready, lock):
         os.set_inheritable(descriptor, False)
-    # A terminal's Ctrl-C and hang-up are not for the container.
-    os.setsid()
     monitor = Monitor(directory, flags["runc"], "remove" in flags)
     problem = monitor.start()
     if problem:

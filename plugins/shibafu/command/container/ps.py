@@ -37,10 +37,18 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 def _view(context: Context, record: "Record") -> dict[str, Any]:
     """Return a container for programs."""
+    from shibafu.container.errors import ContainerError
+    from shibafu.container.record import Status
+    from shibafu.container.specification import Specification
     from shibafu.runtime.cache import cache_list
 
-    spec = record.load()
     status = record.calc_status()
+    try:
+        spec = record.load()
+    except ContainerError:
+        # It can be removed, and must not hide the others.
+        spec = Specification(record.name, "", "", [])
+        status = Status("damaged")
     addresses: list[str] = []
     for attachment in cache_list(container_id=record.name, directory=context.cache_dir):
         result: dict[str, Any] = attachment.result or {}
