@@ -70,9 +70,10 @@ class BundleImporter:
         try:
             for number in wanted:
                 if number not in self.loaded:
-                    self.loaded.add(number)
                     offset, size, _ = self.packs[number]
-                    self.run_pack(posix.pread(descriptor, size, self.start + offset))
+                    content = posix.pread(descriptor, size, self.start + offset)
+                    self.loaded.add(number)
+                    self.run_pack(content)
         finally:
             posix.close(descriptor)
 
