@@ -8,7 +8,7 @@ from shibafu_ipam.allocator import choose_address, refuse_requested
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
 from shibafu_ipam.ledger import Ledger
-from shibafu_ipam.netns import has_vanished, is_netns
+from shibafu_ipam.netns import calc_view, is_abandoned
 from shibafu_ipam.ranges import Range, RangeSet
 from shibafu_ipam.store import Store, describe_failure
 
@@ -73,12 +73,13 @@ class Reservation:
     def __init__(self, ledger: Ledger, request: Request) -> None:
         self._ledger = ledger
         self._record = ledger.find(request.container_id, request.ifname)
-        if self._record.addresses and has_vanished(self._record.netns):
+        if self._record.addresses and is_abandoned(self._record):
             # The same container was started anew, and its DEL has never come.
             ledger.release(self._record)
         # Some callers give a path that never was a namespace: its absence later would say nothing.
         if not self._record.addresses:
-            self._record.netns = request.netns if is_netns(request.netns) else ""
+            self._record.view = calc_view(request.netns)
+            self._record.netns = request.netns if self._record.view else ""
         self._owned = len(self._record.addresses)
 
     def reserve(self, range_sets: list[RangeSet], requested: list[Address | None]) -> list[IPConfig]:
@@ -129,7 +130,7 @@ class Reservation:
         if self._ledger.take(self._record, address):
             return one, address
         holder = self._ledger.holder(address)
-        if has_vanished(holder.netns):
+        if is_abandoned(holder):
             self._ledger.release(holder)
             if self._ledger.take(self._record, address):
                 return one, address
@@ -161,7 +162,7 @@ class Reservation:
             if choice is not None and ledger.take(self._record, choice[1]):
                 return choice
             if not is_last:
-                ledger.rebuild(lambda lease, netns: not has_vanished(netns))
+                ledger.rebuild(lambda _, record: not is_abandoned(record))
         raise CniError(
             TRY_AGAIN_LATER,
             f"no IP addresses available in range set: {range_set}",

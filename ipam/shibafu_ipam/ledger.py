@@ -77,7 +77,7 @@ class Ledger:
     def take(self, record: Record, address: Address) -> bool:
         """Give an address to the attachment of `record`; return False when it has a lease already."""
         self._begin()
-        taken = Record(record.container_id, record.ifname, [*record.addresses, address], record.netns)
+        taken = Record(*record.owner, [*record.addresses, address], record.netns, record.view)
         self.index.records.write(taken)
         lease = Lease(address, record.container_id, record.ifname)
         if not self.store.lease_add(lease):

@@ -3,7 +3,10 @@
 Records are lines in 256 files, by a digest of the container's ID: a file for each would cost the file
 system a new inode in every ADD, and taking over a large store seconds. A line is
 
-    <container ID> TAB <interface> TAB <addresses, by spaces> TAB <path of the namespace> TAB <digest>
+    <container ID> TAB <interface> TAB <addresses, by spaces> TAB <namespace> TAB <digest>
+
+where the namespace is its path with a view before it, which says from where it was seen (see `netns`), and
+a space. Earlier versions wrote the path alone; they take one with a view for none that could vanish.
 
 Like all of the index, a record is verified against the leases before anything is done with it. For the
 namespace's path there is nothing to verify it against, and it is read even after a killed call, so the
@@ -28,15 +31,19 @@ class Record:
         ifname: CNI_IFNAME; empty for the leases of old versions of host-local.
         addresses: the addresses that it has.
         netns: the path of its network namespace; empty when that is unknown.
+        view: from where it was seen there; empty when that is unknown.
     """
 
-    __slots__ = ("addresses", "container_id", "ifname", "netns")
+    __slots__ = ("addresses", "container_id", "ifname", "netns", "view")
 
-    def __init__(self, container_id: str, ifname: str, addresses: list[Address], netns: str = "") -> None:
+    def __init__(
+        self, container_id: str, ifname: str, addresses: list[Address], netns: str = "", view: str = ""
+    ) -> None:
         self.container_id = container_id
         self.ifname = ifname
         self.addresses = addresses
         self.netns = netns
+        self.view = view
 
     @property
     def owner(self) -> tuple[str, str]:
@@ -134,7 +141,8 @@ def _find_line(content: bytes, key: bytes) -> tuple[int, int]:
 def _format_line(record: Record) -> bytes:
     addresses = " ".join(str(address) for address in record.addresses)
     netns = record.netns if "\n" not in record.netns else ""
-    fields = _calc_key(*record.owner) + os.fsencode(f"{addresses}\t{netns}")
+    seen = f"{record.view} {netns}" if netns and record.view else netns
+    fields = _calc_key(*record.owner) + os.fsencode(f"{addresses}\t{seen}")
     return fields + b"\t" + _calc_check(fields) + b"\n"
 
 
@@ -154,6 +162,8 @@ def _parse_line(line: bytes) -> Record | None:
         return None
     try:
         container_id, ifname, addresses, netns = os.fsdecode(fields).split("\t", 3)
-        return Record(container_id, ifname, [parse_address(text) for text in addresses.split(" ")], netns)
+        view, _, path = ("", "", netns) if netns.startswith("/") else netns.partition(" ")
+        parsed = [parse_address(text) for text in addresses.split(" ")]
+        return Record(container_id, ifname, parsed, path, view)
     except ValueError:
         return None

@@ -8,7 +8,7 @@ from shibafu.cni.request import Request
 from shibafu_ipam.allocator import choose_address
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
-from shibafu_ipam.netns import has_vanished
+from shibafu_ipam.netns import is_abandoned
 from shibafu_ipam.ranges import RangeSet
 from shibafu_ipam.rebuild import Survey
 from shibafu_ipam.store import Store
@@ -62,7 +62,7 @@ def _find_exhausted(store: Store, range_sets: list[RangeSet]) -> RangeSet | None
         if index.is_valid() and _first_exhausted(range_sets, index.pages.find_free) is None:
             return None
         # As ADD does before it fails: leases whose namespace has vanished are as good as free.
-        pages = Survey(index, lambda lease, netns: not has_vanished(netns)).calc_pages()
+        pages = Survey(index, lambda _, record: not is_abandoned(record)).calc_pages()
         return _first_exhausted(range_sets, pages.find_free)
 
 
