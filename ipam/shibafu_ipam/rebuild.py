@@ -38,7 +38,7 @@ class Survey:
         self.records: dict[tuple[str, str], Record] = {}
         self.dropped: list[tuple[Address, Lease | None]] = []
         known = index.records.read_all()
-        reboot = _Reboot(index) if index.stamped_boot not in (None, index.boot_id) else None
+        reboot = _Reboot(index) if index.is_of_earlier_boot() else None
         for address, lease in index.store.leases():
             if lease is None:
                 self.dropped.append((address, None))

@@ -25,7 +25,7 @@ class Boot:
 
     def restart(self) -> None:
         self.count += 1
-        self.path.write_text(f"boot-{self.count}\n")
+        self.path.write_text(f"00000000-0000-4000-8000-{self.count:012}\n")
 
 
 @pytest.fixture
@@ -136,15 +136,27 @@ def test_an_address_that_host_local_gave_again_to_the_same_attachment_is_kept(ip
     assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.3"}
 
 
-def test_a_stamp_that_a_power_failure_emptied(ipam: Ipam, boot: Boot) -> None:
+@pytest.mark.parametrize("content", [b"", b"\0" * 36, b"garbage", b"x" * 36])
+def test_a_stamp_that_names_no_boot_says_nothing(ipam: Ipam, boot: Boot, content: bytes) -> None:
+    """What emptied it may have been a power failure, or something else in the boot of living containers."""
     ipam.add("c1")
     stamp = ipam.index_directory / "stamp"
     made_at = stamp.stat().st_mtime_ns
-    stamp.write_bytes(b"")
+    stamp.write_bytes(content)
     os.utime(stamp, ns=(made_at, made_at))
-    boot.restart()
     ipam.add("c2")
-    assert set(ipam.leases()) == {"10.1.0.3"}
+    assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.3"}
+    assert ipam.is_index_valid()
+    boot.restart()
+    ipam.add("c3")
+    assert set(ipam.leases()) == {"10.1.0.4"}
+
+
+def test_a_boot_that_cannot_be_told_is_no_other(ipam: Ipam, boot: Boot) -> None:
+    ipam.add("c1")
+    boot.path.unlink()
+    ipam.add("c2")
+    assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.3"}
 
 
 def test_a_kernel_without_boot_id(ipam: Ipam, monkeypatch: pytest.MonkeyPatch) -> None:
