@@ -1,6 +1,6 @@
 """ADD: give the container one address of each range set, or none at all."""
 
-from shibafu.cni.errors import NO_ADDRESS, TRY_AGAIN_LATER, CniError
+from shibafu.cni.errors import INVALID_ENVIRONMENT, NO_ADDRESS, TRY_AGAIN_LATER, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.request import Request
 from shibafu.cni.result import IPConfig, Result, parse_route
@@ -10,7 +10,10 @@ from shibafu_ipam.index import Index
 from shibafu_ipam.ledger import Ledger
 from shibafu_ipam.netns import calc_view, is_abandoned
 from shibafu_ipam.ranges import Range, RangeSet
-from shibafu_ipam.store import Store, describe_failure
+from shibafu_ipam.store import MAX_LEASE, Store, describe_failure
+
+# A lease has room for the interface's name, too.
+_MAX_CONTAINER_ID = MAX_LEASE - 64
 
 
 def add(request: Request) -> dict[str, object]:
@@ -20,6 +23,12 @@ def add(request: Request) -> dict[str, object]:
         CniError: why it could not be done; nothing is reserved then.
     """
     config = IpamConfig(request)
+    if len(request.container_id) > _MAX_CONTAINER_ID:
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            f"container ID is too long: it has {len(request.container_id)} characters",
+            f"CNI_CONTAINERID may have {_MAX_CONTAINER_ID}",
+        )
     result = Result(routes=[parse_route(route) for route in config.section.sections("routes")])
     if config.resolv_conf:
         from shibafu_ipam.resolvconf import parse_resolv_conf
@@ -137,7 +146,9 @@ class Reservation:
         raise CniError(
             NO_ADDRESS,
             f"requested IP address {address} is not available in range set {range_set}",
-            f"container {holder.container_id} has it",
+            f"container {holder.container_id} has it"
+            if holder.container_id
+            else f"{self._ledger.store.lease_path(address)} is no lease; remove it if it is nobody's",
         )
 
     def _refuse_duplicate(self, range_set: RangeSet) -> None:

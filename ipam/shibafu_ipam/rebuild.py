@@ -43,6 +43,9 @@ class Survey:
             if lease is None:
                 self.dropped.append((address, None))
                 continue
+            if not lease.container_id:
+                self.keep(lease)
+                continue
             recorded = known.get(lease.owner)
             if recorded is not None and address not in recorded.addresses:
                 recorded = None
