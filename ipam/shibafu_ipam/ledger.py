@@ -53,11 +53,12 @@ class Ledger:
         Raises:
             CniError: the index stays wrong however often it is made anew, which is a defect.
         """
-        for _ in range(2):
+        for is_last in (False, True):
             record = self.index.records.read(container_id, ifname)
             if record is None:
-                return Record(container_id, ifname, [])
-            if self.is_right(record):
+                if is_last or self.index.records.is_intact(container_id):
+                    return Record(container_id, ifname, [])
+            elif self.is_right(record):
                 return record
             self.rebuild()
         raise _defect(f"the record of {container_id} {ifname}")
