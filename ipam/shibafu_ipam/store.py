@@ -12,12 +12,13 @@ import fcntl
 import os
 from errno import EACCES, EIO, EISDIR, ELOOP, ENOSPC, ENXIO, EOPNOTSUPP, EPERM, EXDEV
 
-from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.ip import Address, parse_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from shibafu.cni.errors import CniError
 
 _SEPARATOR = b"\r\n"
 # A crash of the machine may leave a file whose blocks were never written: empty, or full of zeros.
@@ -253,11 +254,12 @@ def remove_file(path: str) -> bool:
     return True
 
 
-def describe_failure(doing: str, error: OSError) -> CniError:
+def describe_failure(doing: str, error: OSError) -> "CniError":
     """Return the error object's sentence for a failed access to the disk."""
-    where = f"{error.filename}: " if error.filename else ""
-    return CniError(
-        IO_FAILURE,
-        f"cannot {doing}: {where}{(error.strerror or str(error)).lower()}",
+    from shibafu.cni.oserror import describe_os_error
+
+    return describe_os_error(
+        doing,
+        error,
         'the leases are in the directory "dataDir" of the "ipam" section, which must be writable',
     )

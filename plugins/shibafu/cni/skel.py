@@ -4,6 +4,9 @@
 that it runs the same as a process, inside another plugin, and inside a test.
 """
 
+import os
+import sys
+
 from shibafu.cni import errors
 from shibafu.cni.errors import CniError
 
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     from shibafu.cni.request import Request
 
     Verb = Callable[[Request], object]
+    Run = Callable[[Mapping[str, str], BinaryIO, BinaryIO], int]
+
+# How long VERSION waits for input that may still come, in milliseconds.
+_PATIENCE = 100
 
 
 class Plugin:
@@ -41,6 +48,9 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
 
     Returns:
         The exit status: 0, or 1 after an error object was printed.
+
+    Raises:
+        OSError: the answer cannot be printed; an ADD is undone then.
     """
     command = env.get("CNI_COMMAND", "")
     if command == "VERSION":
@@ -70,14 +80,59 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         _print_json(stdout, error.to_json(cni_version))
         return 1
     except OSError as error:
-        _print_json(stdout, CniError(errors.IO_FAILURE, str(error)).to_json(cni_version))
+        from shibafu.cni.oserror import describe_os_error
+
+        _print_json(stdout, describe_os_error(f"do {command}", error).to_json(cni_version))
         return 1
     except Exception as error:  # a defect here must still reach the runtime as an error object
         _print_json(stdout, _describe_defect(plugin, error).to_json(cni_version))
         return 1
     if result is not None:
-        _print_json(stdout, result)
+        try:
+            _print_json(stdout, result)
+        except OSError:
+            if command == "ADD":
+                _take_back(plugin, request)
+            raise
     return 0
+
+
+def run_process(run: "Run") -> int:
+    """Do the call that this process was started for, and return the exit status.
+
+    A caller may have closed any of the process's files, or given it some that cannot be written to.
+    """
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        # What is opened from now on must not get their numbers, which child processes inherit.
+        while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
+            pass
+        os.close(descriptor)
+    # Where a file is closed: what reads as empty and refuses to be written to.
+    stdin = sys.stdin.buffer if sys.stdin is not None else _open_nothing()
+    stdout = sys.stdout.buffer if sys.stdout is not None else _open_nothing()
+    try:
+        return run(os.environ, stdin, stdout)
+    except OSError as error:
+        # What is left in its buffer would fail once more when the interpreter ends.
+        sys.stdout = None
+        reason = (error.strerror or "standard output is closed").lower()
+        _tell(f"cannot print the answer to {os.environ.get('CNI_COMMAND')}: {reason}\n")
+        return 1
+
+
+def _open_nothing() -> "BinaryIO":
+    return open("/dev/null", "rb")
+
+
+def _take_back(plugin: Plugin, request: "Request") -> None:
+    """Undo an ADD that nobody hears of."""
+    from shibafu.cni.request import Request
+
+    env = dict(request.env) | {"CNI_COMMAND": "DEL"}
+    try:
+        plugin.verbs["DEL"](Request("DEL", env, request.stdin, request.config, request.cni_version))
+    except (CniError, OSError, KeyError):
+        pass  # DEL comes from the runtime, too, and its answer is heard
 
 
 def _answer_version(plugin: Plugin, stdin: "BinaryIO") -> dict[str, object]:
@@ -89,10 +144,29 @@ def _answer_version(plugin: Plugin, stdin: "BinaryIO") -> dict[str, object]:
         from shibafu.cni.config import parse_config
 
         try:
-            cni_version = parse_config(stdin.read()).text("cniVersion") or cni_version
+            cni_version = parse_config(_read_available(stdin)).text("cniVersion") or cni_version
         except CniError:
             pass  # some callers send nothing, and VERSION has to answer whatever they send
     return {"cniVersion": cni_version, "supportedVersions": list(plugin.supported)}
+
+
+def _read_available(stdin: "BinaryIO") -> bytes:
+    """Read what the caller sends; whoever keeps the input open without sending anything is not waited for."""
+    try:
+        descriptor = stdin.fileno()
+    except OSError:
+        return stdin.read()  # a buffer in memory
+    from select import POLLIN, poll
+
+    content = b""
+    poller = poll()
+    poller.register(descriptor, POLLIN)
+    try:
+        while poller.poll(_PATIENCE) and (piece := os.read(descriptor, 65536)):
+            content += piece
+    except OSError:
+        pass
+    return content
 
 
 def _print_json(stdout: "BinaryIO", value: object) -> None:
@@ -104,12 +178,22 @@ def _print_json(stdout: "BinaryIO", value: object) -> None:
 
 
 def _print_about(plugin: Plugin) -> None:
-    import sys
-
     from shibafu import __version__
 
-    sys.stderr.write(f"CNI {plugin.name} plugin version {__version__} (shibafu)\n")
-    sys.stderr.write(f"CNI protocol versions supported: {', '.join(plugin.supported)}\n")
+    _tell(
+        f"CNI {plugin.name} plugin version {__version__} (shibafu)\n"
+        f"CNI protocol versions supported: {', '.join(plugin.supported)}\n"
+    )
+
+
+def _tell(text: str) -> None:
+    """Write to stderr, if that is possible."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+    except OSError:
+        sys.stderr = None
 
 
 def _describe_defect(plugin: Plugin, error: Exception) -> CniError:
