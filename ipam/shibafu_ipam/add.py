@@ -3,7 +3,7 @@
 from shibafu.cni.errors import INVALID_ENVIRONMENT, NO_ADDRESS, TRY_AGAIN_LATER, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.request import Request
-from shibafu.cni.result import IPConfig, Result, parse_route
+from shibafu.cni.result import IPConfig, Result, parse_routes
 from shibafu_ipam.allocator import choose_address, refuse_requested
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
@@ -29,7 +29,7 @@ def add(request: Request) -> dict[str, object]:
             f"container ID is too long: it has {len(request.container_id)} characters",
             f"CNI_CONTAINERID may have {_MAX_CONTAINER_ID}",
         )
-    result = Result(routes=[parse_route(route) for route in config.section.sections("routes")])
+    result = Result(routes=parse_routes(config.section))
     if config.resolv_conf:
         from shibafu_ipam.resolvconf import parse_resolv_conf
 

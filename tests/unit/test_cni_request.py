@@ -66,6 +66,9 @@ def test_container_id(container_id: str) -> None:
         ("a:b", "interface name contains / or : or whitespace characters"),
         ("a b", "interface name contains / or : or whitespace characters"),
         ("a\n", "interface name contains / or : or whitespace characters"),
+        ("%d", "interface name contains %"),
+        ("eth%", "interface name contains %"),
+        ("e\udcff", "interface name is not UTF-8"),
     ],
 )
 @pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK"])

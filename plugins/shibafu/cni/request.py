@@ -131,7 +131,14 @@ def _check_container_id(container_id: str) -> None:
 
 
 def _check_ifname(ifname: str) -> None:
-    if len(ifname.encode("utf-8", "surrogateescape")) >= _IFNAMSIZ:
+    if not ifname.isascii():
+        try:
+            ifname.encode()
+        except UnicodeEncodeError:
+            raise CniError(
+                INVALID_ENVIRONMENT, "interface name is not UTF-8", "CNI_IFNAME must be text in UTF-8"
+            ) from None
+    if len(ifname.encode()) >= _IFNAMSIZ:
         raise CniError(
             INVALID_ENVIRONMENT,
             "interface name is too long",
@@ -141,3 +148,9 @@ def _check_ifname(ifname: str) -> None:
         raise CniError(INVALID_ENVIRONMENT, "interface name is . or ..")
     if any(c in "/:" or c.isspace() for c in ifname):
         raise CniError(INVALID_ENVIRONMENT, "interface name contains / or : or whitespace characters")
+    if "%" in ifname:
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            "interface name contains %",
+            f'the kernel would take "{ifname}" for a pattern, and put a number in its place',
+        )
