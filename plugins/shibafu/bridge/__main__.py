@@ -63,7 +63,7 @@ def _find_installation() -> "Installation":
 
     frozen = getattr(sys, "frozen", False)
     program = os.path.realpath(sys.executable if frozen else sys.argv[0])
-    return Installation(os.path.dirname(program), {"shibafu-ipam": _load_ipam})
+    return Installation(os.path.dirname(program), {"shibafu-ipam": _load_ipam}, program)
 
 
 def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
