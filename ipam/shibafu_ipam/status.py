@@ -1,7 +1,7 @@
 """STATUS: would ADD get an address now? Nothing is changed, and nothing is made that is not there."""
 
 import os
-from errno import EACCES, ENOTDIR
+from errno import EACCES, EISDIR, ENOTDIR, EOPNOTSUPP
 
 from shibafu.cni.errors import NOT_AVAILABLE, CniError
 from shibafu.cni.request import Request
@@ -28,6 +28,7 @@ def status(request: Request) -> None:
     with Store(config.data_dir, request.network) as store:
         try:
             _check_writable(store.directory)
+            _check_writable(store.index_directory)
             if not os.path.isdir(store.directory):
                 return
             store.lock_for_reading()
@@ -48,13 +49,31 @@ def status(request: Request) -> None:
 
 
 def _check_writable(directory: str) -> None:
-    """Make sure that files can be made in a directory, or that the directory can be made."""
+    """Make sure that files can be made in a directory, or that the directory can be made.
+
+    A file without a name is made there, and written to, which leaves nothing behind, be it that this is
+    killed, and does not show in the directory's time. On a file system without such files, whether it is
+    full is not known.
+    """
     while not os.path.lexists(directory):
         directory = os.path.dirname(directory)
     if not os.path.isdir(directory):
         raise NotADirectoryError(ENOTDIR, "not a directory", directory)
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PermissionError(EACCES, "not writable", directory)
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (EOPNOTSUPP, EISDIR):
+            return
+        raise
+    try:
+        os.write(descriptor, b"1")
+    except OSError as error:
+        error.filename = directory
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _find_exhausted(store: Store, range_sets: list[RangeSet]) -> RangeSet | None:

@@ -2,57 +2,24 @@
 
 import subprocess
 from collections.abc import Iterator
-from json import dumps, loads
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from support.ipam import Ipam
+from support.ipam_process import Caller
 from support.suite import Suite
 
-# Its own /run, without the namespaces in it; the directory is where pytest's are not.
-OTHER_MOUNTS = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs {hidden} && exec "$@"', "sh")
+# Something else is where the namespaces are.
+OTHER_MOUNTS = ("unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs {place} && exec "$@"', "sh")
 OTHER_PROCESSES = ("unshare", "-pf", "--mount-proc")
 NEITHER = ()
 
 
-class Caller(Ipam):
-    """A network, and the plugin as a process that sees as much of the machine as a test lets it see."""
-
-    program: Path
-    hidden: Path
-
-    def execute(
-        self, view: tuple[str, ...], command: str, container: str, netns: str, args: str = ""
-    ) -> tuple[int, Any]:
-        env = {
-            "CNI_COMMAND": command,
-            "CNI_CONTAINERID": container,
-            "CNI_IFNAME": "eth0",
-            "CNI_NETNS": netns,
-            "CNI_ARGS": args,
-            "CNI_PATH": str(self.program.parent),
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-        }
-        prefix = [word.format(hidden=self.hidden) for word in view]
-        done = subprocess.run(
-            [*prefix, str(self.program)],
-            env=env,
-            input=dumps(self.document()).encode(),
-            stdout=subprocess.PIPE,
-            check=False,
-        )
-        return done.returncode, loads(done.stdout) if done.stdout else None
-
-
 @pytest.fixture
 def caller(suite: Suite, tmp_path: Path) -> Caller:
-    made = Caller(tmp_path / "networks", {"subnet": "10.1.0.0/30"})  # one address
-    made.program = suite.directory / "host-local"
-    made.hidden = tmp_path / "namespaces"
-    made.hidden.mkdir()
-    return made
+    (tmp_path / "namespaces").mkdir()
+    # One address.
+    return Caller(suite, tmp_path / "networks", {"subnet": "10.1.0.0/30"}, tmp_path / "namespaces")
 
 
 @pytest.fixture
@@ -69,7 +36,7 @@ def test_a_living_container_keeps_its_address(
 ) -> None:
     netns = f"/proc/{sleeper.pid}/ns/net"
     if view is OTHER_MOUNTS:
-        path = caller.hidden / "living"
+        path = caller.place / "living"
         path.symlink_to(netns)
         netns = str(path)
     assert caller.execute(NEITHER, "ADD", "living", netns)[0] == 0
