@@ -83,7 +83,7 @@ def _parse_path(key: str, path: str) -> str:
     if not is_possible:
         raise CniError(
             INVALID_CONFIG,
-            f'invalid {key} "{path}"',
+            f"open {path}: invalid argument",
             f'"{key}" has a character in it that no path can have: zero, or half of a character',
         )
     return path

@@ -69,10 +69,10 @@ def first(tmp_path: Path, ipam: dict[str, object], **config: Any) -> list[tuple[
         (R | {"routes": [{"dst": "zz"}]}, "invalid CIDR address: zz"),
         (R | {"routes": [{"dst": "10.0.0.0/8", "gw": "x"}]}, "invalid IP address: x"),
         (R | {"dataDir": "var/lib"}, 'invalid dataDir "var/lib"'),
-        (R | {"dataDir": "/a\0b"}, 'invalid dataDir "/a\0b"'),
-        (R | {"dataDir": "/\ud800"}, 'invalid dataDir "/\ud800"'),
-        (R | {"resolvConf": "a\0b"}, 'invalid resolvConf "a\0b"'),
-        (R | {"resolvConf": "/\ud800"}, 'invalid resolvConf "/\ud800"'),
+        (R | {"dataDir": "/a\0b"}, "open /a\0b: invalid argument"),
+        (R | {"dataDir": "/\ud800"}, "open /\ud800: invalid argument"),
+        (R | {"resolvConf": "a\0b"}, "open a\0b: invalid argument"),
+        (R | {"resolvConf": "/\ud800"}, "open /\ud800: invalid argument"),
     ],
 )
 def test_refusals(tmp_path: Path, ipam: dict[str, object], msg: str) -> None:

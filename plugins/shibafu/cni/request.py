@@ -98,6 +98,8 @@ def parse_request(env: "Mapping[str, str]", command: str, stdin: bytes, config: 
     if command in ("ADD", "CHECK", "DEL"):
         _check_container_id(env["CNI_CONTAINERID"])
         _check_ifname(env["CNI_IFNAME"])
+        if command != "DEL":
+            _refuse_pattern(env["CNI_IFNAME"])
     if cni_version not in version.SUPPORTED:
         listed = " ".join(f'"{v}"' for v in version.SUPPORTED)
         raise CniError(
@@ -148,6 +150,9 @@ def _check_ifname(ifname: str) -> None:
         raise CniError(INVALID_ENVIRONMENT, "interface name is . or ..")
     if any(c in "/:" or c.isspace() for c in ifname):
         raise CniError(INVALID_ENVIRONMENT, "interface name contains / or : or whitespace characters")
+
+
+def _refuse_pattern(ifname: str) -> None:
     if "%" in ifname:
         raise CniError(
             INVALID_ENVIRONMENT,
