@@ -256,7 +256,7 @@ def remove_file(path: str) -> bool:
 
 def describe_failure(doing: str, error: OSError) -> "CniError":
     """Return the error object's sentence for a failed access to the disk."""
-    from shibafu.cni.oserror import describe_os_error
+    from shibafu.cni.mishaps import describe_os_error
 
     return describe_os_error(
         doing,

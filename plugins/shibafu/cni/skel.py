@@ -7,7 +7,6 @@ that it runs the same as a process, inside another plugin, and inside a test.
 import os
 import sys
 
-from shibafu.cni import errors
 from shibafu.cni.errors import CniError
 
 TYPE_CHECKING = False
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
     Verb = Callable[[Request], object]
     Run = Callable[[Mapping[str, str], BinaryIO, BinaryIO], int]
 
-# How long VERSION waits for input that may still come, in milliseconds.
-_PATIENCE = 100
+# VERSION waits a tenth of a second for input that may still come.
+_LOOKS = 20
+_PAUSE = 0.005
 
 
 class Plugin:
@@ -57,7 +57,9 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         _print_json(stdout, _answer_version(plugin, stdin))
         return 0
     if not command:
-        _print_about(plugin)
+        from shibafu.cni.mishaps import print_about
+
+        print_about(plugin)
         return 0
     # What the configuration's version is, as far as it could be read when an error occurs.
     cni_version = ""
@@ -80,19 +82,23 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         _print_json(stdout, error.to_json(cni_version))
         return 1
     except OSError as error:
-        from shibafu.cni.oserror import describe_os_error
+        from shibafu.cni.mishaps import describe_os_error
 
         _print_json(stdout, describe_os_error(f"do {command}", error).to_json(cni_version))
         return 1
     except Exception as error:  # a defect here must still reach the runtime as an error object
-        _print_json(stdout, _describe_defect(plugin, error).to_json(cni_version))
+        from shibafu.cni.mishaps import describe_defect
+
+        _print_json(stdout, describe_defect(plugin, error).to_json(cni_version))
         return 1
     if result is not None:
         try:
             _print_json(stdout, result)
         except OSError:
             if command == "ADD":
-                _take_back(plugin, request)
+                from shibafu.cni.mishaps import take_back
+
+                take_back(plugin, request)
             raise
     return 0
 
@@ -103,36 +109,15 @@ def run_process(run: "Run") -> int:
     A caller may have closed any of the process's files, or given it some that cannot be written to.
     """
     if sys.stdin is None or sys.stdout is None or sys.stderr is None:
-        # What is opened from now on must not get their numbers, which child processes inherit.
-        while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
-            pass
-        os.close(descriptor)
-    # Where a file is closed: what reads as empty and refuses to be written to.
-    stdin = sys.stdin.buffer if sys.stdin is not None else _open_nothing()
-    stdout = sys.stdout.buffer if sys.stdout is not None else _open_nothing()
+        from shibafu.cni.mishaps import run_without_files
+
+        return run_without_files(run)
     try:
-        return run(os.environ, stdin, stdout)
+        return run(os.environ, sys.stdin.buffer, sys.stdout.buffer)
     except OSError as error:
-        # What is left in its buffer would fail once more when the interpreter ends.
-        sys.stdout = None
-        reason = (error.strerror or "standard output is closed").lower()
-        _tell(f"cannot print the answer to {os.environ.get('CNI_COMMAND')}: {reason}\n")
-        return 1
+        from shibafu.cni.mishaps import report_unprinted
 
-
-def _open_nothing() -> "BinaryIO":
-    return open("/dev/null", "rb")
-
-
-def _take_back(plugin: Plugin, request: "Request") -> None:
-    """Undo an ADD that nobody hears of."""
-    from shibafu.cni.request import Request
-
-    env = dict(request.env) | {"CNI_COMMAND": "DEL"}
-    try:
-        plugin.verbs["DEL"](Request("DEL", env, request.stdin, request.config, request.cni_version))
-    except (CniError, OSError, KeyError):
-        pass  # DEL comes from the runtime, too, and its answer is heard
+        return report_unprinted(error)
 
 
 def _answer_version(plugin: Plugin, stdin: "BinaryIO") -> dict[str, object]:
@@ -153,19 +138,23 @@ def _answer_version(plugin: Plugin, stdin: "BinaryIO") -> dict[str, object]:
 def _read_available(stdin: "BinaryIO") -> bytes:
     """Read what the caller sends; whoever keeps the input open without sending anything is not waited for."""
     try:
-        descriptor = stdin.fileno()
+        # Opened anew, so that not waiting is nobody else's matter who has the same pipe.
+        descriptor = os.open(f"/proc/self/fd/{stdin.fileno()}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return stdin.read()  # a buffer in memory
-    from select import POLLIN, poll
-
+        return stdin.read()  # a buffer in memory, or a socket
     content = b""
-    poller = poll()
-    poller.register(descriptor, POLLIN)
-    try:
-        while poller.poll(_PATIENCE) and (piece := os.read(descriptor, 65536)):
-            content += piece
-    except OSError:
-        pass
+    for _ in range(_LOOKS):
+        try:
+            while piece := os.read(descriptor, 65536):
+                content += piece
+            break
+        except BlockingIOError:
+            import time
+
+            time.sleep(_PAUSE)
+        except OSError:
+            break  # what is there has to do
+    os.close(descriptor)
     return content
 
 
@@ -175,34 +164,3 @@ def _print_json(stdout: "BinaryIO", value: object) -> None:
     # Surrogates stand for bytes of the environment that are not UTF-8; they must not break the answer.
     stdout.write(dumps(value).encode("utf-8", "backslashreplace") + b"\n")
     stdout.flush()
-
-
-def _print_about(plugin: Plugin) -> None:
-    from shibafu import __version__
-
-    _tell(
-        f"CNI {plugin.name} plugin version {__version__} (shibafu)\n"
-        f"CNI protocol versions supported: {', '.join(plugin.supported)}\n"
-    )
-
-
-def _tell(text: str) -> None:
-    """Write to stderr, if that is possible."""
-    try:
-        if sys.stderr is not None:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-    except OSError:
-        sys.stderr = None
-
-
-def _describe_defect(plugin: Plugin, error: Exception) -> CniError:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown place"
-    return CniError(
-        errors.INTERNAL,
-        f"internal error in shibafu-{plugin.name}, please report it: {type(error).__name__}: {error}",
-        where,
-    )
