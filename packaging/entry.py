@@ -147,6 +147,9 @@ if __name__ == "__main__":
     restore_environment(internal)
     status = run(importer, sys._xoptions["main"])
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # the caller may have closed it
-            stream.flush()
+        try:
+            if stream is not None:  # the caller may have closed it
+                stream.flush()
+        except OSError:
+            status = status or 1
     posix._exit(status)  # taking the interpreter apart costs 1 to 2 ms and frees what the kernel frees anyway

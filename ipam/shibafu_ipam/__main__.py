@@ -5,10 +5,9 @@ only `os`, `sys`, `io`, `time`, `errno`, `fcntl` and C modules such as `_socket`
 its own module; VERSION imports nothing but the protocol's shell.
 """
 
-import os
 import sys
 
-from shibafu.cni.skel import Plugin
+from shibafu.cni.skel import Plugin, run_process
 from shibafu.cni.version import SUPPORTED
 
 TYPE_CHECKING = False
@@ -59,7 +58,7 @@ def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
 
 def main() -> None:
     """Run as a process."""
-    sys.exit(run(os.environ, sys.stdin.buffer, sys.stdout.buffer))
+    sys.exit(run_process(run))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """ADD: give the container one address of each range set, or none at all."""
 
-from shibafu.cni.errors import NO_ADDRESS, TRY_AGAIN_LATER, CniError
+from shibafu.cni.errors import INVALID_ENVIRONMENT, NO_ADDRESS, TRY_AGAIN_LATER, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.request import Request
-from shibafu.cni.result import IPConfig, Result, parse_route
+from shibafu.cni.result import IPConfig, Result, parse_routes
 from shibafu_ipam.allocator import choose_address, refuse_requested
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
 from shibafu_ipam.ledger import Ledger
-from shibafu_ipam.netns import has_vanished, is_netns
+from shibafu_ipam.netns import calc_view, is_abandoned
 from shibafu_ipam.ranges import Range, RangeSet
-from shibafu_ipam.store import Store, describe_failure
+from shibafu_ipam.store import MAX_LEASE, Store, describe_failure
+
+# A lease has room for the interface's name, too.
+_MAX_CONTAINER_ID = MAX_LEASE - 64
 
 
 def add(request: Request) -> dict[str, object]:
@@ -20,7 +23,13 @@ def add(request: Request) -> dict[str, object]:
         CniError: why it could not be done; nothing is reserved then.
     """
     config = IpamConfig(request)
-    result = Result(routes=[parse_route(route) for route in config.section.sections("routes")])
+    if len(request.container_id) > _MAX_CONTAINER_ID:
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            f"container ID is too long: it has {len(request.container_id)} characters",
+            f"CNI_CONTAINERID may have {_MAX_CONTAINER_ID}",
+        )
+    result = Result(routes=parse_routes(config.section))
     if config.resolv_conf:
         from shibafu_ipam.resolvconf import parse_resolv_conf
 
@@ -73,12 +82,13 @@ class Reservation:
     def __init__(self, ledger: Ledger, request: Request) -> None:
         self._ledger = ledger
         self._record = ledger.find(request.container_id, request.ifname)
-        if self._record.addresses and has_vanished(self._record.netns):
+        if self._record.addresses and is_abandoned(self._record):
             # The same container was started anew, and its DEL has never come.
             ledger.release(self._record)
         # Some callers give a path that never was a namespace: its absence later would say nothing.
         if not self._record.addresses:
-            self._record.netns = request.netns if is_netns(request.netns) else ""
+            self._record.view = calc_view(request.netns)
+            self._record.netns = request.netns if self._record.view else ""
         self._owned = len(self._record.addresses)
 
     def reserve(self, range_sets: list[RangeSet], requested: list[Address | None]) -> list[IPConfig]:
@@ -129,14 +139,16 @@ class Reservation:
         if self._ledger.take(self._record, address):
             return one, address
         holder = self._ledger.holder(address)
-        if has_vanished(holder.netns):
+        if is_abandoned(holder):
             self._ledger.release(holder)
             if self._ledger.take(self._record, address):
                 return one, address
         raise CniError(
             NO_ADDRESS,
             f"requested IP address {address} is not available in range set {range_set}",
-            f"container {holder.container_id} has it",
+            f"container {holder.container_id} has it"
+            if holder.container_id
+            else f"{self._ledger.store.lease_path(address)} is no lease; remove it if it is nobody's",
         )
 
     def _refuse_duplicate(self, range_set: RangeSet) -> None:
@@ -161,7 +173,7 @@ class Reservation:
             if choice is not None and ledger.take(self._record, choice[1]):
                 return choice
             if not is_last:
-                ledger.rebuild(lambda lease, netns: not has_vanished(netns))
+                ledger.rebuild(lambda _, record: not is_abandoned(record))
         raise CniError(
             TRY_AGAIN_LATER,
             f"no IP addresses available in range set: {range_set}",

@@ -1,5 +1,7 @@
 """What a configuration asks of shibafu-ipam: the `ipam` section and the addresses that callers request."""
 
+import os
+
 from shibafu.cni.args import parse_args
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
@@ -27,7 +29,7 @@ class IpamConfig:
         # The reference's order: decode everything, then the requested addresses, then judge the ranges.
         self.section = parse_ipam_section(request)
         self.data_dir = parse_data_dir(self.section)
-        self.resolv_conf = self.section.text("resolvConf")
+        self.resolv_conf = _parse_path("resolvConf", self.section.text("resolvConf"))
         runtime_config = request.config.section("runtimeConfig")
         texts = parse_ranges(self.section, runtime_config)
         self.requested = _parse_requested(request, runtime_config)
@@ -61,14 +63,30 @@ def parse_data_dir(ipam: Section) -> str:
     Raises:
         CniError: INVALID_CONFIG when it is not an absolute path.
     """
-    data_dir = ipam.text("dataDir") or DEFAULT_DATA_DIR
-    if not data_dir.startswith("/") or "\0" in data_dir:
+    data_dir = _parse_path("dataDir", ipam.text("dataDir")) or DEFAULT_DATA_DIR
+    if not data_dir.startswith("/"):
         raise CniError(
             INVALID_CONFIG,
             f'invalid dataDir "{data_dir}"',
-            f'"dataDir" must be an absolute path; without it the leases are in {DEFAULT_DATA_DIR}',
+            f'"dataDir" must be an absolute path, since a relative one is another directory for each caller; '
+            f"without it the leases are in {DEFAULT_DATA_DIR}",
         )
     return data_dir
+
+
+def _parse_path(key: str, path: str) -> str:
+    """Return the path that a key states, unless it can be none."""
+    try:
+        is_possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        is_possible = False  # half of a pair of surrogates
+    if not is_possible:
+        raise CniError(
+            INVALID_CONFIG,
+            f"open {path}: invalid argument",
+            f'"{key}" has a character in it that no path can have: zero, or half of a character',
+        )
+    return path
 
 
 def _parse_requested(request: Request, runtime_config: Section) -> list[Address]:

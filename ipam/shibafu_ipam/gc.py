@@ -21,7 +21,7 @@ def collect_garbage(request: Request) -> None:
     attachments = set(valid)
     containers = {container_id for container_id, _ in valid}
 
-    def is_needed(lease: Lease, _netns: str) -> bool:
+    def is_needed(lease: Lease, _record: object) -> bool:
         if not lease.ifname:
             return lease.container_id in containers
         return lease.owner in attachments

@@ -24,6 +24,8 @@ BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 # the file system's granularity (at most 2 s, and a tick of the clock), so that none can look like ours.
 STAMP_LAG = 3_000_000_000
 _NEVER = 0
+_BOOT_ID_LENGTH = 36
+_BOOT_ID_CHARACTERS = frozenset("0123456789abcdef-")
 
 
 class Index:
@@ -40,8 +42,9 @@ class Index:
         self.directory = store.index_directory
         self.pages = FilePages(f"{self.directory}/pages")
         self.records = Records(f"{self.directory}/records")
-        self.boot_id = (read_file(BOOT_ID_FILE, 64) or b"").decode("ascii").strip()
-        # The boot and the time of the last operation that ended; None and 0 when there is no index.
+        self.boot_id = _parse_boot_id(read_file(BOOT_ID_FILE, 64) or b"")
+        # The boot and the time of the last operation that ended; None and 0 when there is no index. An
+        # empty boot is one that cannot be told.
         self.stamped_boot: str | None = None
         self.stamped_at = _NEVER
         self._stamp = -1
@@ -62,6 +65,10 @@ class Index:
             and self.stamped_boot == self.boot_id
             and os.stat(self.store.directory).st_mtime_ns == self.stamped_at
         )
+
+    def is_of_earlier_boot(self) -> bool:
+        """Tell whether the index was certainly made in another boot than this one."""
+        return bool(self.stamped_boot and self.boot_id) and self.stamped_boot != self.boot_id
 
     def begin(self) -> None:
         """Make the index invalid until `commit`: who is killed in between leaves one that says so."""
@@ -98,12 +105,18 @@ class Index:
         except FileNotFoundError:
             return
         self.stamped_at = os.fstat(self._stamp).st_mtime_ns
-        self.stamped_boot = os.read(self._stamp, 64).decode("ascii", "replace")
+        self.stamped_boot = _parse_boot_id(os.read(self._stamp, 64))
 
     def _close_stamp(self) -> None:
         if self._stamp >= 0:
             os.close(self._stamp)
             self._stamp = -1
+
+
+def _parse_boot_id(content: bytes) -> str:
+    """Return the boot's ID, empty when the file has something else in it."""
+    text = content.decode("ascii", "replace").strip()
+    return text if len(text) == _BOOT_ID_LENGTH and _BOOT_ID_CHARACTERS.issuperset(text) else ""
 
 
 def _calc_stamp() -> tuple[int, int]:

@@ -53,11 +53,12 @@ class Ledger:
         Raises:
             CniError: the index stays wrong however often it is made anew, which is a defect.
         """
-        for _ in range(2):
+        for is_last in (False, True):
             record = self.index.records.read(container_id, ifname)
             if record is None:
-                return Record(container_id, ifname, [])
-            if self.is_right(record):
+                if is_last or self.index.records.is_intact(container_id):
+                    return Record(container_id, ifname, [])
+            elif self.is_right(record):
                 return record
             self.rebuild()
         raise _defect(f"the record of {container_id} {ifname}")
@@ -77,7 +78,7 @@ class Ledger:
     def take(self, record: Record, address: Address) -> bool:
         """Give an address to the attachment of `record`; return False when it has a lease already."""
         self._begin()
-        taken = Record(record.container_id, record.ifname, [*record.addresses, address], record.netns)
+        taken = Record(*record.owner, [*record.addresses, address], record.netns, record.view)
         self.index.records.write(taken)
         lease = Lease(address, record.container_id, record.ifname)
         if not self.store.lease_add(lease):

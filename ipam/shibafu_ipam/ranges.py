@@ -111,13 +111,16 @@ class RangeText:
         """Return the range, with the defaults of what it does not state.
 
         Raises:
-            ValueError: it makes no sense.
+            ValueError: it makes no sense; the reason, and where that does not say so what to change.
         """
         subnet = self.subnet
         if subnet is None:
-            raise ValueError("IP <nil> not v4 nor v6")
+            raise ValueError("IP <nil> not v4 nor v6", 'each range needs "subnet", such as 10.1.0.0/16')
         if subnet.prefix > subnet.address.bits - 2:
-            raise ValueError(f"Network {subnet} too small to allocate from")
+            raise ValueError(
+                f"Network {subnet} too small to allocate from",
+                f'"subnet" must be /{subnet.address.bits - 2} or larger',
+            )
         network = subnet.network
         if network != subnet:
             raise ValueError(
@@ -170,7 +173,8 @@ def resolve_range_sets(texts: list[list[RangeText]]) -> list[RangeSet]:
         try:
             range_sets.append(_resolve_range_set(ranges))
         except ValueError as error:
-            raise CniError(INVALID_CONFIG, f"invalid range set {number}: {error}") from None
+            reason, *details = error.args
+            raise CniError(INVALID_CONFIG, f"invalid range set {number}: {reason}", *details) from None
     for number, one in enumerate(range_sets):
         for other_number in range(number + 1, len(range_sets)):
             if one.overlaps(range_sets[other_number]):

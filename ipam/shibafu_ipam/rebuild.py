@@ -17,8 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # Tells of a lease, and of the namespace recorded for it, whether it must be kept.
-    IsNeeded = Callable[[Lease, str], bool]
+    # Tells of a lease, and of what is recorded of it, whether it must be kept.
+    IsNeeded = Callable[[Lease, Record | None], bool]
 
 # How far the clock may have been set since the machine started, in seconds.
 _CLOCK_MARGIN = 60
@@ -38,27 +38,30 @@ class Survey:
         self.records: dict[tuple[str, str], Record] = {}
         self.dropped: list[tuple[Address, Lease | None]] = []
         known = index.records.read_all()
-        reboot = _Reboot(index) if index.stamped_boot not in (None, index.boot_id) else None
+        reboot = _Reboot(index) if index.is_of_earlier_boot() else None
         for address, lease in index.store.leases():
             if lease is None:
                 self.dropped.append((address, None))
                 continue
+            if not lease.container_id:
+                self.keep(lease)
+                continue
             recorded = known.get(lease.owner)
             if recorded is not None and address not in recorded.addresses:
                 recorded = None
-            netns = recorded.netns if recorded is not None else ""
             if (reboot is not None and reboot.ended(lease, recorded is not None)) or (
-                is_needed is not None and not is_needed(lease, netns)
+                is_needed is not None and not is_needed(lease, recorded)
             ):
                 self.dropped.append((address, lease))
             else:
-                self.keep(lease, netns)
+                self.keep(lease, recorded)
 
-    def keep(self, lease: Lease, netns: str) -> None:
+    def keep(self, lease: Lease, recorded: Record | None = None) -> None:
         """Count a lease among those that stay."""
         record = self.records.setdefault(lease.owner, Record(*lease.owner, []))
         record.addresses.append(lease.address)
-        record.netns = record.netns or netns
+        if recorded is not None and not record.netns:
+            record.netns, record.view = recorded.netns, recorded.view
 
     def calc_pages(self) -> MemoryPages:
         """Return which addresses the kept leases take."""
@@ -107,7 +110,7 @@ def rebuild(index: Index, is_needed: "IsNeeded | None" = None) -> list[OSError]:
         except OSError as error:
             errors.append(error)
             if lease is not None:
-                survey.keep(lease, "")
+                survey.keep(lease)
     index.ensure_directories()
     index.records.replace_all(list(survey.records.values()))
     index.pages.replace_all(survey.calc_pages())

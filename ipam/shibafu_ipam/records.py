@@ -3,11 +3,18 @@
 Records are lines in 256 files, by a digest of the container's ID: a file for each would cost the file
 system a new inode in every ADD, and taking over a large store seconds. A line is
 
-    <container ID> TAB <interface> TAB <addresses, by spaces> TAB <path of the namespace> TAB <digest>
+    <container ID> TAB <interface> TAB <addresses, by spaces> TAB <namespace> TAB <digest>
+
+where the namespace is its path with a view before it, which says from where it was seen (see `netns`), and
+a space. Earlier versions wrote the path alone; they take one with a view for none that could vanish.
 
 Like all of the index, a record is verified against the leases before anything is done with it. For the
 namespace's path there is nothing to verify it against, and it is read even after a killed call, so the
 digest tells a line that was half written: a wrong path would make a living container's lease look ended.
+
+Nor is there anything to verify the absence of a record against, but all leases. So files are signed by a
+time of last change that nothing else gives them: as many seconds after 1970 as they have bytes, and none
+for the directory, where the time tells of a file that was removed.
 """
 
 import os
@@ -28,15 +35,19 @@ class Record:
         ifname: CNI_IFNAME; empty for the leases of old versions of host-local.
         addresses: the addresses that it has.
         netns: the path of its network namespace; empty when that is unknown.
+        view: from where it was seen there; empty when that is unknown.
     """
 
-    __slots__ = ("addresses", "container_id", "ifname", "netns")
+    __slots__ = ("addresses", "container_id", "ifname", "netns", "view")
 
-    def __init__(self, container_id: str, ifname: str, addresses: list[Address], netns: str = "") -> None:
+    def __init__(
+        self, container_id: str, ifname: str, addresses: list[Address], netns: str = "", view: str = ""
+    ) -> None:
         self.container_id = container_id
         self.ifname = ifname
         self.addresses = addresses
         self.netns = netns
+        self.view = view
 
     @property
     def owner(self) -> tuple[str, str]:
@@ -58,21 +69,33 @@ class Records:
         start, end = _find_line(content, _calc_key(container_id, ifname))
         return _parse_line(content[start:end])
 
+    def is_intact(self, container_id: str) -> bool:
+        """Tell whether nobody else has changed the file of a container's records."""
+        try:
+            return _is_signed(self._path(container_id))
+        except FileNotFoundError:
+            return self._is_signed()
+
     def write(self, record: Record) -> None:
         """Remember an attachment, in place of what was remembered of it."""
         path = self._path(record.container_id)
-        content = read_file(path, _MAX_FILE) or b""
+        existing = read_file(path, _MAX_FILE)
+        content = existing or b""
         start, end = _find_line(content, _calc_key(*record.owner))
         line = _format_line(record)
         if start < end:
-            write_file(path, content[:start] + line + content[end:])
+            self._rewrite(path, content[:start] + line + content[end:])
             return
+        # Who writes a record has looked for it before, so that the file, or its absence, was right.
         descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             if os.write(descriptor, line) != len(line):
                 raise OSError(ENOSPC, os.strerror(ENOSPC), path)
         finally:
             os.close(descriptor)
+        _sign(path, len(content) + len(line))
+        if existing is None:
+            _sign(self.directory, 0)
 
     def remove(self, container_id: str, ifname: str) -> None:
         """Forget an attachment."""
@@ -80,7 +103,7 @@ class Records:
         content = read_file(path, _MAX_FILE) or b""
         start, end = _find_line(content, _calc_key(container_id, ifname))
         if start < end:
-            write_file(path, content[:start] + content[end:])
+            self._rewrite(path, content[:start] + content[end:])
 
     def read_all(self) -> dict[tuple[str, str], Record]:
         """Return all records."""
@@ -102,10 +125,34 @@ class Records:
             if _is_plain(record.container_id) and _is_plain(record.ifname):
                 contents.setdefault(self._path(record.container_id), []).append(_format_line(record))
         for path, lines in contents.items():
-            write_file(path, b"".join(lines))
+            content = b"".join(lines)
+            write_file(path, content)
+            _sign(path, len(content))
+        _sign(self.directory, 0)
+
+    def _rewrite(self, path: str, content: bytes) -> None:
+        is_signed = _is_signed(path)
+        write_file(path, content)
+        if is_signed:
+            _sign(path, len(content))
+
+    def _is_signed(self) -> bool:
+        try:
+            return os.stat(self.directory).st_mtime_ns == 0
+        except FileNotFoundError:
+            return False
 
     def _path(self, container_id: str) -> str:
         return f"{self.directory}/{_calc_digest(os.fsencode(container_id), size=1)}"
+
+
+def _is_signed(path: str) -> bool:
+    found = os.stat(path)
+    return found.st_mtime_ns == found.st_size * 1_000_000_000
+
+
+def _sign(path: str, size: int) -> None:
+    os.utime(path, (size, size))
 
 
 def _list(directory: str) -> list[str]:
@@ -134,7 +181,8 @@ def _find_line(content: bytes, key: bytes) -> tuple[int, int]:
 def _format_line(record: Record) -> bytes:
     addresses = " ".join(str(address) for address in record.addresses)
     netns = record.netns if "\n" not in record.netns else ""
-    fields = _calc_key(*record.owner) + os.fsencode(f"{addresses}\t{netns}")
+    seen = f"{record.view} {netns}" if netns and record.view else netns
+    fields = _calc_key(*record.owner) + os.fsencode(f"{addresses}\t{seen}")
     return fields + b"\t" + _calc_check(fields) + b"\n"
 
 
@@ -154,6 +202,8 @@ def _parse_line(line: bytes) -> Record | None:
         return None
     try:
         container_id, ifname, addresses, netns = os.fsdecode(fields).split("\t", 3)
-        return Record(container_id, ifname, [parse_address(text) for text in addresses.split(" ")], netns)
+        view, _, path = ("", "", netns) if netns.startswith("/") else netns.partition(" ")
+        parsed = [parse_address(text) for text in addresses.split(" ")]
+        return Record(container_id, ifname, parsed, path, view)
     except ValueError:
         return None

@@ -1,14 +1,14 @@
 """STATUS: would ADD get an address now? Nothing is changed, and nothing is made that is not there."""
 
 import os
-from errno import EACCES, ENOTDIR
+from errno import EACCES, EISDIR, ENOTDIR, EOPNOTSUPP
 
 from shibafu.cni.errors import NOT_AVAILABLE, CniError
 from shibafu.cni.request import Request
 from shibafu_ipam.allocator import choose_address
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
-from shibafu_ipam.netns import has_vanished
+from shibafu_ipam.netns import is_abandoned
 from shibafu_ipam.ranges import RangeSet
 from shibafu_ipam.rebuild import Survey
 from shibafu_ipam.store import Store
@@ -28,6 +28,7 @@ def status(request: Request) -> None:
     with Store(config.data_dir, request.network) as store:
         try:
             _check_writable(store.directory)
+            _check_writable(store.index_directory)
             if not os.path.isdir(store.directory):
                 return
             store.lock_for_reading()
@@ -48,13 +49,31 @@ def status(request: Request) -> None:
 
 
 def _check_writable(directory: str) -> None:
-    """Make sure that files can be made in a directory, or that the directory can be made."""
+    """Make sure that files can be made in a directory, or that the directory can be made.
+
+    A file without a name is made there, and written to, which leaves nothing behind, be it that this is
+    killed, and does not show in the directory's time. On a file system without such files, whether it is
+    full is not known.
+    """
     while not os.path.lexists(directory):
         directory = os.path.dirname(directory)
     if not os.path.isdir(directory):
         raise NotADirectoryError(ENOTDIR, "not a directory", directory)
     if not os.access(directory, os.W_OK | os.X_OK):
         raise PermissionError(EACCES, "not writable", directory)
+    try:
+        descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (EOPNOTSUPP, EISDIR):
+            return
+        raise
+    try:
+        os.write(descriptor, b"1")
+    except OSError as error:
+        error.filename = directory
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def _find_exhausted(store: Store, range_sets: list[RangeSet]) -> RangeSet | None:
@@ -62,7 +81,7 @@ def _find_exhausted(store: Store, range_sets: list[RangeSet]) -> RangeSet | None
         if index.is_valid() and _first_exhausted(range_sets, index.pages.find_free) is None:
             return None
         # As ADD does before it fails: leases whose namespace has vanished are as good as free.
-        pages = Survey(index, lambda lease, netns: not has_vanished(netns)).calc_pages()
+        pages = Survey(index, lambda _, record: not is_abandoned(record)).calc_pages()
         return _first_exhausted(range_sets, pages.find_free)
 
 

@@ -10,20 +10,28 @@ This module knows files and no policy: neither which address is next nor which l
 
 import fcntl
 import os
-from errno import ENOSPC
+from errno import EACCES, EIO, EISDIR, ELOOP, ENOSPC, ENXIO, EOPNOTSUPP, EPERM, EXDEV
 
-from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.ip import Address, parse_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shibafu.cni.errors import CniError
+
 _SEPARATOR = b"\r\n"
 # A crash of the machine may leave a file whose blocks were never written: empty, or full of zeros.
 _NOTHING = b"\0 \t\r\n\v\f"
 _LAST_RESERVED = "last_reserved_ip."
-_MAX_LEASE = 4096
+# What is read at once, and the most that is read of a lease.
+_USUAL_SIZE = 4096
+MAX_LEASE = 1 << 16
+# What is called like an address and is no file that could be read: a directory, a symbolic link, a socket, a
+# file that is locked away or on a bad sector.
+_UNREADABLE = (EISDIR, ELOOP, ENXIO, EACCES, EPERM, EIO)
+# link(2) between two file systems, or on one that has no links.
+_NO_LINKS = (EXDEV, EPERM, EOPNOTSUPP)
 
 
 class Lease:
@@ -31,7 +39,7 @@ class Lease:
 
     Args:
         address: the address.
-        container_id: CNI_CONTAINERID.
+        container_id: CNI_CONTAINERID; empty for what cannot be read, and takes its address all the same.
         ifname: CNI_IFNAME; empty for leases of old versions of host-local, which did not write it.
     """
 
@@ -110,18 +118,36 @@ class Store:
     def lease_add(self, lease: Lease) -> bool:
         """Write a lease, whole or not at all; return False when the address has one.
 
-        The file is written aside and linked to its name: unlike rename(2), link(2) replaces nothing.
+        The file is written aside and linked to its name: unlike rename(2), link(2) replaces nothing. Where
+        the network's directory is on another file system than the index, it is written in its place; a
+        call that is killed meanwhile leaves a file without a legible owner.
         """
         aside = f"{self.index_directory}/aside"
+        content = os.fsencode(lease.container_id) + _SEPARATOR + os.fsencode(lease.ifname)
         # What a killed call left may be the other name of its lease: never write into that.
         remove_file(aside)
         try:
-            write_file(aside, os.fsencode(lease.container_id) + _SEPARATOR + os.fsencode(lease.ifname))
+            write_file(aside, content)
             os.link(aside, self.lease_path(lease.address))
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return self._lease_add_in_place(lease.address, content)
         finally:
             remove_file(aside)
+        return True
+
+    def _lease_add_in_place(self, address: Address, content: bytes) -> bool:
+        path = self.lease_path(address)
+        try:
+            write_file(path, content, os.O_EXCL)
+        except FileExistsError:
+            return False
+        except OSError:
+            remove_file(path)
+            raise
         return True
 
     def lease_del(self, address: Address) -> None:
@@ -129,8 +155,16 @@ class Store:
         remove_file(self.lease_path(address))
 
     def lease_read(self, address: Address) -> Lease | None:
-        """Return the lease of an address; None when there is none, or nothing legible in it."""
-        return _parse_lease(address, read_file(self.lease_path(address), _MAX_LEASE) or b"")
+        """Return the lease of an address; None when there is none, or nothing legible in it.
+
+        What is there and cannot be read is somebody's, nobody knows whose.
+        """
+        try:
+            return _parse_lease(address, read_file(self.lease_path(address), MAX_LEASE) or b"")
+        except OSError as error:
+            if error.errno not in _UNREADABLE:
+                raise
+            return Lease(address, "", "")
 
     def leases(self) -> "Iterator[tuple[Address, Lease | None]]":
         """Read all leases, with None for those in which there is nothing legible."""
@@ -147,7 +181,7 @@ class Store:
 
     def read_last_reserved(self, number: int) -> Address | None:
         """Return what range set `number` gave last; None when that is unknown."""
-        content = read_file(f"{self.directory}/{_LAST_RESERVED}{number}", _MAX_LEASE) or b""
+        content = read_file(f"{self.directory}/{_LAST_RESERVED}{number}", _USUAL_SIZE) or b""
         try:
             return parse_address(content.decode("ascii", "replace"))
         except ValueError:
@@ -174,29 +208,39 @@ def open_file(path: str, flags: int, mode: int = 0o600) -> int:
 def read_file(path: str, limit: int) -> bytes | None:
     """Return the content of a file, up to `limit` bytes; None when there is no file."""
     try:
-        descriptor = open_file(path, os.O_RDONLY)
+        # Whatever somebody has put there: the other end of a pipe is not waited for.
+        descriptor = open_file(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     try:
-        # A large limit would be as much memory. Small files are not asked: those of the kernel have no size.
-        size = limit if limit <= _MAX_LEASE else min(limit, os.fstat(descriptor).st_size)
-        return os.read(descriptor, size)
+        # Not by the size that the file system states: files of the kernel have none.
+        content = os.read(descriptor, min(limit, _USUAL_SIZE))
+        if len(content) == _USUAL_SIZE < limit:
+            size = min(limit, os.fstat(descriptor).st_size)
+            content += os.read(descriptor, max(size - _USUAL_SIZE, 0))
+        return content
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
 
 
-def write_file(path: str, content: bytes) -> None:
+def write_file(path: str, content: bytes, flags: int = 0) -> None:
     """Write a file whole.
 
     Raises:
         OSError: also when the disk took only a part of it.
     """
-    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT)
+    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | flags)
     try:
         if os.write(descriptor, content) != len(content):
-            raise OSError(ENOSPC, os.strerror(ENOSPC), path)
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
         # Not O_TRUNC: ext4 takes a file that was emptied first for one to be flushed to the disk at once.
         os.ftruncate(descriptor, len(content))
+    except OSError as error:
+        error.filename = path
+        raise
     finally:
         os.close(descriptor)
 
@@ -210,11 +254,12 @@ def remove_file(path: str) -> bool:
     return True
 
 
-def describe_failure(doing: str, error: OSError) -> CniError:
+def describe_failure(doing: str, error: OSError) -> "CniError":
     """Return the error object's sentence for a failed access to the disk."""
-    where = f"{error.filename}: " if error.filename else ""
-    return CniError(
-        IO_FAILURE,
-        f"cannot {doing}: {where}{(error.strerror or str(error)).lower()}",
+    from shibafu.cni.mishaps import describe_os_error
+
+    return describe_os_error(
+        doing,
+        error,
         'the leases are in the directory "dataDir" of the "ipam" section, which must be writable',
     )

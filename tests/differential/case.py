@@ -30,7 +30,7 @@ class Call:
         ifname: CNI_IFNAME.
         config: changes of the case's configuration; None takes a key away.
         env: changes of the environment; None takes a variable away.
-        stdin: what is sent in place of the configuration.
+        stdin: what is sent in place of the configuration; U+DC80 to U+DCFF are the bytes 80 to FF.
         before: what happens before.
         prev_result: whether the answer of the attachment's ADD is sent along, as a runtime does.
         instead: the verb that a reference is called with that is too old for this one: what should

@@ -153,6 +153,15 @@ CHOICES = (
         ours=ABSENT,
     ),
     Difference(
+        "relative-data-directory",
+        "choice",
+        "A relative `dataDir` is refused: it is another directory for each caller, two of which would give "
+        "out the same address.",
+        (_ADD, _DEL, *_STORE),
+        ("ipam-data-directory-relative",),
+        shows={"1-ADD status": "1", "1-ADD answer.code": "7"},
+    ),
+    Difference(
         "nothing-made-for-nothing",
         "choice",
         "The store's directory, lock and last address are made by an ADD that gives an address, not by "
@@ -170,7 +179,7 @@ CHOICES = (
             "ipam-check-without-lease",
             "ipam-del-unknown",
             "ipam-request-*",
-            "ipam-resolv-conf-missing",
+            "ipam-resolv-conf-*",
             "mac-*",
             "mtu-too-large",
             "netns-missing",

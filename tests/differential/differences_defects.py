@@ -238,6 +238,31 @@ DEFECTS = (
         shows={"1-ADD status": "1", "1-ADD answer.msg": "invalid CIDR address: "},
     ),
     Difference(
+        "interface-name-pattern",
+        "defect",
+        "An interface name with % in it is refused: the kernel takes it for a pattern. The reference makes a "
+        "link with another name, misses its own, and leaves it.",
+        ("1-ADD answer.msg", "2-CHECK answer.msg", *_STATE),
+        ("ifname-pattern",),
+        shows={"1-ADD status": "1", "1-ADD answer.msg": "interface name contains %", "3-DEL status": "0"},
+    ),
+    Difference(
+        "null-among-routes",
+        "defect",
+        "Null among routes is none; the reference's result has it as it is.",
+        ("1-ADD answer.routes*",),
+        ("ipam-routes-null",),
+        shows={"1-ADD status": "0", "1-ADD answer.routes[[]0].dst": "10.8.0.0/16"},
+    ),
+    Difference(
+        "null-as-address",
+        "defect",
+        "Null in place of a requested address is refused; the reference crashes.",
+        ("1-ADD *",),
+        ("ipam-request-args-cni-null",),
+        shows={"1-ADD status": "1", "1-ADD answer.code": "7"},
+    ),
+    Difference(
         "subnet-of-all",
         "defect",
         "0.0.0.0/0 is a subnet like others; the reference finds no address in it.",

@@ -74,7 +74,7 @@ IPAM = (
     Key("ipam.ranges.rangeStart", SAME, ("broadcast-address",)),
     Key("ipam.ranges.rangeEnd"),
     Key("ipam.ranges.gateway", "The same, also outside the subnet."),
-    Key("ipam.routes", SAME, ("routes-twice",)),
+    Key("ipam.routes", SAME, ("routes-twice", "null-among-routes")),
     Key("ipam.routes.dst", SAME, ("route-without-destination", "routes-with-host-bits")),
     Key("ipam.routes.gw"),
     Key("ipam.routes.mtu", "Applied.", ("route-mtu-and-advmss",)),
@@ -85,9 +85,9 @@ IPAM = (
     Key(
         "ipam.dataDir",
         "The same, and the same files in it.",
-        ("store-mode", "store-unusable", "nothing-made-for-nothing"),
+        ("store-mode", "store-unusable", "relative-data-directory", "nothing-made-for-nothing"),
     ),
-    Key("ipam.resolvConf"),
+    Key("ipam.resolvConf", SAME, ("half-a-character",)),
 )
 HANDED_OVER = (
     Key(
@@ -99,7 +99,7 @@ HANDED_OVER = (
     ),
     Key("runtimeConfig.ipRanges", "The same: ahead of `subnet` and `ranges`. Capability `ipRanges`."),
     Key("args.cni.mac"),
-    Key("args.cni.ips"),
+    Key("args.cni.ips", SAME, ("null-as-address",)),
     Key("CNI_ARGS MAC"),
     Key("CNI_ARGS IP", "The same; bridge refuses it without IgnoreUnknown."),
     Key("CNI_ARGS IgnoreUnknown"),
@@ -118,7 +118,7 @@ PROTOCOL = (
     Key("CNI_CONTAINERID"),
     Key("CNI_NETNS", SAME, ("own-namespace", "not-a-network-namespace", "del-without-netns")),
     Key("CNI_NETNS_OVERRIDE"),
-    Key("CNI_IFNAME", SAME, ("existing-interface",)),
+    Key("CNI_IFNAME", SAME, ("existing-interface", "interface-name-pattern")),
     Key("CNI_PATH", "Asked for when a plugin has to be found.", ("no-cni-path", "check-order-path")),
 )
 SECTIONS = (

@@ -165,7 +165,7 @@ class _Run:
             done = subprocess.run(
                 [f"{PLUGIN_DIRECTORY}/{self.case.plugin}"],
                 env={name: value for name, value in env.items() if value is not None},
-                input=stdin.encode(),
+                input=stdin.encode("utf-8", "surrogateescape"),
                 capture_output=True,
                 check=False,
                 timeout=_TIMEOUT,

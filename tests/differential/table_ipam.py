@@ -127,6 +127,8 @@ REFUSALS = (
     _case("route-gw-bogus", ipam(R4, routes=[{"dst": "10.8.0.0/16", "gw": "bogus"}]), REFUSED),
     _case("route-without-dst", ipam(R4, routes=[{"gw": "10.1.0.1"}]), REFUSED),
     _case("routes-string", ipam(R4, routes="bogus"), REFUSED),
+    _case("resolv-conf-zero", ipam(R4, resolvConf="a\0b"), REFUSED),
+    _case("resolv-conf-half-a-pair", ipam(R4, resolvConf="/\ud800"), REFUSED),
     _case("resolv-conf-missing", ipam(R4, resolvConf="/nowhere/resolv.conf"), REFUSED),
     _case("two-addresses-0.2.0", ipam(R4, {"subnet": "10.2.0.0/24"}), REFUSED, cniVersion="0.2.0"),
     _case("two-addresses-0.1.0-ipv6", ipam(R6, {"subnet": "fd00:2::/64"}), REFUSED, cniVersion="0.1.0"),
@@ -150,6 +152,7 @@ REQUESTS = (
     _case("request-cni-args-empty", V4, env={"CNI_ARGS": "IP="}),
     _case("request-args-cni", V4, args={"cni": {"ips": ["10.1.0.77"]}}),
     _case("request-args-cni-prefix", V4, args={"cni": {"ips": ["10.1.0.77/24"]}}),
+    _case("request-args-cni-null", V4, REFUSED, args={"cni": {"ips": [None]}}),
     _case("request-args-cni-bogus", V4, REFUSED, args={"cni": {"ips": ["bogus"]}}),
     _case("request-runtime-config", V4, runtimeConfig={"ips": ["10.1.0.77"]}),
     _case("request-runtime-config-prefix", V4, runtimeConfig={"ips": ["10.1.0.77/24"]}),
@@ -195,6 +198,7 @@ REQUESTS = (
 ROUTES_AND_DNS = (
     _case("routes", ipam(R4, routes=[{"dst": "10.8.0.0/16"}, {"dst": "0.0.0.0/0", "gw": "10.1.0.9"}])),
     _case("routes-host-bits", ipam(R4, routes=[{"dst": "10.8.0.7/16"}])),
+    _case("routes-null", ipam(R4, routes=[None, {"dst": "10.8.0.0/16"}])),
     _case("routes-empty", ipam(R4, routes=[])),
     _case(
         "resolv-conf",
@@ -216,6 +220,7 @@ ROUTES_AND_DNS = (
         ),
     ),
     _case("data-directory", ipam(R4, dataDir="/var/lib/cni/elsewhere")),
+    _case("data-directory-relative", ipam(R4, dataDir="../" * 16 + "var/lib/cni/elsewhere"), REFUSED),
     _case("data-directory-unusable", ipam(R4, dataDir="/proc/nowhere"), REFUSED),
     _case("dns-of-network-is-not-ipams", V4, dns={"nameservers": ["10.1.0.53"]}),
 )
@@ -280,6 +285,8 @@ STORE = (
         setup=lease("10.1.0.9", r"c1\neth0"),
     ),
     _case("lease-empty", ONE, setup=lease("10.1.0.2", "")),
+    _case("entry-is-a-directory", V4, setup=(host("mkdir -p /var/lib/cni/networks/net/10.1.0.2"),)),
+    _case("entry-is-a-link", V4, setup=(*lease("x"), host("ln -s x /var/lib/cni/networks/net/10.1.0.2"))),
     _case("stray-file", V4, setup=lease("notes.txt", "x")),
     _case("check-without-lease", V4, calls=(Call("CHECK"),)),
     _case(

@@ -136,12 +136,14 @@ NAMES = (
     Case("container-id-space", _CONFIG, env={"CNI_CONTAINERID": "a b"}),
     Case("container-id-leading-dash", _CONFIG, env={"CNI_CONTAINERID": "-c1"}),
     Case("container-id-long", _CONFIG, env={"CNI_CONTAINERID": "0123456789abcdef" * 8}),
+    Case("container-id-very-long", _CONFIG, "host-local", env={"CNI_CONTAINERID": "a" * 5000}),
     Case("ifname-16-characters", _CONFIG, env={"CNI_IFNAME": "interface-16-chr"}),
     Case("ifname-dot", _CONFIG, env={"CNI_IFNAME": "."}),
     Case("ifname-dot-dot", _CONFIG, env={"CNI_IFNAME": ".."}),
     Case("ifname-slash", _CONFIG, env={"CNI_IFNAME": "a/b"}),
     Case("ifname-colon", _CONFIG, env={"CNI_IFNAME": "eth0:1"}),
     Case("ifname-space", _CONFIG, env={"CNI_IFNAME": "eth 0"}),
+    Case("ifname-pattern", _CONFIG, env={"CNI_IFNAME": "eth%d"}),
     Case("ifname-lo", _CONFIG, env={"CNI_IFNAME": "lo"}),
 )
 
@@ -177,6 +179,8 @@ JSON = (
     _text("trailing-comma", '{"name": "net",}'),
     _text("two-documents", json.dumps(_CONFIG) + "{}"),
     _text("not-utf-8-escape", '{"name": "net", "cniVersion": "1.0.0", "x": "\\ud800"}'),
+    _text("not-utf-8", json.dumps(_CONFIG | {"x": "a-b"}).replace("a-b", "a\udcffb")),
+    _text("long-number", json.dumps(_CONFIG | {"x": 0}).replace('"x": 0', f'"x": {"9" * 5000}')),
     _text("nan", '{"name": "net", "cniVersion": "1.0.0", "mtu": NaN}'),
     _text("line-feeds", json.dumps(_CONFIG, indent=8) + "\n\n"),
 )

@@ -44,7 +44,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def start_boot(self) -> None:
         self.boot += 1
-        (self.root / "boot_id").write_text(f"boot-{self.boot}")
+        (self.root / "boot_id").write_text(f"00000000-0000-4000-8000-{self.boot:012}")
 
     def owned(self, owner: str) -> set[str]:
         return {address for address, holder in self.model.items() if holder == owner}

@@ -92,6 +92,20 @@ def test_arrays_of_objects_and_strings() -> None:
     assert config.texts("names") == ["x", "y"]
 
 
+def test_what_is_null_in_an_array_is_empty() -> None:
+    config = section(ranges=[None], names=[None, "y"])
+    assert [item.values for item in config.sections("ranges")] == [{}]
+    assert config.texts("names") == ["", "y"]
+
+
+def test_what_the_reference_reads_is_read() -> None:
+    config = parse_config(b'{"x": "a\xffb", "y": ' + b"9" * 5000 + b', "name": "net"}')
+    assert config.text("name") == "net"
+    assert config.text("x") == "a\ufffdb"
+    with pytest.raises(CniError, match="cannot unmarshal number"):
+        config.number("y")
+
+
 @pytest.mark.parametrize(
     "stdin", [b"", b"  ", b"{", b"[]", b"null", b'"x"', b"1", b"{} {}", b"\xff{}", b"{'a': 1}", b"[" * 100000]
 )

@@ -1,7 +1,7 @@
 """Calling another plugin, in a process of its own or in this one."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from json import dumps, loads
 from pathlib import Path
 from typing import BinaryIO
@@ -9,7 +9,7 @@ from typing import BinaryIO
 import pytest
 
 from shibafu.cni import errors
-from shibafu.cni.delegate import Installation, delegate, find_plugin
+from shibafu.cni.delegate import Installation, delegate, find_plugin, parse_answer, prepare_delegate
 from shibafu.cni.errors import CniError
 from support.calls import make_request
 
@@ -78,6 +78,35 @@ def test_its_error_is_passed_on(tmp_path: Path) -> None:
     plugin = make_plugin(tmp_path, """echo '{"code": 11, "msg": "later", "details": "d"}'; exit 1""")
     error = answer_error(plugin)
     assert (error.code, error.msg, error.details) == (11, "later", "d")
+
+
+def test_details_that_are_no_text_are_passed_on_as_json(tmp_path: Path) -> None:
+    plugin = make_plugin(tmp_path, """echo '{"code": 11, "msg": "later", "details": {"a": 1}}'; exit 1""")
+    error = answer_error(plugin)
+    assert (error.code, error.msg, loads(error.details)) == (11, "later", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        '{"cniVersion": "1.0.0", "ips": 1}',
+        '{"cniVersion": "1.0.0", "ips": ["x"]}',
+        '{"cniVersion": "1.0.0", "ips": [{"address": "x"}]}',
+        '{"cniVersion": 7}',
+    ],
+)
+def test_a_result_that_is_none_is_the_plugins_fault(tmp_path: Path, result: str) -> None:
+    plugin = make_plugin(tmp_path, f"echo '{result}'")
+    answer = delegate(make_request(CNI_PATH=str(tmp_path)), plugin.name, "ADD", NOTHING)
+    with pytest.raises(CniError) as caught:
+        parse_answer(plugin.name, answer)
+    assert caught.value.code == errors.DELEGATE
+    assert caught.value.msg == 'plugin "sample" answered ADD with what is no result'
+    assert "netconf" not in caught.value.details.lower()
+
+
+def test_no_answer_is_an_empty_result() -> None:
+    assert not parse_answer("sample", None).ips
 
 
 @pytest.mark.parametrize(
@@ -169,3 +198,31 @@ def test_an_installation_that_is_incomplete_executes(tmp_path: Path) -> None:
     answer = delegate(make_request(CNI_PATH=str(plugin.parent)), plugin.name, "ADD", incomplete)
     assert answer is not None
     assert answer.values == {}
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_plugin_does_not_call_itself(tmp_path: Path, link: Callable[[str, str], None]) -> None:
+    own = make_plugin(tmp_path, "exit 9", "shibafu-bridge")
+    link(str(own), f"{tmp_path}/bridge")
+    installation = Installation(str(tmp_path), {}, str(own))
+    request = make_request(CNI_PATH=str(tmp_path))
+    for command in ("ADD", "DEL"):
+        with pytest.raises(CniError, match='plugin "bridge" is the plugin that calls it') as caught:
+            delegate(request, "bridge", command, installation)
+        assert caught.value.code == errors.INVALID_CONFIG
+        assert "shibafu-ipam" in caught.value.details
+    prepare_delegate(request, "bridge", installation)
+
+
+def test_a_delegate_has_none_of_its_own(tmp_path: Path) -> None:
+    """What a script that calls the plugin by another name would come to."""
+    make_plugin(tmp_path, "env")
+    with pytest.raises(CniError, match="is the plugin that calls it"):
+        delegate(make_request(CNI_PATH=str(tmp_path), SHIBAFU_DELEGATE="x"), "sample", "ADD", NOTHING)
+    with pytest.raises(CniError) as caught:
+        delegate(make_request(CNI_PATH=str(tmp_path)), "sample", "ADD", NOTHING)
+    assert caught.value.code == errors.DELEGATE
+    make_plugin(tmp_path, """echo "{\\"called\\": \\"$SHIBAFU_DELEGATE\\"}" """)
+    answer = delegate(make_request(CNI_PATH=str(tmp_path)), "sample", "ADD", NOTHING)
+    assert answer is not None
+    assert answer.values == {"called": "sample"}

@@ -4,6 +4,7 @@ import pytest
 
 from shibafu.cni import errors, version
 from shibafu.cni.errors import CniError, merge_errors
+from shibafu.cni.mishaps import describe_os_error
 
 
 def test_an_error_object_has_the_specifications_keys() -> None:
@@ -43,6 +44,28 @@ def test_one_error_stays_itself_and_several_are_all_told() -> None:
     assert (merged.code, merged.msg) == (101, "a; b")
     assert "x" in merged.details
     assert "y" in merged.details
+
+
+def test_what_several_errors_have_in_common_is_told_once() -> None:
+    one, two = CniError(102, "nft is not installed", "install it"), CniError(5, "b", "y")
+    merged = merge_errors([one, one, two, one])
+    assert (merged.code, merged.msg, merged.details) == (102, "nft is not installed; b", "install it; y")
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "details"),
+    [
+        (OSError(28, "No space left on device", "/x"), "cannot do it: /x: no space left on device", "free"),
+        (OSError(30, "Read-only file system"), "cannot do it: read-only file system", "read-only"),
+        (OSError(5, "Input/output error", "/x"), "cannot do it: /x: input/output error", ""),
+        (OSError("odd"), "cannot do it: odd", ""),
+    ],
+)
+def test_errors_of_the_kernel_are_sentences(error: OSError, message: str, details: str) -> None:
+    said = describe_os_error("do it", error)
+    assert (said.code, said.msg) == (errors.IO_FAILURE, message)
+    assert details in said.details
+    assert describe_os_error("do it", error, "more").details == "more"
 
 
 @pytest.mark.parametrize("verb", ["ADD", "DEL", "CHECK", "GC", "STATUS"])

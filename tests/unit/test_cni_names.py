@@ -21,12 +21,12 @@ def test_what_could_escape_a_directory_or_a_rule_is_no_identifier(name: str) -> 
     assert not is_valid_identifier(name)
 
 
-@given(st.text(), st.text(), st.text())
+# GC is given names that are no text, too.
+ANYTHING = st.text(st.characters())
+
+
+@given(ANYTHING, ANYTHING, ANYTHING)
 def test_computed_names_fit_the_kernel(network: str, container: str, ifname: str) -> None:
-    try:
-        (network + container + ifname).encode()
-    except UnicodeEncodeError:
-        return  # never an identifier
     link = calc_host_veth(network, container, ifname)
     assert is_host_veth(link)
     assert re.fullmatch(r"veth[0-9a-f]{11}", link)

@@ -66,12 +66,22 @@ def test_container_id(container_id: str) -> None:
         ("a:b", "interface name contains / or : or whitespace characters"),
         ("a b", "interface name contains / or : or whitespace characters"),
         ("a\n", "interface name contains / or : or whitespace characters"),
+        ("e\udcff", "interface name is not UTF-8"),
     ],
 )
 @pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK"])
 def test_ifname(command: str, ifname: str, message: str) -> None:
     answer = ask(command, VALID, CNI_IFNAME=ifname)
     assert (answer["code"], answer["msg"]) == (4, message)
+
+
+@pytest.mark.parametrize("ifname", ["%d", "eth%d", "eth%"])
+def test_a_pattern_is_no_name_and_del_finds_nothing_of_it(ifname: str) -> None:
+    for command in ("ADD", "CHECK"):
+        answer = ask(command, VALID, CNI_IFNAME=ifname)
+        assert (answer["code"], answer["msg"]) == (4, "interface name contains %")
+        assert ifname in str(answer["details"])
+    assert call({"DEL": lambda _: None}, "DEL", VALID, CNI_IFNAME=ifname) == (0, None)
 
 
 @pytest.mark.parametrize("command", ["GC", "STATUS"])

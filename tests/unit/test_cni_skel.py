@@ -45,7 +45,8 @@ def test_an_os_error_is_an_io_failure() -> None:
     status, answer = call({"ADD": raising(OSError(28, "No space left on device", "/x"))}, "ADD", VALID)
     assert status == 1
     assert answer["code"] == errors.IO_FAILURE
-    assert "No space left on device" in answer["msg"]
+    assert answer["msg"] == "cannot do ADD: /x: no space left on device"
+    assert answer["details"].startswith("free space")
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("oops"), KeyError("k"), RecursionError(), MemoryError()])

@@ -69,11 +69,33 @@ def first(tmp_path: Path, ipam: dict[str, object], **config: Any) -> list[tuple[
         (R | {"routes": [{"dst": "zz"}]}, "invalid CIDR address: zz"),
         (R | {"routes": [{"dst": "10.0.0.0/8", "gw": "x"}]}, "invalid IP address: x"),
         (R | {"dataDir": "var/lib"}, 'invalid dataDir "var/lib"'),
+        (R | {"dataDir": "/a\0b"}, "open /a\0b: invalid argument"),
+        (R | {"dataDir": "/\ud800"}, "open /\ud800: invalid argument"),
+        (R | {"resolvConf": "a\0b"}, "open a\0b: invalid argument"),
+        (R | {"resolvConf": "/\ud800"}, "open /\ud800: invalid argument"),
     ],
 )
 def test_refusals(tmp_path: Path, ipam: dict[str, object], msg: str) -> None:
     assert Ipam(tmp_path, ipam).fail("ADD") == (INVALID_CONFIG, msg)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_range_without_subnet_is_told_what_it_needs(tmp_path: Path) -> None:
+    _, answer = Ipam(tmp_path, {"ranges": [[{}]]}).call("ADD")
+    assert 'needs "subnet"' in answer["details"]
+
+
+def test_null_is_no_route(tmp_path: Path) -> None:
+    status, answer = Ipam(tmp_path, R | {"routes": [None, {"dst": "10.0.0.0/8"}]}).call("ADD")
+    assert status == 0
+    assert answer["routes"] == [{"dst": "10.0.0.0/8"}]
+
+
+@pytest.mark.parametrize("key", ["runtimeConfig", "args"])
+def test_null_is_no_address(tmp_path: Path, key: str) -> None:
+    ips: dict[str, object] = {"ips": [None]}
+    config: Any = {key: {"cni": ips} if key == "args" else ips}
+    assert Ipam(tmp_path, R).fail("ADD", **config) == (INVALID_CONFIG, "invalid IP address ")
 
 
 @pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK", "STATUS"])

@@ -27,8 +27,8 @@ def count(event, args):
     if counted is not None and (event == "open" or event.startswith("os.")):
         counted.append(event)
 
-call("ADD", "first")  # takes over the store
-call("DEL", "first")
+call("ADD", "c1")  # takes over the store, and makes the files that the container's records will be in
+call("DEL", "c1")
 sys.addaudithook(count)
 counts = {{}}
 for command, container in (("ADD", "c1"), ("CHECK", "c1"), ("DEL", "c1"), ("DEL", "unknown")):

@@ -8,7 +8,8 @@ import pytest
 
 from shibafu.cni.errors import TRY_AGAIN_LATER
 from shibafu_ipam import index
-from shibafu_ipam.netns import has_vanished, is_netns
+from shibafu_ipam.netns import calc_view, has_vanished, is_abandoned
+from shibafu_ipam.records import Record
 from support.ipam import LIVING_NETNS, Ipam
 
 TINY = {"subnet": "10.1.0.0/30"}  # one address
@@ -24,7 +25,7 @@ class Boot:
 
     def restart(self) -> None:
         self.count += 1
-        self.path.write_text(f"boot-{self.count}\n")
+        self.path.write_text(f"00000000-0000-4000-8000-{self.count:012}\n")
 
 
 @pytest.fixture
@@ -135,15 +136,27 @@ def test_an_address_that_host_local_gave_again_to_the_same_attachment_is_kept(ip
     assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.3"}
 
 
-def test_a_stamp_that_a_power_failure_emptied(ipam: Ipam, boot: Boot) -> None:
+@pytest.mark.parametrize("content", [b"", b"\0" * 36, b"garbage", b"x" * 36])
+def test_a_stamp_that_names_no_boot_says_nothing(ipam: Ipam, boot: Boot, content: bytes) -> None:
+    """What emptied it may have been a power failure, or something else in the boot of living containers."""
     ipam.add("c1")
     stamp = ipam.index_directory / "stamp"
     made_at = stamp.stat().st_mtime_ns
-    stamp.write_bytes(b"")
+    stamp.write_bytes(content)
     os.utime(stamp, ns=(made_at, made_at))
-    boot.restart()
     ipam.add("c2")
-    assert set(ipam.leases()) == {"10.1.0.3"}
+    assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.3"}
+    assert ipam.is_index_valid()
+    boot.restart()
+    ipam.add("c3")
+    assert set(ipam.leases()) == {"10.1.0.4"}
+
+
+def test_a_boot_that_cannot_be_told_is_no_other(ipam: Ipam, boot: Boot) -> None:
+    ipam.add("c1")
+    boot.path.unlink()
+    ipam.add("c2")
+    assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.3"}
 
 
 def test_a_kernel_without_boot_id(ipam: Ipam, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,15 +171,37 @@ def test_a_kernel_without_boot_id(ipam: Ipam, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_namespaces(tmp_path: Path, netns: Path) -> None:
-    assert is_netns(str(netns))
+    assert calc_view(str(netns))
     assert not has_vanished(str(netns))
     (tmp_path / "unmounted").touch()
     for gone in (tmp_path / "unmounted", tmp_path / "missing", tmp_path / "unmounted" / "x"):
-        assert not is_netns(str(gone))
+        assert not calc_view(str(gone))
         assert has_vanished(str(gone))
     assert has_vanished("/proc/4194305/ns/net")  # beyond the largest possible PID
     assert not has_vanished("")
     assert not has_vanished("none")
+
+
+def test_only_who_sees_the_same_can_tell_that_a_namespace_has_vanished(
+    netns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record("c1", "eth0", [], str(netns), calc_view(str(netns)))
+    process = Record("c1", "eth0", [], "/proc/4194305/ns/net", calc_view("/proc/self/ns/net"))
+    assert not is_abandoned(record)
+    assert is_abandoned(process)
+    netns.unlink()
+    assert is_abandoned(record)
+    assert not is_abandoned(Record("c1", "eth0", [], str(netns)))  # of an earlier version
+    assert not is_abandoned(None)
+    # Any other namespace of this process stands for one of another process.
+    monkeypatch.setattr("shibafu_ipam.netns._PROCESSES", "/proc/self/ns/uts")
+    assert is_abandoned(record)
+    assert not is_abandoned(process)
+    monkeypatch.setattr("shibafu_ipam.netns._MOUNTS", "/proc/self/ns/uts")
+    assert not is_abandoned(record)
+    monkeypatch.setattr("shibafu_ipam.netns._MOUNTS", "/nonexistent")
+    assert not is_abandoned(record)
+    assert not calc_view("/proc/self/ns/net")
 
 
 def test_an_exhausted_pool_takes_back_what_vanished_namespaces_have(tmp_path: Path, netns: Path) -> None:

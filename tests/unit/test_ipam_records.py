@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shibafu.cni.ip import Address, parse_address
+from shibafu.cni.names import calc_digest
 from shibafu_ipam.records import Record, Records
 
 A = parse_address("10.1.0.2")
@@ -56,6 +57,24 @@ def test_namespaces(records: Records, netns: str) -> None:
     records.write(Record("c1", "eth0", [A], netns))
     assert look(records.read("c1", "eth0")) == ("c1", "eth0", [A], netns)
     assert [look(record) for record in records.read_all().values()] == [("c1", "eth0", [A], netns)]
+
+
+def test_from_where_a_namespace_was_seen(records: Records, tmp_path: Path) -> None:
+    records.write(Record("c1", "eth0", [A], "/run/netns/x y", "4026531841.4026531836"))
+    read = records.read("c1", "eth0")
+    assert read is not None
+    assert (read.netns, read.view) == ("/run/netns/x y", "4026531841.4026531836")
+    # A view by itself says nothing; and earlier versions wrote none.
+    records.write(Record("c1", "eth0", [A], "", "4026531841"))
+    read = records.read("c1", "eth0")
+    assert read is not None
+    assert (read.netns, read.view) == ("", "")
+    path = next(tmp_path.iterdir())
+    fields = b"c1\teth0\t10.1.0.2\t/run/netns/x"
+    path.write_bytes(fields + b"\t" + calc_digest(fields.decode(), size=4).encode() + b"\n")
+    read = records.read("c1", "eth0")
+    assert read is not None
+    assert (read.netns, read.view) == ("/run/netns/x", "")
 
 
 def test_a_namespace_that_a_line_cannot_hold_is_not_known(records: Records) -> None:

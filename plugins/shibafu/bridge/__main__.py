@@ -9,7 +9,7 @@ VERSION imports nothing but the protocol's shell. tests/unit/test_import_budget.
 import os
 import sys
 
-from shibafu.cni.skel import Plugin
+from shibafu.cni.skel import Plugin, run_process
 from shibafu.cni.version import SUPPORTED
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ def _find_installation() -> "Installation":
 
     frozen = getattr(sys, "frozen", False)
     program = os.path.realpath(sys.executable if frozen else sys.argv[0])
-    return Installation(os.path.dirname(program), {"shibafu-ipam": _load_ipam})
+    return Installation(os.path.dirname(program), {"shibafu-ipam": _load_ipam}, program)
 
 
 def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
@@ -76,7 +76,7 @@ def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
 
 def main() -> None:
     """Run as a process."""
-    sys.exit(run(os.environ, sys.stdin.buffer, sys.stdout.buffer))
+    sys.exit(run_process(run))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Addresses: asking the IPAM plugin for them, and working out gateways and routes."""
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.cni.delegate import Installation, delegate
+from shibafu.cni.delegate import Installation, delegate, parse_answer
 from shibafu.cni.errors import DELEGATE, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.cni.result import IPConfig, Result, Route, parse_result
+from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.netlink.constants import RT_SCOPE_LINK
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ def request_addresses(request: "Request", config: BridgeConfig, installation: In
         CniError: its error, or that it gave no address.
     """
     answer = delegate(request, config.ipam_type, "ADD", installation)
-    result = parse_result(answer) if answer is not None else Result()
+    result = parse_answer(config.ipam_type, answer)
     if not result.ips:
         raise CniError(
             DELEGATE,

@@ -99,17 +99,17 @@ class Section:
         return value
 
     def texts(self, key: str) -> list[str]:
-        """Return an array of strings; an empty one when absent."""
+        """Return an array of strings; an empty one when absent. What is null in it is empty."""
         texts = []
         for value in self.array(key):
-            if not isinstance(value, str):
+            if value is not None and not isinstance(value, str):
                 raise self.wrong_type(key, value, "string")
-            texts.append(value)
+            texts.append(value or "")
         return texts
 
     def sections(self, key: str) -> list["Section"]:
-        """Return an array of objects; an empty one when absent."""
-        return [self.item(key, value) for value in self.array(key)]
+        """Return an array of objects; an empty one when absent. What is null in it is empty."""
+        return [self.item(key, {} if value is None else value) for value in self.array(key)]
 
     def item(self, key: str, value: object) -> "Section":
         """Return `value`, an item of the array `key`, as an object."""

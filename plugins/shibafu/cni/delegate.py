@@ -16,8 +16,14 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from shibafu.cni.request import Request
+    from shibafu.cni.result import Result
 
     Run = Callable[[Mapping[str, str], BinaryIO, BinaryIO], int]
+
+# Tells a plugin of ours that it is a delegate of one of ours, and has none itself: a circle of programs that
+# call each other under other names, or through scripts.
+_CALLED_BY = "SHIBAFU_DELEGATE"
+_NETCONF = "failed to load netconf: json: "
 
 
 class Installation:
@@ -27,16 +33,24 @@ class Installation:
         directory: where their executables are.
         programs: executable names, and what imports and returns the function that does the same inside
             this process.
+        running: the executable of this process, which is no delegate of itself.
     """
 
-    __slots__ = ("directory", "programs")
+    __slots__ = ("directory", "programs", "running")
 
-    def __init__(self, directory: str, programs: "Mapping[str, Callable[[], Run]]") -> None:
+    def __init__(
+        self, directory: str, programs: "Mapping[str, Callable[[], Run]]", running: str = ""
+    ) -> None:
         self.directory = directory
         self.programs = programs
+        self.running = running
 
     def find_own(self, path: str) -> "Run | None":
-        """Return what to call in place of the executable `path`, when that is (a link to) one of ours."""
+        """Return what to call in place of the executable `path`, when that is (a link to) one of ours.
+
+        Raises:
+            CniError: it is the plugin that is running, which would call itself for ever.
+        """
         found = os.stat(path)
         for name, load in self.programs.items():
             try:
@@ -45,6 +59,12 @@ class Installation:
                 continue
             if (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino):
                 return load()
+        try:
+            running = os.stat(self.running)
+        except OSError:
+            return None
+        if (running.st_dev, running.st_ino) == (found.st_dev, found.st_ino):
+            raise _describe_circle(path.rpartition("/")[2])
         return None
 
 
@@ -93,13 +113,15 @@ def delegate(
         status = run(env, BytesIO(request.stdin), answer)
         output = answer.getvalue()
     else:
-        status, output = _execute(path, env, request.stdin)
+        if _CALLED_BY in env:
+            raise _describe_circle(plugin_type)
+        status, output = _execute(path, env | {_CALLED_BY: plugin_type}, request.stdin)
     if status:
         raise parse_failure(plugin_type, status, output)
     if not output.strip():
         return None
     try:
-        return parse_config(output)
+        return Section(parse_config(output).values, "Result")
     except CniError as error:
         raise CniError(
             DELEGATE, f'plugin "{plugin_type}" answered {command} with no JSON object', error.msg
@@ -112,6 +134,14 @@ def prepare_delegate(request: "Request", plugin_type: str, installation: Install
         installation.find_own(find_plugin(plugin_type, request.env.get("CNI_PATH", "")))
     except (CniError, OSError):
         pass  # `delegate` will say what is wrong
+
+
+def _describe_circle(plugin_type: str) -> CniError:
+    return CniError(
+        INVALID_CONFIG,
+        f'plugin "{plugin_type}" is the plugin that calls it',
+        '"type" of the "ipam" section must be an IPAM plugin, such as shibafu-ipam',
+    )
 
 
 def _execute(path: str, env: "Mapping[str, str]", stdin: bytes) -> tuple[int, bytes]:
@@ -143,4 +173,26 @@ def parse_failure(plugin_type: str, status: int, output: bytes) -> CniError:
         how = f"was ended by signal {-status}" if status < 0 else f"failed with status {status}"
         said = output.decode("utf-8", "replace")
         return CniError(DELEGATE, f'plugin "{plugin_type}" {how} without an error object', said)
-    return CniError(code, message, answer.text("details"))
+    details = answer.get("details") or ""
+    if not isinstance(details, str):
+        from shibafu.cni.jsontext import dumps
+
+        details = dumps(details)
+    return CniError(code, message, details)
+
+
+def parse_answer(plugin_type: str, answer: Section | None) -> "Result":
+    """Return the result that a plugin has answered ADD with.
+
+    Raises:
+        CniError: it is none.
+    """
+    from shibafu.cni.result import Result, parse_result
+
+    try:
+        return parse_result(answer) if answer is not None else Result()
+    except CniError as error:
+        wrong = error.msg.removeprefix(_NETCONF)
+        raise CniError(
+            DELEGATE, f'plugin "{plugin_type}" answered ADD with what is no result', wrong
+        ) from None

@@ -48,8 +48,11 @@ class CniError(Exception):
 
 
 def merge_errors(errors: list[CniError]) -> CniError:
-    """Return one error that tells of all; teardown goes on past each and reports at the end."""
+    """Return one error that tells of all; teardown goes on past each and reports at the end.
+
+    What several say alike, because they have one cause, is said once.
+    """
     if len(errors) == 1:
         return errors[0]
-    details = "; ".join(e.details for e in errors if e.details)
-    return CniError(errors[0].code, "; ".join(e.msg for e in errors), details)
+    details = "; ".join(dict.fromkeys(e.details for e in errors if e.details))
+    return CniError(errors[0].code, "; ".join(dict.fromkeys(e.msg for e in errors)), details)

@@ -17,6 +17,15 @@ except ImportError:
     HAVE_ACCELERATOR = False
 
 
+# More digits than any number of a configuration has; int() refuses more than a few thousand.
+_MAX_DIGITS = 100
+
+
+def _parse_int(digits: str) -> int | float:
+    """Read a whole number; one that is beyond all measure becomes infinite."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+
+
 class _ScannerSettings:
     """What `_json.make_scanner` wants to know; the attribute names are those of `json.JSONDecoder`."""
 
@@ -24,7 +33,7 @@ class _ScannerSettings:
     object_hook = None
     object_pairs_hook = None
     parse_float = float
-    parse_int = int
+    parse_int = staticmethod(_parse_int)
 
     @staticmethod
     def parse_constant(name: str) -> object:
@@ -36,16 +45,16 @@ _WHITESPACE = " \t\n\r"
 
 
 def loads(text: bytes) -> object:
-    """Parse one JSON document in UTF-8.
+    """Parse one JSON document; bytes that are not UTF-8 become U+FFFD, as in the reference.
 
     Raises:
-        ValueError: not UTF-8, not JSON, or something follows the document.
+        ValueError: not JSON, or something follows the document.
     """
-    document = text.decode("utf-8")
+    document = text.decode("utf-8", "replace")
     if not HAVE_ACCELERATOR:
         import json
 
-        return json.loads(document)
+        return json.loads(document, parse_int=_parse_int)
     stripped = document.lstrip(_WHITESPACE)
     if not stripped:
         raise ValueError("unexpected end of JSON input")

@@ -29,7 +29,8 @@ def is_valid_identifier(name: str) -> bool:
 
 def calc_digest(*parts: str, size: int) -> str:
     """Return `2 * size` hexadecimal digits that stand for `parts`."""
-    return blake2b("\0".join(parts).encode(), digest_size=size).hexdigest()
+    # What is no text is no name of ours, but GC may be asked for it.
+    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
 def calc_host_veth(network: str, container_id: str, ifname: str) -> str:

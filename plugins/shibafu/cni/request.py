@@ -98,6 +98,8 @@ def parse_request(env: "Mapping[str, str]", command: str, stdin: bytes, config: 
     if command in ("ADD", "CHECK", "DEL"):
         _check_container_id(env["CNI_CONTAINERID"])
         _check_ifname(env["CNI_IFNAME"])
+        if command != "DEL":
+            _refuse_pattern(env["CNI_IFNAME"])
     if cni_version not in version.SUPPORTED:
         listed = " ".join(f'"{v}"' for v in version.SUPPORTED)
         raise CniError(
@@ -131,7 +133,14 @@ def _check_container_id(container_id: str) -> None:
 
 
 def _check_ifname(ifname: str) -> None:
-    if len(ifname.encode("utf-8", "surrogateescape")) >= _IFNAMSIZ:
+    if not ifname.isascii():
+        try:
+            ifname.encode()
+        except UnicodeEncodeError:
+            raise CniError(
+                INVALID_ENVIRONMENT, "interface name is not UTF-8", "CNI_IFNAME must be text in UTF-8"
+            ) from None
+    if len(ifname.encode()) >= _IFNAMSIZ:
         raise CniError(
             INVALID_ENVIRONMENT,
             "interface name is too long",
@@ -141,3 +150,12 @@ def _check_ifname(ifname: str) -> None:
         raise CniError(INVALID_ENVIRONMENT, "interface name is . or ..")
     if any(c in "/:" or c.isspace() for c in ifname):
         raise CniError(INVALID_ENVIRONMENT, "interface name contains / or : or whitespace characters")
+
+
+def _refuse_pattern(ifname: str) -> None:
+    if "%" in ifname:
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            "interface name contains %",
+            f'the kernel would take "{ifname}" for a pattern, and put a number in its place',
+        )

@@ -184,6 +184,15 @@ def parse_route(section: Section) -> Route:
         ) from None
 
 
+def parse_routes(section: Section) -> list[Route]:
+    """Parse the routes of a result or of an IPAM configuration; null is none.
+
+    Raises:
+        CniError: INVALID_CONFIG when one is not a route.
+    """
+    return [parse_route(section.item("routes", r)) for r in section.array("routes") if r is not None]
+
+
 def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
     """Parse a result of the version that it states itself, or else of the default version.
 
@@ -199,7 +208,7 @@ def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
         return Result(
             [_parse_interface(i) for i in section.sections("interfaces")],
             [_parse_ip(ip) for ip in section.sections("ips")],
-            [parse_route(r) for r in section.sections("routes")],
+            parse_routes(section),
             parse_dns(section.section("dns")),
         )
     except ValueError as error:
@@ -216,7 +225,7 @@ def _parse_oldest(section: Section) -> Result:
         result.ips.append(
             IPConfig(parse_cidr(entry.text("ip")), parse_address(gateway) if gateway else None)
         )
-        result.routes += [parse_route(r) for r in entry.sections("routes")]
+        result.routes += parse_routes(entry)
     return result
 
 

@@ -4,7 +4,9 @@
 that it runs the same as a process, inside another plugin, and inside a test.
 """
 
-from shibafu.cni import errors
+import os
+import sys
+
 from shibafu.cni.errors import CniError
 
 TYPE_CHECKING = False
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from shibafu.cni.request import Request
 
     Verb = Callable[[Request], object]
+    Run = Callable[[Mapping[str, str], BinaryIO, BinaryIO], int]
+
+# VERSION waits a tenth of a second for input that may still come.
+_LOOKS = 20
+_PAUSE = 0.005
 
 
 class Plugin:
@@ -41,13 +48,18 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
 
     Returns:
         The exit status: 0, or 1 after an error object was printed.
+
+    Raises:
+        OSError: the answer cannot be printed; an ADD is undone then.
     """
     command = env.get("CNI_COMMAND", "")
     if command == "VERSION":
         _print_json(stdout, _answer_version(plugin, stdin))
         return 0
     if not command:
-        _print_about(plugin)
+        from shibafu.cni.mishaps import print_about
+
+        print_about(plugin)
         return 0
     # What the configuration's version is, as far as it could be read when an error occurs.
     cni_version = ""
@@ -70,14 +82,42 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         _print_json(stdout, error.to_json(cni_version))
         return 1
     except OSError as error:
-        _print_json(stdout, CniError(errors.IO_FAILURE, str(error)).to_json(cni_version))
+        from shibafu.cni.mishaps import describe_os_error
+
+        _print_json(stdout, describe_os_error(f"do {command}", error).to_json(cni_version))
         return 1
     except Exception as error:  # a defect here must still reach the runtime as an error object
-        _print_json(stdout, _describe_defect(plugin, error).to_json(cni_version))
+        from shibafu.cni.mishaps import describe_defect
+
+        _print_json(stdout, describe_defect(plugin, error).to_json(cni_version))
         return 1
     if result is not None:
-        _print_json(stdout, result)
+        try:
+            _print_json(stdout, result)
+        except OSError:
+            if command == "ADD":
+                from shibafu.cni.mishaps import take_back
+
+                take_back(plugin, request)
+            raise
     return 0
+
+
+def run_process(run: "Run") -> int:
+    """Do the call that this process was started for, and return the exit status.
+
+    A caller may have closed any of the process's files, or given it some that cannot be written to.
+    """
+    if sys.stdin is None or sys.stdout is None or sys.stderr is None:
+        from shibafu.cni.mishaps import run_without_files
+
+        return run_without_files(run)
+    try:
+        return run(os.environ, sys.stdin.buffer, sys.stdout.buffer)
+    except OSError as error:
+        from shibafu.cni.mishaps import report_unprinted
+
+        return report_unprinted(error)
 
 
 def _answer_version(plugin: Plugin, stdin: "BinaryIO") -> dict[str, object]:
@@ -89,10 +129,33 @@ def _answer_version(plugin: Plugin, stdin: "BinaryIO") -> dict[str, object]:
         from shibafu.cni.config import parse_config
 
         try:
-            cni_version = parse_config(stdin.read()).text("cniVersion") or cni_version
+            cni_version = parse_config(_read_available(stdin)).text("cniVersion") or cni_version
         except CniError:
             pass  # some callers send nothing, and VERSION has to answer whatever they send
     return {"cniVersion": cni_version, "supportedVersions": list(plugin.supported)}
+
+
+def _read_available(stdin: "BinaryIO") -> bytes:
+    """Read what the caller sends; whoever keeps the input open without sending anything is not waited for."""
+    try:
+        # Opened anew, so that not waiting is nobody else's matter who has the same pipe.
+        descriptor = os.open(f"/proc/self/fd/{stdin.fileno()}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return stdin.read()  # a buffer in memory, or a socket
+    content = b""
+    for _ in range(_LOOKS):
+        try:
+            while piece := os.read(descriptor, 65536):
+                content += piece
+            break
+        except BlockingIOError:
+            import time
+
+            time.sleep(_PAUSE)
+        except OSError:
+            break  # what is there has to do
+    os.close(descriptor)
+    return content
 
 
 def _print_json(stdout: "BinaryIO", value: object) -> None:
@@ -101,24 +164,3 @@ def _print_json(stdout: "BinaryIO", value: object) -> None:
     # Surrogates stand for bytes of the environment that are not UTF-8; they must not break the answer.
     stdout.write(dumps(value).encode("utf-8", "backslashreplace") + b"\n")
     stdout.flush()
-
-
-def _print_about(plugin: Plugin) -> None:
-    import sys
-
-    from shibafu import __version__
-
-    sys.stderr.write(f"CNI {plugin.name} plugin version {__version__} (shibafu)\n")
-    sys.stderr.write(f"CNI protocol versions supported: {', '.join(plugin.supported)}\n")
-
-
-def _describe_defect(plugin: Plugin, error: Exception) -> CniError:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown place"
-    return CniError(
-        errors.INTERNAL,
-        f"internal error in shibafu-{plugin.name}, please report it: {type(error).__name__}: {error}",
-        where,
-    )

@@ -12,9 +12,9 @@ from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu_ipam.index import Index
 from shibafu_ipam.ledger import Ledger
-from shibafu_ipam.netns import has_vanished
+from shibafu_ipam.netns import is_abandoned
 from shibafu_ipam.ranges import Range
-from shibafu_ipam.records import Records
+from shibafu_ipam.records import Record, Records
 from shibafu_ipam.store import Store
 
 # Whom the store names as the owner of what was reserved. No runtime makes such an ID: it would be a hash.
@@ -32,14 +32,19 @@ class Holding:
         address: the address.
         container_id: the container; RESERVED when it is kept from all.
         ifname: its interface, or what it is reserved for; empty in leases of old host-locals.
-        netns: the container's namespace, where shibafu-ipam recorded it.
+        record: what shibafu-ipam recorded of the container; None for a lease that another program made.
     """
 
     network: str
     address: Address
     container_id: str
     ifname: str
-    netns: str
+    record: Record | None
+
+    @property
+    def netns(self) -> str:
+        """The path of the container's namespace; empty where nobody recorded it."""
+        return self.record.netns if self.record is not None else ""
 
     @property
     def is_reserved(self) -> bool:
@@ -49,7 +54,7 @@ class Holding:
     @property
     def is_abandoned(self) -> bool:
         """Whether the container's namespace is known to be gone."""
-        return has_vanished(self.netns)
+        return is_abandoned(self.record)
 
 
 def list_holdings(network: ConfiguredNetwork) -> list[Holding]:
@@ -61,9 +66,7 @@ def list_holdings(network: ConfiguredNetwork) -> list[Holding]:
     holdings = []
     for address, lease in store.leases():
         if lease is not None:
-            record = records.get(lease.owner)
-            netns = record.netns if record is not None else ""
-            holdings.append(Holding(network.name, address, lease.container_id, lease.ifname, netns))
+            holdings.append(Holding(network.name, address, *lease.owner, records.get(lease.owner)))
     return sorted(holdings, key=lambda holding: (holding.address.version, holding.address.value))
 
 
@@ -112,7 +115,7 @@ def release_address(network: ConfiguredNetwork, address: Address, force: bool) -
         record = ledger.holder(address)
         if not record.addresses:
             return None
-        holding = Holding(network.name, address, record.container_id, record.ifname, record.netns)
+        holding = Holding(network.name, address, *record.owner, record)
         if not (force or holding.is_reserved or holding.is_abandoned):
             raise CommandError(
                 f"{address} belongs to container {record.container_id}, which may still use it",

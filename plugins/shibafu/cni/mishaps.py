@@ -1,0 +1,103 @@
+"""What a call does when something has gone wrong, or is odd: imported by hardly any."""
+
+import os
+import sys
+from errno import EACCES, ENOSPC, EPERM, EROFS
+
+from shibafu.cni.errors import INTERNAL, IO_FAILURE, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.cni.request import Request
+    from shibafu.cni.skel import Plugin, Run
+
+_REMEDIES = {
+    ENOSPC: "free space, or inodes, on the file system that the file is on",
+    EROFS: "the file system that the file is on is read-only; make it writable",
+    EACCES: "the plugin must run as root",
+    EPERM: "the plugin must run as root",
+}
+
+
+def describe_os_error(doing: str, error: OSError, details: str = "") -> CniError:
+    """Return the error object for a file that cannot be read or written.
+
+    Args:
+        doing: what was to be done, such as `reserve an address`.
+        error: what the kernel answered.
+        details: what to do; without it what is done about full and unwritable file systems.
+    """
+    where = f"{error.filename}: " if error.filename else ""
+    reason = (error.strerror or str(error)).lower()
+    if not details and error.errno in _REMEDIES:
+        details = _REMEDIES[error.errno]
+    return CniError(IO_FAILURE, f"cannot {doing}: {where}{reason}", details)
+
+
+def describe_defect(plugin: "Plugin", error: Exception) -> CniError:
+    """Return the error object for an exception that nobody expected."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown place"
+    return CniError(
+        INTERNAL,
+        f"internal error in shibafu-{plugin.name}, please report it: {type(error).__name__}: {error}",
+        where,
+    )
+
+
+def print_about(plugin: "Plugin") -> None:
+    """Tell a person who runs a plugin by hand what it is."""
+    from shibafu import __version__
+
+    _tell(
+        f"CNI {plugin.name} plugin version {__version__} (shibafu)\n"
+        f"CNI protocol versions supported: {', '.join(plugin.supported)}\n"
+    )
+
+
+def take_back(plugin: "Plugin", request: "Request") -> None:
+    """Undo an ADD that nobody hears of."""
+    from shibafu.cni.request import Request
+
+    env = dict(request.env) | {"CNI_COMMAND": "DEL"}
+    try:
+        plugin.verbs["DEL"](Request("DEL", env, request.stdin, request.config, request.cni_version))
+    except (CniError, OSError, KeyError):
+        pass  # DEL comes from the runtime, too, and its answer is heard
+
+
+def report_unprinted(error: OSError) -> int:
+    """Say that an answer could not be printed, and return the exit status."""
+    # What is left in its buffer would fail once more when the interpreter ends.
+    sys.stdout = None
+    reason = (error.strerror or "standard output is closed").lower()
+    _tell(f"cannot print the answer to {os.environ.get('CNI_COMMAND')}: {reason}\n")
+    return 1
+
+
+def run_without_files(run: "Run") -> int:
+    """Do what `skel.run_process` does where the caller has closed some of the process's files."""
+    # What is opened from now on must not get their numbers, which child processes inherit.
+    while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    # It reads as empty, and refuses to be written to.
+    with open("/dev/null", "rb") as nothing:
+        stdin = sys.stdin.buffer if sys.stdin is not None else nothing
+        stdout = sys.stdout.buffer if sys.stdout is not None else nothing
+        try:
+            return run(os.environ, stdin, stdout)
+        except OSError as error:
+            return report_unprinted(error)
+
+
+def _tell(text: str) -> None:
+    """Write to stderr, if that is possible."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+    except OSError:
+        sys.stderr = None
