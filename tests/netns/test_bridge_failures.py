@@ -158,7 +158,7 @@ SABOTAGES: list[tuple[Sabotage, int, str]] = [
     (ipam_cannot_store, 5, "plain"),
     (the_bridge_is_none, 7, 'failed to create bridge "lo": "lo" already exists but is not a bridge'),
     (the_bridge_has_another_address, 7, "already has an IP address different from 10.10.0.1/24"),
-    (the_mtu_is_refused, 101, "cannot create"),
+    (the_mtu_is_refused, 7, "invalid mtu 20"),
     (the_mtu_is_too_small_for_ipv6, 101, ""),
     (a_route_is_refused, 101, "cannot add route to 192.0.2.0/24 via 198.51.100.1: network is unreachable"),
     (iptables_fails, 102, "iptables-restore refused the rules of network net: oops"),
