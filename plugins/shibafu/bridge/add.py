@@ -109,7 +109,7 @@ def _start_masquerade(
     from shibafu.firewall.rules import NetworkRules
 
     subnets = [ip.address.network for ip in result.ips]
-    rules = NetworkRules(config.network, config.gateway_link, subnets, config.ip_masq, config.isolate)
+    rules = NetworkRules(config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate)
     masquerade = Masquerade(state, choose_backend(config.ip_masq_backend, env), rules, env)
     undo.push("the firewall's rules", lambda: teardown_if_unused(state, env))
     undo.push("what iptables was asked for", masquerade.cancel)

@@ -68,7 +68,7 @@ def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | 
     from shibafu.firewall.rules import NetworkRules
 
     subnets = [ip.address.network for ip in _own_ips(attachment.request, result)]
-    rules = NetworkRules(config.network, config.gateway_link, subnets, config.ip_masq, config.isolate)
+    rules = NetworkRules(config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate)
     return RulesCheck(NetworkState(config.network), choose_backend(config.ip_masq_backend, env), rules, env)
 
 

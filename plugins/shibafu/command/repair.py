@@ -239,7 +239,9 @@ class Repair:
         config = self._config
         if not (config.needs_rules or self._state.remembers_isolation()) or not subnets:
             return None
-        return NetworkRules(self._network.name, config.gateway_link, subnets, config.ip_masq, config.isolate)
+        return NetworkRules(
+            self._network.name, [config.gateway_link], subnets, config.ip_masq, config.isolate
+        )
 
     def _find_rule_faults(self, endpoints: list[Endpoint]) -> list[str]:
         rules = self._calc_rules(endpoints)

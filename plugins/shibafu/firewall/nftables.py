@@ -39,8 +39,11 @@ def calc_rules(rules: NetworkRules) -> dict[str, list[str]]:
 
 def _calc_isolation(rules: NetworkRules) -> list[str]:
     # One rule would do, but nft's releases list "not" of a state or a status in different ways.
-    others = f'iifname "{rules.bridge}" oifname != "{rules.bridge}" oifgroup {ISOLATED_GROUP}'
-    return [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
+    texts = []
+    for name in rules.bridges:
+        others = f'iifname "{name}" oifname != "{name}" oifgroup {ISOLATED_GROUP}'
+        texts += [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
+    return texts
 
 
 def _calc_masquerading(rules: NetworkRules) -> list[str]:
