@@ -146,7 +146,8 @@ def _keep_needed(config: Section) -> Section:
     values = {key: value for key, kind in _NEEDED.items() if isinstance(value := config.get(key), kind)}
     ipam = config.get("ipam")
     plugin_type = Section(ipam, config.name).get("type") if isinstance(ipam, dict) else None
-    return Section(values | {"ipam": {"type": plugin_type if isinstance(plugin_type, str) else ""}}, config.name)
+    values["ipam"] = {"type": plugin_type if isinstance(plugin_type, str) else ""}
+    return Section(values, config.name)
 
 
 def is_valid_link_name(name: str) -> bool:

@@ -203,7 +203,7 @@ class Repair:
             default = None if config.preserve_default_vlan else bridge.vlan_default_pvid
             setup_port_vlans(sock, calc_port_vlans(link.index, config.vlan, config.vlan_trunk, default))
         if config.mac_spoof_check:
-            self._guard().guard(name, endpoint.mac)
+            self._guard().guard([(name, endpoint.mac)])
 
     def _guard(self) -> SpoofGuard:
         return SpoofGuard(self._network.name, os.environ)
