@@ -114,7 +114,7 @@ def test_spoof_check(machine: Machine, config: Config) -> None:
     machine.delete(guarded, "c1")
     left = spoof_chains(machine)
     assert left
-    assert not any("c1" in line for line in left)
+    assert not any("-c1-eth0" in line for line in left)
     machine.delete(guarded, "c2")
     assert spoof_chains(machine) == []
     attach(machine, guarded)
@@ -181,7 +181,7 @@ def test_gc(machine: Machine, config: Config, masquerade: bool) -> None:
     machine.collect_garbage(newer, ("c2", "eth0"), ("c3", "eth0"))
     assert set(machine.links(machine.container("c1"))) == {"lo"}
     assert not any(calc_reference_chain("net", "c1") in rule for rule in machine.rules())
-    assert not any("c1" in line for line in spoof_chains(machine))
+    assert not any("-c1-eth0" in line for line in spoof_chains(machine))
     assert len(machine.leases()) == 2 * len(config["ipam"]["ranges"])
     machine.check(taken_over, "c2")
     machine.check(config, "c3")
@@ -198,7 +198,8 @@ def test_gc_removes_the_rules_of_a_vanished_container(machine: Machine, config: 
     attach(machine, config, "c1")
     machine.container("c1").delete()
     machine.collect_garbage(config | {"cniVersion": "1.1.0"})
-    assert_clean(machine)
+    assert machine.rules() == []
+    assert machine.leases() == set()
 
 
 def test_gc_without_leases_that_can_be_read(machine: Machine) -> None:
