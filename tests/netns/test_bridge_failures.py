@@ -240,6 +240,17 @@ def test_beside_what_is_attached(machine: Machine, sabotage: Sabotage, code: int
     assert machine.remembered() == set()
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_ipam_plugin_that_was_not_run_left_no_address(machine: Machine, is_there: bool) -> None:
+    path = machine.make_plugin("")
+    if is_there:
+        for plugin in machine.directory.glob("plugins-*/host-local"):
+            plugin.chmod(0o644)
+    error = machine.fail(machine.config(), CNI_PATH=path if is_there else "/nowhere")
+    assert ("cannot execute" if is_there else "failed to find plugin") in error["msg"]
+    assert "was left" not in error.get("details", "")
+
+
 def test_an_interface_that_is_there_is_kept(machine: Machine) -> None:
     config = machine.config()
     result = machine.add(config)

@@ -66,10 +66,11 @@ BUDGETS = {
         "ipam": f"{STORE} gc",
     },
     "STATUS": {
-        "": INTERPRETER.replace(" _struct", "").replace(" struct", ""),
+        "": INTERPRETER,
         "cni": f"{PROTOCOL} process",
+        "netlink": NETLINK,
         "firewall": "backend rules",
-        "bridge": f"{CONFIGURATION} status",
+        "bridge": f"{CONFIGURATION} state status",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
 }
