@@ -95,9 +95,9 @@ CHOICES = (
     Difference(
         "del-is-lenient",
         "choice",
-        "DEL looks only at what it needs: arguments, ranges, a hardware address or a CNI_NETNS that ADD "
-        "refused do not keep it from succeeding, and a runtime is not left with a container it cannot "
-        "remove.",
+        "DEL looks only at what it needs: arguments, ranges, a hardware address, a CNI_NETNS or a value of "
+        "any other key that ADD refuses do not keep it from succeeding, and a runtime is not left with a "
+        "container it cannot remove.",
         (_DEL,),
         (
             "args-ignore-unknown-bogus",
@@ -108,6 +108,9 @@ CHOICES = (
             "args-unknown",
             "args-unknown-not-ignored",
             "args-unknown-two",
+            "bridge-name-number",
+            "dns-string",
+            "hairpin-mode-string",
             "ipam-data-directory-unusable",
             "ipam-del-with-bad-config",
             "ipam-empty",
@@ -126,11 +129,20 @@ CHOICES = (
             "ipam-route-*",
             "ipam-routes-string",
             "ipam-second-set-bad",
+            "ipam-string",
             "ipam-subnet-*",
             "ipam-two-addresses-*",
+            "ipam-type-number",
+            "is-gateway-number",
+            "mac-spoof-check-string",
+            "mtu-fraction",
+            "mtu-string",
             "netns-is-a-directory",
             "netns-is-a-file",
             "requested-address-cni-args-unknown-to-bridge",
+            "vlan-4095",
+            "vlan-negative",
+            "vlan-string",
         ),
         ours="[(0]*",
     ),
@@ -182,6 +194,7 @@ CHOICES = (
             "ipam-resolv-conf-*",
             "mac-*",
             "mtu-too-large",
+            "mtu-too-small",
             "netns-missing",
             "prev-result-other-version",
             "requested-address-out-of-range",
@@ -202,7 +215,6 @@ CHOICES = (
             "bridge-is-tunnel",
             "bridge-name-lo",
             "masquerade-backend-unknown",
-            "mtu-too-small",
             "preserve-default-vlan-with-vlan",
             "vlan",
             "vlan-gateway",
@@ -242,6 +254,7 @@ CHOICES = (
             "mac-eight-bytes",
             "mac-multicast",
             "mtu-too-large",
+            "mtu-too-small",
         ),
     ),
     Difference(

@@ -101,7 +101,7 @@ DEFECTS = (
         "DEL leaves alone what this network did not make, even if it is called like the container's "
         "interface.",
         ("at-end * link *", "at-end c1 *"),
-        ("ifname-is-bridge", "check-link-replaced", "del-of-other-network"),
+        ("ifname-is-bridge", "ifname-is-veth", "check-link-replaced", "del-of-other-network"),
         reference=ABSENT,
     ),
     Difference(

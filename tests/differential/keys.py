@@ -40,7 +40,7 @@ BRIDGE = (
     Key("vlanTrunk.minID"),
     Key("vlanTrunk.maxID"),
     Key("preserveDefaultVlan", "The same: false by default, as in newer releases."),
-    Key("macspoofchk", "The same; the table is shibafu's own.", ("del-without-netns",)),
+    Key("macspoofchk", "The same; the table is shibafu's own, one for the network.", ("del-without-netns",)),
     Key("enabledad", SAME, ("gateway-without-dad",)),
     Key("disableContainerInterface"),
     Key("portIsolation"),

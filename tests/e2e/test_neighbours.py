@@ -135,7 +135,8 @@ def test_takes_the_reference_s_place_under_running_containers(machine: Machine, 
     for name in ("c1", "c3"):
         assert [machine.fetch_seen_address(address, name) for address in OUTSIDE] == list(HOST)
 
-    cnitool.check("net", "c3")
+    for name in ("c1", "c2", "c3"):
+        cnitool.check("net", name)
     cnitool.delete("net", "c1")
     machine.netns_del("c2")
     cnitool.delete("net", "c2")

@@ -114,14 +114,62 @@ def test_without_the_bridge(machine: Machine, config: Config) -> None:
     assert_clean(machine)
 
 
-def test_without_the_records(machine: Machine, config: Config) -> None:
-    """/run was emptied: names are computed, so that all but the network's rules is found."""
-    machine.add(config)
+def lose_records(machine: Machine) -> None:
     for path in sorted(machine.records.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
+
+
+def test_without_the_records(machine: Machine, config: Config) -> None:
+    """/run was emptied: names are computed, so that all is found."""
+    machine.add(config)
+    lose_records(machine)
     machine.delete(config)
-    assert set(machine.links()) == {"lo", "br0"}
-    assert machine.leases() == set()
+    assert_clean(machine)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"macspoofchk": True},
+        {"isolate": True, "ipMasq": False},
+        {"ipMasqBackend": "nftables", "isolate": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("netns", [{}, {"CNI_NETNS": ""}], ids=str)
+def test_rules_whose_record_was_lost(machine: Machine, keys: Config, netns: Config) -> None:
+    config = machine.config("10.10.0.0/24", "fd00:10::/64", **keys)
+    machine.add(config, "c1")
+    machine.add(config, "c2")
+    before = machine.rules(), machine.tables()
+    lose_records(machine)
+    machine.delete(config, "c1", **netns)
+    assert (machine.rules(), machine.tables()) == before, "the neighbour needs them"
+    machine.check(config, "c2")
+    machine.delete(config, "c2", **netns)
+    assert_clean(machine)
+
+
+def test_rules_whose_record_was_lost_and_the_link_went_by_itself(machine: Machine, config: Config) -> None:
+    config = config | {"macspoofchk": True}
+    machine.add(config)
+    lose_records(machine)
+    machine.container().run("ip", "link", "del", "eth0")
+    machine.delete(config)
+    assert_clean(machine)
+
+
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+def test_torn_records(machine: Machine, config: Config, command: str) -> None:
+    config = config | {"macspoofchk": True}
+    machine.add(config)
+    for path in machine.records.glob("net/*"):
+        path.write_text("{")
+    if command == "DEL":
+        machine.delete(config)
+    else:
+        machine.collect_garbage(config)
+    assert_clean(machine)
 
 
 def test_two_at_once(machine: Machine, config: Config) -> None:
@@ -175,33 +223,24 @@ def test_an_interface_that_is_no_veth_is_kept(machine: Machine) -> None:
     assert "eth0" in machine.links(machine.container())
 
 
-REFERENCE = "/usr/lib/cni"
-
-
-@pytest.mark.skipif(
-    not os.path.exists(f"{REFERENCE}/bridge"), reason="the reference plugins are not installed"
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"vlan": 4095},
+        {"vlanTrunk": [{"id": 0}]},
+        {"mtu": "1500"},
+        {"hairpinMode": "true"},
+        {"dns": {"nameservers": "1.1.1.1"}},
+        {"enabledad": 1, "macspoofchk": "yes", "isGateway": {}},
+    ],
+    ids=str,
 )
-def test_what_the_reference_plugin_attached(machine: Machine) -> None:
-    """Containers outlive the day that shibafu takes the reference's place."""
-    config = machine.config("10.10.0.0/24", cniVersion="1.0.0")
-    environment = {
-        "CNI_COMMAND": "ADD",
-        "CNI_CONTAINERID": "c1",
-        "CNI_IFNAME": "eth0",
-        "CNI_NETNS": machine.container().path,
-        "CNI_PATH": REFERENCE,
-        "PATH": machine.path,
-    }
-    from json import dumps
-
-    subprocess.run(
-        ["nsenter", f"--net={machine.host.path}", f"{REFERENCE}/bridge"],
-        env=environment,
-        input=dumps(config).encode(),
-        check=True,
-        capture_output=True,
-    )
-    assert machine.rules() != []
-    machine.delete(config)
-    assert set(machine.links(machine.container())) == {"lo"}
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+def test_a_configuration_that_went_bad(machine: Machine, command: str, keys: Config) -> None:
+    config = machine.config("10.10.0.0/24", "fd00:10::/64")
+    machine.add(config)
+    if command == "DEL":
+        machine.delete(config | keys)
+    else:
+        machine.collect_garbage(config | keys)
     assert_clean(machine)

@@ -158,7 +158,7 @@ SABOTAGES: list[tuple[Sabotage, int, str]] = [
     (ipam_cannot_store, 5, "plain"),
     (the_bridge_is_none, 7, 'failed to create bridge "lo": "lo" already exists but is not a bridge'),
     (the_bridge_has_another_address, 7, "already has an IP address different from 10.10.0.1/24"),
-    (the_mtu_is_refused, 101, "cannot create"),
+    (the_mtu_is_refused, 7, "invalid mtu 20"),
     (the_mtu_is_too_small_for_ipv6, 101, ""),
     (a_route_is_refused, 101, "cannot add route to 192.0.2.0/24 via 198.51.100.1: network is unreachable"),
     (iptables_fails, 102, "iptables-restore refused the rules of network net: oops"),
@@ -238,6 +238,17 @@ def test_beside_what_is_attached(machine: Machine, sabotage: Sabotage, code: int
     assert machine.rules() == []
     assert machine.tables() == set()
     assert machine.remembered() == set()
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_ipam_plugin_that_was_not_run_left_no_address(machine: Machine, is_there: bool) -> None:
+    path = machine.make_plugin("")
+    if is_there:
+        for plugin in machine.directory.glob("plugins-*/host-local"):
+            plugin.chmod(0o644)
+    error = machine.fail(machine.config(), CNI_PATH=path if is_there else "/nowhere")
+    assert ("cannot execute" if is_there else "failed to find plugin") in error["msg"]
+    assert "was left" not in error.get("details", "")
 
 
 def test_an_interface_that_is_there_is_kept(machine: Machine) -> None:

@@ -75,6 +75,29 @@ def test_another_subnet_of_the_network_gets_its_rules(machine: Machine) -> None:
     assert machine.rules() == []
 
 
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_a_bridge_with_another_name_and_containers_on_the_old_one(
+    machine: Machine, config: Config, backend: str, outside: Outside
+) -> None:
+    config = config | {"ipMasqBackend": backend, "isolate": True}
+    machine.add(config, "c1")
+    if backend == "iptables":
+        for family in ("iptables", "ip6tables"):
+            machine.iptables("-P FORWARD DROP", family=family)
+    subnets = [[{"subnet": "10.20.0.0/24"}], [{"subnet": "fd00:20::/64"}]]
+    renamed = config | {"bridge": "br1", "ipam": config["ipam"] | {"ranges": subnets}}
+    machine.add(renamed, "c2")
+    machine.check(renamed, "c2")
+    assert masquerades(machine, outside, "c1")
+    assert masquerades(machine, outside, "c2")
+    machine.add(renamed, "c3")
+    machine.delete(renamed, "c2")
+    machine.delete(renamed, "c1")
+    machine.delete(renamed, "c3")
+    assert machine.rules() == []
+    assert machine.tables() == set()
+
+
 FLUSHES = [
     ["-t nat -F"],
     ["-t nat -F", "-t nat -X"],

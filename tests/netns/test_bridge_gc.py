@@ -125,6 +125,33 @@ def test_status_without_the_firewalls_program(machine: Machine, backend: str) ->
     assert (error["code"], '"isolate" to false' in error["details"]) == (50, True)
 
 
+def test_status_without_the_program_for_one_family(machine: Machine) -> None:
+    machine.hide(
+        "mount -t tmpfs none /mnt",
+        "cp -P /usr/sbin/iptables* /usr/sbin/xtables* /mnt/",
+        "mount --bind /mnt /usr/sbin",
+    )
+    assert machine.call("STATUS", machine.config()).status == 0
+    for config in (
+        machine.config("10.10.0.0/24", "fd00:10::/64"),
+        machine.config(runtimeConfig={"ipRanges": [[{"subnet": "fd00:10::/64"}]]}),
+    ):
+        error = machine.fail(config, command="STATUS")
+        assert (error["code"], error["msg"]) == (50, "ip6tables-restore is not installed")
+    assert machine.call("STATUS", machine.config("10.10.0.0/24", "fd00:10::/64", ipMasq=False)).status == 0
+
+
+def test_status_where_nothing_can_be_remembered(machine: Machine) -> None:
+    machine.hide("mkdir -p /run/shibafu", "mount -t tmpfs -o ro none /run/shibafu")
+    error = machine.fail(machine.config(), command="STATUS")
+    assert (error["code"], error["msg"]) == (50, "cannot write to /run/shibafu")
+
+
+def test_status_of_a_bridge_that_is_none(machine: Machine) -> None:
+    error = machine.fail(machine.layer2(bridge="lo"), command="STATUS")
+    assert (error["code"], error["msg"]) == (50, '"lo" already exists but is not a bridge')
+
+
 def test_status_where_only_nft_is_installed(machine: Machine) -> None:
     """The default backend is then nftables, and nothing of iptables is missed."""
     machine.hide(

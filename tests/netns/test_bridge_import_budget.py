@@ -47,28 +47,30 @@ BUDGETS = {
         "bridge": f"{CONFIGURATION} attachment delete masquerade state teardown",
         "ipam": f"{STORE} delete",
     },
-    # Looks for what the reference plugin may have made.
+    # Looks for what the reference plugin may have made, and for rules whose record was lost.
     "DEL again": {
         "": f"{INTERPRETER} _ctypes _sha512",
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
-        "firewall": "reference",
-        "bridge": f"{CONFIGURATION} attachment delete namespaces state takeover teardown",
+        "firewall": "backend listing reference rules",
+        "bridge": f"{CONFIGURATION} attachment delete leftovers namespaces state takeover teardown",
         "ipam": f"{STORE} delete",
     },
     "GC": {
         "": INTERPRETER,
-        "cni": f"{PROTOCOL} attachments",
-        "netlink": f"{NETLINK} address inet namespace teardown",
-        "firewall": "forwarding",
-        "bridge": f"{CONFIGURATION} attachment delete gc host namespaces port state teardown",
+        "cni": f"{PROTOCOL} attachments process",
+        "netlink": f"{NETLINK} address inet inside namespace teardown",
+        "firewall": "backend forwarding listing nftables reference reference_nft rules",
+        "bridge": f"{CONFIGURATION} attachment delete gc host leftovers namespaces port state takeover_gc "
+        "teardown",
         "ipam": f"{STORE} gc",
     },
     "STATUS": {
-        "": INTERPRETER.replace(" _struct", "").replace(" struct", ""),
+        "": INTERPRETER,
         "cni": f"{PROTOCOL} process",
+        "netlink": NETLINK,
         "firewall": "backend rules",
-        "bridge": f"{CONFIGURATION} status",
+        "bridge": f"{CONFIGURATION} state status",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
 }

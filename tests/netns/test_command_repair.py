@@ -100,6 +100,13 @@ def test_single_things_are_missing(network: Network) -> None:
     assert network.repair() == ["forwarding is off for IPv4"]
 
 
+def test_guards_are_mended(network: Network) -> None:
+    network.create("--no-masq --driver-opt macspoofchk=true")
+    network.host.run("nft", "flush", "ruleset")
+    faults = network.repair()
+    assert [fault.partition(" is ")[2] for fault in faults] == ["not guarded against spoofing"] * 2
+
+
 def test_isolation_is_mended(network: Network) -> None:
     network.create("--isolate --no-masq")
     host = network.host

@@ -4,6 +4,7 @@ import pytest
 
 from shibafu.bridge.addressing import calc_gateways, resolve_gateway
 from shibafu.bridge.config import BridgeConfig
+from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.ip import parse_address, parse_cidr
 from shibafu.cni.result import IPConfig, Result, Route
 from support.calls import make_request
@@ -39,6 +40,17 @@ def test_the_gateway_is_ipams_or_the_first_of_the_subnet() -> None:
     assert [str(g) for g in gateways] == ["10.1.0.1/24", "10.2.0.254/24", "fd00::1/64"]
     assert [str(i.gateway) for i in result.ips] == ["10.1.0.1", "10.2.0.254", "fd00::1"]
     assert result.routes == []
+
+
+@pytest.mark.parametrize(
+    "address", ["255.255.255.255/32", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"]
+)
+def test_an_address_that_no_gateway_comes_after(address: str) -> None:
+    with pytest.raises(CniError) as caught:
+        calc_gateways(config(isGateway=True), Result(ips=[ip(address)]))
+    assert (caught.value.code, address in caught.value.msg) == (INVALID_CONFIG, True)
+    result = Result(ips=[ip(address, "10.1.0.1" if "." in address else "fd00::1")])
+    assert len(calc_gateways(config(isGateway=True), result)) == 1
 
 
 def test_one_gateway_for_two_addresses_of_a_subnet() -> None:

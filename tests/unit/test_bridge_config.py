@@ -139,6 +139,7 @@ def test_trunks(trunk: object, vlans: list[int]) -> None:
         ),
         ({"mtu": -1}, "invalid mtu -1"),
         ({"mtu": 65536}, "invalid mtu 65536"),
+        ({"mtu": 67}, "invalid mtu 67"),
         ({"bridge": "a/b"}, 'invalid bridge name "a/b"'),
     ],
 )
@@ -157,6 +158,59 @@ def test_names_of_links(name: str) -> None:
 )
 def test_names_that_the_kernel_or_a_rule_would_misread(name: str) -> None:
     assert not is_valid_link_name(name)
+
+
+@pytest.mark.parametrize("name", ["-x", "eth+"])
+def test_the_refusal_of_a_name_says_what_is_wrong_with_it(name: str) -> None:
+    assert "neither begins with - nor ends with +" in refuse(bridge=name).details
+
+
+def test_the_refusal_of_an_mtu_says_which_are_right() -> None:
+    assert read(mtu=68).mtu == 68
+    assert refuse(mtu=1).details == '"mtu" must be 0 or 68 to 65535'
+
+
+BAD: list[dict[str, object]] = [
+    {"bridge": 5},
+    {"ipMasq": "true"},
+    {"isolate": 1},
+    {"vlan": 4095},
+    {"vlan": "x"},
+    {"vlanTrunk": [{"id": 0}]},
+    {"vlanTrunk": 5},
+    {"mtu": "1500"},
+    {"hairpinMode": "true"},
+    {"dns": {"nameservers": "1.1.1.1"}},
+    {"dns": []},
+    {"ipMasqBackend": "foo"},
+    {"ipam": {"type": "x"}, "disableContainerInterface": True},
+    {"ipam": []},
+    {"ipam": {"type": 5}},
+    {"runtimeConfig": {"mac": "zz"}},
+]
+
+
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+@pytest.mark.parametrize("keys", BAD, ids=str)
+def test_removing_takes_any_configuration(command: str, keys: dict[str, object]) -> None:
+    config = BridgeConfig(make_request(keys, command))
+    assert config.bridge == "cni0"
+    assert config.ipam_type in ("", "x")
+
+
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+def test_what_removing_reads(command: str) -> None:
+    keys: dict[str, object] = {
+        "BRIDGE": "br7",
+        "ipmasq": True,
+        "isolate": True,
+        "macspoofchk": True,
+        "ipMasqBackend": "nftables",
+        "ipam": {"TYPE": "host-local"},
+    }
+    config = BridgeConfig(make_request(keys, command))
+    assert (config.bridge, config.ip_masq_backend, config.ipam_type) == ("br7", "nftables", "host-local")
+    assert (config.ip_masq, config.isolate, config.mac_spoof_check) == (True, True, True)
 
 
 @pytest.mark.parametrize("text", ["02:42:0a:00:00:05", "02-42-0A-00-00-05", "02:42:0A:00:00:05"])

@@ -61,6 +61,30 @@ def test_records_are_for_nobody_else(state: NetworkState) -> None:
     assert (directory / "veth1").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_directories_have_their_modes_whatever_the_umask(state: NetworkState, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        state.write_attachment("veth1", {})
+    finally:
+        os.umask(before)
+    directory = Path(state.directory)
+    modes = [path.stat().st_mode & 0o777 for path in (directory, directory.parent, directory.parent.parent)]
+    assert modes == [0o700, 0o700, 0o755 & ~umask]
+
+
+def test_what_was_forgotten_is_not_remembered_again(state: NetworkState) -> None:
+    assert not state.remembers("veth1")
+    state.write_attachment("veth1", {})
+    assert state.remembers("veth1")
+    state.update_attachment("veth1", {"ips": []})
+    assert state.read_attachment("veth1") == {"ips": []}
+    state.remove_attachment("veth1")
+    with pytest.raises(FileNotFoundError):
+        state.update_attachment("veth1", {"ips": []})
+    assert not state.remembers("veth1")
+
+
 def test_a_link_in_place_of_a_record_is_not_followed(state: NetworkState, tmp_path: Path) -> None:
     state.write_attachment("veth1", {})
     target = tmp_path / "target"

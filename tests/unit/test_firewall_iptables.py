@@ -13,7 +13,7 @@ from shibafu.firewall.iptables import (
 )
 from shibafu.firewall.rules import NetworkRules
 
-RULES = NetworkRules("net", "br0", [parse_cidr("10.10.0.0/24"), parse_cidr("fd00:10::/64")])
+RULES = NetworkRules("net", ["br0"], [parse_cidr("10.10.0.0/24"), parse_cidr("fd00:10::/64")])
 CHAIN = RULES.chain
 JUMP = f'-m comment --comment "shibafu network net" -j {CHAIN}'
 ISOLATION = (
@@ -57,7 +57,7 @@ def test_setup_of_ipv6_knows_nothing_of_ipv4() -> None:
 
 
 def test_all_subnets_are_left_alone_before_the_first_is_masqueraded() -> None:
-    rules = NetworkRules("net", "br0", [parse_cidr(f"10.{n}.0.0/24") for n in (30, 10, 20)])
+    rules = NetworkRules("net", ["br0"], [parse_cidr(f"10.{n}.0.0/24") for n in (30, 10, 20)])
     targets = [
         line.split()[-1] for line in table_of(calc_setup(rules, 4), "nat") if line.startswith("-A SHI")
     ]
@@ -130,7 +130,7 @@ def test_teardown_of_what_is_there(existing: str, nat: int, forward: int) -> Non
 
 
 def test_the_teardown_does_not_depend_on_the_bridge_or_the_subnets() -> None:
-    changed = NetworkRules("net", "other", [parse_cidr("192.168.0.0/16")])
+    changed = NetworkRules("net", ["other"], [parse_cidr("192.168.0.0/16")])
     assert calc_teardown(changed) == calc_teardown(RULES)
 
 
@@ -162,7 +162,7 @@ def test_each_table_is_one_whole_transaction(text: str) -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_isolation_comes_before_accepting(version: int) -> None:
-    isolated = NetworkRules("net", "br0", RULES.subnets, is_isolated=True)
+    isolated = NetworkRules("net", ["br0"], RULES.subnets, is_isolated=True)
     lines = calc_setup(isolated, version).splitlines()
     assert [line for line in lines if line not in calc_setup(RULES, version).splitlines()] == [ISOLATION]
     assert lines.index(ISOLATION) + 1 == lines.index(f"-A {CHAIN} -i br0 -j ACCEPT")
@@ -171,7 +171,7 @@ def test_isolation_comes_before_accepting(version: int) -> None:
 
 
 def test_isolation_alone_is_one_rule_of_one_table() -> None:
-    alone = NetworkRules("net", "br0", RULES.subnets, is_masqueraded=False, is_isolated=True)
+    alone = NetworkRules("net", ["br0"], RULES.subnets, is_masqueraded=False, is_isolated=True)
     assert calc_setup(alone, 4).splitlines() == [
         "*filter",
         f"-N {CHAIN}",
@@ -184,6 +184,6 @@ def test_isolation_alone_is_one_rule_of_one_table() -> None:
 
 
 def test_networks_do_not_share_anything() -> None:
-    other = NetworkRules("net2", "br0", RULES.subnets)
+    other = NetworkRules("net2", ["br0"], RULES.subnets)
     assert other.chain != RULES.chain
     assert calc_jump(other) != calc_jump(RULES)

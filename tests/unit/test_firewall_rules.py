@@ -11,7 +11,7 @@ from shibafu.firewall.rules import NetworkRules
 
 
 def rules(*subnets: str) -> NetworkRules:
-    return NetworkRules("net", "br0", [parse_cidr(subnet) for subnet in subnets])
+    return NetworkRules("net", ["br0"], [parse_cidr(subnet) for subnet in subnets])
 
 
 def test_subnets_are_told_once_and_in_one_order() -> None:
@@ -58,7 +58,8 @@ def test_the_table_of_nftables() -> None:
 
 
 def test_isolation_by_nftables() -> None:
-    isolated = NetworkRules("net", "br0", [parse_cidr("10.1.0.0/24")], is_masqueraded=False, is_isolated=True)
+    subnets = [parse_cidr("10.1.0.0/24")]
+    isolated = NetworkRules("net", ["br0"], subnets, is_masqueraded=False, is_isolated=True)
     others = 'iifname "br0" oifname != "br0" oifgroup 23323'
     expected = [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
     assert nftables.calc_rules(isolated) == {"forward": expected}
@@ -86,7 +87,7 @@ def test_removing_a_table_that_may_be_missing() -> None:
 
 
 def test_the_guard_against_spoofing_is_one_rule_and_two_sets() -> None:
-    text = spoofing.calc_guard("net", "veth1", "02:00:00:00:00:01")
+    text = spoofing.calc_guard("net", [("veth1", "02:00:00:00:00:01")])
     assert text.count("add rule ") == 1
     assert text.count("add set ") == 2
     # Allowed before guarded: at no moment are the container's own frames dropped.

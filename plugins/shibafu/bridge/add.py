@@ -1,8 +1,10 @@
 """ADD: attach a container to the bridge, wholly or not at all.
 
-The order: validate; addresses; begin the firewall's rules, which take longest; make the links while
+The order: validate; remember; addresses; begin the firewall's rules, which take longest; make the links while
 that runs; collect it. What was done is undone, last first, when a later step fails.
 """
+
+import os
 
 from shibafu.bridge.addressing import calc_gateways, request_addresses
 from shibafu.bridge.attachment import Attachment
@@ -13,7 +15,8 @@ from shibafu.bridge.namespaces import Namespaces
 from shibafu.bridge.port import refuse_existing, setup_port, teardown_port, wait_until_forwarding
 from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.bridge.undo import Undo
-from shibafu.cni.delegate import Installation, delegate
+from shibafu.cni.delegate import Installation, delegate, find_plugin
+from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, Result
@@ -47,18 +50,21 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
 
 def _attach(attachment: Attachment, namespaces: Namespaces, installation: Installation, undo: Undo) -> Result:
     request, config, host = attachment.request, attachment.config, namespaces.host
-    result = Result()
-    if config.has_ipam:
-        # Before the call: an IPAM plugin that fails may have got half-way.
-        undo.push("the address", lambda: delegate(request, config.ipam_type, "DEL", installation))
-        result = request_addresses(request, config, installation)
-    gateways = calc_gateways(config, result)
-
     state = NetworkState(config.network)
     undo.push("the network's record", state.remove_if_unused)
-    masquerade = _start_masquerade(attachment, state, result, undo) if config.needs_rules else None
     undo.push("the attachment's record", lambda: state.remove_attachment(attachment.host_link))
+    result = Result()
+    # Before all else: a DEL at the same moment removes the record, and this call sees that.
     state.write_attachment(attachment.host_link, attachment.calc_record(result))
+    if config.has_ipam:
+        if os.access(find_plugin(config.ipam_type, request.env.get("CNI_PATH", "")), os.X_OK):
+            # Before the call: an IPAM plugin that fails may have got half-way.
+            undo.push("the address", lambda: delegate(request, config.ipam_type, "DEL", installation))
+        result = request_addresses(request, config, installation)
+    gateways = calc_gateways(config, result)
+    masquerade = _start_masquerade(attachment, state, result, undo) if config.needs_rules else None
+    if result.ips:
+        _update_record(attachment, state, result)
 
     bridge, created = ensure_bridge(host, config)
     if created:
@@ -69,8 +75,10 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
         masquerade = _start_masquerade(attachment, state, result, undo)
     undo.push(f"link {attachment.host_link}", lambda: teardown_port(host, attachment.host_link))
     setup_port(attachment, namespaces, bridge)
+    if not state.remembers(attachment.host_link):
+        raise _refuse_detached(attachment)
     if config.mac_spoof_check:
-        _guard_port(attachment, undo)
+        _guard_port(attachment, state, undo, is_locked=masquerade is not None)
     if not config.disable_container_interface:
         with namespaces.entered_container():
             configure_container(namespaces.container, request.ifname, result, config.enable_dad)
@@ -109,7 +117,7 @@ def _start_masquerade(
     from shibafu.firewall.rules import NetworkRules
 
     subnets = [ip.address.network for ip in result.ips]
-    rules = NetworkRules(config.network, config.gateway_link, subnets, config.ip_masq, config.isolate)
+    rules = NetworkRules(config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate)
     masquerade = Masquerade(state, choose_backend(config.ip_masq_backend, env), rules, env)
     undo.push("the firewall's rules", lambda: teardown_if_unused(state, env))
     undo.push("what iptables was asked for", masquerade.cancel)
@@ -117,13 +125,39 @@ def _start_masquerade(
     return masquerade
 
 
-def _guard_port(attachment: Attachment, undo: Undo) -> None:
-    from shibafu.firewall.spoofing import SpoofGuard
+def _update_record(attachment: Attachment, state: NetworkState, result: Result) -> None:
+    try:
+        state.update_attachment(attachment.host_link, attachment.calc_record(result))
+    except FileNotFoundError:
+        raise _refuse_detached(attachment) from None
 
-    guard = SpoofGuard(attachment.config.network, attachment.request.env)
-    port, mac = attachment.host_link, attachment.mac.hex(":")
-    undo.push("the guard against spoofing", lambda: guard.unguard(port, mac))
-    guard.guard(port, mac)
+
+def _refuse_detached(attachment: Attachment) -> CniError:
+    """Return the refusal of an ADD that a DEL has overtaken: the address may be gone already.
+
+    From here on DEL sees the link, and removes it.
+    """
+    return CniError(
+        NETWORK_SETUP,
+        f"interface {attachment.ifname} of container {attachment.request.container_id} was detached "
+        "while it was being attached",
+        "a DEL of it came before ADD had ended; ADD it again if it is wanted",
+    )
+
+
+def _guard_port(attachment: Attachment, state: NetworkState, undo: Undo, is_locked: bool) -> None:
+    from shibafu.bridge.guarding import ensure_guard, release_guard
+
+    env, port, mac = attachment.request.env, attachment.host_link, attachment.mac.hex(":")
+    undo.push("the guard against spoofing", lambda: release_guard(state, port, mac, env))
+    if is_locked:
+        ensure_guard(state, port, mac, env)
+        return
+    state.lock_shared()
+    try:
+        ensure_guard(state, port, mac, env)
+    finally:
+        state.unlock()
 
 
 def _calc_interfaces(

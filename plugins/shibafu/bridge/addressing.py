@@ -2,7 +2,7 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.delegate import Installation, delegate, parse_answer
-from shibafu.cni.errors import DELEGATE, CniError
+from shibafu.cni.errors import DELEGATE, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.netlink.constants import RT_SCOPE_LINK
@@ -44,13 +44,24 @@ def calc_gateways(config: BridgeConfig, result: Result) -> list[Cidr]:
         if not config.is_gateway:
             continue
         if ip.gateway is None:
-            ip.gateway = Address(ip.address.version, ip.address.first + 1)
+            ip.gateway = _calc_default_gateway(ip.address)
         gateway = Cidr(ip.gateway, ip.address.prefix)
         if gateway not in gateways:
             gateways.append(gateway)
         if config.is_default_gateway:
             _ensure_default_route(result, ip)
     return gateways
+
+
+def _calc_default_gateway(address: Cidr) -> Address:
+    first = address.first + 1
+    if first >> address.address.bits:
+        raise CniError(
+            INVALID_CONFIG,
+            f"address {address} has no gateway: there is no address after its subnet's first",
+            'state a "gateway" in "ipam", or set "isGateway" to false',
+        )
+    return Address(address.version, first)
 
 
 def _ensure_default_route(result: Result, ip: IPConfig) -> None:

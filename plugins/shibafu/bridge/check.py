@@ -8,7 +8,7 @@ from shibafu.bridge.addressing import CONTAINER_INTERFACE
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.namespaces import Namespaces
-from shibafu.bridge.state import NetworkState
+from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Cidr
@@ -40,20 +40,24 @@ def check(request: Request, installation: Installation) -> None:
             INVALID_CONFIG, "Required prevResult missing", "CHECK needs the result of ADD as prevResult"
         )
     attachment = Attachment(request, config)
-    rules = _start_rules_check(attachment, result)
+    is_own = link_exists(attachment.host_link) or NetworkState(config.network).remembers(attachment.host_link)
+    rules = _start_rules_check(attachment, result) if is_own else None
     if config.has_ipam:
         delegate(request, config.ipam_type, "CHECK", installation)
 
     namespaces = Namespaces(request)
     try:
         bridge = _check_bridge(namespaces.host, config, result)
-        port = _check_port(namespaces.host, attachment, bridge)
+        name = attachment.host_link if is_own else _find_foreign_port(namespaces, attachment, result)
+        port = _check_port(namespaces.host, config, name, bridge)
         _check_container_link(namespaces.container, attachment, result, port)
         if config.is_gateway:
             _check_gateway(namespaces.host, attachment, result)
     finally:
         namespaces.close()
-    if config.mac_spoof_check:
+    if not is_own:
+        _check_foreign_rules(attachment, result, port)
+    elif config.mac_spoof_check:
         _check_guard(attachment)
     if rules is not None:
         rules.finish()
@@ -68,8 +72,28 @@ def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | 
     from shibafu.firewall.rules import NetworkRules
 
     subnets = [ip.address.network for ip in _own_ips(attachment.request, result)]
-    rules = NetworkRules(config.network, config.gateway_link, subnets, config.ip_masq, config.isolate)
+    rules = NetworkRules(config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate)
     return RulesCheck(NetworkState(config.network), choose_backend(config.ip_masq_backend, env), rules, env)
+
+
+def _find_foreign_port(namespaces: Namespaces, attachment: Attachment, result: Result) -> str:
+    """Return the link on the host of a container that shibafu did not attach: the reference may have."""
+    from shibafu.bridge.takeover_check import find_reference_port
+
+    return find_reference_port(namespaces, attachment, result) or attachment.host_link
+
+
+def _check_foreign_rules(attachment: Attachment, result: Result, port: Link) -> None:
+    from shibafu.bridge.takeover_check import has_reference_guard, has_reference_rules
+
+    config, ips = attachment.config, _own_ips(attachment.request, result)
+    # The network's rules, which are there as soon as shibafu has attached a container, are as good.
+    if config.isolate or (config.ip_masq and not has_reference_rules(attachment, ips)):
+        rules = _start_rules_check(attachment, result)
+        if rules is not None:
+            rules.finish()
+    if config.mac_spoof_check and not has_reference_guard(attachment, port.name):
+        raise _lacks_guard(port.name)
 
 
 def _failed(message: str, details: str = "") -> CniError:
@@ -117,8 +141,7 @@ def _check_group(config: BridgeConfig, link: Link) -> None:
         )
 
 
-def _check_port(sock: NetlinkSocket, attachment: Attachment, bridge: Link) -> Link:
-    name, config = attachment.host_link, attachment.config
+def _check_port(sock: NetlinkSocket, config: BridgeConfig, name: str, bridge: Link) -> Link:
     link = link_by_name(sock, name)
     if link is None:
         raise _failed(f"link {name} of the host is missing")
@@ -197,7 +220,11 @@ def _check_guard(attachment: Attachment) -> None:
 
     guard = SpoofGuard(attachment.config.network, attachment.request.env)
     if not guard.is_guarded(attachment.host_link, attachment.mac.hex(":")):
-        raise _failed(
-            f"the guard against spoofed hardware addresses is missing on {attachment.host_link}",
-            "a table of nftables was removed; DEL and ADD the container again",
-        )
+        raise _lacks_guard(attachment.host_link)
+
+
+def _lacks_guard(port: str) -> CniError:
+    return _failed(
+        f"the guard against spoofed hardware addresses is missing on {port}",
+        "a table of nftables was removed; the next ADD of this network restores it",
+    )

@@ -2,6 +2,7 @@
 
 from shibafu.bridge.vlan_keys import calc_gateway_link, parse_vlan, parse_vlan_trunk
 from shibafu.cni.args import parse_args
+from shibafu.cni.config import Section
 from shibafu.cni.dns import parse_dns
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 
@@ -11,6 +12,16 @@ if TYPE_CHECKING:
 
 DEFAULT_BRIDGE = "cni0"
 _IFNAMSIZ = 16  # linux/if.h, with the terminating zero
+# ETH_MIN_MTU, ETH_MAX_MTU (linux/if_ether.h)
+_MIN_MTU, _MAX_MTU = 68, 65535
+# What DEL and GC read.
+_NEEDED = {
+    "bridge": str,
+    "ipMasq": bool,
+    "ipMasqBackend": str,
+    "isolate": bool,
+    "macspoofchk": bool,
+}
 
 
 class BridgeConfig:
@@ -20,8 +31,8 @@ class BridgeConfig:
         request: the call.
 
     Raises:
-        CniError: INVALID_CONFIG for a value of a wrong type or, unless something shall be removed, for a
-            value or a combination that cannot be.
+        CniError: INVALID_CONFIG for a value of a wrong type, a value or a combination that cannot be. DEL
+            and GC pass over these, as over all keys that removing does not depend on.
     """
 
     __slots__ = (
@@ -49,7 +60,10 @@ class BridgeConfig:
     )
 
     def __init__(self, request: "Request") -> None:
-        config = request.config
+        # What ADD refuses may have been right when the container came; if DEL refused it too, runtimes
+        # would try it for ever.
+        is_removal = request.command in ("DEL", "GC")
+        config = _keep_needed(request.config) if is_removal else request.config
         self.network = request.network
         self.bridge = config.text("bridge") or DEFAULT_BRIDGE
         self.is_default_gateway = config.flag("isDefaultGateway")
@@ -71,8 +85,7 @@ class BridgeConfig:
         self.ipam_type = config.section("ipam").text("type")
         self.dns = parse_dns(config.section("dns"))
         self.mac: bytes | None = None
-        # ADD refused it, so that nothing was made; if DEL did too, runtimes would try it for ever.
-        if request.command not in ("DEL", "GC"):
+        if not is_removal:
             self.mac = _parse_mac(_find_mac(request))
             self._validate()
 
@@ -119,10 +132,22 @@ class BridgeConfig:
             raise CniError(
                 INVALID_CONFIG,
                 f'invalid bridge name "{self.bridge}"',
-                f"a link's name has 1 to {_IFNAMSIZ - 1} letters, digits and any of _ . - +",
+                f"a link's name has 1 to {_IFNAMSIZ - 1} letters, digits and any of _ . - +, and neither "
+                "begins with - nor ends with +",
             )
-        if not 0 <= self.mtu <= 65535:
-            raise CniError(INVALID_CONFIG, f"invalid mtu {self.mtu}", '"mtu" must be from 0 to 65535')
+        if self.mtu and not _MIN_MTU <= self.mtu <= _MAX_MTU:
+            raise CniError(
+                INVALID_CONFIG, f"invalid mtu {self.mtu}", f'"mtu" must be 0 or {_MIN_MTU} to {_MAX_MTU}'
+            )
+
+
+def _keep_needed(config: Section) -> Section:
+    """Return what removing needs of a configuration; a value of a wrong type is none."""
+    values = {key: value for key, kind in _NEEDED.items() if isinstance(value := config.get(key), kind)}
+    ipam = config.get("ipam")
+    plugin_type = Section(ipam, config.name).get("type") if isinstance(ipam, dict) else None
+    values["ipam"] = {"type": plugin_type if isinstance(plugin_type, str) else ""}
+    return Section(values, config.name)
 
 
 def is_valid_link_name(name: str) -> bool:

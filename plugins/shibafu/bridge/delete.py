@@ -2,7 +2,7 @@
 
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.state import NetworkState
+from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.bridge.teardown import Teardown
 from shibafu.cni.delegate import Installation, delegate, prepare_delegate
 from shibafu.cni.request import Request
@@ -27,16 +27,25 @@ def delete(request: Request, installation: Installation) -> None:
     config = BridgeConfig(request)
     attachment = Attachment(request, config)
     state = NetworkState(config.network)
+    link = attachment.host_link
+    record = state.read_attachment(link)
+    is_known = bool(record) or state.remembers(link) or link_exists(link)
     teardown = Teardown()
     rules = _prepare_rules_teardown(attachment, state, teardown)
-    teardown.do(lambda: _delete_links(attachment, state, installation))
+    if is_known:
+        teardown.do(lambda: link_del_announced(link, lambda: _prepare_ipam(attachment, installation)))
+    else:
+        teardown.do(lambda: _delete_foreign_link(attachment))
     if rules is not None:
         rules.start()
     if config.has_ipam:
         teardown.do(lambda: delegate(request, config.ipam_type, "DEL", installation))
     if rules is not None:
         teardown.do(rules.finish)
-    teardown.do(lambda: release(state, attachment.host_link, request.env))
+    teardown.do(lambda: release(state, link, request.env))
+    has_lost_rules = config.needs_rules and config.has_ipam and rules is None
+    if has_lost_rules or (config.mac_spoof_check and not record):
+        teardown.do(lambda: _teardown_leftovers(attachment, state, is_known))
     teardown.finish()
 
 
@@ -62,6 +71,9 @@ def release(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> No
     teardown = Teardown()
     record = state.read_attachment(host_link)
     state.remove_attachment(host_link)
+    if link_exists(host_link) and not state.remembers(host_link):
+        # An ADD at the same moment has made it since this call looked, and had seen the record before.
+        teardown.do(lambda: link_del_announced(host_link))
     if record.get("macspoofchk"):
         teardown.do(lambda: _release_guard(state, host_link, str(record.get("mac")), env))
     teardown.do(lambda: release_network(state, env))
@@ -82,26 +94,25 @@ def release_network(state: NetworkState, env: "Mapping[str, str]") -> None:
 
 
 def _release_guard(state: NetworkState, host_link: str, mac: str, env: "Mapping[str, str]") -> None:
-    from shibafu.firewall.spoofing import SpoofGuard
+    from shibafu.bridge.guarding import release_guard
 
-    guard = SpoofGuard(state.network, env)
-    if state.attachments():
-        guard.unguard(host_link, mac)
-    else:
-        guard.teardown()
+    release_guard(state, host_link, mac, env)
 
 
-def _delete_links(attachment: Attachment, state: NetworkState, installation: Installation) -> None:
-    request, config = attachment.request, attachment.config
+def _prepare_ipam(attachment: Attachment, installation: Installation) -> None:
+    if attachment.config.has_ipam:
+        prepare_delegate(attachment.request, attachment.config.ipam_type, installation)
 
-    def prepare_ipam() -> None:
-        if config.has_ipam:
-            prepare_delegate(request, config.ipam_type, installation)
 
-    is_deleted = link_del_announced(attachment.host_link, meanwhile=prepare_ipam)
-    if is_deleted or state.read_attachment(attachment.host_link):
-        return
-    # Unknown here: an earlier DEL was first, or the reference plugin made it.
-    from shibafu.bridge.takeover import delete_reference_attachment
+def _delete_foreign_link(attachment: Attachment) -> None:
+    """Delete a link that is unknown here: an earlier DEL was first, or the reference plugin made it."""
+    from shibafu.bridge.takeover import delete_reference_link
 
-    delete_reference_attachment(attachment)
+    delete_reference_link(attachment)
+
+
+def _teardown_leftovers(attachment: Attachment, state: NetworkState, is_known: bool) -> None:
+    """Remove rules that no record tells of: the reference plugin's, and those whose record was lost."""
+    from shibafu.bridge.leftovers import teardown_leftovers
+
+    teardown_leftovers(attachment, state, is_known)

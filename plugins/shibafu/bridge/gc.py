@@ -2,8 +2,10 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.delete import release, release_network
+from shibafu.bridge.leftovers import teardown_lost
 from shibafu.bridge.port import teardown_port
 from shibafu.bridge.state import NetworkState
+from shibafu.bridge.takeover_gc import collect_foreign_garbage
 from shibafu.bridge.teardown import Teardown
 from shibafu.cni.attachments import parse_valid_attachments
 from shibafu.cni.delegate import Installation, delegate
@@ -21,15 +23,23 @@ def collect_garbage(request: Request, installation: Installation) -> None:
     config = BridgeConfig(request)
     teardown = Teardown()
     valid = parse_valid_attachments(request.config)
+    are_leases_free = True
     if valid is not None:
         keep = {calc_host_veth(config.network, container_id, ifname) for container_id, ifname in valid}
         state = NetworkState(config.network)
+        remembered = set(state.attachments())
         with NetlinkSocket() as sock:
-            for host_link in set(state.attachments()) - keep:
+            for host_link in remembered - keep:
                 _remove(teardown, sock, state, host_link, request)
+        before = len(teardown.errors)
+        teardown.do(lambda: collect_foreign_garbage(request, config, valid, keep | remembered))
+        are_leases_free = len(teardown.errors) == before
         # A call that was killed may have left rules and no attachment.
         teardown.do(lambda: release_network(state, request.env))
-    if config.has_ipam:
+        if not state.attachments():
+            teardown.do(lambda: teardown_lost(config, state, request.env))
+    # An address that is perhaps still in use must not be given to somebody else.
+    if config.has_ipam and are_leases_free:
         teardown.do(lambda: delegate(request, config.ipam_type, "GC", installation))
     teardown.finish()
 

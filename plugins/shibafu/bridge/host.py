@@ -15,6 +15,9 @@ from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
 from shibafu.netlink.socket import NetlinkSocket
 
+_MACHINE_ID = "/etc/machine-id"
+_HEX_DIGITS = frozenset(b"0123456789abcdef")
+
 
 def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool]:
     """Return the network's bridge and whether this call created it.
@@ -70,12 +73,18 @@ def _ensure_group(sock: NetlinkSocket, link: Link, is_isolated: bool) -> None:
 
 
 def _machine_id() -> str:
-    """Return what tells this machine's bridges from those of others, machine-id(5)."""
+    """Return what tells this machine's bridges from those of others: machine-id(5), if it has been set.
+
+    Images have an empty one, or the word "uninitialized", until a machine's first boot.
+    """
     try:
-        with open("/etc/machine-id", "rb") as file:
-            return file.read().hex()
+        with open(_MACHINE_ID, "rb") as file:
+            content = file.read()
     except OSError:
-        return os.urandom(16).hex()
+        content = b""
+    digits = content.strip()
+    is_set = len(digits) == 32 and _HEX_DIGITS.issuperset(digits)
+    return (content if is_set else os.urandom(16)).hex()
 
 
 def ensure_gateway(

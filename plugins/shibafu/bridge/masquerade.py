@@ -4,6 +4,7 @@ Most ADDs find the rules in place: one process makes sure of them all while link
 was set up is remembered in the network's state as a hint; the kernel, not the hint, decides.
 """
 
+from shibafu.bridge.config import is_valid_link_name
 from shibafu.bridge.state import NetworkState
 from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.ip import Cidr, parse_cidr
@@ -247,7 +248,7 @@ class RulesCheck:
 def _calc_record(rules: NetworkRules) -> dict[str, object]:
     """Return what is remembered of rules, besides how far they are made."""
     return {
-        "bridge": rules.bridge,
+        "bridges": rules.bridges,
         "subnets": [str(subnet) for subnet in rules.subnets],
         "masqueraded": rules.is_masqueraded,
         "isolated": rules.is_isolated,
@@ -259,14 +260,22 @@ def _combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
 
     Masquerading is a container's, which may depend on it until it ends; isolation is the network's.
     """
+    bridges = rules.bridges + _recorded_bridges(record)
     subnets = rules.subnets + _recorded_subnets(record)
     is_masqueraded = rules.is_masqueraded or _was_masqueraded(record)
-    return NetworkRules(rules.network, rules.bridge, subnets, is_masqueraded, rules.is_isolated)
+    return NetworkRules(rules.network, bridges, subnets, is_masqueraded, rules.is_isolated)
 
 
 def _was_masqueraded(record: dict[str, object]) -> bool:
     # Before there was isolation, there were no other rules, and the record did not say.
     return bool(record.get("masqueraded", "backends" in record))
+
+
+def _recorded_bridges(record: dict[str, object]) -> list[str]:
+    # Records had one bridge before a change of it was thought of.
+    bridges = record.get("bridges", [record["bridge"]] if "bridge" in record else [])
+    names = bridges if isinstance(bridges, list) else []
+    return [name for name in names if isinstance(name, str) and is_valid_link_name(name)]
 
 
 def _recorded_subnets(record: dict[str, object]) -> list[Cidr]:
@@ -289,7 +298,7 @@ def _open_recorded(
     """Return a backend that the rules were made with, whatever the configuration says now."""
     rules = NetworkRules(
         network,
-        str(record.get("bridge", "")),
+        _recorded_bridges(record),
         _recorded_subnets(record),
         _was_masqueraded(record),
         bool(record.get("isolated")),

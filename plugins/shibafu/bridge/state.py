@@ -43,6 +43,14 @@ class NetworkState:
         """Remember the attachment whose link on the host is called `link`."""
         self._write(link, record)
 
+    def update_attachment(self, link: str, record: dict[str, object]) -> None:
+        """Remember more of an attachment.
+
+        Raises:
+            FileNotFoundError: it was forgotten meanwhile.
+        """
+        self._write(link, record, os.O_WRONLY)
+
     def remove_attachment(self, link: str) -> bool:
         """Forget an attachment; return whether it was known."""
         return self._remove(link)
@@ -57,6 +65,10 @@ class NetworkState:
     def read_attachment(self, link: str) -> dict[str, object]:
         """Return what is remembered; empty when nothing is, or when a killed call left half of it."""
         return self._read(link)
+
+    def remembers(self, link: str) -> bool:
+        """Tell whether there is a record of an attachment, whole or not."""
+        return os.path.lexists(f"{self.directory}/{link}")
 
     def is_in_use(self, besides: str = "") -> bool:
         """Tell whether the link of any attachment exists, besides one that is about to be deleted."""
@@ -149,13 +161,23 @@ class NetworkState:
             except FileNotFoundError:
                 if not flags & os.O_CREAT:
                     raise
-                try:
-                    os.makedirs(self.directory, 0o700, exist_ok=True)
-                except FileExistsError:
-                    pass  # the network's last DEL has just removed it; once more
+                self._make_directory()
 
-    def _write(self, name: str, record: dict[str, object]) -> None:
-        descriptor = self._open(name, os.O_WRONLY | os.O_CREAT)
+    def _make_directory(self) -> None:
+        """Make the directory; the network's last DEL, at the same moment, may remove it again."""
+        namespace = os.path.dirname(self.directory)
+        # Each level by itself: the modes of those above the last are otherwise the umask's choice.
+        for path, mode in ((os.path.dirname(namespace), 0o755), (namespace, 0o700), (self.directory, 0o700)):
+            try:
+                os.mkdir(path, mode)
+            except FileExistsError:
+                pass
+            except FileNotFoundError:
+                if mode == 0o755:
+                    raise
+
+    def _write(self, name: str, record: dict[str, object], flags: int = os.O_WRONLY | os.O_CREAT) -> None:
+        descriptor = self._open(name, flags)
         try:
             # Over what is there, in one system call: a killed process leaves the old record or the new one.
             size = os.fstat(descriptor).st_size

@@ -7,31 +7,25 @@ random names and their rules chains of their own, so that DEL has to look for th
 import os
 
 from shibafu.bridge.attachment import Attachment
+from shibafu.bridge.config import is_valid_link_name
 from shibafu.bridge.namespaces import open_container_netns
 from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
 from shibafu.cni.names import is_host_veth
-from shibafu.firewall.reference import teardown_reference_masquerade
 from shibafu.netlink.link import Link, link_by_index, link_by_name
 from shibafu.netlink.namespace import entered
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.netlink.teardown import link_del_announced
 
 
-def delete_reference_attachment(attachment: Attachment) -> None:
-    """Delete the container's interface by its name there, and its masquerading by its chain's name.
+def delete_reference_link(attachment: Attachment) -> None:
+    """Delete the container's interface by its name there.
 
     Raises:
-        CniError: CNI_NETNS is the host's namespace, or a rule could not be removed.
+        CniError: CNI_NETNS is the host's namespace.
         NetlinkError: the kernel refuses.
     """
-    request, config = attachment.request, attachment.config
-    if request.netns:
-        _delete_container_link(attachment)
-    if config.ip_masq:
-        teardown_reference_masquerade(config.network, request.container_id, request.env)
-
-
-def _delete_container_link(attachment: Attachment) -> None:
+    if not attachment.request.netns:
+        return
     try:
         descriptor = open_container_netns(attachment.request)
     except CniError as error:
@@ -41,7 +35,7 @@ def _delete_container_link(attachment: Attachment) -> None:
     try:
         with entered(descriptor), NetlinkSocket() as sock:
             link = link_by_name(sock, attachment.ifname)
-        if link is None or link.kind != "veth" or _is_of_another_network(link):
+        if link is None or link.kind != "veth" or not _is_of_network(link, attachment):
             return
         with entered(descriptor):
             link_del_announced(link.index)
@@ -49,11 +43,21 @@ def _delete_container_link(attachment: Attachment) -> None:
         os.close(descriptor)
 
 
-def _is_of_another_network(link: Link) -> bool:
-    """Tell whether shibafu attached the link to a network, which is not the one that is asked for.
+def find_reference_peer(sock: NetlinkSocket, link: Link) -> Link | None:
+    """Return the host's end of a container's link, if that may be of the reference's making."""
+    peer = link_by_index(sock, link.peer) if link.peer else None
+    if peer is None or peer.kind != "veth" or peer.peer != link.index or is_host_veth(peer.name):
+        return None
+    return peer
+
+
+def _is_of_network(link: Link, attachment: Attachment) -> bool:
+    """Tell whether the reference attached the link to the network that is asked for.
 
     A runtime sends DEL after a failed ADD; what made that fail may have been this very link.
     """
+    bridge_name = attachment.config.bridge
     with NetlinkSocket() as sock:
-        peer = link_by_index(sock, link.peer)
-    return peer is not None and peer.peer == link.index and is_host_veth(peer.name)
+        peer = find_reference_peer(sock, link)
+        bridge = link_by_name(sock, bridge_name) if is_valid_link_name(bridge_name) else None
+    return peer is not None and bridge is not None and peer.master == bridge.index

@@ -15,10 +15,10 @@ class Teardown:
     def __init__(self) -> None:
         self.errors: list[CniError] = []
 
-    def do(self, step: "Callable[[], object]") -> None:
-        """Do one step."""
+    def do(self, step: "Callable[..., object]", *arguments: object) -> None:
+        """Do one step, a call with these arguments."""
         try:
-            step()
+            step(*arguments)
         except CniError as error:
             self.errors.append(error)
         except OSError as error:

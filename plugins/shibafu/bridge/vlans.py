@@ -10,24 +10,32 @@ from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_set
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, bridge_vlan_list
 
+_NATIVE = 1
+
 
 def calc_port_vlans(index: int, vlan: int, trunk: list[int], default_pvid: int | None) -> list[Request]:
     """Return the requests that put a port into its VLANs.
 
     Args:
         index: the port.
-        vlan: the VLAN of its untagged frames; 0 for the bridge's default one.
+        vlan: the VLAN of its untagged frames; 0 for none that was chosen.
         trunk: the VLANs whose frames it carries tagged.
         default_pvid: the VLAN that the bridge has put it in already and that it shall leave.
     """
     requests = []
-    if default_pvid:
+    native = _calc_native(vlan, trunk)
+    if default_pvid and default_pvid != native:
         requests.append(bridge_vlan_del(index, default_pvid))
-    if vlan:
-        requests.append(bridge_vlan_add(index, vlan, pvid=True, untagged=True))
-    for low, high in _calc_runs(trunk):
+    if native:
+        requests.append(bridge_vlan_add(index, native, pvid=True, untagged=True))
+    for low, high in _calc_runs([tagged for tagged in trunk if tagged != native]):
         requests.append(bridge_vlan_add(index, low, high if high > low else None))
     return requests
+
+
+def _calc_native(vlan: int, trunk: list[int]) -> int:
+    """Return the VLAN of a port's untagged frames: of a trunk without one it is 1, as in the reference."""
+    return vlan or (_NATIVE if trunk else 0)
 
 
 def _calc_runs(vlans: list[int]) -> list[tuple[int, int]]:
@@ -60,11 +68,12 @@ def check_port_vlans(sock: NetlinkSocket, port: Link, vlan: int, trunk: list[int
         CniError: CHECK_FAILED when it is not in one of them.
     """
     present = {entry.vid: entry for entry in bridge_vlan_list(sock, port.index)}
-    missing = [wanted for wanted in ([vlan] if vlan else []) + trunk if wanted not in present]
+    native = _calc_native(vlan, trunk)
+    missing = [wanted for wanted in ([native] if native else []) + trunk if wanted not in present]
     if missing:
         raise CniError(CHECK_FAILED, f"link {port.name} is not in VLAN {missing[0]}")
-    if vlan and not present[vlan].pvid:
-        raise CniError(CHECK_FAILED, f"link {port.name} has another VLAN than {vlan} for untagged frames")
+    if native and not present[native].pvid:
+        raise CniError(CHECK_FAILED, f"link {port.name} has another VLAN than {native} for untagged frames")
 
 
 def explain_vlan_error(error: NetlinkError) -> CniError:

@@ -203,7 +203,7 @@ class Repair:
             default = None if config.preserve_default_vlan else bridge.vlan_default_pvid
             setup_port_vlans(sock, calc_port_vlans(link.index, config.vlan, config.vlan_trunk, default))
         if config.mac_spoof_check:
-            self._guard().guard(name, endpoint.mac)
+            self._guard().guard([(name, endpoint.mac)])
 
     def _guard(self) -> SpoofGuard:
         return SpoofGuard(self._network.name, os.environ)
@@ -239,7 +239,9 @@ class Repair:
         config = self._config
         if not (config.needs_rules or self._state.remembers_isolation()) or not subnets:
             return None
-        return NetworkRules(self._network.name, config.gateway_link, subnets, config.ip_masq, config.isolate)
+        return NetworkRules(
+            self._network.name, [config.gateway_link], subnets, config.ip_masq, config.isolate
+        )
 
     def _find_rule_faults(self, endpoints: list[Endpoint]) -> list[str]:
         rules = self._calc_rules(endpoints)

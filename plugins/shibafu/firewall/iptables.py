@@ -41,23 +41,22 @@ def calc_chain_rules(rules: NetworkRules, version: int, table: str) -> list[str]
 
 
 def _calc_isolation(rules: NetworkRules) -> list[str]:
-    """Return the rule that keeps other isolated networks apart.
+    """Return the rules, one for each bridge, that keep other isolated networks apart.
 
     Only the network's own chain accepts what comes in from its bridge, so that it does for both
     directions, and knows the others by their links' group.
     """
     if not rules.is_isolated:
         return []
-    others = f"-i {rules.bridge} ! -o {rules.bridge} -m devgroup --dst-group {ISOLATED_GROUP:#x}"
-    return [f"{others} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"]
+    others = [f"-i {name} ! -o {name} -m devgroup --dst-group {ISOLATED_GROUP:#x}" for name in rules.bridges]
+    return [f"{other} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP" for other in others]
 
 
 def _calc_forwarding(rules: NetworkRules) -> list[str]:
     if not rules.is_masqueraded:
         return []
-    return [
-        f"-i {rules.bridge} -j ACCEPT",
-        f"-o {rules.bridge} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
+    return [f"-i {name} -j ACCEPT" for name in rules.bridges] + [
+        f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT" for name in rules.bridges
     ]
 
 

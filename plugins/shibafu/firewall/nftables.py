@@ -39,8 +39,11 @@ def calc_rules(rules: NetworkRules) -> dict[str, list[str]]:
 
 def _calc_isolation(rules: NetworkRules) -> list[str]:
     # One rule would do, but nft's releases list "not" of a state or a status in different ways.
-    others = f'iifname "{rules.bridge}" oifname != "{rules.bridge}" oifgroup {ISOLATED_GROUP}'
-    return [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
+    texts = []
+    for name in rules.bridges:
+        others = f'iifname "{name}" oifname != "{name}" oifgroup {ISOLATED_GROUP}'
+        texts += [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
+    return texts
 
 
 def _calc_masquerading(rules: NetworkRules) -> list[str]:
@@ -96,11 +99,12 @@ class Nft:
         self._path = path
         self._env = env
 
-    def start(self, text: str | None) -> Child:
+    def start(self, text: str | None, *options: str) -> Child:
         """Begin a transaction; without a text, one that begins when the child is fed with it."""
+        argv = [self._path, *options, "-f", "-"]
         try:
             stdin = text.encode() if text is not None else None
-            return Child(self._path, [self._path, "-f", "-"], self._env, stdin, keep_stderr=True)
+            return Child(self._path, argv, self._env, stdin, keep_stderr=True)
         except OSError as error:
             raise CniError(FIREWALL, f"cannot execute {self._path}: {error.strerror}") from None
 
@@ -115,6 +119,12 @@ class Nft:
             said = stderr.decode("utf-8", "replace").strip()
             raise CniError(FIREWALL, f"nft refused the rules: {said}", text)
         return stdout.decode("utf-8", "replace")
+
+    def list_table(self, table: str, handles: bool = False) -> str:
+        """Return what is in a table, on request with the numbers of its parts; empty without a table."""
+        child = self.start(f"list table {table}\n", *(["--handle"] if handles else []))
+        status, stdout, _ = child.wait()
+        return "" if status else stdout.decode("utf-8", "replace")
 
 
 class Nftables:

@@ -15,24 +15,25 @@ class NetworkRules:
 
     Args:
         network: the network's name, a valid identifier.
-        bridge: the link that its containers' traffic enters and leaves the host by.
+        bridges: the links that its containers' traffic enters and leaves the host by: one, unless the
+            configuration was changed while containers run.
         subnets: the subnets of its containers, of both families.
         is_masqueraded: whether there is masquerading and forwarding.
         is_isolated: whether other isolated networks are kept apart.
     """
 
-    __slots__ = ("bridge", "is_isolated", "is_masqueraded", "network", "subnets")
+    __slots__ = ("bridges", "is_isolated", "is_masqueraded", "network", "subnets")
 
     def __init__(
         self,
         network: str,
-        bridge: str,
+        bridges: list[str],
         subnets: list[Cidr],
         is_masqueraded: bool = True,
         is_isolated: bool = False,
     ) -> None:
         self.network = network
-        self.bridge = bridge
+        self.bridges = sorted(set(bridges))
         self.subnets = sorted(set(subnets), key=str)
         self.is_masqueraded = is_masqueraded
         self.is_isolated = is_isolated

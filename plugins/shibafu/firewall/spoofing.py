@@ -4,7 +4,6 @@ A network has one table in nftables' bridge family, with one rule and two sets, 
 its containers: `ports` are those that are guarded, `allowed` their addresses.
 """
 
-from shibafu.cni.errors import CniError
 from shibafu.cni.names import calc_chain
 from shibafu.firewall.nftables import Nft, calc_teardown
 
@@ -23,18 +22,29 @@ def calc_guard_table(network: str) -> str:
     return f"bridge {calc_chain(network).lower()}"
 
 
-def calc_guard(network: str, port: str, mac: str) -> str:
-    """Return the input that guards a port, whatever is there already."""
+def calc_guard(network: str, ports: list[tuple[str, str]]) -> str:
+    """Return the input that guards ports, each with its address, whatever is there already."""
     table = calc_guard_table(network)
     lines = (
         f"add table {table}",
         f"add set {table} ports {{ type ifname; }}",
         f"add set {table} allowed {{ type ifname . ether_addr; }}",
         f"add chain {table} prerouting {{ type filter hook prerouting priority {_PRIORITY}; }}",
+    )
+    return "\n".join(lines) + "\n" + calc_addition(network, ports)
+
+
+def calc_addition(network: str, ports: list[tuple[str, str]]) -> str:
+    """Return the input that guards further ports, and fails where the network's guard is gone."""
+    table = calc_guard_table(network)
+    pairs = ", ".join(f'"{port}" . {mac}' for port, mac in ports)
+    names = ", ".join(f'"{port}"' for port, _ in ports)
+    lines = (
         f"flush chain {table} prerouting",
         f'add rule {table} prerouting {_RULE} comment "shibafu network {network}"',
-        f'add element {table} allowed {{ "{port}" . {mac} }}',
-        f'add element {table} ports {{ "{port}" }}',
+        # Allowed before guarded: at no moment are a container's own frames dropped.
+        f"add element {table} allowed {{ {pairs} }}",
+        f"add element {table} ports {{ {names} }}",
     )
     return "\n".join(lines) + "\n"
 
@@ -42,7 +52,7 @@ def calc_guard(network: str, port: str, mac: str) -> str:
 def calc_unguard(network: str, port: str, mac: str) -> str:
     """Return the input that gives up guarding a port of a network that has others."""
     table = calc_guard_table(network)
-    guard = calc_guard(network, port, mac)
+    guard = calc_guard(network, [(port, mac)])
     return (
         f'{guard}delete element {table} ports {{ "{port}" }}\n'
         f'delete element {table} allowed {{ "{port}" . {mac} }}\n'
@@ -66,13 +76,17 @@ class SpoofGuard:
         self._network = network
         self._nft = Nft(env)
 
-    def guard(self, port: str, mac: str) -> None:
-        """Guard a port.
+    def add(self, port: str, mac: str) -> bool:
+        """Guard a port beside others; return whether the network's guard was there to be added to."""
+        return self._nft.start(calc_addition(self._network, [(port, mac)])).wait()[0] == 0
+
+    def guard(self, ports: list[tuple[str, str]]) -> None:
+        """Guard ports, each with its address, making what is missing.
 
         Raises:
             CniError: nft refused.
         """
-        self._nft.run(calc_guard(self._network, port, mac))
+        self._nft.run(calc_guard(self._network, ports))
 
     def unguard(self, port: str, mac: str) -> None:
         """Give up guarding a port of a network that has others.
@@ -90,10 +104,11 @@ class SpoofGuard:
         """
         self._nft.run(calc_teardown(calc_guard_table(self._network)))
 
+    def is_there(self) -> bool:
+        """Tell whether the network has a table."""
+        return bool(self._nft.list_table(calc_guard_table(self._network)))
+
     def is_guarded(self, port: str, mac: str) -> bool:
         """Tell whether a port is guarded."""
-        try:
-            listing = self._nft.run(f"list table {calc_guard_table(self._network)}\n")
-        except CniError:
-            return False
+        listing = self._nft.list_table(calc_guard_table(self._network))
         return _RULE in listing and f'"{port}" . {mac}' in listing

@@ -1,0 +1,55 @@
+"""`macspoofchk`: a network's guard is there while containers need it, and gone with the last of them."""
+
+from shibafu.bridge.state import NetworkState, link_exists
+from shibafu.firewall.spoofing import SpoofGuard
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def ensure_guard(state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:
+    """Guard a port whose link is there, and all others of the network if their guard was flushed.
+
+    The caller holds the network's lock, so that the last DEL does not take the table away at the same
+    moment. Should this process be killed, the program it started goes on holding it.
+
+    Raises:
+        CniError: nft is not installed, or refused.
+    """
+    guard = SpoofGuard(state.network, env)
+    state.hand_down_lock(True)
+    try:
+        # The first has nothing to add to, and to find that out is what a call of nft costs.
+        if len(state.attachments()) < 2 or not guard.add(port, mac):
+            guard.guard([*list_guarded(state, besides=port), (port, mac)])
+    finally:
+        state.hand_down_lock(False)
+
+
+def list_guarded(state: NetworkState, besides: str = "") -> list[tuple[str, str]]:
+    """Return the ports that shall be guarded, by what is remembered, and the address of each."""
+    ports = []
+    for link in state.attachments():
+        record = state.read_attachment(link)
+        if link != besides and record.get("macspoofchk") and record.get("mac") and link_exists(link):
+            ports.append((link, str(record["mac"])))
+    return ports
+
+
+def release_guard(state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:
+    """Give up guarding a port; with the network's last link goes the whole guard.
+
+    Raises:
+        CniError: nft is not installed, or refused.
+    """
+    guard = SpoofGuard(state.network, env)
+    # Between looking for other links and removing the table, none may come.
+    state.lock_exclusive()
+    try:
+        if state.is_in_use(besides=port):
+            guard.unguard(port, mac)
+        else:
+            guard.teardown()
+    finally:
+        state.unlock()

@@ -1,0 +1,127 @@
+"""GC of what the reference's bridge plugin attached, and of attachments whose records were lost.
+
+Neither has a record that tells whose it is. A port of the bridge is known by what is at its other end: an
+interface of some name with addresses, which have leases that say whose they are (or, with another IPAM
+plugin, masquerading chains that do). What cannot be known that way belongs to somebody else, and stays.
+"""
+
+import os
+
+from shibafu.bridge.config import BridgeConfig, is_valid_link_name
+from shibafu.bridge.port import teardown_port
+from shibafu.bridge.teardown import Teardown
+from shibafu.cni.errors import CniError
+from shibafu.cni.ip import Address
+from shibafu.cni.names import calc_host_veth, is_host_veth
+from shibafu.cni.request import Request
+from shibafu.firewall.listing import Listing
+from shibafu.firewall.reference import list_reference_containers, teardown_reference_masquerade
+from shibafu.firewall.reference_nft import ReferenceTables
+from shibafu.netlink.inside import addr_list_inside, peer_inside
+from shibafu.netlink.link import Link, link_by_name, link_list
+from shibafu.netlink.socket import NetlinkSocket
+
+Owner = tuple[str, str]
+
+_DATA_DIR = "/var/lib/cni/networks"
+_LEASE_SIZE = 4096
+
+
+def collect_foreign_garbage(
+    request: Request, config: BridgeConfig, valid: list[Owner], known: set[str]
+) -> None:
+    """Remove ports and rules of attachments that are not listed as valid.
+
+    Args:
+        request: the call.
+        config: its configuration.
+        valid: (container ID, interface) of each valid attachment.
+        known: the links on the host that records or the list tell of.
+
+    Raises:
+        CniError: something could not be removed, or a port's other end not be looked at: then addresses of
+            such attachments must not be released either.
+    """
+    teardown = Teardown()
+    listing = Listing(request.env) if config.ip_masq else None
+    chains = list_reference_containers(listing, config.network) if listing is not None else {}
+    gone: list[Owner] = []
+    with NetlinkSocket() as sock:
+        for port in _list_ports(sock, config.bridge, known):
+            teardown.do(_collect_port, sock, port, request, config, valid, chains, gone)
+    if listing is not None:
+        for container_id in chains.keys() - {container_id for container_id, _ in valid}:
+            teardown.do(teardown_reference_masquerade, listing, config.network, container_id)
+    tables = ReferenceTables(request.env)
+    if config.ip_masq:
+        teardown.do(lambda: tables.teardown_masquerade_besides(config.network, valid))
+    if config.mac_spoof_check:
+        teardown.do(lambda: tables.teardown_spoof_checks(gone))
+    teardown.finish()
+
+
+def _list_ports(sock: NetlinkSocket, bridge_name: str, known: set[str]) -> list[Link]:
+    """Return the ports of the bridge that lead into other namespaces and that nobody knows."""
+    bridge = link_by_name(sock, bridge_name) if is_valid_link_name(bridge_name) else None
+    ports = link_list(sock, master=bridge.index) if bridge is not None else []
+    return [
+        port for port in ports if port.kind == "veth" and port.link_netnsid >= 0 and port.name not in known
+    ]
+
+
+def _collect_port(
+    sock: NetlinkSocket,
+    port: Link,
+    request: Request,
+    config: BridgeConfig,
+    valid: list[Owner],
+    chains: dict[str, set[str]],
+    gone: list[Owner],
+) -> None:
+    """Delete a port if it is of this network and not valid, and add its owner to those that are gone."""
+    inside = peer_inside(sock, port)
+    if inside is None:
+        return
+    addresses = [str(Address.from_packed(address.ip)) for address in addr_list_inside(sock, port)]
+    owner = _find_owner(request, config, inside.name, addresses, chains)
+    if owner is None or owner in valid:
+        return
+    if is_host_veth(port.name) and port.name != calc_host_veth(config.network, *owner):
+        return
+    teardown_port(sock, port.name)
+    gone.append(owner)
+
+
+def _find_owner(
+    request: Request, config: BridgeConfig, ifname: str, addresses: list[str], chains: dict[str, set[str]]
+) -> Owner | None:
+    """Return whose interface of this network it is; None when it is nobody's."""
+    directory = f"{_find_data_dir(request)}/{config.network}"
+    for address in addresses:
+        container_id, _, leased_ifname = _read_lease(f"{directory}/{address}").partition("\n")
+        # Old releases of host-local did not note the interface.
+        if container_id and leased_ifname.strip() in (ifname, ""):
+            return container_id.strip(), ifname
+    for container_id, sources in chains.items():
+        if sources.intersection(addresses):
+            return container_id, ifname
+    return None
+
+
+def _find_data_dir(request: Request) -> str:
+    try:
+        return request.config.section("ipam").text("dataDir") or _DATA_DIR
+    except CniError:
+        return _DATA_DIR
+
+
+def _read_lease(path: str) -> str:
+    """Return what host-local writes for an address: the container's ID then the interface."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, _LEASE_SIZE).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,62 @@
+"""The jumps in iptables, of both families: looked at where nothing is known of a network's rules."""
+
+from shibafu.cni.errors import FIREWALL, CniError
+from shibafu.cni.process import Child, find_program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# The version of IP that each program is for.
+PROGRAMS = {4: "iptables-restore", 6: "ip6tables-restore"}
+_HOOKS = "*nat\n-S POSTROUTING\nCOMMIT\n*filter\n-S FORWARD\nCOMMIT\n"
+
+
+class Listing:
+    """The rules of POSTROUTING and FORWARD, in iptables-save's words.
+
+    A program that is not installed, or fails, lists none.
+
+    Args:
+        env: the environment; its PATH is where the programs are searched.
+        text: what iptables-restore is asked to list.
+    """
+
+    __slots__ = ("_env", "_programs", "lines")
+
+    def __init__(self, env: "Mapping[str, str]", text: str = _HOOKS) -> None:
+        self._env = env
+        found = {version: find_program(name, env.get("PATH", "")) for version, name in PROGRAMS.items()}
+        self._programs = {version: path for version, path in found.items() if path is not None}
+        children = {version: self._start(version, text) for version in self._programs}
+        self.lines = {
+            version: child.wait()[1].decode("utf-8", "replace").splitlines()
+            for version, child in children.items()
+        }
+
+    def jumps(self, version: int, chain: str) -> list[str]:
+        """Return the rules that lead to a chain."""
+        return [
+            line
+            for line in self.lines.get(version, [])
+            if line.startswith("-A ") and line.endswith(f" -j {chain}")
+        ]
+
+    def run(self, version: int, text: str) -> None:
+        """Change something.
+
+        Raises:
+            CniError: iptables refused.
+        """
+        status, _, stderr = self._start(version, text).wait()
+        if status:
+            said = stderr.decode("utf-8", "replace").strip()
+            raise CniError(FIREWALL, f"{PROGRAMS[version]} refused to remove rules: {said}", text)
+
+    def _start(self, version: int, text: str) -> Child:
+        path = self._programs[version]
+        try:
+            argv = [path, "--noflush", "--wait", "30"]
+            return Child(path, argv, self._env, text.encode(), keep_stderr=True)
+        except OSError as error:
+            raise CniError(FIREWALL, f"cannot execute {path}: {error.strerror}") from None

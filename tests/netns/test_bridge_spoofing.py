@@ -1,0 +1,126 @@
+"""`macspoofchk`: what is there of the guard while containers come and go, and when somebody flushes it."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from support.machine import Config, Machine
+
+
+@pytest.fixture(params=[True, False], ids=["masquerade", "plain"])
+def config(machine: Machine, request: pytest.FixtureRequest) -> Config:
+    """A guarded network, with rules besides and without."""
+    return machine.config(macspoofchk=True, ipMasq=request.param)
+
+
+def guarded(machine: Machine) -> list[str]:
+    """Return the ports that are guarded."""
+    listed = machine.host.run("nft", "list", "ruleset").replace("\n", " ")
+    ports = listed.partition("set ports {")[2].partition("elements = {")[2].partition("}")[0]
+    return sorted(port.strip().strip('"') for port in ports.split(",") if port.strip())
+
+
+def find_ports(machine: Machine) -> list[str]:
+    return sorted(name for name in machine.links() if name.startswith("veth"))
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def assert_clean(machine: Machine) -> None:
+    assert machine.tables() == set()
+    assert machine.rules() == []
+    assert machine.remembered() == set()
+
+
+def test_each_container_is_guarded_and_the_last_takes_the_guard_away(
+    machine: Machine, config: Config
+) -> None:
+    names = ("c1", "c2", "c3")
+    for name in names:
+        machine.add(config, name)
+        assert guarded(machine) == find_ports(machine)
+    for name in names:
+        machine.check(config, name)
+        machine.delete(config, name)
+        assert guarded(machine) == find_ports(machine)
+    assert_clean(machine)
+
+
+def test_an_add_beside_the_last_del(machine: Machine, config: Config) -> None:
+    machine.add(config, "c1")
+    reached = machine.directory / "reached"
+    slow = machine.make_program(
+        "nft",
+        f'text=$(cat); case "$text" in *"delete table"*) touch {reached}; sleep 0.5;; esac; '
+        'echo "$text" | $REAL "$@"',
+    )
+    machine.container("c2")
+    call = machine.start("DEL", config, "c1", PATH=slow)
+    wait_for(reached)
+    machine.add(config, "c2")
+    assert call.finish().status == 0
+    machine.check(config, "c2")
+    assert guarded(machine) == find_ports(machine)
+    machine.delete(config, "c2")
+    assert_clean(machine)
+
+
+def test_many_at_once(machine: Machine, config: Config) -> None:
+    names = [f"c{number}" for number in range(8)]
+    for name in names:
+        machine.container(name)
+    for _ in range(2):
+        calls = [machine.start("ADD", config, name) for name in names[:4]]
+        assert [call.finish().status for call in calls] == [0] * 4
+        calls = [machine.start("DEL", config, name) for name in names[:4]]
+        calls += [machine.start("ADD", config, name) for name in names[4:]]
+        assert [call.finish().status for call in calls] == [0] * 8
+        assert guarded(machine) == find_ports(machine)
+        calls = [machine.start("DEL", config, name) for name in names[4:]]
+        assert [call.finish().status for call in calls] == [0] * 4
+        assert_clean(machine)
+
+
+@pytest.mark.parametrize("flush", ["ruleset", "chain"])
+def test_the_next_add_guards_all_again_after_a_flush(machine: Machine, config: Config, flush: str) -> None:
+    machine.add(config, "c1")
+    machine.add(config, "c2")
+    if flush == "ruleset":
+        machine.host.run("nft", "flush", "ruleset")
+    else:
+        table = next(table for table in machine.tables() if " bridge " in table)
+        machine.host.run("nft", "flush", "chain", *table.split()[1:], "prerouting")
+    assert "guard" in machine.fail(config, "c1", command="CHECK")["msg"]
+    machine.add(config, "c3")
+    for name in ("c1", "c2", "c3"):
+        machine.check(config, name)
+    assert guarded(machine) == find_ports(machine)
+    for name in ("c1", "c2", "c3"):
+        machine.delete(config, name)
+    assert_clean(machine)
+
+
+def test_a_failed_add_leaves_no_guard(machine: Machine, config: Config) -> None:
+    bad = config["ipam"] | {"routes": [{"dst": "192.0.2.0/24", "gw": "198.51.100.1"}]}
+    machine.fail(config | {"ipam": bad})
+    assert_clean(machine)
+    machine.add(config, "c2")
+    machine.fail(config | {"ipam": bad})
+    machine.check(config, "c2")
+    assert guarded(machine) == find_ports(machine)
+
+
+def test_the_last_del_beside_a_stale_record(machine: Machine, config: Config) -> None:
+    machine.add(config, "c1")
+    machine.add(config, "c2")
+    machine.container("c2").run("ip", "link", "del", "eth0")
+    machine.delete(config, "c1")
+    assert machine.tables() == set()
+    machine.delete(config, "c2")
+    assert_clean(machine)
