@@ -85,7 +85,8 @@ def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -
         killed += call_and_kill(machine, "ADD", config, steps[number])
         remedy(machine, config, REMEDIES[(number // 4 + offset) % len(REMEDIES)])
         assert_clean(machine, before)
-    assert killed > len(steps) // 6
+    # Steps of making the bridge come in the first call only.
+    assert killed > len(steps) // 8
 
 
 @pytest.mark.parametrize("keys", KINDS, ids=str)
