@@ -85,7 +85,7 @@ def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -
         killed += call_and_kill(machine, "ADD", config, steps[number])
         remedy(machine, config, REMEDIES[(number // 4 + offset) % len(REMEDIES)])
         assert_clean(machine, before)
-    # The steps are those of the first ADD of the network; later ones do not make the index anew.
+    # The steps are those of the network's first ADD: later ones make neither the bridge nor the index.
     assert killed > len(steps) // 8
 
 

@@ -64,6 +64,16 @@ def test_del(machine: Machine, config: Config) -> None:
     assert_clean(machine)
 
 
+@pytest.mark.parametrize("netns", [{}, {"CNI_NETNS": ""}], ids=str)
+def test_del_beside_a_container_of_our_own(machine: Machine, config: Config, netns: Config) -> None:
+    machine.add(config, "c2")
+    before = machine.rules()
+    attach(machine, config)
+    machine.delete(config, **netns)
+    assert machine.rules() == before
+    machine.check(config, "c2")
+
+
 def test_check(machine: Machine, config: Config) -> None:
     taken_over = attach(machine, config)
     before = machine.snapshot()

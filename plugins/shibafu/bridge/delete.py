@@ -29,7 +29,7 @@ def delete(request: Request, installation: Installation) -> None:
     state = NetworkState(config.network)
     link = attachment.host_link
     record = state.read_attachment(link)
-    is_known = bool(record) or state.remembers(link) or link_exists(link)
+    is_known = state.remembers(link) or link_exists(link)
     teardown = Teardown()
     rules = _prepare_rules_teardown(attachment, state, teardown)
     if is_known:
@@ -44,7 +44,8 @@ def delete(request: Request, installation: Installation) -> None:
         teardown.do(rules.finish)
     teardown.do(lambda: release(state, link, request.env))
     has_lost_rules = config.needs_rules and config.has_ipam and rules is None
-    if has_lost_rules or (config.mac_spoof_check and not record):
+    has_foreign_rules = config.ip_masq and not is_known
+    if has_lost_rules or has_foreign_rules or (config.mac_spoof_check and not record):
         teardown.do(lambda: _teardown_leftovers(attachment, state, is_known))
     teardown.finish()
 
