@@ -76,6 +76,9 @@ def remedy(machine: Machine, config: Config, kind: str) -> None:
 def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -> None:
     config = machine.config("10.10.0.0/24", "fd00:10::/64", **keys)
     before = machine.snapshot()
+    # The first ADD makes the bridge and the index, which stay: these steps do not come again.
+    machine.add(config)
+    machine.delete(config)
     steps = find_steps(machine, "ADD", config)
     machine.delete(config)
     assert len(steps) > 20
@@ -85,8 +88,7 @@ def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -
         killed += call_and_kill(machine, "ADD", config, steps[number])
         remedy(machine, config, REMEDIES[(number // 4 + offset) % len(REMEDIES)])
         assert_clean(machine, before)
-    # The steps are those of the network's first ADD: later ones make neither the bridge nor the index.
-    assert killed > len(steps) // 8
+    assert killed > len(steps) // 6
 
 
 @pytest.mark.parametrize("keys", KINDS, ids=str)
