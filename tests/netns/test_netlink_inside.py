@@ -1,9 +1,12 @@
 """Looking into the namespace at the other end of a veth pair."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from netns.namespaces import Namespace
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.inside import addr_list_inside, peer_inside
-from shibafu.netlink.link import link_by_name
+from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.socket import NetlinkSocket
 
 
@@ -15,13 +18,20 @@ def make_pair(host: Namespace, container: Namespace) -> None:
     container.run("ip", "addr", "add", "10.9.0.1/24", "dev", "lo")
 
 
-def test_name_and_addresses(host: Namespace, container: Namespace) -> None:
+@contextmanager
+def open_port(host: Namespace, container: Namespace) -> Iterator[tuple[NetlinkSocket, Link]]:
+    """Make a pair, and look at its end on the host."""
     make_pair(host, container)
     with host.enter():
         sock = NetlinkSocket()
     with sock:
         port = link_by_name(sock, "port")
         assert port is not None
+        yield sock, port
+
+
+def test_name_and_addresses(host: Namespace, container: Namespace) -> None:
+    with open_port(host, container) as (sock, port):
         assert port.link_netnsid >= 0
         peer = peer_inside(sock, port)
         assert peer is not None
@@ -33,12 +43,7 @@ def test_name_and_addresses(host: Namespace, container: Namespace) -> None:
 
 
 def test_what_is_gone(host: Namespace, container: Namespace) -> None:
-    make_pair(host, container)
-    with host.enter():
-        sock = NetlinkSocket()
-    with sock:
-        port = link_by_name(sock, "port")
-        assert port is not None
+    with open_port(host, container) as (sock, port):
         container.run("ip", "link", "del", "inner")
         assert peer_inside(sock, port) is None
         assert addr_list_inside(sock, port) == []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.guarding import ensure_guard
 from shibafu.bridge.host import ensure_bridge, ensure_gateway
 from shibafu.bridge.masquerade import Masquerade
 from shibafu.bridge.state import NetworkState
@@ -203,7 +204,11 @@ class Repair:
             default = None if config.preserve_default_vlan else bridge.vlan_default_pvid
             setup_port_vlans(sock, calc_port_vlans(link.index, config.vlan, config.vlan_trunk, default))
         if config.mac_spoof_check:
-            self._guard().guard([(name, endpoint.mac)])
+            self._state.lock_shared()
+            try:
+                ensure_guard(self._state, name, endpoint.mac, os.environ)
+            finally:
+                self._state.unlock()
 
     def _guard(self) -> SpoofGuard:
         return SpoofGuard(self._network.name, os.environ)

@@ -125,6 +125,7 @@ class Engine:
             record.log.touch(0o600)
             spec.save(record.directory / "container.json")
         except BaseException:
+            # After Ctrl-C, too: unpacking an archive takes long.
             shutil.rmtree(record.directory, ignore_errors=True)
             raise
         return record
@@ -257,9 +258,7 @@ class Engine:
         flags = list(self._programs.hook_flags)
         if spec.is_named:
             flags.append(f"--sticky-dir={self._addresses}")
-        config = calc_config(
-            spec, record.directory, self._programs.hook, flags, self._programs.cgroup_parent
-        )
+        config = calc_config(spec, record.directory, self._programs.hook, flags, self._programs.cgroup_parent)
         config["process"]["terminal"] = has_terminal
         (record.directory / "config.json").write_text(json.dumps(config, indent=4), encoding="utf-8")
         mount_overlay(record.directory, spec.rootfs)
