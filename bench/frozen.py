@@ -24,7 +24,8 @@ def make_empty_program(program: Path, directory: Path) -> str:
         if path.name != _BUNDLE:
             os.symlink(path, internal / path.name)
     copy = directory / program.name
-    copy.write_bytes(program.read_bytes())
+    # The first line names the folder of the interpreter, and of what that imports.
+    copy.write_text(program.read_text().replace(f"#!{program.parent}/", f"#!{directory}/", 1))
     copy.chmod(0o755)
 
     pack = []

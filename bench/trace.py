@@ -27,9 +27,8 @@ _CALIBRATION = "import posix\nfor _ in range(2000): posix.access('/', 0)"
 _CALIBRATION_CALLS = 2000
 # From one of these calls to the first of another purpose, the time is this purpose's, thinking included.
 _PURPOSES = (
-    ("the bootloader", r"execve\("),
-    ("the interpreter", r"_internal/(libpython|libexpat|libm|encodings)"),
-    ("imports", r"_internal/(shibafu\.bundle|.*\.cpython-|libffi)"),
+    ("the interpreter", r"execve\("),
+    ("imports", r"_internal/(entry\.pyc|shibafu\.bundle|.*\.cpython-|libffi)"),
     ("reading the configuration", r"\bread\(0,"),
     ("addresses", r'"DATA_DIR'),
     ("records in /run/shibafu", r'"/run/shibafu'),
@@ -96,7 +95,7 @@ def _sum_up(lines: list[str], data_dir: str) -> dict[str, Share]:
     shares = {purpose: Share() for purpose in patterns}
     calls = [found for found in map(_LINE.match, lines) if found is not None]
     calls = [found for found in calls if found["process"] == calls[0]["process"]]
-    purpose, since = "the bootloader", float(calls[0]["time"])
+    purpose, since = "the interpreter", float(calls[0]["time"])
     for found in calls:
         time = float(found["time"])
         shares[purpose].duration += (time - since) * 1e3

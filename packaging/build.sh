@@ -5,7 +5,8 @@
 #
 # Needs nothing but Debian's python3 (or another python3 >= 3.11 with a shared libpython). As root it installs
 # the Debian packages that are missing. Does nothing when nothing changed. Two builds of the same
-# sources with the same interpreter give the same bytes; SOURCE_DATE_EPOCH sets the files' times.
+# sources with the same interpreter give the same bytes, but for the first lines of the executables, which name their folder;
+# SOURCE_DATE_EPOCH sets the files' times.
 set -euo pipefail
 umask 022
 
@@ -19,7 +20,10 @@ requirements=$root/packaging/requirements-build.txt
 sources=(
     plugins ipam
     packaging/{build.sh,bundle.py,command_entry.py,entry.py,lean_encodings.py,lean_os.py,requirements-build.txt,shibafu.spec}
+    packaging/versions.sh
 )
+# shellcheck source=packaging/versions.sh
+source "$root/packaging/versions.sh"
 
 fail() {
     echo "build.sh: $*" >&2
@@ -71,7 +75,7 @@ ensure_venv() {
 }
 
 describe_inputs() {
-    echo "$SOURCE_DATE_EPOCH"
+    echo "$SOURCE_DATE_EPOCH $dist"
     "$python" -VV
     (cd "$root" && find "${sources[@]}" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
 }
@@ -92,6 +96,7 @@ build() {
         PYINSTALLER_CONFIG_DIR="$work/config" "$venv/bin/python" -P -s -m PyInstaller --log-level WARN --noconfirm --clean \
         --workpath "$work" --distpath "$work/dist" "$root/packaging/shibafu.spec" >"$log" 2>&1 ||
         fail "PyInstaller failed: $(tail -n 20 "$log")"
+    set_interpreter "$work/dist/shibafu" "$dist/shibafu"
     write_completions "$work/dist/shibafu"
     find "$work/dist/shibafu" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     rm -rf "$dist/shibafu"
@@ -102,6 +107,7 @@ mkdir -p "$root/build"
 exec 9>"$root/build/lock"
 flock 9 # two builds at once wait for each other
 
+fits_interpreter "$dist/shibafu" || fail "executables cannot be in $dist/shibafu: the path has a space, or is too long"
 log=$root/build/build.log
 python=$(find_python)
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -21,6 +21,9 @@ fail() {
     exit 1
 }
 
+# shellcheck source=packaging/versions.sh
+source "$root/packaging/versions.sh"
+
 # The C library that the executables were linked with is that of this machine.
 calc_depends() {
     local version
@@ -69,6 +72,7 @@ stage_files() {
     local program directory page name
     mkdir -p "$stage$prefix" "$stage/usr/share/man/man8" "$stage/usr/share/doc/shibafu"
     cp -R --preserve=mode,links "$from" "$stage$prefix/package"
+    set_interpreter "$stage$prefix/package" "$prefix/package"
     cp "$root/packaging/versions.sh" "$stage$prefix/"
     for program in "$from"/shibafu*; do
         name=${program##*/}

@@ -1,9 +1,8 @@
-"""What an executable runs first, in place of PyInstaller's own bootstrap and run-time hooks.
+"""What an executable runs first: imports the plugin's modules, in place of importlib, and calls its `main`.
 
-The bootloader has started an isolated interpreter (no site, no PYTHON* variables, UTF-8 whatever the
-locale) and set `sys._MEIPASS` to the folder `_internal`. Which module's `main` to run is the run-time
-option `main` of the executable: the name that it is called by says nothing, since plugins are called
-through links of any name.
+An executable is a file of a few lines. The first has it run by the interpreter in the folder `_internal`:
+isolated (no site, no PYTHON* variables), in UTF-8 whatever the locale, and with that folder as all there is
+to import from.
 
 `posix` does here what `os` does elsewhere, because the import of `os` costs 0.8 ms, a tenth of the start.
 """
@@ -105,24 +104,25 @@ class BundleImporter:
         """Do nothing more; see importlib.abc.Loader."""
 
 
-def restore_environment(internal: str) -> None:
-    """Take out of the environment what the bootloader put there for itself, so that no child inherits it."""
+def restore_locale() -> None:
+    """Undo what the interpreter does to the environment in the C locale (PEP 538), for children's sake."""
+    if posix.environ.get(b"LC_CTYPE") != b"C.UTF-8":
+        return
     # os.environ is made of posix.environ when `os` is imported.
-    environ = posix.environ
-    for name in [name for name in environ if name.startswith(b"_PYI_")]:
-        del environ[name]
-        posix.unsetenv(name)
-    # The bootloader's folder comes before what the caller had; LD_LIBRARY_PATH_ORIG is a copy of the latter.
-    own = internal.encode("utf-8", "surrogateescape")
-    search_path = environ.get(b"LD_LIBRARY_PATH", b"")
-    if search_path == own:
-        del environ[b"LD_LIBRARY_PATH"]
-        posix.unsetenv(b"LD_LIBRARY_PATH")
-    elif search_path.startswith(own + b":"):
-        environ[b"LD_LIBRARY_PATH"] = search_path.removeprefix(own + b":")
-        posix.putenv(b"LD_LIBRARY_PATH", environ[b"LD_LIBRARY_PATH"])
-        environ.pop(b"LD_LIBRARY_PATH_ORIG", None)
-        posix.unsetenv(b"LD_LIBRARY_PATH_ORIG")
+    descriptor = posix.open("/proc/self/environ", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        given = b""
+        while part := posix.read(descriptor, 65536):
+            given += part
+    finally:
+        posix.close(descriptor)
+    before = [line for line in given.split(b"\0") if line.startswith(b"LC_CTYPE=")]
+    if before:
+        posix.environ[b"LC_CTYPE"] = before[0].partition(b"=")[2]
+        posix.putenv(b"LC_CTYPE", posix.environ[b"LC_CTYPE"])
+    else:
+        del posix.environ[b"LC_CTYPE"]
+        posix.unsetenv(b"LC_CTYPE")
 
 
 def run(importer: BundleImporter, name: str) -> int:
@@ -137,15 +137,19 @@ def run(importer: BundleImporter, name: str) -> int:
         raise
 
 
-if __name__ == "__main__":
+def run_program(name: str) -> None:
+    """Run the `main` of the module `name`, and end the process.
+
+    The module is not told by the name that the executable is called by, since that says nothing: plugins are
+    called through links of any name.
+    """
     gc.disable()  # a call ends before garbage matters
-    internal: str = sys._MEIPASS  # type: ignore[attr-defined]  # the bootloader's
+    internal = sys.path.pop()  # from here on, nothing but what the importer knows
     sys.frozen = True  # type: ignore[attr-defined]  # by convention of all that freeze Python programs
-    sys.path = []  # nothing but what the importer knows
     importer = BundleImporter(internal, posix.environ.get(b"CNI_COMMAND", b"").decode("ascii", "replace"))
     sys.meta_path.insert(0, importer)
-    restore_environment(internal)
-    status = run(importer, sys._xoptions["main"])
+    restore_locale()
+    status = run(importer, name)
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:  # the caller may have closed it

@@ -41,15 +41,41 @@ def test_link_of_any_name_elsewhere(built: Path, tmp_path: Path, program: str, n
     assert ask_version(tmp_path / name) == ask_version(built / program)
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_copy_of_any_name_elsewhere(built: Path, tmp_path: Path, program: str) -> None:
+    shutil.copy(built / program, tmp_path / "köpie")
+    assert ask_version(tmp_path / "köpie") == ask_version(built / program)
+
+
 def test_copied_folder(built: Path, tmp_path: Path) -> None:
     shutil.copytree(built, tmp_path / "köpie")
     ask_version(tmp_path / "köpie" / "shibafu-bridge")
 
 
-def test_copied_executable_with_a_link_to_the_shared_folder(built: Path, tmp_path: Path) -> None:
-    shutil.copy(built / "shibafu-bridge", tmp_path / "bridge")
-    (tmp_path / "_internal").symlink_to(built / "_internal")
-    ask_version(tmp_path / "bridge")
+@pytest.mark.parametrize("standard", [0, 1, 2])
+def test_closed_descriptors(built: Path, standard: int) -> None:
+    """No file that the interpreter opens, such as the executable, is taken for what the caller has closed."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" {standard}<&-', built / "shibafu-bridge"],
+        env={"CNI_COMMAND": "VERSION"},
+        input=b'{"cniVersion": "1.0.0"}',
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert b"Traceback" not in done.stdout + done.stderr
+    if standard != 1:
+        assert "supportedVersions" in loads(done.stdout)
+
+
+def test_the_callers_directory_is_not_imported_from(built: Path, tmp_path: Path) -> None:
+    for name in ("entry", "encodings", "posix", "shibafu", "site", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
+    shutil.copy(built / "shibafu-bridge", tmp_path)
+    done = subprocess.run(
+        ["./shibafu-bridge"], cwd=tmp_path, env={"CNI_COMMAND": "VERSION"}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.root
@@ -78,7 +104,7 @@ def test_locale_changes_nothing(built: Path, locale: dict[str, str]) -> None:
     assert run_plugin(built / "shibafu-bridge", stdin=config, **DEL, **locale).stdout == usual.stdout
 
 
-def test_variables_of_python_and_pyinstaller_change_nothing(built: Path, tmp_path: Path) -> None:
+def test_variables_of_python_change_nothing(built: Path, tmp_path: Path) -> None:
     (tmp_path / "shibafu.py").write_text("raise SystemExit('imported')")
     (tmp_path / "struct.py").write_text("raise SystemExit('imported')")
     ask_version(
@@ -88,9 +114,9 @@ def test_variables_of_python_and_pyinstaller_change_nothing(built: Path, tmp_pat
         PYTHONVERBOSE="1",
         PYTHONINSPECT="1",
         PYTHONDEVMODE="1",
-        _PYI_ARCHIVE_FILE="/nonexistent",
-        _PYI_APPLICATION_HOME_DIR=str(tmp_path),
-        _PYI_PARENT_PROCESS_LEVEL="1",
+        PYTHONCOERCECLOCALE="0",
+        PYTHONUTF8="0",
+        PYTHONPLATLIBDIR=str(tmp_path),
     )
 
 

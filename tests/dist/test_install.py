@@ -201,7 +201,7 @@ def test_a_version_stays_as_long_as_it_is_used(target: Target, other: Path, tmp_
     with subprocess.Popen([plugin], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as waiting:
         assert waiting.stdin is not None
         running = Path(f"/proc/{waiting.pid}/exe")
-        while running.resolve().name != "shibafu-bridge":
+        while running.resolve().name != "python3":
             time.sleep(0.01)
         target.install(source=other)
         third = shutil.copytree(other, tmp_path / "third")
@@ -225,6 +225,24 @@ def test_damage_is_repaired(target: Target) -> None:
     ask_version(target.bindir / "shibafu-bridge")
 
 
+def test_damaged_executable_is_repaired(target: Target) -> None:
+    target.install()
+    program = target.prefix / "current" / "shibafu-bridge"
+    program.write_text(program.read_text().replace("bridge", "ditch"))
+    target.install()
+    ask_version(target.bindir / "shibafu-bridge")
+
+
+def test_it_runs_by_itself(target: Target, tmp_path: Path) -> None:
+    """What it was installed from may go."""
+    source = shutil.copytree(target.built, tmp_path / "source")
+    target.install(source=source)
+    shutil.rmtree(source)
+    for name in ("shibafu-bridge", "shibafu-ipam"):
+        first = (target.bindir / name).read_text().splitlines()[0]
+        assert first.startswith(f"#!{(target.prefix / 'current').resolve()}/_internal/python3 ")
+
+
 def test_half_an_installation_is_completed(target: Target) -> None:
     """Copying was interrupted, or switching was."""
     target.install()
@@ -242,7 +260,10 @@ def test_other_root(tmp_path: Path, built: Path) -> None:
     link = tmp_path / "opt/cni/bin/shibafu-bridge"
     assert str(link.readlink()) == "/usr/lib/shibafu/current/shibafu-bridge"
     assert str(tmp_path) not in (tmp_path / "usr/lib/shibafu/installed").read_text()
-    ask_version(tmp_path / "usr/lib/shibafu/current/shibafu-bridge")
+    program = tmp_path / "usr/lib/shibafu/current/shibafu-bridge"
+    interpreter, options = program.read_text().splitlines()[0].removeprefix("#!").split()
+    assert interpreter.startswith("/usr/lib/shibafu/versions/0.")
+    ask_version(f"{tmp_path}{interpreter}", options, program)
     assert str((tmp_path / "usr/sbin/shibafu").readlink()) == "/usr/lib/shibafu/current/shibafu"
     assert (tmp_path / "usr/share/bash-completion/completions/shibafu").is_symlink()
     run_script("uninstall.sh", destdir=tmp_path)
@@ -253,6 +274,8 @@ def test_refusals(target: Target) -> None:
     assert "Usage" in target.install("--nonsense", status=2)
     assert "10-nat" in target.install("--conflist", "no-such", status=1)
     assert "absolute" in target.install("--prefix", "relative", status=1)
+    assert "has a space" in target.install("--prefix", "/opt/my plugins", status=1)
+    assert "too long" in target.install("--prefix", f"/opt/{'x' * 200}", status=1)
     (target.bindir / "shibafu-bridge").mkdir(parents=True)
     assert "is a directory" in target.install(status=1)
     assert "nothing" in run_script("uninstall.sh", "--prefix", target.root / "elsewhere", status=1)

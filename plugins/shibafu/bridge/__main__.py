@@ -61,8 +61,7 @@ def _find_installation() -> "Installation":
     """Return where this executable and its siblings are; a link to it may be anywhere."""
     from shibafu.cni.delegate import Installation
 
-    frozen = getattr(sys, "frozen", False)
-    program = os.path.realpath(sys.executable if frozen else sys.argv[0])
+    program = os.path.realpath(sys.argv[0])
     return Installation(os.path.dirname(program), {"shibafu-ipam": _load_ipam}, program)
 
 
