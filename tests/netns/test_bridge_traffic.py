@@ -9,6 +9,7 @@ from netns.namespaces import Namespace
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, can_reach
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
+ETH_P_ARP = 0x0806  # linux/if_ether.h
 SUBNETS = {4: "10.10.0.0/24", 6: "fd00:10::/64"}
 GATEWAY = {4: "10.10.0.1", 6: "fd00:10::1"}
 FIRST, SECOND = {4: "10.10.0.2", 6: "fd00:10::2"}, {4: "10.10.0.3", 6: "fd00:10::3"}
@@ -166,3 +167,23 @@ def test_an_address_that_is_used_again_reaches_its_new_owner_at_once(
         assert can_reach(machine.container(new), address, neighbour)
         assert can_reach(machine.container(new), address, machine.host)
         machine.delete(config, new)
+
+
+def test_an_address_is_announced_once(machine: Machine, config: Config) -> None:
+    """The bridge floods an announcement to all of its containers, each of which the call waits for."""
+    machine.add(config, "c1")
+    with machine.container("c1").enter():
+        listener = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP))
+    with listener:
+        listener.settimeout(1)
+        machine.add(config, "c2")
+        announced = []
+        try:
+            while True:
+                frame = listener.recv(100)
+                sender, target = frame[28:32], frame[38:42]
+                if sender == target:
+                    announced.append(sender)
+        except TimeoutError:
+            pass
+    assert announced == [socket.inet_aton(SECOND[4])]

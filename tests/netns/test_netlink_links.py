@@ -159,6 +159,14 @@ def test_set_everything(
     assert get(inside, "veth9").mac == MAC
 
 
+def test_arp_notify(host: Namespace, sock: NetlinkSocket) -> None:
+    sock.request(link_add_veth("veth1", "veth2"))
+    for wanted in (True, False):
+        sock.request(link_set("veth1", up=True, arp_notify=wanted))
+        assert host.run("cat", "/proc/sys/net/ipv4/conf/veth1/arp_notify").strip() == str(int(wanted))
+        assert get(sock, "veth1").up
+
+
 def test_absence_is_none(sock: NetlinkSocket) -> None:
     assert link_by_name(sock, "nope") is None
     assert link_by_index(sock, 4711) is None

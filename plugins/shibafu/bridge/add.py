@@ -9,10 +9,10 @@ import os
 from shibafu.bridge.addressing import calc_gateways, request_addresses
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.container import announce_addresses, configure_container
+from shibafu.bridge.container import announce_addresses, configure_container, wait_for_dad
 from shibafu.bridge.host import delete_bridge_if_unused, ensure_bridge, ensure_gateway
 from shibafu.bridge.namespaces import Namespaces
-from shibafu.bridge.port import refuse_existing, setup_port, teardown_port, wait_until_forwarding
+from shibafu.bridge.port import refuse_existing, setup_port, start_port, teardown_port
 from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.bridge.undo import Undo
 from shibafu.cni.delegate import Installation, delegate, find_plugin
@@ -86,8 +86,10 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     if masquerade is not None:
         masquerade.finish()
         state.unlock()
-    port = wait_until_forwarding(attachment, host)
+    port = start_port(attachment, namespaces)
     if result.ips:
+        if config.enable_dad:
+            wait_for_dad(namespaces.container, attachment.ifname, result)
         announce_addresses(namespaces.container, attachment.ifname, attachment.mac, result)
     result.interfaces = _calc_interfaces(attachment, namespaces, bridge, port)
     if gateway is not None and gateway.index != bridge.index:

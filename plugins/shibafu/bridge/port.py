@@ -7,17 +7,21 @@ from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.host import refuse_router_advertisements
 from shibafu.bridge.namespaces import Namespaces
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
-from shibafu.netlink.constants import BR_STATE_FORWARDING
+from shibafu.netlink.constants import BR_STATE_FORWARDING, IF_OPER_UP
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_del, link_set_port
+from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_del, link_set, link_set_port
 from shibafu.netlink.socket import NetlinkSocket
 
-# Pauses, in seconds, between looks at a port that the bridge has not begun to forward for.
-_PAUSES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 0.5, 1.0, 1.0)
+# Pauses, in seconds, between looks at a port that packets do not get through yet.
+_PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 0.5, 1.0, 1.0)
 
 
 def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> None:
-    """Make the pair: one end a port of the bridge, the other, still down, in the container's namespace.
+    """Make the pair: one end a port of the bridge, the other in the container's namespace; both are down.
+
+    The port stays down until the container is configured (`start_port`): from the moment that there is a
+    carrier, the kernel's workers hold the lock of all links (RTNL) for as long as it takes to flood what
+    IPv6 has to say to every container of the bridge, 3 ms with 200, and requests that come later wait.
 
     Raises:
         CniError: the container has such a link, or the kernel lacks a feature.
@@ -32,6 +36,7 @@ def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> 
         peer_mac=attachment.mac,
         mtu=config.mtu or None,
         master=bridge.index,
+        up=False,
     )
     try:
         namespaces.host.request(pair)
@@ -70,23 +75,28 @@ def teardown_port(sock: NetlinkSocket, host_link: str) -> None:
     sock.request(link_del(host_link).ignoring(ENODEV))
 
 
-def wait_until_forwarding(attachment: Attachment, sock: NetlinkSocket) -> Link:
-    """Wait until the bridge forwards for the port: before that, the container's first packets are lost.
+def start_port(attachment: Attachment, namespaces: Namespaces) -> Link:
+    """Set the port up, and wait until packets get through: the container's first ones would be lost.
+
+    Two things come later than the request: the bridge forwards, and the container's end, of which a worker
+    of the kernel learns that it has a carrier (net/core/link_watch.c), begins to send.
 
     Returns:
         The port.
 
     Raises:
-        CniError: it does not within three seconds.
+        CniError: they do not within three seconds.
     """
     name = attachment.host_link
+    namespaces.host.request(link_set(name, up=True))
+    # The carrier of a link whose other end is left down never comes.
+    is_dark = attachment.config.disable_container_interface
     for pause in _PAUSES:
-        link = link_by_name(sock, name)
+        link = link_by_name(namespaces.host, name)
         if link is None:
             raise CniError(NETWORK_SETUP, f"link {name} was deleted while the container was attached")
-        # The carrier of a link whose other end is left down never comes.
-        is_dark = attachment.config.disable_container_interface
-        if is_dark or link.port is None or link.port.state == BR_STATE_FORWARDING:
+        is_forwarding = link.port is None or link.port.state == BR_STATE_FORWARDING
+        if is_dark or (is_forwarding and _has_carrier(namespaces.container, attachment.ifname)):
             return link
         time.sleep(pause)
     raise CniError(
@@ -94,3 +104,8 @@ def wait_until_forwarding(attachment: Attachment, sock: NetlinkSocket) -> Link:
         f"bridge port in error state: {name}",
         "the bridge does not forward for it; is spanning tree switched on, or the bridge down?",
     )
+
+
+def _has_carrier(sock: NetlinkSocket, ifname: str) -> bool:
+    link = link_by_name(sock, ifname)
+    return link is not None and link.operstate == IF_OPER_UP

@@ -18,10 +18,12 @@ from shibafu.netlink.codec import (
     parse_string,
 )
 from shibafu.netlink.constants import (
+    AF_INET,
     AF_UNSPEC,
     IFF_PROMISC,
     IFF_UP,
     IFLA_ADDRESS,
+    IFLA_AF_SPEC,
     IFLA_BR_VLAN_DEFAULT_PVID,
     IFLA_BR_VLAN_FILTERING,
     IFLA_BRPORT_ISOLATED,
@@ -31,6 +33,7 @@ from shibafu.netlink.constants import (
     IFLA_GROUP,
     IFLA_IFALIAS,
     IFLA_IFNAME,
+    IFLA_INET_CONF,
     IFLA_INFO_DATA,
     IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA,
@@ -42,6 +45,7 @@ from shibafu.netlink.constants import (
     IFLA_MTU,
     IFLA_NET_NS_FD,
     IFLA_OPERSTATE,
+    IPV4_DEVCONF_ARP_NOTIFY,
     NLM_F_CREATE,
     NLM_F_EXCL,
     RTEXT_FILTER_SKIP_STATS,
@@ -332,6 +336,7 @@ def link_set(
     group: int | None = None,
     netns_fd: int | None = None,
     new_name: str | None = None,
+    arp_notify: bool | None = None,
 ) -> Request:
     """Request changes of a link. What is None stays as it is.
 
@@ -346,6 +351,8 @@ def link_set(
         group: Number of its group.
         netns_fd: The namespace to move it to.
         new_name: Its new name.
+        arp_notify: Whether it announces its IPv4 addresses when it comes up or its address changes, from
+            the next time on (/proc/sys/net/ipv4/conf/*/arp_notify).
 
     Raises:
         ValueError: A link given by name is to be renamed, which the protocol cannot say.
@@ -381,6 +388,10 @@ def link_set(
     if master is not None:
         attrs += attr_u32(IFLA_MASTER, master)
         changes.append(f"master {link_text(master)}" if master else "nomaster")
+    if arp_notify is not None:
+        conf = attr_nested(IFLA_INET_CONF, attr_u32(IPV4_DEVCONF_ARP_NOTIFY, arp_notify))
+        attrs += attr_nested(IFLA_AF_SPEC, attr_nested(AF_INET, conf))
+        changes.append("arp_notify" if arp_notify else "no arp_notify")
     what = f"cannot set {link_text(link)} {', '.join(changes)}"
     return Request(RTM_SETLINK, 0, ifinfo(link, flags, mask) + attrs, what)
 
