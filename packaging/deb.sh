@@ -132,6 +132,7 @@ if [[ -z $from ]]; then
     "$root/packaging/build.sh"
     from=$root/dist/shibafu
 fi
+has_programs "$from" || fail "$from was not made by this version of packaging/build.sh; build it again"
 [[ -n $version ]] || version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/plugins/shibafu/__init__.py")
 architecture=$(dpkg --print-architecture)
 # The build has given all executables the time of the sources.

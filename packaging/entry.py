@@ -109,13 +109,14 @@ def restore_locale() -> None:
     if posix.environ.get(b"LC_CTYPE") != b"C.UTF-8":
         return
     # os.environ is made of posix.environ when `os` is imported.
-    descriptor = posix.open("/proc/self/environ", posix.O_RDONLY | posix.O_CLOEXEC)
+    given = b""
     try:
-        given = b""
+        descriptor = posix.open("/proc/self/environ", posix.O_RDONLY | posix.O_CLOEXEC)
         while part := posix.read(descriptor, 65536):
             given += part
-    finally:
         posix.close(descriptor)
+    except OSError:
+        pass  # no /proc here: the variable is hardly the caller's
     before = [line for line in given.split(b"\0") if line.startswith(b"LC_CTYPE=")]
     if before:
         posix.environ[b"LC_CTYPE"] = before[0].partition(b"=")[2]

@@ -124,6 +124,7 @@ fi
 # The name of a version's folder is not longer than this.
 fits_interpreter "$prefix/versions/0123456789-0123456789-0123456789" ||
     fail "executables cannot be in $prefix: the path has a space, or is too long"
+has_programs "$from" || fail "$from was not made by this version of packaging/build.sh; build it again"
 [[ ! -e $DESTDIR$prefix/package ]] || fail "the Debian package shibafu is in $prefix; upgrade or remove that"
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/plugins/shibafu/__init__.py")
 
@@ -131,7 +132,7 @@ mkdir -p "$DESTDIR$prefix"
 exec 9>"$DESTDIR$prefix/lock"
 flock 9 # two at once wait for each other
 
-add_version "$DESTDIR$prefix" "$from" "$version" "$DESTDIR"
+add_version "$DESTDIR$prefix" "$from" "$version" "$prefix"
 installed=()
 for program in "$from"/shibafu*; do
     program=${program##*/}

@@ -7,24 +7,39 @@
 # Sourced by build.sh, install.sh, deb.sh, and by the Debian package; POSIX shell.
 # shellcheck shell=sh
 
-# The first line of an executable has it run by the interpreter that it was built with: without site, PYTHON*
-# variables and the caller's directory (-I, -S), and in UTF-8. Linux has a line of 255 bytes at most, and words
-# end at a space.
+# An executable is a file of a few lines. The first has it run by the interpreter that it was built with: without site,
+# PYTHON* variables and the caller's directory (-I, -S), and in UTF-8. So it depends on where the folder is. The interpreter
+# opens the executable by the path that it was called by, which may lead to another version by then: the other
+# lines are the same in all versions.
 
-# fits_interpreter HOME: tell whether executables can be in HOME.
+# calc_first_line HOME: print the first line of the executables of the folder HOME.
+calc_first_line() {
+    echo "#!$1/_internal/python3 -ISXutf8"
+}
+
+# fits_interpreter HOME: tell whether executables can be there. Words of the line end at a space, and Linux has 255
+# bytes for it (before 5.1, 127).
 fits_interpreter() {
     case $1 in
         *[[:space:]]*) return 1 ;;
+        /*) [ "$(calc_first_line "$1" | wc -c)" -le 255 ] ;;
+        *) return 1 ;;
     esac
-    [ "$(printf '#!%s/_internal/python3 -ISXutf8\n' "$1" | wc -c)" -le 255 ]
+}
+
+# has_programs DIRECTORY: tell whether build.sh has made its executables.
+has_programs() {
+    for has_program in "$1"/shibafu-bridge "$1"/shibafu-*; do
+        [ "$(head -c 2 "$has_program" 2>/dev/null | tr -d '\0')" = '#!' ] || return 1
+    done
 }
 
 # set_interpreter DIRECTORY HOME: make the executables in DIRECTORY those of the folder HOME, where they will be.
 set_interpreter() {
     for set_program in "$1"/shibafu-*; do
-        set_rest=$(grep -v '^#!' "$set_program")
-        # In place, so that the mode stays.
-        printf '#!%s/_internal/python3 -ISXutf8\n%s\n' "$2" "$set_rest" >"$set_program"
+        { calc_first_line "$2" && sed '1{/^#!/d}' "$set_program"; } >"$set_program.new"
+        chmod --reference="$set_program" "$set_program.new"
+        mv -f "$set_program.new" "$set_program"
     done
 }
 
@@ -34,8 +49,18 @@ calc_digest() {
         cd "$1" || exit
         find . -mindepth 1 -printf '%P %y %m %l\n' | LC_ALL=C sort
         find . -type f -not -path './shibafu-*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
-        grep -v '^#!' shibafu-*
+        for calc_program in shibafu-*; do
+            LC_ALL=C sed '1{/^#!/d}' "$calc_program" | sha256sum
+        done
     ) | sha256sum | cut -c1-12
+}
+
+# is_whole DIRECTORY HOME DIGEST: tell whether it is what it was made to be, for the folder HOME.
+is_whole() {
+    [ "$(calc_digest "$1")" = "$3" ] || return 1
+    for whole_program in "$1"/shibafu-*; do
+        [ "$(head -n 1 "$whole_program" | tr -d '\0')" = "$(calc_first_line "$2")" ] || return 1
+    done
 }
 
 # is_used DIRECTORY: tell whether a process runs from it.
@@ -48,13 +73,13 @@ is_used() {
     return 1
 }
 
-# add_version PREFIX DIRECTORY VERSION [ROOT]: copy the program out of DIRECTORY and bring it into use.
+# add_version PREFIX DIRECTORY VERSION [HOME]: copy the program out of DIRECTORY and bring it into use.
 #
-# PREFIX is below ROOT, which is not there any more when the program runs.
+# HOME is what PREFIX will be called when the program runs.
 # The version before is kept for whoever is just starting; older ones as long as processes run from them.
 add_version() {
     add_prefix=$(realpath -m "$1")
-    add_root=${4:+$(realpath -m "$4")}
+    add_home=${4:-$1}
     add_digest=$(calc_digest "$2")
     add_name=$3-$add_digest
     add_before=$(readlink "$add_prefix/current" || true)
@@ -62,13 +87,13 @@ add_version() {
     mkdir -p "$add_prefix/versions"
     # A damaged one is not repaired under those who run in it: another takes its place.
     while [ -e "$add_prefix/versions/$add_name" ] &&
-        [ "$(calc_digest "$add_prefix/versions/$add_name")" != "$add_digest" ]; do
+        ! is_whole "$add_prefix/versions/$add_name" "$add_home/versions/$add_name" "$add_digest"; do
         add_name=$add_name+
     done
     if [ ! -e "$add_prefix/versions/$add_name" ]; then
         add_new=$(mktemp -d "$add_prefix/versions/.new-XXXXXX")
         cp -R --preserve=mode,timestamps,links "$2/." "$add_new/"
-        set_interpreter "$add_new" "${add_prefix#"$add_root"}/versions/$add_name"
+        set_interpreter "$add_new" "$add_home/versions/$add_name"
         # After a power cut, too, `current` leads to something whole.
         sync -f "$add_new"
         mv -T "$add_new" "$add_prefix/versions/$add_name"
@@ -85,7 +110,8 @@ add_version() {
     done
 }
 
-# remove_versions PREFIX: remove all of them, when the calls that are running have ended, or after ten seconds.
+# remove_versions PREFIX: remove all of them, when the calls that are running have ended, or after ten seconds. A call
+# that began in the last milliseconds before its link was removed fails, as those do that follow.
 remove_versions() {
     remove_prefix=$(realpath -m "$1")
     rm -f "$remove_prefix/current"

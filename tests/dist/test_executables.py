@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dist.conftest import ROOT
+
 PROGRAMS = ["shibafu-bridge", "shibafu-ipam"]
 DEL = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "ü名", "CNI_IFNAME": "eth0", "CNI_PATH": "/bin"}
 
@@ -47,9 +49,20 @@ def test_copy_of_any_name_elsewhere(built: Path, tmp_path: Path, program: str) -
     assert ask_version(tmp_path / "köpie") == ask_version(built / program)
 
 
-def test_copied_folder(built: Path, tmp_path: Path) -> None:
-    shutil.copytree(built, tmp_path / "köpie")
-    ask_version(tmp_path / "köpie" / "shibafu-bridge")
+@pytest.mark.root
+def test_folder_elsewhere(built: Path, tmp_path: Path) -> None:
+    """A copy of the folder, made one by what install.sh does to it, needs nothing of the original."""
+    copy = shutil.copytree(built, tmp_path / "köpie")
+    hide = f'mount -t tmpfs tmpfs "{built}" && . "{ROOT}/packaging/versions.sh" && set_interpreter "$0" "$0"'
+    run = f'{hide} && exec "$0/shibafu-bridge"'
+    ask_version("/usr/bin/unshare", "--mount", "/bin/sh", "-c", run, copy, PATH="/usr/bin:/bin")
+
+
+@pytest.mark.root
+def test_without_proc(built: Path) -> None:
+    run = 'mount -t tmpfs tmpfs /proc && exec "$0"'
+    program = built / "shibafu-bridge"
+    ask_version("/usr/bin/unshare", "--mount", "/bin/sh", "-c", run, program, PATH="/usr/bin:/bin")
 
 
 @pytest.mark.parametrize("standard", [0, 1, 2])

@@ -58,11 +58,13 @@ def _load_ipam() -> "Run":
 
 
 def _find_installation() -> "Installation":
-    """Return where this executable and its siblings are; a link to it may be anywhere."""
+    """Return where this executable and its siblings are; a link to it, or a copy, may be anywhere."""
     from shibafu.cni.delegate import Installation
 
-    program = os.path.realpath(sys.argv[0])
-    return Installation(os.path.dirname(program), {"shibafu-ipam": _load_ipam}, program)
+    # The interpreter of the executables is in a folder beside them, which packaging/shibafu.spec makes.
+    frozen = getattr(sys, "frozen", False)
+    inside = os.path.dirname(sys.executable) if frozen else os.path.realpath(sys.argv[0])
+    return Installation(os.path.dirname(inside), {"shibafu-ipam": _load_ipam}, sys.argv[0])
 
 
 def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
