@@ -5,6 +5,7 @@ that runs; collect it. What was done is undone, last first, when a later step fa
 """
 
 import os
+from errno import ENODEV
 
 from shibafu.bridge.addressing import calc_gateways, request_addresses
 from shibafu.bridge.attachment import Attachment
@@ -20,6 +21,7 @@ from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, Result
+from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_index
 
 TYPE_CHECKING = False
@@ -86,11 +88,7 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     if masquerade is not None:
         masquerade.finish()
         state.unlock()
-    port = start_port(attachment, namespaces)
-    if result.ips:
-        if config.enable_dad:
-            wait_for_dad(namespaces.container, attachment.ifname, result)
-        announce_addresses(namespaces.container, attachment.ifname, attachment.mac, result)
+    port = _start(attachment, namespaces, result)
     result.interfaces = _calc_interfaces(attachment, namespaces, bridge, port)
     if gateway is not None and gateway.index != bridge.index:
         result.interfaces.append(Interface(gateway.name, gateway.mac.hex(":")))
@@ -125,6 +123,21 @@ def _start_masquerade(
     undo.push("what iptables was asked for", masquerade.cancel)
     masquerade.start()
     return masquerade
+
+
+def _start(attachment: Attachment, namespaces: Namespaces, result: Result) -> Link:
+    """Let packets through, and tell neighbours of the addresses; return the port."""
+    try:
+        port = start_port(attachment, namespaces)
+        if result.ips:
+            if attachment.config.enable_dad:
+                wait_for_dad(namespaces.container, attachment.ifname, result)
+            announce_addresses(namespaces.container, attachment.ifname, attachment.mac, result)
+    except NetlinkError as error:
+        if error.errno != ENODEV:
+            raise
+        raise _refuse_detached(attachment) from None
+    return port
 
 
 def _update_record(attachment: Attachment, state: NetworkState, result: Result) -> None:

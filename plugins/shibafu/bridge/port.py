@@ -86,6 +86,7 @@ def start_port(attachment: Attachment, namespaces: Namespaces) -> Link:
 
     Raises:
         CniError: they do not within three seconds.
+        NetlinkError: ENODEV when the link is deleted meanwhile.
     """
     name = attachment.host_link
     namespaces.host.request(link_set(name, up=True))
@@ -94,11 +95,17 @@ def start_port(attachment: Attachment, namespaces: Namespaces) -> Link:
     for pause in _PAUSES:
         link = link_by_name(namespaces.host, name)
         if link is None:
-            raise CniError(NETWORK_SETUP, f"link {name} was deleted while the container was attached")
+            raise NetlinkError(ENODEV, what=f"cannot look at port {name}")
         is_forwarding = link.port is None or link.port.state == BR_STATE_FORWARDING
         if is_dark or (is_forwarding and _has_carrier(namespaces.container, attachment.ifname)):
             return link
         time.sleep(pause)
+    if is_forwarding:
+        raise CniError(
+            NETWORK_SETUP,
+            f"interface {attachment.ifname} has no carrier",
+            "somebody set it down, or renamed it, while it was being attached",
+        )
     raise CniError(
         NETWORK_SETUP,
         f"bridge port in error state: {name}",
