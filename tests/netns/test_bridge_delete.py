@@ -7,6 +7,7 @@ import pytest
 
 from netns.namespaces import Namespace
 from support.machine import Config, Machine
+from support.remains import assert_clean
 
 CONFIGS = ["nat", "layer2", "plain"]
 
@@ -17,14 +18,6 @@ def config(machine: Machine, request: pytest.FixtureRequest) -> Config:
     if request.param == "layer2":
         return machine.layer2()
     return machine.config("10.10.0.0/24", "fd00:10::/64", ipMasq=request.param == "nat")
-
-
-def assert_clean(machine: Machine) -> None:
-    assert set(machine.links()) == {"lo", "br0"}
-    assert machine.rules() == []
-    assert machine.tables() == set()
-    assert machine.leases() == set()
-    assert machine.remembered() == set()
 
 
 def test_nothing_is_left_but_the_bridge(machine: Machine, config: Config) -> None:

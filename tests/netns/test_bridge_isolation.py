@@ -27,6 +27,7 @@ from support.machine import (
     link_iptables,
     open_socket,
 )
+from support.remains import assert_no_rules
 from support.suite import Suite
 
 TCP = socket.SOCK_STREAM
@@ -72,13 +73,7 @@ class Networks:
         """Detach them; nothing is left."""
         for name, config in self.all.items():
             self.machine.delete(config, name)
-        self.assert_clean()
-
-    def assert_clean(self) -> None:
-        """See that no rule is left, and no record."""
-        assert self.machine.rules() == []
-        assert self.machine.tables() == set()
-        assert self.machine.remembered() == set()
+        assert_no_rules(self.machine)
 
     def drops(self) -> int:
         """Return how many rules keep networks apart."""
@@ -308,7 +303,7 @@ def test_masquerading_is_switched_on_and_off_beside_it(networks: Networks) -> No
     assert machine.rules() == both
     for container in ("c1", "c2", "c3"):
         machine.delete(off, container)
-    networks.assert_clean()
+    assert_no_rules(networks.machine)
 
 
 def test_internal_networks(networks: Networks) -> None:
@@ -335,12 +330,12 @@ def test_gc_and_a_failed_add_leave_nothing(networks: Networks, masquerade: bool)
     machine, config = networks.machine, networks.blue | {"ipMasq": masquerade}
     machine.add(config)
     machine.collect_garbage(config)
-    networks.assert_clean()
+    assert_no_rules(networks.machine)
     machine.host.run("ip", "link", "set", "br10", "group", "0")
     machine.container().run("ip", "link", "add", "eth0", "type", "veth", "peer", "far")
     machine.fail(config)
     machine.fail(config, "c2", ifname="lo")
-    networks.assert_clean()
+    assert_no_rules(networks.machine)
 
 
 def test_rules_that_were_made_before_there_was_isolation(networks: Networks) -> None:
@@ -354,14 +349,14 @@ def test_rules_that_were_made_before_there_was_isolation(networks: Networks) -> 
     rules = sorted(machine.rules())
     machine.check(networks.plain, "c1")
     machine.delete(networks.plain, "c1")
-    networks.assert_clean()
+    assert_no_rules(networks.machine)
     machine.add(networks.plain, "c1")
     record.write_text(old.replace("'", '"').replace("True", "true"))
     machine.add(networks.plain, "c2")
     assert sorted(machine.rules()) == rules
     machine.delete(networks.plain, "c1")
     machine.delete(networks.plain, "c2")
-    networks.assert_clean()
+    assert_no_rules(networks.machine)
 
 
 def test_the_gateway_of_a_vlan_has_the_group(networks: Networks) -> None:

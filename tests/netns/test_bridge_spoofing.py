@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.machine import Config, Machine
+from support.remains import assert_no_rules
 
 
 @pytest.fixture(params=[True, False], ids=["masquerade", "plain"])
@@ -32,12 +33,6 @@ def wait_for(path: Path) -> None:
         time.sleep(0.002)
 
 
-def assert_clean(machine: Machine) -> None:
-    assert machine.tables() == set()
-    assert machine.rules() == []
-    assert machine.remembered() == set()
-
-
 def test_each_container_is_guarded_and_the_last_takes_the_guard_away(
     machine: Machine, config: Config
 ) -> None:
@@ -49,7 +44,7 @@ def test_each_container_is_guarded_and_the_last_takes_the_guard_away(
         machine.check(config, name)
         machine.delete(config, name)
         assert guarded(machine) == find_ports(machine)
-    assert_clean(machine)
+    assert_no_rules(machine)
 
 
 def test_an_add_beside_the_last_del(machine: Machine, config: Config) -> None:
@@ -68,7 +63,7 @@ def test_an_add_beside_the_last_del(machine: Machine, config: Config) -> None:
     machine.check(config, "c2")
     assert guarded(machine) == find_ports(machine)
     machine.delete(config, "c2")
-    assert_clean(machine)
+    assert_no_rules(machine)
 
 
 def test_many_at_once(machine: Machine, config: Config) -> None:
@@ -84,7 +79,7 @@ def test_many_at_once(machine: Machine, config: Config) -> None:
         assert guarded(machine) == find_ports(machine)
         calls = [machine.start("DEL", config, name) for name in names[4:]]
         assert [call.finish().status for call in calls] == [0] * 4
-        assert_clean(machine)
+        assert_no_rules(machine)
 
 
 @pytest.mark.parametrize("flush", ["ruleset", "chain"])
@@ -103,13 +98,13 @@ def test_the_next_add_guards_all_again_after_a_flush(machine: Machine, config: C
     assert guarded(machine) == find_ports(machine)
     for name in ("c1", "c2", "c3"):
         machine.delete(config, name)
-    assert_clean(machine)
+    assert_no_rules(machine)
 
 
 def test_a_failed_add_leaves_no_guard(machine: Machine, config: Config) -> None:
     bad = config["ipam"] | {"routes": [{"dst": "192.0.2.0/24", "gw": "198.51.100.1"}]}
     machine.fail(config | {"ipam": bad})
-    assert_clean(machine)
+    assert_no_rules(machine)
     machine.add(config, "c2")
     machine.fail(config | {"ipam": bad})
     machine.check(config, "c2")
@@ -123,4 +118,4 @@ def test_the_last_del_beside_a_stale_record(machine: Machine, config: Config) ->
     machine.delete(config, "c1")
     assert machine.tables() == set()
     machine.delete(config, "c2")
-    assert_clean(machine)
+    assert_no_rules(machine)

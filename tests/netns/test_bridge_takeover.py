@@ -8,6 +8,7 @@ import pytest
 
 from shibafu.firewall.reference import calc_reference_chain, calc_reference_hash
 from support.machine import Config, Machine
+from support.remains import assert_clean
 
 REFERENCE = "/usr/lib/cni"
 
@@ -41,14 +42,6 @@ def attach(machine: Machine, config: Config, container: str = "c1", ifname: str 
         stdout=subprocess.PIPE,
     )
     return config | {"prevResult": loads(done.stdout)}
-
-
-def assert_clean(machine: Machine) -> None:
-    assert set(machine.links()) == {"lo", "br0"}
-    assert machine.rules() == []
-    assert machine.tables() == set()
-    assert machine.leases() == set()
-    assert machine.remembered() == set()
 
 
 def spoof_chains(machine: Machine) -> list[str]:
