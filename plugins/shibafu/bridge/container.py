@@ -56,8 +56,8 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: b
 def announce_addresses(sock: NetlinkSocket, ifname: str, mac: bytes, result: Result) -> None:
     """Have the kernel tell neighbours whose the addresses are now: another link may have had them.
 
-    It does so by itself when the link comes up, which is before the bridge forwards. Setting the hardware
-    address that the link has makes it do so again (arp_notify, ndisc_notify).
+    By itself it would do so when the link comes up, which is before the bridge forwards. It also does when
+    the hardware address is set, be it to the one that the link has (arp_notify, ndisc_notify).
 
     Args:
         sock: a socket in the container's namespace.
