@@ -213,10 +213,10 @@ def test_batch_goes_on_after_a_failure(sock: NetlinkSocket) -> None:
 
 
 def test_lists_of_hundreds(host: Namespace, sock: NetlinkSocket) -> None:
-    sock.request(link_add_bridge("cni0"))
+    # Links that are up change their state in the background, between our look and pyroute2's.
+    sock.request(link_add_bridge("cni0", up=False))
     bridge = get(sock, "cni0").index
     pairs = [
-        # Links that are up change their state in the background, between our look and pyroute2's.
         link_add_veth(f"veth{i}", f"peer{i}", master=bridge if i % 2 else None, mtu=1400 + i, up=False)
         for i in range(200)
     ]
