@@ -61,7 +61,8 @@ CHOICES = (
         "forwarding",
         "choice",
         "With iptables, a masqueraded network's traffic is accepted in FORWARD, so that it passes where the "
-        "policy is DROP.",
+        "policy is DROP; connections from "
+        "sources that are not behind the bridge are dropped there.",
         ("after-ADD c1 reaches the outside by IPv?",),
         ("masquerade-forward-policy-drop",),
         reference="lost",

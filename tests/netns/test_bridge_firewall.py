@@ -11,6 +11,9 @@ from netns.namespaces import Namespace
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, link_iptables
 from support.suite import Suite
 
+# How many a dual-stack NAT network has.
+RULES = 21
+
 
 @pytest.fixture(params=["nft", "legacy"])
 def machine(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
@@ -161,9 +164,10 @@ def test_doubled_rules_are_removed_too(machine: Machine, config: Config) -> None
 def test_a_single_missing_rule_is_noticed(machine: Machine, config: Config) -> None:
     machine.add(config)
     rules = [rule.split(" ", 1) for rule in machine.rules() if " -A " in rule]
-    assert len(rules) == 12
+    assert len(rules) == RULES
     for family, rule in rules:
-        table = "filter" if "ACCEPT" in rule or "FORWARD" in rule else "nat"
+        marks = {"raw": ("PREROUTING", "127.0.0.0", "rpfilter"), "nat": ("POSTROUTING", "RETURN", "MASQ")}
+        table = next((name for name, words in marks.items() if any(word in rule for word in words)), "filter")
         machine.iptables(f"-t {table}", rule.replace("-A ", "-D ", 1), family=family)
         error = machine.fail(config, command="CHECK")
         assert error["msg"] == "firewall rules of network net are missing"
@@ -184,8 +188,8 @@ def test_forty_at_the_same_moment(machine: Machine, config: Config) -> None:
         assert len(addresses) == 40
     assert len(machine.leases()) == 80
     rules = machine.rules()
-    assert len(rules) == len(set(rules)) + 2  # a chain has one name in both tables of a family
-    assert len([rule for rule in rules if " -A " in rule]) == 12
+    assert len(rules) == len(set(rules)) + 4  # a chain has one name in the three tables of a family
+    assert len([rule for rule in rules if " -A " in rule]) == RULES
     calls = {name: machine.start("DEL", config, name) for name in names}
     assert {name: answer for name in names if (answer := calls[name].finish()).status} == {}
     assert machine.rules() == []
@@ -204,7 +208,7 @@ def test_adds_and_dels_in_a_tangle(machine: Machine, config: Config) -> None:
         running = [machine.start("DEL", config, name) for name in names[:3]]
         running += [machine.start("ADD", config, name) for name in names[3:]]
         assert [call.finish().status for call in running] == [0] * 6
-        assert len([rule for rule in machine.rules() if " -A " in rule]) == 12
+        assert len([rule for rule in machine.rules() if " -A " in rule]) == RULES
         running = [machine.start("DEL", config, name) for name in names[3:]]
         assert [call.finish().status for call in running] == [0, 0, 0]
         assert machine.rules() == []

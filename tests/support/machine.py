@@ -59,6 +59,8 @@ class Machine:
         self.cni_path = str(suite.directory)
         # What the plugin is started with: its arguments are the plugin's.
         self.prefix: list[str] = []
+        # What networks of its `config` make their rules with, if a test asks for one.
+        self.backend = ""
         self.data_dir = directory / "networks"
         self.records = RECORDS / str(os.stat(host.path).st_ino)
         # A namespace that was deleted with containers on it may have had the same number.

@@ -5,11 +5,12 @@ import pytest
 from shibafu.cni.ip import parse_cidr
 from shibafu.firewall.iptables import (
     calc_check,
-    calc_jump,
+    calc_jumps,
     calc_list,
     calc_repair,
     calc_setup,
     calc_teardown,
+    find_overtaken,
 )
 from shibafu.firewall.rules import NetworkRules
 
@@ -20,10 +21,22 @@ ISOLATION = (
     f"-A {CHAIN} -i br0 ! -o br0 -m devgroup --dst-group 0x5b1b"
     " -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
 )
+# Fails where one of these chains is.
+ABSENT = [
+    f"-{command} {chain}"
+    for chain in ("CNI-ISOLATION-STAGE-1", "CNI-FORWARD", "DOCKER-USER")
+    for command in "NX"
+]
+TABLES = {"nat": "POSTROUTING", "filter": "FORWARD", "raw": "PREROUTING"}
+SPOOFED = "0x5b1b0000/0xffff0000"
 # What iptables -S prints of the hooks.
-NAT_JUMP, FORWARD_JUMP = f"-A POSTROUTING {JUMP}", f"-A FORWARD {JUMP}"
-ALL_THERE = f"-P POSTROUTING ACCEPT\n{NAT_JUMP}\n-P FORWARD ACCEPT\n{FORWARD_JUMP}\n"
-EMPTY = "-P POSTROUTING ACCEPT\n-P FORWARD ACCEPT\n"
+NAT_JUMP, FORWARD_JUMP, RAW_JUMP = (
+    f"-A POSTROUTING {JUMP}",
+    f"-A FORWARD {JUMP}",
+    f"-A PREROUTING -i br0 {JUMP}",
+)
+EMPTY = "".join(f"-P {hook} ACCEPT\n" for hook in TABLES.values())
+ALL_THERE = f"{EMPTY}{NAT_JUMP}\n{FORWARD_JUMP}\n{RAW_JUMP}\n"
 
 
 def table_of(text: str, table: str) -> list[str]:
@@ -42,10 +55,20 @@ def test_setup_of_ipv4() -> None:
         f"-A POSTROUTING {JUMP}",
         "COMMIT",
         "*filter",
+        *ABSENT,
         f"-N {CHAIN}",
-        f"-A {CHAIN} -i br0 -j ACCEPT",
+        f"-A {CHAIN} -i br0 ! -o br0 -m mark --mark {SPOOFED}"
+        " -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP",
+        f"-A {CHAIN} -s 10.10.0.0/24 -i br0 -j ACCEPT",
+        f"-A {CHAIN} -i br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         f"-A {CHAIN} -o br0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
-        f"-I FORWARD {JUMP}",
+        f"-I FORWARD 1 {JUMP}",
+        "COMMIT",
+        "*raw",
+        f"-N {CHAIN}",
+        f"-A {CHAIN} -d 127.0.0.0/8 -j DROP",
+        f"-A {CHAIN} -m rpfilter --invert -j MARK --set-xmark {SPOOFED}",
+        f"-I PREROUTING 1 -i br0 {JUMP}",
         "COMMIT",
     ]
 
@@ -66,36 +89,96 @@ def test_all_subnets_are_left_alone_before_the_first_is_masqueraded() -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_check_asks_for_each_rule_that_setup_makes(version: int) -> None:
-    for table in ("nat", "filter"):
-        made = [line.split(" ", 1)[1] for line in table_of(calc_setup(RULES, version), table)[1:]]
-        asked = table_of(calc_check(RULES, version), table)
+    for table in TABLES:
+        setup = [line for line in table_of(calc_setup(RULES, version), table) if line not in ABSENT]
+        made = [line.split(" ", 1)[1].replace(" 1 ", " ") for line in setup[1:]]
+        asked = [line for line in table_of(calc_check(RULES, version), table) if line != "-S FORWARD"]
         assert all(line.startswith("-C ") for line in asked)
         assert sorted(line.split(" ", 1)[1] for line in asked) == sorted(made)
 
 
 def test_repair_of_nothing_makes_all() -> None:
     text = calc_repair(RULES, 4, EMPTY)
-    for table in ("nat", "filter"):
+    for table in TABLES:
         assert table_of(text, table) == [
-            line.replace(f"-N {CHAIN}", f":{CHAIN} - [0:0]") for line in table_of(calc_setup(RULES, 4), table)
+            line.replace(f"-N {CHAIN}", f":{CHAIN} - [0:0]")
+            for line in table_of(calc_setup(RULES, 4), table)
+            if line not in ABSENT
         ]
+
+
+NEW_NAT, NEW_FORWARD, NEW_RAW = (
+    f"-A POSTROUTING {JUMP}",
+    f"-I FORWARD 1 {JUMP}",
+    f"-I PREROUTING 1 -i br0 {JUMP}",
+)
 
 
 @pytest.mark.parametrize(
     ("existing", "jumps"),
     [
-        (EMPTY, {f"-A POSTROUTING {JUMP}", f"-I FORWARD {JUMP}"}),
-        (NAT_JUMP, {f"-I FORWARD {JUMP}"}),
-        (FORWARD_JUMP, {f"-A POSTROUTING {JUMP}"}),
-        (ALL_THERE, set()),
-        (f"{ALL_THERE}{NAT_JUMP}\n", set()),
+        (EMPTY, [NEW_NAT, NEW_FORWARD, NEW_RAW]),
+        (NAT_JUMP, [NEW_FORWARD, NEW_RAW]),
+        (FORWARD_JUMP, [NEW_NAT, NEW_RAW]),
+        (ALL_THERE, []),
+        (f"{ALL_THERE}{NAT_JUMP}\n", [f"-D POSTROUTING {JUMP}"] * 2 + [NEW_NAT]),
+        (
+            ALL_THERE.replace("-i br0", "-i br1"),
+            [f"-D PREROUTING -i br1 {JUMP}", NEW_RAW],
+        ),
     ],
 )
-def test_repair_makes_the_jumps_that_are_missing(existing: str, jumps: set[str]) -> None:
+def test_repair_makes_the_jumps_that_are_missing(existing: str, jumps: list[str]) -> None:
     text = calc_repair(RULES, 4, existing)
-    assert {line for line in text.splitlines() if line.endswith(f"-j {CHAIN}")} == jumps
-    assert text.count(f":{CHAIN} - [0:0]") == 2
-    assert text.count(f"-A {CHAIN} ") == 4
+    assert [line for line in text.splitlines() if line.endswith(f"-j {CHAIN}")] == jumps
+    assert text.count(f":{CHAIN} - [0:0]") == 3
+    assert text.count(f"-A {CHAIN} ") == 8
+
+
+DOCKER, STAGE_1, CNI = (
+    "-j DOCKER-USER",
+    '-m comment --comment "a -j b" -j CNI-ISOLATION-STAGE-1',
+    "-j CNI-FORWARD",
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "place"),
+    [
+        ([], 1),
+        (["-j REJECT"], 1),
+        ([DOCKER], 2),
+        (["-j OTHER", DOCKER, "-j OTHER", "-j REJECT"], 3),
+        ([STAGE_1, CNI, "-j OTHER", DOCKER, f'-m comment --comment "x" -j {CHAIN}0'], 5),
+        # Ours is taken away before it is put where it belongs.
+        ([JUMP, STAGE_1, CNI, "-j REJECT"], 3),
+        ([STAGE_1, JUMP, CNI, JUMP, "-j REJECT"], 3),
+        # Nobody jumps there.
+        (["-s 192.0.2.1/32 -m comment --comment DOCKER-USER -j ACCEPT", "-g DOCKER-USER"], 1),
+    ],
+)
+def test_forward_comes_to_ours_directly_behind_what_drops(before: list[str], place: int) -> None:
+    existing = "".join(f"-A FORWARD {rule}\n" for rule in before)
+    assert f"-I FORWARD {place} {JUMP}" in table_of(calc_repair(RULES, 4, existing), "filter")
+
+
+@pytest.mark.parametrize(
+    ("rules", "overtaken"),
+    [
+        ([], ""),
+        ([JUMP], ""),
+        ([STAGE_1, CNI, DOCKER, JUMP, "-j OTHER"], ""),
+        ([STAGE_1, JUMP, CNI], "CNI-FORWARD"),
+        ([JUMP, "-j OTHER", STAGE_1, CNI], "CNI-ISOLATION-STAGE-1"),
+        ([JUMP, DOCKER, JUMP], "DOCKER-USER"),
+        ([DOCKER], ""),
+    ],
+)
+def test_an_order_that_is_wrong(rules: list[str], overtaken: str) -> None:
+    existing = "-P FORWARD DROP\n" + "".join(f"-A FORWARD {rule}\n" for rule in rules)
+    assert find_overtaken(existing, CHAIN) == overtaken
+    if overtaken:
+        assert f"-D FORWARD {JUMP}" in calc_repair(RULES, 4, existing)
 
 
 def test_repair_is_not_misled_by_rules_of_others() -> None:
@@ -104,13 +187,14 @@ def test_repair_is_not_misled_by_rules_of_others() -> None:
         f"-A FORWARD -j {CHAIN} --goto\n"
         f"-A DOCKER-USER -j {CHAIN}\n"  # from another place
     )
-    assert calc_repair(RULES, 4, existing).count(f"-j {CHAIN}") == 2
+    assert calc_repair(RULES, 4, existing).count(f"-j {CHAIN}\n") == 3
+    assert "-D" not in calc_repair(RULES, 4, existing)
 
 
 def test_teardown_of_what_should_be_there() -> None:
-    for table, hook in (("nat", "POSTROUTING"), ("filter", "FORWARD")):
-        assert table_of(calc_teardown(RULES), table) == [
-            f"-D {hook} {JUMP}",
+    for (table, hook), link in zip(TABLES.items(), ("", "", "-i br0 "), strict=True):
+        assert table_of(calc_teardown(RULES, 4), table) == [
+            f"-D {hook} {link}{JUMP}",
             f"-F {CHAIN}",
             f"-X {CHAIN}",
         ]
@@ -121,22 +205,23 @@ def test_teardown_of_what_should_be_there() -> None:
     [(EMPTY, 0, 0), (ALL_THERE, 1, 1), (NAT_JUMP, 1, 0), (ALL_THERE * 3, 3, 3)],
 )
 def test_teardown_of_what_is_there(existing: str, nat: int, forward: int) -> None:
-    text = calc_teardown(RULES, existing)
+    text = calc_teardown(RULES, 4, existing)
     assert text.count(f"-D POSTROUTING {JUMP}\n") == nat
     assert text.count(f"-D FORWARD {JUMP}\n") == forward
     # A chain that is missing is made first, so that removing it cannot fail.
-    assert text.count(f":{CHAIN} - [0:0]\n-") == 2
-    assert text.count(f"-F {CHAIN}\n-X {CHAIN}\nCOMMIT\n") == 2
+    assert text.count(f":{CHAIN} - [0:0]\n-") == 3
+    assert text.count(f"-F {CHAIN}\n-X {CHAIN}\nCOMMIT\n") == 3
 
 
-def test_the_teardown_does_not_depend_on_the_bridge_or_the_subnets() -> None:
-    changed = NetworkRules("net", ["other"], [parse_cidr("192.168.0.0/16")])
-    assert calc_teardown(changed) == calc_teardown(RULES)
+def test_the_teardown_of_what_is_there_does_not_depend_on_the_bridge_or_the_subnets() -> None:
+    changed = NetworkRules("net", ["other"], [parse_cidr("192.168.0.0/16")], is_masqueraded=False)
+    assert calc_teardown(changed, 4, ALL_THERE) == calc_teardown(RULES, 4, ALL_THERE)
+    assert f"-D PREROUTING -i br0 {JUMP}" in calc_teardown(changed, 4, ALL_THERE)
 
 
-def test_the_listing_asks_for_both_hooks() -> None:
-    assert table_of(calc_list(RULES), "nat") == ["-S POSTROUTING"]
-    assert table_of(calc_list(RULES), "filter") == ["-S FORWARD"]
+def test_the_listing_asks_for_all_hooks() -> None:
+    for table, hook in TABLES.items():
+        assert table_of(calc_list(), table) == [f"-S {hook}"]
 
 
 @pytest.mark.parametrize(
@@ -145,8 +230,8 @@ def test_the_listing_asks_for_both_hooks() -> None:
         calc_setup(RULES, 4),
         calc_check(RULES, 4),
         calc_repair(RULES, 4, EMPTY),
-        calc_teardown(RULES),
-        calc_list(RULES),
+        calc_teardown(RULES, 4),
+        calc_list(),
     ],
 )
 def test_each_table_is_one_whole_transaction(text: str) -> None:
@@ -155,6 +240,8 @@ def test_each_table_is_one_whole_transaction(text: str) -> None:
         "*nat",
         "COMMIT",
         "*filter",
+        "COMMIT",
+        "*raw",
         "COMMIT",
     ]
     assert text.endswith("COMMIT\n")
@@ -165,25 +252,42 @@ def test_isolation_comes_before_accepting(version: int) -> None:
     isolated = NetworkRules("net", ["br0"], RULES.subnets, is_isolated=True)
     lines = calc_setup(isolated, version).splitlines()
     assert [line for line in lines if line not in calc_setup(RULES, version).splitlines()] == [ISOLATION]
-    assert lines.index(ISOLATION) + 1 == lines.index(f"-A {CHAIN} -i br0 -j ACCEPT")
+    assert lines.index(ISOLATION) < min(i for i, line in enumerate(lines) if line.endswith("-j ACCEPT"))
     assert ISOLATION.replace("-A", "-C") in calc_check(isolated, version).splitlines()
-    assert calc_teardown(isolated) == calc_teardown(RULES)
+    assert calc_teardown(isolated, version) == calc_teardown(RULES, version)
 
 
-def test_isolation_alone_is_one_rule_of_one_table() -> None:
-    alone = NetworkRules("net", ["br0"], RULES.subnets, is_masqueraded=False, is_isolated=True)
-    assert calc_setup(alone, 4).splitlines() == [
-        "*filter",
-        f"-N {CHAIN}",
-        ISOLATION,
-        f"-I FORWARD {JUMP}",
-        "COMMIT",
-    ]
-    for text in (calc_check(alone, 4), calc_repair(alone, 4, EMPTY), calc_teardown(alone), calc_list(alone)):
-        assert [line for line in text.splitlines() if line.startswith("*")] == ["*filter"]
+@pytest.mark.parametrize("subnets", [["10.10.0.0/24"], ["fd00:10::/64"], ["10.10.0.0/24", "fd00:10::/64"]])
+def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
+    """Whatever the families of its own, it is isolated over both."""
+    parsed = [parse_cidr(subnet) for subnet in subnets]
+    alone = NetworkRules("net", ["br0"], parsed, is_masqueraded=False, is_isolated=True)
+    assert alone.versions() == [4, 6]
+    for version in (4, 6):
+        assert table_of(calc_setup(alone, version), "filter") == [
+            *ABSENT,
+            f"-N {CHAIN}",
+            ISOLATION,
+            f"-I FORWARD 1 {JUMP}",
+        ]
+        tables = {4: ["*filter", "*raw"], 6: ["*filter"]}[version]
+        for text in (
+            calc_check(alone, version),
+            calc_repair(alone, version, EMPTY),
+            calc_teardown(alone, version),
+        ):
+            assert [line for line in text.splitlines() if line.startswith("*")] == tables
+
+
+def test_families_that_the_network_had_rules_for_keep_them() -> None:
+    """Its rules are removed together, with its last container."""
+    former = NetworkRules("net", ["br0"], RULES.of_version(4), versions=[4, 6])
+    assert former.versions() == [4, 6]
+    assert "ACCEPT" not in calc_setup(former, 6)
 
 
 def test_networks_do_not_share_anything() -> None:
     other = NetworkRules("net2", ["br0"], RULES.subnets)
     assert other.chain != RULES.chain
-    assert calc_jump(other) != calc_jump(RULES)
+    for table in TABLES:
+        assert calc_jumps(other, table) != calc_jumps(RULES, table)

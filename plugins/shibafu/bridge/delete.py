@@ -1,7 +1,7 @@
 """DEL: take an attachment away; what is not there is no error, and what fails does not stop the rest."""
 
 from shibafu.bridge.attachment import Attachment
-from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.bridge.teardown import Teardown
 from shibafu.cni.delegate import Installation, delegate, prepare_delegate
@@ -43,6 +43,8 @@ def delete(request: Request, installation: Installation) -> None:
     if rules is not None:
         teardown.do(rules.finish)
     teardown.do(lambda: release(state, link, request.env))
+    if config.has_ipam:
+        close_loopback(config, state)
     has_lost_rules = config.needs_rules and config.has_ipam and rules is None
     has_foreign_rules = config.ip_masq and not is_known
     if has_lost_rules or has_foreign_rules or (config.mac_spoof_check and not record):
@@ -92,6 +94,29 @@ def release_network(state: NetworkState, env: "Mapping[str, str]") -> None:
 
         teardown_if_unused(state, env)
     state.remove_if_unused()
+
+
+def close_loopback(config: BridgeConfig, state: NetworkState) -> None:
+    """Stop routing 127.0.0.1 to the bridge of a network when its last port is gone: none is published there.
+
+    The reference's portmap plugin switches that on, and leaves it on.
+    """
+    name = config.bridge
+    if state.attachments() or not is_valid_link_name(name):
+        return
+    from shibafu.firewall.forwarding import routes_loopback, stop_routing_loopback
+
+    if not routes_loopback(name):
+        return
+    from shibafu.netlink.link import link_by_name, link_list
+    from shibafu.netlink.socket import NetlinkSocket
+
+    with NetlinkSocket() as sock:
+        bridge = link_by_name(sock, name)
+        # Other networks may be on the same bridge.
+        is_empty = bridge is not None and not link_list(sock, master=bridge.index)
+    if is_empty:
+        stop_routing_loopback(name)
 
 
 def _release_guard(state: NetworkState, host_link: str, mac: str, env: "Mapping[str, str]") -> None:

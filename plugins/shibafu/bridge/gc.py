@@ -1,7 +1,7 @@
 """GC: free everything of the network that the runtime no longer lists."""
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.delete import release, release_network
+from shibafu.bridge.delete import close_loopback, release, release_network
 from shibafu.bridge.leftovers import teardown_lost
 from shibafu.bridge.port import teardown_port
 from shibafu.bridge.state import NetworkState
@@ -36,6 +36,7 @@ def collect_garbage(request: Request, installation: Installation) -> None:
         are_leases_free = len(teardown.errors) == before
         # A call that was killed may have left rules and no attachment.
         teardown.do(lambda: release_network(state, request.env))
+        close_loopback(config, state)
         if not state.attachments():
             teardown.do(lambda: teardown_lost(config, state, request.env))
     # An address that is perhaps still in use must not be given to somebody else.

@@ -102,7 +102,7 @@ def _teardown_lost_chain(config: BridgeConfig, state: NetworkState, listing: Lis
 
     def remove() -> None:
         for version in versions:
-            listing.run(version, calc_teardown(rules, "\n".join(listing.lines[version])))
+            listing.run(version, calc_teardown(rules, version, "\n".join(listing.lines[version])))
 
     _do_if_unused(config, state, remove)
 

@@ -239,8 +239,8 @@ class RulesCheck:
             rules = self._backend.rules
             raise CniError(
                 CHECK_FAILED,
-                f"firewall rules of network {rules.network} are missing",
-                f"a rule of chain {rules.chain} or the way to it was removed; "
+                f"firewall rules of network {rules.network} {self._backend.fault}",
+                f"a rule of chain {rules.chain} or the way to it was removed or moved; "
                 "the next ADD of this network restores them",
             )
 
@@ -252,6 +252,7 @@ def _calc_record(rules: NetworkRules) -> dict[str, object]:
         "subnets": [str(subnet) for subnet in rules.subnets],
         "masqueraded": rules.is_masqueraded,
         "isolated": rules.is_isolated,
+        "versions": rules.versions(),
     }
 
 
@@ -263,7 +264,8 @@ def _combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
     bridges = rules.bridges + _recorded_bridges(record)
     subnets = rules.subnets + _recorded_subnets(record)
     is_masqueraded = rules.is_masqueraded or _was_masqueraded(record)
-    return NetworkRules(rules.network, bridges, subnets, is_masqueraded, rules.is_isolated)
+    versions = rules.versions() + _recorded_versions(record)
+    return NetworkRules(rules.network, bridges, subnets, is_masqueraded, rules.is_isolated, versions)
 
 
 def _was_masqueraded(record: dict[str, object]) -> bool:
@@ -286,6 +288,11 @@ def _recorded_subnets(record: dict[str, object]) -> list[Cidr]:
         return []  # it is a hint; somebody has written into it
 
 
+def _recorded_versions(record: dict[str, object]) -> list[int]:
+    versions = record.get("versions")
+    return [version for version in (4, 6) if isinstance(versions, list) and version in versions]
+
+
 def _recorded_backends(record: dict[str, object]) -> list[str]:
     """Return the backends that the network may have rules of: one, unless a change of them broke off."""
     backends = record.get("backends")
@@ -302,6 +309,7 @@ def _open_recorded(
         _recorded_subnets(record),
         _was_masqueraded(record),
         bool(record.get("isolated")),
+        _recorded_versions(record),
     )
     return open_backend(name, rules, env)
 

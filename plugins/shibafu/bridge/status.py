@@ -23,8 +23,8 @@ def status(request: Request, installation: Installation) -> None:
     if config.needs_rules:
         backend = choose_backend(config.ip_masq_backend, request.env)
         programs = ["nft"] if backend == NFTABLES else ["iptables-restore"]
-        # A network of IPv4 alone does not need it.
-        if backend != NFTABLES and _mentions_ipv6(request):
+        # A network of IPv4 alone does not need it, unless it is isolated over both families.
+        if backend != NFTABLES and (config.isolate or _mentions_ipv6(request)):
             programs.append("ip6tables-restore")
         switches = " and ".join(
             key for key, value in (('"ipMasq"', config.ip_masq), ('"isolate"', config.isolate)) if value

@@ -256,7 +256,7 @@ class Repair:
             return ["firewall rules still isolate it"]
         backend = open_backend(self._choose_backend(), rules, os.environ)
         backend.start_check()
-        return [] if backend.finish() else ["firewall rules are missing"]
+        return [] if backend.finish() else [f"firewall rules {backend.fault}"]
 
     def _rebuild_rules(self, endpoints: list[Endpoint]) -> None:
         rules = self._calc_rules(endpoints)

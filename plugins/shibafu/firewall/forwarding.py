@@ -8,6 +8,7 @@ _SWITCH = {
     4: "/proc/sys/net/ipv4/ip_forward",
     6: "/proc/sys/net/ipv6/conf/all/forwarding",
 }
+_ROUTE_LOOPBACK = "/proc/sys/net/ipv4/conf/{}/route_localnet"
 
 
 def write_sysctl(path: str, value: str, directory: int | None = None) -> None:
@@ -75,3 +76,16 @@ def is_forwarding(version: int) -> bool:
         return read_sysctl(_SWITCH[version]) != "0"
     except OSError:
         return False
+
+
+def routes_loopback(link: str) -> bool:
+    """Tell whether a link takes packets for 127.0.0.0/8; the reference's portmap plugin has it do so."""
+    try:
+        return read_sysctl(_ROUTE_LOOPBACK.format(link)) == "1"
+    except OSError:
+        return False
+
+
+def stop_routing_loopback(link: str) -> None:
+    """Drop packets for 127.0.0.0/8 from a link again, as the kernel does by default."""
+    try_sysctl(_ROUTE_LOOPBACK.format(link), "0")

@@ -1,18 +1,20 @@
-"""The iptables backend: each family's rules in one iptables-restore(8) transaction a call.
+"""The iptables backend: each family's rules in one iptables-restore(8) transaction a table.
 
-A network has one chain, in the tables nat and filter, and one jump to it from POSTROUTING and from
-FORWARD; without masquerading, in filter alone. The jumps say nothing but the network's name, so that
-they can be found and removed whatever the configuration was when they were made.
+A network has one chain of the same name in the tables nat, filter and raw, those of them that it needs, and
+jumps to it from POSTROUTING, FORWARD and PREROUTING. The jumps carry the network's name, so that they are
+found and removed whatever the configuration was when they were made.
 
-One process checks all rules with `-C` lines (3 ms beside other work, where one process for each rule
-is what makes others slow); it is started early and collected late. iptables-restore works the same
-with the nft and the legacy variant, both of which were tried.
+One process checks all rules with `-C` lines, and lists FORWARD for their order (3 ms beside other work, where
+one process for each rule is what makes others slow); it is started early and collected late. iptables-restore
+works the same with the nft and the legacy variant, both of which were tried.
 """
+
+import os
 
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.process import Child, find_program
-from shibafu.firewall.rules import MULTICAST, NetworkRules
+from shibafu.firewall.rules import LOOPBACK, MISSING, MULTICAST, NetworkRules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +23,15 @@ if TYPE_CHECKING:
     from shibafu.firewall.commits import CommitWatch
 
 _PROGRAM = {4: "iptables-restore", 6: "ip6tables-restore"}
-# Each table and the chain of the kernel that jumps to ours, with the command that puts the jump where
-# it takes effect: FORWARD has to accept before another's rule drops.
-_HOOKS = (("nat", "POSTROUTING", "-A"), ("filter", "FORWARD", "-I"))
+# There if the kernel has the family at all.
+_SWITCHES = {4: "/proc/sys/net/ipv4", 6: "/proc/sys/net/ipv6"}
+# Each table and the chain of the kernel that jumps to ours.
+_HOOKS = (("nat", "POSTROUTING"), ("filter", "FORWARD"), ("raw", "PREROUTING"))
+# The chains of the reference's firewall plugin and of Docker that drop packets, or lead to an administrator's
+# chain that does (CNI-ADMIN): what FORWARD accepts for us must not have overtaken them.
+PRECEDING = ("CNI-ISOLATION-STAGE-1", "CNI-FORWARD", "DOCKER-USER")
+# The upper half of a packet's mark, from raw to filter, where its source is not behind the bridge.
+_SPOOFED = f"{ISOLATED_GROUP << 16:#x}/0xffff0000"
 # Seconds to wait for the legacy variant's lock.
 _LOCK_WAIT = "30"
 # Seconds for transactions to be announced; the legacy variant announces none.
@@ -33,8 +41,10 @@ _COMMIT_PATIENCE = 0.004
 def calc_chain_rules(rules: NetworkRules, version: int, table: str) -> list[str]:
     """Return the rules inside the network's chain of one table, in iptables-save's words."""
     if table == "filter":
-        return _calc_isolation(rules) + _calc_forwarding(rules)
-    subnets = rules.of_version(version)
+        return _calc_isolation(rules) + _calc_forwarding(rules, version)
+    if table == "raw":
+        return _calc_ingress(rules, version)
+    subnets = rules.masqueraded_of(version)
     return [f"-d {subnet} -j RETURN" for subnet in subnets] + [
         f"-s {subnet} ! -d {MULTICAST[version]} -j MASQUERADE" for subnet in subnets
     ]
@@ -52,41 +62,77 @@ def _calc_isolation(rules: NetworkRules) -> list[str]:
     return [f"{other} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP" for other in others]
 
 
-def _calc_forwarding(rules: NetworkRules) -> list[str]:
-    if not rules.is_masqueraded:
+def _calc_forwarding(rules: NetworkRules, version: int) -> list[str]:
+    """Return the rules that let a masqueraded network's traffic through, and no spoofed sources.
+
+    Whether a source is spoofed the routes decide, not the subnets: networks may share a bridge.
+    """
+    subnets = rules.masqueraded_of(version)
+    if not subnets:
         return []
-    return [f"-i {name} -j ACCEPT" for name in rules.bridges] + [
-        f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT" for name in rules.bridges
-    ]
+    lines = []
+    for name in rules.bridges:
+        spoofed = f"-i {name} ! -o {name} -m mark --mark {_SPOOFED}"
+        lines.append(f"{spoofed} -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP")
+        lines += [f"-s {subnet} -i {name} -j ACCEPT" for subnet in subnets]
+        # Of another address as well: that of the container's interface on another network.
+        lines.append(f"-i {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+        lines.append(f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT")
+    return lines
 
 
-def _calc_hooks(rules: NetworkRules) -> list[tuple[str, str, str]]:
+def _calc_ingress(rules: NetworkRules, version: int) -> list[str]:
+    """Return the rules for what has just come in from the bridge, before anything is translated.
+
+    The reference's portmap plugin lets the host route 127.0.0.1 between its bridges and itself. Answers to
+    what the host sent from there do not have that destination yet.
+    """
+    lines = [f"-d {LOOPBACK} -j DROP"] if version == 4 else []  # for IPv6 the kernel drops it
+    if rules.masqueraded_of(version):
+        lines.append(f"-m rpfilter --invert -j MARK --set-xmark {_SPOOFED}")
+    return lines
+
+
+def _calc_hooks(rules: NetworkRules, version: int) -> list[tuple[str, str]]:
     """Return those of `_HOOKS` that the network needs."""
-    return [hook for hook in _HOOKS if hook[0] == "filter" or rules.is_masqueraded]
+    return [hook for hook in _HOOKS if hook[0] == "filter" or calc_chain_rules(rules, version, hook[0])]
 
 
-def calc_jump(rules: NetworkRules) -> str:
-    """Return the jump to the network's chain, in iptables-save's words."""
-    return f'-m comment --comment "{rules.comment}" -j {rules.chain}'
+def calc_jumps(rules: NetworkRules, table: str) -> list[str]:
+    """Return the jumps to the network's chain of one table, in iptables-save's words."""
+    jump = f'-m comment --comment "{rules.comment}" -j {rules.chain}'
+    # All that any link receives passes PREROUTING: other links' packets go on at once.
+    return [f"-i {name} {jump}" for name in rules.bridges] if table == "raw" else [jump]
 
 
 def calc_check(rules: NetworkRules, version: int) -> str:
-    """Return the input that succeeds when all rules are there."""
+    """Return the input that succeeds when all rules are there, and prints FORWARD."""
     lines = []
-    for table, hook, _ in _calc_hooks(rules):
-        lines += [f"*{table}", f"-C {hook} {calc_jump(rules)}"]
+    for table, hook in _calc_hooks(rules, version):
+        lines.append(f"*{table}")
+        lines += [f"-C {hook} {jump}" for jump in calc_jumps(rules, table)]
         lines += [f"-C {rules.chain} {rule}" for rule in calc_chain_rules(rules, version, table)]
+        if table == "filter":
+            lines.append(f"-S {hook}")
         lines.append("COMMIT")
     return "\n".join(lines) + "\n"
 
 
 def calc_setup(rules: NetworkRules, version: int) -> str:
-    """Return the input that makes all rules, and fails when one of the chains is already there."""
+    """Return the input that makes all rules, at the top of FORWARD.
+
+    It fails when the network's chain is already there, or a chain that must come before it.
+    """
     lines = []
-    for table, hook, insert in _calc_hooks(rules):
-        lines += [f"*{table}", f"-N {rules.chain}"]
+    for table, hook in _calc_hooks(rules, version):
+        lines.append(f"*{table}")
+        if table == "filter":
+            for chain in PRECEDING:
+                lines += [f"-N {chain}", f"-X {chain}"]
+        lines.append(f"-N {rules.chain}")
         lines += [f"-A {rules.chain} {rule}" for rule in calc_chain_rules(rules, version, table)]
-        lines += [f"{insert} {hook} {calc_jump(rules)}", "COMMIT"]
+        lines += [f"{_calc_place(hook, [])} {jump}" for jump in calc_jumps(rules, table)]
+        lines.append("COMMIT")
     return "\n".join(lines) + "\n"
 
 
@@ -94,49 +140,85 @@ def calc_repair(rules: NetworkRules, version: int, existing: str) -> str:
     """Return the input that makes all rules out of whatever is left of them.
 
     Args:
-        rules: what shall be there.
+        rules: what is wanted.
         version: 4 or 6.
         existing: the rules of the hooks, as `calc_list` makes them printed.
     """
     lines = []
-    for table, hook, insert in _calc_hooks(rules):
+    for table, hook in _calc_hooks(rules, version):
         # ":chain" makes the chain, or empties the one that is there.
         lines += [f"*{table}", f":{rules.chain} - [0:0]"]
         lines += [f"-A {rules.chain} {rule}" for rule in calc_chain_rules(rules, version, table)]
-        if not _count_jumps(existing, hook, rules.chain):
-            lines.append(f"{insert} {hook} {calc_jump(rules)}")
+        present, wanted = _find_jumps(existing, hook, rules.chain), calc_jumps(rules, table)
+        if present != wanted or find_overtaken(existing, rules.chain):
+            lines += [f"-D {hook} {jump}" for jump in present]
+            others = [rule for rule in _list_hook(existing, hook) if rule not in present]
+            lines += [f"{_calc_place(hook, others)} {jump}" for jump in wanted]
         lines.append("COMMIT")
     return "\n".join(lines) + "\n"
 
 
-def calc_teardown(rules: NetworkRules, existing: str | None = None) -> str:
+def _calc_place(hook: str, rules: list[str]) -> str:
+    """Return the command that puts a jump where it takes effect, among the hook's other rules.
+
+    In FORWARD directly behind what must come before it; not at the end, since many a firewall's last rule
+    there rejects.
+    """
+    if hook == "POSTROUTING":
+        return f"-A {hook}"
+    before = [i for i, rule in enumerate(rules, 1) if _calc_target(rule) in PRECEDING]
+    return f"-I {hook} {max(before, default=0) + 1}"
+
+
+def find_overtaken(existing: str, chain: str) -> str:
+    """Return a chain of `PRECEDING` that FORWARD comes to after the network's; empty if there is none."""
+    targets = [_calc_target(rule) for rule in _list_hook(existing, "FORWARD")]
+    behind = targets[targets.index(chain) :] if chain in targets else []
+    return next((target for target in behind if target in PRECEDING), "")
+
+
+def calc_teardown(rules: NetworkRules, version: int, existing: str | None = None) -> str:
     """Return the input that removes the network's chain and the jumps to it.
 
     Args:
         rules: the network.
-        existing: the rules of the hooks, where jumps may be missing or doubled; by default each
-            hook has its one jump, and the input fails when that is not so.
+        version: 4 or 6.
+        existing: the rules of the hooks, where jumps may be missing or doubled; by default there are those
+            that the rules say, and the input fails when that is not so.
     """
     lines = []
-    for table, hook, _ in _calc_hooks(rules):
-        jumps = 1 if existing is None else _count_jumps(existing, hook, rules.chain)
+    for table, hook in _calc_hooks(rules, version) if existing is None else _HOOKS:
         lines.append(f"*{table}")
-        # Makes a chain that is missing, so that all can be removed in the same way.
-        if existing is not None:
+        if existing is None:
+            jumps = calc_jumps(rules, table)
+        else:
+            jumps = _find_jumps(existing, hook, rules.chain)
+            # Makes a chain that is missing, so that all can be removed in the same way.
             lines.append(f":{rules.chain} - [0:0]")
-        lines += [f"-D {hook} {calc_jump(rules)}"] * jumps
+        lines += [f"-D {hook} {jump}" for jump in jumps]
         lines += [f"-F {rules.chain}", f"-X {rules.chain}", "COMMIT"]
     return "\n".join(lines) + "\n"
 
 
-def calc_list(rules: NetworkRules) -> str:
-    """Return the input that prints the rules of the hooks of all tables, with `-S` as in iptables(8)."""
-    return "".join(f"*{table}\n-S {hook}\nCOMMIT\n" for table, hook, _ in _calc_hooks(rules))
+def calc_list() -> str:
+    """Return the input that prints the rules of all hooks, with `-S` as in iptables(8)."""
+    return "".join(f"*{table}\n-S {hook}\nCOMMIT\n" for table, hook in _HOOKS)
 
 
-def _count_jumps(existing: str, hook: str, chain: str) -> int:
-    lines = existing.splitlines()
-    return sum(line.startswith(f"-A {hook} ") and line.endswith(f" -j {chain}") for line in lines)
+def _list_hook(existing: str, hook: str) -> list[str]:
+    """Return the rules of a hook out of what `calc_list` makes printed."""
+    head = f"-A {hook} "
+    return [line.removeprefix(head) for line in existing.splitlines() if line.startswith(head)]
+
+
+def _find_jumps(existing: str, hook: str, chain: str) -> list[str]:
+    return [rule for rule in _list_hook(existing, hook) if _calc_target(rule) == chain]
+
+
+def _calc_target(rule: str) -> str:
+    """Return where a rule jumps to; empty for one that has a target with options."""
+    head, _, target = rule.rpartition(" ")
+    return target if head == "-j" or head.endswith(" -j") else ""
 
 
 class Iptables:
@@ -150,15 +232,19 @@ class Iptables:
         CniError: a program is not installed.
     """
 
-    __slots__ = ("_children", "_env", "_programs", "_watch", "rules")
+    __slots__ = ("_children", "_env", "_programs", "_watch", "fault", "rules")
 
     def __init__(self, rules: NetworkRules, env: "Mapping[str, str]") -> None:
         self.rules = rules
+        # What is wrong with the rules, once `finish` has returned False.
+        self.fault = MISSING
         self._env = env
         self._programs: dict[int, str] = {}
         self._children: dict[int, Child] = {}
         self._watch: CommitWatch | None = None
         for version in rules.versions():
+            if not rules.of_version(version) and not os.path.exists(_SWITCHES[version]):
+                continue
             name = _PROGRAM[version]
             path = find_program(name, env.get("PATH", ""))
             if path is None:
@@ -183,9 +269,12 @@ class Iptables:
 
     def finish(self) -> bool:
         """Wait for what was begun; return whether it succeeded for both families."""
-        results = [child.wait()[0] for child in self._children.values()]
+        results = [child.wait() for child in self._children.values()]
         self._children = {}
-        return not any(results)
+        overtaken = [find_overtaken(stdout.decode(), self.rules.chain) for _, stdout, _ in results]
+        first = next(filter(None, overtaken), "")
+        self.fault = f"come before those of chain {first}" if first else MISSING
+        return not first and not any(status for status, _, _ in results)
 
     def repair(self) -> None:
         """Make the rules out of whatever is left of them.
@@ -194,7 +283,7 @@ class Iptables:
             CniError: iptables refused.
         """
         for version, program in self._programs.items():
-            existing = self._run(program, calc_list(self.rules))
+            existing = self._run(program, calc_list())
             self._run(program, calc_repair(self.rules, version, existing))
 
     def prepare_teardown(self) -> None:
@@ -202,11 +291,10 @@ class Iptables:
         from shibafu.firewall.commits import CommitWatch
 
         self._watch = CommitWatch()
-        head, _ = self._split_teardown()
         for version, program in self._programs.items():
             child = self._spawn(program, None, (self._watch.fileno(),))
             # Looking up the extensions that rules use opens and closes sockets: better now.
-            child.feed(head)
+            child.feed(self._split_teardown(version)[0])
             self._children[version] = child
 
     def start_teardown(self) -> None:
@@ -215,13 +303,12 @@ class Iptables:
         One after the other: transactions at the same moment make iptables start over, with a new socket.
         And not before links are deleted: the kernel has one lock for both.
         """
-        _, tail = self._split_teardown()
-        for child in list(self._children.values())[:1]:
-            child.feed(tail)
+        for version, child in list(self._children.items())[:1]:
+            child.feed(self._split_teardown(version)[1])
 
-    def _split_teardown(self) -> tuple[bytes, bytes]:
+    def _split_teardown(self, version: int) -> tuple[bytes, bytes]:
         """Return the input in two parts: what can be read ahead, and from the first COMMIT on."""
-        head, commit, tail = calc_teardown(self.rules).partition("COMMIT\n")
+        head, commit, tail = calc_teardown(self.rules, version).partition("COMMIT\n")
         return head.encode(), f"{commit}{tail}".encode()
 
     def finish_teardown(self) -> None:
@@ -231,10 +318,11 @@ class Iptables:
             CniError: iptables refused.
         """
         children, self._children = self._children, {}
-        watch, is_done, commits = self._watch, True, len(_calc_hooks(self.rules))
-        for i, child in enumerate(children.values()):
+        watch, is_done = self._watch, True
+        for i, (version, child) in enumerate(children.items()):
             if i:
-                child.feed(self._split_teardown()[1])
+                child.feed(self._split_teardown(version)[1])
+            commits = len(_calc_hooks(self.rules, version))
             is_done = is_done and watch is not None and watch.wait(child.pid, commits, _COMMIT_PATIENCE)
         for child in children.values():
             child.finish_input()
@@ -244,8 +332,8 @@ class Iptables:
         for version in failed:
             # Somebody removed or doubled a part of it.
             program = self._programs[version]
-            existing = self._run(program, calc_list(self.rules))
-            self._run(program, calc_teardown(self.rules, existing))
+            existing = self._run(program, calc_list())
+            self._run(program, calc_teardown(self.rules, version, existing))
 
     def _start(self, inputs: dict[int, str]) -> None:
         for version, text in inputs.items():

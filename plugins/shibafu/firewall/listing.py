@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 # The version of IP that each program is for.
 PROGRAMS = {4: "iptables-restore", 6: "ip6tables-restore"}
-_HOOKS = "*nat\n-S POSTROUTING\nCOMMIT\n*filter\n-S FORWARD\nCOMMIT\n"
+_HOOKS = "*nat\n-S POSTROUTING\nCOMMIT\n*filter\n-S FORWARD\nCOMMIT\n*raw\n-S PREROUTING\nCOMMIT\n"
 
 
 class Listing:
-    """The rules of POSTROUTING and FORWARD, in iptables-save's words.
+    """The rules of POSTROUTING, FORWARD and PREROUTING, in iptables-save's words.
 
     A program that is not installed, or fails, lists none.
 

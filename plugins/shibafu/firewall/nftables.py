@@ -9,7 +9,7 @@ administrator's rules; a drop is final, so it isolates as well. See nft(8), "VER
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.process import Child, find_program
-from shibafu.firewall.rules import MULTICAST, NetworkRules
+from shibafu.firewall.rules import LOOPBACK, MISSING, MULTICAST, NetworkRules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _FAMILY = {4: "ip", 6: "ip6"}
 _CHAINS = {
+    "prerouting": "type filter hook prerouting priority -300",
     "postrouting": "type nat hook postrouting priority 100",
     "forward": "type filter hook forward priority 0",
 }
@@ -29,12 +30,13 @@ def calc_table(rules: NetworkRules) -> str:
 
 def calc_rules(rules: NetworkRules) -> dict[str, list[str]]:
     """Return the rules of each chain, without comments, as nft lists them."""
-    chains = {}
-    if rules.is_masqueraded:
-        chains["postrouting"] = _calc_masquerading(rules)
-    if rules.is_isolated:
-        chains["forward"] = _calc_isolation(rules)
-    return chains
+    chains = {
+        "prerouting": [f'iifname "{name}" ip daddr {LOOPBACK} drop' for name in rules.bridges],
+        "forward": (_calc_isolation(rules) if rules.is_isolated else [])
+        + (_calc_spoofing(rules) if rules.is_masqueraded else []),
+        "postrouting": _calc_masquerading(rules) if rules.is_masqueraded else [],
+    }
+    return {chain: texts for chain, texts in chains.items() if texts}
 
 
 def _calc_isolation(rules: NetworkRules) -> list[str]:
@@ -44,6 +46,15 @@ def _calc_isolation(rules: NetworkRules) -> list[str]:
         others = f'iifname "{name}" oifname != "{name}" oifgroup {ISOLATED_GROUP}'
         texts += [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
     return texts
+
+
+def _calc_spoofing(rules: NetworkRules) -> list[str]:
+    """Return the rules that keep sources in that are not behind the bridge, as the routes say."""
+    opened = "ct state invalid,new,untracked"
+    return [
+        f'iifname "{name}" oifname != "{name}" {opened} fib saddr . iif oif missing drop'
+        for name in rules.bridges
+    ]
 
 
 def _calc_masquerading(rules: NetworkRules) -> list[str]:
@@ -138,10 +149,11 @@ class Nftables:
         CniError: nft is not installed.
     """
 
-    __slots__ = ("_child", "_expected", "_nft", "rules")
+    __slots__ = ("_child", "_expected", "_nft", "fault", "rules")
 
     def __init__(self, rules: NetworkRules, env: "Mapping[str, str]") -> None:
         self.rules = rules
+        self.fault = MISSING
         self._nft = Nft(env)
         self._child: Child | None = None
         self._expected: list[str] = []

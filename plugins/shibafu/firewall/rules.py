@@ -3,15 +3,23 @@
 from shibafu.cni.ip import Cidr
 from shibafu.cni.names import calc_chain
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
+LOOPBACK = "127.0.0.0/8"
+# What a check says of rules, unless it knows better.
+MISSING = "are missing"
 
 
 class NetworkRules:
     """What the host's firewall does for one network.
 
     Traffic that leaves the network's subnets is masqueraded, except to multicast groups; what its
-    containers send is forwarded, and so are answers and published ports (DNAT) towards them. Isolated,
-    they open no connections to containers of other isolated networks, whose links have a group in common.
+    containers send is forwarded, and so are answers and published ports (DNAT) towards them. Sources that
+    are not behind the bridge do not leave. Isolated, containers open no connections to those of other
+    isolated networks, whose links have a group in common. None reaches the host's 127.0.0.1.
 
     Args:
         network: the network's name, a valid identifier.
@@ -19,10 +27,12 @@ class NetworkRules:
             configuration was changed while containers run.
         subnets: the subnets of its containers, of both families.
         is_masqueraded: whether there is masquerading and forwarding.
-        is_isolated: whether other isolated networks are kept apart.
+        is_isolated: whether other isolated networks are kept apart, over both families: a container can
+            give itself an address of the other.
+        versions: families that it has rules for, besides those that it needs.
     """
 
-    __slots__ = ("bridges", "is_isolated", "is_masqueraded", "network", "subnets")
+    __slots__ = ("_versions", "bridges", "is_isolated", "is_masqueraded", "network", "subnets")
 
     def __init__(
         self,
@@ -31,12 +41,14 @@ class NetworkRules:
         subnets: list[Cidr],
         is_masqueraded: bool = True,
         is_isolated: bool = False,
+        versions: "Iterable[int]" = (),
     ) -> None:
         self.network = network
         self.bridges = sorted(set(bridges))
         self.subnets = sorted(set(subnets), key=str)
         self.is_masqueraded = is_masqueraded
         self.is_isolated = is_isolated
+        self._versions = {4, 6} if is_isolated else {*versions, *(subnet.version for subnet in subnets)}
 
     @property
     def chain(self) -> str:
@@ -52,6 +64,10 @@ class NetworkRules:
         """Return the subnets of one family; `version` is 4 or 6."""
         return [subnet for subnet in self.subnets if subnet.version == version]
 
+    def masqueraded_of(self, version: int) -> list[Cidr]:
+        """Return the subnets of one family that are masqueraded and forwarded."""
+        return self.of_version(version) if self.is_masqueraded else []
+
     def versions(self) -> list[int]:
-        """Return the families that the network has: 4, 6 or both."""
-        return [version for version in (4, 6) if self.of_version(version)]
+        """Return the families that the network has rules for: 4, 6 or both."""
+        return sorted(self._versions)
