@@ -13,14 +13,15 @@ from bench.process import run
 from bench.report import Row
 from bench.suite import SUBNET
 from shibafu.cni.ip import parse_cidr
-from shibafu.firewall.iptables import calc_setup, calc_teardown
+from shibafu.firewall.iptables import calc_admin_teardown, calc_setup, calc_teardown
 from shibafu.firewall.rules import NetworkRules
 
 
 def measure_floors(bed: Bed) -> list[Row]:
     """Measure each floor, in turns."""
     empty = make_empty_program(Path(bed.ours.programs["bridge"]), bed.work / "empty")
-    rules = NetworkRules("bench", "bench0", [parse_cidr(SUBNET)])
+    rules = NetworkRules("bench", ["bench0"], [parse_cidr(SUBNET)])
+    setup, teardown = calc_setup(rules, 4, has_admin=False), calc_teardown(rules, 4) + calc_admin_teardown()
     samples: dict[str, list[float]] = defaultdict(list)
     with (
         Namespace("host") as host,
@@ -32,8 +33,8 @@ def measure_floors(bed: Bed) -> list[Row]:
             ("process: /bin/true", partial(_run, ["/bin/true"])),
             ("process: bare interpreter", partial(_run, ["/usr/bin/python3", "-I", "-S", "-c", "pass"])),
             ("process: empty frozen program", partial(_run, [empty])),
-            ("iptables-restore: one network's rules", partial(_restore, calc_setup(rules, 4))),
-            ("iptables-restore: and away with them", partial(_restore, calc_teardown(rules))),
+            ("iptables-restore: one network's rules", partial(_restore, setup)),
+            ("iptables-restore: and away with them", partial(_restore, teardown)),
             ("kernel: link, address, route", kernel.add),
             ("kernel: link deleted, until announced", kernel.delete_announced),
             ("kernel: link, address, route", kernel.add),

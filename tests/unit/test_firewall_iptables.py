@@ -27,7 +27,9 @@ ABSENT = [
     for chain in ("CNI-ISOLATION-STAGE-1", "CNI-FORWARD", "DOCKER-USER")
     for command in "NX"
 ]
-TABLES = {"nat": "POSTROUTING", "filter": "FORWARD", "raw": "PREROUTING"}
+# The administrator's chain comes first.
+TO_ADMIN = [f"-A {CHAIN} {way} -j SHIBAFU-ADMIN" for way in ("-i br0", "! -i br0 -o br0")]
+TABLES = {"filter": "FORWARD", "nat": "POSTROUTING", "raw": "PREROUTING"}
 SPOOFED = "0x5b1b0000/0xffff0000"
 # What iptables -S prints of the hooks.
 NAT_JUMP, FORWARD_JUMP, RAW_JUMP = (
@@ -48,21 +50,22 @@ def table_of(text: str, table: str) -> list[str]:
 
 def test_setup_of_ipv4() -> None:
     assert calc_setup(RULES, 4).splitlines() == [
-        "*nat",
-        f"-N {CHAIN}",
-        f"-A {CHAIN} -d 10.10.0.0/24 -j RETURN",
-        f"-A {CHAIN} -s 10.10.0.0/24 ! -d 224.0.0.0/4 -j MASQUERADE",
-        f"-A POSTROUTING {JUMP}",
-        "COMMIT",
         "*filter",
         *ABSENT,
         f"-N {CHAIN}",
+        *TO_ADMIN,
         f"-A {CHAIN} -i br0 ! -o br0 -m mark --mark {SPOOFED}"
         " -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP",
         f"-A {CHAIN} -s 10.10.0.0/24 -i br0 -j ACCEPT",
         f"-A {CHAIN} -i br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
         f"-A {CHAIN} -o br0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
         f"-I FORWARD 1 {JUMP}",
+        "COMMIT",
+        "*nat",
+        f"-N {CHAIN}",
+        f"-A {CHAIN} -d 10.10.0.0/24 -j RETURN",
+        f"-A {CHAIN} -s 10.10.0.0/24 ! -d 224.0.0.0/4 -j MASQUERADE",
+        f"-A POSTROUTING {JUMP}",
         "COMMIT",
         "*raw",
         f"-N {CHAIN}",
@@ -117,7 +120,7 @@ NEW_NAT, NEW_FORWARD, NEW_RAW = (
 @pytest.mark.parametrize(
     ("existing", "jumps"),
     [
-        (EMPTY, [NEW_NAT, NEW_FORWARD, NEW_RAW]),
+        (EMPTY, [NEW_FORWARD, NEW_NAT, NEW_RAW]),
         (NAT_JUMP, [NEW_FORWARD, NEW_RAW]),
         (FORWARD_JUMP, [NEW_NAT, NEW_RAW]),
         (ALL_THERE, []),
@@ -132,7 +135,7 @@ def test_repair_makes_the_jumps_that_are_missing(existing: str, jumps: list[str]
     text = calc_repair(RULES, 4, existing)
     assert [line for line in text.splitlines() if line.endswith(f"-j {CHAIN}")] == jumps
     assert text.count(f":{CHAIN} - [0:0]") == 3
-    assert text.count(f"-A {CHAIN} ") == 8
+    assert text.count(f"-A {CHAIN} ") == 10
 
 
 DOCKER, STAGE_1, CNI = (
@@ -237,9 +240,9 @@ def test_the_listing_asks_for_all_hooks() -> None:
 def test_each_table_is_one_whole_transaction(text: str) -> None:
     lines = text.splitlines()
     assert [line for line in lines if line.startswith("*") or line == "COMMIT"] == [
-        "*nat",
-        "COMMIT",
         "*filter",
+        "COMMIT",
+        "*nat",
         "COMMIT",
         "*raw",
         "COMMIT",
@@ -267,6 +270,7 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
         assert table_of(calc_setup(alone, version), "filter") == [
             *ABSENT,
             f"-N {CHAIN}",
+            *TO_ADMIN,
             ISOLATION,
             f"-I FORWARD 1 {JUMP}",
         ]
@@ -284,6 +288,16 @@ def test_families_that_the_network_had_rules_for_keep_them() -> None:
     former = NetworkRules("net", ["br0"], RULES.of_version(4), versions=[4, 6])
     assert former.versions() == [4, 6]
     assert "ACCEPT" not in calc_setup(former, 6)
+
+
+def test_the_administrators_chain_is_made_and_never_emptied() -> None:
+    for text in (calc_setup(RULES, 4, has_admin=False), calc_repair(RULES, 4, EMPTY, has_admin=False)):
+        lines = table_of(text, "filter")
+        assert lines.count("-N SHIBAFU-ADMIN") == 1
+        assert lines.index("-N SHIBAFU-ADMIN") < lines.index(TO_ADMIN[0])
+    for text in (calc_setup(RULES, 4), calc_repair(RULES, 4, EMPTY), calc_teardown(RULES, 4, ALL_THERE)):
+        lines = [line for line in text.splitlines() if "SHIBAFU-ADMIN" in line]
+        assert set(lines) <= set(TO_ADMIN)
 
 
 def test_networks_do_not_share_anything() -> None:

@@ -95,7 +95,7 @@ def _teardown_lost_chain(config: BridgeConfig, state: NetworkState, listing: Lis
     versions = [version for version in listing.lines if listing.jumps(version, chain)]
     if not versions:
         return
-    from shibafu.firewall.iptables import calc_teardown
+    from shibafu.firewall.iptables import calc_admin_teardown, calc_teardown
     from shibafu.firewall.rules import NetworkRules
 
     rules = NetworkRules(config.network, [], [])
@@ -103,6 +103,7 @@ def _teardown_lost_chain(config: BridgeConfig, state: NetworkState, listing: Lis
     def remove() -> None:
         for version in versions:
             listing.run(version, calc_teardown(rules, version, "\n".join(listing.lines[version])))
+            listing.attempt(version, calc_admin_teardown())
 
     _do_if_unused(config, state, remove)
 

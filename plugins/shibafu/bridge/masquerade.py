@@ -8,7 +8,7 @@ from shibafu.bridge.config import is_valid_link_name
 from shibafu.bridge.state import NetworkState
 from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.ip import Cidr, parse_cidr
-from shibafu.firewall.backend import open_backend
+from shibafu.firewall.backend import IPTABLES, open_backend
 from shibafu.firewall.rules import NetworkRules
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ class Masquerade:
                 self._mode = _MAKING
                 self._remember(complete=False)
                 self._state.hand_down_lock(True)
-                self._backend.start_setup()
+                self._backend.start_setup(self._state.others_have_rules(IPTABLES))
                 self._state.hand_down_lock(False)
                 return
             # While the lock changed hands, another ADD may have passed.
@@ -100,7 +100,10 @@ class Masquerade:
         self._repair()
         # Only now: the network's other containers are never without rules.
         for name in names:
-            _teardown(_open_recorded(self._state.network, former, name, self._env))
+            backend = _open_recorded(self._state.network, former, name, self._env)
+            backend.prepare_teardown(self._state.others_have_rules(IPTABLES))
+            backend.start_teardown()
+            backend.finish_teardown()
         self._remember(complete=True)
 
     def _repair(self) -> None:
@@ -194,7 +197,7 @@ class RulesTeardown:
         if record and not self._state.is_in_use(besides=leaving):
             for name in _recorded_backends(record):
                 backend = _open_recorded(self._state.network, record, name, self._env)
-                backend.prepare_teardown()
+                backend.prepare_teardown(self._state.others_have_rules(IPTABLES))
                 self._backends.append(backend)
 
 
@@ -312,9 +315,3 @@ def _open_recorded(
         _recorded_versions(record),
     )
     return open_backend(name, rules, env)
-
-
-def _teardown(backend: "Backend") -> None:
-    backend.prepare_teardown()
-    backend.start_teardown()
-    backend.finish_teardown()

@@ -88,6 +88,12 @@ class NetworkState:
         """Tell whether the rules isolate the network, or are about to."""
         return bool(self.read_rules().get("isolated"))
 
+    def others_have_rules(self, backend: str) -> bool:
+        """Tell whether rules of another network, made with a backend, are remembered."""
+        names = os.listdir(os.path.dirname(self.directory))
+        records = (self._read(f"../{name}/firewall") for name in names if name != self.network)
+        return any(backend in str(record.get("backends")) for record in records)
+
     def remove_rules(self) -> None:
         """Forget the rules."""
         self._remove("firewall")

@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 _PROGRAM = {4: "iptables-restore", 6: "ip6tables-restore"}
 # There if the kernel has the family at all.
 _SWITCHES = {4: "/proc/sys/net/ipv4", 6: "/proc/sys/net/ipv6"}
-# Each table and the chain of the kernel that jumps to ours.
-_HOOKS = (("nat", "POSTROUTING"), ("filter", "FORWARD"), ("raw", "PREROUTING"))
+# Each table and the chain of the kernel that jumps to ours. First the one that may be refused, while nothing
+# of the others is done: it has what networks share.
+_HOOKS = (("filter", "FORWARD"), ("nat", "POSTROUTING"), ("raw", "PREROUTING"))
 # The chains of the reference's firewall plugin and of Docker that drop packets, or lead to an administrator's
 # chain that does (CNI-ADMIN): what FORWARD accepts for us must not have overtaken them.
 PRECEDING = ("CNI-ISOLATION-STAGE-1", "CNI-FORWARD", "DOCKER-USER")
+# The administrator's: made if it is missing, and removed with the last network if it is empty; its rules are
+# never touched. The chain of each network leads there before all else.
+ADMIN = "SHIBAFU-ADMIN"
 # The upper half of a packet's mark, from raw to filter, where its source is not behind the bridge.
 _SPOOFED = f"{ISOLATED_GROUP << 16:#x}/0xffff0000"
 # Seconds to wait for the legacy variant's lock.
@@ -41,13 +45,17 @@ _COMMIT_PATIENCE = 0.004
 def calc_chain_rules(rules: NetworkRules, version: int, table: str) -> list[str]:
     """Return the rules inside the network's chain of one table, in iptables-save's words."""
     if table == "filter":
-        return _calc_isolation(rules) + _calc_forwarding(rules, version)
+        return _calc_administration(rules) + _calc_isolation(rules) + _calc_forwarding(rules, version)
     if table == "raw":
         return _calc_ingress(rules, version)
     subnets = rules.masqueraded_of(version)
     return [f"-d {subnet} -j RETURN" for subnet in subnets] + [
         f"-s {subnet} ! -d {MULTICAST[version]} -j MASQUERADE" for subnet in subnets
     ]
+
+
+def _calc_administration(rules: NetworkRules) -> list[str]:
+    return [f"{way} -j {ADMIN}" for name in rules.bridges for way in (f"-i {name}", f"! -i {name} -o {name}")]
 
 
 def _calc_isolation(rules: NetworkRules) -> list[str]:
@@ -118,10 +126,15 @@ def calc_check(rules: NetworkRules, version: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def calc_setup(rules: NetworkRules, version: int) -> str:
+def calc_setup(rules: NetworkRules, version: int, has_admin: bool = True) -> str:
     """Return the input that makes all rules, at the top of FORWARD.
 
     It fails when the network's chain is already there, or a chain that must come before it.
+
+    Args:
+        rules: what is wanted.
+        version: 4 or 6.
+        has_admin: whether the administrator's chain is there; it fails when that is not so.
     """
     lines = []
     for table, hook in _calc_hooks(rules, version):
@@ -129,6 +142,7 @@ def calc_setup(rules: NetworkRules, version: int) -> str:
         if table == "filter":
             for chain in PRECEDING:
                 lines += [f"-N {chain}", f"-X {chain}"]
+            lines += _make_admin(has_admin)
         lines.append(f"-N {rules.chain}")
         lines += [f"-A {rules.chain} {rule}" for rule in calc_chain_rules(rules, version, table)]
         lines += [f"{_calc_place(hook, [])} {jump}" for jump in calc_jumps(rules, table)]
@@ -136,18 +150,25 @@ def calc_setup(rules: NetworkRules, version: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def calc_repair(rules: NetworkRules, version: int, existing: str) -> str:
+def _make_admin(has_admin: bool) -> list[str]:
+    return [] if has_admin else [f"-N {ADMIN}"]
+
+
+def calc_repair(rules: NetworkRules, version: int, existing: str, has_admin: bool = True) -> str:
     """Return the input that makes all rules out of whatever is left of them.
 
     Args:
         rules: what is wanted.
         version: 4 or 6.
         existing: the rules of the hooks, as `calc_list` makes them printed.
+        has_admin: whether the administrator's chain is there; it fails when that is not so.
     """
     lines = []
     for table, hook in _calc_hooks(rules, version):
         # ":chain" makes the chain, or empties the one that is there.
         lines += [f"*{table}", f":{rules.chain} - [0:0]"]
+        if table == "filter":
+            lines += _make_admin(has_admin)
         lines += [f"-A {rules.chain} {rule}" for rule in calc_chain_rules(rules, version, table)]
         present, wanted = _find_jumps(existing, hook, rules.chain), calc_jumps(rules, table)
         if present != wanted or find_overtaken(existing, rules.chain):
@@ -200,6 +221,11 @@ def calc_teardown(rules: NetworkRules, version: int, existing: str | None = None
     return "\n".join(lines) + "\n"
 
 
+def calc_admin_teardown() -> str:
+    """Return the input that removes the administrator's chain; it fails if that has rules, or is in use."""
+    return f"*filter\n-X {ADMIN}\nCOMMIT\n"
+
+
 def calc_list() -> str:
     """Return the input that prints the rules of all hooks, with `-S` as in iptables(8)."""
     return "".join(f"*{table}\n-S {hook}\nCOMMIT\n" for table, hook in _HOOKS)
@@ -232,7 +258,7 @@ class Iptables:
         CniError: a program is not installed.
     """
 
-    __slots__ = ("_children", "_env", "_programs", "_watch", "fault", "rules")
+    __slots__ = ("_children", "_env", "_is_last", "_programs", "_watch", "fault", "rules")
 
     def __init__(self, rules: NetworkRules, env: "Mapping[str, str]") -> None:
         self.rules = rules
@@ -242,6 +268,7 @@ class Iptables:
         self._programs: dict[int, str] = {}
         self._children: dict[int, Child] = {}
         self._watch: CommitWatch | None = None
+        self._is_last = False
         for version in rules.versions():
             if not rules.of_version(version) and not os.path.exists(_SWITCHES[version]):
                 continue
@@ -263,9 +290,13 @@ class Iptables:
         """Begin to find out whether all rules are there, without changing anything."""
         self._start({version: calc_check(self.rules, version) for version in self._programs})
 
-    def start_setup(self) -> None:
-        """Begin to make the rules of a network that has none."""
-        self._start({version: calc_setup(self.rules, version) for version in self._programs})
+    def start_setup(self, has_others: bool) -> None:
+        """Begin to make the rules of a network that has none; when `finish` is false, `repair` them.
+
+        Args:
+            has_others: whether there probably are other networks' rules, and so the administrator's chain.
+        """
+        self._start({version: calc_setup(self.rules, version, has_others) for version in self._programs})
 
     def finish(self) -> bool:
         """Wait for what was begun; return whether it succeeded for both families."""
@@ -284,10 +315,21 @@ class Iptables:
         """
         for version, program in self._programs.items():
             existing = self._run(program, calc_list())
-            self._run(program, calc_repair(self.rules, version, existing))
+            with_admin, without_admin = (
+                calc_repair(self.rules, version, existing, has_admin) for has_admin in (True, False)
+            )
+            # Another network's first ADD or last DEL may make or remove it at the same moment.
+            attempts = (with_admin, without_admin)
+            if not any(self._spawn(program, text).wait()[0] == 0 for text in attempts):
+                self._run(program, with_admin)
 
-    def prepare_teardown(self) -> None:
-        """Start the programs that will remove everything of the network."""
+    def prepare_teardown(self, has_others: bool) -> None:
+        """Start the programs that will remove everything of the network.
+
+        Args:
+            has_others: whether there are other networks' rules, so that the administrator's chain stays.
+        """
+        self._is_last = not has_others
         from shibafu.firewall.commits import CommitWatch
 
         self._watch = CommitWatch()
@@ -308,7 +350,8 @@ class Iptables:
 
     def _split_teardown(self, version: int) -> tuple[bytes, bytes]:
         """Return the input in two parts: what can be read ahead, and from the first COMMIT on."""
-        head, commit, tail = calc_teardown(self.rules, version).partition("COMMIT\n")
+        text = calc_teardown(self.rules, version) + (calc_admin_teardown() if self._is_last else "")
+        head, commit, tail = text.partition("COMMIT\n")
         return head.encode(), f"{commit}{tail}".encode()
 
     def finish_teardown(self) -> None:
@@ -324,6 +367,9 @@ class Iptables:
                 child.feed(self._split_teardown(version)[1])
             commits = len(_calc_hooks(self.rules, version))
             is_done = is_done and watch is not None and watch.wait(child.pid, commits, _COMMIT_PATIENCE)
+            if is_done and watch is not None and self._is_last:
+                # It does not come if the administrator has rules, which is as good.
+                watch.wait(child.pid, 1, _COMMIT_PATIENCE)
         for child in children.values():
             child.finish_input()
         if is_done:
@@ -334,6 +380,7 @@ class Iptables:
             program = self._programs[version]
             existing = self._run(program, calc_list())
             self._run(program, calc_teardown(self.rules, version, existing))
+            self._spawn(program, calc_admin_teardown()).wait()
 
     def _start(self, inputs: dict[int, str]) -> None:
         for version, text in inputs.items():

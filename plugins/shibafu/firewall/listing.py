@@ -53,6 +53,10 @@ class Listing:
             said = stderr.decode("utf-8", "replace").strip()
             raise CniError(FIREWALL, f"{PROGRAMS[version]} refused to remove rules: {said}", text)
 
+    def attempt(self, version: int, text: str) -> None:
+        """Change something, or leave it as it is if iptables refuses."""
+        self._start(version, text).wait()
+
     def _start(self, version: int, text: str) -> Child:
         path = self._programs[version]
         try:
