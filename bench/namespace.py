@@ -4,7 +4,9 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import glob
 from itertools import count
+from pathlib import Path
 
 _CLONE_NEWNET = 0x40000000
 _MS_BIND = 4096
@@ -32,6 +34,9 @@ class Namespace:
             _check(_libc.unshare(_CLONE_NEWNET))
             os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             _check(_libc.mount(b"/proc/self/ns/net", self.path.encode(), None, _MS_BIND, None))
+            # The same for all: what stays on a bridge is not FORWARD's, also where br_netfilter is loaded.
+            for switch in glob("/proc/sys/net/bridge/bridge-nf-call-ip*"):
+                Path(switch).write_text("0")
         finally:
             _check(_libc.setns(home, _CLONE_NEWNET))
             os.close(home)

@@ -102,6 +102,9 @@ def _setup_uplink() -> None:
     with entered("host"):
         # Packets to a gateway that is still looking for duplicates of its address get lost, by chance.
         Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
+        # FORWARD does not see what stays on a bridge, whether br_netfilter is loaded or not.
+        for switch in Path("/proc/sys/net").glob("bridge/bridge-nf-call-ip*"):
+            switch.write_text("0")
     pair = f"link add uplink type veth peer name uplink address {_OUTSIDE_MAC} netns outside"
     # Known neighbours: a new link may take a second until it answers who has an address.
     neighbours = (

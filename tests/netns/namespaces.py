@@ -10,8 +10,12 @@ from contextlib import contextmanager
 _CLONE_NEWNET = 0x40000000
 
 
+# What br_netfilter, once loaded, has switched on in each new namespace: FORWARD sees what bridges forward.
+_UNBRIDGED = "for name in /proc/sys/net/bridge/bridge-nf-call-ip*; do [ ! -e $name ] || echo 0 >$name; done"
+
+
 class Namespace:
-    """A network namespace under /run/netns, with its loopback interface up.
+    """A network namespace under /run/netns, with its loopback interface up, and without br_netfilter's work.
 
     Args:
         role: What it stands for, as a part of its name: "host", "container".
@@ -21,7 +25,7 @@ class Namespace:
         self.name = f"shibafu-{role}-{secrets.token_hex(4)}"
         self.path = f"/run/netns/{self.name}"
         _run("ip", "netns", "add", self.name)
-        self.run("ip", "link", "set", "lo", "up")
+        self.run("sh", "-ec", f"ip link set lo up; {_UNBRIDGED}")
 
     def __enter__(self) -> "Namespace":
         return self

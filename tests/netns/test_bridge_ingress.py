@@ -165,6 +165,11 @@ class TestSources:
     @families
     def test_neighbours_are_left_alone(self, machine: Machine, config: Config, version: int) -> None:
         """Also where the host's firewall sees what the bridge forwards."""
+        switch = {4: "bridge-nf-call-iptables", 6: "bridge-nf-call-ip6tables"}[version]
+        if os.path.exists(f"/proc/sys/net/bridge/{switch}"):
+            machine.host.run("sysctl", "-qw", f"net.bridge.{switch}=1")
+        if machine.backend == "iptables":
+            machine.iptables("-P FORWARD DROP", family=FAMILIES[version])
         for name in ("c1", "c2"):
             machine.add(config, name)
         first, second = machine.container("c1"), machine.container("c2")

@@ -54,6 +54,7 @@ def test_setup_of_ipv4() -> None:
         *ABSENT,
         f"-N {CHAIN}",
         *TO_ADMIN,
+        f"-A {CHAIN} -i br0 -o br0 -j ACCEPT",
         f"-A {CHAIN} -i br0 ! -o br0 -m mark --mark {SPOOFED}"
         " -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP",
         f"-A {CHAIN} -s 10.10.0.0/24 -i br0 -j ACCEPT",
@@ -135,7 +136,7 @@ def test_repair_makes_the_jumps_that_are_missing(existing: str, jumps: list[str]
     text = calc_repair(RULES, 4, existing)
     assert [line for line in text.splitlines() if line.endswith(f"-j {CHAIN}")] == jumps
     assert text.count(f":{CHAIN} - [0:0]") == 3
-    assert text.count(f"-A {CHAIN} ") == 10
+    assert text.count(f"-A {CHAIN} ") == 11
 
 
 DOCKER, STAGE_1, CNI = (
@@ -281,6 +282,13 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
             calc_teardown(alone, version),
         ):
             assert [line for line in text.splitlines() if line.startswith("*")] == tables
+
+
+def test_what_stays_on_the_bridge_is_accepted_where_forward_sees_it() -> None:
+    rules = NetworkRules("net", ["br0"], RULES.subnets, is_masqueraded=False, bridged=[6])
+    accepted = f"-A {CHAIN} -i br0 -o br0 -m physdev --physdev-is-bridged -j ACCEPT"
+    assert accepted in table_of(calc_setup(rules, 6), "filter")
+    assert "ACCEPT" not in calc_setup(rules, 4)
 
 
 def test_families_that_the_network_had_rules_for_keep_them() -> None:

@@ -21,6 +21,7 @@ from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, Result
+from shibafu.firewall.forwarding import bridged_versions, routes_loopback
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_index
 
@@ -64,7 +65,7 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
             undo.push("the address", lambda: delegate(request, config.ipam_type, "DEL", installation))
         result = request_addresses(request, config, installation)
     gateways = calc_gateways(config, result)
-    masquerade = _start_masquerade(attachment, state, result, undo) if config.needs_rules else None
+    masquerade = _start_masquerade(attachment, state, result, undo)
     if result.ips:
         _update_record(attachment, state, result)
 
@@ -74,7 +75,7 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     gateway = ensure_gateway(host, config, bridge, gateways, created) if config.is_gateway else None
     if masquerade is None and (gateway or bridge).group == ISOLATED_GROUP and state.remembers_isolation():
         # It was isolated until now, and still has the rule.
-        masquerade = _start_masquerade(attachment, state, result, undo)
+        masquerade = _start_masquerade(attachment, state, result, undo, is_forced=True)
     undo.push(f"link {attachment.host_link}", lambda: teardown_port(host, attachment.host_link))
     setup_port(attachment, namespaces, bridge)
     if not state.remembers(attachment.host_link):
@@ -107,18 +108,20 @@ def _refuse_if_attached(attachment: Attachment, namespaces: Namespaces) -> None:
 
 
 def _start_masquerade(
-    attachment: Attachment, state: NetworkState, result: Result, undo: Undo
+    attachment: Attachment, state: NetworkState, result: Result, undo: Undo, is_forced: bool = False
 ) -> "Masquerade | None":
     config, env = attachment.config, attachment.request.env
-    if not result.ips:
+    # A port was published on the network, and containers would reach the host's 127.0.0.1.
+    is_forced = is_forced or routes_loopback(config.gateway_link)
+    if not result.ips or not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
         return None
-    from shibafu.bridge.masquerade import Masquerade, teardown_if_unused
-    from shibafu.firewall.backend import choose_backend
-    from shibafu.firewall.rules import NetworkRules
+    from shibafu.bridge.masquerade import Masquerade, find_needs, teardown_if_unused
 
-    subnets = [ip.address.network for ip in result.ips]
-    rules = NetworkRules(config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate)
-    masquerade = Masquerade(state, choose_backend(config.ip_masq_backend, env), rules, env)
+    needs = find_needs(config, [ip.address.network for ip in result.ips], env, is_forced)
+    if needs is None:
+        return None
+    backend, rules = needs
+    masquerade = Masquerade(state, backend, rules, env)
     undo.push("the firewall's rules", lambda: teardown_if_unused(state, env))
     undo.push("what iptables was asked for", masquerade.cancel)
     masquerade.start()

@@ -15,7 +15,7 @@ from shibafu.cni.ip import Cidr
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, Route, parse_prev_result
-from shibafu.firewall.forwarding import is_forwarding
+from shibafu.firewall.forwarding import bridged_versions, is_forwarding
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.constants import IFF_PROMISC, IFF_UP, RT_TABLE_MAIN
 from shibafu.netlink.link import Link, link_by_name
@@ -65,15 +65,15 @@ def check(request: Request, installation: Installation) -> None:
 
 def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | None":
     config, env = attachment.config, attachment.request.env
-    if not config.needs_rules or not result.ips:
+    state = NetworkState(config.network)
+    is_known = bool(state.read_rules())
+    if not result.ips or not (config.needs_rules or is_known or bridged_versions(config.bridge)):
         return None
-    from shibafu.bridge.masquerade import RulesCheck
-    from shibafu.firewall.backend import choose_backend
-    from shibafu.firewall.rules import NetworkRules
+    from shibafu.bridge.masquerade import RulesCheck, find_needs
 
     subnets = [ip.address.network for ip in _own_ips(attachment.request, result)]
-    rules = NetworkRules(config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate)
-    return RulesCheck(NetworkState(config.network), choose_backend(config.ip_masq_backend, env), rules, env)
+    needs = find_needs(config, subnets, env, is_forced=is_known)
+    return RulesCheck(state, *needs, env) if needs is not None else None
 
 
 def _find_foreign_port(namespaces: Namespaces, attachment: Attachment, result: Result) -> str:

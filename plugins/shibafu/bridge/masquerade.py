@@ -4,11 +4,13 @@ Most ADDs find the rules in place: one process makes sure of them all while link
 was set up is remembered in the network's state as a hint; the kernel, not the hint, decides.
 """
 
-from shibafu.bridge.config import is_valid_link_name
+from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.bridge.state import NetworkState
 from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.ip import Cidr, parse_cidr
-from shibafu.firewall.backend import IPTABLES, open_backend
+from shibafu.cni.process import find_program
+from shibafu.firewall.backend import IPTABLES, choose_backend, open_backend
+from shibafu.firewall.forwarding import bridged_versions
 from shibafu.firewall.rules import NetworkRules
 
 TYPE_CHECKING = False
@@ -248,6 +250,39 @@ class RulesCheck:
             )
 
 
+def find_needs(
+    config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]", is_forced: bool
+) -> tuple[str, NetworkRules] | None:
+    """Return the backend and the rules that containers need on this host; None if they need none.
+
+    Args:
+        config: the network's configuration.
+        subnets: the containers'.
+        env: the environment.
+        is_forced: whether there are to be rules whatever the configuration asks for.
+
+    Raises:
+        CniError: there is no such backend.
+    """
+    backend = choose_backend(config.ip_masq_backend, env)
+    bridged: set[int] = set()
+    # What nftables accepts in a table of our own does not overrule another table's drop.
+    if backend == IPTABLES and not config.vlan and not config.ip_masq:
+        bridged = {subnet.version for subnet in subnets}.intersection(bridged_versions(config.bridge))
+    is_wanted = config.needs_rules or is_forced
+    # Without iptables there is most likely none that drops what stays on the bridge, either.
+    if not is_wanted and not (bridged and find_program("iptables-restore", env.get("PATH", ""))):
+        return None
+    return backend, NetworkRules(
+        config.network,
+        [config.gateway_link],
+        subnets,
+        config.ip_masq,
+        config.isolate,
+        bridged=bridged,
+    )
+
+
 def _calc_record(rules: NetworkRules) -> dict[str, object]:
     """Return what is remembered of rules, besides how far they are made."""
     return {
@@ -256,6 +291,7 @@ def _calc_record(rules: NetworkRules) -> dict[str, object]:
         "masqueraded": rules.is_masqueraded,
         "isolated": rules.is_isolated,
         "versions": rules.versions(),
+        "bridged": rules.bridged,
     }
 
 
@@ -267,8 +303,11 @@ def _combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
     bridges = rules.bridges + _recorded_bridges(record)
     subnets = rules.subnets + _recorded_subnets(record)
     is_masqueraded = rules.is_masqueraded or _was_masqueraded(record)
-    versions = rules.versions() + _recorded_versions(record)
-    return NetworkRules(rules.network, bridges, subnets, is_masqueraded, rules.is_isolated, versions)
+    versions = rules.versions() + _recorded_versions(record, "versions")
+    bridged = rules.bridged + _recorded_versions(record, "bridged")
+    return NetworkRules(
+        rules.network, bridges, subnets, is_masqueraded, rules.is_isolated, versions, bridged
+    )
 
 
 def _was_masqueraded(record: dict[str, object]) -> bool:
@@ -291,8 +330,8 @@ def _recorded_subnets(record: dict[str, object]) -> list[Cidr]:
         return []  # it is a hint; somebody has written into it
 
 
-def _recorded_versions(record: dict[str, object]) -> list[int]:
-    versions = record.get("versions")
+def _recorded_versions(record: dict[str, object], key: str) -> list[int]:
+    versions = record.get(key)
     return [version for version in (4, 6) if isinstance(versions, list) and version in versions]
 
 
@@ -312,6 +351,7 @@ def _open_recorded(
         _recorded_subnets(record),
         _was_masqueraded(record),
         bool(record.get("isolated")),
-        _recorded_versions(record),
+        _recorded_versions(record, "versions"),
+        _recorded_versions(record, "bridged"),
     )
     return open_backend(name, rules, env)

@@ -12,7 +12,7 @@ from typing import Any
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.guarding import ensure_guard
 from shibafu.bridge.host import ensure_bridge, ensure_gateway
-from shibafu.bridge.masquerade import Masquerade
+from shibafu.bridge.masquerade import Masquerade, find_needs
 from shibafu.bridge.state import NetworkState
 from shibafu.bridge.vlans import calc_port_vlans, setup_port_vlans
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
@@ -241,12 +241,9 @@ class Repair:
         """Return the rules of what shibafu-bridge attached: other plugins' DEL would not remove them."""
         own = [endpoint for endpoint in endpoints if RECORD in endpoint.sources]
         subnets = [parse_cidr(address).network for endpoint in own for address in endpoint.addresses]
-        config = self._config
-        if not (config.needs_rules or self._state.remembers_isolation()) or not subnets:
-            return None
-        return NetworkRules(
-            self._network.name, [config.gateway_link], subnets, config.ip_masq, config.isolate
-        )
+        is_known = bool(self._state.read_rules())
+        needs = find_needs(self._config, subnets, os.environ, is_known) if subnets else None
+        return needs[1] if needs is not None else None
 
     def _find_rule_faults(self, endpoints: list[Endpoint]) -> list[str]:
         rules = self._calc_rules(endpoints)

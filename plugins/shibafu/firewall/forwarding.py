@@ -8,6 +8,11 @@ _SWITCH = {
     4: "/proc/sys/net/ipv4/ip_forward",
     6: "/proc/sys/net/ipv6/conf/all/forwarding",
 }
+# What br_netfilter does in a namespace, or with one bridge.
+_BRIDGED = {
+    4: ("/proc/sys/net/bridge/bridge-nf-call-iptables", "/sys/class/net/{}/bridge/nf_call_iptables"),
+    6: ("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "/sys/class/net/{}/bridge/nf_call_ip6tables"),
+}
 _ROUTE_LOOPBACK = "/proc/sys/net/ipv4/conf/{}/route_localnet"
 
 
@@ -78,10 +83,19 @@ def is_forwarding(version: int) -> bool:
         return False
 
 
+def bridged_versions(bridge: str) -> list[int]:
+    """Return the families of which FORWARD sees even what stays on the bridge: br_netfilter hands it over."""
+    return [version for version, paths in _BRIDGED.items() if any(_is_on(p.format(bridge)) for p in paths)]
+
+
 def routes_loopback(link: str) -> bool:
     """Tell whether a link takes packets for 127.0.0.0/8; the reference's portmap plugin has it do so."""
+    return _is_on(_ROUTE_LOOPBACK.format(link))
+
+
+def _is_on(path: str) -> bool:
     try:
-        return read_sysctl(_ROUTE_LOOPBACK.format(link)) == "1"
+        return read_sysctl(path) == "1"
     except OSError:
         return False
 

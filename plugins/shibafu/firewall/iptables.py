@@ -45,7 +45,12 @@ _COMMIT_PATIENCE = 0.004
 def calc_chain_rules(rules: NetworkRules, version: int, table: str) -> list[str]:
     """Return the rules inside the network's chain of one table, in iptables-save's words."""
     if table == "filter":
-        return _calc_administration(rules) + _calc_isolation(rules) + _calc_forwarding(rules, version)
+        return [
+            *_calc_administration(rules),
+            *_calc_isolation(rules),
+            *_calc_bridging(rules, version),
+            *_calc_forwarding(rules, version),
+        ]
     if table == "raw":
         return _calc_ingress(rules, version)
     subnets = rules.masqueraded_of(version)
@@ -68,6 +73,16 @@ def _calc_isolation(rules: NetworkRules) -> list[str]:
         return []
     others = [f"-i {name} ! -o {name} -m devgroup --dst-group {ISOLATED_GROUP:#x}" for name in rules.bridges]
     return [f"{other} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP" for other in others]
+
+
+def _calc_bridging(rules: NetworkRules, version: int) -> list[str]:
+    """Return the rules, one for each bridge, that let containers reach their neighbours, as a switch does."""
+    if rules.masqueraded_of(version):
+        return [f"-i {name} -o {name} -j ACCEPT" for name in rules.bridges]
+    if version not in rules.bridged:
+        return []
+    # What the host routes is the administrator's. The match loads br_netfilter, which is there.
+    return [f"-i {name} -o {name} -m physdev --physdev-is-bridged -j ACCEPT" for name in rules.bridges]
 
 
 def _calc_forwarding(rules: NetworkRules, version: int) -> list[str]:

@@ -30,9 +30,10 @@ class NetworkRules:
         is_isolated: whether other isolated networks are kept apart, over both families: a container can
             give itself an address of the other.
         versions: families that it has rules for, besides those that it needs.
+        bridged: families of which FORWARD sees what stays on the bridge; masquerading forwards that anyway.
     """
 
-    __slots__ = ("_versions", "bridges", "is_isolated", "is_masqueraded", "network", "subnets")
+    __slots__ = ("_versions", "bridged", "bridges", "is_isolated", "is_masqueraded", "network", "subnets")
 
     def __init__(
         self,
@@ -42,12 +43,14 @@ class NetworkRules:
         is_masqueraded: bool = True,
         is_isolated: bool = False,
         versions: "Iterable[int]" = (),
+        bridged: "Iterable[int]" = (),
     ) -> None:
         self.network = network
         self.bridges = sorted(set(bridges))
         self.subnets = sorted(set(subnets), key=str)
         self.is_masqueraded = is_masqueraded
         self.is_isolated = is_isolated
+        self.bridged = sorted(set(bridged))
         self._versions = {4, 6} if is_isolated else {*versions, *(subnet.version for subnet in subnets)}
 
     @property
