@@ -100,6 +100,14 @@ def test_single_things_are_missing(network: Network) -> None:
     assert network.repair() == ["forwarding is off for IPv4"]
 
 
+def test_the_order_of_forward_is_mended(network: Network) -> None:
+    """Another program's chain, whose drops are to hold, was put behind the network's."""
+    network.create()
+    network.host.run("iptables", "-N", "DOCKER-USER")
+    network.host.run("iptables", "-A", "FORWARD", "-j", "DOCKER-USER")
+    assert network.repair() == ["firewall rules come before those of chain DOCKER-USER"]
+
+
 def test_guards_are_mended(network: Network) -> None:
     network.create("--no-masq --driver-opt macspoofchk=true")
     network.host.run("nft", "flush", "ruleset")
