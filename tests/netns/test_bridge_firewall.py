@@ -57,6 +57,26 @@ def test_rules_belong_to_the_network_and_not_to_a_container(machine: Machine, co
     assert machine.rules() == []
 
 
+def test_one_process_for_each_family(machine: Machine, config: Config) -> None:
+    """For the first container of the first network, where iptables has no tables yet, and all that follow."""
+    log = machine.directory / "calls"
+    path = machine.make_program(
+        "ip6tables-restore", f'echo "$$" >>{log}; exec {machine.directory}/bin/${{0##*/}} "$@"'
+    )
+    other = config | {"name": "other", "bridge": "br1"}
+    subnets = [[{"subnet": "10.20.0.0/24"}], [{"subnet": "fd00:20::/64"}]]
+    other |= {"ipam": config["ipam"] | {"ranges": subnets}}
+    attachments = [(config, "c1"), (config, "c2"), (other, "c3"), (other, "c4")]
+    for count, (network, container) in enumerate(attachments, 1):
+        machine.add(network, container, PATH=path)
+        assert len(log.read_text().split()) == count
+    log.unlink()
+    for network, container in attachments:
+        machine.delete(network, container, PATH=path)
+    assert len(log.read_text().split()) == 2
+    assert machine.rules() == []
+
+
 def test_rules_of_others_are_left_alone(machine: Machine, config: Config) -> None:
     machine.iptables("-A", "FORWARD", "-s", "192.0.2.0/24", "-j", "DROP")
     machine.iptables("-t", "nat", "-N", "MINE")

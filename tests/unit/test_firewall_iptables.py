@@ -21,7 +21,7 @@ ISOLATION = (
     f"-A {CHAIN} -i br0 ! -o br0 -m devgroup --dst-group 0x5b1b"
     " -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
 )
-LISTED = ["-S FORWARD"]
+LISTING = ["*filter", "-S FORWARD", "COMMIT"]
 # The administrator's chain comes first.
 TO_ADMIN = [f"-A {CHAIN} {way} -j SHIBAFU-ADMIN" for way in ("-i br0", "! -i br0 -o br0")]
 TABLES = {"filter": "FORWARD", "nat": "POSTROUTING", "raw": "PREROUTING"}
@@ -43,10 +43,15 @@ def table_of(text: str, table: str) -> list[str]:
     return lines[begin : lines.index("COMMIT", begin)]
 
 
+def _without_listing(text: str) -> list[str]:
+    """Return the lines without what setup ends with."""
+    lines = text.splitlines()
+    return lines[: -len(LISTING)] if lines[-len(LISTING) :] == LISTING and len(lines) > 9 else lines
+
+
 def test_setup_of_ipv4() -> None:
     assert calc_setup(RULES, 4).splitlines() == [
         "*filter",
-        *LISTED,
         f"-N {CHAIN}",
         *TO_ADMIN,
         f"-A {CHAIN} -i br0 -o br0 -j ACCEPT",
@@ -69,6 +74,7 @@ def test_setup_of_ipv4() -> None:
         f"-A {CHAIN} -m rpfilter --invert -j MARK --set-xmark {SPOOFED}",
         f"-I PREROUTING 1 -i br0 {JUMP}",
         "COMMIT",
+        *LISTING,
     ]
 
 
@@ -89,7 +95,7 @@ def test_all_subnets_are_left_alone_before_the_first_is_masqueraded() -> None:
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_check_asks_for_each_rule_that_setup_makes(version: int) -> None:
     for table in TABLES:
-        setup = [line for line in table_of(calc_setup(RULES, version), table) if line not in LISTED]
+        setup = table_of(calc_setup(RULES, version), table)
         made = [line.split(" ", 1)[1].replace(" 1 ", " ") for line in setup[1:]]
         asked = [line for line in table_of(calc_check(RULES, version), table) if line != "-S FORWARD"]
         assert all(line.startswith("-C ") for line in asked)
@@ -100,9 +106,7 @@ def test_repair_of_nothing_makes_all() -> None:
     text = calc_repair(RULES, 4, EMPTY)
     for table in TABLES:
         assert table_of(text, table) == [
-            line.replace(f"-N {CHAIN}", f":{CHAIN} - [0:0]")
-            for line in table_of(calc_setup(RULES, 4), table)
-            if line not in LISTED
+            line.replace(f"-N {CHAIN}", f":{CHAIN} - [0:0]") for line in table_of(calc_setup(RULES, 4), table)
         ]
 
 
@@ -170,15 +174,13 @@ def test_forward_comes_to_ours_directly_behind_what_drops(before: list[str], pla
         ([STAGE_1, JUMP, CNI], "CNI-FORWARD"),
         ([JUMP, "-j OTHER", STAGE_1, CNI], "CNI-ISOLATION-STAGE-1"),
         ([JUMP, DOCKER, JUMP], "DOCKER-USER"),
-        # Ours is about to be the first.
-        ([DOCKER], "DOCKER-USER"),
-        (["-j OTHER"], ""),
+        ([DOCKER], ""),
     ],
 )
 def test_an_order_that_is_wrong(rules: list[str], overtaken: str) -> None:
     existing = "-P FORWARD DROP\n" + "".join(f"-A FORWARD {rule}\n" for rule in rules)
     assert find_overtaken(existing, CHAIN) == overtaken
-    if overtaken and JUMP in rules:
+    if overtaken:
         assert f"-D FORWARD {JUMP}" in calc_repair(RULES, 4, existing)
 
 
@@ -236,7 +238,7 @@ def test_the_listing_asks_for_all_hooks() -> None:
     ],
 )
 def test_each_table_is_one_whole_transaction(text: str) -> None:
-    lines = text.splitlines()
+    lines = _without_listing(text)
     assert [line for line in lines if line.startswith("*") or line == "COMMIT"] == [
         "*filter",
         "COMMIT",
@@ -266,7 +268,6 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
     assert alone.versions() == [4, 6]
     for version in (4, 6):
         assert table_of(calc_setup(alone, version), "filter") == [
-            *LISTED,
             f"-N {CHAIN}",
             *TO_ADMIN,
             ISOLATION,
@@ -278,7 +279,7 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
             calc_repair(alone, version, EMPTY),
             calc_teardown(alone, version),
         ):
-            assert [line for line in text.splitlines() if line.startswith("*")] == tables
+            assert [line for line in _without_listing(text) if line.startswith("*")] == tables
 
 
 def test_what_stays_on_the_bridge_is_accepted_where_forward_sees_it() -> None:
