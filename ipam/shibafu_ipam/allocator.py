@@ -52,15 +52,15 @@ def calc_search(range_set: RangeSet, last_reserved: Address | None) -> "Iterator
 
 
 def calc_spans(one: Range, first: int, last: int) -> "Iterator[Span]":
-    """Return the usable parts of `first` to `last` of a range: all but the range's own gateway.
+    """Return the usable parts of `first` to `last` of a range: all but the range's own holes.
 
     A gateway is not given away by its own range only; that of another range is, as in the reference.
     """
-    gateway = one.gateway
-    if gateway.version == one.version and first <= gateway.value <= last:
-        if first < gateway.value:
-            yield one, first, gateway.value - 1
-        first = gateway.value + 1
+    for hole in one.holes:
+        if first <= hole <= last:
+            if first < hole:
+                yield one, first, hole - 1
+            first = hole + 1
     if first <= last:
         yield one, first, last
 
@@ -69,4 +69,5 @@ def refuse_requested(one: Range, address: Address) -> str:
     """Return why a requested address of a range may not be given to anybody; empty when it may."""
     if address == one.gateway:
         return f"requested ip {address} is subnet's gateway"
-    return ""
+    kind = one.name_hole(address)
+    return f"requested ip {address} is {kind} of {one.subnet}" if kind else ""

@@ -20,15 +20,24 @@ class Range:
         first: the lowest address as an integer.
         last: the highest address as an integer.
         gateway: what containers get as their gateway; of any subnet, as in the reference.
+
+    Attributes:
+        holes: the addresses that are never given out, as integers, in ascending order: the gateway, and
+            what does not work as anybody's. That is the broadcast address of IPv4, and the subnet's own,
+            which older kernels take for a broadcast, too, and which every router of an IPv6 subnet has.
     """
 
-    __slots__ = ("first", "gateway", "last", "subnet")
+    __slots__ = ("first", "gateway", "holes", "last", "subnet")
 
     def __init__(self, subnet: Cidr, first: int, last: int, gateway: Address) -> None:
         self.subnet = subnet
         self.first = first
         self.last = last
         self.gateway = gateway
+        holes = {subnet.first, subnet.last} if subnet.version == 4 else {subnet.first}
+        if gateway.version == subnet.version:
+            holes.add(gateway.value)
+        self.holes = sorted(value for value in holes if first <= value <= last)
 
     @property
     def version(self) -> int:
@@ -46,6 +55,12 @@ class Range:
     def address_at(self, value: int) -> Address:
         """Return the address of the range's family whose integer is `value`."""
         return Address(self.version, value)
+
+    def name_hole(self, address: Address) -> str:
+        """Return what an address that is never given out is; empty for all others."""
+        if address == self.gateway:
+            return "the gateway"
+        return _name_edge(self.subnet, address.value) if address.value in self.holes else ""
 
     def __str__(self) -> str:
         return f"{self.address_at(self.first)}-{self.address_at(self.last)}"
@@ -138,9 +153,9 @@ class RangeText:
             if not subnet.contains(self.last) or self.last.value < first:
                 raise ValueError(f"RangeEnd {self.last} not in network {subnet}")
             last = self.last.value
-        elif first > last:
-            # The reference accepts it, and gives addresses from beyond the subnet.
-            raise ValueError(f"RangeStart {self.first} is the broadcast address of {subnet}")
+        if first >= last and _name_edge(subnet, first):
+            # The reference accepts it, and gives it out; with no end, addresses from beyond the subnet, too.
+            raise ValueError(f"RangeStart {self.first} is {_name_edge(subnet, first)} of {subnet}")
         gateway = self.gateway or Address(subnet.version, subnet.first + 1)
         return Range(subnet, first, last, gateway)
 
@@ -213,6 +228,13 @@ def _resolve_range_set(texts: list[RangeText]) -> RangeSet:
 
 def _parse_optional(text: str) -> Address | None:
     return parse_address(text) if text else None
+
+
+def _name_edge(subnet: Cidr, value: int) -> str:
+    """Return what an address of a subnet is that nobody can have; empty for all others."""
+    if value == subnet.first:
+        return "the network address"
+    return "the broadcast address" if subnet.version == 4 and value == subnet.last else ""
 
 
 def _is_after(address: Address, end: Address | None) -> bool:

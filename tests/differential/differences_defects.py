@@ -224,10 +224,25 @@ DEFECTS = (
     Difference(
         "broadcast-address",
         "defect",
-        "A range that begins with the subnet's broadcast address is refused; the reference gives that out.",
+        "The broadcast address of a subnet is never given out, and a range of it alone is refused; the "
+        "reference gives it out.",
         (_ADD, _CHECK, *_STORE),
-        ("ipam-range-up-to-broadcast",),
-        shows={"1-ADD status": "1"},
+        (
+            "ipam-range-up-to-broadcast",
+            "ipam-range-end-is-broadcast",
+            "ipam-range-of-broadcast",
+            "ipam-request-broadcast-in-range",
+        ),
+        shows={"*-ADD status": "1"},
+    ),
+    Difference(
+        "network-address",
+        "defect",
+        "The address of the subnet itself is never given out: older kernels take it for a broadcast, and in "
+        "IPv6 each router has it. The reference gives it out where a range begins with it.",
+        (_ADD, _CHECK, *_STORE),
+        ("ipam-range-start-is-network-address",),
+        shows=_ADDED | {"1-ADD answer.ips[[]0].address": "10.1.0.2/24"},
     ),
     Difference(
         "route-without-destination",

@@ -50,6 +50,16 @@ RANGES = (
     ),
     _case("range-start-is-gateway", ipam({"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.1"})),
     _case("range-up-to-broadcast", ipam({"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.255"})),
+    _case(
+        "range-end-is-broadcast",
+        ipam({"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.254", "rangeEnd": "10.1.0.255"}),
+        (*adds("c1", "c2"), Call("DEL", "c2"), Call("DEL")),
+    ),
+    _case(
+        "range-of-broadcast",
+        ipam({"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.255", "rangeEnd": "10.1.0.255"}),
+    ),
+    _case("range-start-is-network-address", ipam({"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.0"})),
     _case("prefix-30", ONE, calls=(*adds("c1", "c2"), Call("DEL"), Call("DEL", "c2"))),
     _case("prefix-31", ipam({"subnet": "10.1.0.0/31"}), REFUSED),
     _case("prefix-32", ipam({"subnet": "10.1.0.0/32"}), REFUSED),
@@ -177,6 +187,11 @@ REQUESTS = (
     _case("request-gateway", V4, env={"CNI_ARGS": "IP=10.1.0.1"}),
     _case("request-network-address", V4, env={"CNI_ARGS": "IP=10.1.0.0"}),
     _case("request-broadcast", V4, env={"CNI_ARGS": "IP=10.1.0.255"}),
+    _case(
+        "request-broadcast-in-range",
+        ipam({"subnet": "10.1.0.0/24", "rangeEnd": "10.1.0.255"}),
+        env={"CNI_ARGS": "IP=10.1.0.255"},
+    ),
     _case("request-taken", V4, env=_REQUEST, setup=lease("10.1.0.77")),
     _case(
         "request-taken-second-set",

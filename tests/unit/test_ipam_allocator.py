@@ -22,7 +22,7 @@ def calc_order(range_set: RangeSet, last: str | None) -> list[str]:
 
 SMALL: dict[str, object] = {"subnet": "10.1.0.0/29"}  # .1 is the gateway, .2 to .6 are given
 # .1 to .3
-OTHER: dict[str, object] = {"subnet": "10.2.0.0/30", "rangeEnd": "10.2.0.3", "gateway": "10.1.0.3"}
+OTHER: dict[str, object] = {"subnet": "10.2.0.0/29", "rangeEnd": "10.2.0.3", "gateway": "10.1.0.3"}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,27 @@ def test_a_range_of_nothing_but_its_gateway() -> None:
     only = make_set({"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.1", "rangeEnd": "10.1.0.1"})
     assert not calc_order(only, None)
     assert choose_address(only, None, MemoryPages().find_free) is None
+
+
+@pytest.mark.parametrize(
+    ("subnet", "start", "end", "gateway", "order"),
+    [
+        ("10.1.0.0/24", "10.1.0.253", "10.1.0.255", "10.1.0.1", ["10.1.0.253", "10.1.0.254"]),
+        ("10.1.0.0/24", "10.1.0.253", "10.1.0.255", "10.1.0.254", ["10.1.0.253"]),
+        ("10.1.0.0/24", "10.1.0.254", "10.1.0.255", "10.1.0.254", []),
+        ("10.1.0.0/24", "10.1.0.0", "10.1.0.2", "10.1.0.1", ["10.1.0.2"]),
+        ("10.1.0.0/30", "10.1.0.0", "10.1.0.3", "10.9.0.1", ["10.1.0.1", "10.1.0.2"]),
+        ("10.1.0.0/30", "10.1.0.0", "10.1.0.3", "fd00::1", ["10.1.0.1", "10.1.0.2"]),
+        ("fd00::/126", "fd00::", "fd00::3", "fd00::1", ["fd00::2", "fd00::3"]),
+    ],
+)
+def test_what_works_as_nobodys_address_is_never_given(
+    subnet: str, start: str, end: str, gateway: str, order: list[str]
+) -> None:
+    one = make_set({"subnet": subnet, "rangeStart": start, "rangeEnd": end, "gateway": gateway})
+    assert calc_order(one, None) == order
+    assert sorted(calc_order(one, end)) == order
+    assert sorted(calc_order(one, start)) == order
 
 
 def test_the_gateway_of_another_range_is_given() -> None:

@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from shibafu.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, NO_ADDRESS
+from shibafu.cni.errors import (
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    NO_ADDRESS,
+    NOT_AVAILABLE,
+    TRY_AGAIN_LATER,
+)
 from support.ipam import Ipam
 
 R = {"subnet": "10.1.0.0/24"}
@@ -59,6 +65,18 @@ def first(tmp_path: Path, ipam: dict[str, object], **config: Any) -> list[tuple[
         (
             R | {"rangeStart": "10.1.0.255"},
             "invalid range set 0: RangeStart 10.1.0.255 is the broadcast address of 10.1.0.0/24",
+        ),
+        (
+            R | {"rangeStart": "10.1.0.255", "rangeEnd": "10.1.0.255"},
+            "invalid range set 0: RangeStart 10.1.0.255 is the broadcast address of 10.1.0.0/24",
+        ),
+        (
+            R | {"rangeStart": "10.1.0.0", "rangeEnd": "10.1.0.0"},
+            "invalid range set 0: RangeStart 10.1.0.0 is the network address of 10.1.0.0/24",
+        ),
+        (
+            R6 | {"rangeStart": "fd00::", "rangeEnd": "fd00::"},
+            "invalid range set 0: RangeStart fd00:: is the network address of fd00::/64",
         ),
         (
             {"ranges": [[R, {"subnet": "10.1.0.0/16"}]]},
@@ -130,14 +148,16 @@ def test_old_versions_have_one_address_per_family(tmp_path: Path, version: str) 
         ({"SUBNET": "10.1.0.0/24"}, [("10.1.0.2/24", "10.1.0.1")]),
         (R | {"rangeStart": "", "rangeEnd": None, "gateway": ""}, [("10.1.0.2/24", "10.1.0.1")]),
         (R | {"rangeStart": "10.1.0.1"}, [("10.1.0.2/24", "10.1.0.1")]),
-        (R | {"rangeStart": "10.1.0.0"}, [("10.1.0.0/24", "10.1.0.1")]),
-        (R | {"rangeStart": "10.1.0.255", "rangeEnd": "10.1.0.255"}, [("10.1.0.255/24", "10.1.0.1")]),
+        (R | {"rangeStart": "10.1.0.0"}, [("10.1.0.2/24", "10.1.0.1")]),
+        (R6 | {"rangeStart": "fd00::"}, [("fd00::2/64", "fd00::1")]),
         (R | {"gateway": "10.1.0.254"}, [("10.1.0.1/24", "10.1.0.254")]),
         (R | {"gateway": "10.9.0.1"}, [("10.1.0.1/24", "10.9.0.1")]),
         (R | {"gateway": "fd00::1"}, [("10.1.0.1/24", "fd00::1")]),
         (R | {"ranges": [[R2]]}, [("10.1.0.2/24", "10.1.0.1"), ("10.2.0.2/24", "10.2.0.1")]),
-        ({"ranges": [[R2], [R6], [R]]}, [("10.2.0.2/24", "10.2.0.1"), ("fd00::2/64", "fd00::1"),
-                                         ("10.1.0.2/24", "10.1.0.1")]),
+        (
+            {"ranges": [[R2], [R6], [R]]},
+            [("10.2.0.2/24", "10.2.0.1"), ("fd00::2/64", "fd00::1"), ("10.1.0.2/24", "10.1.0.1")],
+        ),
         ({"subnet": "0.0.0.0/0"}, [("0.0.0.2/0", "0.0.0.1")]),
         ({"subnet": "fd00::/126", "rangeStart": "fd00::3"}, [("fd00::3/126", "fd00::1")]),
     ],
@@ -151,6 +171,35 @@ def test_the_last_address_of_ipv6_is_used_and_that_of_ipv4_is_not(tmp_path: Path
     assert v4.add("c1") == ["10.1.0.2"]
     assert v4.fail("ADD", "c2")[1].endswith("no IP addresses available in range set: 10.1.0.1-10.1.0.2")
     assert [v6.add("c1"), v6.add("c2")] == [["fd00::2"], ["fd00::3"]]
+
+
+def test_a_broadcast_address_that_the_range_ends_with_is_not_given(tmp_path: Path) -> None:
+    ipam = Ipam(tmp_path, R | {"rangeStart": "10.1.0.254", "rangeEnd": "10.1.0.255"})
+    assert ipam.add("c1") == ["10.1.0.254"]
+    for command, code in (("ADD", TRY_AGAIN_LATER), ("STATUS", NOT_AVAILABLE)):
+        answer = ipam.fail(command, "c2")
+        assert answer[0] == code
+        assert answer[1].endswith("no IP addresses available in range set: 10.1.0.254-10.1.0.255")
+
+
+@pytest.mark.parametrize("command", ["ADD", "STATUS"])
+def test_a_range_of_the_broadcast_address_alone_is_refused(tmp_path: Path, command: str) -> None:
+    ipam = Ipam(tmp_path, R | {"rangeStart": "10.1.0.255", "rangeEnd": "10.1.0.255"})
+    code, message = ipam.fail(command)
+    assert code == INVALID_CONFIG
+    assert "RangeStart 10.1.0.255 is the broadcast address of 10.1.0.0/24" in message
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"), [("10.1.0.255", "the broadcast address"), ("10.1.0.0", "the network address")]
+)
+def test_what_no_container_can_have_is_not_given_on_request(tmp_path: Path, address: str, kind: str) -> None:
+    ipam = Ipam(tmp_path, R | {"rangeStart": "10.1.0.0", "rangeEnd": "10.1.0.255"})
+    assert ipam.fail("ADD", cni_args=f"IP={address}") == (
+        NO_ADDRESS,
+        f"failed to allocate for range 0: requested ip {address} is {kind} of 10.1.0.0/24",
+    )
+    assert not ipam.leases()
 
 
 def test_range_sets_of_the_runtime_come_first(tmp_path: Path) -> None:

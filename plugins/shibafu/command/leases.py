@@ -71,8 +71,8 @@ def list_holdings(network: ConfiguredNetwork) -> list[Holding]:
 
 
 def count_usable(one: Range) -> int:
-    """Return how many addresses a range can give out: all but its gateway."""
-    return one.last - one.first + 1 - one.contains(one.gateway)
+    """Return how many addresses a range can give out: all but its gateway and the like."""
+    return one.last - one.first + 1 - len(one.holes)
 
 
 @contextmanager
@@ -151,8 +151,9 @@ def reserve_address(network: ConfiguredNetwork, address: Address, label: str) ->
             f"network {network.name} does not give out {address}",
             f"its ranges are: {ranges}; nothing to reserve",
         )
-    if address == one.gateway:
-        raise CommandError(f"{address} is the gateway of network {network.name}", "it is never given out")
+    kind = one.name_hole(address)
+    if kind:
+        raise CommandError(f"{address} is {kind} of network {network.name}", "it is never given out")
     with locked_ledger(network) as ledger:
         holder = ledger.holder(address)
         if holder.addresses:
