@@ -38,13 +38,29 @@ def add(request: Request) -> dict[str, object]:
     try:
         with Store(config.data_dir, request.network) as store:
             store.lock_or_create()
-            with Index(store) as index:
-                ledger = Ledger(index)
-                ledger.open()
-                result.ips = Reservation(ledger, request).reserve(config.range_sets, requested)
+            result.ips = _reserve(store, request, config.range_sets, requested)
     except OSError as error:
         raise describe_failure("reserve an address", error) from None
     return result.to_json(request.cni_version)
+
+
+def _reserve(
+    store: Store, request: Request, range_sets: list[RangeSet], requested: list[Address | None]
+) -> list[IPConfig]:
+    for is_last in (False, True):
+        with Index(store) as index:
+            try:
+                ledger = Ledger(index)
+                ledger.open()
+                return Reservation(ledger, request).reserve(range_sets, requested)
+            except OSError as error:
+                if is_last or not index.is_blocked_by(error):
+                    raise
+                from shibafu.cni.mishaps import remove_tree
+
+                # What is lost can be found out again: the index is only a hint.
+                remove_tree(index.directory)
+    raise AssertionError("the second time it is done, or an error")
 
 
 def assign_requested(range_sets: list[RangeSet], requested: list[Address]) -> list[Address | None]:

@@ -49,8 +49,8 @@ def _find(store: Store, container_id: str, ifname: str) -> list[Address]:
                     record = index.records.read(container_id, name)
                     if record is not None and ledger.is_right(record):
                         return record.addresses
-        leases = [lease for _, lease in store.leases() if lease is not None]
-    except FileNotFoundError:
-        return []  # the network has no directory
+    except OSError:
+        pass  # the index is a hint, and ADD makes it anew
+    leases = [lease for _, lease in store.leases() if lease is not None]
     own = [lease.address for lease in leases if lease.owner == (container_id, ifname)]
     return own or [lease.address for lease in leases if lease.owner == (container_id, "")]

@@ -8,6 +8,10 @@ from shibafu_ipam.index import Index
 from shibafu_ipam.ledger import Ledger
 from shibafu_ipam.store import Lease, Store, describe_failure
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu_ipam.rebuild import IsNeeded
+
 
 def collect_garbage(request: Request) -> None:
     """Release the leases of all attachments that are not listed.
@@ -30,9 +34,17 @@ def collect_garbage(request: Request) -> None:
         with Store(parse_data_dir(parse_ipam_section(request)), request.network) as store:
             if not store.lock_existing():
                 return
-            with Index(store) as index:
-                errors = Ledger(index).rebuild(is_needed)
+            errors = _release(store, is_needed)
     except OSError as error:
         raise describe_failure("collect garbage", error) from None
     if errors:
         raise merge_errors([describe_failure("release an address", error) for error in errors])
+
+
+def _release(store: Store, is_needed: "IsNeeded") -> list[OSError]:
+    try:
+        with Index(store) as index:
+            return Ledger(index).rebuild(is_needed)
+    except OSError:
+        # The index cannot be written, because the disk is full for instance; leases can still go.
+        return store.release_where(lambda lease: not is_needed(lease, None))

@@ -15,9 +15,10 @@ produce. The same comparison finds an operation that was killed before its end.
 import os
 import time
 
+from shibafu.cni.files import NotRegularError, open_file, read_file, write_file
 from shibafu_ipam.pages import FilePages
 from shibafu_ipam.records import Records
-from shibafu_ipam.store import Store, open_file, read_file, write_file
+from shibafu_ipam.store import Store
 
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 # Stamps lie this many nanoseconds in the past. The kernel stamps changes with the present, cut to
@@ -99,10 +100,15 @@ class Index:
                 os.chmod(os.path.dirname(self.directory), 0o700)
                 os.chmod(self.directory, 0o700)
 
+    def is_blocked_by(self, error: OSError) -> bool:
+        """Tell whether an error comes from something in the index that is not what it should be."""
+        kinds = (NotRegularError, NotADirectoryError, IsADirectoryError, FileExistsError, FileNotFoundError)
+        return isinstance(error, kinds) and str(error.filename).startswith(self.directory)
+
     def _open_stamp(self) -> None:
         try:
             self._stamp = open_file(f"{self.directory}/stamp", os.O_RDONLY)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, NotRegularError):
             return
         self.stamped_at = os.fstat(self._stamp).st_mtime_ns
         self.stamped_boot = _parse_boot_id(os.read(self._stamp, 64))

@@ -7,7 +7,7 @@ is that of its leases. Python's integers search a page in a few microseconds, ho
 
 import os
 
-from shibafu_ipam.store import open_file, write_file
+from shibafu.cni.files import open_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def find_free_bit(page: bytes, first: int, last: int) -> int | None:
     return found if found <= last else None
 
 
-def find_free(
-    read_page: "Callable[[int, int], bytes]", version: int, first: int, last: int
-) -> int | None:
+def find_free(read_page: "Callable[[int, int], bytes]", version: int, first: int, last: int) -> int | None:
     """Return the lowest free address from `first` to `last`, reading page by page.
 
     Args:

@@ -20,9 +20,9 @@ for the directory, where the time tells of a file that was removed.
 import os
 from errno import ENOSPC
 
+from shibafu.cni.files import open_file, read_file, write_file
 from shibafu.cni.ip import Address, parse_address
 from shibafu.cni.names import calc_digest
-from shibafu_ipam.store import open_file, read_file, write_file
 
 _MAX_FILE = 1 << 26
 
@@ -109,7 +109,10 @@ class Records:
         """Return all records."""
         records = {}
         for name in _list(self.directory):
-            content = read_file(f"{self.directory}/{name}", _MAX_FILE) or b""
+            try:
+                content = read_file(f"{self.directory}/{name}", _MAX_FILE) or b""
+            except OSError:
+                continue  # whatever it is, it tells nothing
             # Not splitlines(): a path may hold the other characters that it splits at.
             for line in content.split(b"\n"):
                 record = _parse_line(line + b"\n")
@@ -158,7 +161,7 @@ def _sign(path: str, size: int) -> None:
 def _list(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -1,6 +1,12 @@
 """resolv.conf(5), for `ipam.resolvConf`: a file whose settings become the result's `dns`."""
 
+import os
+from errno import ENOENT
+
 from shibafu.cni.errors import IO_FAILURE, CniError
+from shibafu.cni.files import read_file
+
+_MAX_FILE = 1 << 20
 
 
 def parse_resolv_conf(path: str) -> dict[str, object]:
@@ -10,8 +16,9 @@ def parse_resolv_conf(path: str) -> dict[str, object]:
         CniError: IO_FAILURE when it cannot be read.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read()
+        content = read_file(path, _MAX_FILE, follow=True)
+        if content is None:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
     except OSError as error:
         raise CniError(
             IO_FAILURE,

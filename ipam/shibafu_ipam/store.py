@@ -10,13 +10,14 @@ This module knows files and no policy: neither which address is next nor which l
 
 import fcntl
 import os
-from errno import EACCES, EIO, EISDIR, ELOOP, ENOSPC, ENXIO, EOPNOTSUPP, EPERM, EXDEV
+from errno import EACCES, EIO, EOPNOTSUPP, EPERM, EROFS, EXDEV
 
+from shibafu.cni.files import NotRegularError, open_file, read_file, remove_file, write_file
 from shibafu.cni.ip import Address, parse_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from shibafu.cni.errors import CniError
 
@@ -24,12 +25,11 @@ _SEPARATOR = b"\r\n"
 # A crash of the machine may leave a file whose blocks were never written: empty, or full of zeros.
 _NOTHING = b"\0 \t\r\n\v\f"
 _LAST_RESERVED = "last_reserved_ip."
-# What is read at once, and the most that is read of a lease.
-_USUAL_SIZE = 4096
+# The most that is read of a lease, and of an address.
 MAX_LEASE = 1 << 16
-# What is called like an address and is no file that could be read: a directory, a symbolic link, a socket, a
-# file that is locked away or on a bad sector.
-_UNREADABLE = (EISDIR, ELOOP, ENXIO, EACCES, EPERM, EIO)
+_MAX_ADDRESS = 4096
+# What cannot be read though it is a file: it is locked away, or on a bad sector.
+_UNREADABLE = (EACCES, EPERM, EIO)
 # link(2) between two file systems, or on one that has no links.
 _NO_LINKS = (EXDEV, EPERM, EOPNOTSUPP)
 
@@ -89,8 +89,21 @@ class Store:
             os.makedirs(self.directory, 0o755, exist_ok=True)
 
     def lock_existing(self) -> bool:
-        """Wait until nobody else works on the store; return whether there is one."""
-        return self._try_lock(os.O_RDWR | os.O_CREAT)
+        """Wait until nobody else works on the store; return False where there can be no lease.
+
+        Without a lock there never was one, unless somebody has put it there. Where the lock cannot be made
+        for such, since the disk is full or read-only, the directory stands for it.
+        """
+        if self._try_lock(os.O_RDWR):
+            return True
+        if next(self._addresses(), None) is None:
+            return False
+        try:
+            return self._try_lock(os.O_RDWR | os.O_CREAT)
+        except OSError:
+            self._lock = self._open_directory()
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            return True
 
     def lock_for_reading(self) -> None:
         """Keep others from changing the store; where nobody ever locked it there is nothing to keep."""
@@ -99,8 +112,8 @@ class Store:
     def _try_lock(self, flags: int) -> bool:
         while True:
             try:
-                lock = open_file(f"{self.directory}/lock", flags, 0o750)
-            except FileNotFoundError:
+                lock = self._open_lock(flags)
+            except (FileNotFoundError, NotADirectoryError):
                 return False
             fcntl.flock(lock, fcntl.LOCK_EX)
             # While this call waited, the directory may have been deleted with the lock in it.
@@ -108,6 +121,23 @@ class Store:
                 self._lock = lock
                 return True
             os.close(lock)
+
+    def _open_lock(self, flags: int) -> int:
+        path = f"{self.directory}/lock"
+        try:
+            return open_file(path, flags, 0o750)
+        except NotRegularError as error:
+            from shibafu.cni.mishaps import warn
+
+            warn(f"{path} {error.strerror}: remove it, since it does not keep host-local from the leases")
+            return self._open_directory()
+        except OSError as error:
+            if error.errno != EROFS or flags & os.O_CREAT:
+                raise
+            return open_file(path, os.O_RDONLY)
+
+    def _open_directory(self) -> int:
+        return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     # Leases
 
@@ -161,97 +191,68 @@ class Store:
         """
         try:
             return _parse_lease(address, read_file(self.lease_path(address), MAX_LEASE) or b"")
+        except NotRegularError:
+            pass
         except OSError as error:
             if error.errno not in _UNREADABLE:
                 raise
-            return Lease(address, "", "")
+        return Lease(address, "", "")
 
     def leases(self) -> "Iterator[tuple[Address, Lease | None]]":
         """Read all leases, with None for those in which there is nothing legible."""
-        for name in os.listdir(self.directory):
+        for address in self._addresses():
+            yield address, self.lease_read(address)
+
+    def release_where(self, is_unneeded: "Callable[[Lease], bool]") -> list[OSError]:
+        """Remove leases without the index, and return why some could not be removed."""
+        errors = []
+        for _, lease in list(self.leases()):
+            if lease is not None and is_unneeded(lease):
+                try:
+                    self.lease_del(lease.address)
+                except OSError as error:
+                    errors.append(error)
+        return errors
+
+    def _addresses(self) -> "Iterator[Address]":
+        """Return the addresses that files are called like."""
+        try:
+            names = os.listdir(self.directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name in names:
             try:
                 address = parse_address(name)
             except ValueError:
                 continue
             # host-local, too, looks for an address under its canonical name only.
             if str(address) == name:
-                yield address, self.lease_read(address)
+                yield address
 
     # Round robin
 
     def read_last_reserved(self, number: int) -> Address | None:
         """Return what range set `number` gave last; None when that is unknown."""
-        content = read_file(f"{self.directory}/{_LAST_RESERVED}{number}", _USUAL_SIZE) or b""
         try:
+            content = read_file(f"{self.directory}/{_LAST_RESERVED}{number}", _MAX_ADDRESS) or b""
             return parse_address(content.decode("ascii", "replace"))
-        except ValueError:
+        except (ValueError, OSError):
             return None
 
     def write_last_reserved(self, number: int, address: Address) -> None:
         """Remember what range set `number` gave last."""
-        write_file(f"{self.directory}/{_LAST_RESERVED}{number}", str(address).encode())
+        path = f"{self.directory}/{_LAST_RESERVED}{number}"
+        try:
+            write_file(path, str(address).encode())
+        except NotRegularError as error:
+            from shibafu.cni.mishaps import warn
+
+            warn(f"{path} {error.strerror}: remove it, or addresses are used again sooner than they need be")
 
 
 def _parse_lease(address: Address, body: bytes) -> Lease | None:
     container_id, _, ifname = body.strip(_NOTHING).partition(_SEPARATOR)
     return Lease(address, os.fsdecode(container_id), os.fsdecode(ifname)) if container_id else None
-
-
-# Files: never through a symbolic link, which somebody else may have put there
-
-
-def open_file(path: str, flags: int, mode: int = 0o600) -> int:
-    """Open a file; the caller closes the descriptor."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-
-
-def read_file(path: str, limit: int) -> bytes | None:
-    """Return the content of a file, up to `limit` bytes; None when there is no file."""
-    try:
-        # Whatever somebody has put there: the other end of a pipe is not waited for.
-        descriptor = open_file(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    try:
-        # Not by the size that the file system states: files of the kernel have none.
-        content = os.read(descriptor, min(limit, _USUAL_SIZE))
-        if len(content) == _USUAL_SIZE < limit:
-            size = min(limit, os.fstat(descriptor).st_size)
-            content += os.read(descriptor, max(size - _USUAL_SIZE, 0))
-        return content
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def write_file(path: str, content: bytes, flags: int = 0) -> None:
-    """Write a file whole.
-
-    Raises:
-        OSError: also when the disk took only a part of it.
-    """
-    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | flags)
-    try:
-        if os.write(descriptor, content) != len(content):
-            raise OSError(ENOSPC, os.strerror(ENOSPC))
-        # Not O_TRUNC: ext4 takes a file that was emptied first for one to be flushed to the disk at once.
-        os.ftruncate(descriptor, len(content))
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def remove_file(path: str) -> bool:
-    """Remove a file; return whether there was one."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def describe_failure(doing: str, error: OSError) -> "CniError":

@@ -160,7 +160,7 @@ CASES: list[tuple[dict[str, object], dict[str, object], str]] = [
     (R | {"rangeStart": "10.1.0.20", "rangeEnd": "10.1.0.21", "gateway": "10.1.0.20"}, {}, ""),
     (R | {"gateway": "10.9.0.1"}, {}, ""),
     (R | {"gateway": "fd00::1"}, {}, ""),
-    (R | {"rangeStart": "10.1.0.0", "rangeEnd": "10.1.0.255"}, {}, ""),
+    (R | {"rangeStart": "10.1.0.1", "rangeEnd": "10.1.0.255"}, {}, ""),
     (R | {"routes": [{"dst": "0.0.0.0/0"}, {"dst": "10.9.8.7/8", "gw": "10.1.0.9"}]}, {}, ""),
     (R | {"resolvConf": "/etc/resolv.conf"}, {}, ""),
     (R, {"cniVersion": "0.4.0"}, ""),

@@ -1,5 +1,6 @@
 """Keys, defaults and refusals of the `ipam` section, and the addresses that callers request."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from shibafu.cni.errors import (
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
+    IO_FAILURE,
     NO_ADDRESS,
     NOT_AVAILABLE,
     TRY_AGAIN_LATER,
@@ -227,6 +229,23 @@ def test_routes_and_dns(tmp_path: Path) -> None:
         "ips": [{"address": "10.1.0.2/24", "gateway": "10.1.0.1"}],
         "routes": routes,
     }
+
+
+def test_a_resolv_conf_that_is_no_file(tmp_path: Path) -> None:
+    """Its other end is not waited for."""
+    os.mkfifo(tmp_path / "fifo")
+    ipam = Ipam(tmp_path, R | {"resolvConf": str(tmp_path / "fifo")})
+    assert ipam.fail("ADD") == (IO_FAILURE, f"open {tmp_path}/fifo: is not a regular file")
+    ipam = Ipam(tmp_path, R | {"resolvConf": str(tmp_path)})
+    assert ipam.fail("ADD") == (IO_FAILURE, f"open {tmp_path}: is a directory, not a file")
+    assert not ipam.leases()
+
+
+def test_a_resolv_conf_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("nameserver 10.0.0.53\n")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    _, answer = Ipam(tmp_path, R | {"resolvConf": str(tmp_path / "link")}).call("ADD")
+    assert answer["dns"] == {"nameservers": ["10.0.0.53"]}
 
 
 def test_a_missing_resolv_conf(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ COMMON = OS | {
     "shibafu.cni.args",
     "shibafu.cni.config",
     "shibafu.cni.errors",
+    "shibafu.cni.files",
     "shibafu.cni.ip",
     "shibafu.cni.jsontext",
     "shibafu.cni.names",

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import socket
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, IO_FAILURE, NO_ADDRESS, NOT_AVAILABLE, TRY_AGAIN_LATER
+from shibafu.cni.files import write_file
 from shibafu_ipam import store as store_module
 from support.ipam import Ipam
 
@@ -15,7 +18,10 @@ ODD: list[Callable[[Path], object]] = [
     Path.mkdir,
     lambda path: path.symlink_to("/nonexistent"),
     lambda path: path.symlink_to("/etc/hostname"),
+    os.mkfifo,
+    lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)),  # a path of 107 bytes at most
 ]
+KINDS = ["directory", "dangling-link", "link", "fifo", "socket"]
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def ipam(tmp_path: Path) -> Ipam:
 # Odd entries of a store
 
 
-@pytest.mark.parametrize("make", ODD)
+@pytest.mark.parametrize("make", ODD, ids=KINDS)
 def test_an_entry_that_is_no_lease_takes_its_address_and_nothing_else(
     ipam: Ipam, make: Callable[[Path], object]
 ) -> None:
@@ -59,20 +65,64 @@ def test_the_refusal_of_an_address_that_an_odd_entry_takes_says_where_it_is(ipam
     assert str(ipam.directory / "10.1.0.3") in answer["details"]
 
 
-def test_a_pipe_is_not_waited_for(ipam: Ipam) -> None:
-    ipam.directory.mkdir(parents=True)
-    os.mkfifo(ipam.directory / "10.1.0.3")
-    assert ipam.add("c1") == ["10.1.0.2"]
-    assert ipam.add("c2") == ["10.1.0.3"]
-
-
-def test_errors_name_the_file(ipam: Ipam) -> None:
+@pytest.mark.parametrize("make", ODD, ids=KINDS)
+@pytest.mark.parametrize("name", ["lock", "last_reserved_ip.0"])
+def test_what_is_no_file_is_named_and_stops_nothing(
+    ipam: Ipam, name: str, make: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+) -> None:
     ipam.add("c1")
-    (ipam.directory / "last_reserved_ip.0").unlink()
-    (ipam.directory / "last_reserved_ip.0").mkdir()
-    code, message = ipam.fail("ADD", "c2")
-    assert code == IO_FAILURE
-    assert f"{ipam.directory}/last_reserved_ip.0: is a directory" in message
+    odd = ipam.directory / name
+    odd.unlink()
+    make(odd)
+    assert ipam.add("c2") not in ([], ["10.1.0.2"])
+    assert f"{odd} is " in capsys.readouterr().err
+    ipam.succeed("STATUS")
+    ipam.succeed("CHECK", "c1")
+    ipam.succeed("DEL", "c1")
+    assert ipam.collect_garbage() == (0, None)
+    assert os.path.lexists(odd)
+    assert not [lease for lease in ipam.leases() if lease.startswith("10.")]
+
+
+@pytest.mark.parametrize("make", ODD, ids=KINDS)
+@pytest.mark.parametrize("name", ["stamp", "records", "records/*", "pages", "pages/*", "aside"])
+@pytest.mark.parametrize("command", ["ADD", "CHECK", "DEL", "STATUS", "GC"])
+def test_an_index_with_something_else_in_it_is_made_anew(
+    ipam: Ipam, name: str, make: Callable[[Path], object], command: str
+) -> None:
+    ipam.add("c1")
+    ipam.add("c3")
+    for odd in list(ipam.index_directory.glob(name)) or [ipam.index_directory / name]:
+        if odd.is_dir():
+            shutil.rmtree(odd)
+            (Path.touch if make is Path.mkdir else make)(odd)
+        else:
+            odd.unlink(missing_ok=True)
+            make(odd)
+    if command == "ADD":
+        assert ipam.add("c2") == ["10.1.0.4"]
+        assert ipam.is_index_valid()
+    elif command == "GC":
+        assert ipam.collect_garbage(("c3", "eth0")) == (0, None)
+    else:
+        ipam.succeed(command, "c1")
+    assert ("10.1.0.2" in ipam.leases()) is (command not in ("DEL", "GC"))
+    assert ipam.leases()["10.1.0.3"] == "c3/eth0"
+    assert ipam.fail("ADD", "c4", cni_args="IP=10.1.0.3")[0] == NO_ADDRESS
+    ipam.add("c4")
+    assert ipam.is_index_valid()
+    ipam.check_index()
+
+
+def test_a_device_is_no_lease(ipam: Ipam) -> None:
+    if os.geteuid():
+        pytest.skip("only root makes devices")
+    ipam.add("c1")
+    os.mknod(ipam.directory / "10.1.0.3", stat.S_IFCHR | 0o600, os.makedev(1, 5))  # /dev/zero
+    assert ipam.add("c2") == ["10.1.0.4"]
+    ipam.succeed("DEL", "c1")
+    assert ipam.collect_garbage() == (0, None)
+    assert sorted(path.name for path in ipam.directory.glob("10.*")) == ["10.1.0.3"]
 
 
 # A store on another file system than its index
@@ -107,7 +157,7 @@ def test_a_lease_that_was_half_written_in_its_place(ipam: Ipam, monkeypatch: pyt
     def refuse(*_: object) -> None:
         raise OSError(1, "Operation not permitted")
 
-    real = store_module.write_file
+    real = write_file
 
     def write_half(path: str, content: bytes, flags: int = 0) -> None:
         if flags:

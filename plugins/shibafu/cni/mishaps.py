@@ -93,6 +93,23 @@ def run_without_files(run: "Run") -> int:
             return report_unprinted(error)
 
 
+def warn(text: str) -> None:
+    """Write a line to stderr, which runtimes log, about what does not keep the call from its work."""
+    _tell(f"shibafu: {text}\n")
+
+
+def remove_tree(path: str) -> None:
+    """Remove what is at a path, be it a directory with all that is in it; symbolic links are not followed."""
+    try:
+        os.unlink(path)
+    except IsADirectoryError:
+        for name in os.listdir(path):
+            remove_tree(f"{path}/{name}")
+        os.rmdir(path)
+    except FileNotFoundError:
+        pass
+
+
 def _tell(text: str) -> None:
     """Write to stderr, if that is possible."""
     try:
