@@ -167,7 +167,7 @@ SABOTAGES: list[tuple[Sabotage, int, str]] = [
     (iptables_is_killed, 102, "iptables-restore refused the rules of network net"),
     (iptables_is_missing, 102, "iptables-restore is not installed"),
     (nft_fails, 102, "nft refused the rules: oops"),
-    (nothing_can_be_remembered, 5, "Read-only file system"),
+    (nothing_can_be_remembered, 5, "read-only file system"),
     (switches_are_read_only, 101, "failed to enable forwarding"),
 ]
 each_sabotage = pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,9 +91,39 @@ def test_a_link_in_place_of_a_record_is_not_followed(state: NetworkState, tmp_pa
     target = tmp_path / "target"
     target.write_text("precious")
     Path(state.directory, "veth2").symlink_to(target)
-    with pytest.raises(OSError, match="symbolic link"):
-        state.write_attachment("veth2", {"a": 1})
+    assert state.read_attachment("veth2") == {}
+    state.write_attachment("veth2", {"a": 1})
+    assert state.read_attachment("veth2") == {"a": 1}
     assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["veth1", "firewall", "lock"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent")])
+def test_what_is_no_file_is_no_record_and_is_replaced(
+    state: NetworkState, name: str, make: Callable[[Path], object]
+) -> None:
+    state.write_attachment("veth2", {})
+    make(Path(state.directory, name))
+    assert state.read_attachment("veth1") == state.read_rules() == {}
+    state.lock_exclusive()
+    state.write_attachment("veth1", {"a": 1})
+    state.write_rules({"b": 1})
+    state.unlock()
+    assert (state.read_attachment("veth1"), state.read_rules()) == ({"a": 1}, {"b": 1})
+    for link in ("veth1", "veth2"):
+        state.remove_attachment(link)
+    state.remove_rules()
+    state.remove_if_unused()
+    assert not os.path.exists(state.directory)
+
+
+def test_a_network_whose_name_is_too_long_has_no_records(tmp_path: Path) -> None:
+    state = NetworkState("n" * 300, str(tmp_path))
+    assert state.attachments() == []
+    assert state.read_attachment("veth1") == state.read_rules() == {}
+    assert not state.remembers("veth1")
+    assert not state.remove_attachment("veth1")
+    state.remove_if_unused()
 
 
 def test_records_belong_to_the_namespace(state: NetworkState) -> None:

@@ -63,9 +63,9 @@ def test_details_may_have_been_empty() -> None:
             "cannot set a up: operation not permitted",
         ),
         (
-            OSError(28, "No space left on device"),
+            OSError(28, "No space left on device", "/run/x"),
             errors.IO_FAILURE,
-            "[Errno 28] No space left on device",
+            "cannot attach the container: /run/x: no space left on device",
         ),
     ],
 )
@@ -73,7 +73,8 @@ def test_what_the_system_refuses_becomes_an_error_object(error: OSError, code: i
     with pytest.raises(CniError) as caught:
         fail(error, failing(OSError("oops")))
     assert (caught.value.code, caught.value.msg) == (code, message)
-    assert caught.value.details == "link 0 was left: oops"
+    assert caught.value.details.endswith("link 0 was left: oops")
+    assert (code == errors.IO_FAILURE) is caught.value.details.startswith("free space")
 
 
 def test_a_defect_stays_one() -> None:

@@ -73,7 +73,7 @@ def release(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> No
     """
     teardown = Teardown()
     record = state.read_attachment(host_link)
-    state.remove_attachment(host_link)
+    teardown.do(state.remove_attachment, host_link)
     if link_exists(host_link) and not state.remembers(host_link):
         # An ADD at the same moment has made it since this call looked, and had seen the record before.
         teardown.do(lambda: link_del_announced(host_link))

@@ -13,7 +13,9 @@ Nothing counts here: whether a network still has containers is asked of the kern
 import fcntl
 import os
 from _socket import if_nametoindex
+from errno import ENAMETOOLONG, ENOSPC, ENOTDIR, EROFS
 
+from shibafu.cni.files import NotRegularError, open_file, remove_file
 from shibafu.cni.jsontext import dumps, loads
 
 _ROOT = "/run/shibafu"
@@ -60,6 +62,10 @@ class NetworkState:
         try:
             return [name for name in os.listdir(self.directory) if name.startswith(_LINK_PREFIX)]
         except FileNotFoundError:
+            return []
+        except OSError as error:
+            if error.errno not in (ENAMETOOLONG, ENOTDIR):
+                raise
             return []
 
     def read_attachment(self, link: str) -> dict[str, object]:
@@ -133,12 +139,24 @@ class NetworkState:
     def _flock(self, operation: int) -> None:
         while True:
             if self._lock < 0:
-                self._lock = self._open("lock", os.O_RDWR | os.O_CREAT)
+                self._lock = self._open_lock()
             fcntl.flock(self._lock, operation)
             # `remove_if_unused` may have deleted the file while this process waited.
             if os.fstat(self._lock).st_nlink:
                 return
             self.unlock()
+
+    def _open_lock(self) -> int:
+        try:
+            return self._open("lock", os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            if error.errno != EROFS or not os.path.isdir(self.directory):
+                raise
+        # Rules can go all the same.
+        try:
+            return self._open("lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     # Files
 
@@ -159,15 +177,17 @@ class NetworkState:
         self.unlock()
 
     def _open(self, name: str, flags: int) -> int:
-        path = f"{self.directory}/{name}"
-        flags |= os.O_CLOEXEC | os.O_NOFOLLOW
         while True:
             try:
-                return os.open(path, flags, 0o600)
+                return open_file(f"{self.directory}/{name}", flags)
             except FileNotFoundError:
                 if not flags & os.O_CREAT:
                     raise
                 self._make_directory()
+            except NotRegularError:
+                if not flags & os.O_CREAT:
+                    raise
+                self._remove(name)
 
     def _make_directory(self) -> None:
         """Make the directory; the network's last DEL, at the same moment, may remove it again."""
@@ -187,29 +207,37 @@ class NetworkState:
         try:
             # Over what is there, in one system call: a killed process leaves the old record or the new one.
             size = os.fstat(descriptor).st_size
-            os.write(descriptor, dumps(record).encode().ljust(size))
+            content = dumps(record).encode().ljust(size)
+            if os.write(descriptor, content) != len(content):
+                raise OSError(ENOSPC, os.strerror(ENOSPC))
+        except OSError as error:
+            error.filename = f"{self.directory}/{name}"
+            raise
         finally:
             os.close(descriptor)
 
     def _read(self, name: str) -> dict[str, object]:
         try:
             descriptor = self._open(name, os.O_RDONLY)
-        except FileNotFoundError:
+        except OSError:
             return {}
         try:
             record = loads(os.read(descriptor, os.fstat(descriptor).st_size))
-        except ValueError:
+        except (ValueError, OSError):
             return {}
         finally:
             os.close(descriptor)
         return record if isinstance(record, dict) else {}
 
     def _remove(self, name: str) -> bool:
+        path = f"{self.directory}/{name}"
         try:
-            os.unlink(f"{self.directory}/{name}")
-        except FileNotFoundError:
-            return False
-        return True
+            return remove_file(path)
+        except IsADirectoryError:
+            from shibafu.cni.mishaps import remove_tree
+
+            remove_tree(path)
+            return True
 
 
 def link_exists(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Taking away all that one can, and reporting at the end what one could not."""
 
 from shibafu.cni.errors import NETWORK_SETUP, CniError, merge_errors
+from shibafu.netlink.errors import NetlinkError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ class Teardown:
             step(*arguments)
         except CniError as error:
             self.errors.append(error)
-        except OSError as error:
+        except NetlinkError as error:
             self.errors.append(CniError(NETWORK_SETUP, str(error)))
+        except OSError as error:
+            from shibafu.cni.mishaps import describe_os_error
+
+            self.errors.append(describe_os_error("clean up", error))
 
     def finish(self) -> None:
         """Report what failed.

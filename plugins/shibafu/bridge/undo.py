@@ -1,6 +1,6 @@
 """Undoing what a failed call did."""
 
-from shibafu.cni.errors import IO_FAILURE, NETWORK_SETUP, CniError
+from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.netlink.errors import NetlinkError
 
 TYPE_CHECKING = False
@@ -40,6 +40,11 @@ class Undo:
                 left.append(f"{what} was left: {error}")
         if isinstance(failure, CniError):
             failure.details = "; ".join([failure.details, *left]).removeprefix("; ")
+        elif isinstance(failure, NetlinkError):
+            raise CniError(NETWORK_SETUP, str(failure), "; ".join(left)) from failure
         elif isinstance(failure, OSError):
-            code = NETWORK_SETUP if isinstance(failure, NetlinkError) else IO_FAILURE
-            raise CniError(code, str(failure), "; ".join(left)) from failure
+            from shibafu.cni.mishaps import describe_os_error
+
+            answer = describe_os_error("attach the container", failure)
+            answer.details = "; ".join([answer.details, *left]).removeprefix("; ")
+            raise answer from failure
