@@ -10,7 +10,7 @@ This module knows files and no policy: neither which address is next nor which l
 
 import fcntl
 import os
-from errno import EACCES, EIO, EOPNOTSUPP, EPERM, EROFS, EXDEV
+from errno import EACCES, EIO, ENAMETOOLONG, EOPNOTSUPP, EPERM, EROFS, EXDEV
 
 from shibafu.cni.files import NotRegularError, open_file, read_file, remove_file, write_file
 from shibafu.cni.ip import Address, parse_address
@@ -220,6 +220,10 @@ class Store:
             names = os.listdir(self.directory)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            if error.errno != ENAMETOOLONG:
+                raise
+            return  # no network of that name has ever had an address
         for name in names:
             try:
                 address = parse_address(name)

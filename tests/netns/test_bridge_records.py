@@ -1,4 +1,4 @@
-"""Records in /run that cannot be written, or are something else than files."""
+"""Records in /run that cannot be written or named, or are something else than files."""
 
 import os
 from collections.abc import Callable
@@ -84,3 +84,29 @@ def test_what_is_no_record_keeps_nothing_from_being_removed(
     after = machine.snapshot()
     for what in ("leases", "rules", "tables", "records"):
         assert after[what] == before[what], what
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+@pytest.mark.parametrize("length", [112, 239, 255])
+def test_a_network_with_a_long_name(machine: Machine, backend: str, length: int) -> None:
+    config = machine.config(name="n" * length, ipMasqBackend=backend, macspoofchk=True, isolate=True)
+    before = machine.snapshot()
+    machine.add(config)
+    machine.check(config)
+    machine.add(config, "c2")
+    machine.collect_garbage(config, ("c2", "eth0"))
+    machine.delete(config, "c2")
+    after = machine.snapshot()
+    for what in ("leases", "rules", "tables", "records"):
+        assert after[what] == before[what], what
+
+
+def test_a_network_whose_name_is_too_long(machine: Machine) -> None:
+    config = machine.config(name="n" * 256, macspoofchk=True)
+    before = machine.snapshot()
+    for command in ("ADD", "STATUS"):
+        error = machine.fail(config, command=command)
+        assert (error["code"], error["msg"]) == (7, "network name is too long: it has 256 characters")
+    machine.delete(config)
+    machine.collect_garbage(config)
+    assert machine.snapshot() == before

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shibafu.cni.names import calc_chain, calc_digest, calc_host_veth, is_host_veth, is_valid_identifier
+from shibafu.cni.names import (
+    calc_chain,
+    calc_comment,
+    calc_digest,
+    calc_file_name,
+    calc_host_veth,
+    is_host_veth,
+    is_valid_identifier,
+)
 
 GRAMMAR = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]*")
 
@@ -59,3 +67,12 @@ def test_names_never_change() -> None:
     assert calc_host_veth("net", "c1", "eth0") == "veth12a7f5f8c3f"
     assert calc_chain("net") == "SHIBAFU-1216c97069c787f0"
     assert len(calc_digest("a", size=5)) == 10
+
+
+def test_names_of_files_and_comments_are_not_too_long() -> None:
+    assert calc_file_name("network", "web") == "network-web"
+    names = {calc_file_name("network", "n" * length) for length in (246, 247, 248, 249, 1000)}
+    assert len(names) == 5
+    assert all(len(name) <= 255 for name in names)
+    assert calc_comment("web") == "shibafu network web"
+    assert len(calc_comment("n" * 255)) == 128

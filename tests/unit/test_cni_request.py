@@ -154,3 +154,14 @@ def test_the_request_carries_what_was_given() -> None:
     assert (request.container_id, request.netns, request.ifname) == ("ctr-1", "/run/netns/ctr-1", "eth0")
     assert (request.command, request.network, request.args) == ("ADD", "net", "A=1")
     assert request.stdin.startswith(b'{"cniVersion"')
+
+
+@pytest.mark.parametrize("command", VERBS)
+def test_a_network_whose_name_no_file_can_have(command: str) -> None:
+    longest = VALID | {"name": "n" * 255}
+    assert call({command: lambda _: None}, command, longest) == (0, None)
+    if command in ("DEL", "GC"):
+        assert call({command: lambda _: None}, command, VALID | {"name": "n" * 256}) == (0, None)
+        return
+    answer = ask(command, VALID | {"name": "n" * 256})
+    assert (answer["code"], answer["msg"]) == (7, "network name is too long: it has 256 characters")

@@ -433,3 +433,31 @@ class TestLocks:
         while not condition():
             assert monotonic() < deadline
             sleep(0.01)
+
+
+def test_a_container_whose_result_no_file_can_hold(lab: Laboratory) -> None:
+    given = network({"type": "a"})
+    longest, longer = "c" * (255 - len(".net--eth0")), "c" * (256 - len(".net--eth0"))
+    lab.runtime.add(given, longest, "/run/netns/ctr", "eth0")
+    lab.runtime.delete(given, longest, "", "eth0")
+    lab.calls()
+    with pytest.raises(CniError, match="container ID is too long by 1 characters") as caught:
+        lab.runtime.add(given, longer, "/run/netns/ctr", "eth0")
+    assert caught.value.code == INVALID_ENVIRONMENT
+    assert lab.calls() == []
+    lab.runtime.delete(given, longer, "", "eth0")
+    assert lab.calls() == ["DEL a"]
+    with pytest.raises(CniError, match="is not attached"):
+        lab.runtime.check(given, longer, "/run/netns/ctr", "eth0")
+
+
+def test_a_network_whose_name_no_file_can_have(lab: Laboratory) -> None:
+    given = network({"type": "a"})
+    given.name = "n" * 300
+    with pytest.raises(CniError, match="network name is too long") as caught:
+        lab.runtime.add(given, *ARGUMENTS)
+    assert caught.value.code == INVALID_CONFIG
+    assert lab.calls() == []
+    lab.runtime.delete(given, *ARGUMENTS)
+    lab.runtime.gc(given, [])
+    assert lab.calls() == ["DEL a", "GC a"]

@@ -13,6 +13,11 @@ except ImportError:  # an interpreter that keeps it elsewhere; hashlib costs 3 m
 # isolation name this one number, which has no meaning but that nobody else is likely to have chosen it.
 ISOLATED_GROUP = 0x5B1B
 
+# The longest name of a file (NAME_MAX in linux/limits.h); so long may a network's name be, too.
+MAX_FILE_NAME = 255
+# Of a rule: NFTNL_UDATA_COMMENT_MAXLEN in libnftnl; iptables has room for twice as much.
+_MAX_COMMENT = 128
+
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -25,6 +30,12 @@ def is_valid_identifier(name: str) -> bool:
     a file name, in an iptables comment and as an argument.
     """
     return bool(name) and name[0] in _FIRST and _REST.issuperset(name)
+
+
+def calc_file_name(kind: str, name: str) -> str:
+    """Return the name of a file that stands for something of some kind that has a name."""
+    file_name = f"{kind}-{name}"
+    return file_name if len(file_name) <= MAX_FILE_NAME else f"{kind}-{calc_digest(name, size=16)}"
 
 
 def calc_digest(*parts: str, size: int) -> str:
@@ -46,3 +57,8 @@ def is_host_veth(name: str) -> bool:
 def calc_chain(network: str) -> str:
     """Return the name of a network's iptables chain; at most 28 characters are allowed (xtables.h)."""
     return "SHIBAFU-" + calc_digest(network, size=8)
+
+
+def calc_comment(network: str) -> str:
+    """Return what tells a person whose a rule is, as long as a comment may be."""
+    return f"shibafu network {network}"[:_MAX_COMMENT]

@@ -9,7 +9,7 @@ from shibafu.cni.errors import (
     INVALID_ENVIRONMENT,
     CniError,
 )
-from shibafu.cni.names import is_valid_identifier
+from shibafu.cni.names import MAX_FILE_NAME, is_valid_identifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +95,13 @@ def parse_request(env: "Mapping[str, str]", command: str, stdin: bytes, config: 
         raise CniError(INVALID_CONFIG, "missing network name", 'add "name" to the network configuration')
     if not is_valid_identifier(name):
         raise CniError(INVALID_CONFIG, "invalid characters found in network name", name)
+    # Of a network that cannot be there is nothing to remove.
+    if len(name) > MAX_FILE_NAME and command not in ("DEL", "GC"):
+        raise CniError(
+            INVALID_CONFIG,
+            f"network name is too long: it has {len(name)} characters",
+            f'"name" may have {MAX_FILE_NAME}, since directories are called like the network',
+        )
     if command in ("ADD", "CHECK", "DEL"):
         _check_container_id(env["CNI_CONTAINERID"])
         _check_ifname(env["CNI_IFNAME"])

@@ -1,7 +1,7 @@
 """The rules of a network, as data: pure, and the same for every backend."""
 
 from shibafu.cni.ip import Cidr
-from shibafu.cni.names import calc_chain
+from shibafu.cni.names import calc_chain, calc_comment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class NetworkRules:
     @property
     def comment(self) -> str:
         """What tells a person whose rule this is."""
-        return f"shibafu network {self.network}"
+        return calc_comment(self.network)
 
     def of_version(self, version: int) -> list[Cidr]:
         """Return the subnets of one family; `version` is 4 or 6."""

@@ -4,7 +4,7 @@ A network has one table in nftables' bridge family, with one rule and two sets, 
 its containers: `ports` are those that are guarded, `allowed` their addresses.
 """
 
-from shibafu.cni.names import calc_chain
+from shibafu.cni.names import calc_chain, calc_comment
 from shibafu.firewall.nftables import Nft, calc_teardown
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ def calc_addition(network: str, ports: list[tuple[str, str]]) -> str:
     names = ", ".join(f'"{port}"' for port, _ in ports)
     lines = (
         f"flush chain {table} prerouting",
-        f'add rule {table} prerouting {_RULE} comment "shibafu network {network}"',
+        f'add rule {table} prerouting {_RULE} comment "{calc_comment(network)}"',
         # Allowed before guarded: at no moment are a container's own frames dropped.
         f"add element {table} allowed {{ {pairs} }}",
         f"add element {table} ports {{ {names} }}",

@@ -11,8 +11,10 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 
 from shibafu.cni.config import Section, parse_config
-from shibafu.cni.errors import CniError
+from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
+from shibafu.cni.files import open_file, remove_file
 from shibafu.cni.jsontext import dumps
+from shibafu.cni.names import MAX_FILE_NAME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +75,22 @@ class Attachment:
         return self.network, self.container_id, self.ifname
 
 
+def refuse_long_key(attachment: Attachment) -> None:
+    """Refuse what cannot be remembered, before a plugin is called.
+
+    Raises:
+        CniError: the network's name, the container ID and the interface's name make no name of a file.
+    """
+    _, aside = _calc_paths(*attachment.key, "")
+    excess = len(aside.encode("utf-8", "surrogateescape")) - 1 - MAX_FILE_NAME
+    if excess > 0:
+        raise CniError(
+            INVALID_ENVIRONMENT,
+            f"container ID is too long by {excess} characters",
+            f"a result is kept in a file that is called like network, container and interface: {aside[2:]}",
+        )
+
+
 def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
     """Remember an attachment, wholly or not at all.
 
@@ -98,7 +116,7 @@ def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
     document |= {key: value for key, value in optional.items() if value}
     path, aside = _calc_paths(*attachment.key, directory)
     os.makedirs(directory, 0o700, exist_ok=True)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         content = dumps(document).encode("utf-8", "surrogateescape")
         while content:
@@ -108,9 +126,7 @@ def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
     os.rename(aside, path)
 
 
-def cache_read(
-    network: str, container_id: str, ifname: str, directory: str = DIRECTORY
-) -> Attachment | None:
+def cache_read(network: str, container_id: str, ifname: str, directory: str = DIRECTORY) -> Attachment | None:
     """Return what is remembered of an attachment; None when nothing is, or nothing that makes sense."""
     path, _ = _calc_paths(network, container_id, ifname, directory)
     document = _read(path)
@@ -134,10 +150,7 @@ def cache_remove(network: str, container_id: str, ifname: str, directory: str = 
     document = _read(path)
     other = _parse(document) if document is not None else None
     for name in (aside, path) if other is None or other.key == (network, container_id, ifname) else (aside,):
-        try:
-            os.unlink(name)
-        except FileNotFoundError:
-            pass  # forgotten already
+        remove_file(name)
 
 
 def cache_list(network: str = "", container_id: str = "", directory: str = DIRECTORY) -> list[Attachment]:
@@ -170,7 +183,7 @@ def _calc_paths(network: str, container_id: str, ifname: str, directory: str) ->
 
 def _read(path: str) -> Section | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = open_file(path, os.O_RDONLY)
     except OSError:
         return None
     try:

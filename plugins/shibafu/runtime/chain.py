@@ -9,10 +9,17 @@ import os
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, merge_errors
-from shibafu.cni.names import is_valid_identifier
+from shibafu.cni.names import calc_file_name, is_valid_identifier
 from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.runtime import cache, conflist, lock
-from shibafu.runtime.cache import Attachment, cache_list, cache_read, cache_remove, cache_write
+from shibafu.runtime.cache import (
+    Attachment,
+    cache_list,
+    cache_read,
+    cache_remove,
+    cache_write,
+    refuse_long_key,
+)
 from shibafu.runtime.conflist import NetworkList, find_network, parse_conflist
 from shibafu.runtime.derivation import build_config, convert_result, describe_call, has_verb, validate_call
 from shibafu.runtime.invoke import invoke_plugin
@@ -65,7 +72,9 @@ class Runtime:
         if not is_valid_identifier(container_id):
             raise CniError(INVALID_ENVIRONMENT, "invalid characters in containerID", container_id)
         if container_id not in self._containers:
-            self._containers[container_id] = Lock(f"container-{container_id}", directory=self.lock_dir)
+            self._containers[container_id] = Lock(
+                calc_file_name("container", container_id), directory=self.lock_dir
+            )
         return self._containers[container_id]
 
     # Networks
@@ -120,6 +129,7 @@ class Runtime:
             network.name, container_id, ifname, netns, None, args, capabilities, network.raw
         )
         validate_call(network, "ADD", attachment)
+        refuse_long_key(attachment)
         paths = self._find_plugins(network)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
             if cache_read(*attachment.key, self.cache_dir) is not None:
@@ -246,7 +256,7 @@ class Runtime:
         return find_plugin(Section(plugin, "NetConf").text("type"), ":".join(self.plugin_path))
 
     def _lock_network(self, name: str, shared: bool) -> Lock:
-        return Lock(f"network-{name}", shared, self.lock_dir)
+        return Lock(calc_file_name("network", name), shared, self.lock_dir)
 
     def _complete(
         self,
