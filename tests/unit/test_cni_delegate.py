@@ -142,6 +142,17 @@ def test_no_output_is_no_answer(tmp_path: Path) -> None:
     assert delegate(make_request(CNI_PATH=str(tmp_path)), plugin.name, "ADD", NOTHING) is None
 
 
+@pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK", "GC", "STATUS"])
+def test_a_plugin_that_hangs_is_ended(tmp_path: Path, command: str) -> None:
+    plugin = make_plugin(tmp_path, 'echo $$ >"$OUT/pid"; sleep 600; echo "{}"')
+    request = make_request(CNI_PATH=str(tmp_path), OUT=str(tmp_path))
+    with pytest.raises(CniError) as caught:
+        delegate(request, plugin.name, command, NOTHING, patience=0.3)
+    assert caught.value.code == errors.TRY_AGAIN_LATER
+    assert caught.value.msg == f'plugin "sample" did not answer {command} within 0.3 seconds, and was ended'
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+
+
 def own_plugin(env: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
     said = {"pid": os.getpid(), "command": env["CNI_COMMAND"], "name": loads(stdin.read())["name"]}
     if env.get("FAIL"):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from errno import ENOSYS
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,80 @@ def test_a_grandchild_that_keeps_the_output_open_holds_nobody_up() -> None:
     assert time.monotonic() - begin < 3
 
 
+def start(script: str) -> Child:
+    return Child(SHELL, [SHELL, "-c", script], {"PATH": "/usr/bin:/bin"}, b"", False, has_session=True)
+
+
+def assert_gone(pid: int) -> None:
+    """Fail unless a process ends at once, be it that nobody collects it."""
+    deadline = time.monotonic() + 1
+    stat = Path(f"/proc/{pid}/stat")
+    while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["pidfd", "no pidfd"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels before 5.3 have no pidfd_open(2)."""
+    if request.param == "no pidfd":
+
+        def refuse(_pid: int) -> int:
+            raise OSError(ENOSYS, "no such system call")
+
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+
+
+@pytest.mark.usefixtures("kernel")
+def test_a_program_that_ends_in_time() -> None:
+    before = open_descriptors()
+    assert start("echo out; exit 3").wait_within(10) == (3, b"out\n")
+    assert start("kill -9 $$").wait_within(10) == (-signal.SIGKILL, b"")
+    assert open_descriptors() == before
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("trap", ["", 'trap "" TERM;'])
+def test_a_program_that_hangs_is_ended_with_what_it_has_started(tmp_path: Path, trap: str) -> None:
+    before = open_descriptors()
+    child = start(f"{trap} sleep 600 & echo $! >{tmp_path}/pid; sleep 600; sleep 600")
+    begin = time.monotonic()
+    with pytest.raises(TimeoutError):
+        child.wait_within(0.3)
+    assert 0.3 <= time.monotonic() - begin < 5
+    assert_gone(child.pid)
+    assert_gone(int((tmp_path / "pid").read_text()))
+    assert open_descriptors() == before
+
+
+def test_a_program_that_hangs_may_clean_up(tmp_path: Path) -> None:
+    child = start(f"trap 'echo cleaned >{tmp_path}/said; exit' TERM; sleep 600 & wait")
+    with pytest.raises(TimeoutError):
+        child.wait_within(0.3)
+    assert (tmp_path / "said").read_text() == "cleaned\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_told_to_end_takes_what_it_waits_for_with_it(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    program = (
+        f'child = Child("/bin/sh", ["sh", "-c", "echo $$ >{tmp_path}/pid; sleep 600; sleep 600"], '
+        '{"PATH": "/bin"}, b"", False, has_session=True)\n'
+        "child.wait_within(60)"
+    )
+    with start_isolated(program) as process:
+        deadline = time.monotonic() + 10
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(0.1)
+        process.send_signal(number)
+        process.communicate()
+    assert process.returncode == -number
+    assert_gone(int((tmp_path / "pid").read_text()))
+
+
 def test_children_run_side_by_side() -> None:
     children = [Child(SHELL, [SHELL, "-c", f"exit {i}"], {}, b"", True) for i in range(5)]
     assert [child.wait()[0] for child in reversed(children)] == [4, 3, 2, 1, 0]
@@ -91,10 +166,17 @@ def test_a_child_may_die_of_a_broken_pipe() -> None:
     assert run(script)[:2] == (-signal.SIGPIPE, b"")
 
 
-def run_isolated(program: str) -> "subprocess.CompletedProcess[bytes]":
+def start_isolated(program: str) -> "subprocess.Popen[bytes]":
     root = str(Path(shibafu.__file__).parent.parent)
     script = f"import sys; sys.path.insert(0, {root!r})\nfrom shibafu.cni.process import Child\n{program}"
-    return subprocess.run([sys.executable, "-I", "-S", "-c", script], check=False, capture_output=True)
+    argv = [sys.executable, "-I", "-S", "-c", script]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run_isolated(program: str) -> "subprocess.CompletedProcess[bytes]":
+    with start_isolated(program) as process:
+        stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def test_a_caller_that_ignores_sigchld_changes_nothing() -> None:
@@ -102,7 +184,10 @@ def test_a_caller_that_ignores_sigchld_changes_nothing() -> None:
     done = run_isolated(
         "import _signal; _signal.signal(17, _signal.SIG_IGN)\n"
         'child = Child("/bin/sh", ["sh", "-c", "cat; exit 3"], {}, b"x", True)\n'
-        "assert child.wait() == (3, b'x', b'')"
+        "assert child.wait() == (3, b'x', b'')\n"
+        "_signal.signal(17, _signal.SIG_IGN)\n"
+        'child = Child("/bin/sh", ["sh", "-c", "exit 3"], {}, b"", False, has_session=True)\n'
+        "assert child.wait_within(10) == (3, b'')"
     )
     assert done.returncode == 0, done.stderr
 

@@ -7,7 +7,7 @@ from time import sleep
 
 import pytest
 
-from shibafu.cni.errors import DELEGATE, CniError
+from shibafu.cni.errors import DELEGATE, TRY_AGAIN_LATER, CniError
 from shibafu.runtime.invoke import invoke_plugin
 
 
@@ -25,7 +25,7 @@ def test_nothing_printed_is_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "code", "message"),
     [
-        ("echo '{\"code\": 7, \"msg\": \"no\"}'; exit 1", 7, "^no$"),
+        ('echo \'{"code": 7, "msg": "no"}\'; exit 1', 7, "^no$"),
         ("echo oops; exit 3", DELEGATE, "failed with status 3 without an error object"),
         ("kill -9 $$", DELEGATE, "ended by signal 9"),
         ("echo oops", DELEGATE, "answered ADD with no JSON object"),
@@ -53,3 +53,11 @@ def test_waits_for_who_is_installing_it(tmp_path: Path) -> None:
 
     Thread(target=finish).start()
     assert invoke_plugin(path, {}, {}) == {}
+
+
+def test_a_plugin_that_hangs_is_ended(tmp_path: Path) -> None:
+    path = write(tmp_path, f"echo $$ >{tmp_path}/pid; sleep 600")
+    with pytest.raises(CniError, match=r'plugin "plugin" did not answer DEL within 0\.3 seconds') as refusal:
+        invoke_plugin(path, {"CNI_COMMAND": "DEL", "PATH": "/bin"}, {}, patience=0.3)
+    assert refusal.value.code == TRY_AGAIN_LATER
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()

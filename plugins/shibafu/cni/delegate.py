@@ -8,7 +8,7 @@ import os
 from io import BytesIO
 
 from shibafu.cni.config import Section, parse_config
-from shibafu.cni.errors import DELEGATE, INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
+from shibafu.cni.errors import DELEGATE, INVALID_CONFIG, INVALID_ENVIRONMENT, TRY_AGAIN_LATER, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 # Tells a plugin of ours that it is a delegate of one of ours, and has none itself: a circle of programs that
 # call each other under other names, or through scripts.
 _CALLED_BY = "SHIBAFU_DELEGATE"
+# Seconds that a delegate may take. The reference's dhcp asks its server for up to a minute and a quarter;
+# twice this, for an ADD and the DEL that undoes it, is less than the 4 minutes that kubelet waits.
+PATIENCE = 90.0
 _NETCONF = "failed to load netconf: json: "
 
 
@@ -95,9 +98,20 @@ def find_plugin(plugin_type: str, cni_path: str) -> str:
 
 
 def delegate(
-    request: "Request", plugin_type: str, command: str, installation: Installation
+    request: "Request",
+    plugin_type: str,
+    command: str,
+    installation: Installation,
+    patience: float = PATIENCE,
 ) -> Section | None:
     """Call the plugin `plugin_type` with `command`, the same environment and the same configuration.
+
+    Args:
+        request: this plugin's call.
+        plugin_type: the plugin.
+        command: what it is to do.
+        installation: whose programs are called as functions.
+        patience: seconds after which another program is ended.
 
     Returns:
         What it printed; None when it printed nothing.
@@ -115,7 +129,7 @@ def delegate(
     else:
         if _CALLED_BY in env:
             raise _describe_circle(plugin_type)
-        status, output = _execute(path, env | {_CALLED_BY: plugin_type}, request.stdin)
+        status, output = _execute(path, env | {_CALLED_BY: plugin_type}, request.stdin, patience)
     if status:
         raise parse_failure(plugin_type, status, output)
     if not output.strip():
@@ -144,15 +158,26 @@ def _describe_circle(plugin_type: str) -> CniError:
     )
 
 
-def _execute(path: str, env: "Mapping[str, str]", stdin: bytes) -> tuple[int, bytes]:
+def _execute(path: str, env: "Mapping[str, str]", stdin: bytes, patience: float) -> tuple[int, bytes]:
     from shibafu.cni.process import Child
 
     try:
-        child = Child(path, [path], env, stdin, keep_stderr=False)
+        child = Child(path, [path], env, stdin, keep_stderr=False, has_session=True)
     except OSError as error:
         raise CniError(DELEGATE, f'cannot execute plugin "{path}": {error.strerror}') from None
-    status, stdout, _ = child.wait()
-    return status, stdout
+    try:
+        return child.wait_within(patience)
+    except TimeoutError:
+        raise describe_hanging(path.rpartition("/")[2], env.get("CNI_COMMAND", ""), patience) from None
+
+
+def describe_hanging(plugin_type: str, command: str, patience: float) -> CniError:
+    """Return the error for a plugin that did not answer within `patience` seconds, and was ended."""
+    return CniError(
+        TRY_AGAIN_LATER,
+        f'plugin "{plugin_type}" did not answer {command} within {patience:g} seconds, and was ended',
+        "see its log, and whether what it asks (a DHCP server, a daemon, a database) answers; then try again",
+    )
 
 
 def parse_failure(plugin_type: str, status: int, output: bytes) -> CniError:

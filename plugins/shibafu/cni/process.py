@@ -3,13 +3,25 @@
 Input and output are files in memory (memfd_create(2)) in place of pipes: neither side can block
 the other however much it writes, and a grandchild that keeps its output open holds nobody up. Only
 what is kept of stderr comes through a pipe, whose end tells that the program has done its work.
+
+A program that others have written may never end. It gets a session of its own, by which it is ended with
+all that it has started when it takes too long.
 """
 
 import os
 import time
 
 # `signal` pulls in enum; typeshed knows only that one.
-from _signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGPIPE, getsignal, signal  # type: ignore[import-not-found]
+from _signal import (  # type: ignore[import-not-found]
+    SIG_DFL,
+    SIG_IGN,
+    SIGCHLD,
+    SIGKILL,
+    SIGPIPE,
+    SIGTERM,
+    getsignal,
+    signal,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +31,10 @@ if TYPE_CHECKING:
 # A program that ends at once has ended by the last look; one that waits for the kernel has not.
 _EXIT_LOOKS = 3
 _EXIT_PAUSE = 0.0003
+# Seconds that a program has after SIGTERM, and that the kernel has after SIGKILL.
+_GRACE = 2.0
+# How often to look whether a program has ended, where the kernel does not tell (before Linux 5.3).
+_LOOK_PAUSE = 0.005
 
 
 class Child:
@@ -31,6 +47,7 @@ class Child:
         stdin: what it reads; None when `feed` gives it that later.
         keep_stderr: whether its stderr is captured; otherwise it is this program's.
         inherit: descriptors that it has under the same numbers.
+        has_session: whether it gets a session of its own, for `wait_within`.
 
     Raises:
         OSError: the executable cannot be started.
@@ -46,6 +63,7 @@ class Child:
         stdin: bytes | None,
         keep_stderr: bool,
         inherit: tuple[int, ...] = (),
+        has_session: bool = False,
     ) -> None:
         if getsignal(SIGCHLD) == SIG_IGN:
             # Inherited from the caller; the kernel would forget the child's status.
@@ -70,7 +88,9 @@ class Child:
             # Onto itself: takes away close-on-exec.
             actions += [(os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in inherit]
             # Python ignores SIGPIPE, and a child would inherit that.
-            self._pid = os.posix_spawn(path, argv, env, file_actions=actions, setsigdef=[SIGPIPE])
+            self._pid = os.posix_spawn(
+                path, argv, env, file_actions=actions, setsigdef=[SIGPIPE], setsid=has_session
+            )
         except BaseException:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -105,6 +125,67 @@ class Child:
         _, status = os.waitpid(self._pid, 0)
         return os.waitstatus_to_exitcode(status), _read_all(self._stdout), stderr
 
+    def wait_within(self, seconds: float) -> tuple[int, bytes]:
+        """Wait for the end of a program that has a session of its own, and end it when it takes too long.
+
+        It is also ended, with all that it has started, when this process is interrupted or told to end.
+
+        Returns:
+            Exit status (negative: the signal that ended it) and stdout.
+
+        Raises:
+            TimeoutError: it took longer than `seconds`, and was ended.
+        """
+        former = _set_handler(SIGTERM, self._die_together)
+        try:
+            if not self._has_ended(seconds):
+                raise TimeoutError
+        except BaseException:
+            self._end()
+            os.close(self._stdout)
+            raise
+        finally:
+            _set_handler(SIGTERM, former)
+        _, status = os.waitpid(self._pid, 0)
+        return os.waitstatus_to_exitcode(status), _read_all(self._stdout)
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Wait for the end, but leave the process to be collected: until then nobody else gets its number."""
+        try:
+            descriptor = os.pidfd_open(self._pid)
+        except OSError:
+            return self._look_for_end(seconds)
+        from select import POLLIN, poll
+
+        try:
+            poller = poll()
+            poller.register(descriptor, POLLIN)
+            return bool(poller.poll(seconds * 1000))
+        finally:
+            os.close(descriptor)
+
+    def _look_for_end(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_PAUSE)
+        return True
+
+    def _end(self) -> None:
+        """End the program and all of its session that has not left its process group."""
+        os.killpg(self._pid, SIGTERM)
+        self._has_ended(_GRACE)
+        # Its children, too, when it has ended by itself: as long as it is not collected, the group is theirs.
+        os.killpg(self._pid, SIGKILL)
+        if self._has_ended(_GRACE):
+            os.waitpid(self._pid, 0)
+
+    def _die_together(self, number: int, _frame: object) -> None:
+        os.killpg(self._pid, SIGKILL)
+        signal(number, SIG_DFL)
+        os.kill(os.getpid(), number)
+
     def wait_until_silent(self) -> bool:
         """Wait until the program has closed its output; return whether it did so without a complaint.
 
@@ -120,6 +201,17 @@ class Child:
                 return status == 0
             time.sleep(_EXIT_PAUSE)
         return True
+
+
+def _set_handler(number: int, handler: object) -> object:
+    """Set what a signal does, unless it is ignored, and return what it did."""
+    former = getsignal(number)
+    if former != SIG_IGN:
+        try:
+            signal(number, handler)
+        except ValueError:
+            pass  # only the main thread may, and another one's end is not the process's
+    return former
 
 
 def _memory_file(descriptors: list[int], name: str) -> int:

@@ -4,7 +4,7 @@ import time
 from errno import ETXTBSY
 
 from shibafu.cni.config import parse_config
-from shibafu.cni.delegate import parse_failure
+from shibafu.cni.delegate import describe_hanging, parse_failure
 from shibafu.cni.errors import DELEGATE, CniError
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.process import Child
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 # As libcni: an installer may be writing the executable right now.
 _BUSY_TRIES = 6
 _BUSY_PAUSE = 1.0
+# Seconds that a plugin may take, as much as kubelet's patience with an ADD: shibafu-bridge needs three
+# quarters of it when its IPAM plugin hangs in ADD and, to undo that, in DEL.
+PATIENCE = 240.0
 
 
 def invoke_plugin(
-    path: str, env: "Mapping[str, str]", config: "Mapping[str, object]"
+    path: str, env: "Mapping[str, str]", config: "Mapping[str, object]", patience: float = PATIENCE
 ) -> dict[str, object] | None:
     """Run a plugin and return what it printed; None when it printed nothing.
 
@@ -29,13 +32,17 @@ def invoke_plugin(
         path: the executable.
         env: its whole environment.
         config: the network configuration that it reads.
+        patience: seconds after which it is ended.
 
     Raises:
-        CniError: it could not be run, printed nonsense, or what it answered.
+        CniError: it could not be run, did not end, printed nonsense, or what it answered.
     """
     child = _start(path, env, dumps(dict(config)).encode("utf-8", "surrogateescape"))
-    status, output, _ = child.wait()
     name = path.rpartition("/")[2]
+    try:
+        status, output = child.wait_within(patience)
+    except TimeoutError:
+        raise describe_hanging(name, env.get("CNI_COMMAND", ""), patience) from None
     if status:
         raise parse_failure(name, status, output)
     if not output.strip():
@@ -51,7 +58,7 @@ def _start(path: str, env: "Mapping[str, str]", stdin: bytes) -> Child:
     tries = _BUSY_TRIES
     while True:
         try:
-            return Child(path, [path], env, stdin, keep_stderr=False)
+            return Child(path, [path], env, stdin, keep_stderr=False, has_session=True)
         except OSError as error:
             tries -= 1
             if error.errno != ETXTBSY or not tries:
