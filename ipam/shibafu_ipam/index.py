@@ -15,6 +15,7 @@ produce. The same comparison finds an operation that was killed before its end.
 import os
 import time
 
+from shibafu.cni.directories import make_directory
 from shibafu.cni.files import NotRegularError, open_file, read_file, write_file
 from shibafu_ipam.pages import FilePages
 from shibafu_ipam.records import Records
@@ -96,9 +97,7 @@ class Index:
         for name in ("records", "pages"):
             path = f"{self.directory}/{name}"
             if not os.path.isdir(path):
-                os.makedirs(path, 0o700)
-                os.chmod(os.path.dirname(self.directory), 0o700)
-                os.chmod(self.directory, 0o700)
+                make_directory(path, 0o700, parents=0o700)
 
     def is_blocked_by(self, error: OSError) -> bool:
         """Tell whether an error comes from something in the index that is not what it should be."""

@@ -12,8 +12,11 @@ import fcntl
 import os
 from errno import EACCES, EIO, ENAMETOOLONG, EOPNOTSUPP, EPERM, EROFS, EXDEV
 
+from shibafu.cni.directories import make_directory, secure_directories, secure_given_directory
 from shibafu.cni.files import NotRegularError, open_file, read_file, remove_file, write_file
 from shibafu.cni.ip import Address, parse_address
+from shibafu.cni.lock import lock_file
+from shibafu_ipam.config import DEFAULT_DATA_DIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,9 +87,13 @@ class Store:
     # The lock, which the end of `with` gives up
 
     def lock_or_create(self) -> None:
-        """Wait until nobody else works on the store; make its directory if it is not there."""
+        """Wait until nobody else works on the store; make its directory if it is not there.
+
+        Raises:
+            CniError: somebody else works on it for long, or has put it there; so do the others.
+        """
         while not self._try_lock(os.O_RDWR | os.O_CREAT):
-            os.makedirs(self.directory, 0o755, exist_ok=True)
+            make_directory(self.directory, 0o755)
 
     def lock_existing(self) -> bool:
         """Wait until nobody else works on the store; return False where there can be no lease.
@@ -102,7 +109,7 @@ class Store:
             return self._try_lock(os.O_RDWR | os.O_CREAT)
         except OSError:
             self._lock = self._open_directory()
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            lock_file(self._lock, fcntl.LOCK_EX, f"address store {self.directory}")
             return True
 
     def lock_for_reading(self) -> None:
@@ -110,12 +117,17 @@ class Store:
         self._try_lock(os.O_RDONLY)
 
     def _try_lock(self, flags: int) -> bool:
+        self.secure()
         while True:
             try:
                 lock = self._open_lock(flags)
             except (FileNotFoundError, NotADirectoryError):
                 return False
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                lock_file(lock, fcntl.LOCK_EX, f"address store {self.directory}")
+            except BaseException:
+                os.close(lock)
+                raise
             # While this call waited, the directory may have been deleted with the lock in it.
             if os.fstat(lock).st_nlink:
                 self._lock = lock
@@ -138,6 +150,19 @@ class Store:
 
     def _open_directory(self) -> int:
         return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def secure(self) -> None:
+        """Make sure that nobody else can put another lock, or other leases, in place of ours.
+
+        Raises:
+            CniError: others can, or could.
+        """
+        data_dir = os.path.dirname(self.directory)
+        if data_dir == DEFAULT_DATA_DIR:
+            secure_given_directory(os.path.dirname(data_dir))
+        secure_given_directory(data_dir)
+        secure_directories(self.directory)
+        secure_directories(os.path.dirname(self.index_directory), self.index_directory)
 
     # Leases
 

@@ -14,7 +14,9 @@ from support.machine import Config, Machine
 C_MODULES = "_blake2 _json _socket _struct errno fcntl"
 # `os` and what it consists of are frozen in the interpreter.
 INTERPRETER = f"{C_MODULES} _collections_abc _stat genericpath os os.path posixpath stat struct"
-PROTOCOL = "shibafu args config delegate dns errors files ip jsontext names request skel version"
+PROTOCOL = (
+    "shibafu args config delegate directories dns errors files ip jsontext lock names request skel version"
+)
 # What reading the configuration needs.
 CONFIGURATION = "__main__ config vlan_keys"
 ATTACHING = "addressing attachment container host namespaces port state undo"

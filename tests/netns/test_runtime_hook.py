@@ -31,7 +31,19 @@ INTERPRETER_MODULES = set(subprocess.run(_BARE, capture_output=True, text=True, 
 # What a call may import besides, all of it cheap: see tests/unit/test_import_budget.py.
 LIBRARY = {
     *("_collections_abc", "_stat", "genericpath", "os", "os.path", "posixpath", "stat"),
-    *("_blake2", "_ctypes", "_json", "_signal", "_socket", "_struct", "binascii", "errno", "fcntl", "struct"),
+    *(
+        "_blake2",
+        "_ctypes",
+        "_json",
+        "_signal",
+        "_socket",
+        "_struct",
+        "binascii",
+        "errno",
+        "fcntl",
+        "select",
+        "struct",
+    ),
 }
 
 

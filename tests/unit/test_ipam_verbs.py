@@ -338,7 +338,7 @@ def test_a_data_dir_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     code, msg = Ipam(tmp_path / "file" / "networks").fail("ADD")
     assert code == IO_FAILURE
-    assert msg == f"cannot reserve an address: {tmp_path}/file/networks: not a directory"
+    assert msg == f"cannot reserve an address: {tmp_path}/file/networks/net: not a directory"
 
 
 @pytest.mark.parametrize("name", ["lock", "last_reserved_ip.0"])

@@ -43,10 +43,10 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
     attachment = Attachment(request, config)
     namespaces = Namespaces(request)
     try:
-        namespaces.lock_container()
-        _refuse_if_attached(attachment, namespaces)
-        with Undo() as undo:
-            return _attach(attachment, namespaces, installation, undo).to_json(request.cni_version)
+        with namespaces.lock_container():
+            _refuse_if_attached(attachment, namespaces)
+            with Undo() as undo:
+                return _attach(attachment, namespaces, installation, undo).to_json(request.cni_version)
     finally:
         namespaces.close()
 

@@ -1,9 +1,9 @@
 """The two network namespaces of an attachment: the host's, where plugins run, and the container's."""
 
-import fcntl
 import os
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, SAME_NETNS, CniError
+from shibafu.cni.lock import Lock
 from shibafu.netlink.namespace import NetnsGuard, current_netns, entered, open_netns, same_netns
 from shibafu.netlink.socket import NetlinkSocket
 
@@ -22,9 +22,10 @@ class Namespaces:
         CniError: CNI_NETNS is no network namespace, or the one that the plugin itself is in.
     """
 
-    __slots__ = ("_guard", "container", "container_fd", "host", "host_fd")
+    __slots__ = ("_guard", "_path", "container", "container_fd", "host", "host_fd")
 
     def __init__(self, request: "Request") -> None:
+        self._path = request.netns
         self.container_fd = open_container_netns(request)
         self.host_fd = current_netns()
         self._guard = entered(self.container_fd)
@@ -36,13 +37,15 @@ class Namespaces:
         """Return a context manager that is inside the container's namespace."""
         return self._guard
 
-    def lock_container(self) -> None:
-        """Keep other calls out of the container, until `close` or the end of the process.
+    def lock_container(self) -> Lock:
+        """Return the container's lock, to be held by `with`: it keeps other calls out of the container.
 
-        The specification asks runtimes not to make two at once; those that lose patience do. The lock
-        is on the namespace itself: no file is needed, and none can be left.
+        The specification asks runtimes not to make two at once; those that lose patience do. The lock is a
+        file of ours and not the namespace's own, which the container can open, and lock for ever.
         """
-        fcntl.flock(self.container_fd, fcntl.LOCK_EX)
+        found = os.fstat(self.container_fd)
+        name = f"netns-{found.st_dev}-{found.st_ino}"
+        return Lock(name, f"network namespace {self._path}", handed_down=False)
 
     def close(self) -> None:
         """Close all four descriptors."""

@@ -15,8 +15,10 @@ import os
 from _socket import if_nametoindex
 from errno import ENAMETOOLONG, ENOSPC, ENOTDIR, EROFS
 
+from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.files import NotRegularError, open_file, remove_file
 from shibafu.cni.jsontext import dumps, loads
+from shibafu.cni.lock import lock_file
 
 _ROOT = "/run/shibafu"
 _LINK_PREFIX = "veth"
@@ -28,6 +30,9 @@ class NetworkState:
     Args:
         network: the network's name, a valid identifier.
         root: the directory of all records.
+
+    Raises:
+        CniError: others could have forged them.
     """
 
     __slots__ = ("_lock", "directory", "network")
@@ -38,6 +43,7 @@ class NetworkState:
         self.network = network
         self.directory = f"{root}/{namespace}/{network}"
         self._lock = -1
+        secure_directories(root, f"{root}/{namespace}", self.directory)
 
     # Attachments
 
@@ -107,7 +113,11 @@ class NetworkState:
     # The lock
 
     def lock_shared(self) -> None:
-        """Keep the rules from being changed by others, until `unlock` or the end of the process."""
+        """Keep the rules from being changed by others, until `unlock` or the end of the process.
+
+        Raises:
+            CniError: the lock is held by others for long; so does `lock_exclusive`.
+        """
         self._flock(fcntl.LOCK_SH)
 
     def lock_exclusive(self) -> None:
@@ -140,7 +150,10 @@ class NetworkState:
         while True:
             if self._lock < 0:
                 self._lock = self._open_lock()
-            fcntl.flock(self._lock, operation)
+            if operation & fcntl.LOCK_NB:
+                fcntl.flock(self._lock, operation)
+            else:
+                lock_file(self._lock, operation, f"network {self.network}")
             # `remove_if_unused` may have deleted the file while this process waited.
             if os.fstat(self._lock).st_nlink:
                 return
@@ -191,16 +204,13 @@ class NetworkState:
 
     def _make_directory(self) -> None:
         """Make the directory; the network's last DEL, at the same moment, may remove it again."""
-        namespace = os.path.dirname(self.directory)
-        # Each level by itself: the modes of those above the last are otherwise the umask's choice.
-        for path, mode in ((os.path.dirname(namespace), 0o755), (namespace, 0o700), (self.directory, 0o700)):
-            try:
-                os.mkdir(path, mode)
-            except FileExistsError:
-                pass
-            except FileNotFoundError:
-                if mode == 0o755:
-                    raise
+        root = self.directory.rsplit("/", 2)[0]
+        try:
+            make_directory(root, 0o755)
+            make_directory(self.directory, 0o700, parents=0o700)
+        except FileNotFoundError:
+            if not os.path.isdir(root):
+                raise
 
     def _write(self, name: str, record: dict[str, object], flags: int = os.O_WRONLY | os.O_CREAT) -> None:
         descriptor = self._open(name, flags)

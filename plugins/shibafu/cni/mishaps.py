@@ -4,7 +4,7 @@ import os
 import sys
 from errno import EACCES, ENOSPC, EPERM, EROFS
 
-from shibafu.cni.errors import INTERNAL, IO_FAILURE, CniError
+from shibafu.cni.errors import INTERNAL, IO_FAILURE, TRY_AGAIN_LATER, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,46 @@ def describe_os_error(doing: str, error: OSError, details: str = "") -> CniError
     if not details and error.errno in _REMEDIES:
         details = _REMEDIES[error.errno]
     return CniError(IO_FAILURE, f"cannot {doing}: {where}{reason}", details)
+
+
+def describe_held_lock(descriptor: int, what: str, patience: float) -> CniError:
+    """Return the error object for a lock that others hold for long.
+
+    Args:
+        descriptor: the file of the lock.
+        what: what is locked.
+        patience: how many seconds it was waited for.
+    """
+    path = os.readlink(f"/proc/self/fd/{descriptor}")
+    holders = _find_holders(os.fstat(descriptor))
+    by = f" by {' and '.join(holders)}" if holders else ""
+    return CniError(
+        TRY_AGAIN_LATER,
+        f"{what} has been locked for {patience:g} seconds{by}",
+        f"try again when that is done; the lock is {path}",
+    )
+
+
+def _find_holders(file: os.stat_result) -> list[str]:
+    """Return the processes that have locked a file, by number and name, as far as they can be seen."""
+    # As in proc_locks(5): device and inode, and no arrow, which is for those that wait.
+    place = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+    holders = []
+    try:
+        for line in _read("/proc/locks").splitlines():
+            fields = line.split()
+            if len(fields) > 5 and fields[1] == "FLOCK" and fields[5] == place:
+                # The one that locked it may have ended, and have left the lock to what it had started.
+                name = _read(f"/proc/{fields[4]}/comm").strip() if os.path.isdir(f"/proc/{fields[4]}") else ""
+                holders.append(f"process {fields[4]} ({name or 'which has ended'})")
+    except OSError:
+        pass  # it is a help for people, and not needed
+    return holders
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def describe_defect(plugin: "Plugin", error: Exception) -> CniError:

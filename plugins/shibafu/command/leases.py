@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
 
+from shibafu.cni.directories import make_directory
 from shibafu.cni.ip import Address
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
@@ -85,7 +86,8 @@ def locked_ledger(network: ConfiguredNetwork) -> Iterator[Ledger]:
         CommandError: the lock is held by somebody else for long.
     """
     store = Store(network.data_dir, network.name)
-    os.makedirs(store.directory, 0o755, exist_ok=True)
+    store.secure()
+    make_directory(store.directory, 0o755)
     path = f"{store.directory}/lock"
     try:
         with FileLock(path, timeout=_LOCK_PATIENCE, mode=_LOCK_MODE), Index(store) as index:

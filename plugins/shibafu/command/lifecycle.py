@@ -7,6 +7,8 @@ from typing import Any
 
 from shibafu.bridge.masquerade import teardown_if_unused
 from shibafu.bridge.state import NetworkState
+from shibafu.cni.directories import make_directory, secure_given_directory
+from shibafu.cni.lock import Lock
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel
@@ -15,12 +17,11 @@ from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.output import format_count
 from shibafu.command.specification import NetworkSpec, calc_conflist
 from shibafu.command.survey import GONE
-from shibafu.runtime.lock import Lock
 
 
 def lock_configuration() -> Lock:
     """Return the lock of whoever chooses subnets or writes configuration files."""
-    return Lock("configuration")
+    return Lock("configuration", "the configuration of networks")
 
 
 def create_network(directory: str, spec: NetworkSpec) -> str:
@@ -47,15 +48,23 @@ def update_network(path: str, spec: NetworkSpec) -> None:
 
 
 def _write_aside(directory: str, spec: NetworkSpec) -> str:
-    os.makedirs(directory, 0o755, exist_ok=True)
+    # Who can write there has the plugins of his choice called by root.
+    secure_given_directory(os.path.dirname(directory))
+    secure_given_directory(directory)
+    make_directory(directory, 0o755)
     # Runtimes look at *.conflist, *.conf and *.json only.
     aside = f"{directory}/.{spec.name}.new"
-    with open(aside, "w", encoding="utf-8") as file:
+    with open(aside, "w", encoding="utf-8", opener=_open_private) as file:
         file.write(json.dumps(calc_conflist(spec), indent=4) + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.chmod(aside, 0o644)
     return aside
+
+
+def _open_private(path: str, flags: int) -> int:
+    # Not by the umask, which may let others open it before it has its mode.
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def remove_network(

@@ -9,6 +9,7 @@ remembered is a preference, not a reservation: addresses that somebody else has 
 import os
 
 from shibafu.cni.config import Section, parse_config
+from shibafu.cni.directories import make_directory
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.result import parse_result
@@ -44,7 +45,7 @@ def write_addresses(directory: str, container_id: str, results: dict[str, dict[s
     path, aside = f"{directory}/{container_id}", f"{directory}/.{container_id}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        os.makedirs(directory, 0o700, exist_ok=True)
+        make_directory(directory, 0o700)
         descriptor = os.open(aside, flags, 0o600)
         try:
             os.write(descriptor, dumps(addresses).encode())

@@ -11,6 +11,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 
 from shibafu.cni.config import Section, parse_config
+from shibafu.cni.directories import make_directory, secure_directories, secure_given_directory
 from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
 from shibafu.cni.files import open_file, remove_file
 from shibafu.cni.jsontext import dumps
@@ -99,6 +100,7 @@ def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
 
     Raises:
         OSError: it cannot be written.
+        CniError: others can write there.
     """
     document: dict[str, object] = {
         "kind": _KIND,
@@ -115,7 +117,8 @@ def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
     }
     document |= {key: value for key, value in optional.items() if value}
     path, aside = _calc_paths(*attachment.key, directory)
-    os.makedirs(directory, 0o700, exist_ok=True)
+    _secure(directory)
+    make_directory(directory, 0o700)
     descriptor = open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         content = dumps(document).encode("utf-8", "surrogateescape")
@@ -128,6 +131,7 @@ def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
 
 def cache_read(network: str, container_id: str, ifname: str, directory: str = DIRECTORY) -> Attachment | None:
     """Return what is remembered of an attachment; None when nothing is, or nothing that makes sense."""
+    _secure(directory)
     path, _ = _calc_paths(network, container_id, ifname, directory)
     document = _read(path)
     if document is None:
@@ -155,6 +159,7 @@ def cache_remove(network: str, container_id: str, ifname: str, directory: str = 
 
 def cache_list(network: str = "", container_id: str = "", directory: str = DIRECTORY) -> list[Attachment]:
     """Return all attachments, or those of a network or a container, in the order of their files' names."""
+    _secure(directory)
     try:
         names = sorted(os.listdir(directory))
     except FileNotFoundError:
@@ -173,6 +178,15 @@ def cache_list(network: str = "", container_id: str = "", directory: str = DIREC
         ):
             attachments.append(attachment)
     return attachments
+
+
+def _secure(directory: str) -> None:
+    """Make sure that nobody else can write results: DEL calls the plugins that they name."""
+    if directory == DIRECTORY:
+        secure_given_directory(os.path.dirname(directory))
+        secure_directories(directory)
+    else:
+        secure_given_directory(directory)
 
 
 def _calc_paths(network: str, container_id: str, ifname: str, directory: str) -> tuple[str, str]:

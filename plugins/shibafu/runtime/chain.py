@@ -6,12 +6,14 @@ at a time, GC runs beside no other operation on its network, and the cache is wr
 
 import os
 
+from shibafu.cni import lock
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, merge_errors
+from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_file_name, is_valid_identifier
 from shibafu.cni.version import DEFAULT, allows_verb
-from shibafu.runtime import cache, conflist, lock
+from shibafu.runtime import cache, conflist
 from shibafu.runtime.cache import (
     Attachment,
     cache_list,
@@ -23,7 +25,6 @@ from shibafu.runtime.cache import (
 from shibafu.runtime.conflist import NetworkList, find_network, parse_conflist
 from shibafu.runtime.derivation import build_config, convert_result, describe_call, has_verb, validate_call
 from shibafu.runtime.invoke import invoke_plugin
-from shibafu.runtime.lock import Lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +74,9 @@ class Runtime:
             raise CniError(INVALID_ENVIRONMENT, "invalid characters in containerID", container_id)
         if container_id not in self._containers:
             self._containers[container_id] = Lock(
-                calc_file_name("container", container_id), directory=self.lock_dir
+                calc_file_name("container", container_id),
+                f"container {container_id}",
+                directory=self.lock_dir,
             )
         return self._containers[container_id]
 
@@ -256,7 +259,7 @@ class Runtime:
         return find_plugin(Section(plugin, "NetConf").text("type"), ":".join(self.plugin_path))
 
     def _lock_network(self, name: str, shared: bool) -> Lock:
-        return Lock(calc_file_name("network", name), shared, self.lock_dir)
+        return Lock(calc_file_name("network", name), f"network {name}", shared, self.lock_dir)
 
     def _complete(
         self,
