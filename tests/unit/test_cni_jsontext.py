@@ -71,6 +71,20 @@ def test_refusals_say_what_is_wrong(document: bytes, message: str) -> None:
         loads(document)
 
 
+@pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_what_can_be_read_can_be_written(opening: bytes, closing: bytes) -> None:
+    for depth in (199, 200):
+        value = loads(opening * depth + b"1" + closing * depth)
+        assert loads(dumps(value).encode()) == value
+    for depth in (201, 400, 600, 950):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            loads(opening * depth + b"1" + closing * depth)
+
+
+def test_a_document_may_have_any_number_of_brackets() -> None:
+    assert loads(b"[" + b"[[]]," * 10_000 + b"{}]") == [[[]]] * 10_000 + [{}]
+
+
 def test_a_number_of_any_length_is_no_crash() -> None:
     assert loads(b"9" * 5000) == math.inf
     assert loads(b"[-" + b"9" * 5000 + b"]") == [-math.inf]

@@ -71,6 +71,44 @@ def test_a_line_that_makes_no_sense_ends_with_2(line: str, capsys: pytest.Captur
     assert "usage: shibafu" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "1e9", "soon"])
+def test_a_pause_that_makes_no_sense(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call("network", "inspect", "blue", "--watch", "--interval", seconds)
+    assert ended.value.code == 2
+    assert "argument --interval: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"networks:\n  caf\xe9: {}\n", ":2: not in UTF-8"),
+        ("networks: {}".encode("utf-16"), ":1: not in UTF-8"),
+        (b"networks: " + b"[" * 5000, ": nested too deeply"),
+        (b"networks: {} #" + b"x" * (1 << 20), ": larger than 1 MB"),
+    ],
+)
+def test_a_declaration_that_is_none(tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    status, out, err = call("network", "apply", "-f", str(file))
+    assert (status, out) == (1, "")
+    assert err.startswith(f"shibafu: {file}{said}\n")
+
+
+def test_a_defect_is_a_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("shibafu.command.networks.list_networks", fail)
+    status, out, err = call("network", "ls", "--conf-dir", str(tmp_path))
+    assert (status, out) == (1, "")
+    assert err.startswith(
+        "shibafu: internal error in shibafu, please report it: ZeroDivisionError: division by"
+    )
+    assert "Traceback" not in err
+
+
 def test_failures_are_sentences_or_json(tmp_path: Path) -> None:
     status, out, err = call("ipam", "ls", "blue", "--conf-dir", str(tmp_path))
     assert (status, out) == (1, "")

@@ -220,11 +220,35 @@ def mistakes(text: str) -> Iterator[tuple[int, str]]:
         ),
         ("networks:\n  a:\n    driver-opts:\n      vlan: x", 4, "driver option vlan is a whole number"),
         ("networks:\n  a:\n    driver-opts: [vlan]", 3, '"driver-opts" holds keys'),
+        # Forms and tags that promise what the text does not keep.
+        ("networks:\n  a:\n    bridge: 2001-13-45", 3, '"bridge" is a text'),
+        ("networks:\n  a:\n    mtu: " + "9" * 5000, 3, '"mtu" is a whole number'),
+        ("networks:\n  a:\n    mtu: !!int big", 3, '"mtu" is a whole number'),
+        ("networks:\n  a:\n    ipv6: !!bool perhaps", 3, '"ipv6" is true or false'),
+        ("networks:\n  a:\n    bridge: !!timestamp now", 3, '"bridge" is a text'),
+        ("networks:\n  a:\n    bridge: !!python/name:os.system", 3, '"bridge" is a text'),
+        ("networks:\n  a:\n    bridge: !!map x", 3, '"bridge" is a text'),
+        ("networks:\n  a:\n    driver-opts: {vlan: 2001-13-45}", 3, "put it in quotes"),
+        ("networks:\n  a:\n    bridge: a\0b", 3, "character 0x00 is not allowed"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(text: str, line: int, said: str) -> None:
     found = list(mistakes(text))
     assert any(number == line and said in what for number, what in found), found
+
+
+@pytest.mark.parametrize("piece", ["[", "{a: ", "- ", "? "])
+def test_what_is_nested_too_deeply(piece: str) -> None:
+    with pytest.raises(CommandError, match="file: nested too deeply"):
+        parse_declaration("networks: " + piece * 5000 if piece in "[{a: " else piece * 5000, "file")
+
+
+def test_aliases_are_not_multiplied() -> None:
+    levels = "".join(f"&l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n    - " for n in range(1, 30))
+    text = f"networks:\n  a:\n    subnets:\n    - &l0 10.1.0.0/24\n    - {levels}10.2.0.0/24"
+    assert len(list(mistakes(text))) == 58  # two for each of 29 lists
+    with suppress(CommandError):
+        parse_declaration("networks: &a {b: *a}", "file")
 
 
 def test_all_mistakes_are_told_at_once_in_their_order() -> None:

@@ -1,6 +1,7 @@
 """Which network configurations are found, and how files that libcni would read differently are refused."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,32 @@ class TestPluginsInFilesOfTheirOwn:
         path = write(tmp_path / "conf" / "net.conflist", conflist(name="../evil"))
         write(tmp_path / "evil" / "10.conf", {"type": "evil"})
         assert load_conflist(path).plugins == [PLUGIN]
+
+
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "10-fifo.conflist")
+    (tmp_path / "20-gone.conflist").symlink_to("/nonexistent")
+    (tmp_path / "30-directory.conflist").mkdir()
+    (tmp_path / "40-elsewhere").write_text(
+        '{"cniVersion": "1.0.0", "name": "net", "plugins": [{"type": "a"}]}'
+    )
+    (tmp_path / "40-net.conflist").symlink_to("40-elsewhere")
+    (tmp_path / "50-deep.conflist").write_text('{"name": "deep", "plugins": ' + "[" * 300 + "]" * 300 + "}")
+    broken: list[ConflistError] = []
+    assert [network.name for network in list_networks(str(tmp_path), broken)] == ["net"]
+    said = [error.msg.removeprefix(f"{tmp_path}/").partition(":")[::2] for error in broken]
+    assert said[:2] == [
+        ("10-fifo.conflist", " is not a regular file: remove it"),
+        ("20-gone.conflist", " cannot be read: No such file or directory"),
+    ]
+    assert said[2][0] == "50-deep.conflist"
+    assert "nested too deeply" in said[2][1]
+    assert len(broken) == 3
+
+
+def test_a_plugin_of_its_own_that_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "net.conflist").write_text('{"cniVersion": "1.0.0", "name": "net", "plugins": []}')
+    (tmp_path / "net").mkdir()
+    os.mkfifo(tmp_path / "net/10.conf")
+    with pytest.raises(ConflistError, match=r"net/10\.conf: is not a regular file"):
+        load_conflist(str(tmp_path / "net.conflist"))

@@ -42,15 +42,25 @@ class _ScannerSettings:
 
 
 _WHITESPACE = " \t\n\r"
+# More levels than any configuration has, and fewer than what walks through values level by level can take.
+_MAX_DEPTH = 200
 
 
 def loads(text: bytes) -> object:
     """Parse one JSON document; bytes that are not UTF-8 become U+FFFD, as in the reference.
 
     Raises:
-        ValueError: not JSON, or something follows the document.
+        ValueError: not JSON, nested too deeply, or something follows the document.
     """
     document = text.decode("utf-8", "replace")
+    value = _parse(document)
+    # As many brackets as that have few documents, and only they have to be looked through.
+    if document.count("[") + document.count("{") > _MAX_DEPTH and _is_deep(value):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def _parse(document: str) -> object:
     if not HAVE_ACCELERATOR:
         import json
 
@@ -73,6 +83,17 @@ def loads(text: bytes) -> object:
     if document[end:].strip(_WHITESPACE):
         raise ValueError(f"invalid character {document[end:].lstrip(_WHITESPACE)[0]!r} after top-level value")
     return value
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        arrays = [item for item in level if isinstance(item, list)]
+        arrays += [list(item.values()) for item in level if isinstance(item, dict)]
+        level = [item for array in arrays for item in array]
+        if not level:
+            return False
+    return True
 
 
 def _quote() -> "Callable[[str], str]":

@@ -4,6 +4,7 @@ import json
 import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from traceback import walk_tb
 from typing import TextIO
 
 import shibafu
@@ -109,12 +110,21 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
         return _report(context, stderr, CommandError(_describe(error), hint))
     except OSError as error:
         return _report(context, stderr, CommandError(_describe(error)))
+    except Exception as error:  # a defect here must not end in a traceback either
+        return _report(context, stderr, _describe_defect(error))
     return status
 
 
 def _describe(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     return where + (error.strerror or str(error)).lower() if error.strerror else str(error)
+
+
+def _describe_defect(error: Exception) -> CommandError:
+    *_, (frame, line) = walk_tb(error.__traceback__)
+    where = f"{frame.f_code.co_filename}:{line}"
+    what = f"internal error in shibafu, please report it: {type(error).__name__}: {error}"
+    return CommandError(what, where)
 
 
 def _report(context: Context, stderr: TextIO, error: CommandError) -> int:

@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
 
 from shibafu.cni.names import is_valid_identifier
 from shibafu.command.errors import CommandError
@@ -32,6 +33,8 @@ from shibafu.command.specification import NetworkSpec, Subnet, parse_option
 from shibafu.command.subnets import parse_ip_range
 from shibafu.command.surroundings import Wish
 
+# How much of a value is shown.
+_SHOWN = 40
 _KINDS = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
@@ -63,8 +66,11 @@ def parse_declaration(text: str, name: str) -> list[Declared]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
         raise CommandError(f"{name}:{line}: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise CommandError(f"{name}: {error}") from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise CommandError(f"{name}:{line}: character {error.character:#04x} is not allowed") from None
+    except RecursionError:
+        raise CommandError(f"{name}: nested too deeply") from None
     reader = _Reader(name)
     declared = reader.read(root)
     if reader.mistakes:
@@ -179,7 +185,10 @@ class _Reader:
     def _scalar(self, node: Node | None, key: str, kind: type, default: Any) -> Any:
         if node is None or self._is_null(node):
             return default
-        value = self._construct(node)
+        try:
+            value = self._construct(node)
+        except ValueError:
+            value = None
         if type(value) is kind:
             return value
         self._refuse(node, f'"{key}" is {_KINDS[kind]}')
@@ -200,7 +209,17 @@ class _Reader:
 
     @staticmethod
     def _construct(node: Node) -> object:
-        return SafeConstructor().construct_object(node, deep=True) if isinstance(node, ScalarNode) else None
+        """Return a scalar's value; None for what is none.
+
+        Raises:
+            ValueError: it is not what its tag or its form says, such as a date with a month 13.
+        """
+        if not isinstance(node, ScalarNode):
+            return None
+        try:
+            return SafeConstructor().construct_object(node, deep=True)
+        except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
+            raise ValueError(f'"{node.value[:_SHOWN]}" cannot be understood: put it in quotes') from None
 
     @staticmethod
     def _is_null(node: Node) -> bool:

@@ -1,6 +1,6 @@
 """What a subcommand is, and what it gets to work with."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from shibafu.command.output import Output
 CONF_DIR = "/etc/cni/net.d"
 CNI_PATH = "/opt/cni/bin:/usr/lib/cni"
 CACHE_DIR = "/var/lib/cni/results"
+_DAY = 86400
 
 
 @dataclass(frozen=True)
@@ -51,3 +52,22 @@ class Subcommand:
     examples: tuple[str, ...]
     run: Callable[[Context, Namespace], int]
     add_arguments: Callable[[ArgumentParser], None] = no_arguments
+
+
+def parse_time(text: str) -> float:
+    """Parse an option that is a number of seconds."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= _DAY:  # nor is it NaN
+        raise ArgumentTypeError(f"{text} is not a number of seconds from 0 to {_DAY}")
+    return seconds
+
+
+def parse_pause(text: str) -> float:
+    """Parse an option that is a number of seconds, and not none."""
+    seconds = parse_time(text)
+    if not seconds:
+        raise ArgumentTypeError("without a pause nothing else would run")
+    return seconds

@@ -6,14 +6,17 @@ must not change into another of the same name because of a slip of the pen.
 """
 
 import os
+from errno import ENOENT
 
 from shibafu.cni.config import Section, parse_config
 from shibafu.cni.errors import INVALID_CONFIG, CniError
+from shibafu.cni.files import NotRegularError, read_file
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.version import LATEST
 
 DIRECTORY = "/etc/cni/net.d"
+_MAX_SIZE = 1 << 24
 _SINGLE = (".conf", ".json")
 _BOOLEANS = {"true": True, "false": False}
 
@@ -310,10 +313,12 @@ def _list_directory(directory: str) -> list[str]:
 
 def _read_file(path: str) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(descriptor, os.fstat(descriptor).st_size)
-        finally:
-            os.close(descriptor)
+        # An administrator may have linked it from elsewhere; but nobody waits for the other end of a FIFO.
+        content = read_file(path, _MAX_SIZE, follow=True)
+    except NotRegularError as error:
+        raise ConflistError(path, f"{error.strerror}: remove it") from None
     except OSError as error:
         raise ConflistError(path, f"cannot be read: {error.strerror}") from None
+    if content is None:
+        raise ConflistError(path, f"cannot be read: {os.strerror(ENOENT)}")
+    return content

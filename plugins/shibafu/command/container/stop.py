@@ -3,7 +3,7 @@
 from argparse import ArgumentParser, Namespace
 
 from shibafu.command.container.engine import add_data_dir, open_engine
-from shibafu.command.subcommand import Context, Subcommand
+from shibafu.command.subcommand import Context, Subcommand, parse_time
 
 SECONDS = 10.0
 
@@ -13,7 +13,7 @@ def add_time(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-t",
         "--time",
-        type=float,
+        type=parse_time,
         default=SECONDS,
         metavar="SECONDS",
         help=f"how long it has to end by itself before it is killed ({SECONDS:.0f})",

@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 
 from shibafu.command.subcommand import Context, Subcommand
 
+_MAX_SIZE = 1 << 20
 _MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "=")}
 
 
@@ -41,9 +42,21 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 def _read(path: str) -> tuple[str, str]:
     if path == "-":
-        return sys.stdin.read(), "standard input"
-    with open(path, encoding="utf-8") as file:
-        return file.read(), path
+        return _decode(sys.stdin.buffer.read(_MAX_SIZE + 1), "standard input"), "standard input"
+    with open(path, "rb") as file:
+        return _decode(file.read(_MAX_SIZE + 1), path), path
+
+
+def _decode(content: bytes, name: str) -> str:
+    from shibafu.command.errors import CommandError
+
+    if len(content) > _MAX_SIZE:
+        raise CommandError(f"{name}: larger than {_MAX_SIZE >> 20} MB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise CommandError(f"{name}:{line}: not in UTF-8", "convert it: iconv -t UTF-8") from None
 
 
 SUBCOMMAND = Subcommand(

@@ -5,7 +5,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from shibafu.command.subcommand import Context, Subcommand
+from shibafu.command.subcommand import Context, Subcommand, parse_pause
 
 if TYPE_CHECKING:
     from shibafu.command.survey import NetworkView
@@ -16,7 +16,9 @@ _CLEAR = "\x1b[H\x1b[2J"
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("networks", metavar="NETWORK", nargs="+", help="which networks")
     parser.add_argument("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
-    parser.add_argument("--interval", metavar="SECONDS", type=float, default=2.0, help="between looks (2)")
+    parser.add_argument(
+        "--interval", metavar="SECONDS", type=parse_pause, default=2.0, help="between looks (2)"
+    )
 
 
 def _run(context: Context, arguments: Namespace) -> int:
