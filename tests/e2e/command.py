@@ -26,11 +26,11 @@ class Command:
             "SHIBAFU_DATA_DIR": DATA_DIR,
             "SHIBAFU_CGROUP_PARENT": machine.cgroup,
         }
-        self._argv = argv
+        self.argv = argv
 
     def try_run(self, line: str) -> "CompletedProcess[str]":
         """Run a line that may fail."""
-        done = self._machine.try_run(*self._argv, *shlex.split(line), env=self._env)
+        done = self._machine.try_run(*self.argv, *shlex.split(line), env=self._env)
         assert "Traceback" not in done.stderr
         return done
 

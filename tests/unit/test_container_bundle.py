@@ -48,7 +48,7 @@ def test_the_hook_gets_its_flags_and_the_annotations() -> None:
 
 
 def test_it_has_namespaces_of_its_own() -> None:
-    assert kinds(config()) == {"mount", "pid", "ipc", "uts", "network"}
+    assert kinds(config()) == {"mount", "pid", "ipc", "uts", "cgroup", "network"}
     assert config()["linux"]["cgroupsPath"] == "/shibafu/web1"
 
 
@@ -56,8 +56,18 @@ def test_on_the_hosts_network_there_is_no_hook() -> None:
     document = config(networks=["host"])
     assert "network" not in kinds(document)
     assert (document["hooks"], document["annotations"]) == ({}, {})
-    (sys,) = (mount for mount in document["mounts"] if mount["destination"] == "/sys")
-    assert sys["type"] == "bind"
+
+
+def test_sys_is_never_the_hosts() -> None:
+    for networks in (["host"], ["none"], ["blue"]):
+        document = config(networks=networks)
+        assert "cgroup" in kinds(document)
+        kept = {m["destination"]: m for m in document["mounts"] if m["destination"].startswith("/sys")}
+        assert {path: mount["type"] for path, mount in kept.items()} == {
+            "/sys": "sysfs",
+            "/sys/fs/cgroup": "cgroup",
+        }
+        assert all("ro" in mount["options"] for mount in kept.values())
 
 
 def test_privileges_are_few() -> None:

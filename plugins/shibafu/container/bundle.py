@@ -62,7 +62,7 @@ def calc_config(
         "hooks": {} if spec.is_on_host_network else _calc_hooks(hook, hook_flags),
         "process": _calc_process(spec),
         "root": {"path": "rootfs"},
-        "mounts": [*_calc_system_mounts(spec), *_calc_file_mounts(directory), *_calc_volumes(spec)],
+        "mounts": [*_calc_system_mounts(), *_calc_file_mounts(directory), *_calc_volumes(spec)],
         "linux": _calc_linux(spec, cgroup_parent),
     }
 
@@ -83,8 +83,8 @@ def _calc_process(spec: Specification) -> dict[str, Any]:
     }
 
 
-def _calc_system_mounts(spec: Specification) -> list[dict[str, Any]]:
-    mounts = [
+def _calc_system_mounts() -> list[dict[str, Any]]:
+    return [
         _mount("/proc", "proc", _FLAGS),
         _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
         _mount(
@@ -94,14 +94,11 @@ def _calc_system_mounts(spec: Specification) -> list[dict[str, Any]]:
         ),
         _mount("/dev/shm", "tmpfs", [*_FLAGS, "mode=1777", "size=65536k"]),  # noqa: S108 - the container's
         _mount("/dev/mqueue", "mqueue", _FLAGS),
+        # Never the host's, not on the host's network either: what is mounted there would come along
+        # writable, and the control groups tell what a container may do with devices.
+        _mount("/sys", "sysfs", [*_FLAGS, "ro"]),
+        _mount("/sys/fs/cgroup", "cgroup", [*_FLAGS, "relatime", "ro"]),
     ]
-    if spec.is_on_host_network:
-        # The kernel lets only who owns a network namespace mount its view of /sys.
-        options = ["rbind", *_FLAGS, "ro"]
-        mounts.append({"destination": "/sys", "type": "bind", "source": "/sys", "options": options})
-    else:
-        mounts.append(_mount("/sys", "sysfs", [*_FLAGS, "ro"]))
-    return mounts
 
 
 def _mount(destination: str, kind: str, options: list[str]) -> dict[str, Any]:
@@ -133,7 +130,7 @@ def _calc_volumes(spec: Specification) -> list[dict[str, Any]]:
 
 
 def _calc_linux(spec: Specification, cgroup_parent: str) -> dict[str, Any]:
-    namespaces = ["mount", "pid", "ipc", "uts"]
+    namespaces = ["mount", "pid", "ipc", "uts", "cgroup"]
     if not spec.is_on_host_network:
         namespaces.append("network")
     return {

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shibafu.container.bundle import FILES, calc_config
+from shibafu.container.directories import close_data, ensure_private
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import ImageStore
 from shibafu.container.overlay import mount_overlay, unmount_overlay
@@ -63,6 +64,7 @@ class Engine:
         self._directory = data_dir / "containers"
         self._addresses = data_dir / "addresses"
         self._programs = programs
+        close_data(data_dir)
 
     # Finding
 
@@ -107,9 +109,8 @@ class Engine:
             ContainerError: the name is taken.
         """
         record = Record(self._directory / spec.name)
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+        ensure_private(self._directory)
         try:
-            # People that are root in a container must not find what another one has written.
             record.directory.mkdir(mode=0o700)
         except FileExistsError:
             raise ContainerError(

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from shibafu.cni.names import is_valid_identifier
+from shibafu.container.directories import ensure_private
 from shibafu.container.errors import ContainerError
 
 ROOTFS = "rootfs"
@@ -130,7 +131,7 @@ class ImageStore:
             ContainerError: the name is taken, or none.
         """
         self.require_free(name)
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+        ensure_private(self.directory)
         aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.directory))
         try:
             making = Making(aside)
@@ -141,8 +142,6 @@ class ImageStore:
                 "defaults": asdict(making.defaults),
             }
             (aside / _DESCRIPTION).write_text(json.dumps(description, indent=4) + "\n", encoding="utf-8")
-            # Containers' users need to get to their root.
-            aside.chmod(0o755)
             self.require_free(name)
             aside.rename(self.directory / name)
         finally:

@@ -1,0 +1,116 @@
+"""What a container of `shibafu run`, or a user of the machine, tries against it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.command import DATA_DIR, Command
+from e2e.machine import Machine
+
+# A user of the machine who has no rights, and no groups; a shell in between, since setpriv keeps root's
+# rights until it executes something, and would find any path.
+_STRANGER = (
+    *("setpriv", "--reuid=4711", "--regid=4711", "--clear-groups", "--"),
+    *("sh", "-c", 'exec "$@"', "sh"),
+)
+
+
+@pytest.fixture
+def run(machine: Machine, command: Command) -> Iterator[Command]:
+    """The command, with an image; its containers are removed in the end."""
+    command("image import alpine --builtin")
+    yield command
+    names = " ".join(view["name"] for view in command.json("ps --all"))
+    if names:
+        command(f"rm --force {names}")
+
+
+def mode(machine: Machine, path: str) -> str:
+    """Return the permissions of a file, in octal."""
+    return machine.run("stat", "-c", "%a", path).strip()
+
+
+# What the container sees of the machine
+
+
+@pytest.mark.parametrize("network", ["host", "none", "bridge"])
+def test_no_container_leaves_its_control_groups(machine: Machine, run: Command, network: str) -> None:
+    """Who gets into another group of the controller `devices` reads the machine's disks."""
+    attack = (
+        "for file in $(find /sys -name cgroup.procs -o -name tasks -o -name devices.allow); do "
+        'echo 0 2>/dev/null >$file && echo "wrote $file"; done; '
+        "mkdir /sys/fs/cgroup/*/mine 2>/dev/null && echo made; "
+        "grep cgroup /proc/self/mounts; cat /proc/self/cgroup"
+    )
+    said = run(f"run --rm --network {network} alpine sh -c '{attack}'")
+    assert "wrote" not in said
+    assert "made" not in said
+    # And sees no other: by a namespace of its own, in mounts that it can only read.
+    lines = said.splitlines()
+    mounts = [line.split() for line in lines if " cgroup" in line]
+    assert mounts
+    assert all("ro" in mount[3].split(",") for mount in mounts if mount[2] != "tmpfs")
+    assert {line.rpartition(":")[2] for line in lines if line[0].isdigit()} == {"/"}
+    assert machine.cgroup not in said
+
+
+def test_sys_is_read_only_on_the_hosts_network(run: Command) -> None:
+    attack = 'grep " sysfs " /proc/self/mounts; echo 1 >/sys/kernel/mm/ksm/run'
+    done = run.try_run(f"run --rm --network host alpine sh -c '{attack}'")
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["sysfs", "/sys"]]
+    assert done.stdout.split()[3].startswith("ro,")
+    assert "Read-only file system" in done.stderr
+    # It is the machine's network all the same.
+    assert "uplink" in run("run --rm --network host alpine ls /sys/class/net")
+
+
+# What users of the machine see of images and containers
+
+
+def test_strangers_do_not_get_at_images(machine: Machine, run: Command) -> None:
+    """An image's setuid program would make them root of the machine."""
+    run("run -d --name web1 alpine sleep 600")
+    program = f"{DATA_DIR}/images/alpine/rootfs/bin/busybox"
+    machine.run("chmod", "4755", program)
+    for path in (program, f"{DATA_DIR}/containers/web1/rootfs/bin/busybox"):
+        done = machine.try_run(*_STRANGER, path, "id")
+        assert (done.stdout, done.returncode) == ("", 126)
+        assert "Permission denied" in done.stderr
+    for directory in ("images/alpine/rootfs/tmp", "containers/web1/rootfs/tmp"):
+        done = machine.try_run(*_STRANGER, "touch", f"{DATA_DIR}/{directory}/from-outside")
+        assert done.returncode != 0
+    assert run("exec web1 ls /tmp") == ""
+
+
+@pytest.mark.parametrize("umask", ["000", "022"])
+def test_the_data_directory_is_roots_alone(machine: Machine, command: Command, umask: str) -> None:
+    line = 'umask "$1"; shift; exec "$@"'
+    argv = [*command.argv, "image", "import", "alpine", "--builtin", "--data-dir", "/run/other/data"]
+    machine.run("sh", "-c", line, "sh", umask, *argv)
+    assert [mode(machine, f"/run/other/data{name}") for name in ("", "/images")] == ["700", "700"]
+
+
+def test_a_data_directory_that_is_open_is_closed(machine: Machine, run: Command) -> None:
+    run("run --name web1 alpine true")
+    kinds = ("", "/images", "/containers", "/addresses")
+    for kind in kinds:
+        machine.run("chmod", "755", f"{DATA_DIR}{kind}")
+    run("ps")
+    assert {mode(machine, f"{DATA_DIR}{kind}") for kind in kinds} == {"700"}
+
+
+def test_a_directory_that_others_share_stays_open(machine: Machine, run: Command) -> None:
+    machine.write(f"{DATA_DIR}/something-else", "")
+    machine.run("chmod", "755", DATA_DIR)
+    run("ps")
+    assert mode(machine, DATA_DIR) == "755"
+    assert mode(machine, f"{DATA_DIR}/images") == "700"
+
+
+def test_users_of_a_container_see_its_files(run: Command) -> None:
+    """Though nobody but root gets to where they are on the machine."""
+    said = run("run --rm -u nobody alpine sh -c 'id -u; cat /etc/hostname /etc/hosts /etc/resolv.conf; pwd'")
+    assert said.startswith("65534\n")
+    assert "172.20.0.2" in said
+    run("run -d --name web1 -u nobody alpine sleep 600")
+    assert run("exec -u nobody web1 id -u") == "65534\n"
