@@ -13,7 +13,7 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.container import announce_addresses, configure_container, wait_for_dad
 from shibafu.bridge.host import delete_bridge_if_unused, ensure_bridge, ensure_gateway
 from shibafu.bridge.namespaces import Namespaces
-from shibafu.bridge.port import refuse_existing, setup_port, start_port, teardown_port
+from shibafu.bridge.port import create_pair, refuse_existing, setup_port, start_port, teardown_port
 from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.bridge.undo import Undo
 from shibafu.cni.delegate import Installation, delegate, find_plugin
@@ -43,7 +43,7 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
     attachment = Attachment(request, config)
     namespaces = Namespaces(request)
     try:
-        with namespaces.lock_container():
+        with namespaces.lock_container(), namespaces.lock_attachment(attachment):
             _refuse_if_attached(attachment, namespaces)
             with Undo() as undo:
                 return _attach(attachment, namespaces, installation, undo).to_json(request.cni_version)
@@ -54,7 +54,7 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
 def _attach(attachment: Attachment, namespaces: Namespaces, installation: Installation, undo: Undo) -> Result:
     request, config, host = attachment.request, attachment.config, namespaces.host
     state = NetworkState(config.network)
-    undo.push("the network's record", state.remove_if_unused)
+    undo.push("the network's record", lambda: _release_network(state, request))
     undo.push("the attachment's record", lambda: state.remove_attachment(attachment.host_link))
     result = Result()
     # Before all else: a DEL at the same moment removes the record, and this call sees that.
@@ -76,6 +76,8 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     if masquerade is None and (gateway or bridge).group == ISOLATED_GROUP and state.remembers_isolation():
         # It was isolated until now, and still has the rule.
         masquerade = _start_masquerade(attachment, state, result, undo, is_forced=True)
+    create_pair(attachment, namespaces, bridge)
+    # Not before: one that was there is somebody else's.
     undo.push(f"link {attachment.host_link}", lambda: teardown_port(host, attachment.host_link))
     setup_port(attachment, namespaces, bridge)
     if not state.remembers(attachment.host_link):
@@ -95,6 +97,12 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
         result.interfaces.append(Interface(gateway.name, gateway.mac.hex(":")))
     result.dns = config.dns or result.dns
     return result
+
+
+def _release_network(state: NetworkState, request: Request) -> None:
+    from shibafu.bridge.delete import release_network
+
+    release_network(state, request.env)
 
 
 def _refuse_if_attached(attachment: Attachment, namespaces: Namespaces) -> None:

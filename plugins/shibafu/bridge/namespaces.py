@@ -9,6 +9,7 @@ from shibafu.netlink.socket import NetlinkSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shibafu.bridge.attachment import Attachment
     from shibafu.cni.request import Request
 
 
@@ -46,6 +47,16 @@ class Namespaces:
         found = os.fstat(self.container_fd)
         name = f"netns-{found.st_dev}-{found.st_ino}"
         return Lock(name, f"network namespace {self._path}", handed_down=False)
+
+    def lock_attachment(self, attachment: "Attachment") -> Lock:
+        """Return the lock of one interface, to be held by `with`: who waited for another ADD finds its link.
+
+        Two ADDs of one interface may name different namespaces, each with a lock of its own; the record and
+        the address are those of the interface all the same.
+        """
+        name = f"{attachment.host_link}-{os.fstat(self.host_fd).st_ino}"
+        what = f"interface {attachment.ifname} of container {attachment.request.container_id}"
+        return Lock(name, what, handed_down=False)
 
     def close(self) -> None:
         """Close all four descriptors."""

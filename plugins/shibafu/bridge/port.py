@@ -16,7 +16,7 @@ from shibafu.netlink.socket import NetlinkSocket
 _PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 0.5, 1.0, 1.0)
 
 
-def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> None:
+def create_pair(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> None:
     """Make the pair: one end a port of the bridge, the other in the container's namespace; both are down.
 
     The port stays down until the container is configured (`start_port`): from the moment that there is a
@@ -24,17 +24,16 @@ def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> 
     IPv6 has to say to every container of the bridge, 3 ms with 200, and requests that come later wait.
 
     Raises:
-        CniError: the container has such a link, or the kernel lacks a feature.
+        CniError: one of the two links is there already; it is left alone.
         NetlinkError: the kernel refuses.
     """
-    config = attachment.config
     pair = link_add_veth(
         attachment.host_link,
         attachment.ifname,
         namespaces.container_fd,
         mac=attachment.host_mac,
         peer_mac=attachment.mac,
-        mtu=config.mtu or None,
+        mtu=attachment.config.mtu or None,
         master=bridge.index,
         up=False,
     )
@@ -43,7 +42,17 @@ def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> 
     except NetlinkError as error:
         if error.errno != EEXIST:
             raise
-        raise refuse_existing(attachment, "another call is attaching the same interface") from None
+        raise refuse_existing(attachment, "somebody made it while it was being attached") from None
+
+
+def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> None:
+    """Give the pair's end on the host what the configuration says of ports.
+
+    Raises:
+        CniError: the kernel lacks a feature.
+        NetlinkError: the kernel refuses.
+    """
+    config = attachment.config
     refuse_router_advertisements(attachment.host_link)
     if config.hairpin_mode or config.port_isolation:
         namespaces.host.request(
