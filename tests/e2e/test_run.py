@@ -63,7 +63,7 @@ def containers(machine: Machine, command: Command) -> Iterator[Containers]:
         command(f"rm --force {names}")
     assert machine.files(f"{DATA_DIR}/containers") == []
     assert "overlay /run/shibafu-data" not in machine.run("cat", "/proc/mounts")
-    assert machine.run("runc", "list", "--quiet") == ""
+    assert machine.run("runc", "--root", "/run/shibafu-runc", "list", "--quiet") == ""
 
 
 def test_three_containers_reach_each_other_the_gateway_and_the_world(

@@ -1,5 +1,6 @@
 """What a container of `shibafu run`, or a user of the machine, tries against it."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -114,3 +115,80 @@ def test_users_of_a_container_see_its_files(run: Command) -> None:
     assert "172.20.0.2" in said
     run("run -d --name web1 -u nobody alpine sleep 600")
     assert run("exec -u nobody web1 id -u") == "65534\n"
+
+
+# What has the name of a container, and is none of ours
+
+
+@pytest.fixture
+def foreign(machine: Machine, run: Command) -> Iterator[str]:
+    """A container `web1` of runc that somebody else has made; its bundle."""
+    bundle = "/run/foreign"
+    machine.run("cp", "-a", f"{DATA_DIR}/images/alpine", bundle)
+    machine.run("runc", "spec", "--bundle", bundle)
+    config = json.loads(machine.read(f"{bundle}/config.json"))
+    config["process"] |= {"terminal": False, "args": ["sleep", "600"], "rlimits": []}
+    config["linux"]["cgroupsPath"] = f"{machine.cgroup}/foreign"
+    machine.write(f"{bundle}/config.json", config)
+    machine.run("sh", "-c", f"runc run --detach --bundle {bundle} web1 >/run/foreign.log 2>&1 </dev/null")
+    yield bundle
+    machine.run("runc", "delete", "--force", "web1")
+
+
+@pytest.mark.parametrize("options", ["-d", "--rm", "-d --network none"])
+def test_a_foreign_container_of_runc_is_not_touched(
+    machine: Machine, run: Command, foreign: str, options: str
+) -> None:
+    said = run.fail(f"run {options} --name web1 alpine true", status=125)
+    assert f"runc has another container web1 already, of the bundle {foreign}" in said
+    assert "choose another name" in said
+    assert run.json("ps --all") == []
+    assert json.loads(machine.run("runc", "state", "web1"))["status"] == "running"
+
+
+def test_a_foreign_container_that_came_later_is_not_touched(machine: Machine, run: Command) -> None:
+    run("run --network none --name web1 alpine true")
+    bundle = "/run/foreign"
+    machine.write("/run/runc/web1/state.json", {"config": {"labels": [f"bundle={bundle}"]}})
+    assert "another container web1" in run.fail("start web1")
+    run("rm web1")
+    assert machine.files("/run/runc/web1") == ["/run/runc/web1/state.json"]
+    machine.run("rm", "-r", "/run/runc/web1")
+
+
+def test_two_data_directories_do_not_mistake_their_containers(machine: Machine, run: Command) -> None:
+    run("run -d --name web1 alpine sleep 600")
+    other = "--data-dir /run/other"
+    run(f"image import alpine --builtin {other}")
+    said = run.fail(f"run -d --name web1 {other} alpine true", status=125)
+    assert f"of the bundle {DATA_DIR}/containers/web1" in said
+    assert run("exec web1 echo alive") == "alive\n"
+
+
+def test_a_container_of_an_earlier_version_is_stopped_and_removed(machine: Machine, run: Command) -> None:
+    """Its state is in runc's own root, and its monitor looks for it there."""
+    for name in ("web1", "web2"):
+        run(f"run -d --name {name} alpine sleep 600")
+        machine.run("pkill", "-9", "-f", f"shibafu-monitor .*/{name}$")
+    machine.run("mkdir", "-p", "/run/runc")
+    machine.run("sh", "-c", "mv /run/shibafu-runc/* /run/runc")
+    assert {view["state"] for view in run.json("ps")} == {"running"}
+    assert run("exec web1 hostname") == "web1\n"
+    run("stop --time 0 web1")
+    run("start web1")
+    assert machine.run("ls", "/run/shibafu-runc", "/run/runc").split() == [
+        *("/run/runc:", "web2"),
+        *("/run/shibafu-runc:", "web1"),
+    ]
+    run("rm --force web2")
+    assert machine.run("ls", "/run/runc") == ""
+
+
+def test_what_a_killed_runc_left_is_in_nobodys_way(machine: Machine, run: Command) -> None:
+    machine.run("mkdir", "-p", "/run/shibafu-runc/web1")
+    assert run("run --rm --name web1 alpine hostname") == "web1\n"
+
+
+def test_only_root_sees_the_states(machine: Machine, run: Command) -> None:
+    run("run -d --name web1 alpine sleep 600")
+    assert mode(machine, "/run/shibafu-runc") == "700"

@@ -252,6 +252,7 @@ def _find_container(name: str) -> str | None:
     if not is_valid_identifier(name):
         return None
     for path, key in (
+        (f"/run/shibafu-runc/{name}/state.json", "init_process_pid"),
         (f"/run/runc/{name}/state.json", "init_process_pid"),
         (f"/run/crun/{name}/status", "pid"),
     ):

@@ -23,6 +23,7 @@ from shibafu.container.overlay import mount_overlay, unmount_overlay
 from shibafu.container.programs import find_program, run_program
 from shibafu.container.record import Record
 from shibafu.container.specification import NO_NETWORK, Specification
+from shibafu.container.states import ROOT, require_free_name
 
 _PAUSE = 0.02
 # How long a container may take to end once it was killed, in seconds: runc runs hooks, and they call plugins.
@@ -106,9 +107,10 @@ class Engine:
             unpack: makes its root file system in its directory and returns where, if it is no image's.
 
         Raises:
-            ContainerError: the name is taken.
+            ContainerError: the name is taken, here or in runc.
         """
         record = Record(self._directory / spec.name)
+        require_free_name(record.directory)
         ensure_private(self._directory)
         try:
             record.directory.mkdir(mode=0o700)
@@ -140,7 +142,11 @@ class Engine:
         lock = self._lock(record)
         try:
             spec = self._prepare(record, has_terminal=False)
-            self._start_monitor(record, spec.is_removed, lock)
+            try:
+                self._start_monitor(record, spec.is_removed, lock)
+            except ContainerError:
+                self._clear(record)
+                raise
         finally:
             os.close(lock)
         return record.calc_status().pid
@@ -164,6 +170,7 @@ class Engine:
                 code = subprocess.run(
                     [
                         find_program("runc", _RUNC),
+                        *("--root", ROOT),
                         # Otherwise it complains in the form of a log.
                         *("--log", str(record.directory / "runc.log"), "--log-format", "json"),
                         *("run", "--pid-file", str(record.directory / "pid")),
@@ -209,7 +216,8 @@ class Engine:
                     return True
                 time.sleep(_PAUSE)
         raise ContainerError(
-            f"container {record.name} does not end", f"see: runc state {record.name}, and {record.directory}"
+            f"container {record.name} does not end",
+            f"see: runc --root {record.runc_root() or ROOT} state {record.name}, and {record.directory}",
         )
 
     def remove(self, record: Record, force: bool) -> None:
@@ -251,6 +259,7 @@ class Engine:
                 f"stop it: shibafu stop {record.name}",
             )
         self._clear(record)
+        require_free_name(record.directory)
         for name in ("exit", "pid", "runc.log"):
             (record.directory / name).unlink(missing_ok=True)
         spec = record.load()
@@ -274,6 +283,7 @@ class Engine:
                     [
                         self._programs.monitor,
                         f"--runc={find_program('runc', _RUNC)}",
+                        f"--runc-root={ROOT}",
                         f"--ready-fd={told}",
                         f"--lock-fd={lock}",
                         *(["--remove"] if is_removed else []),
@@ -298,8 +308,11 @@ class Engine:
             raise ContainerError(f"container {record.name} does not start: {why}")
 
     def _kill(self, record: Record, number: signal.Signals) -> None:
+        root = record.runc_root()
+        if not root:
+            return  # it has just ended by itself
         try:
-            run_program("runc", "kill", record.name, str(int(number)), why=_RUNC)
+            run_program("runc", "--root", root, "kill", record.name, str(int(number)), why=_RUNC)
         except ContainerError:
             if record.calc_status().pid:
                 raise  # otherwise it has just ended by itself
@@ -315,8 +328,9 @@ class Engine:
 
     def _clear(self, record: Record) -> None:
         """Remove what is left of a container that has ended: runc's state, attachments, the mount."""
-        if record.has_state():
-            run_program("runc", "delete", "--force", record.name, why=_RUNC)
+        root = record.runc_root()
+        if root:
+            run_program("runc", "--root", root, "delete", "--force", record.name, why=_RUNC)
         unmount_overlay(record.directory)
 
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shibafu.container.specification import Specification, load_specification
-
-_RUNC_STATES = Path("/run/runc")
+from shibafu.container.states import find_root
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,14 @@ class Record:
             os.close(descriptor)
         return descriptor is None and self.directory.exists()
 
-    def has_state(self) -> bool:
-        """Tell whether runc knows the container."""
-        return (_RUNC_STATES / self.name).exists()
+    def runc_root(self) -> str:
+        """Return the root in which runc knows the container; empty when it does not."""
+        return find_root(self.directory)
 
     def calc_status(self) -> Status:
         """Return how the container is."""
         pid = self._read_pid()
-        is_alive = pid > 0 and self.has_state() and os.path.exists(f"/proc/{pid}")
+        is_alive = pid > 0 and os.path.exists(f"/proc/{pid}") and bool(self.runc_root())
         if self.is_held() or is_alive:
             return Status("running", pid if is_alive else 0, since=_mtime(self.directory / "pid"))
         try:

@@ -5,7 +5,7 @@ ends: it learns the exit status, which the kernel tells a parent only, has the c
 networks, takes its root file system off, and removes it if it was to be removed. It is as lean as a plugin,
 not for its start but for its memory, since there is one for each container.
 
-    shibafu-monitor --runc=PATH --ready-fd=N --lock-fd=N [--remove] DIRECTORY
+    shibafu-monitor --runc=PATH --runc-root=DIRECTORY --ready-fd=N --lock-fd=N [--remove] DIRECTORY
 
 DIRECTORY is the container's: a bundle with the container's name, in which this leaves
 
@@ -38,13 +38,13 @@ class Monitor:
 
     Args:
         directory: the container's.
-        runc: the path of runc.
+        runc: how runc is called: its path and its root.
         is_removed: whether the container is removed at its end.
     """
 
     __slots__ = ("_directory", "_is_removed", "_name", "_runc")
 
-    def __init__(self, directory: str, runc: str, is_removed: bool) -> None:
+    def __init__(self, directory: str, runc: "Sequence[str]", is_removed: bool) -> None:
         self._directory = directory
         self._name = directory.rpartition("/")[2]
         self._runc = runc
@@ -57,7 +57,7 @@ class Monitor:
         log = f"{self._directory}/runc.log"
         options = ["--log", log, "--log-format", "json"]
         flags = ["--detach", "--pid-file", f"{self._directory}/pid", "--bundle", self._directory]
-        status = self._execute(self._runc, *options, "run", *flags, self._name)
+        status = self._execute(*self._runc, *options, "run", *flags, self._name)
         if status == 0:
             return ""
         return _read_complaint(log) or f"runc ended with status {status}"
@@ -76,7 +76,7 @@ class Monitor:
     def clean_up(self) -> None:
         """Remove what is left of a container that has ended."""
         # With its hooks of poststop, which detach it from its networks.
-        self._execute(self._runc, "delete", "--force", self._name)
+        self._execute(*self._runc, "delete", "--force", self._name)
         self._execute(_require("umount"), f"{self._directory}/rootfs")
         if self._is_removed:
             self._execute(_require("rm"), "-rf", "--one-file-system", self._directory)
@@ -129,7 +129,7 @@ def parse_arguments(argv: "Sequence[str]") -> tuple[dict[str, str], str]:
     """
     flags = dict(word[2:].partition("=")[::2] for word in argv if word.startswith("--"))
     directories = [word for word in argv if not word.startswith("--")]
-    if len(directories) != 1 or not {"runc", "ready-fd", "lock-fd"} <= flags.keys():
+    if len(directories) != 1 or not {"runc", "runc-root", "ready-fd", "lock-fd"} <= flags.keys():
         raise ValueError("it is started by `shibafu run -d`, not by people")
     return flags, directories[0]
 
@@ -140,10 +140,8 @@ def run(argv: "Sequence[str]") -> int:
     ready, lock = int(flags["ready-fd"]), int(flags["lock-fd"])
     for descriptor in (ready, lock):
         os.set_inheritable(descriptor, False)
-    monitor = Monitor(directory, flags["runc"], "remove" in flags)
+    monitor = Monitor(directory, [flags["runc"], "--root", flags["runc-root"]], "remove" in flags)
     problem = monitor.start()
-    if problem:
-        monitor.clean_up()
     os.write(ready, problem.encode() or b"started")
     os.close(ready)
     if problem:

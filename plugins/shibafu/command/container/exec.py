@@ -41,7 +41,8 @@ def _run(context: Context, arguments: Namespace) -> int:
     uid, gid = spec.uid, spec.gid
     if arguments.user:
         uid, gid = find_user(Path(spec.rootfs), arguments.user)
-    argv = ["runc", "exec", "--user", f"{uid}:{gid}", "--cwd", arguments.workdir or spec.workdir]
+    argv = ["runc", "--root", record.runc_root(), "exec"]
+    argv += ["--user", f"{uid}:{gid}", "--cwd", arguments.workdir or spec.workdir]
     argv += [option for option in ("--detach", "--tty") if getattr(arguments, option[2:])]
     for variable in arguments.env:
         argv += ["--env", variable]
