@@ -79,6 +79,14 @@ def test_a_pause_that_makes_no_sense(seconds: str, capsys: pytest.CaptureFixture
     assert "argument --interval: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("mtu", ["-1", "67", "65536", "99999999999", "9" * 5000, "1.5", "big"])
+def test_a_size_of_packets_that_no_link_can_have(mtu: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call("link", "create-bridge", "br0", "--mtu", mtu)
+    assert ended.value.code == 2
+    assert "is not a number from 68 to 65535" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

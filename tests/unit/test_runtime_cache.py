@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,51 @@ def test_a_corrupt_file_counts_as_none_and_can_be_removed(tmp_path: Path, conten
     assert cache_list(directory=str(tmp_path)) == []
     cache_remove("net", "c1", "eth0", str(tmp_path))
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"containerId": "../c1"},
+        {"containerId": "c\0"},
+        {"networkName": "net/../.."},
+        {"netns": "/run/netns/c\0"},
+        {"ifName": "e\0"},
+        {"cniArgs": [["IP", "\0"]]},
+    ],
+)
+def test_what_no_runtime_has_written_counts_as_none(tmp_path: Path, changes: dict[str, object]) -> None:
+    cache_write(sample(), str(tmp_path))
+    path = tmp_path / "net-c1-eth0"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    assert cache_list(directory=str(tmp_path)) == []
+    assert cache_read("net", "c1", "eth0", str(tmp_path)) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ips": 7},
+        {"ips": [{"address": 7}]},
+        {"interfaces": [3]},
+        {"routes": "x"},
+        {"dns": 4},
+        {"cniVersion": 1},
+    ],
+)
+def test_a_result_that_is_none_is_not_kept(tmp_path: Path, changes: dict[str, object]) -> None:
+    written = sample()
+    written.result = {"cniVersion": "1.0.0", "ips": [], "interfaces": []} | changes
+    cache_write(written, str(tmp_path))
+    (read,) = cache_list(directory=str(tmp_path))
+    assert (read.key, read.result) == (("net", "c1", "eth0"), None)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent")])
+def test_what_is_no_file_counts_as_none(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "net-c1-eth0")
+    assert cache_read("net", "c1", "eth0", str(tmp_path)) is None
+    assert cache_list(directory=str(tmp_path)) == []
 
 
 def test_removing_what_is_not_there_is_all_right(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ CONF_DIR = "/etc/cni/net.d"
 CNI_PATH = "/opt/cni/bin:/usr/lib/cni"
 CACHE_DIR = "/var/lib/cni/results"
 _DAY = 86400
+# ETH_MIN_MTU, ETH_MAX_MTU (linux/if_ether.h)
+_MIN_MTU, _MAX_MTU = 68, 65535
 
 
 @dataclass(frozen=True)
@@ -71,3 +73,11 @@ def parse_pause(text: str) -> float:
     if not seconds:
         raise ArgumentTypeError("without a pause nothing else would run")
     return seconds
+
+
+def parse_mtu(text: str) -> int:
+    """Parse an option that is the size of a link's largest packet; 0 leaves it to the kernel."""
+    mtu = int(text) if text.isdecimal() and len(text) < 10 else -1
+    if mtu and not _MIN_MTU <= mtu <= _MAX_MTU:
+        raise ArgumentTypeError(f"{text} is not a number from {_MIN_MTU} to {_MAX_MTU}")
+    return mtu

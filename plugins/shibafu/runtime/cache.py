@@ -15,7 +15,8 @@ from shibafu.cni.directories import make_directory, secure_directories, secure_g
 from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
 from shibafu.cni.files import open_file, remove_file
 from shibafu.cni.jsontext import dumps
-from shibafu.cni.names import MAX_FILE_NAME
+from shibafu.cni.names import MAX_FILE_NAME, is_valid_identifier
+from shibafu.cni.result import parse_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def cache_read(network: str, container_id: str, ifname: str, directory: str = DI
         return None
     if "kind" not in document and "cniVersion" in document:
         # Before libcni 0.8.0 the file was the result.
-        return Attachment(network, container_id, ifname, result=document.values)
+        return Attachment(network, container_id, ifname, result=_keep_result(document.values))
     attachment = _parse(document)
     # `a-b` of network `c` and `b` of network `c-a` share a file.
     return attachment if attachment and attachment.key == (network, container_id, ifname) else None
@@ -212,17 +213,29 @@ def _parse(document: Section) -> Attachment | None:
     try:
         if document.text("kind") != _KIND:
             return None
-        result = document.section("result").values
         pairs = [pair for pair in document.array("cniArgs") if isinstance(pair, list) and len(pair) == 2]
-        return Attachment(
+        attachment = Attachment(
             document.text("networkName"),
             document.text("containerId"),
             document.text("ifName"),
             document.text("netns"),
-            result or None,
+            _keep_result(document.section("result").values),
             {str(key): str(value) for key, value in pairs},
             document.section("capabilityArgs").values,
             a2b_base64(document.text("config")),
         )
     except (CniError, Base64Error, ValueError):
         return None
+    texts = (attachment.ifname, attachment.netns, *attachment.cni_args, *attachment.cni_args.values())
+    is_possible = is_valid_identifier(attachment.network) and is_valid_identifier(attachment.container_id)
+    # What is read here becomes paths, and the environment of plugins.
+    return attachment if is_possible and not any("\0" in text for text in texts) else None
+
+
+def _keep_result(values: dict[str, object]) -> dict[str, object] | None:
+    """Return a result as it is, if it is one."""
+    try:
+        parse_result(Section(values, "Result"))
+    except CniError:
+        return None
+    return values or None

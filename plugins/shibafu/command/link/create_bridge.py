@@ -3,12 +3,12 @@
 from argparse import ArgumentParser, Namespace
 
 from shibafu.command.link.report import report
-from shibafu.command.subcommand import Context, Subcommand
+from shibafu.command.subcommand import Context, Subcommand, parse_mtu
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="what the bridge shall be called")
-    parser.add_argument("--mtu", type=int, default=0, help="size of the largest packet in bytes")
+    parser.add_argument("--mtu", type=parse_mtu, default=0, help="size of the largest packet in bytes")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
