@@ -1,5 +1,6 @@
 """Containers of runc that get their networks from shibafu-hook."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic, sleep
@@ -83,14 +84,69 @@ def test_annotations_say_what_the_container_gets(machine: Machine, bundles: Bund
     bundles.remove("web1")
 
 
-def test_flags_are_for_containers_without_annotations(bundles: Bundles) -> None:
+def test_annotations_change_flags_where_they_are_allowed_to(machine: Machine, bundles: Bundles) -> None:
     flags = ("--network=green", "--ip", "10.81.0.44", f"--cni-path={CNI_PATH}")
+    allowed = (*flags, "--allow=ip=10.81.0.55|10.81.0.56")
     bundles.write("web1", flags)
-    bundles.write("web2", flags, ip="10.81.0.55")
+    bundles.write("web2", allowed, ip="10.81.0.55")
     for name, address in (("web1", "10.81.0.44"), ("web2", "10.81.0.55")):
         bundles.start(name)
         assert bundles.addresses(name)["eth0"] == [address]
         bundles.remove(name)
+    for used, asked in (
+        (flags, {"ip": "10.81.0.55"}),
+        (flags, {"ip.green": "10.81.0.55"}),
+        (flags, {"network": "blue"}),
+        (flags, {"ports": "22:22"}),
+        (allowed, {"ip": "10.81.0.57"}),
+        ((), {"network": "green", "mac": "02:00:00:00:00:01;IP=10.81.0.66;K8S_POD_NAMESPACE=x"}),
+    ):
+        bundles.write("web3", used, **asked)
+        done = bundles.try_start("web3")
+        assert done.returncode != 0
+        assert "shibafu-hook: " in done.stdout
+        assert "Traceback" not in done.stdout
+        assert machine.leftovers() == []
+
+
+@pytest.mark.parametrize("key", ["hosts", "resolv-conf"])
+def test_annotations_write_nothing_outside_of_the_bundle(
+    machine: Machine, bundles: Bundles, key: str
+) -> None:
+    """What a container may have put into its root file system on an earlier start leads nowhere."""
+    victim = "/run/bundles/victim"
+    bundle = bundles.write("web1", network="blue")
+    machine.write(victim, "mine\n")
+    for command in (
+        f"ln -s {victim} rootfs/link; ln -s .. rootfs/up; ln {victim} hard; mkfifo fifo; mknod disk b 7 0",
+        f"ln -s {victim} link; ln -s /proc/1/root root; ln -s rootfs to",
+    ):
+        machine.run("sh", "-c", f"cd /run/bundles/web1 && {command}")
+    for path in (
+        *(victim, "../victim", "rootfs/link", "rootfs/new", "rootfs/up/hosts", "hard", "fifo", "disk"),
+        *("link", "root/run/bundles/victim", "to/new", "/proc/self/root/run/bundles/victim"),
+    ):
+        config = json.loads((bundle / "config.json").read_text())
+        config["annotations"] = {"org.shibafu.network": "blue", f"org.shibafu.{key}": path}
+        (bundle / "config.json").write_text(json.dumps(config))
+        done = bundles.try_start("web1")
+        assert done.returncode != 0, path
+        assert "shibafu-hook: " in done.stdout, path
+        assert "Traceback" not in done.stdout
+        assert machine.run("cat", victim) == "mine\n"
+        assert not (bundle / "rootfs/new").exists()
+        assert machine.leftovers() == []
+
+
+def test_a_hostname_writes_one_line(machine: Machine, bundles: Bundles) -> None:
+    bundle = bundles.write("web1", network="blue")
+    config = json.loads((bundle / "config.json").read_text())
+    config["hostname"] = "a\n192.0.2.1\tbank.test"
+    (bundle / "config.json").write_text(json.dumps(config))
+    done = bundles.try_start("web1")
+    assert done.returncode != 0
+    assert "bank.test" not in (bundle / "hosts").read_text()
+    assert machine.leftovers() == []
 
 
 def test_a_killed_container_is_detached_when_it_is_deleted(machine: Machine, bundles: Bundles) -> None:

@@ -1,9 +1,12 @@
 """What shibafu-hook reads of a container, the files that it writes, and how it says what is wrong."""
 
 import json
+import os
+import stat
 from collections.abc import Mapping
 from io import BytesIO, StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from shibafu.cni.errors import CniError
 from shibafu.hook.__main__ import run
 from shibafu.hook.container import Container, parse_state
 from shibafu.hook.files import calc_host_resolv_conf, calc_resolv_conf, write_files
-from shibafu.hook.settings import Settings
+from shibafu.hook.settings import NamedFile, Settings
 
 RESULT: dict[str, object] = {
     "cniVersion": "1.0.0",
@@ -64,6 +67,13 @@ class TestState:
         with pytest.raises(CniError, match=message):
             parse_state(document)
 
+    @pytest.mark.parametrize("annotations", [[], {"a": 1}, {"a": [[[]]]}, "x"])
+    def test_annotations_are_texts(self, tmp_path: Path, annotations: object) -> None:
+        bundle = write_bundle(tmp_path, annotations=annotations)
+        with pytest.raises(CniError):
+            parse(bundle)
+        assert parse(bundle, pid=0).annotations == {}
+
     def test_a_living_container_needs_its_bundle(self, tmp_path: Path) -> None:
         with pytest.raises(CniError, match=r"cannot read .*config\.json: No such file"):
             parse(tmp_path)
@@ -82,10 +92,12 @@ class TestFiles:
         *results: dict[str, object],
         resolv_conf: str = "",
         hosts: str = "",
+        is_flag: bool = False,
         **config: object,
     ) -> None:
         container = parse(write_bundle(bundle, **config))
-        write_files(container, Settings([], {}, {}, [], {}, resolv_conf, hosts), list(results))
+        files = [NamedFile(path, is_flag) for path in (resolv_conf, hosts)]
+        write_files(container, Settings([], {}, {}, [], {}, *files), list(results))
 
     def test_are_written_where_they_are_mounted_and_keep_their_inode(self, tmp_path: Path) -> None:
         for name in ("resolv.conf", "hosts"):
@@ -120,14 +132,20 @@ class TestFiles:
         for source in (str(outside), "link", "../hosts", "missing"):
             self.write(bundle, RESULT, mounts=[bind("/etc/hosts", source)])
         assert outside.read_text() == "mine\n"
-        self.write(bundle, SILENT, hosts=str(outside))
+        self.write(bundle, SILENT, hosts=str(outside), is_flag=True)
         assert outside.read_text() == "mine\n10.1.0.2\tweb1\t# shibafu\n"
 
     @pytest.mark.parametrize(("key", "path"), [("hosts", "/etc/hosts"), ("resolv_conf", "/etc/resolv.conf")])
     def test_the_host_s_own_are_refused(self, tmp_path: Path, key: str, path: str) -> None:
         before = Path(path).read_bytes()
-        with pytest.raises(CniError, match="is the host's own"):
-            self.write(tmp_path, RESULT, **{key: path})
+        with pytest.raises(CniError, match="the host's own"):
+            self.write(
+                tmp_path,
+                RESULT,
+                resolv_conf=path if key == "resolv_conf" else "",
+                hosts=path if key == "hosts" else "",
+                is_flag=True,
+            )
         assert Path(path).read_bytes() == before
 
     def test_a_named_file_is_made(self, tmp_path: Path) -> None:
@@ -135,8 +153,85 @@ class TestFiles:
         assert (tmp_path / "made").read_text().startswith("nameserver 10.0.0.1\n")
 
     def test_what_cannot_be_written_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(CniError, match=r"cannot write .*/none/hosts: No such file"):
+        with pytest.raises(CniError, match=r"cannot open none/hosts: No such file"):
             self.write(tmp_path, RESULT, hosts="none/hosts")
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            *(
+                "{outside}/f",
+                "../outside/f",
+                "a/../../outside/f",
+                "proc/etc/x",
+                "",
+                "hard",
+                "fifo",
+            ),
+            *("link", "to/f", "rootfs/f", "rootfs/to/f", "shared/f", "device", "to-rootfs/f", ".", "a\0b"),
+            "\ud800",
+        ],
+    )
+    @pytest.mark.parametrize("is_flag", [False, True])
+    def test_nothing_leads_out_of_the_bundle(self, tmp_path: Path, path: str, is_flag: bool) -> None:
+        """Neither paths nor links, which a container can put into its directories, nor what hangs."""
+        outside, bundle = tmp_path / "outside", tmp_path / "bundle"
+        for directory in (outside, bundle / "rootfs", bundle / "shared"):
+            directory.mkdir(parents=True)
+        (outside / "f").write_text("mine\n")
+        for name in ("link", "rootfs/f", "shared/f"):
+            (bundle / name).symlink_to(outside / "f")
+        for name in ("to", "rootfs/to"):
+            (bundle / name).symlink_to(outside)
+        (bundle / "proc").symlink_to("/proc/self/root/nowhere")
+        (bundle / "to-rootfs").symlink_to(bundle / "rootfs")
+        (outside / "g").touch()
+        os.link(outside / "g", bundle / "hard")
+        os.mkfifo(bundle / "fifo")
+        os.mknod(bundle / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 7))
+        named = path.format(outside=outside)
+        if is_flag and not named.startswith("/"):
+            named = f"{bundle}/{named}"
+        mounts = [bind("/shared", "shared")]
+        config: dict[str, Any] = {"root": {"path": "rootfs"}, "mounts": mounts}
+        # An administrator may name any path, links to directories included, outside of the container's.
+        if named == "" or (is_flag and path in ("{outside}/f", "../outside/f", "to/f")):
+            self.write(bundle, SILENT, hosts=named, is_flag=is_flag, **config)
+            return
+        with pytest.raises(CniError):
+            self.write(bundle, SILENT, hosts=named, is_flag=is_flag, **config)
+        assert (outside / "f").read_text() == "mine\n"
+
+    @pytest.mark.parametrize("source", ["rootfs/hosts", "fifo", "hard"])
+    def test_what_is_mounted_is_looked_at_too(self, tmp_path: Path, source: str) -> None:
+        (tmp_path / "rootfs").mkdir()
+        (tmp_path / "rootfs/hosts").touch()
+        os.mkfifo(tmp_path / "fifo")
+        (tmp_path / "other").touch()
+        os.link(tmp_path / "other", tmp_path / "hard")
+        with pytest.raises(CniError, match=r"container's or the host's own|no regular file|other names"):
+            self.write(tmp_path, SILENT, mounts=[bind("/etc/hosts", source)], root={"path": "rootfs"})
+
+    @pytest.mark.parametrize(
+        "hostname", ["a\n192.0.2.1\tbank.test", "a b", "a\tb", "a#", "\ud800", "x" * 254]
+    )
+    def test_a_hostname_is_one_word(self, tmp_path: Path, hostname: str) -> None:
+        with pytest.raises(CniError, match="is no host name"):
+            self.write(tmp_path, SILENT, hosts="hosts", hostname=hostname)
+        assert (tmp_path / "hosts").read_text() == ""
+
+    @pytest.mark.parametrize(
+        "dns", [{"nameservers": ["192.0.2.1\nsearch evil.test"]}, {"search": ["a b"]}, {"domain": "a\n"}]
+    )
+    def test_what_plugins_say_is_one_word(self, dns: dict[str, object]) -> None:
+        with pytest.raises(CniError, match="no single word"):
+            calc_resolv_conf([{"dns": dns}])
+
+    def test_an_endless_file_is_refused(self, tmp_path: Path) -> None:
+        with (tmp_path / "hosts").open("w") as file:
+            file.truncate(1 << 40)
+        with pytest.raises(CniError, match="more than"):
+            self.write(tmp_path, SILENT, hosts="hosts")
 
     def test_several_networks_are_merged(self) -> None:
         other: dict[str, object] = {"dns": {"nameservers": ["10.2.0.1", "10.0.0.1"], "domain": "b.test"}}

@@ -37,10 +37,71 @@ def test_networks_are_in_order() -> None:
     assert settings(network="none").networks == []
 
 
-def test_annotations_go_before_flags() -> None:
-    asked = settings("--network=blue", "--ip", "10.0.0.1", "--hosts=/h", ip="10.0.0.2", resolv_conf="/r")
+def test_annotations_say_what_flags_do_not() -> None:
+    asked = settings("--network=blue", "--hosts=/h", ip="10.0.0.2", resolv_conf="r", ports="8080:80")
     assert (asked.networks, asked.ips) == (["blue"], {"blue": ["10.0.0.2"]})
-    assert (asked.hosts, asked.resolv_conf) == ("/h", "/r")
+    assert (asked.hosts.path, asked.hosts.is_trusted) == ("/h", True)
+    assert (asked.resolv_conf.path, asked.resolv_conf.is_trusted) == ("r", False)
+
+
+@pytest.mark.parametrize(
+    ("flags", "annotations"),
+    [
+        ("--network=blue", {"network": "green"}),
+        ("--network=blue", {"network": "blue,green"}),
+        ("--network=blue", {"network": ""}),
+        ("--network=blue --ip=10.0.0.1", {"ip": "10.0.0.2"}),
+        ("--network=blue --ip=10.0.0.1", {"ip__blue": "10.0.0.2"}),
+        ("--network=blue --ip.blue=10.0.0.1", {"ip": "10.0.0.2"}),
+        ("--network=blue --mac=02:00:00:00:00:01", {"mac__blue": "02:00:00:00:00:02"}),
+        ("--network=blue --ports=", {"ports": "8080:80"}),
+        ("--network=blue --bandwidth=egress=1M", {"bandwidth": "egress=1G"}),
+        ("--network=blue --hosts=/h", {"hosts": "h"}),
+        ("--network=blue --ip=10.0.0.1 --allow=ip.green", {"ip": "10.0.0.2"}),
+        ("--network=blue --ip=10.0.0.1 --allow=ip=10.0.0.3|10.0.0.4", {"ip": "10.0.0.2"}),
+        ("--network=blue --ip=10.0.0.1 --allow=ip=10.0.0.3|10.0.0.4", {"ip": "10.0.0.3,10.0.0.2"}),
+        ("--network=blue --allow=network=green", {"network": "green,red"}),
+        ("--allow=network=green", {"network": "red"}),
+        ("--network=blue --allow=ip=", {"ip": "10.0.0.2"}),
+        ("--network=blue", {"ports": "22:22"}),
+        ("--network=blue --ports=8080:80", {"ports": "22:22"}),
+        ("--allow=network", {"network": "blue", "ports": "8080:80,1023:22/udp"}),
+        ("--network=blue --allow=ports=80:80", {"ports": "22:22"}),
+    ],
+)
+def test_annotations_do_not_change_flags(flags: str, annotations: dict[str, str]) -> None:
+    with pytest.raises(CniError, match=r"cannot change|not among the values|below 1024"):
+        settings(*flags.split(" "), **annotations)
+
+
+@pytest.mark.parametrize(
+    ("flags", "annotations"),
+    [
+        ("--network=blue", {"network": " blue,"}),
+        ("--network=blue --allow=network", {"network": "green"}),
+        ("--network=blue --allow=network=green|red", {"network": "red,green"}),
+        ("--network=blue --ip=10.0.0.1 --allow=ip", {"ip__blue": "10.0.0.2"}),
+        ("--network=blue --ip=10.0.0.1 --allow=ip.blue=10.0.0.2", {"ip": "10.0.0.2"}),
+        ("--network=blue --allow=ports", {"ports": "22:22"}),
+        ("--network=blue --allow=ports=80:80|443:443", {"ports": "443:443"}),
+        ("--network=blue --ports=80:80", {"ports": "80:80"}),
+        ("--conf-dir=/c --sticky-dir=/s", {"network": "blue", "ports": "80:80"}),
+    ],
+)
+def test_what_is_allowed(flags: str, annotations: dict[str, str]) -> None:
+    assert settings(*flags.split(" "), **annotations).networks
+
+
+def test_a_refused_network_is_not_detached_from() -> None:
+    refused = {"org.shibafu.network": "green"}
+    assert parse_networks(parse_flags(["--network=blue"]), refused) == ["blue"]
+    assert parse_networks(parse_flags(["--network=blue", "--allow=network"]), refused) == ["green"]
+
+
+@pytest.mark.parametrize("flag", ["--allow=nets", "--allow=conf-dir", "--allow="])
+def test_only_annotations_are_allowed(flag: str) -> None:
+    with pytest.raises(CniError, match="is no annotation"):
+        parse_flags([flag])
 
 
 def test_places() -> None:
@@ -70,6 +131,15 @@ def test_other_flags_are_refused(flag: str) -> None:
         ({"network": "a", "ip": "10.0.0.300"}, "invalid IP address"),
         ({"network": "a", "ip": "10.0.0.3/33"}, "invalid CIDR address"),
         ({"network": "a", "ip__b": "10.0.0.3"}, '"org.shibafu.ip.b" is for a network that'),
+        ({"network": "../a"}, "no name of a network"),
+        ({"network": "a\nb"}, "no name of a network"),
+        ({"network": "a", "mac": "02:00:00:00:00:01;IP=10.0.0.9;K8S_POD_NAMESPACE=x"}, "invalid MAC address"),
+        ({"network": "a", "mac": "02:00:00:00:00:01\n;"}, "invalid MAC address"),
+        ({"network": "a", "mac": "02::1"}, "invalid MAC address"),
+        ({"network": "a", "mac": "01:00:00:00:00:01"}, "not a unicast MAC address"),
+        ({"network": "a", "ip": "10.0.0.3;MAC=x"}, "invalid IP address"),
+        ({"network": "a", "ip": "10.0.0.3\0"}, "invalid IP address"),
+        ({"network": "a", "ports": "80:80," * 10000}, "more than 16384 characters"),
         ({"network": "a", "ports": "80"}, '"80" is no published port'),
         ({"network": "a", "ports": "0:80"}, "no published port"),
         ({"network": "a", "ports": "80:65536"}, "no published port"),
@@ -87,7 +157,7 @@ def test_refusals(annotations: dict[str, str], message: str) -> None:
 
 def test_detaching_reads_the_networks_only() -> None:
     annotations = {"org.shibafu.network": "a,b", "org.shibafu.ports": "nonsense", "org.shibafu.x": ""}
-    assert parse_networks(parse_flags(["--network=c"]), annotations) == ["a", "b"]
+    assert parse_networks(parse_flags([]), annotations) == ["a", "b"]
     assert parse_networks(parse_flags(["--network=c"]), {}) == ["c"]
     assert parse_networks(parse_flags([]), {}) == []
 
@@ -123,11 +193,20 @@ class TestPlan:
         assert [step.ifname for step in plan(settings(network="a,b"), (), ())] == ["eth0", "eth1"]
 
     def test_capabilities_are_used_where_they_are_declared(self) -> None:
-        asked = settings(network="a,b", ip="10.0.0.1,fd00::1", mac="02::1", ip__b="10.1.0.1", mac__b="02::2")
+        asked = settings(
+            network="a,b",
+            ip="10.0.0.1,fd00::1",
+            mac="02:00:00:00:00:01",
+            ip__b="10.1.0.1",
+            mac__b="02:00:00:00:00:02",
+        )
         first, second = plan(asked, ("ips", "mac"), ())
-        assert (first.capabilities, first.args) == ({"ips": ["10.0.0.1", "fd00::1"], "mac": "02::1"}, {})
+        assert (first.capabilities, first.args) == (
+            {"ips": ["10.0.0.1", "fd00::1"], "mac": "02:00:00:00:00:01"},
+            {},
+        )
         assert second.capabilities == {}
-        assert second.args == {"IgnoreUnknown": "1", "IP": "10.1.0.1", "MAC": "02::2"}
+        assert second.args == {"IgnoreUnknown": "1", "IP": "10.1.0.1", "MAC": "02:00:00:00:00:02"}
 
     def test_several_addresses_need_the_capability(self) -> None:
         with pytest.raises(CniError, match='network "a" takes one requested address only'):
@@ -160,11 +239,13 @@ class TestFormerAddresses:
         assert second.is_preference
 
     def test_they_can_be_given_up(self) -> None:
-        first, second = plan(settings(network="a,b", mac__b="02::1"), ("ips",), (), former_ips=self.FORMER)
+        first, second = plan(
+            settings(network="a,b", mac__b="02:00:00:00:00:01"), ("ips",), (), former_ips=self.FORMER
+        )
         first.drop_ips()
         second.drop_ips()
         assert first.capabilities == {}
-        assert second.args == {"IgnoreUnknown": "1", "MAC": "02::1"}
+        assert second.args == {"IgnoreUnknown": "1", "MAC": "02:00:00:00:00:01"}
 
     def test_stated_ones_go_before(self) -> None:
         (step,) = plan(settings(network="a", ip="10.0.0.8"), ("ips",), former_ips=self.FORMER)

@@ -174,22 +174,14 @@ def _find_mac(request: "Request") -> str:
 def _parse_mac(text: str) -> bytes | None:
     if not text:
         return None
-    # As Go's net.ParseMAC: 02:42:0a:00:00:05, 02-42-0a-00-00-05 or 0242.0a00.0005.
-    size, parts = (4, text.split(".")) if "." in text else (2, text.replace("-", ":").split(":"))
+    from shibafu.cni.ip import parse_mac
+
     try:
-        if len(parts) * size != 12 or any(len(part) != size for part in parts):
-            raise ValueError(text)
-        mac = bytes.fromhex("".join(parts))
-    except ValueError:
+        return parse_mac(text)
+    except ValueError as error:
         raise CniError(
             INVALID_CONFIG,
-            f"failed to make veth pair: address {text}: invalid MAC address",
-            "a hardware address is six pairs of hexadecimal digits, such as 02:42:0a:00:00:05",
+            f"failed to make veth pair: {error}",
+            "a hardware address is six pairs of hexadecimal digits, such as 02:42:0a:00:00:05, and that of "
+            "a link is unicast: the lowest bit of its first byte is 0",
         ) from None
-    if mac[0] & 1 or not any(mac):
-        raise CniError(
-            INVALID_CONFIG,
-            f"failed to make veth pair: address {text}: not a unicast MAC address",
-            "the lowest bit of the first byte of a link's hardware address is 0",
-        )
-    return mac

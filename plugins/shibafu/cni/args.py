@@ -2,7 +2,32 @@
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
+
+
+def is_valid_value(value: str) -> bool:
+    """Tell whether a value can stand in CNI_ARGS and is nothing else there."""
+    return value.isprintable() and not {";", "="} & set(value)
+
+
+def join_args(args: "Mapping[str, str]") -> str:
+    """Return CNI_ARGS of pairs.
+
+    Raises:
+        CniError: INVALID_ENVIRONMENT for a key or value that would be more than itself.
+    """
+    for key, value in args.items():
+        if not key or not is_valid_value(key) or not is_valid_value(value):
+            raise CniError(
+                INVALID_ENVIRONMENT,
+                f"ARGS: invalid pair {key[:80]!r}: {value[:80]!r}",
+                'neither ";", "=" nor control characters can be in CNI_ARGS',
+            )
+    return ";".join(f"{key}={value}" for key, value in args.items())
 
 
 def parse_args(text: str, known: tuple[str, ...]) -> dict[str, str]:

@@ -137,3 +137,25 @@ def parse_cidr(text: str) -> Cidr:
     if not (slash and is_number and int(prefix_text) <= address.bits):
         raise ValueError(f"invalid CIDR address: {text}")
     return Cidr(address, int(prefix_text))
+
+
+def parse_mac(text: str) -> bytes:
+    """Parse a link's hardware address, such as 02:42:0a:00:00:05, 02-42-0a-00-00-05 or 0242.0a00.0005.
+
+    These are the forms of Go's net.ParseMAC.
+
+    Raises:
+        ValueError: the text is not six bytes, or the address is of a group of links or of none.
+    """
+    size, parts = (4, text.split(".")) if "." in text else (2, text.replace("-", ":").split(":"))
+    try:
+        if len(parts) * size != 12 or any(len(part) != size for part in parts):
+            raise ValueError(text)
+        mac = bytes.fromhex("".join(parts))
+        if len(mac) != 6:  # fromhex() passes over spaces
+            raise ValueError(text)
+    except ValueError:
+        raise ValueError(f"address {text}: invalid MAC address") from None
+    if mac[0] & 1 or not any(mac):
+        raise ValueError(f"address {text}: not a unicast MAC address")
+    return mac

@@ -8,7 +8,8 @@ from typing import Any
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import is_valid_identifier
 from shibafu.container.errors import ContainerError
-from shibafu.hook.settings import PREFIX, Flags, parse_settings
+from shibafu.hook.allowance import PREFIX
+from shibafu.hook.settings import Flags, parse_settings
 
 NO_NETWORK = "none"
 HOST_NETWORK = "host"

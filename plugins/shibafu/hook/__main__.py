@@ -29,7 +29,10 @@ networks, and detaches one that has none.
   --resolv-conf=FILE    file to write as the container's /etc/resolv.conf
   --hosts=FILE          file to write as its /etc/hosts
 
-Each is also an annotation of the bundle, such as "org.shibafu.network": "blue"; annotations go first.
+Each is also an annotation of the bundle, such as "org.shibafu.network": "blue". What a flag sets, no
+annotation changes, and then none publishes ports below 1024, unless it is allowed to:
+
+  --allow=KEY[=VALUE|...]  annotations may set KEY: to anything, or to these values only; may be repeated
 
   --conf-dir=DIRECTORY  networks' configurations (/etc/cni/net.d)
   --cache-dir=DIRECTORY results of attachments (/var/lib/cni/results)

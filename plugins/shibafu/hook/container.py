@@ -46,13 +46,34 @@ class Container:
         """What it calls itself."""
         return self.config.text("hostname") or self.id
 
+    @property
+    def rootfs(self) -> str:
+        """The directory of its root file system; empty when config.json names none."""
+        return self._resolve(self.config.section("root").text("path"))
+
+    def find_shared_directories(self) -> list[str]:
+        """Return the directories of the host that it sees and may write into."""
+        sources = [
+            self._resolve(mount.text("source"))
+            for mount in self.config.sections("mounts")
+            if _is_bind(mount) and "ro" not in mount.texts("options")
+        ]
+        return [source for source in sources if os.path.isdir(source)]
+
     def find_mount(self, destination: str) -> str:
         """Return the file that is bind-mounted at a path inside the container; empty when there is none."""
         source = ""
         for mount in self.config.sections("mounts"):
             if mount.text("destination").rstrip("/") == destination:
                 source = mount.text("source")  # a later mount covers an earlier one
-        return f"{self.bundle}/{source}" if source and not source.startswith("/") else source
+        return self._resolve(source)
+
+    def _resolve(self, path: str) -> str:
+        return f"{self.bundle}/{path}" if path and not path.startswith("/") else path
+
+
+def _is_bind(mount: Section) -> bool:
+    return mount.text("type") == "bind" or not {"bind", "rbind"}.isdisjoint(mount.texts("options"))
 
 
 def parse_state(document: bytes) -> Container:
@@ -69,8 +90,20 @@ def parse_state(document: bytes) -> Container:
     pid = 0 if state.text("status") == _STOPPED else state.number("pid") or 0
     bundle = state.text("bundle") or state.text("bundlePath")  # the latter before version 1.0
     config = _read_config(bundle, must_exist=pid > 0)
-    annotations = config.section("annotations").values | state.section("annotations").values
-    return Container(container_id, pid, bundle, {k: str(v) for k, v in annotations.items()}, config)
+    return Container(container_id, pid, bundle, _parse_annotations(config, state, pid > 0), config)
+
+
+def _parse_annotations(config: Section, state: Section, is_alive: bool) -> dict[str, str]:
+    """Return the annotations; nonsense is passed over where a container is to be detached."""
+    found: dict[str, str] = {}
+    for section in (config, state):
+        try:
+            annotations = section.section("annotations")
+            found |= {name: annotations.text(name) for name in annotations.values}
+        except CniError:
+            if is_alive:
+                raise
+    return found
 
 
 def _read_config(bundle: str, must_exist: bool) -> Section:

@@ -1,49 +1,73 @@
 """resolv.conf and hosts: plugins say what belongs there, and nobody else writes it.
 
 The files are written where the bundle has them: what is bind-mounted at /etc/resolv.conf and /etc/hosts.
-Only files inside the bundle are touched unasked, since people also mount the host's own there.
+Only files inside the bundle are touched unasked, since people also mount the host's own there. What an
+annotation names lies inside the bundle, too; only flags of the hook name files elsewhere.
 """
 
 import os
 
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
+from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.result import parse_result
 from shibafu.hook.container import Container
-from shibafu.hook.settings import PREFIX, Settings
+from shibafu.hook.opening import find_identity, open_absolute, open_beneath
+from shibafu.hook.settings import NamedFile, Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from shibafu.hook.opening import Identity
 
 # Where the servers are that systemd-resolved asks, while /etc/resolv.conf names only itself.
 _HOST_RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
+_HOST_FILES = ("/etc/resolv.conf", "/etc/hosts")
 _MARK = "# shibafu"
+_MAX_HOSTNAME = 253
+_MAX_SIZE = 1 << 20  # bytes
 _LOCALHOST = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 
 
 def write_files(container: Container, settings: Settings, results: list[dict[str, object]]) -> None:
-    """Write both files, where the bundle or an annotation names them.
+    """Write both files, where the bundle, an annotation or a flag names them.
 
     Raises:
-        CniError: a file cannot be written, or is the host's own.
+        CniError: a file cannot be written, or is none that the hook may write, or a name or a server
+            is none that can be written into it.
     """
-    resolv_conf = _find_file(container, "/etc/resolv.conf", settings.resolv_conf, "resolv-conf")
-    if resolv_conf:
-        content = calc_resolv_conf(results)
-        # A file with content that no network contradicts is what the bundle's author wants.
-        if content or not _read(resolv_conf).strip():
-            _write(resolv_conf, content or calc_host_resolv_conf())
-    hosts = _find_file(container, "/etc/hosts", settings.hosts, "hosts")
-    if hosts:
-        _write(hosts, calc_hosts(_read(hosts), results, container))
+    refused = _find_refused(container)
+    resolv_conf = _open_file(container, "/etc/resolv.conf", settings.resolv_conf, refused)
+    if resolv_conf is not None:
+        try:
+            content = calc_resolv_conf(results)
+            # A file with content that no network contradicts is what the bundle's author wants.
+            if content or not _read_open(resolv_conf, "resolv.conf").strip():
+                _write(resolv_conf, content or calc_host_resolv_conf())
+        finally:
+            os.close(resolv_conf)
+    hosts = _open_file(container, "/etc/hosts", settings.hosts, refused)
+    if hosts is not None:
+        try:
+            _write(hosts, calc_hosts(_read_open(hosts, "hosts"), results, container))
+        finally:
+            os.close(hosts)
 
 
 def calc_resolv_conf(results: list[dict[str, object]]) -> str:
-    """Return a resolv.conf of what all networks say; empty when they say nothing."""
+    """Return a resolv.conf of what all networks say; empty when they say nothing.
+
+    Raises:
+        CniError: they say what would be more than one word of a line.
+    """
     domain = ""
     collected: dict[str, list[str]] = {"nameservers": [], "search": [], "options": []}
     for result in results:
         dns = Section(result, "Result").section("dns")
-        domain = domain or dns.text("domain")
+        domain = domain or _require_word("domain", dns.text("domain"))
         for key, values in collected.items():
-            values += [value for value in dns.texts(key) if value not in values]
+            values += [_require_word(key, value) for value in dns.texts(key) if value not in ("", *values)]
     lines = [f"nameserver {address}" for address in collected["nameservers"]]
     if domain:
         lines.append(f"domain {domain}")
@@ -61,7 +85,17 @@ def calc_host_resolv_conf(paths: tuple[str, ...] = _HOST_RESOLV_CONF) -> str:
 
 
 def calc_hosts(content: str, results: list[dict[str, object]], container: Container) -> str:
-    """Return a hosts file: its lines so far, but for those of an earlier start, and the addresses."""
+    """Return a hosts file: its lines so far, but for those of an earlier start, and the addresses.
+
+    Raises:
+        CniError: the container's name is no host name.
+    """
+    if not _is_hostname(container.hostname):
+        raise CniError(
+            INVALID_CONFIG,
+            f'"hostname" of config.json is no host name: {container.hostname[:_MAX_HOSTNAME]!r}',
+            "use letters, digits and any of _ . -",
+        )
     lines = [line for line in content.splitlines(keepends=True) if not line.rstrip().endswith(_MARK)]
     names = " ".join(dict.fromkeys([container.hostname, container.id]))
     addresses = [
@@ -78,48 +112,73 @@ def _is_local_server(line: str) -> bool:
     return keyword == "nameserver" and (address.startswith("127.") or address == "::1")
 
 
-def _find_file(container: Container, destination: str, named: str, key: str) -> str:
-    """Return the file to write; empty when there is none."""
-    if named:
-        path = os.path.realpath(named if named.startswith("/") else f"{container.bundle}/{named}")
-        if _is_same_file(path, destination):
-            what = f'"{PREFIX}{key}" is the host\'s own {destination}'
-            raise CniError(INVALID_CONFIG, what, "name a file of the container")
-        return path
+def _is_hostname(name: str) -> bool:
+    """Tell whether a name can stand in a line of hosts (RFC 1123, and underscores, which are common)."""
+    return len(name) <= _MAX_HOSTNAME and is_valid_identifier(name)
+
+
+def _require_word(key: str, value: str) -> str:
+    if value and (not value.isascii() or not value.isprintable() or " " in value):
+        raise CniError(
+            INVALID_CONFIG,
+            f"a network's dns.{key} has {value[:_MAX_HOSTNAME]!r}, which is no single word",
+            "correct its configuration or what its IPAM plugin reads",
+        )
+    return value
+
+
+def _find_refused(container: Container) -> "set[Identity]":
+    """Return where the container can put links and files, and the host's own files."""
+    paths = [container.rootfs, *container.find_shared_directories(), *_HOST_FILES]
+    return {identity for path in paths if path and (identity := find_identity(path))}
+
+
+def _open_file(
+    container: Container, destination: str, named: NamedFile, refused: "Collection[Identity]"
+) -> int | None:
+    """Open the file to write; None when there is none."""
+    if named.is_trusted and named.path.startswith("/"):
+        return open_absolute(named.path, refused)
+    if named.path:
+        return open_beneath(container.bundle, named.path, refused, creates=True)
     mounted = container.find_mount(destination)
+    bundle = os.path.realpath(container.bundle)
     path = os.path.realpath(mounted) if mounted else ""
-    inside = path.startswith(os.path.realpath(container.bundle) + "/")
-    return path if inside and os.path.isfile(path) and not _is_same_file(path, destination) else ""
-
-
-def _is_same_file(path: str, other: str) -> bool:
+    is_ours = path.startswith(f"{bundle}/") and find_identity(path) not in map(find_identity, _HOST_FILES)
+    if not is_ours:
+        return None
     try:
-        one, two = os.stat(path), os.stat(other)
-    except OSError:
-        return False
-    return (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)
+        return open_beneath(bundle, path.removeprefix(f"{bundle}/"), refused, creates=False)
+    except FileNotFoundError:
+        return None
 
 
 def _read(path: str) -> str:
+    """Return a file of the host's; empty when it is not there."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(descriptor, os.fstat(descriptor).st_size).decode("utf-8", "surrogateescape")
-        finally:
-            os.close(descriptor)
     except OSError:
-        return ""  # one that is not there yet
+        return ""
+    try:
+        return _read_open(descriptor, path)
+    finally:
+        os.close(descriptor)
 
 
-def _write(path: str, content: str) -> None:
+def _read_open(descriptor: int, name: str) -> str:
+    content = os.read(descriptor, _MAX_SIZE + 1)
+    if len(content) > _MAX_SIZE:
+        raise CniError(INVALID_CONFIG, f"{name} has more than {_MAX_SIZE} bytes", "empty it")
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _write(descriptor: int, content: str) -> None:
     """Write a file in place: it may be bind-mounted already, and a new one would not be seen there."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            data = content.encode("utf-8", "surrogateescape")
-            while data:
-                data = data[os.write(descriptor, data) :]
-        finally:
-            os.close(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        data = content.encode("utf-8", "surrogateescape")
+        while data:
+            data = data[os.write(descriptor, data) :]
     except OSError as error:
-        raise CniError(IO_FAILURE, f"cannot write {path}: {error.strerror}") from None
+        raise CniError(IO_FAILURE, f"cannot write the container's names: {error.strerror}") from None

@@ -1,17 +1,26 @@
-"""What is asked for: annotations of the container's bundle, and flags of the hook as their defaults."""
+"""What is asked for: by flags of the hook, and by annotations of the container's bundle; see `allowance`."""
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.cni.ip import parse_address, parse_cidr
+from shibafu.cni.ip import parse_address, parse_cidr, parse_mac
+from shibafu.cni.names import is_valid_identifier
+from shibafu.hook.allowance import (
+    PREFIX,
+    Allowed,
+    calc_refusal,
+    find_allowed,
+    parse_allow,
+    split_items,
+)
 from shibafu.runtime import cache, conflist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PREFIX = "org.shibafu."
 NO_NETWORK = "none"
 _KEYS = ("network", "ip", "mac", "ports", "bandwidth", "resolv-conf", "hosts")
 _OF_A_NETWORK = ("ip.", "mac.")
+_ALLOW = "allow"
 _PLACES = ("conf-dir", "cache-dir", "cni-path", "sticky-dir")
 
 _CNI_PATH = "/opt/cni/bin:/usr/lib/cni"
@@ -20,6 +29,8 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 # In bits; the bandwidth plugins refuse more.
 _MAX_BURST = 2**32 - 1
+_MAX_LENGTH = 16384  # of an annotation; programs' arguments have limits, too
+_FIRST_UNPRIVILEGED_PORT = 1024
 
 
 class Flags:
@@ -27,12 +38,19 @@ class Flags:
 
     Args:
         values: what they say, by their names without dashes.
+        allowed: what annotations may say in spite of them.
     """
 
-    __slots__ = ("values",)
+    __slots__ = ("allowed", "values")
 
-    def __init__(self, values: dict[str, str]) -> None:
+    def __init__(self, values: dict[str, str], allowed: Allowed | None = None) -> None:
         self.values = values
+        self.allowed = allowed or {}
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What they ask for, by the names that annotations have, too."""
+        return {key: value for key, value in self.values.items() if key not in _PLACES}
 
     @property
     def conf_dir(self) -> str:
@@ -58,6 +76,21 @@ class Flags:
         return {"PATH": _PATH} | dict(env)
 
 
+class NamedFile:
+    """A file to write.
+
+    Args:
+        path: its path; empty for the one that is mounted.
+        is_trusted: whether the administrator names it, who may name one outside of the bundle.
+    """
+
+    __slots__ = ("is_trusted", "path")
+
+    def __init__(self, path: str = "", is_trusted: bool = False) -> None:
+        self.path = path
+        self.is_trusted = is_trusted
+
+
 class Settings:
     """What is asked for.
 
@@ -67,7 +100,7 @@ class Settings:
         macs: requested hardware addresses, by network.
         ports: the capability portMappings.
         bandwidth: the capability bandwidth.
-        resolv_conf: file to write as /etc/resolv.conf; empty to write the one that is mounted there.
+        resolv_conf: file to write as /etc/resolv.conf.
         hosts: likewise for /etc/hosts.
     """
 
@@ -80,8 +113,8 @@ class Settings:
         macs: dict[str, str],
         ports: list[dict[str, object]],
         bandwidth: dict[str, int],
-        resolv_conf: str = "",
-        hosts: str = "",
+        resolv_conf: NamedFile,
+        hosts: NamedFile,
     ) -> None:
         self.networks = networks
         self.ips = ips
@@ -99,87 +132,180 @@ def parse_flags(argv: "Sequence[str]") -> Flags:
         CniError: a flag is unknown or has no value.
     """
     values = {}
+    allowed: Allowed = {}
     rest = list(argv)
     while rest:
         flag = rest.pop(0)
         name, equals, value = flag.partition("=")
         key = name.removeprefix("--")
-        if not name.startswith("--") or not (key in _PLACES or _is_key(key)):
+        if not name.startswith("--") or not (key in (_ALLOW, *_PLACES) or _is_key(key)):
             raise CniError(INVALID_CONFIG, f'unknown flag "{flag}"', "shibafu-hook --help lists the flags")
         if not equals:
             if not rest:
                 raise CniError(INVALID_CONFIG, f"{name} needs a value", f"write {name}=VALUE")
             value = rest.pop(0)
-        values[key] = value
-    return Flags(values)
+        if key != _ALLOW:
+            values[key] = value
+            continue
+        key, only = parse_allow(value)
+        if not _is_key(key):
+            raise CniError(
+                INVALID_CONFIG,
+                f'--allow={value}: "{key}" is no annotation',
+                "write --allow=KEY, or --allow=KEY=VALUE|VALUE",
+            )
+        allowed[key] = only
+    return Flags(values, allowed)
 
 
 def parse_settings(flags: Flags, annotations: "Mapping[str, str]") -> Settings:
-    """Parse annotations, and flags for those that are not there.
+    """Parse flags, and the annotations that say something besides or that are allowed to.
 
     Raises:
-        CniError: one is unknown or malformed, or there is no network.
+        CniError: one is unknown, malformed or not allowed, or there is no network.
     """
-    given = {key: value for key, value in flags.values.items() if key not in _PLACES}
-    for name, value in annotations.items():
-        if name.startswith(PREFIX):
-            key = name.removeprefix(PREFIX)
-            if not _is_key(key):
-                known = ", ".join(PREFIX + known for known in _KEYS)
-                raise CniError(INVALID_CONFIG, f'unknown annotation "{name}"', f"known are {known}")
-            given[key] = value
-    if not _split(given.get("network", "")):
+    asked = _strip_prefix(annotations)
+    networks = _choose_networks(flags, asked)
+    if not networks:
         raise CniError(
             INVALID_CONFIG,
             "no network is named",
             f'add the annotation "{PREFIX}network" to config.json, or --network to the hook\'s args',
         )
-    networks = parse_networks(flags, annotations)
-    if len(set(networks)) < len(networks):
-        raise CniError(INVALID_CONFIG, f'"{PREFIX}network" names a network twice')
+    networks = [] if networks == [NO_NETWORK] else networks
+    _validate_networks(networks)
+    stated = flags.settings
+    # `ip` is the first network's, and the administrator's first network is that of the flags.
+    first = split_items(stated.get("network", "")) or networks
+    stated, asked = _name_networks(stated, first), _name_networks(asked, networks)
+    for key, value in asked.items():
+        refusal = calc_refusal(stated, flags.allowed, key, value)
+        if refusal:
+            raise refusal
+    given = stated | asked
+    ports = [_parse_port(text) for text in split_items(given.get("ports", ""))]
+    if given.get("ports") != stated.get("ports"):
+        _require_unprivileged(ports, flags)
     return Settings(
         networks,
         {name: _parse_ips(text) for name, text in _by_network(given, "ip", networks).items()},
-        _by_network(given, "mac", networks),
-        [_parse_port(text) for text in _split(given.get("ports", ""))],
+        {name: _require_mac(text) for name, text in _by_network(given, "mac", networks).items()},
+        ports,
         _parse_bandwidth(given.get("bandwidth", "")),
-        given.get("resolv-conf", ""),
-        given.get("hosts", ""),
+        *(
+            NamedFile(given.get(key, ""), is_trusted=given.get(key) == stated.get(key))
+            for key in ("resolv-conf", "hosts")
+        ),
     )
 
 
 def parse_networks(flags: Flags, annotations: "Mapping[str, str]") -> list[str]:
     """Parse the networks' names only, which are all that it takes to detach a container."""
-    networks = _split(annotations.get(f"{PREFIX}network", flags.values.get("network", "")))
+    name = f"{PREFIX}network"
+    try:
+        networks = _choose_networks(flags, {"network": annotations[name]} if name in annotations else {})
+    except CniError:
+        # With these the container was never attached.
+        networks = split_items(flags.values.get("network", ""))
     return [] if networks == [NO_NETWORK] else networks
+
+
+def _strip_prefix(annotations: "Mapping[str, str]") -> dict[str, str]:
+    """Return the annotations that are ours, without their prefix."""
+    asked = {}
+    for name, value in annotations.items():
+        if name.startswith(PREFIX):
+            key = name.removeprefix(PREFIX)
+            if not _is_key(key):
+                known = ", ".join(PREFIX + known for known in _KEYS)
+                raise CniError(INVALID_CONFIG, f'unknown annotation "{name[:80]}"', f"known are {known}")
+            if len(value) > _MAX_LENGTH:
+                raise CniError(INVALID_CONFIG, f'"{name[:80]}" has more than {_MAX_LENGTH} characters')
+            asked[key] = value
+    return asked
+
+
+def _choose_networks(flags: Flags, asked: "Mapping[str, str]") -> list[str]:
+    stated = flags.settings
+    if "network" not in asked:
+        return split_items(stated.get("network", ""))
+    refusal = calc_refusal(stated, flags.allowed, "network", asked["network"])
+    if refusal:
+        raise refusal
+    return split_items(asked["network"])
+
+
+def _validate_networks(networks: list[str]) -> None:
+    for name in networks:
+        if not is_valid_identifier(name):
+            raise CniError(
+                INVALID_CONFIG,
+                f'"{PREFIX}network": {name[:80]!r} is no name of a network',
+                "names have letters, digits and any of _ . -, and begin with a letter or digit",
+            )
+    if len(set(networks)) < len(networks):
+        raise CniError(INVALID_CONFIG, f'"{PREFIX}network" names a network twice')
+
+
+def _name_networks(given: dict[str, str], networks: list[str]) -> dict[str, str]:
+    """Return settings with `ip.NETWORK` and `mac.NETWORK` for `ip` and `mac`, which are the first one's."""
+    named = dict(given)
+    for key in ("ip", "mac") if networks else ():
+        if key in named:
+            named.setdefault(f"{key}.{networks[0]}", named.pop(key))
+    return named
+
+
+def _require_unprivileged(ports: list[dict[str, object]], flags: Flags) -> None:
+    """Refuse ports of the host's own services where others than the administrator ask for them.
+
+    A hook without flags about networks says nothing of who that is: bundles list it themselves.
+    """
+    if not (flags.settings or flags.allowed) or find_allowed(flags.allowed, "ports"):
+        return
+    for port in ports:
+        number = port["hostPort"]
+        if isinstance(number, int) and number < _FIRST_UNPRIVILEGED_PORT:
+            raise CniError(
+                INVALID_CONFIG,
+                f'"{PREFIX}ports": {number} is a port of the host below {_FIRST_UNPRIVILEGED_PORT}, '
+                "which an annotation cannot publish",
+                "choose a higher one, or have the administrator add --allow=ports to the hook's args",
+            )
 
 
 def _is_key(key: str) -> bool:
     return key in _KEYS or key.startswith(_OF_A_NETWORK)
 
 
-def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _by_network(given: dict[str, str], key: str, networks: list[str]) -> dict[str, str]:
-    """Return the values of `key.NETWORK`, and that of `key` for the first network."""
+    """Return the values of `key.NETWORK`."""
     prefix = f"{key}."
     values = {name.removeprefix(prefix): text for name, text in given.items() if name.startswith(prefix)}
-    if key in given and networks:
-        values.setdefault(networks[0], given[key])
     strangers = [name for name in values if name not in networks]
     if strangers:
         raise CniError(
             INVALID_CONFIG,
-            f'"{PREFIX}{key}.{strangers[0]}" is for a network that the container is not on',
+            f'"{PREFIX}{key}.{strangers[0][:80]}" is for a network that the container is not on',
             f'add it to "{PREFIX}network"',
         )
     return {name: text.strip() for name, text in values.items() if text.strip()}
 
 
+def _require_mac(text: str) -> str:
+    try:
+        parse_mac(text)
+    except ValueError as error:
+        raise CniError(
+            INVALID_CONFIG,
+            f'"{PREFIX}mac": {error}',
+            "write six pairs of hexadecimal digits, such as 02:42:0a:00:00:05",
+        ) from None
+    return text
+
+
 def _parse_ips(text: str) -> list[str]:
-    ips = _split(text)
+    ips = split_items(text)
     for ip in ips:
         try:
             parse_cidr(ip) if "/" in ip else parse_address(ip)
@@ -212,7 +338,7 @@ def _parse_port(text: str) -> dict[str, object]:
 def _parse_bandwidth(text: str) -> dict[str, int]:
     """Parse `ingress=RATE[:BURST],egress=RATE[:BURST]` into bits per second and bits."""
     limits: dict[str, int] = {}
-    for part in _split(text):
+    for part in split_items(text):
         way, _, amount = part.partition("=")
         rate_text, colon, burst_text = amount.partition(":")
         rate = _parse_bits(rate_text)

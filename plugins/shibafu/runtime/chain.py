@@ -7,6 +7,7 @@ at a time, GC runs beside no other operation on its network, and the cache is wr
 import os
 
 from shibafu.cni import lock
+from shibafu.cni.args import is_valid_value, join_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, merge_errors
@@ -133,6 +134,7 @@ class Runtime:
         )
         validate_call(network, "ADD", attachment)
         refuse_long_key(attachment)
+        join_args(attachment.cni_args)  # refused before anything is done
         paths = self._find_plugins(network)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
             if cache_read(*attachment.key, self.cache_dir) is not None:
@@ -207,7 +209,9 @@ class Runtime:
         given = Attachment(network.name, container_id, ifname, netns)
         validate_call(network, "DEL", given)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
-            self._delete(network, self._complete(given, args, capabilities))
+            attachment = self._complete(given, args, capabilities)
+            attachment.cni_args = _drop_invalid(attachment.cni_args)
+            self._delete(network, attachment)
 
     def gc(self, network: NetworkList, valid: "Iterable[tuple[str, str]]") -> None:
         """Free all that a network holds for other attachments than the valid ones.
@@ -230,6 +234,7 @@ class Runtime:
                 if (attachment.container_id, attachment.ifname) not in keep:
                     if attachment.netns.startswith("/proc/"):
                         attachment.netns = ""  # the number may be another process's by now
+                    attachment.cni_args = _drop_invalid(attachment.cni_args)
                     # By the chain that it was attached with, which may have had more plugins.
                     attached = _choose_attached(self.find_attached_network, attachment, network)
                     _collect(errors, self._delete, attached, attachment)
@@ -330,7 +335,7 @@ class Runtime:
                 "CNI_CONTAINERID": attachment.container_id,
                 "CNI_NETNS": attachment.netns,
                 "CNI_IFNAME": attachment.ifname,
-                "CNI_ARGS": ";".join(f"{key}={value}" for key, value in attachment.cni_args.items()),
+                "CNI_ARGS": join_args(attachment.cni_args),
             }
             capabilities = attachment.capability_args
         try:
@@ -338,6 +343,11 @@ class Runtime:
         except CniError as error:
             what = f"{describe_call(plugin, command)}: {error.msg}"
             raise CniError(error.code, what, error.details) from None
+
+
+def _drop_invalid(args: "Mapping[str, str]") -> dict[str, str]:
+    """Return cached CNI_ARGS without what cannot be in them; that must not keep a container attached."""
+    return {key: value for key, value in args.items() if is_valid_value(key) and is_valid_value(value)}
 
 
 def _choose_attached(
