@@ -286,7 +286,7 @@ class Iptables:
         self._watch: CommitWatch | None = None
         self._is_last = False
         for version in rules.versions():
-            if not rules.of_version(version) and not os.path.exists(_SWITCHES[version]):
+            if not rules.of_version(version) and not os.path.lexists(_SWITCHES[version]):
                 continue
             name = _PROGRAM[version]
             path = find_program(name, env.get("PATH", ""))
