@@ -381,17 +381,20 @@ class Iptables:
         """
         children, self._children = self._children, {}
         watch, is_done = self._watch, True
+        late = []
         for i, (version, child) in enumerate(children.items()):
             if i:
                 child.feed(self._split_teardown(version)[1])
             commits = len(_calc_hooks(self.rules, version))
             is_done = is_done and watch is not None and watch.wait(child.pid, commits, _COMMIT_PATIENCE)
             if is_done and watch is not None and self._is_last:
-                # It does not come if the administrator has rules, which is as good.
-                watch.wait(child.pid, 1, _COMMIT_PATIENCE)
+                # It does not come if the administrator has rules, which is as good, or the machine is busy.
+                late += [] if watch.wait(child.pid, 1, _COMMIT_PATIENCE) else [child]
         for child in children.values():
             child.finish_input()
         if is_done:
+            for child in late:
+                child.wait_until_silent()
             return
         failed = [version for version, child in children.items() if not child.wait_until_silent()]
         for version in failed:
