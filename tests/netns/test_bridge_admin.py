@@ -135,3 +135,15 @@ def test_many_networks_come_and_go_at_once(machine: Machine, made_by: str) -> No
     machine.add(configs["c10"], "c10")
     machine.delete(configs["c10"], "c10")
     assert_no_rules(machine)
+
+
+def test_it_goes_with_the_last_network_of_each_family(machine: Machine) -> None:
+    both = machine.config("10.10.0.0/24", "fd00:10::/64")
+    ipv4 = machine.config("10.20.0.0/24", name="other", bridge="br1")
+    for first, second in ((both, ipv4), (ipv4, both)):
+        machine.add(first)
+        machine.add(second, ifname="eth1")
+        machine.delete(first)
+        machine.check(second, ifname="eth1")
+        machine.delete(second, ifname="eth1")
+        assert machine.rules() == []

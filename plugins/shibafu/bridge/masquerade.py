@@ -60,7 +60,7 @@ class Masquerade:
                 self._mode = _MAKING
                 self._remember(complete=False)
                 self._state.hand_down_lock(True)
-                self._backend.start_setup(self._state.others_have_rules(IPTABLES))
+                self._backend.start_setup(self._state.versions_of_others(IPTABLES))
                 self._state.hand_down_lock(False)
                 return
             # While the lock changed hands, another ADD may have passed.
@@ -103,7 +103,7 @@ class Masquerade:
         # Only now: the network's other containers are never without rules.
         for name in names:
             backend = _open_recorded(self._state.network, former, name, self._env)
-            backend.prepare_teardown(self._state.others_have_rules(IPTABLES))
+            backend.prepare_teardown(self._state.versions_of_others(IPTABLES))
             backend.start_teardown()
             backend.finish_teardown()
         self._remember(complete=True)
@@ -199,7 +199,7 @@ class RulesTeardown:
         if record and not self._state.is_in_use(besides=leaving):
             for name in _recorded_backends(record):
                 backend = _open_recorded(self._state.network, record, name, self._env)
-                backend.prepare_teardown(self._state.others_have_rules(IPTABLES))
+                backend.prepare_teardown(self._state.versions_of_others(IPTABLES))
                 self._backends.append(backend)
 
 

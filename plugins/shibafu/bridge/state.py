@@ -100,11 +100,16 @@ class NetworkState:
         """Tell whether the rules isolate the network, or are about to."""
         return bool(self.read_rules().get("isolated"))
 
-    def others_have_rules(self, backend: str) -> bool:
-        """Tell whether rules of another network, made with a backend, are remembered."""
+    def versions_of_others(self, backend: str) -> set[int]:
+        """Return the families, 4 or 6, of which a backend has made rules of other networks, by their records."""
         names = os.listdir(os.path.dirname(self.directory))
-        records = (self._read(f"../{name}/firewall") for name in names if name != self.network)
-        return any(backend in str(record.get("backends")) for record in records)
+        records = [self._read(f"../{name}/firewall") for name in names if name != self.network]
+        found: set[int] = set()
+        for record in records:
+            if backend in str(record.get("backends")):
+                versions = record.get("versions")
+                found.update(versions if isinstance(versions, list) else (4, 6))
+        return found
 
     def remove_rules(self) -> None:
         """Forget the rules."""

@@ -274,7 +274,7 @@ class Iptables:
         CniError: a program is not installed.
     """
 
-    __slots__ = ("_children", "_env", "_is_last", "_programs", "_watch", "fault", "rules")
+    __slots__ = ("_children", "_env", "_others", "_programs", "_watch", "fault", "rules")
 
     def __init__(self, rules: NetworkRules, env: "Mapping[str, str]") -> None:
         self.rules = rules
@@ -284,7 +284,7 @@ class Iptables:
         self._programs: dict[int, str] = {}
         self._children: dict[int, Child] = {}
         self._watch: CommitWatch | None = None
-        self._is_last = False
+        self._others: set[int] = set()
         for version in rules.versions():
             if not rules.of_version(version) and not os.path.lexists(_SWITCHES[version]):
                 continue
@@ -306,13 +306,15 @@ class Iptables:
         """Begin to find out whether all rules are there, without changing anything."""
         self._start({version: calc_check(self.rules, version) for version in self._programs})
 
-    def start_setup(self, has_others: bool) -> None:
+    def start_setup(self, others: set[int]) -> None:
         """Begin to make the rules of a network that has none; when `finish` is false, `repair` them.
 
         Args:
-            has_others: whether there probably are other networks' rules, and so the administrator's chain.
+            others: the families in which there probably are other networks' rules, and so the
+                administrator's chain.
         """
-        self._start({version: calc_setup(self.rules, version, has_others) for version in self._programs})
+        inputs = {version: calc_setup(self.rules, version, version in others) for version in self._programs}
+        self._start(inputs)
 
     def finish(self) -> bool:
         """Wait for what was begun; return whether it succeeded for both families."""
@@ -342,13 +344,14 @@ class Iptables:
             if not any(self._spawn(program, text).wait()[0] == 0 for text in attempts):
                 self._run(program, with_admin)
 
-    def prepare_teardown(self, has_others: bool) -> None:
+    def prepare_teardown(self, others: set[int]) -> None:
         """Start the programs that will remove everything of the network.
 
         Args:
-            has_others: whether there are other networks' rules, so that the administrator's chain stays.
+            others: the families in which there are other networks' rules, so that the administrator's
+                chain stays.
         """
-        self._is_last = not has_others
+        self._others = others
         from shibafu.firewall.commits import CommitWatch
 
         self._watch = CommitWatch()
@@ -369,7 +372,9 @@ class Iptables:
 
     def _split_teardown(self, version: int) -> tuple[bytes, bytes]:
         """Return the input in two parts: what can be read ahead, and from the first COMMIT on."""
-        text = calc_teardown(self.rules, version) + (calc_admin_teardown() if self._is_last else "")
+        text = calc_teardown(self.rules, version)
+        if version not in self._others:
+            text += calc_admin_teardown()
         head, commit, tail = text.partition("COMMIT\n")
         return head.encode(), f"{commit}{tail}".encode()
 
@@ -387,7 +392,7 @@ class Iptables:
                 child.feed(self._split_teardown(version)[1])
             commits = len(_calc_hooks(self.rules, version))
             is_done = is_done and watch is not None and watch.wait(child.pid, commits, _COMMIT_PATIENCE)
-            if is_done and watch is not None and self._is_last:
+            if is_done and watch is not None and version not in self._others:
                 # It does not come if the administrator has rules, which is as good, or the machine is busy.
                 late += [] if watch.wait(child.pid, 1, _COMMIT_PATIENCE) else [child]
         for child in children.values():

@@ -160,14 +160,14 @@ class Nftables:
 
     def start_ensure(self) -> None:
         """Begin to make sure of the rules: making them is as cheap as looking for them."""
-        self.start_setup(has_others=True)
+        self.start_setup(set())
 
     def start_check(self) -> None:
         """Begin to find out whether all rules are there, without changing anything."""
         self._expected = [text for texts in calc_rules(self.rules).values() for text in texts]
         self._child = self._nft.start(f"list table {calc_table(self.rules)}\n")
 
-    def start_setup(self, has_others: bool) -> None:
+    def start_setup(self, others: set[int]) -> None:
         """Begin to make the rules."""
         self._expected = []
         self._child = self._nft.start(calc_setup(self.rules))
@@ -189,7 +189,7 @@ class Nftables:
         """
         self._nft.run(calc_setup(self.rules))
 
-    def prepare_teardown(self, has_others: bool) -> None:
+    def prepare_teardown(self, others: set[int]) -> None:
         """Start the program that will remove everything of the network."""
         self._child = self._nft.start(None)
 
