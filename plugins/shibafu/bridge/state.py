@@ -101,7 +101,7 @@ class NetworkState:
         return bool(self.read_rules().get("isolated"))
 
     def versions_of_others(self, backend: str) -> set[int]:
-        """Return the families, 4 or 6, of which a backend has made rules of other networks, by their records."""
+        """Return the families, 4 or 6, in which other networks have rules made with a backend."""
         names = os.listdir(os.path.dirname(self.directory))
         records = [self._read(f"../{name}/firewall") for name in names if name != self.network]
         found: set[int] = set()
