@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from shibafu.command.subcommand import Context, Subcommand
 
 _MAX_SIZE = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "=")}
 
 
@@ -53,7 +54,8 @@ def _decode(content: bytes, name: str) -> str:
     if len(content) > _MAX_SIZE:
         raise CommandError(f"{name}: larger than {_MAX_SIZE >> 20} MB")
     try:
-        return content.decode("utf-8-sig")
+        # Windows' editors begin a file with it; the executable has no codec for that.
+        return content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise CommandError(f"{name}:{line}: not in UTF-8", "convert it: iconv -t UTF-8") from None
