@@ -10,7 +10,6 @@ from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.ip import Cidr, parse_cidr
 from shibafu.cni.process import find_program
 from shibafu.firewall.backend import IPTABLES, choose_backend, open_backend
-from shibafu.firewall.forwarding import bridged_versions
 from shibafu.firewall.rules import NetworkRules
 
 TYPE_CHECKING = False
@@ -264,6 +263,8 @@ def find_needs(
     Raises:
         CniError: there is no such backend.
     """
+    from shibafu.firewall.forwarding import bridged_versions
+
     backend = choose_backend(config.ip_masq_backend, env)
     bridged: set[int] = set()
     # What nftables accepts in a table of our own does not overrule another table's drop.
