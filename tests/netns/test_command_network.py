@@ -1,5 +1,6 @@
 """`shibafu network` with real bridges, containers and rules."""
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -200,46 +201,79 @@ def test_gc_frees_what_vanished_containers_hold(
     shibafu("network check")
 
 
-def test_containers_that_others_attached_are_seen(
-    shibafu: CommandLine, suite: Suite, host: Namespace, web: Namespace
+def attach_by_plugin(
+    shibafu: CommandLine, suite: Suite, container_id: str, container: Namespace, ifname: str = "eth0"
 ) -> None:
-    """By the plugin itself, without a cached result, as a runtime with a cache of its own would."""
-    shibafu("network create blue --subnet 10.66.0.0/24")
+    """Attach by the plugin itself, without a cached result, as a runtime with a cache of its own would."""
     config = loads((shibafu.conf_dir / "blue.conflist").read_text())
     env = {
         "CNI_COMMAND": "ADD",
-        "CNI_CONTAINERID": "elsewhere",
-        "CNI_NETNS": web.path,
-        "CNI_IFNAME": "eth0",
+        "CNI_CONTAINERID": container_id,
+        "CNI_NETNS": container.path,
+        "CNI_IFNAME": ifname,
         "CNI_PATH": str(suite.directory),
         "PATH": "/usr/sbin:/usr/bin",
     }
     script = f'mount --bind {shibafu.store} /var/lib/cni && exec "$0"'
     document = config["plugins"][0] | {"name": "blue", "cniVersion": "1.0.0"}
+    plugin = str(suite.directory / "shibafu-bridge")
     subprocess.run(
-        [
-            "nsenter",
-            f"--net={host.path}",
-            "unshare",
-            "-m",
-            "sh",
-            "-c",
-            script,
-            str(suite.directory / "shibafu-bridge"),
-        ],
+        ["nsenter", f"--net={shibafu.host.path}", "unshare", "-m", "sh", "-c", script, plugin],
         input=dumps(document).encode(),
         env=env,
         check=True,
         capture_output=True,
     )
+
+
+def test_containers_that_others_attached_are_seen(shibafu: CommandLine, suite: Suite, web: Namespace) -> None:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    attach_by_plugin(shibafu, suite, "elsewhere", web)
     (endpoint,) = inspect(shibafu, "blue")["endpoints"]
     assert (endpoint["containerID"], endpoint["sources"], endpoint["state"]) == (
         "elsewhere",
         ["record"],
         "up",
     )
-    shibafu("network disconnect blue else")
+    shibafu("network disconnect blue elsewhere")
     assert inspect(shibafu, "blue")["endpoints"] == []
+
+
+def test_names_are_not_shortened_but_hexadecimal_ids_are(
+    shibafu: CommandLine, suite: Suite, web: Namespace, db: Namespace
+) -> None:
+    """`disconnect blue web` must not take web1 off, nor `connect green web` put it on."""
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    shibafu("network create green --subnet 10.66.1.0/24")
+    ids = ("web1", "cafe1", "c0ffee" * 2 + "11", "c0ffee" * 2 + "22", "c0ffee" * 2)
+    for number, container_id in enumerate(ids):
+        attach_by_plugin(shibafu, suite, container_id, web, f"eth{number}")
+
+    def connected() -> set[str]:
+        return {endpoint["containerID"] for endpoint in inspect(shibafu, "blue")["endpoints"]}
+
+    for text in ("web", "w", "cafe", "c0", "c0ffee9", "C0FFEEc0ffee1", "''"):
+        assert f"{text} is not on network blue" in shibafu.fail(f"network disconnect blue {text}"), text
+        assert f"no network namespace {text}" in shibafu.fail(f"network connect green {text}"), text
+    for line in ("disconnect blue c0ffee", "connect green c0f"):
+        said = shibafu.fail(f"network {line}")
+        assert "several containers begin with c0f" in said
+        assert all(container_id in said for container_id in ids[2:])
+    assert connected() == set(ids)
+    for text, gone in ((ids[2][:13], ids[2]), (ids[4], ids[4]), ("c0f", ids[3]), ("cafe1", "cafe1")):
+        shibafu(f"network disconnect blue {text}")
+        assert gone not in connected(), text
+    assert connected() == {"web1"}
+
+
+def test_a_namespace_does_not_stand_for_a_container_of_a_like_id(
+    shibafu: CommandLine, suite: Suite, web: Namespace
+) -> None:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    pid = str(os.getpid())
+    attach_by_plugin(shibafu, suite, pid + "0" * 12, web)
+    assert "is not on network blue" in shibafu.fail(f"network disconnect blue {pid}")
+    shibafu(f"network disconnect blue {pid}000")
 
 
 def test_a_broken_file_is_told_and_hides_nothing_from_ls(shibafu: CommandLine) -> None:

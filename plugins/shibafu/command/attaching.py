@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,9 @@ from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import NetworkList
 from shibafu_ipam.netns import has_vanished
 
-# What can be completed to a whole container ID, as in Docker's and Podman's commands.
+# The beginning of a container's ID that can stand for it, as in Docker's and Podman's commands. What
+# somebody chose as a name cannot be shortened: `web` is not `web1`.
+_ID = re.compile("[0-9a-f]{12,}")
 _MIN_PREFIX = 3
 _MAX_INTERFACES = 100
 
@@ -189,7 +192,7 @@ def find_target(text: str, cache_dir: str) -> Target:
     """
     known = _known_containers(cache_dir)
     netns = find_netns(text)
-    matches = sorted({i for i in known if i == text} or {i for i in known if _begins(i, text)})
+    matches = sorted({i for i in known if i == text} or {i for i in known if is_short_id(text, i)})
     if netns is None and len(matches) > 1:
         raise CommandError(f"several containers begin with {text}", f"they are: {', '.join(matches)}")
     if matches and (netns is None or matches == [text]):
@@ -216,8 +219,11 @@ def find_target(text: str, cache_dir: str) -> Target:
     return Target(calc_container_id(netns), netns)
 
 
-def _begins(container_id: str, text: str) -> bool:
-    return len(text) >= _MIN_PREFIX and container_id.startswith(text)
+def is_short_id(text: str, container_id: str) -> bool:
+    """Return whether a text is the beginning of a hexadecimal container ID that can stand for it."""
+    return (
+        len(text) >= _MIN_PREFIX and container_id.startswith(text) and _ID.fullmatch(container_id) is not None
+    )
 
 
 def calc_container_id(netns: str) -> str:

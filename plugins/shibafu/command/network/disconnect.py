@@ -50,13 +50,15 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 def _choose(endpoints: list["Endpoint"], text: str) -> list["Endpoint"]:
     """Return the endpoints of a container, named by its ID, its namespace or the beginning of its ID."""
+    from shibafu.command.attaching import is_short_id
     from shibafu.command.netns import find_netns
 
     netns = find_netns(text)
     for is_meant in (
         lambda e: e.container_id == text,
         lambda e: netns is not None and os.path.exists(e.netns) and os.path.samefile(e.netns, netns),
-        lambda e: e.container_id.startswith(text),
+        # What is the name of a namespace does not stand for another container besides.
+        lambda e: netns is None and is_short_id(text, e.container_id),
     ):
         chosen = [endpoint for endpoint in endpoints if is_meant(endpoint)]
         if len({endpoint.container_id for endpoint in chosen}) > 1:
