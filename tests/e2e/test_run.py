@@ -89,6 +89,19 @@ def test_three_containers_reach_each_other_the_gateway_and_the_world(
 FETCH_OUTSIDE = rf"printf 'GET /cgi-bin/address HTTP/1.0\r\n\r\n' | busybox nc -w 3 {OUTSIDE[0]} 80"
 
 
+def test_the_default_network_takes_the_next_subnet_that_is_free(
+    machine: Machine, containers: Containers
+) -> None:
+    """Docker Compose gives out 172.18.0.0/16 and those that follow."""
+    machine.run("ip", "link", "add", "br-compose", "type", "bridge")
+    machine.run("ip", "addr", "add", "172.20.0.1/16", "dev", "br-compose")
+    machine.run("ip", "link", "set", "br-compose", "up")
+    containers.start("web1")
+    assert containers.address("web1") == "172.21.0.2"
+    assert containers.ping("web1", "172.21.0.1")
+    machine.run("ip", "link", "del", "br-compose")
+
+
 def test_a_container_in_the_foreground_leaves_nothing(machine: Machine, containers: Containers) -> None:
     said = containers.command("run --rm --network bridge alpine ping -c1 172.20.0.1")
     assert "1 packets received" in said

@@ -28,6 +28,7 @@ from shibafu.command.subnets import (
     choose_ipv6_subnet,
     choose_subnet,
     combine_subnets,
+    find_surrounding,
     parse_ip_range,
     require_free,
 )
@@ -46,6 +47,26 @@ def test_a_free_subnet_is_clear_of_all_that_is_used() -> None:
     assert choose_subnet(use("172.16.0.0/12")) == ip_network("10.200.0.0/24")
     with pytest.raises(CommandError, match="is free"):
         choose_subnet(use("172.16.0.0/12", "10.0.0.0/8"))
+
+
+def test_the_default_network_has_a_subnet_kept_for_it_or_else_a_free_one() -> None:
+    assert choose_subnet([], is_default=True) == DEFAULT_SUBNET
+    assert choose_subnet(use("172.20.0.0/16"), is_default=True) == ip_network("172.21.0.0/24")
+
+
+def test_what_is_far_away_is_kept_clear_of_while_anything_else_is_left() -> None:
+    far = [Use(one.network, one.what, is_far=True) for one in use("172.16.0.0/12", "10.0.0.0/8")]
+    assert choose_subnet(far[:1]) == ip_network("10.200.0.0/24")
+    assert choose_subnet(far) == ip_network("172.20.1.0/24")
+    assert choose_subnet([*far, *use("172.20.0.0/16")]) == ip_network("172.21.0.0/24")
+    subnet = ip_network("10.64.0.0/24")
+    require_free(subnet, far)
+    surrounding = find_surrounding(subnet, far)
+    assert surrounding is not None
+    assert surrounding.network == ip_network("10.0.0.0/8")
+    for as_wide in ("10.64.0.0/24", "10.64.0.128/25", "10.64.0.7/32"):
+        with pytest.raises(CommandError, match="overlaps"):
+            require_free(subnet, [Use(ip_network(as_wide), as_wide, is_far=True)])
 
 
 @given(st.lists(st.integers(0, 1023)))

@@ -74,13 +74,13 @@ def add_subcommand(words: "completion.Words", subcommand: Subcommand) -> None:
     parser.set_defaults(run=subcommand.run)
 
 
-def make_context(arguments: Namespace, stdout: TextIO) -> Context:
+def make_context(arguments: Namespace, stdout: TextIO, stderr: TextIO) -> Context:
     """Return what the subcommand works with."""
     return Context(
         arguments.conf_dir,
         [directory for directory in arguments.cni_path.split(":") if directory],
         arguments.cache_dir,
-        Output(stdout, arguments.format == "json", Style.of_stream(stdout)),
+        Output(stdout, arguments.format == "json", Style.of_stream(stdout), stderr),
     )
 
 
@@ -91,7 +91,7 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
         SystemExit: 2 for a command line that makes no sense, 0 after `--help`.
     """
     arguments = build_parser().parse_args(argv)
-    context = make_context(arguments, stdout)
+    context = make_context(arguments, stdout, stderr)
     try:
         status: int = arguments.run(context, arguments)
         stdout.flush()

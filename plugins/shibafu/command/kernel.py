@@ -11,12 +11,22 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from shibafu.command.errors import CommandError
-from shibafu.netlink.constants import IFF_LOWER_UP, IFF_UP, RT_TABLE_MAIN
+from shibafu.netlink.constants import (
+    IFF_LOWER_UP,
+    IFF_POINTOPOINT,
+    IFF_UP,
+    RT_TABLE_MAIN,
+    RTN_UNICAST,
+    RTPROT_KERNEL,
+)
 
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 _PORT = ("linkinfo", "slave_data")
+# No subnet is as wide as a route of a shorter prefix, the widest private ones being 10.0.0.0/8 and fd00::/8:
+# it is a piece of a default route, as VPNs make them (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
+_SHORTEST_PREFIX = 8
 _PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
 
 
@@ -74,10 +84,17 @@ class Link:
 
 @dataclass(frozen=True)
 class RouteTo:
-    """A destination and the link that leads there."""
+    """A destination and the link that leads there.
+
+    Args:
+        network: the destination.
+        link: the link's name; empty for none.
+        is_far: whether nobody there is a neighbour: it leads to a gateway, into a tunnel, or nowhere.
+    """
 
     network: Network
     link: str
+    is_far: bool
 
 
 class Kernel:
@@ -104,17 +121,19 @@ class Kernel:
         return found
 
     def routes(self) -> list[RouteTo]:
-        """Return the destinations of the main table, without default routes."""
-        names = {link.index: link.name for link in self.links().values()}
-        found = []
-        for message in self._iproute.get_routes(table=RT_TABLE_MAIN):
-            destination = message.get("dst")
-            # The kernel's dump has all of a family's tables unless it filters strictly.
-            if destination and message.get("table") == RT_TABLE_MAIN:
-                network = ip_network(f"{destination}/{message['dst_len']}")
-                found.append(RouteTo(network, names.get(message.get("oif") or 0, "")))
+        """Return the destinations of the main table, without default routes, whole or in pieces."""
+        links = {link["index"]: link for link in self._iproute.get_links()}
+        # The kernel's dump has all of a family's tables unless it filters strictly.
+        messages = [
+            m for m in self._iproute.get_routes(table=RT_TABLE_MAIN) if m.get("table") == RT_TABLE_MAIN
+        ]
+        routes = [_parse_route(message, links) for message in messages if message["dst_len"]]
         return [
-            route for route in found if not route.network.is_link_local and not route.network.is_multicast
+            route
+            for route in routes
+            if route.network.prefixlen >= _SHORTEST_PREFIX
+            and not route.network.is_link_local
+            and not route.network.is_multicast
         ]
 
     def link_request(self, command: str, what: str, **attributes: object) -> None:
@@ -172,6 +191,20 @@ _EXPLANATIONS = {
     34: "a link's name has at most 15 characters, and other values have limits too",
     95: "this kernel was built without it, or this kind of link cannot do that",
 }
+
+
+def _parse_route(message: Any, links: dict[int, Any]) -> RouteTo:
+    hops = message.get("multipath") or [message]
+    link = links.get(hops[0].get("oif") or 0)
+    # An address brings a route to its subnet, in which a tunnel may have neighbours, too.
+    is_in_tunnel = link is not None and link["flags"] & IFF_POINTOPOINT and message["proto"] != RTPROT_KERNEL
+    is_far = (
+        message["type"] != RTN_UNICAST
+        or bool(is_in_tunnel)
+        or all(hop.get("gateway") or hop.get("via") for hop in hops)
+    )
+    network = ip_network(f"{message.get('dst')}/{message['dst_len']}")
+    return RouteTo(network, link.get("ifname") if link is not None else "", is_far)
 
 
 def _parse_link(message: Any) -> Link:

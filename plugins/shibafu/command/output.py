@@ -33,10 +33,12 @@ class Output:
         stream: standard output.
         is_json: whether programs read it.
         style: the colours.
+        errors: standard error.
     """
 
-    def __init__(self, stream: TextIO, is_json: bool, style: Style) -> None:
+    def __init__(self, stream: TextIO, is_json: bool, style: Style, errors: TextIO) -> None:
         self.stream = stream
+        self.errors = errors
         self.is_json = is_json
         self.style = style
 
@@ -44,6 +46,12 @@ class Output:
         """Print lines for people; programs do not see them."""
         if not self.is_json:
             self.stream.write(text + "\n" if text else "")
+
+    def warn(self, warnings: Sequence[str]) -> None:
+        """Print what somebody should know although all went well, on standard error."""
+        for warning in warnings:
+            line = json.dumps({"warning": warning}) if self.is_json else f"shibafu: warning: {warning}"
+            self.errors.write(line + "\n")
 
     def data(self, data: object, compact: bool = False) -> None:
         """Print a value for programs; people do not see it."""

@@ -38,18 +38,23 @@ class Step:
     present: ConfiguredNetwork | None = None
 
 
-def calc_plan(declared: list[Declared], networks: list[ConfiguredNetwork], caller: Caller) -> list[Step]:
+def calc_plan(
+    declared: list[Declared],
+    networks: list[ConfiguredNetwork],
+    surroundings: Surroundings,
+    caller: Caller,
+) -> list[Step]:
     """Return what is to be done, in the order of the declaration; nothing is changed.
 
     Args:
         declared: the networks as they shall be.
         networks: those that there are; what is not declared stays.
+        surroundings: what they must not collide with.
         caller: knows the containers.
 
     Raises:
         CommandError: one of them cannot be; then none is touched.
     """
-    surroundings = Surroundings(caller.kernel, networks)
     present = {network.name: network for network in networks}
     steps: dict[str, Step] = {}
     # What is chosen must keep clear of what is stated, wherever in the file that is.

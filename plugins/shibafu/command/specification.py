@@ -19,6 +19,8 @@ from shibafu_ipam.config import IpamConfig
 
 Address = IPv4Address | IPv6Address
 
+# The network that everybody has who names no other.
+DEFAULT_NETWORK = "bridge"
 BRIDGE_TYPE = "shibafu-bridge"
 IPAM_TYPE = "shibafu-ipam"
 _VERSIONS = ["0.4.0", "1.0.0", "1.1.0"]

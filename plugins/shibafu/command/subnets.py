@@ -25,47 +25,67 @@ class Use:
     Args:
         network: the subnet.
         what: by what, as in "overlaps with ...".
+        is_far: whether nobody of it is a neighbour: a narrower subnet on this machine takes precedence there.
     """
 
     network: Network
     what: str
+    is_far: bool = False
+
+    def overlaps(self, network: Network) -> bool:
+        """Return whether a subnet has an address in common with it."""
+        return self.network.version == network.version and self.network.overlaps(network)
+
+    def yields_to(self, network: Network) -> bool:
+        """Return whether a subnet in it can be used all the same."""
+        return self.is_far and self.network.prefixlen < network.prefixlen
 
 
 def find_overlap(network: Network, uses: list[Use]) -> Use | None:
-    """Return what has an address in common with a subnet."""
-    return next((use for use in uses if _overlaps(use.network, network)), None)
+    """Return what a subnet cannot be used beside."""
+    return next((use for use in uses if use.overlaps(network) and not use.yields_to(network)), None)
 
 
-def _overlaps(one: Network, other: Network) -> bool:
-    return one.version == other.version and one.overlaps(other)
+def find_surrounding(network: Network, uses: list[Use]) -> Use | None:
+    """Return what a subnet is a part of that can be used all the same."""
+    return next((use for use in uses if use.overlaps(network) and use.yields_to(network)), None)
 
 
-def require_free(network: Network, uses: list[Use]) -> None:
+def require_free(
+    network: Network, uses: list[Use], hint: str = "state none to have a free one chosen"
+) -> None:
     """Refuse a subnet that is in use.
 
     Raises:
-        CommandError: by what.
+        CommandError: by what; `hint` says what to do.
     """
     use = find_overlap(network, uses)
     if use is not None:
-        raise CommandError(
-            f"subnet {network} overlaps with {use.what}",
-            "packets would take one way or the other; leave --subnet out to have a free one chosen",
-        )
+        raise CommandError(f"subnet {network} overlaps with {use.what}", hint)
 
 
-def choose_subnet(uses: list[Use]) -> Network:
+def choose_subnet(uses: list[Use], is_default: bool = False) -> Network:
     """Return a free IPv4 subnet of 256 addresses.
+
+    Args:
+        uses: what is in use. What lies far away is kept clear of, too, as long as anything else is left.
+        is_default: whether it is for the network that everybody has, for which one is kept.
 
     Raises:
         CommandError: all are in use.
     """
-    taken = [*uses, Use(DEFAULT_SUBNET, "the default network")]
-    for candidate in _candidates():
-        if find_overlap(candidate, taken) is None:
-            return candidate
+    preferred = [DEFAULT_SUBNET] if is_default else []
+    candidates = [*preferred, *(candidate for candidate in _candidates() if candidate != DEFAULT_SUBNET)]
+    for find in (_find_any, find_overlap):
+        for candidate in candidates:
+            if find(candidate, uses) is None:
+                return candidate
     pools = " and ".join(str(pool) for pool in _POOLS)
-    raise CommandError(f"no subnet of {pools} is free", "state one with --subnet")
+    raise CommandError(f"no subnet of {pools} is free", "state one that is")
+
+
+def _find_any(network: Network, uses: list[Use]) -> Use | None:
+    return next((use for use in uses if use.overlaps(network)), None)
 
 
 def _candidates() -> Iterator[Network]:
@@ -81,7 +101,7 @@ def choose_ipv6_subnet(network: str, machine_id: str, uses: list[Use]) -> Networ
     """
     digits = "fd" + calc_digest("ula", machine_id, network, size=7)
     subnet = IPv6Network((int(digits, 16) << 64, 64))
-    require_free(subnet, uses)
+    require_free(subnet, uses, "state another one")
     return subnet
 
 

@@ -2,18 +2,27 @@
 
 from dataclasses import dataclass
 from ipaddress import ip_network
+from typing import Any
 
+from shibafu.bridge.vlan_keys import calc_gateway_link
 from shibafu.command.errors import CommandError
-from shibafu.command.kernel import Kernel
+from shibafu.command.kernel import Kernel, Network
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.specification import (
+    DEFAULT_NETWORK,
     NetworkSpec,
     Subnet,
     calc_bridge_name,
     check_spec,
     require_network_name,
 )
-from shibafu.command.subnets import Use, choose_ipv6_subnet, choose_subnet, require_free
+from shibafu.command.subnets import (
+    Use,
+    choose_ipv6_subnet,
+    choose_subnet,
+    find_surrounding,
+    require_free,
+)
 
 MACHINE_ID = "/etc/machine-id"
 
@@ -51,11 +60,18 @@ class Surroundings:
     Args:
         kernel: the host's namespace.
         networks: the networks that are configured.
+
+    Attributes:
+        warnings: what somebody should know of the subnets of networks that were resolved.
     """
 
     def __init__(self, kernel: Kernel, networks: list[ConfiguredNetwork]) -> None:
+        links = kernel.links()
+        addresses = kernel.addresses()
+        self.warnings: list[str] = []
         self._routes = kernel.routes()
-        self._kinds = {name: link.kind for name, link in kernel.links().items()}
+        self._addresses = {name: addresses.get(link.index, []) for name, link in links.items()}
+        self._kinds = {name: link.kind for name, link in links.items()}
         self._networks = {network.name: network for network in networks}
         self._chosen: list[NetworkSpec] = []
 
@@ -73,8 +89,16 @@ class Surroundings:
         require_network_name(wish.name)
         bridge = wish.bridge or (present.bridge if present is not None else calc_bridge_name(wish.name))
         self._require_free_bridge(wish.name, bridge)
-        uses = self._uses(wish.name, {bridge, present.bridge} if present is not None else {bridge})
+        own = _calc_links(bridge, dict(wish.options))
+        if present is not None:
+            own |= _calc_links(present.bridge, present.options)
+        uses = self._uses(wish.name, own)
         subnets = self._resolve_subnets(wish, present, uses)
+        kept = {subnet.network for subnet in present.subnets} if present is not None else set()
+        for subnet in subnets:
+            # Unique local addresses that were chosen are nobody else's, however wide a route to them is.
+            if subnet.network not in kept and (subnet in wish.subnets or subnet.network.version == 4):
+                self._warn_of_surrounding(subnet.network, uses)
         spec = NetworkSpec(
             wish.name,
             bridge,
@@ -100,18 +124,26 @@ class Surroundings:
         kept = present.subnets if present is not None else ()
         subnets = list(wish.subnets or [subnet for subnet in kept if subnet.network.version == 4])
         if not subnets:
-            subnets.append(Subnet(choose_subnet(uses)))
+            subnets.append(Subnet(choose_subnet(uses, wish.name == DEFAULT_NETWORK)))
         if wish.wants_ipv6 and all(subnet.network.version == 4 for subnet in subnets):
             old = [subnet for subnet in kept if subnet.network.version == 6]
             subnets += old[:1] or [Subnet(choose_ipv6_subnet(wish.name, read_machine_id(), uses))]
         return tuple(subnets)
 
-    def _uses(self, name: str, bridges: set[str]) -> list[Use]:
-        # A route through the network's own bridge is there because of the network.
+    def _warn_of_surrounding(self, network: Network, uses: list[Use]) -> None:
+        surrounding = find_surrounding(network, uses)
+        if surrounding is not None:
+            self.warnings.append(
+                f"subnet {network} is a part of {surrounding.what}: "
+                "what is there at these addresses cannot be reached from this machine"
+            )
+
+    def _uses(self, name: str, links: set[str]) -> list[Use]:
+        """Return what is in use but for what there is because of the network itself, on its own links."""
         uses = [
-            Use(route.network, f"{route.network}, to which a route leads through {route.link or 'a gateway'}")
-            for route in self._routes
-            if route.link not in bridges
+            Use(s.network, f"{s.network} of network {spec.name}")
+            for spec in self._chosen
+            for s in spec.subnets
         ]
         for network in self._networks.values():
             if network.name != name:
@@ -119,10 +151,13 @@ class Surroundings:
                     Use(ip_network(str(subnet)), f"{subnet} of network {network.name}")
                     for subnet in network.subnets
                 ]
-        for spec in self._chosen:
-            uses += [
-                Use(subnet.network, f"{subnet.network} of network {spec.name}") for subnet in spec.subnets
-            ]
+        for link, addresses in self._addresses.items():
+            if link not in links:
+                uses += [Use(address.network, f"{address} of link {link}") for address in addresses]
+        for route in self._routes:
+            if route.link not in links:
+                what = f"{route.network}, to which a route leads through {route.link or 'a gateway'}"
+                uses.append(Use(route.network, what, route.is_far))
         return uses
 
     def _require_free_bridge(self, name: str, bridge: str) -> None:
@@ -133,13 +168,17 @@ class Surroundings:
         }
         users |= {spec.bridge: spec.name for spec in self._chosen}
         if bridge in users:
-            raise CommandError(
-                f"bridge {bridge} belongs to network {users[bridge]}", "choose another one with --bridge"
-            )
+            raise CommandError(f"bridge {bridge} belongs to network {users[bridge]}", "choose another bridge")
         if self._kinds.get(bridge, "bridge") != "bridge":
             raise CommandError(
-                f"{bridge} is a link already, and not a bridge", "choose another name with --bridge"
+                f"{bridge} is a link already, and not a bridge", "choose another name for the bridge"
             )
+
+
+def _calc_links(bridge: str, options: dict[str, Any]) -> set[str]:
+    """Return the links of a network that have addresses."""
+    vlan = options.get("vlan")
+    return {bridge, calc_gateway_link(bridge, vlan)} if vlan else {bridge}
 
 
 def _check_subnet(subnet: Subnet) -> None:

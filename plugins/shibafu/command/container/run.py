@@ -108,11 +108,11 @@ SUBCOMMAND = Subcommand(
     "run",
     "run a program in a new container",
     "Run a program in a new container of runc, which shibafu-hook attaches to its networks. The network\n"
-    "'bridge' (172.20.0.0/24, NAT) is made when it is used for the first time. IMAGE is a root file system:\n"
-    "the name of an image (shibafu image ls), a directory, or a tar archive; what the container writes goes\n"
-    "into a layer of its own. A container that is started again by the same name gets its addresses back,\n"
-    "unless somebody else has them. The exit status is the program's, or 125 when the container does not\n"
-    "start.",
+    "'bridge' (NAT; 172.20.0.0/24 if that is free) is made when it is used for the first time. IMAGE is a\n"
+    "root file system: the name of an image (shibafu image ls), a directory, or a tar archive; what the\n"
+    "container writes goes into a layer of its own. A container that is started again by the same name gets\n"
+    "its addresses back, unless somebody else has them. The exit status is the program's, or 125 when the\n"
+    "container does not start.",
     (
         "shibafu image import alpine --builtin                       # an image to begin with",
         "shibafu run -d --name web1 alpine sleep 600",

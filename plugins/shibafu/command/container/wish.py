@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from shibafu.command.default_network import DEFAULT_NETWORK
+from shibafu.command.specification import DEFAULT_NETWORK
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Image, ImageStore
 from shibafu.container.importing import extract_rootfs

@@ -22,14 +22,17 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.lifecycle import lock_configuration
     from shibafu.command.networks import load_networks
     from shibafu.command.plan import calc_plan, carry_out, describe_step
+    from shibafu.command.surroundings import Surroundings
 
     declared = parse_declaration(*_read(arguments.file))
     with lock_configuration(), open_kernel() as kernel:
         networks = load_networks(context.conf_dir)
         caller = Caller.of_context(kernel, context)
-        steps = calc_plan(declared, networks, caller)
+        surroundings = Surroundings(kernel, networks)
+        steps = calc_plan(declared, networks, surroundings, caller)
         if not arguments.dry_run:
             carry_out(steps, networks, context.conf_dir, caller)
+    context.out.warn(surroundings.warnings)
     context.out.data({"dryRun": arguments.dry_run, "steps": [describe_step(step) for step in steps]})
     for step in steps:
         colour, mark = _MARKS[step.action]

@@ -105,8 +105,10 @@ def _run(context: Context, arguments: Namespace) -> int:
                 f"there is a network {arguments.name} already",
                 f"see: shibafu network inspect {arguments.name}; `shibafu network apply` changes it",
             )
-        spec = Surroundings(kernel, networks).resolve(wish)
+        surroundings = Surroundings(kernel, networks)
+        spec = surroundings.resolve(wish)
         path = create_network(context.conf_dir, spec)
+    context.out.warn(surroundings.warnings)
     context.out.data(describe(spec) | {"path": path})
     subnets = " and ".join(str(subnet.network) for subnet in spec.subnets)
     context.out.text(f"{spec.name}: {subnets} on bridge {spec.bridge}, in {path}")
@@ -117,8 +119,8 @@ SUBCOMMAND = Subcommand(
     "create",
     "make a network",
     "Make a network: write its configuration, which every CNI runtime reads. The bridge comes into being\n"
-    "with the first container. Without --subnet a free subnet is chosen; one that overlaps with a route\n"
-    "or another network is refused.",
+    "with the first container. Without --subnet a free subnet is chosen; one that a link, a route or\n"
+    "another network has is refused.",
     (
         "shibafu network create blue",
         "shibafu network create blue --subnet 172.21.0.0/24 --ipv6",
