@@ -23,8 +23,9 @@ new one.
                        as NAME.before-shibafu, and uninstall.sh puts it back
   --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it is there already;
                        may be repeated
-  --with-runc          install also the Debian packages that `shibafu run` uses: runc, busybox-static, iptables; and
-                       make an image called alpine out of busybox, unless there is one
+  --with-runc          install also the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,
+                       iptables, and golang-github-containers-common, which has a seccomp profile; and make
+                       an image called alpine out of busybox and ping, unless there is one
   --from DIRECTORY     install these executables, and build nothing
 
 With the environment variable DESTDIR all of that is put below another root, as packagers like it.
@@ -113,7 +114,7 @@ done
 if [[ $with_runc ]]; then
     # shellcheck source=packaging/apt.sh
     source "$root/packaging/apt.sh"
-    ensure_packages runc busybox-static iptables
+    ensure_packages runc busybox-static iputils-ping iptables golang-github-containers-common
 fi
 # shellcheck source=packaging/versions.sh
 source "$root/packaging/versions.sh"

@@ -18,6 +18,8 @@ packages=(
     iptables nftables iproute2 ipset conntrack iputils-ping procps util-linux strace tcpdump iperf3
     # what shibafu is compared with, and who calls it
     containernetworking-plugins containerd runc podman busybox-static golang-go golang-github-appc-cni-dev
+    # the seccomp profile
+    golang-github-containers-common
     # images
     skopeo umoci
     # shells that the command is completed in

@@ -192,3 +192,144 @@ def test_what_a_killed_runc_left_is_in_nobodys_way(machine: Machine, run: Comman
 def test_only_root_sees_the_states(machine: Machine, run: Command) -> None:
     run("run -d --name web1 alpine sleep 600")
     assert mode(machine, "/run/shibafu-runc") == "700"
+
+
+# What a container may do
+
+
+def status(run: Command, options: str = "", name: str = "") -> dict[str, str]:
+    """Return the rights of a process in a new container, or in one that is running, as proc(5) has them."""
+    line = f"exec {name}" if name else f"run --rm --network none {options} alpine"
+    said = run(f"{line} grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status")
+    return {key: value.strip() for key, _, value in (row.partition(":") for row in said.splitlines())}
+
+
+def test_default_rights(run: Command) -> None:
+    found = status(run)
+    assert found == {
+        "CapInh": "0000000000000000",
+        "CapPrm": "00000000800405fb",
+        "CapEff": "00000000800405fb",
+        "CapBnd": "00000000800405fb",
+        "CapAmb": "0000000000000000",
+        "NoNewPrivs": "0",
+        "Seccomp": "2",
+    }
+    run("run -d --name web1 --network none alpine sleep 600")
+    assert status(run, name="web1") == found
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "value"),
+    [
+        ("--cap-add net_raw", "CapEff", 0x800405FB | 1 << 13),
+        ("--cap-add CAP_NET_RAW,MKNOD --cap-drop chown", "CapBnd", 0x800405FA | 1 << 13 | 1 << 27),
+        ("--cap-drop ALL", "CapBnd", 0),
+        ("--cap-drop all --cap-add kill", "CapEff", 1 << 5),
+        ("-u nobody", "CapEff", 0),
+        ("-u nobody --cap-add net_bind_service", "CapEff", 1 << 10),
+        ("--security-opt no-new-privileges", "NoNewPrivs", 1),
+        ("--security-opt seccomp=unconfined", "Seccomp", 0),
+        ("--security-opt seccomp=/usr/share/containers/seccomp.json", "Seccomp", 2),
+    ],
+)
+def test_rights_as_asked_for(run: Command, options: str, key: str, value: int) -> None:
+    assert int(status(run, options)[key], 16) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--cap-add NET_ROW", 'there is no capability "NET_ROW"'),
+        ("--cap-drop KILL --cap-add kill", "CAP_KILL is both added and dropped"),
+        ("--security-opt seccomp=/nowhere", "the seccomp profile /nowhere cannot be used"),
+        ("--security-opt label=disable", '"label=disable" is no security option'),
+    ],
+)
+def test_rights_that_make_no_sense_are_refused(run: Command, options: str, message: str) -> None:
+    assert message in run.fail(f"run --rm {options} alpine true", status=125)
+    assert run.json("ps --all") == []
+
+
+def test_no_seccomp_profile_is_not_passed_over(machine: Machine, run: Command) -> None:
+    machine.run("mount", "-t", "tmpfs", "tmpfs", "/usr/share/containers")
+    said = run.fail("run --rm --network none alpine true", status=125)
+    assert "apt-get install golang-github-containers-common" in said
+    assert run("run --rm --network none --security-opt seccomp=unconfined alpine hostname")
+
+
+def test_system_calls_that_are_not_for_containers(run: Command) -> None:
+    """Whatever a container's rights are; the kernel itself would say that this is no swap space."""
+    line = "run --rm --network none --cap-add ALL {} alpine swapon /etc/passwd"
+    assert "Operation not permitted" in run.fail(line.format(""))
+    assert "Invalid argument" in run.fail(line.format("--security-opt seccomp=unconfined"))
+
+
+def test_ping_needs_no_raw_sockets(machine: Machine, run: Command) -> None:
+    before = machine.run("sysctl", "-n", "net.ipv4.ping_group_range")
+    assert "1 received" in run("run --rm alpine ping -c1 -W1 172.20.0.1")
+    run("run --rm --network host alpine true")
+    assert machine.run("sysctl", "-n", "net.ipv4.ping_group_range") == before
+
+
+def test_a_fork_bomb_ends_at_its_limit(run: Command) -> None:
+    run("run -d --name web1 --network none alpine sleep 600")
+    assert run("exec web1 cat /sys/fs/cgroup/pids/pids.max").strip() == "2048"
+
+
+def test_no_device_of_the_machine(run: Command) -> None:
+    attack = "for kind in b c; do mknod /tmp/$kind $kind 1 1 && echo made; done; ls /dev"
+    said = run.try_run(f"run --rm --network none alpine sh -c '{attack}'").stdout.split()
+    assert "made" not in said
+    assert set(said) <= {
+        *(
+            "core",
+            "fd",
+            "full",
+            "mqueue",
+            "null",
+            "ptmx",
+            "pts",
+            "random",
+            "shm",
+            "stderr",
+            "stdin",
+            "stdout",
+        ),
+        *("tty", "urandom", "zero"),
+    }
+    # With the right to make one it is of no use.
+    attack = "mknod /tmp/mem c 1 1 && cat /tmp/mem"
+    done = run.try_run(f"run --rm --network none --cap-add MKNOD alpine sh -c '{attack}'")
+    assert "Operation not permitted" in done.stderr
+
+
+def test_what_is_mounted_below_a_read_only_volume_is_read_only(machine: Machine, run: Command) -> None:
+    machine.run("sh", "-c", "mkdir -p /run/shared/below && mount -t tmpfs tmpfs /run/shared/below")
+    machine.run("touch", "/run/shared/below/file")
+    attack = "ls /mnt/below; for place in /mnt /mnt/below; do echo x >$place/file && echo written; done"
+    done = run.try_run(f"run --rm --network none -v /run/shared:/mnt:ro alpine sh -c '{attack}'")
+    assert done.stdout == "file\n"
+    assert done.stderr.count("Read-only file system") == 2
+    run("run --rm --network none -v /run/shared:/mnt alpine touch /mnt/below/written")
+    assert machine.files("/run/shared") == ["/run/shared/below/file", "/run/shared/below/written"]
+
+
+def test_the_callers_umask_stays_outside(machine: Machine, run: Command) -> None:
+    argv = [
+        *run.argv,
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--data-dir",
+        DATA_DIR,
+        "alpine",
+        "sh",
+        "-c",
+        "umask",
+    ]
+    said = machine.run(
+        "sh", "-c", 'umask 0; exec "$@"', "sh", *argv, env={"SHIBAFU_CGROUP_PARENT": machine.cgroup}
+    )
+    assert said == "0022\n"

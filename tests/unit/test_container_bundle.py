@@ -13,6 +13,7 @@ from shibafu.container.specification import Specification, Volume, load_specific
 from shibafu.hook.container import Container
 from shibafu.hook.settings import Flags, parse_settings
 
+# The default profile of system calls is another package's; see test_container_rights.py.
 SPEC = Specification(
     name="web1",
     image="alpine",
@@ -21,6 +22,7 @@ SPEC = Specification(
     env=["A=1"],
     networks=["blue", "green"],
     hostname="web1",
+    seccomp="unconfined",
 )
 DIRECTORY = Path("/data/containers/web1")
 
@@ -73,11 +75,24 @@ def test_sys_is_never_the_hosts() -> None:
 def test_privileges_are_few() -> None:
     document = config()
     held = document["process"]["capabilities"]["bounding"]
-    assert "CAP_NET_RAW" in held
-    assert not {"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_PTRACE", "CAP_SYS_MODULE"} & set(held)
+    assert "CAP_SETUID" in held
+    assert not {"CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_MKNOD", "CAP_SYS_PTRACE"} & set(held)
+    assert document["linux"]["resources"]["pids"] == {"limit": 2048}
     assert {"allow": False, "access": "rwm"} in document["linux"]["resources"]["devices"]
     assert "/proc/kcore" in document["linux"]["maskedPaths"]
     assert "/proc/sys" in document["linux"]["readonlyPaths"]
+
+
+def test_other_users_have_what_was_added_for_them() -> None:
+    rights = config(uid=1000, added=["CAP_NET_RAW"])["process"]["capabilities"]
+    assert {"CAP_NET_RAW", "CAP_SETUID"} <= set(rights["bounding"])
+    for kind in ("effective", "permitted", "inheritable", "ambient"):
+        assert rights[kind] == ["CAP_NET_RAW"]
+
+
+def test_no_setting_of_the_hosts_network_is_changed() -> None:
+    assert config()["linux"]["sysctl"] == {"net.ipv4.ping_group_range": "0 0"}
+    assert "sysctl" not in config(networks=["host"])["linux"]
 
 
 def test_the_hook_finds_the_files_that_it_writes() -> None:
@@ -91,7 +106,7 @@ def test_the_hook_finds_the_files_that_it_writes() -> None:
 def test_volumes() -> None:
     document = config(volumes=[Volume("/srv", "/www", is_read_only=True), Volume("/a", "/b")])
     mounts = {mount["destination"]: mount for mount in document["mounts"]}
-    assert (mounts["/www"]["source"], mounts["/www"]["options"][-1]) == ("/srv", "ro")
+    assert (mounts["/www"]["source"], mounts["/www"]["options"][-2:]) == ("/srv", ["ro", "rro"])
     assert mounts["/b"]["options"][-1] == "rw"
 
 
@@ -109,6 +124,8 @@ def test_volumes() -> None:
         ({"bandwidth": "fast"}, r'"--bandwidth": "fast" is no limit'),
         ({"networks": ["blue", "blue"]}, "names a network twice"),
         ({"hostname": ""}, "a host name has"),
+        ({"added": ["CAP_KILL"], "dropped": ["CAP_KILL"]}, "both added and dropped"),
+        ({"seccomp": "/nowhere"}, "the seccomp profile /nowhere cannot be used"),
     ],
 )
 def test_refusals(changes: dict[str, Any], message: str) -> None:

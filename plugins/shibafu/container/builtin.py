@@ -1,12 +1,14 @@
-"""An image out of this machine's busybox, to try everything with, offline."""
+"""An image out of this machine's busybox and ping, to try everything with, offline."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
+from shibafu.container.programs import run_program
 
 _PLACES = ("/bin/busybox", "/usr/bin/busybox")
 _DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
@@ -20,7 +22,7 @@ _PT_INTERP = 3
 
 
 def make_builtin(making: Making, places: tuple[str, ...] = _PLACES) -> None:
-    """Fill an image with busybox, which is all of its programs.
+    """Fill an image with busybox, which is all of its programs but ping.
 
     Raises:
         ContainerError: there is none that is linked statically.
@@ -44,7 +46,30 @@ def make_builtin(making: Making, places: tuple[str, ...] = _PLACES) -> None:
         link = rootfs / "bin" / applet
         if not link.exists():
             link.symlink_to("busybox")
+    _add_ping(rootfs, shutil.which("ping"))
     making.defaults = Defaults(command=["/bin/sh"], env=["PATH=/bin:/sbin:/usr/bin:/usr/sbin"])
+
+
+def _add_ping(rootfs: Path, ping: str | None) -> None:
+    """Put this machine's ping in the place of busybox's, with the libraries that it needs.
+
+    Busybox's opens a raw socket, for which containers have no right; that of iputils does not. Where there
+    is none, busybox's stays.
+    """
+    if ping is None or os.path.basename(os.path.realpath(ping)) == "busybox":
+        return
+    try:
+        listing = run_program("ldd", ping, why="it tells which libraries a program needs")
+    except ContainerError:
+        return
+    libraries = re.findall(r"(?:=>|^)\s*(/\S+) \(0x", listing, re.MULTILINE)
+    for library in libraries:
+        copy = rootfs / library.lstrip("/")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, copy)
+    (rootfs / "bin/ping").unlink(missing_ok=True)
+    shutil.copyfile(ping, rootfs / "bin/ping")
+    (rootfs / "bin/ping").chmod(0o755)
 
 
 def is_static(program: bytes) -> bool:

@@ -3,40 +3,30 @@
 from pathlib import Path
 from typing import Any
 
+from shibafu.container.capabilities import calc_capabilities
+from shibafu.container.seccomp import load_seccomp
 from shibafu.container.specification import Specification
 
-# What containers of Docker and Podman may do, too (capabilities(7)).
-_CAPABILITIES = [
-    f"CAP_{name}"
-    for name in (
-        "CHOWN",
-        "DAC_OVERRIDE",
-        "FOWNER",
-        "FSETID",
-        "KILL",
-        "MKNOD",
-        "NET_BIND_SERVICE",
-        "NET_RAW",
-        "SETFCAP",
-        "SETGID",
-        "SETPCAP",
-        "SETUID",
-        "SYS_CHROOT",
-        "AUDIT_WRITE",
-    )
-]
+# What a container does not see of the kernel: Podman's list, and what later ones, and Docker's, have.
 _MASKED = [
     "/proc/acpi",
+    "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/dev/block",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
+    "/sys/fs/selinux",
 ]
 _READ_ONLY = ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+# As in Podman.
+_MAX_PROCESSES = 2048
+_UMASK = 0o022
 _FLAGS = ["nosuid", "noexec", "nodev"]
 # Files of the container's directory that lie over those of its image.
 FILES = ("resolv.conf", "hosts", "hostname")
@@ -73,20 +63,27 @@ def _calc_hooks(hook: str, flags: list[str]) -> dict[str, Any]:
 
 
 def _calc_process(spec: Specification) -> dict[str, Any]:
+    held = calc_capabilities(spec.added, spec.dropped)
+    capabilities = dict.fromkeys(("bounding", "effective", "permitted"), held)
+    if spec.uid != 0:
+        # Another user has what was added for it; the rest is what setuid programs may give it.
+        own = [name for name in held if name in spec.added or "ALL" in spec.added]
+        capabilities |= dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), own)
     return {
         "terminal": spec.has_terminal,
-        "user": {"uid": spec.uid, "gid": spec.gid},
+        "user": {"uid": spec.uid, "gid": spec.gid, "umask": _UMASK},
         "args": spec.argv,
         "env": spec.env,
         "cwd": spec.workdir,
-        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), _CAPABILITIES),
+        "capabilities": capabilities,
+        "noNewPrivileges": spec.has_no_new_privileges,
     }
 
 
 def _calc_system_mounts() -> list[dict[str, Any]]:
     return [
         _mount("/proc", "proc", _FLAGS),
-        _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount("/dev", "tmpfs", ["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
         _mount(
             "/dev/pts",
             "devpts",
@@ -123,7 +120,8 @@ def _calc_volumes(spec: Specification) -> list[dict[str, Any]]:
             "destination": volume.destination,
             "type": "bind",
             "source": volume.source,
-            "options": ["rbind", "rprivate", "ro" if volume.is_read_only else "rw"],
+            # `rro`: what is mounted below, too; mount_setattr(2).
+            "options": ["rbind", "rprivate", *(["ro", "rro"] if volume.is_read_only else ["rw"])],
         }
         for volume in spec.volumes
     ]
@@ -131,13 +129,22 @@ def _calc_volumes(spec: Specification) -> list[dict[str, Any]]:
 
 def _calc_linux(spec: Specification, cgroup_parent: str) -> dict[str, Any]:
     namespaces = ["mount", "pid", "ipc", "uts", "cgroup"]
-    if not spec.is_on_host_network:
-        namespaces.append("network")
-    return {
-        "namespaces": [{"type": kind} for kind in namespaces],
+    linux: dict[str, Any] = {
         "cgroupsPath": f"{cgroup_parent}/{spec.name}",
-        # runc adds those that every container has: null, zero, random, tty.
-        "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+        "resources": {
+            # runc adds those that every container has: null, zero, random, tty.
+            "devices": [{"allow": False, "access": "rwm"}],
+            "pids": {"limit": _MAX_PROCESSES},
+        },
         "maskedPaths": _MASKED,
         "readonlyPaths": _READ_ONLY,
     }
+    if not spec.is_on_host_network:
+        namespaces.append("network")
+        # ping without NET_RAW, icmp(7); it is the network namespace's, and must not be the host's.
+        linux["sysctl"] = {"net.ipv4.ping_group_range": "0 0"}
+    linux["namespaces"] = [{"type": kind} for kind in namespaces]
+    seccomp = load_seccomp(spec.seccomp, calc_capabilities(spec.added, spec.dropped))
+    if seccomp:
+        linux["seccomp"] = seccomp
+    return linux

@@ -7,7 +7,9 @@ from typing import Any
 
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import is_valid_identifier
+from shibafu.container.capabilities import calc_capabilities
 from shibafu.container.errors import ContainerError
+from shibafu.container.seccomp import load_seccomp
 from shibafu.hook.allowance import PREFIX
 from shibafu.hook.settings import Flags, parse_settings
 
@@ -54,6 +56,10 @@ class Specification:
         is_removed: whether it is removed at its end.
         is_named: whether somebody chose its name, so that its addresses are worth remembering.
         has_terminal: whether its program talks to a terminal.
+        added: capabilities that it has besides the default ones, or ALL.
+        dropped: default capabilities that it lacks, or ALL.
+        seccomp: its profile of system calls, as `load_seccomp` takes it.
+        has_no_new_privileges: whether nothing that it executes gives it more rights, such as setuid.
     """
 
     name: str
@@ -74,6 +80,10 @@ class Specification:
     is_removed: bool = False
     is_named: bool = True
     has_terminal: bool = False
+    added: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    seccomp: str = ""
+    has_no_new_privileges: bool = False
 
     @property
     def is_on_host_network(self) -> bool:
@@ -110,6 +120,7 @@ class Specification:
             )
         if not 0 < len(self.hostname) <= _MAX_HOSTNAME:
             raise ContainerError(f"a host name has 1 to {_MAX_HOSTNAME} characters: {self.hostname}")
+        load_seccomp(self.seccomp, calc_capabilities(self.added, self.dropped))
         if not self.is_on_host_network:
             try:
                 parse_settings(Flags({}), self.calc_annotations())

@@ -68,6 +68,28 @@ def _add_arguments(parser: ArgumentParser) -> None:
     process.add_argument("-w", "--workdir", metavar="PATH", default="", help="its working directory")
     process.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="who it runs as")
     process.add_argument("--hostname", default="", help="by default its name")
+    rights = parser.add_argument_group("its rights")
+    rights.add_argument(
+        "--cap-add",
+        metavar="CAPABILITY",
+        action="append",
+        default=[],
+        help="a right besides the default ones, such as NET_RAW; ALL for all",
+    )
+    rights.add_argument(
+        "--cap-drop",
+        metavar="CAPABILITY",
+        action="append",
+        default=[],
+        help="a right that it does not need; ALL for all but those that are added",
+    )
+    rights.add_argument(
+        "--security-opt",
+        metavar="OPTION",
+        action="append",
+        default=[],
+        help="seccomp=FILE, seccomp=unconfined, or no-new-privileges",
+    )
     add_data_dir(parser)
 
 
@@ -121,6 +143,7 @@ SUBCOMMAND = Subcommand(
         "shibafu run -d --ip 172.20.0.100 --name fixed alpine sleep 600",
         "shibafu run -d -p 8080:80 -v /srv/www:/www:ro alpine httpd -f -h /www",
         "shibafu run -d --network blue --network green alpine sleep 600",
+        "shibafu run --rm --cap-drop ALL --security-opt no-new-privileges alpine id",
     ),
     _run,
     _add_arguments,

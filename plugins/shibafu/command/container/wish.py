@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shibafu.command.specification import DEFAULT_NETWORK
+from shibafu.container.capabilities import parse_capabilities
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Image, ImageStore
 from shibafu.container.importing import extract_rootfs
+from shibafu.container.seccomp import UNCONFINED
 from shibafu.container.specification import NO_NETWORK, Specification, Volume
 from shibafu.container.users import find_user
 
@@ -38,6 +40,7 @@ def calc_specification(
         raise ContainerError("standard input is no terminal", "leave out --tty")
     uid, gid = find_user(Path(image.rootfs), arguments.user or image.defaults.user)
     networks = arguments.network or [DEFAULT_NETWORK]
+    seccomp, has_no_new_privileges = parse_security_options(arguments.security_opt)
     spec = Specification(
         name=name,
         image=arguments.image,
@@ -57,6 +60,10 @@ def calc_specification(
         is_removed=arguments.rm,
         is_named=bool(arguments.name) and networks != [NO_NETWORK],
         has_terminal=arguments.tty,
+        added=parse_capabilities(arguments.cap_add),
+        dropped=parse_capabilities(arguments.cap_drop),
+        seccomp=seccomp,
+        has_no_new_privileges=has_no_new_privileges,
     )
     if not spec.workdir.startswith("/"):
         raise ContainerError(f"the working directory has to be an absolute path: {spec.workdir}")
@@ -103,6 +110,27 @@ def parse_volume(text: str) -> Volume:
     if not os.path.exists(path):
         raise ContainerError(f"there is no file or directory {path}", f"make it: mkdir -p {path}")
     return Volume(path, destination, mode == "ro")
+
+
+def parse_security_options(texts: list[str]) -> tuple[str, bool]:
+    """Return the seccomp profile, empty for the default one, and whether no new privileges can be had.
+
+    Raises:
+        ContainerError: an option is unknown.
+    """
+    seccomp, has_no_new_privileges = "", False
+    for text in texts:
+        key, _, value = text.partition("=")
+        if text in ("no-new-privileges", "no-new-privileges=true", "no-new-privileges=false"):
+            has_no_new_privileges = value != "false"
+        elif key == "seccomp" and value:
+            seccomp = value if value == UNCONFINED else os.path.abspath(value)
+        else:
+            raise ContainerError(
+                f'"{text}" is no security option',
+                f"write seccomp=FILE, seccomp={UNCONFINED}, or no-new-privileges",
+            )
+    return seccomp, has_no_new_privileges
 
 
 def _calc_argv(image: Image, command: list[str]) -> list[str]:
