@@ -1,11 +1,13 @@
 """What the options of `shibafu run` and its like mean."""
 
 import os
+from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from shibafu.command.cli import build_parser
+from shibafu.command.cli import build_parser, run
 from shibafu.command.container.ps import describe_status, format_age
 from shibafu.command.container.wish import calc_specification, parse_volume
 from shibafu.container.errors import ContainerError
@@ -127,3 +129,24 @@ class TestRecord:
     def test_one_that_is_gone_has_no_lock(self, tmp_path: Path) -> None:
         assert Record(tmp_path / "gone").try_lock() is None
         assert not Record(tmp_path / "gone").is_held()
+
+    @pytest.mark.root
+    @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent")])
+    @pytest.mark.parametrize("name", ["lock", "pid", "exit", "container.json", "log"])
+    def test_what_is_no_file_is_neither_waited_for_nor_hidden(
+        self, tmp_path: Path, name: str, make: Callable[[Path], object]
+    ) -> None:
+        directory = tmp_path / "containers" / "odd"
+        directory.mkdir(parents=True)
+        (directory / "container.json").write_text("{}")
+        (directory / name).unlink(missing_ok=True)
+        make(directory / name)
+        record = Record(directory)
+        record.calc_status()
+        with pytest.raises(ContainerError, match="container odd is damaged"):
+            record.load()
+        options = ("--data-dir", str(tmp_path), "--cache-dir", str(tmp_path / "results"))
+        for line, status in (("ps -a", 0), ("logs odd", 1), ("rm --force odd", 0)):
+            out = StringIO()
+            assert run([*line.split(), *options], out, out) == status, out.getvalue()
+        assert not directory.exists()

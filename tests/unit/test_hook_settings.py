@@ -1,6 +1,7 @@
 """What annotations and flags of shibafu-hook ask for, and what a network is called with for it."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -316,3 +317,10 @@ def test_the_sample_is_for_a_sample_network() -> None:
     asked = parse_settings(parse_flags([]), config["annotations"])
     assert set(asked.networks) <= {load_conflist(str(path)).name for path in CONF.glob("*.conflist")}
     assert config["hooks"]["createRuntime"] == config["hooks"]["poststop"]
+
+
+def test_a_memory_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c1")
+    (tmp_path / "c2").mkdir()
+    for container in ("c1", "c2", "c" * 300):
+        assert read_addresses(str(tmp_path), container) == {}

@@ -76,7 +76,7 @@ class Engine:
             ContainerError: there is none of that name.
         """
         record = Record(self._directory / name)
-        if "/" in name or name.startswith(".") or not (record.directory / "container.json").is_file():
+        if "/" in name or name.startswith(".") or not os.path.lexists(record.directory / "container.json"):
             known = ", ".join(record.name for record in self.containers())
             hint = f"there are: {known}" if known else "start one: shibafu run -d --name NAME IMAGE"
             raise ContainerError(f"there is no container {name}", hint)
@@ -89,7 +89,7 @@ class Engine:
         return [
             Record(path)
             for path in sorted(self._directory.iterdir())
-            if not path.name.startswith(".") and (path / "container.json").is_file()
+            if not path.name.startswith(".") and os.path.lexists(path / "container.json")
         ]
 
     def find_users(self, image: str) -> list[str]:

@@ -16,8 +16,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from shibafu.cni.files import NotRegularError, open_file, read_file
 from shibafu.container.specification import Specification, load_specification
 from shibafu.container.states import find_root
+
+_MAX_FILE = 4096
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,12 @@ class Record:
     def try_lock(self) -> int | None:
         """Return a descriptor that holds the container's lock; None when somebody runs it, or it is gone."""
         try:
-            descriptor = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = open_file(f"{self.directory}/lock", os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
             return None
+        except NotRegularError:
+            # Its directory stands for it, so that the container can be seen and removed.
+            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -92,15 +98,15 @@ class Record:
         if self.is_held() or is_alive:
             return Status("running", pid if is_alive else 0, since=_mtime(self.directory / "pid"))
         try:
-            ended = json.loads((self.directory / "exit").read_bytes())
+            ended = json.loads(read_file(f"{self.directory}/exit", _MAX_FILE) or b"")
             return Status("exited", exit_code=int(ended["exitCode"]), since=float(ended["finishedAt"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             began = _mtime(self.directory / "pid")
             return Status("killed" if began else "created", since=began or _mtime(self.directory / "lock"))
 
     def _read_pid(self) -> int:
         try:
-            return int((self.directory / "pid").read_text())
+            return int(read_file(f"{self.directory}/pid", _MAX_FILE) or b"")
         except (OSError, ValueError):
             return 0
 

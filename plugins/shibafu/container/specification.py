@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.cni.errors import CniError
+from shibafu.cni.files import read_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.container.capabilities import calc_capabilities
 from shibafu.container.errors import ContainerError
@@ -16,6 +17,7 @@ from shibafu.hook.settings import Flags, parse_settings
 NO_NETWORK = "none"
 HOST_NETWORK = "host"
 _MAX_HOSTNAME = 63
+_MAX_FILE = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -139,10 +141,10 @@ def load_specification(path: Path) -> Specification:
         ContainerError: it is damaged.
     """
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(read_file(str(path), _MAX_FILE) or b"")
         document["volumes"] = [Volume(**volume) for volume in document["volumes"]]
         return Specification(**document)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ContainerError(
             f"container {path.parent.name} is damaged: {error}",
             f"remove it: shibafu rm --force {path.parent.name}",

@@ -1,12 +1,15 @@
 """The container that a hook is called for: its state and its bundle (OCI runtime specification)."""
 
 import os
+from errno import ENOENT
 
 from shibafu.cni.config import Section
 from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
+from shibafu.cni.files import read_file
 from shibafu.cni.jsontext import loads
 
 _STOPPED = "stopped"
+_MAX_CONFIG = 1 << 24
 
 
 class Container:
@@ -109,11 +112,9 @@ def _parse_annotations(config: Section, state: Section, is_alive: bool) -> dict[
 def _read_config(bundle: str, must_exist: bool) -> Section:
     path = f"{bundle}/config.json"
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            document = os.read(descriptor, os.fstat(descriptor).st_size)
-        finally:
-            os.close(descriptor)
+        document = read_file(path, _MAX_CONFIG, follow=True)
+        if document is None:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
         return _parse(document, path)
     except OSError as error:
         if must_exist:

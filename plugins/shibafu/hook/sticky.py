@@ -11,6 +11,7 @@ import os
 from shibafu.cni.config import Section, parse_config
 from shibafu.cni.directories import make_directory
 from shibafu.cni.errors import IO_FAILURE, CniError
+from shibafu.cni.files import read_file
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.result import parse_result
 
@@ -20,16 +21,10 @@ _MAX_SIZE = 65536
 def read_addresses(directory: str, container_id: str) -> dict[str, list[str]]:
     """Return the addresses that a container had, by network; none where nothing sensible is remembered."""
     try:
-        descriptor = os.open(f"{directory}/{container_id}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return {}
-    try:
-        document = parse_config(os.read(descriptor, _MAX_SIZE))
+        document = parse_config(read_file(f"{directory}/{container_id}", _MAX_SIZE) or b"")
         return {name: document.texts(name) for name in document.values}
     except (CniError, OSError):
         return {}
-    finally:
-        os.close(descriptor)
 
 
 def write_addresses(directory: str, container_id: str, results: dict[str, dict[str, object]]) -> None:

@@ -3,6 +3,7 @@
 import time
 from argparse import ArgumentParser, Namespace
 
+from shibafu.cni.files import open_file
 from shibafu.command.container.engine import add_data_dir, open_engine
 from shibafu.command.subcommand import Context, Subcommand
 
@@ -19,7 +20,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     record = open_engine(context, arguments).find(arguments.container)
     said = ""
-    with open(record.log, encoding="utf-8", errors="replace") as log:
+    with open(record.log, encoding="utf-8", errors="replace", opener=open_file) as log:
         while True:
             # Asked first: what is printed between the last look and the end is not to be lost.
             is_running = arguments.follow and record.calc_status().state == "running"
