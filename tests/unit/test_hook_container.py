@@ -148,6 +148,21 @@ class TestFiles:
             )
         assert Path(path).read_bytes() == before
 
+    @pytest.mark.parametrize("key", ["hosts", "resolv_conf"])
+    @pytest.mark.parametrize("path", ["config.json", "a/../config.json", "hard"])
+    def test_the_bundle_s_description_is_refused(self, tmp_path: Path, key: str, path: str) -> None:
+        write_bundle(tmp_path)
+        if path == "hard":
+            os.link(tmp_path / "config.json", tmp_path / "hard")
+        with pytest.raises(CniError):
+            self.write(
+                tmp_path,
+                RESULT,
+                resolv_conf=path if key == "resolv_conf" else "",
+                hosts=path if key == "hosts" else "",
+            )
+        assert json.loads((tmp_path / "config.json").read_text()) is not None
+
     def test_a_named_file_is_made(self, tmp_path: Path) -> None:
         self.write(tmp_path, RESULT, resolv_conf="made")
         assert (tmp_path / "made").read_text().startswith("nameserver 10.0.0.1\n")
@@ -209,7 +224,7 @@ class TestFiles:
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "other").touch()
         os.link(tmp_path / "other", tmp_path / "hard")
-        with pytest.raises(CniError, match=r"container's or the host's own|no regular file|other names"):
+        with pytest.raises(CniError, match=r"the host's own|no regular file|other names"):
             self.write(tmp_path, SILENT, mounts=[bind("/etc/hosts", source)], root={"path": "rootfs"})
 
     @pytest.mark.parametrize(

@@ -128,8 +128,9 @@ def _require_word(key: str, value: str) -> str:
 
 
 def _find_refused(container: Container) -> "set[Identity]":
-    """Return where the container can put links and files, and the host's own files."""
-    paths = [container.rootfs, *container.find_shared_directories(), *_HOST_FILES]
+    """Return where the container can put links and files, the host's own files, and config.json."""
+    config = f"{container.bundle}/config.json"
+    paths = [container.rootfs, *container.find_shared_directories(), *_HOST_FILES, config]
     return {identity for path in paths if path and (identity := find_identity(path))}
 
 

@@ -136,7 +136,9 @@ def _open_last(directory: int, name: str, path: str, refused: "Container[Identit
 def _require_other(status: os.stat_result, path: str, refused: "Container[Identity]") -> None:
     if _identify(status) in refused:
         raise CniError(
-            INVALID_CONFIG, f"{path} is the container's or the host's own", "name a file of the bundle"
+            INVALID_CONFIG,
+            f"{path} is the container's, the engine's or the host's own",
+            "name a file of the bundle that is for this alone",
         )
 
 
