@@ -22,6 +22,27 @@ CHOICES = (
         ours="1",
     ),
     Difference(
+        "router-advertisements",
+        "choice",
+        "A container with addresses of its network listens to no router advertisements, which any neighbour "
+        "can send to give it a default route and addresses; `acceptRA` has it listen.",
+        (
+            "* sysctl ipv6/conf/[*]/accept_ra",
+            "* sysctl ipv6/conf/[*]/autoconf",
+        ),
+        reference="1",
+        ours="0",
+    ),
+    Difference(
+        "ipv6-without-addresses",
+        "choice",
+        "IPv6 is off on a container's link to a network without IPv6 addresses and routes; "
+        "`keepIPv6` keeps it on.",
+        ("* sysctl ipv6/conf/[*]/disable_ipv6", "* sysctl ipv6/conf/[*]/accept_dad"),
+        reference="0",
+        ours="1",
+    ),
+    Difference(
         "arp-notify-on-layer-2",
         "choice",
         "arp_notify is set also on links that have no address yet.",

@@ -49,6 +49,13 @@ BRIDGE = (
         "shibafu's own, ignored by the reference: isolated networks do not reach each other. What else "
         "containers can do is the same.",
     ),
+    Key(
+        "keepIPv6",
+        "shibafu's own, ignored by the reference: IPv6 stays on where the network has no IPv6 addresses.",
+    ),
+    Key(
+        "acceptRA", "shibafu's own, ignored by the reference: the container listens to router advertisements."
+    ),
     Key("dns", SAME, ("dns-of-ipam", "empty-dns")),
     Key("dns.nameservers"),
     Key("dns.domain"),

@@ -20,6 +20,8 @@ ON_THE_HOST = {
     "ip addr del fd00:10::1/64 dev br0": "gateway address fd00:10::1/64 is missing on br0",
     "sysctl -qw net.ipv4.ip_forward=0": "forwarding of IPv4 is switched off on the host",
     "sysctl -qw net.ipv6.conf.all.forwarding=0": "forwarding of IPv6 is switched off on the host",
+    "sysctl -qw net.ipv4.conf.br0.forwarding=0": "forwarding of IPv4 is switched off on br0",
+    "sysctl -qw net.ipv6.conf.br0.forwarding=0": "forwarding of IPv6 is switched off on br0",
     "iptables -t nat -F": "firewall rules of network net are missing",
     "ip6tables -F": "firewall rules of network net are missing",
 }
@@ -31,6 +33,8 @@ IN_THE_CONTAINER = {
     "ip addr del fd00:10::2/64 dev eth0": "address fd00:10::2/64 is missing on eth0",
     "ip route del default": "route to 0.0.0.0/0 is missing in the container",
     "ip -6 route del default": "route to ::/0 is missing in the container",
+    "sysctl -qw net.ipv6.conf.eth0.accept_ra=1": "interface eth0 listens to router advertisements",
+    "sysctl -qw net.ipv6.conf.eth0.autoconf=1": "interface eth0 listens to router advertisements",
     "ip route del 192.168.0.0/16": "route to 192.168.0.0/16 is missing in the container",
 }
 
@@ -147,6 +151,38 @@ def test_check_needs_the_result(machine: Machine, config: Config) -> None:
     machine.add(config)
     error = machine.fail(config | {"prevResult": None}, command="CHECK")
     assert (error["code"], error["msg"]) == (7, "Required prevResult missing")
+
+
+@pytest.mark.parametrize("key", ["interfaces", "ips", "all"])
+def test_check_needs_the_attachment_in_the_result(machine: Machine, config: Config, key: str) -> None:
+    result = machine.add(config)
+    lacking = {} if key == "all" else {name: value for name, value in result.items() if name != key}
+    error = machine.fail(config | {"prevResult": lacking}, command="CHECK")
+    assert error["code"] == 7
+    assert error["msg"].startswith("prevResult lacks ")
+
+
+@pytest.mark.parametrize("destination", ["0.0.0.0/0", "::/0", "172.16.0.0/12"])
+@pytest.mark.parametrize("table", [0, 254])
+def test_the_main_table_by_either_number(
+    machine: Machine, config: Config, destination: str, table: int
+) -> None:
+    config["ipam"]["routes"] = [{"dst": destination, "table": table}]
+    machine.add(config)
+    machine.check(config)
+
+
+def test_a_route_that_a_later_plugin_moved_to_another_table(machine: Machine, config: Config) -> None:
+    machine.add(config)
+    container = machine.container()
+    for family, gateway in (("-4", "10.10.0.1"), ("-6", "fd00:10::1")):
+        container.run("ip", family, "route", "del", "default")
+        container.run("ip", family, "route", "add", "default", "via", gateway, "dev", "eth0", "table", "100")
+    machine.check(config)
+    container.run("ip", "-4", "route", "flush", "table", "100")
+    container.run("ip", "link", "add", "other", "up", "type", "bridge")
+    container.run("ip", "route", "add", "default", "dev", "other", "table", "100")
+    expect_failure(machine, config, "route to 0.0.0.0/0 is missing in the container")
 
 
 def test_check_of_a_namespace_that_is_gone(machine: Machine, config: Config) -> None:

@@ -1,10 +1,11 @@
 """The bridge: its hardware address never changes, and what others made of it is respected."""
 
 import time
+from json import dumps
 
 import pytest
 
-from support.machine import Machine
+from support.machine import OUTSIDE, Machine, Outside, can_reach
 
 
 def bridge_mac(machine: Machine) -> str:
@@ -108,6 +109,32 @@ def test_the_bridge_stays_when_the_last_container_leaves(machine: Machine) -> No
     machine.add(config)
     machine.delete(config)
     assert machine.addresses("br0") == {"10.10.0.1/24"}
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_forwarding_that_is_off_for_new_links_is_switched_on(
+    machine: Machine, outside: Outside, existing: bool
+) -> None:
+    host = machine.host
+    for family in ("ipv4", "ipv6"):
+        host.run("sysctl", "-qw", f"net.{family}.conf.all.forwarding=1")
+        host.run("sysctl", "-qw", f"net.{family}.conf.default.forwarding=0")
+    if existing:
+        host.run("ip", "link", "add", "br0", "up", "type", "bridge")
+    machine.add(machine.config("10.10.0.0/24", "fd00:10::/64"))
+    for version in (4, 6):
+        # The uplink, new as well, takes a second or two before it has IPv6 neighbours.
+        assert any(can_reach(outside.namespace, OUTSIDE[version], machine.container()) for _ in range(5))
+
+
+@pytest.mark.parametrize(("address", "gateway"), [("10.10.0.5/24", "0.0.0.0"), ("fd00:10::5/64", "::")])  # noqa: S104
+def test_a_gateway_that_is_no_address(machine: Machine, address: str, gateway: str) -> None:
+    config = machine.config()
+    config["ipam"] = {"type": "host-local"}
+    answer = dumps({"cniVersion": "1.1.0", "ips": [{"address": address, "gateway": gateway}]})
+    plugin = machine.make_plugin(f"[ $CNI_COMMAND = ADD ] && echo '{answer}'; exit 0")
+    error = machine.fail(config, CNI_PATH=plugin)
+    assert (error["code"], "no address that the bridge can have" in error["msg"]) == (7, True)
 
 
 def test_spanning_tree_does_not_hold_add_up_for_ever(machine: Machine) -> None:

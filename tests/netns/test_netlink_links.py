@@ -10,7 +10,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from netns.namespaces import Namespace
-from shibafu.netlink.constants import IFF_PROMISC
+from shibafu.netlink.constants import IFF_PROMISC, IPV4_DEVCONF_ARP_NOTIFY
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import (
     Link,
@@ -162,8 +162,11 @@ def test_set_everything(
 def test_arp_notify(host: Namespace, sock: NetlinkSocket) -> None:
     sock.request(link_add_veth("veth1", "veth2"))
     for wanted in (True, False):
-        sock.request(link_set("veth1", up=True, arp_notify=wanted))
+        sock.request(link_set("veth1", up=True, inet_conf={IPV4_DEVCONF_ARP_NOTIFY: wanted}))
         assert host.run("cat", "/proc/sys/net/ipv4/conf/veth1/arp_notify").strip() == str(int(wanted))
+        link = link_by_name(sock, "veth1")
+        assert link is not None
+        assert link.inet_conf(IPV4_DEVCONF_ARP_NOTIFY) == wanted
         assert get(sock, "veth1").up
 
 

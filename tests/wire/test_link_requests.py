@@ -158,7 +158,7 @@ def test_set(
 @pytest.mark.parametrize("wanted", [False, True])
 def test_set_arp_notify(wanted: bool) -> None:
     """As inet_set_link_af in net/ipv4/devinet.c reads it; pyroute2 knows only what the kernel sends."""
-    fields, [(name, [(family, conf)])] = decode(link_set(3, arp_notify=wanted))
+    fields, [(name, [(family, conf)])] = decode(link_set(3, inet_conf={c.IPV4_DEVCONF_ARP_NOTIFY: wanted}))
     assert (fields, name, family) == (header(3), "IFLA_AF_SPEC", "AF_INET")
     switch = bytes([8, 0, c.IPV4_DEVCONF_ARP_NOTIFY, 0, wanted, 0, 0, 0])
     nested = 0x80  # the upper byte of NLA_F_NESTED
@@ -184,7 +184,7 @@ def test_rename(index: int, name: str) -> None:
         ({"alias": "x"}, "cannot set veth1 alias"),
         ({"group": 7}, "cannot set veth1 group 7"),
         ({"netns_fd": 5}, "cannot set veth1 into another network namespace"),
-        ({"up": True, "arp_notify": True}, "cannot set veth1 up, arp_notify"),
+        ({"up": True, "inet_conf": {c.IPV4_DEVCONF_ARP_NOTIFY: 1}}, "cannot set veth1 up, IPv4 switches"),
     ],
 )
 def test_set_says_what_it_is_about(changes: dict[str, Any], what: str) -> None:

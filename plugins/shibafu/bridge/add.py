@@ -86,7 +86,7 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
         _guard_port(attachment, state, undo, is_locked=masquerade is not None)
     if not config.disable_container_interface:
         with namespaces.entered_container():
-            configure_container(namespaces.container, request.ifname, result, config.enable_dad)
+            configure_container(namespaces.container, request.ifname, result, config)
 
     if masquerade is not None:
         masquerade.finish()

@@ -5,7 +5,7 @@ from shibafu.cni.delegate import Installation, delegate, parse_answer
 from shibafu.cni.errors import DELEGATE, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.result import IPConfig, Result, Route
-from shibafu.netlink.constants import RT_SCOPE_LINK
+from shibafu.netlink.constants import RT_SCOPE_LINK, RT_TABLE_MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,12 @@ def calc_gateways(config: BridgeConfig, result: Result) -> list[Cidr]:
             continue
         if ip.gateway is None:
             ip.gateway = _calc_default_gateway(ip.address)
+        if not any(ip.gateway.packed):
+            raise CniError(
+                INVALID_CONFIG,
+                f"gateway {ip.gateway} is no address that the bridge can have",
+                'remove "gateway", for the first address of the subnet, or set "isGateway" to false',
+            )
         gateway = Cidr(ip.gateway, ip.address.prefix)
         if gateway not in gateways:
             gateways.append(gateway)
@@ -66,7 +72,11 @@ def _calc_default_gateway(address: Cidr) -> Address:
 
 def _ensure_default_route(result: Result, ip: IPConfig) -> None:
     for route in result.routes:
-        if route.dst.version == ip.address.version and route.dst.prefix == 0 and route.table is None:
+        if (
+            route.dst.version == ip.address.version
+            and route.dst.prefix == 0
+            and route.table in (None, 0, RT_TABLE_MAIN)
+        ):
             # One that IPAM gave without a gateway means this gateway.
             route.gw = route.gw or ip.gateway
             return

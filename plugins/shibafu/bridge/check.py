@@ -15,9 +15,16 @@ from shibafu.cni.ip import Cidr
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, Route, parse_prev_result
-from shibafu.firewall.forwarding import bridged_versions, is_forwarding
+from shibafu.firewall.forwarding import bridged_versions, is_forwarding, is_link_forwarding
 from shibafu.netlink.address import addr_list
-from shibafu.netlink.constants import IFF_PROMISC, IFF_UP, RT_TABLE_MAIN
+from shibafu.netlink.constants import (
+    DEVCONF_ACCEPT_RA,
+    DEVCONF_AUTOCONF,
+    IFF_PROMISC,
+    IFF_UP,
+    RT_TABLE_MAIN,
+    RTN_UNICAST,
+)
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.route import route_list
 from shibafu.netlink.socket import NetlinkSocket
@@ -25,6 +32,7 @@ from shibafu.netlink.socket import NetlinkSocket
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.bridge.masquerade import RulesCheck
+    from shibafu.netlink.route import Route as KernelRoute
 
 
 def check(request: Request, installation: Installation) -> None:
@@ -45,6 +53,7 @@ def check(request: Request, installation: Installation) -> None:
     if config.has_ipam:
         delegate(request, config.ipam_type, "CHECK", installation)
 
+    _require_attachment(request, config, result)
     namespaces = Namespaces(request)
     try:
         bridge = _check_bridge(namespaces.host, config, result)
@@ -114,6 +123,19 @@ def _own_ips(request: Request, result: Result) -> list[IPConfig]:
     return [ip for ip in result.ips if ip.interface is None or ip.interface in places]
 
 
+def _require_attachment(request: Request, config: BridgeConfig, result: Result) -> None:
+    """Refuse a result that says nothing of the attachment: there would be nothing to compare."""
+    if not any(interface.name == request.ifname and interface.sandbox for interface in result.interfaces):
+        missing = f"interface {request.ifname} of the container"
+    elif config.has_ipam and not _own_ips(request, result):
+        missing = f"an address of interface {request.ifname}"
+    else:
+        return
+    raise CniError(
+        INVALID_CONFIG, f"prevResult lacks {missing}", "CHECK needs the result of ADD as prevResult"
+    )
+
+
 def _check_bridge(sock: NetlinkSocket, config: BridgeConfig, result: Result) -> Link:
     link = link_by_name(sock, config.bridge)
     if link is None:
@@ -160,9 +182,7 @@ def _check_port(sock: NetlinkSocket, config: BridgeConfig, name: str, bridge: Li
     return link
 
 
-def _check_container_link(
-    sock: NetlinkSocket, attachment: Attachment, result: Result, port: Link
-) -> None:
+def _check_container_link(sock: NetlinkSocket, attachment: Attachment, result: Result, port: Link) -> None:
     request, ifname = attachment.request, attachment.ifname
     link = link_by_name(sock, ifname)
     if link is None:
@@ -178,7 +198,9 @@ def _check_container_link(
         if (ip.address.address.packed, ip.address.prefix) not in present:
             raise _failed(f"address {ip.address} is missing on {ifname}")
     for route in result.routes:
-        _check_route(sock, route)
+        _check_route(sock, link, route)
+    if result.ips and port.name == attachment.host_link:
+        _check_router_advertisements(link, attachment.config)
 
 
 def _check_mac(interface: Interface, link: Link) -> None:
@@ -188,14 +210,35 @@ def _check_mac(interface: Interface, link: Link) -> None:
         )
 
 
-def _check_route(sock: NetlinkSocket, route: Route) -> None:
-    wanted = route.dst.network
-    table = route.table if route.table is not None else RT_TABLE_MAIN
-    for present in route_list(sock, family=wanted.address.family, table=table):
-        destination = present.dst or bytes(len(wanted.address.packed))
-        if (destination, present.dst_prefix) == (wanted.address.packed, wanted.prefix):
-            return
+def _check_router_advertisements(link: Link, config: BridgeConfig) -> None:
+    if config.accept_ra or config.disable_container_interface:
+        return
+    for name, switch in (("accept_ra", DEVCONF_ACCEPT_RA), ("autoconf", DEVCONF_AUTOCONF)):
+        if link.inet6_conf(switch):
+            raise _failed(
+                f"interface {link.name} listens to router advertisements, which any neighbour can send",
+                f'{name} is on; switch it off in the container, or set the key "acceptRA"',
+            )
+
+
+def _check_route(sock: NetlinkSocket, link: Link, route: Route) -> None:
+    family = route.dst.network.address.family
+    if _has_route(route_list(sock, family=family, table=route.table or RT_TABLE_MAIN), route):
+        return
+    # A later plugin of the chain, such as sbr, may have moved it to another table.
+    if _has_route(route_list(sock, link.index, family, table=None), route):
+        return
     raise _failed(f"route to {route.dst} is missing in the container")
+
+
+def _has_route(routes: "list[KernelRoute]", route: Route) -> bool:
+    wanted = route.dst.network
+    return any(
+        present.type == RTN_UNICAST
+        and present.dst_prefix == wanted.prefix
+        and (present.dst or bytes(len(wanted.address.packed))) == wanted.address.packed
+        for present in routes
+    )
 
 
 def _check_gateway(sock: NetlinkSocket, attachment: Attachment, result: Result) -> None:
@@ -213,6 +256,8 @@ def _check_gateway(sock: NetlinkSocket, attachment: Attachment, result: Result) 
             raise _failed(f"gateway address {gateway} is missing on {name}")
         if not is_forwarding(gateway.version):
             raise _failed(f"forwarding of IPv{gateway.version} is switched off on the host")
+        if not is_link_forwarding(link, gateway.version):
+            raise _failed(f"forwarding of IPv{gateway.version} is switched off on {name}")
 
 
 def _check_guard(attachment: Attachment) -> None:

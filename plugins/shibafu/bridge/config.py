@@ -36,6 +36,7 @@ class BridgeConfig:
     """
 
     __slots__ = (
+        "accept_ra",
         "bridge",
         "disable_container_interface",
         "dns",
@@ -48,6 +49,7 @@ class BridgeConfig:
         "is_default_gateway",
         "is_gateway",
         "isolate",
+        "keep_ipv6",
         "mac",
         "mac_spoof_check",
         "mtu",
@@ -68,6 +70,8 @@ class BridgeConfig:
         self.bridge = config.text("bridge") or DEFAULT_BRIDGE
         self.is_default_gateway = config.flag("isDefaultGateway")
         self.is_gateway = config.flag("isGateway") or self.is_default_gateway
+        self.keep_ipv6 = config.flag("keepIPv6")
+        self.accept_ra = config.flag("acceptRA")
         self.force_address = config.flag("forceAddress")
         self.ip_masq = config.flag("ipMasq")
         self.ip_masq_backend = config.text("ipMasqBackend")

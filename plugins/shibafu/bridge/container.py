@@ -6,12 +6,19 @@ from _socket import AF_INET6, if_nametoindex
 from errno import EEXIST
 
 from shibafu.bridge.addressing import resolve_gateway
+from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.host import enable_ipv6
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.firewall.forwarding import try_sysctl
 from shibafu.netlink.address import addr_add, addr_list
-from shibafu.netlink.constants import IFA_F_DADFAILED, IFA_F_TENTATIVE, RT_TABLE_LOCAL, RT_TABLE_MAIN
+from shibafu.netlink.constants import (
+    IFA_F_DADFAILED,
+    IFA_F_TENTATIVE,
+    IPV4_DEVCONF_ARP_NOTIFY,
+    RT_TABLE_LOCAL,
+    RT_TABLE_MAIN,
+)
 from shibafu.netlink.link import link_by_name, link_set
 from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
@@ -24,7 +31,7 @@ _LOCAL_LOOKS = 2000
 _LOCAL_PAUSE = 0.001
 
 
-def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: bool) -> None:
+def configure_container(sock: NetlinkSocket, ifname: str, result: Result, config: BridgeConfig) -> None:
     """Set the container's link up with the addresses and routes of the result.
 
     The process must be inside the container's namespace, which is what /proc/sys/net shows.
@@ -33,22 +40,33 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result, dad: b
         sock: a socket in the container's namespace.
         ifname: the link's name.
         result: addresses and routes.
-        dad: whether IPv6 looks for duplicates of the addresses before it uses them, for `wait_for_dad`.
+        config: says whether IPv6 looks for duplicates of the addresses before it uses them, for
+            `wait_for_dad`, and whether it listens to routers.
 
     Raises:
         NetlinkError: the kernel refuses one of them.
         CniError: the kernel has no IPv6.
     """
     index = if_nametoindex(ifname)
-    has_ipv6 = any(ip.address.version == 6 for ip in result.ips)
-    if has_ipv6:
-        _set_ipv6_sysctls(ifname, dad)
-    elif result.ips and not dad:
-        _skip_link_local_dad(ifname)
+    dad = config.enable_dad
+    if any(ip.address.version == 6 for ip in result.ips):
+        enable_ipv6(ifname)
+        switches = {"accept_dad": "1" if dad else "0", "keep_addr_on_down": "1", "ndisc_notify": "1"}
+        if dad:
+            switches["enhanced_dad"] = "1"
+    elif config.keep_ipv6 or config.accept_ra or any(route.dst.version == 6 for route in result.routes):
+        # The link-local address can be used at once, as on links with other ones.
+        switches = {} if dad else {"accept_dad": "0"}
+    else:
+        switches = {"disable_ipv6": "1"}
+    if result.ips:
+        # Any neighbour could be the router, and give the container addresses and a default route.
+        switches |= {} if config.accept_ra else {"accept_ra": "0", "autoconf": "0"}
+        _set_ipv6_switches(ifname, switches)
     addresses = [ip.address for ip in result.ips]
     requests = [addr_add(index, a.address.packed, a.prefix, nodad=not dad) for a in addresses]
     # The kernel takes it in this order, too; otherwise the link would announce its addresses to nobody.
-    requests.append(link_set(index, up=True, arp_notify=True))
+    requests.append(link_set(index, up=True, inet_conf={IPV4_DEVCONF_ARP_NOTIFY: 1}))
     requests += [_route_request(index, route, result.ips) for route in result.routes]
     sock.request_all(requests)
 
@@ -86,23 +104,17 @@ def _wait_until_local(sock: NetlinkSocket, addresses: set[bytes]) -> None:
         time.sleep(_LOCAL_PAUSE)
 
 
-def _set_ipv6_sysctls(ifname: str, dad: bool) -> None:
-    enable_ipv6(ifname)
-    switches = [("accept_dad", "1" if dad else "0"), ("keep_addr_on_down", "1"), ("ndisc_notify", "1")]
-    if dad:
-        switches.append(("enhanced_dad", "1"))
+def _set_ipv6_switches(ifname: str, switches: dict[str, str]) -> None:
     # Looked up once: beside 200 namespaces that have a link of this name, too, that takes the kernel 0.2 ms.
-    directory = os.open(f"/proc/sys/net/ipv6/conf/{ifname}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for switch, value in switches:
+        directory = os.open(f"/proc/sys/net/ipv6/conf/{ifname}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return  # a kernel without IPv6
+    try:
+        for switch, value in switches.items():
             try_sysctl(switch, value, directory)
     finally:
         os.close(directory)
-
-
-def _skip_link_local_dad(ifname: str) -> None:
-    """Let a link without IPv6 addresses use its link-local one at once, as links with them do."""
-    try_sysctl(f"/proc/sys/net/ipv6/conf/{ifname}/accept_dad", "0")
 
 
 def wait_for_dad(sock: NetlinkSocket, ifname: str, result: Result) -> None:
@@ -141,7 +153,7 @@ def _route_request(index: int, route: Route, ips: list[IPConfig]) -> Request:
         route.dst.prefix,
         gateway=gateway.packed if gateway is not None else None,
         priority=route.priority or None,
-        table=route.table if route.table is not None else RT_TABLE_MAIN,
+        table=route.table or RT_TABLE_MAIN,
         scope=route.scope,
         mtu=route.mtu or None,
         advmss=route.advmss or None,

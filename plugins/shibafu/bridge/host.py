@@ -8,9 +8,15 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Cidr
 from shibafu.cni.names import ISOLATED_GROUP
-from shibafu.firewall.forwarding import ensure_forwarding, try_sysctl, write_sysctl
+from shibafu.firewall.forwarding import (
+    ensure_forwarding,
+    ensure_link_forwarding,
+    is_link_forwarding,
+    try_sysctl,
+    write_sysctl,
+)
 from shibafu.netlink.address import addr_add, addr_del, addr_list
-from shibafu.netlink.constants import IF_OPER_UP, IFF_PROMISC
+from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IF_OPER_UP, IFF_PROMISC
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
 from shibafu.netlink.socket import NetlinkSocket
@@ -53,7 +59,8 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
     _ensure_state(sock, config, link, created)
     if not config.vlan:
         _ensure_group(sock, link, config.isolate)
-    refuse_router_advertisements(link.name)
+    if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
+        refuse_router_advertisements(link.name)
     return link, created
 
 
@@ -103,10 +110,14 @@ def ensure_gateway(
 
         link = ensure_gateway_link(sock, bridge, config.vlan, config.preserve_default_vlan)
         _ensure_group(sock, link, config.isolate)
+        if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
+            refuse_router_advertisements(link.name)
         created = False
     _ensure_addresses(sock, link, gateways, created, config.force_address)
     for version in {gateway.version for gateway in gateways}:
         ensure_forwarding(version)
+        if not is_link_forwarding(link, version):
+            ensure_link_forwarding(link.name, version)
     return link
 
 

@@ -22,7 +22,7 @@ from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.survey import GONE, MISSING, RECORD, Endpoint
 from shibafu.firewall.backend import choose_backend, open_backend
-from shibafu.firewall.forwarding import is_forwarding
+from shibafu.firewall.forwarding import is_forwarding, is_link_forwarding
 from shibafu.firewall.rules import NetworkRules
 from shibafu.firewall.spoofing import SpoofGuard
 from shibafu.netlink.address import addr_list
@@ -125,7 +125,14 @@ class Repair:
             if (gateway.address.packed, gateway.prefix) not in present
         ]
         versions = sorted({gateway.version for gateway in gateways})
-        return faults + [f"forwarding is off for IPv{v}" for v in versions if not is_forwarding(v)]
+        faults += [f"forwarding is off for IPv{v}" for v in versions if not is_forwarding(v)]
+        if holder is None:
+            return faults
+        return faults + [
+            f"forwarding of {holder.name} is off for IPv{v}"
+            for v in versions
+            if is_forwarding(v) and not is_link_forwarding(holder, v)
+        ]
 
     def _rebuild_bridge(self, sock: NetlinkSocket, endpoints: list[Endpoint]) -> Link:
         bridge, created = ensure_bridge(sock, self._config)

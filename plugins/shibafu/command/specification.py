@@ -27,10 +27,12 @@ _VERSIONS = ["0.4.0", "1.0.0", "1.1.0"]
 _CAPABILITIES = {"ips": True, "mac": True}
 # Keys of shibafu-bridge that `--driver-opt` sets; the others have options of their own.
 DRIVER_OPTIONS = {
+    "acceptRA": bool,
     "enabledad": bool,
     "forceAddress": bool,
     "hairpinMode": bool,
     "ipMasqBackend": str,
+    "keepIPv6": bool,
     "macspoofchk": bool,
     "portIsolation": bool,
     "preserveDefaultVlan": bool,

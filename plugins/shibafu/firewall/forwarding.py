@@ -3,6 +3,11 @@
 import os
 
 from shibafu.cni.errors import NETWORK_SETUP, CniError
+from shibafu.netlink.constants import DEVCONF_FORWARDING, IPV4_DEVCONF_FORWARDING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.netlink.link import Link
 
 _SWITCH = {
     4: "/proc/sys/net/ipv4/ip_forward",
@@ -75,12 +80,33 @@ def ensure_forwarding(version: int) -> None:
         ) from None
 
 
+def ensure_link_forwarding(link: str, version: int) -> None:
+    """Let the host forward what one link receives; after `ensure_forwarding`, which may set all links'.
+
+    Raises:
+        CniError: NETWORK_SETUP when the switch cannot be set.
+    """
+    path = f"/proc/sys/net/ipv{version}/conf/{link}/forwarding"
+    try:
+        write_sysctl(path, "1")
+    except OSError as error:
+        raise CniError(
+            NETWORK_SETUP, f"failed to enable forwarding of {link}: {error}", f"set {path} to 1"
+        ) from None
+
+
 def is_forwarding(version: int) -> bool:
     """Tell whether the host forwards packets of one family."""
     try:
         return read_sysctl(_SWITCH[version]) != "0"
     except OSError:
         return False
+
+
+def is_link_forwarding(link: "Link", version: int) -> bool:
+    """Tell whether the host forwards what a link receives; it may be off for one link alone."""
+    conf = link.inet_conf(IPV4_DEVCONF_FORWARDING) if version == 4 else link.inet6_conf(DEVCONF_FORWARDING)
+    return bool(conf)
 
 
 def bridged_versions(bridge: str) -> list[int]:

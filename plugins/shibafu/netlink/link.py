@@ -19,6 +19,7 @@ from shibafu.netlink.codec import (
 )
 from shibafu.netlink.constants import (
     AF_INET,
+    AF_INET6,
     AF_UNSPEC,
     IFF_PROMISC,
     IFF_UP,
@@ -33,6 +34,7 @@ from shibafu.netlink.constants import (
     IFLA_GROUP,
     IFLA_IFALIAS,
     IFLA_IFNAME,
+    IFLA_INET6_CONF,
     IFLA_INET_CONF,
     IFLA_INFO_DATA,
     IFLA_INFO_KIND,
@@ -45,7 +47,6 @@ from shibafu.netlink.constants import (
     IFLA_MTU,
     IFLA_NET_NS_FD,
     IFLA_OPERSTATE,
-    IPV4_DEVCONF_ARP_NOTIFY,
     NLM_F_CREATE,
     NLM_F_EXCL,
     RTEXT_FILTER_SKIP_STATS,
@@ -96,9 +97,11 @@ class Link:
         group: Number of the group that rules may name; 0 by default.
         info_data: Attributes of its kind, encoded; see `data`.
         port: State as a port of a bridge; None if it is none.
+        af_spec: Its switches by family, encoded; see `inet_conf`.
     """
 
     __slots__ = (
+        "af_spec",
         "alias",
         "flags",
         "group",
@@ -131,6 +134,7 @@ class Link:
         group: int,
         info_data: bytes,
         port: BridgePort | None,
+        af_spec: bytes = b"",
     ) -> None:
         self.index = index
         self.name = name
@@ -146,6 +150,7 @@ class Link:
         self.group = group
         self.info_data = info_data
         self.port = port
+        self.af_spec = af_spec
 
     @property
     def up(self) -> bool:
@@ -172,6 +177,19 @@ class Link:
         """The VLAN that a bridge gives to new ports; None if the kernel cannot filter VLANs."""
         value = self.data.get(IFLA_BR_VLAN_DEFAULT_PVID)
         return None if value is None or self.kind != "bridge" else parse_int(value, 2)
+
+    def inet_conf(self, switch: int) -> int | None:
+        """Return an IPv4 switch, IPV4_DEVCONF_*: as in /proc/sys/net/ipv4/conf; None if there is none."""
+        return self._conf(AF_INET, IFLA_INET_CONF, switch - 1)
+
+    def inet6_conf(self, switch: int) -> int | None:
+        """Return an IPv6 switch, DEVCONF_*: as in /proc/sys/net/ipv6/conf; None if there is none."""
+        return self._conf(AF_INET6, IFLA_INET6_CONF, switch)
+
+    def _conf(self, family: int, kind: int, place: int) -> int | None:
+        switches = parse_attrs(parse_attrs(self.af_spec).get(family, b"")).get(kind, b"")
+        value = switches[4 * place : 4 * place + 4]
+        return parse_int(value, 4) if value else None
 
 
 def parse_link(payload: bytes) -> Link:
@@ -210,6 +228,7 @@ def parse_link(payload: bytes) -> Link:
         parse_int(attrs.get(IFLA_GROUP, zero), 4),
         info.get(IFLA_INFO_DATA, b""),
         port,
+        attrs.get(IFLA_AF_SPEC, b""),
     )
 
 
@@ -336,7 +355,7 @@ def link_set(
     group: int | None = None,
     netns_fd: int | None = None,
     new_name: str | None = None,
-    arp_notify: bool | None = None,
+    inet_conf: dict[int, int] | None = None,
 ) -> Request:
     """Request changes of a link. What is None stays as it is.
 
@@ -351,8 +370,7 @@ def link_set(
         group: Number of its group.
         netns_fd: The namespace to move it to.
         new_name: Its new name.
-        arp_notify: Whether it announces its IPv4 addresses when it comes up or its address changes, from
-            the next time on (/proc/sys/net/ipv4/conf/*/arp_notify).
+        inet_conf: Values of IPv4 switches, IPV4_DEVCONF_*: what /proc/sys/net/ipv4/conf shows of the link.
 
     Raises:
         ValueError: A link given by name is to be renamed, which the protocol cannot say.
@@ -388,10 +406,10 @@ def link_set(
     if master is not None:
         attrs += attr_u32(IFLA_MASTER, master)
         changes.append(f"master {link_text(master)}" if master else "nomaster")
-    if arp_notify is not None:
-        conf = attr_nested(IFLA_INET_CONF, attr_u32(IPV4_DEVCONF_ARP_NOTIFY, arp_notify))
+    if inet_conf:
+        conf = attr_nested(IFLA_INET_CONF, *(attr_u32(switch, value) for switch, value in inet_conf.items()))
         attrs += attr_nested(IFLA_AF_SPEC, attr_nested(AF_INET, conf))
-        changes.append("arp_notify" if arp_notify else "no arp_notify")
+        changes.append("IPv4 switches")
     what = f"cannot set {link_text(link)} {', '.join(changes)}"
     return Request(RTM_SETLINK, 0, ifinfo(link, flags, mask) + attrs, what)
 
