@@ -21,10 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIRECTORY",
         help="test the executables in this directory, such as dist/shibafu, in place of the sources",
     )
+    parser.addoption("--long", action="store_true", help="run what takes longer than the suite should, too")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what makes network namespaces when that is not allowed."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what makes network namespaces when that is not allowed, and leave out what takes long."""
+    if not config.getoption("--long"):
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
     for item in items:
         if item.path.is_relative_to(HERE / "netns"):
             item.add_marker("root")

@@ -2,11 +2,13 @@
 # Set up all that the tests need, and run them.
 #
 #   tests/run.sh                      everything: ruff, mypy, shellcheck, all tests, some of them twice
-#   tests/run.sh unit wire            the tests of these directories, or files
-#   tests/run.sh netns -x -k masq     with options of pytest
+#   tests/run.sh --fast               what needs no root and less than a minute: the checks, and the tests of modules
+#   tests/run.sh --long               everything, and what takes longer: the executables built and tried on Debian 13
+#   tests/run.sh unit wire            the tests of these directories, or files, one after the other
+#   tests/run.sh netns -x -k masq     with options of pytest; -n 3 runs three tests at a time
 #
 # As root it installs the Debian packages that are missing, without starting their services. Without root
-# it runs what needs no namespaces. The exit status is that of the worst.
+# it runs what --fast runs. The exit status is that of the worst.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -27,8 +29,12 @@ packages=(
     # builds and checks
     python3-venv binutils mandoc shellcheck
 )
-# What needs no root, when nothing is asked for.
+# What needs no root.
 unprivileged=(tests/unit tests/property tests/wire)
+# What is run with the executables, too.
+shipped=(tests/spec tests/netns/test_bridge_{attach,check,delete,gc,takeover}.py)
+# Tests at a time: some wait for the kernel, so that one more than there are processors keeps all of these busy.
+workers=$(($(nproc) + 1))
 
 # The tests' virtual environment, of the interpreter that the executables are built from.
 ensure_venv() {
@@ -44,41 +50,73 @@ ensure_venv() {
     fi
 }
 
-check() {
-    echo "checking: $*"
-    "$@" || status=1
+status=0 times=()
+# stage WHAT COMMAND...: run a part that may fail; remember the worst status, and how long it took.
+stage() {
+    local what=$1 begin=$SECONDS result=0
+    shift
+    echo "--- $what"
+    "$@" || result=$?
+    times+=("$(printf '%5d s  %s' $((SECONDS - begin)) "$what")")
+    if [[ $result -ne 0 ]]; then times[-1]+=": FAILED"; fi
+    status=$((status > result ? status : result))
 }
 
+# shellcheck disable=SC2317  # `stage` calls it
+check() {
+    local scripts worst=0
+    mapfile -t scripts < <(find packaging tests .ci -type f \( -name '*.sh' -o -path .ci/run \) | sort)
+    .venv/bin/ruff check --quiet || worst=1
+    .venv/bin/mypy --no-error-summary || worst=1
+    .venv/bin/mypy --no-error-summary packaging/demo || worst=1
+    if command -v shellcheck >/dev/null; then shellcheck -x "${scripts[@]}" || worst=1; fi
+    return "$worst"
+}
+
+# shellcheck disable=SC2317  # likewise
+run_pytest() {
+    .venv/bin/pytest -n "$workers" -q "$@"
+}
+
+is_fast='' long=()
+case ${1:-} in
+    --fast)
+        is_fast=yes
+        shift
+        ;;
+    --long)
+        long=(--long)
+        packages+=(debootstrap)
+        shift
+        ;;
+    -h | --help)
+        sed -n '2,/^set/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        exit
+        ;;
+esac
 # Directories and files come first, then options.
 paths=()
 while [[ $# -gt 0 && -e tests/${1%%::*} ]]; do
     paths+=("tests/$1")
     shift
 done
-is_everything=
-if [[ ${#paths[@]} -eq 0 ]]; then is_everything=yes; fi
-
-if [[ $EUID -eq 0 ]]; then
+if [[ $EUID -eq 0 && ! $is_fast ]]; then
     ensure_packages "${packages[@]}"
-elif [[ $is_everything ]]; then
-    echo "not root: only ${unprivileged[*]} are run, and nothing is installed"
-    paths=("${unprivileged[@]}")
+elif [[ ${#paths[@]} -eq 0 ]]; then
+    [[ $is_fast ]] || echo "not root: only ${unprivileged[*]} are run, and nothing is installed"
+    is_fast=yes
 fi
 packaging/build.sh
 ensure_venv
+if [[ ${#paths[@]} -gt 0 ]]; then exec .venv/bin/pytest "${long[@]}" "${paths[@]}" "$@"; fi
 
-status=0
-if [[ $is_everything ]]; then
-    mapfile -t scripts < <(find packaging tests .ci -type f \( -name '*.sh' -o -path .ci/run \) | sort)
-    check .venv/bin/ruff check --quiet
-    check .venv/bin/mypy --no-error-summary
-    check .venv/bin/mypy --no-error-summary packaging/demo
-    if command -v shellcheck >/dev/null; then check shellcheck -x "${scripts[@]}"; fi
+times+=("$(printf '%5d s  preparations' "$SECONDS")")
+stage "checks" check
+if [[ $is_fast ]]; then
+    stage "tests that need no root" run_pytest "${unprivileged[@]}" "$@"
+else
+    stage "all tests" run_pytest "${long[@]}" "$@"
+    if [[ $# -eq 0 ]]; then stage "tests of the executables" run_pytest --suite dist/shibafu "${shipped[@]}"; fi
 fi
-.venv/bin/pytest "${paths[@]}" "$@" || status=$((status > $? ? status : $?))
-if [[ $is_everything && $EUID -eq 0 && $# -eq 0 ]]; then
-    echo "once more, with the executables in place of the sources"
-    .venv/bin/pytest --suite dist/shibafu tests/spec tests/netns/test_bridge_{attach,check,delete,gc,takeover}.py ||
-        status=$((status > $? ? status : $?))
-fi
+printf '%s\n' "---" "${times[@]}" "$(printf '%5d s  in all' "$SECONDS")"
 exit "$status"

@@ -10,7 +10,8 @@ from differential.difference import KINDS, Difference
 from differential.differences import DIFFERENCES, explain
 from differential.table import CASES
 
-pytestmark = pytest.mark.root
+# All in one process: each case is run once, and the last test looks at all of them.
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("differential")]
 _REPRODUCIBLE = [difference for difference in DIFFERENCES if not difference.by_chance]
 
 

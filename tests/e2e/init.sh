@@ -10,6 +10,7 @@ suite=$1
 
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /run
+mount -t tmpfs tmpfs /dev/shm # where Podman has locks
 for directory in etc opt var; do
     mkdir -p "/run/.over/$directory" "/run/.work/$directory"
     mount -t overlay overlay \

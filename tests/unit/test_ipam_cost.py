@@ -27,11 +27,13 @@ def count(event, args):
     if counted is not None and (event == "open" or event.startswith("os.")):
         counted.append(event)
 
-call("ADD", "c1")  # takes over the store, and makes the files that the container's records will be in
-call("DEL", "c1")
+calls = (("ADD", "c1"), ("CHECK", "c1"), ("DEL", "c1"), ("DEL", "unknown"))
+# Takes over the store, makes the files that the container's records will be in, and imports the modules.
+for command, container in calls:
+    call(command, container)
 sys.addaudithook(count)
 counts = {{}}
-for command, container in (("ADD", "c1"), ("CHECK", "c1"), ("DEL", "c1"), ("DEL", "unknown")):
+for command, container in calls:
     counted = []
     call(command, container)
     counts[command + " " + container], counted = counted, None

@@ -1,5 +1,6 @@
 """Stores with something in them that nobody expects there."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -14,12 +15,19 @@ from shibafu.cni.files import write_file
 from shibafu_ipam import store as store_module
 from support.ipam import Ipam
 
+
+def make_socket(path: Path) -> None:
+    """Make one where the path may be longer than an address of a socket (107 bytes)."""
+    with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path.name)
+
+
 ODD: list[Callable[[Path], object]] = [
     Path.mkdir,
     lambda path: path.symlink_to("/nonexistent"),
     lambda path: path.symlink_to("/etc/hostname"),
     os.mkfifo,
-    lambda path: socket.socket(socket.AF_UNIX).bind(os.path.relpath(path)),  # a path of 107 bytes at most
+    make_socket,
 ]
 KINDS = ["directory", "dangling-link", "link", "fifo", "socket"]
 
