@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, Popen
 from typing import Any
 
 from e2e.machine import CNI_PATH, Machine
@@ -33,6 +33,11 @@ class Command:
         done = self._machine.try_run(*self.argv, *shlex.split(line), env=self._env)
         assert "Traceback" not in done.stderr
         return done
+
+    def start(self, line: str) -> "Popen[str]":
+        """Begin to run a line."""
+        env = [f"{key}={value}" for key, value in self._env.items()]
+        return self._machine.start("env", *env, *self.argv, *shlex.split(line))
 
     def __call__(self, line: str) -> str:
         """Run a line, which must succeed; return what it printed."""

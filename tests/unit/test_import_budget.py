@@ -60,6 +60,7 @@ def test_the_monitor_is_small() -> None:
         "shibafu.cni.process",
         "shibafu.monitor",
         "shibafu.monitor.__main__",
+        "shibafu.monitor.log",
         "shibafu.netlink",
         "shibafu.netlink.constants",
         "shibafu.netlink.namespace",

@@ -30,7 +30,8 @@ _UMASK = 0o022
 _FLAGS = ["nosuid", "noexec", "nodev"]
 # Files of the container's directory that lie over those of its image.
 FILES = ("resolv.conf", "hosts", "hostname")
-_HOOK_TIMEOUT = 120  # seconds
+# Seconds after which runc kills a hook: more than it waits for a plugin, which it then ends in order.
+_HOOK_TIMEOUT = 300
 
 
 def calc_config(

@@ -5,7 +5,7 @@ container.json        what was asked for
 config.json           the bundle
 rootfs/ upper/ work/  its root file system, and the layer that it writes to
 hosts, hostname, ...  files of its /etc
-log                   what it printed, if it runs in the background
+log, log.1            what it printed, if it runs in the background; see shibafu.monitor.log
 lock                  held by whoever runs it, for as long as it runs
 exit pid runc.log     see shibafu.monitor
 """
@@ -57,7 +57,7 @@ class Record:
 
     @property
     def log(self) -> Path:
-        """What it printed in the background."""
+        """What it printed last in the background; see `shibafu.container.log` for all of it."""
         return self.directory / "log"
 
     def load(self) -> Specification:

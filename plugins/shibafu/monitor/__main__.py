@@ -1,9 +1,9 @@
 """shibafu-monitor, the executable.
 
-`shibafu run -d` starts it, and returns when it says that the container is there. It stays until the container
-ends: it learns the exit status, which the kernel tells a parent only, has the container detached from its
-networks, takes its root file system off, and removes it if it was to be removed. It is as lean as a plugin,
-not for its start but for its memory, since there is one for each container.
+`shibafu run -d` starts it, and returns when it says that the container is there. It stays until the
+container ends: it keeps what that prints, learns the exit status, which the kernel tells a parent only, has
+the container detached from its networks, takes its root file system off, and removes it if it was to be
+removed. It is as lean as a plugin, not for its start but for its memory: there is one for each container.
 
     shibafu-monitor --runc=PATH --runc-root=DIRECTORY --ready-fd=N --lock-fd=N [--remove] DIRECTORY
 
@@ -12,17 +12,22 @@ DIRECTORY is the container's: a bundle with the container's name, in which this 
     exit        a JSON object: exitCode, 128 + N for signal N; finishedAt, in seconds since 1970
     pid         the container's process, by runc
     runc.log    what runc complained of
+    log, log.1  what the container printed, and what its hooks did; see shibafu.monitor.log
 
-Whoever holds the lock says that the container is running. Standard output and error are the container's.
+Whoever holds the lock says that the container is running. When the monitor is killed, nobody reads what the
+container prints: its programs get SIGPIPE, which the first of them, as init, is spared, and EPIPE.
 """
 
 import os
 import sys
 import time
+from fcntl import F_GETPIPE_SZ, fcntl
+from select import POLLIN, poll
 
 from shibafu.cni.errors import CniError
 from shibafu.cni.jsontext import dumps, loads
 from shibafu.cni.process import find_program
+from shibafu.monitor.log import Log
 from shibafu.netlink.namespace import load_libc_function
 
 TYPE_CHECKING = False
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 
 _PR_SET_CHILD_SUBREAPER = 36  # include/uapi/linux/prctl.h
 _MAX_FILE = 1 << 20
+_PIECE = 1 << 16
 
 
 class Monitor:
@@ -42,13 +48,15 @@ class Monitor:
         is_removed: whether the container is removed at its end.
     """
 
-    __slots__ = ("_directory", "_is_removed", "_name", "_runc")
+    __slots__ = ("_directory", "_is_removed", "_log", "_name", "_output", "_runc")
 
     def __init__(self, directory: str, runc: "Sequence[str]", is_removed: bool) -> None:
         self._directory = directory
         self._name = directory.rpartition("/")[2]
         self._runc = runc
         self._is_removed = is_removed
+        self._log = Log(f"{directory}/log")
+        self._output = -1
 
     def start(self) -> str:
         """Start the container and return what went wrong; empty when nothing did."""
@@ -57,14 +65,29 @@ class Monitor:
         log = f"{self._directory}/runc.log"
         options = ["--log", log, "--log-format", "json"]
         flags = ["--detach", "--pid-file", f"{self._directory}/pid", "--bundle", self._directory]
-        status = self._execute(*self._runc, *options, "run", *flags, self._name)
+        # One pipe for standard output and error keeps their order. runc gives it to the container's user, who
+        # can open it as /dev/stdout.
+        self._output, written = os.pipe()
+        os.set_blocking(self._output, False)
+        status = self._execute(written, *self._runc, *options, "run", *flags, self._name)
+        os.close(written)
         if status == 0:
             return ""
+        self._keep_rest()
         return _read_complaint(log) or f"runc ended with status {status}"
 
     def wait(self) -> None:
-        """Wait for the container's end and remember how it was."""
+        """Keep what the container prints until its end, and remember how that was."""
         pid = int(_read(f"{self._directory}/pid"))
+        process = os.pidfd_open(pid)
+        poller = poll()
+        poller.register(process, POLLIN)
+        poller.register(self._output, POLLIN)
+        # Not until the pipe's end: what hooks have left running may have it, too, for ever.
+        while process not in (ready := dict(poller.poll())):
+            if self._output in ready and not self._keep(_PIECE):
+                poller.unregister(self._output)
+        self._keep_rest()
         status = 0
         ended = 0
         while ended != pid:
@@ -76,13 +99,30 @@ class Monitor:
     def clean_up(self) -> None:
         """Remove what is left of a container that has ended."""
         # With its hooks of poststop, which detach it from its networks.
-        self._execute(*self._runc, "delete", "--force", self._name)
-        self._execute(_require("umount"), f"{self._directory}/rootfs")
+        log = self._log.descriptor
+        self._execute(log, *self._runc, "delete", "--force", self._name)
+        self._execute(log, _require("umount"), f"{self._directory}/rootfs")
         if self._is_removed:
-            self._execute(_require("rm"), "-rf", "--one-file-system", self._directory)
+            self._execute(log, _require("rm"), "-rf", "--one-file-system", self._directory)
 
-    def _execute(self, *argv: str) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(os.posix_spawn(argv[0], argv, os.environ), 0)[1])
+    def _keep(self, size: int) -> bool:
+        """Keep what was printed, up to `size` bytes; return whether more may come."""
+        try:
+            content = os.read(self._output, size)
+        except BlockingIOError:
+            return True
+        self._log.write(content)
+        return bool(content)
+
+    def _keep_rest(self) -> None:
+        """Keep what is in the pipe: all that the processes of a container wrote that has ended."""
+        self._keep(fcntl(self._output, F_GETPIPE_SZ))
+
+    def _execute(self, output: int, *argv: str) -> int:
+        """Run a program, which prints to the descriptor `output`; return its exit status."""
+        actions = [(os.POSIX_SPAWN_DUP2, output, descriptor) for descriptor in (1, 2)]
+        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=actions)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def _require(name: str) -> str:

@@ -2,13 +2,14 @@
 
 import time
 from argparse import ArgumentParser, Namespace
+from codecs import getincrementaldecoder
+from contextlib import closing
 
-from shibafu.cni.files import open_file
 from shibafu.command.container.engine import add_data_dir, open_engine
 from shibafu.command.subcommand import Context, Subcommand
+from shibafu.container.log import LogReader
 
 _PAUSE = 0.1
-_PIECE = 1 << 16
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -19,16 +20,19 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     record = open_engine(context, arguments).find(arguments.container)
+    # A character may be in two pieces, or in two files.
+    decoder = getincrementaldecoder("utf-8")("replace")
     said = ""
-    with open(record.log, encoding="utf-8", errors="replace", opener=open_file) as log:
+    with closing(LogReader(record.log)) as log:
         while True:
             # Asked first: what is printed between the last look and the end is not to be lost.
             is_running = arguments.follow and record.calc_status().state == "running"
-            while piece := log.read(_PIECE):
+            while piece := log.read():
+                text = decoder.decode(piece)
                 if context.out.is_json:
-                    said += piece
+                    said += text
                 else:
-                    context.out.stream.write(piece)
+                    context.out.stream.write(text)
             context.out.stream.flush()
             if not is_running:
                 break
@@ -40,7 +44,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "logs",
     "print what a container has printed",
-    "Print what a container in the background has printed, on standard output and standard error.",
+    "Print what a container in the background has printed, on standard output and standard error. Of more "
+    "than 10 MiB, the last 10 to 20 are kept.",
     ("shibafu logs web1", "shibafu logs --follow web1"),
     _run,
     _add_arguments,
