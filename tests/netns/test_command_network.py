@@ -238,6 +238,23 @@ def test_options_reach_the_kernel(
     assert "true or false" in shibafu.fail("network create x --driver-opt portIsolation=1", status=2)
 
 
+def test_what_cannot_work_is_refused_and_leaves_nothing(shibafu: CommandLine) -> None:
+    for options, status, said in (
+        ("x --subnet 127.5.0.0/16", 2, "loopback"),
+        ("x --subnet fe80::/64", 2, "link-local"),
+        ("x --subnet 10.66.0.0/24 --gateway 10.66.0.255", 2, "broadcast address"),
+        ("x --subnet 10.66.0.0/24 --ip-range 10.66.0.1/32", 2, "no address for a container"),
+        ("x --ipv6 --mtu 1279", 1, "at least 1280"),
+        ("x --bridge all", 1, "invalid bridge name"),
+        ("x --bridge default", 1, "invalid bridge name"),
+        ("x --driver-opt ipMasqBackend=ipfw", 2, "is iptables or nftables"),
+        ("host", 2, "choose another name"),
+        ("none", 2, "choose another name"),
+    ):
+        assert said in shibafu.fail(f"network create {options}", status)
+    assert list(shibafu.conf_dir.iterdir()) == []
+
+
 def test_the_picture_shows_what_is_there(shibafu: CommandLine, host: Namespace, web: Namespace) -> None:
     shibafu("network create blue --subnet 10.66.0.0/24")
     assert "no containers" in shibafu("network inspect blue")

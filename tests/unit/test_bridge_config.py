@@ -154,7 +154,26 @@ def test_names_of_links(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a" * 16, "a b", "a/b", "a:b", 'a"b', "a'b", "a;b", "-a", "a+", "a\n", "ä", "a\0"]
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a" * 16,
+        "a b",
+        "a/b",
+        "a:b",
+        'a"b',
+        "a'b",
+        "a;b",
+        "-a",
+        "a+",
+        "a\n",
+        "ä",
+        "a\0",
+        "all",
+        "default",
+    ],
 )
 def test_names_that_the_kernel_or_a_rule_would_misread(name: str) -> None:
     assert not is_valid_link_name(name)

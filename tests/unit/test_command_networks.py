@@ -110,6 +110,87 @@ def test_gateways_and_ranges_find_their_subnets() -> None:
     assert parse_ip_range("10.1.0.3 - 10.1.0.9") == (ip_address("10.1.0.3"), ip_address("10.1.0.9"))
 
 
+@pytest.mark.parametrize(
+    ("subnet", "said"),
+    [
+        ("0.0.0.0/0", "0.0.0.0/8"),
+        ("0.5.0.0/16", "stand for no host"),
+        ("127.5.0.0/16", "loopback"),
+        ("126.0.0.0/7", "loopback"),
+        ("169.254.7.0/24", "link-local"),
+        ("224.5.0.0/16", "multicast"),
+        ("240.5.0.0/16", "reserved"),
+        ("255.255.255.0/24", "reserved"),
+        ("192.0.0.0/2", "multicast"),
+        ("::/64", "no host"),
+        ("::/0", "no host"),
+        ("::ffff:10.1.0.0/120", "IPv4 addresses"),
+        ("fe80::/64", "link-local"),
+        ("ff02::/64", "multicast"),
+        ("10.1.0.0/31", "choose a /30"),
+        ("10.1.0.1", "choose a /30"),
+        ("fd00::/127", "choose a /126"),
+    ],
+)
+def test_a_subnet_that_containers_cannot_use_is_refused(subnet: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        combine_subnets([ip_network(subnet)], [], [])
+    assert said in f"{caught.value.message}; {caught.value.hint}"
+    assert "choose" in caught.value.hint
+    ((line, told),) = mistakes(f"networks:\n  a:\n    subnets:\n    - {{subnet: '{subnet}'}}")
+    assert (line, told) == (4, f"{caught.value.message}; {caught.value.hint}")
+
+
+@pytest.mark.parametrize(
+    ("subnet", "gateway", "addresses", "said"),
+    [
+        ("10.1.0.0/24", "10.1.0.0", None, "network address"),
+        ("10.1.0.0/24", "10.1.0.255", None, "broadcast address"),
+        ("fd00::/64", "fd00::", None, "network address"),
+        ("10.1.0.0/24", None, "10.1.0.1-10.1.0.1", "no address for a container"),
+        ("10.1.0.0/24", None, "10.1.0.0-10.1.0.1", "no address for a container"),
+        ("10.1.0.0/24", None, "10.1.0.255/32", "no address for a container"),
+        ("10.1.0.0/24", "10.1.0.9", "10.1.0.9/32", "no address for a container"),
+        ("fd00::/64", None, "fd00::/127", "no address for a container"),
+        ("10.1.0.0/24", None, "10.1.0.9-10.1.0.5", "write 10.1.0.5-10.1.0.9"),
+        ("fd00::/64", None, "fd00::9-10.1.0.5", "does not lie in subnet"),
+    ],
+)
+def test_a_gateway_or_range_that_cannot_work_is_refused(
+    subnet: str, gateway: str | None, addresses: str | None, said: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        combine_subnets(
+            [ip_network(subnet)], [ip_address(gateway)] if gateway else [], [addresses] if addresses else []
+        )
+    assert said in f"{caught.value.message}; {caught.value.hint}"
+    stated = [f"subnet: '{subnet}'"]
+    stated += [f"gateway: '{gateway}'"] if gateway else []
+    stated += [f"range: '{addresses}'"] if addresses else []
+    text = "networks:\n  a:\n    subnets:\n    - " + "\n      ".join(stated)
+    ((line, told),) = mistakes(text)
+    assert (line, told) == (3 + len(stated), f"{caught.value.message}; {caught.value.hint}")
+
+
+@pytest.mark.parametrize(
+    ("subnet", "gateway", "addresses"),
+    [
+        ("10.1.0.0/30", None, None),
+        ("10.1.0.0/24", "10.1.0.254", "10.1.0.1-10.1.0.1"),
+        ("10.1.0.0/24", None, "10.1.0.254-10.1.0.255"),
+        ("fd00::/126", "fd00::3", "fd00::2/128"),
+        ("100.64.0.0/10", None, None),
+        ("2001:db8::/64", "2001:db8::ffff:ffff:ffff:ffff", None),
+    ],
+)
+def test_what_leaves_an_address_for_a_container_is_taken(
+    subnet: str, gateway: str | None, addresses: str | None
+) -> None:
+    gateways = [ip_address(gateway)] if gateway else []
+    subnets = combine_subnets([ip_network(subnet)], gateways, [addresses] if addresses else [])
+    check_spec(NetworkSpec("blue", "br-blue", subnets))
+
+
 # Conflists
 
 SPECS = [
@@ -165,15 +246,26 @@ def test_what_cannot_be_stated_is_not_taken_for_stated(change: dict[str, Any]) -
 def test_what_the_plugins_refuse_is_refused_at_once() -> None:
     with pytest.raises(CniError, match="too small to allocate from"):
         check_spec(NetworkSpec("blue", "br-blue", (Subnet(ip_network("10.1.0.0/31")),)))
+    for bridge in ("all", "default"):
+        with pytest.raises(CniError, match="invalid bridge name"):
+            check_spec(NetworkSpec("blue", bridge, SPECS[0].subnets))
     options = {"hairpinMode": True, "promiscMode": True}
     with pytest.raises(CniError, match="at the same time"):
         check_spec(NetworkSpec("blue", "br-blue", SPECS[0].subnets, options=options))
 
 
+def test_ipv6_takes_an_mtu_of_1280() -> None:
+    subnets = (*SPECS[0].subnets, Subnet(ip_network("fd00::/64")))
+    check_spec(NetworkSpec("blue", "br-blue", subnets, mtu=1280))
+    check_spec(NetworkSpec("blue", "br-blue", subnets[:1], mtu=1279))
+    with pytest.raises(CommandError, match="at least 1280"):
+        check_spec(NetworkSpec("blue", "br-blue", subnets, mtu=1279))
+
+
 def test_names() -> None:
     assert calc_bridge_name("blue") == "br-blue"
     assert len(calc_bridge_name("a-network-with-a-long-name")) == 15
-    for name in ("", "a b", "-x", "a/b", ".hidden"):
+    for name in ("", "a b", "-x", "a/b", ".hidden", "host", "none"):
         with pytest.raises(UsageError):
             require_network_name(name)
 
@@ -182,7 +274,13 @@ def test_options_have_types() -> None:
     assert parse_option("portIsolation", "TRUE") is True
     assert parse_option("vlan", "7") == 7
     assert parse_option("vlan", 7) == 7
-    for key, value in (("vlan", True), ("portIsolation", 1), ("ipMasqBackend", False), ("bridge", "x")):
+    for key, value in (
+        ("vlan", True),
+        ("portIsolation", 1),
+        ("ipMasqBackend", False),
+        ("ipMasqBackend", "ipfw"),
+        ("bridge", "x"),
+    ):
         with pytest.raises(ValueError, match="driver option"):
             parse_option(key, value)
 
@@ -219,6 +317,7 @@ def mistakes(text: str) -> Iterator[tuple[int, str]]:
         ("networks:\n  a: [\n", 3, "expected"),
         ("networks: [a]", 1, '"networks" holds keys'),
         ("networks:\n  a b:", 2, "no name for a network"),
+        ("networks:\n  a:\n  none:", 3, "choose another name"),
         ("networks:\n  a:\n  b:\n  a:", 4, "occurs twice, first on line 2"),
         ("networks:\n  a:\n    mtu: big", 3, '"mtu" is a whole number'),
         ("networks:\n  a:\n    ipv6: 1", 3, '"ipv6" is true or false'),
@@ -240,6 +339,7 @@ def mistakes(text: str) -> Iterator[tuple[int, str]]:
             "is no range of addresses",
         ),
         ("networks:\n  a:\n    driver-opts:\n      vlan: x", 4, "driver option vlan is a whole number"),
+        ("networks:\n  a:\n    driver-opts:\n      ipMasqBackend: ipfw", 4, "is iptables or nftables"),
         ("networks:\n  a:\n    driver-opts: [vlan]", 3, '"driver-opts" holds keys'),
         # Forms and tags that promise what the text does not keep.
         ("networks:\n  a:\n    bridge: 2001-13-45", 3, '"bridge" is a text'),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BRIDGE = "cni0"
 _IFNAMSIZ = 16  # linux/if.h, with the terminating zero
+# Directories, and those of sysctls for all links and new ones.
+_TAKEN_NAMES = (".", "..", "all", "default")
 # ETH_MIN_MTU, ETH_MAX_MTU (linux/if_ether.h)
 _MIN_MTU, _MAX_MTU = 68, 65535
 # What DEL and GC read.
@@ -137,7 +139,7 @@ class BridgeConfig:
                 INVALID_CONFIG,
                 f'invalid bridge name "{self.bridge}"',
                 f"a link's name has 1 to {_IFNAMSIZ - 1} letters, digits and any of _ . - +, and neither "
-                "begins with - nor ends with +",
+                "begins with - nor ends with +; it is not all or default either",
             )
         if self.mtu and not _MIN_MTU <= self.mtu <= _MAX_MTU:
             raise CniError(
@@ -161,7 +163,7 @@ def is_valid_link_name(name: str) -> bool:
     """
     plain = name.translate(str.maketrans("_.-+", "aaaa"))
     is_plain = plain.isascii() and plain.isalnum()
-    if not is_plain or len(name) >= _IFNAMSIZ or name in (".", ".."):
+    if not is_plain or len(name) >= _IFNAMSIZ or name in _TAKEN_NAMES:
         return False
     # iptables reads a trailing + as "every link that begins with".
     return name[0] != "-" and name[-1] != "+"

@@ -18,6 +18,7 @@ knows where each of them stands, and keys that occur twice.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -27,11 +28,12 @@ from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
-from shibafu.cni.names import is_valid_identifier
 from shibafu.command.errors import CommandError
-from shibafu.command.specification import NetworkSpec, Subnet, parse_option
+from shibafu.command.kernel import Network
+from shibafu.command.specification import NetworkSpec, Subnet, parse_option, require_network_name
 from shibafu.command.subnets import parse_ip_range
 from shibafu.command.surroundings import Wish
+from shibafu.command.usable import require_usable_gateway, require_usable_network, require_usable_range
 
 # How much of a value is shown.
 _SHOWN = 40
@@ -95,8 +97,7 @@ class _Reader:
             return []
         declared = []
         for key, node in self._items(top["networks"], '"networks"'):
-            if not is_valid_identifier(key.value):
-                self._refuse(key, f'"{key.value}" is no name for a network: use letters, digits and _ . -')
+            self._convert(key, require_network_name)
             declared.append(Declared(self._read_network(key.value, node), self._place(key)))
         return declared
 
@@ -131,20 +132,23 @@ class _Reader:
 
     def _read_subnet(self, node: Node) -> Subnet | None:
         if isinstance(node, ScalarNode):
-            network = self._convert(node, ip_network)
+            network = self._convert(node, _parse_network)
             return Subnet(network) if network is not None else None
         entries = self._mapping(node, ("subnet", "gateway", "range"), "a subnet")
         if "subnet" not in entries:
             self._refuse(node, 'a subnet needs the key "subnet"')
             return None
-        network = self._convert(entries["subnet"], ip_network)
+        network = self._convert(entries["subnet"], _parse_network)
         gateway = self._convert(entries["gateway"], ip_address) if "gateway" in entries else None
         bounds = self._convert(entries["range"], parse_ip_range) if "range" in entries else None
         if network is None:
             return None
-        for key, address in [("gateway", gateway), *(("range", bound) for bound in bounds or ())]:
-            if address is not None and address not in network:
-                self._refuse(entries[key], f"{address} does not lie in subnet {network}")
+        if gateway is not None:
+            with self._telling(entries["gateway"]):
+                require_usable_gateway(network, gateway)
+        if bounds is not None:
+            with self._telling(entries["range"]):
+                require_usable_range(network, gateway, *bounds)
         return Subnet(network, gateway, *(bounds or (None, None)))
 
     def _read_options(self, node: Node) -> Iterator[tuple[str, object]]:
@@ -199,13 +203,19 @@ class _Reader:
         if not isinstance(node, ScalarNode):
             self._refuse(node, "here stands one address or subnet")
             return None
-        try:
+        with self._telling(node):
             return convert(node.value)
+        return None
+
+    @contextmanager
+    def _telling(self, node: Node) -> Iterator[None]:
+        """Collect what is wrong with a node."""
+        try:
+            yield
         except ValueError as error:
             self._refuse(node, str(error))
         except CommandError as error:
-            self._refuse(node, error.message)
-        return None
+            self._refuse(node, f"{error.message}; {error.hint}" if error.hint else error.message)
 
     @staticmethod
     def _construct(node: Node) -> object:
@@ -230,6 +240,12 @@ class _Reader:
 
     def _refuse(self, node: Node, problem: str) -> None:
         self.mistakes.append((node.start_mark.line, f"{self._place(node)}: {problem}"))
+
+
+def _parse_network(text: str) -> Network:
+    network = ip_network(text)
+    require_usable_network(network)
+    return network
 
 
 def calc_declaration(specs: list[NetworkSpec]) -> dict[str, Any]:

@@ -207,7 +207,10 @@ def require_link_name(name: str) -> None:
             f"{name} is too long for a link's name", "the kernel has room for 15 characters (IFNAMSIZ)"
         )
     if not is_valid_link_name(name):
-        raise UsageError(f'"{name}" is no name for a link', "use letters, digits and any of _ . - +")
+        raise UsageError(
+            f'"{name}" is no name for a link',
+            "use letters, digits and any of _ . - +; all and default are taken",
+        )
 
 
 def describe_kind(link: Link) -> str:

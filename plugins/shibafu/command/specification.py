@@ -13,8 +13,10 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.config import Section
 from shibafu.cni.names import calc_digest, is_valid_identifier
 from shibafu.cni.request import Request
-from shibafu.command.errors import UsageError
+from shibafu.command.errors import CommandError, UsageError
 from shibafu.command.kernel import Network
+from shibafu.container.specification import HOST_NETWORK, NO_NETWORK
+from shibafu.firewall.backend import IPTABLES, NFTABLES
 from shibafu_ipam.config import IpamConfig
 
 Address = IPv4Address | IPv6Address
@@ -39,6 +41,7 @@ DRIVER_OPTIONS = {
     "promiscMode": bool,
     "vlan": int,
 }
+_MIN_IPV6_MTU = 1280  # RFC 8200 section 5; the kernel has no IPv6 on links of less
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
@@ -101,6 +104,11 @@ def require_network_name(name: str) -> None:
             f'"{name}" is no name for a network',
             "use letters, digits and any of _ . - and begin with a letter or digit",
         )
+    if name in (HOST_NETWORK, NO_NETWORK):
+        raise UsageError(
+            f'no network can be called "{name}": `shibafu run --network {name}` means something else',
+            "choose another name",
+        )
 
 
 def parse_option(key: str, value: object) -> object:
@@ -116,6 +124,8 @@ def parse_option(key: str, value: object) -> object:
     wanted = DRIVER_OPTIONS.get(key)
     if wanted is None:
         raise ValueError(f"there is no driver option {key}; there are: {', '.join(sorted(DRIVER_OPTIONS))}")
+    if key == "ipMasqBackend" and value not in (IPTABLES, NFTABLES):
+        raise ValueError(f"driver option {key} is {IPTABLES} or {NFTABLES}, not {value}")
     if type(value) is wanted:
         return value
     if wanted is bool and str(value).lower() in ("true", "false"):
@@ -187,11 +197,18 @@ def make_request(name: str, plugin: dict[str, Any], version: str, command: str =
 
 
 def check_spec(spec: NetworkSpec) -> None:
-    """Refuse what the plugins would refuse.
+    """Refuse what the plugins would refuse, or what would not work.
 
     Raises:
-        CniError: in their words.
+        CommandError: IPv6 takes a larger MTU.
+        CniError: in the plugins' words.
     """
+    ipv6 = next((subnet.network for subnet in spec.subnets if subnet.network.version == 6), None)
+    if ipv6 is not None and 0 < spec.mtu < _MIN_IPV6_MTU:
+        raise CommandError(
+            f"subnet {ipv6} takes an MTU of at least {_MIN_IPV6_MTU}, and {spec.mtu} is stated",
+            f"state {_MIN_IPV6_MTU} or more, or leave out IPv6",
+        )
     conflist = calc_conflist(spec)
     request = make_request(spec.name, conflist["plugins"][0], _VERSIONS[-1])
     BridgeConfig(request)

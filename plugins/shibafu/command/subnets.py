@@ -9,6 +9,7 @@ from shibafu.cni.names import calc_digest
 from shibafu.command.errors import CommandError, UsageError
 from shibafu.command.kernel import Network
 from shibafu.command.specification import Address, Subnet
+from shibafu.command.usable import require_usable
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ def combine_subnets(
         ranges: at most one in each: a subnet of it, or its first and last address with a dash.
 
     Raises:
-        UsageError: one lies in none of them, or two in one.
+        UsageError: one lies in none of them, or two in one, or containers cannot use it.
     """
     stated_gateways: dict[Network, Address] = {}
     for gateway in gateways:
@@ -125,13 +126,14 @@ def combine_subnets(
     for text in ranges:
         first, last = parse_ip_range(text)
         home = _find_home(networks, first, "range")
-        if last not in home:
-            raise UsageError(f"range {text} does not lie in subnet {home}")
         _put(stated_ranges, home, (first, last), "ranges")
-    return tuple(
+    subnets = tuple(
         Subnet(network, stated_gateways.get(network), *stated_ranges.get(network, (None, None)))
         for network in networks
     )
+    for subnet in subnets:
+        require_usable(subnet)
+    return subnets
 
 
 def parse_ip_range(text: str) -> tuple[Address, Address]:

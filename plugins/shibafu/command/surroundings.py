@@ -119,7 +119,6 @@ class Surroundings:
         stated = list(uses)
         for subnet in wish.subnets:
             require_free(subnet.network, stated)
-            _check_subnet(subnet)
             stated.append(Use(subnet.network, f"{subnet.network}, which is stated too"))
         kept = present.subnets if present is not None else ()
         subnets = list(wish.subnets or [subnet for subnet in kept if subnet.network.version == 4])
@@ -179,14 +178,6 @@ def _calc_links(bridge: str, options: dict[str, Any]) -> set[str]:
     """Return the links of a network that have addresses."""
     vlan = options.get("vlan")
     return {bridge, calc_gateway_link(bridge, vlan)} if vlan else {bridge}
-
-
-def _check_subnet(subnet: Subnet) -> None:
-    if subnet.gateway is not None and subnet.gateway not in subnet.network:
-        raise CommandError(
-            f"gateway {subnet.gateway} is not in subnet {subnet.network}",
-            "containers can reach a gateway only as a neighbour",
-        )
 
 
 def read_machine_id() -> str:
