@@ -5,6 +5,8 @@ POSTROUTING for each of its addresses (pkg/utils/utils.go, pkg/ip/ipmasq_iptable
 What they make with nft is in `reference_nft`.
 """
 
+import sys
+
 from shibafu.firewall.listing import Listing
 
 TYPE_CHECKING = False
@@ -19,7 +21,10 @@ _CHAIN_LENGTH = 28
 def calc_reference_hash(text: str) -> str:
     """Return the digits that the reference's names begin with."""
     try:
-        from _sha512 import sha512  # type: ignore[import-not-found]  # typeshed does not know it
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha512
+        else:
+            from _sha512 import sha512  # type: ignore[import-not-found]  # typeshed does not know it
     except ImportError:  # an interpreter that keeps it elsewhere
         from hashlib import sha512
 
