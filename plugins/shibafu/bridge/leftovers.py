@@ -76,7 +76,7 @@ def teardown_lost(
         if _uses_nft(config, env):
             teardown.do(_teardown_lost_table, config, state, env)
         else:
-            teardown.do(_teardown_lost_chain, config, state, listing or Listing(env))
+            teardown.do(_teardown_lost_chain, config, state, env, listing or Listing(env))
     if config.mac_spoof_check:
         teardown.do(_teardown_lost_guard, config, state, env)
     teardown.do(state.remove_if_unused)
@@ -90,10 +90,11 @@ def _uses_nft(config: BridgeConfig, env: "Mapping[str, str]") -> bool:
         return False  # the key has been set to a backend that there is none of
 
 
-def _teardown_lost_chain(config: BridgeConfig, state: NetworkState, listing: Listing) -> None:
+def _teardown_lost_chain(
+    config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]", listing: Listing
+) -> None:
     chain = calc_chain(config.network)
-    versions = [version for version in listing.lines if listing.jumps(version, chain)]
-    if not versions:
+    if not any(listing.jumps(version, chain) for version in listing.lines):
         return
     from shibafu.firewall.iptables import calc_admin_teardown, calc_teardown
     from shibafu.firewall.rules import NetworkRules
@@ -101,9 +102,13 @@ def _teardown_lost_chain(config: BridgeConfig, state: NetworkState, listing: Lis
     rules = NetworkRules(config.network, [], [])
 
     def remove() -> None:
-        for version in versions:
-            listing.run(version, calc_teardown(rules, version, "\n".join(listing.lines[version])))
-            listing.attempt(version, calc_admin_teardown())
+        # Again, now that the lock is held: an ADD at the same moment may have been making these rules, table
+        # by table, and have taken them back.
+        current = Listing(env)
+        for version, lines in current.lines.items():
+            if current.jumps(version, chain):
+                current.run(version, calc_teardown(rules, version, "\n".join(lines)))
+                current.attempt(version, calc_admin_teardown())
 
     _do_if_unused(config, state, remove)
 
