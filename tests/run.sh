@@ -45,7 +45,8 @@ ensure_venv() {
     fi
     if ! cmp -s tests/requirements.txt "$stamp"; then
         echo "installing tests/requirements.txt into .venv"
-        .venv/bin/pip install -qq --disable-pip-version-check --root-user-action ignore -r tests/requirements.txt
+        .venv/bin/pip install -qq --disable-pip-version-check --root-user-action ignore \
+            --require-hashes -r tests/requirements.txt
         cp tests/requirements.txt "$stamp"
     fi
 }

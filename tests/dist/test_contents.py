@@ -258,7 +258,7 @@ def test_libraries_are_those_of_the_tests() -> None:
         return {line.split()[0] for line in lines if "==" in line}
 
     built_with = read("packaging/requirements-build.txt")
-    libraries = ("filelock", "pyroute2", "PyYAML")
+    libraries = ("filelock", "pyroute2", "pyyaml")
     tested_with = {line for line in read("tests/requirements.txt") if line.partition("==")[0] in libraries}
     assert len(tested_with) == len(libraries)
     assert tested_with <= built_with
