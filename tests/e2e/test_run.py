@@ -206,7 +206,7 @@ def test_several_networks_or_none_or_the_hosts(machine: Machine, containers: Con
     assert links.count("inet6 fd") == 1
     assert "eth0" not in containers.command("run --rm --network none alpine ip addr")
     assert "uplink" in containers.command("run --rm --network host alpine ip addr")
-    said = containers.command.fail("run --rm --network nope alpine true")
+    said = containers.command.fail("run --rm --network nope alpine true", status=125)
     assert "there is no network nope" in said
     assert "blue, green" in said
 
@@ -238,10 +238,25 @@ def test_a_network_is_connected_to_a_running_container(containers: Containers) -
 
 def test_the_exit_status_is_the_programs(containers: Containers) -> None:
     assert containers.command.try_run("run --rm alpine sh -c 'exit 7'").returncode == 7
-    said = containers.command.fail("run --rm alpine nosuchprogram", status=125)
-    assert '"nosuchprogram": executable file not found' in said
-    said = containers.command.fail("run -d --name web1 alpine nosuchprogram", status=125)
-    assert said.startswith('shibafu: container web1 does not start: exec: "nosuchprogram"')
+    for options in ("--rm", "-d --name web1"):
+        for program, status, why in (
+            ("nosuchprogram", 127, '"nosuchprogram": executable file not found'),
+            ("/etc/nosuchprogram", 127, "no such file or directory"),
+            ("/etc/passwd", 126, "permission denied"),
+            ("/etc", 126, "permission denied"),
+        ):
+            said = containers.command.fail(f"run {options} alpine {program}", status)
+            assert why in said
+            assert said.startswith("shibafu: container web1 does not start: exec:") or "-d" not in options
+    for options, why in (
+        ("--nosuchoption", "unrecognized arguments"),
+        ("--network nowhere", "there is no network nowhere"),
+        ("--network ''", "is no name for a network"),
+        ("-p 99999:80", "--publish:"),
+        ("-w /etc/passwd", "not a directory"),
+        ("--conf-dir /etc/passwd", "cannot be listed"),
+    ):
+        assert why in containers.command.fail(f"run --rm {options} alpine true", status=125)
     containers.start("web1", program="sh -c 'echo said; echo complained >&2; exit 3'")
     containers.wait_until("web1", "exited")
     assert containers.view("web1")["exitCode"] == 3

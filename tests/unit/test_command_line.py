@@ -71,6 +71,16 @@ def test_a_line_that_makes_no_sense_ends_with_2(line: str, capsys: pytest.Captur
     assert "usage: shibafu" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("line", ["run", "run --nope alpine", "run --format xml alpine"])
+def test_a_run_that_makes_no_sense_ends_as_no_program_does(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(line.split(), StringIO(), StringIO())
+    assert ended.value.code == 125
+    assert "usage: shibafu" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("seconds", ["-1", "0", "nan", "inf", "1e9", "soon"])
 def test_a_pause_that_makes_no_sense(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

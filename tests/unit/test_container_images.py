@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shibafu.container.builtin import is_static, make_builtin
-from shibafu.container.engine import explain_failure
+from shibafu.container.engine import calc_status, explain_failure
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, ImageStore
 from shibafu.container.importing import import_image
@@ -204,6 +204,23 @@ def test_programs() -> None:
 def test_mounts() -> None:
     assert is_mounted(Path("/proc"))
     assert not is_mounted(Path("/proc/self"))
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        ('exec: "x": executable file not found in $PATH', 127),
+        ('exec: "/x": stat /x: no such file or directory', 127),
+        ('exec: "/x/y": stat /x/y: not a directory', 127),
+        ('exec: "/x": permission denied', 126),
+        ('exec: "/x": too many levels of symbolic links', 126),
+        ("error during container init: mkdir /x: not a directory", 125),
+        ("error mounting /x to rootfs: no such file or directory", 125),
+        ("", 125),
+    ],
+)
+def test_a_failure_has_the_status_of_its_kind(failure: str, status: int) -> None:
+    assert calc_status(failure) == status
 
 
 @pytest.mark.parametrize(

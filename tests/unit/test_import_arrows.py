@@ -21,7 +21,7 @@ ARROWS = {
     "shibafu.runtime": ["shibafu.cni"],
     "shibafu.hook": ["shibafu.cni", "shibafu.netlink", "shibafu.runtime"],
     "shibafu.monitor": ["shibafu.cni", "shibafu.netlink"],
-    "shibafu.container": ["shibafu.cni", "shibafu.hook"],
+    "shibafu.container": ["shibafu.cni", "shibafu.hook", "shibafu.monitor"],
     "shibafu_ipam": ["shibafu.cni"],
     "shibafu.command": [
         "shibafu",

@@ -11,7 +11,7 @@ import shibafu
 from shibafu.cni.errors import CniError
 from shibafu.command import completion
 from shibafu.command.container.commands import SUBCOMMANDS
-from shibafu.command.errors import FAILED, CommandError
+from shibafu.command.errors import FAILED, USAGE, CommandError
 from shibafu.command.image import commands as image
 from shibafu.command.ipam import commands as ipam
 from shibafu.command.link import commands as link
@@ -71,7 +71,7 @@ def add_subcommand(words: "completion.Words", subcommand: Subcommand) -> None:
             default=os.environ.get(variable) or default,
             help=f"{what} (${variable}, {default})",
         )
-    parser.set_defaults(run=subcommand.run)
+    parser.set_defaults(run=subcommand.run, failure=subcommand.failure)
 
 
 def make_context(arguments: Namespace, stdout: TextIO, stderr: TextIO) -> Context:
@@ -85,13 +85,19 @@ def make_context(arguments: Namespace, stdout: TextIO, stderr: TextIO) -> Contex
 
 
 def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
-    """Do what a command line says and return the exit code: 0, 1 for a failure.
+    """Do what a command line says and return the exit code: 0, 1 for a failure, more in `docs/commands.md`.
 
     Raises:
-        SystemExit: 2 for a command line that makes no sense, 0 after `--help`.
+        SystemExit: 2 or more for a command line that makes no sense, 0 after `--help`.
     """
-    arguments = build_parser().parse_args(argv)
+    arguments = _parse(argv)
     context = make_context(arguments, stdout, stderr)
+
+    def fail(error: CommandError) -> int:
+        _report(context, stderr, error)
+        failure: int = arguments.failure
+        return max(error.status, failure)
+
     try:
         status: int = arguments.run(context, arguments)
         stdout.flush()
@@ -100,19 +106,27 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except CommandError as error:
-        return _report(context, stderr, error)
+        return fail(error)
     except ContainerError as error:
-        return _report(context, stderr, CommandError(error.message, error.hint))
+        return fail(CommandError(error.message, error.hint))
     except CniError as error:
-        return _report(context, stderr, CommandError(error.msg, error.details))
+        return fail(CommandError(error.msg, error.details))
     except PermissionError as error:
         hint = "most of what this command does takes root: try it with sudo"
-        return _report(context, stderr, CommandError(_describe(error), hint))
+        return fail(CommandError(_describe(error), hint))
     except OSError as error:
-        return _report(context, stderr, CommandError(_describe(error)))
+        return fail(CommandError(_describe(error)))
     except Exception as error:  # a defect here must not end in a traceback either
-        return _report(context, stderr, _describe_defect(error))
+        return fail(_describe_defect(error))
     return status
+
+
+def _parse(argv: Sequence[str]) -> Namespace:
+    try:
+        return build_parser().parse_args(argv)
+    except SystemExit as end:
+        failure = next((one.failure for one in SUBCOMMANDS if [one.name] == [*argv[:1]]), USAGE)
+        raise SystemExit(max(USAGE, failure) if end.code == USAGE else end.code) from None
 
 
 def _describe(error: OSError) -> str:
@@ -127,13 +141,12 @@ def _describe_defect(error: Exception) -> CommandError:
     return CommandError(what, where)
 
 
-def _report(context: Context, stderr: TextIO, error: CommandError) -> int:
+def _report(context: Context, stderr: TextIO, error: CommandError) -> None:
     if context.out.is_json:
         said = {"error": error.message, "hint": error.hint} if error.hint else {"error": error.message}
         stderr.write(json.dumps(said) + "\n")
-        return error.status
+        return
     style = Style.of_stream(stderr)
     stderr.write(f"{style.paint('red', 'shibafu:')} {error.message}\n")
     if error.hint:
         stderr.write(f"         {error.hint}\n")
-    return error.status

@@ -4,6 +4,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shibafu.command.errors import FAILED
 from shibafu.command.output import Output
 
 CONF_DIR = "/etc/cni/net.d"
@@ -46,6 +47,7 @@ class Subcommand:
         examples: command lines for `--help`, each with `#` and what it is for.
         run: does it; returns the exit code.
         add_arguments: adds what is its own to its parser.
+        failure: the lowest exit code of a failure, where lower ones are those of a program that it runs.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Subcommand:
     examples: tuple[str, ...]
     run: Callable[[Context, Namespace], int]
     add_arguments: Callable[[ArgumentParser], None] = no_arguments
+    failure: int = FAILED
 
 
 def parse_time(text: str) -> float:

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from shibafu.container.bundle import FILES, calc_config
 from shibafu.container.directories import close_data, ensure_private
-from shibafu.container.errors import ContainerError
+from shibafu.container.errors import NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, ContainerError
 from shibafu.container.image import ImageStore
 from shibafu.container.overlay import mount_overlay, unmount_overlay
 from shibafu.container.programs import find_program, run_program
 from shibafu.container.record import Record
 from shibafu.container.specification import NO_NETWORK, Specification
 from shibafu.container.states import ROOT, require_free_name
+from shibafu.monitor.complaint import read_complaint
 
 _PAUSE = 0.02
 # How long a container may take to end once it was killed, in seconds: runc runs hooks, and they call plugins.
@@ -31,8 +32,8 @@ _PATIENCE = 30.0
 # How long a look at a lock by somebody else may last.
 _LOCK_PATIENCE = 0.5
 _RUNC = "it runs containers"
-# The exit status of a container that has not come into being, as in Docker's and Podman's commands.
-NOT_STARTED = 125
+# What the kernel says when there is no program of a name, and what runc says.
+_NOT_FOUND = ("no such file or directory", "not a directory", "executable file not found in $PATH")
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,8 @@ class Engine:
                 for number, handler in zip((signal.SIGINT, signal.SIGQUIT), former, strict=True):
                     signal.signal(number, handler)
             if not (record.directory / "pid").exists():
-                code = NOT_STARTED  # and runc has said why
+                # runc has said why.
+                code = calc_status(explain_failure(read_complaint(str(record.directory / "runc.log"))))
             code = 128 - code if code < 0 else code
             ended = {"exitCode": code, "finishedAt": int(time.time())}
             (record.directory / "exit").write_text(json.dumps(ended))
@@ -305,7 +307,7 @@ class Engine:
             said = answer.read()
         if said != "started":
             why = explain_failure(said) or "its monitor was killed"
-            raise ContainerError(f"container {record.name} does not start: {why}")
+            raise ContainerError(f"container {record.name} does not start: {why}", status=calc_status(why))
 
     def _kill(self, record: Record, number: signal.Signals) -> None:
         root = record.runc_root()
@@ -341,6 +343,18 @@ def explain_failure(said: str) -> str:
         if found:
             return rest.strip()
     return said.strip()
+
+
+def calc_status(failure: str) -> int:
+    """Return the exit status of a container that does not start.
+
+    Args:
+        failure: why, from `explain_failure`.
+    """
+    # As Go's exec.Error words it: exec: "/bin/x": permission denied
+    if not failure.startswith('exec: "'):
+        return NOT_STARTED
+    return NOT_FOUND if failure.endswith(_NOT_FOUND) else NOT_EXECUTABLE
 
 
 def _calc_files(spec: Specification) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What somebody asks of a container, as it is kept for its next start."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from shibafu.hook.settings import Flags, parse_settings
 NO_NETWORK = "none"
 HOST_NETWORK = "host"
 _MAX_HOSTNAME = 63
+# What shibafu-hook's messages call an annotation, and the options of `shibafu run` that have other names.
+_ANNOTATION = re.compile(rf'"{re.escape(PREFIX)}([a-z]+)"')
+_OPTIONS = {"ports": "publish"}
 _MAX_FILE = 1 << 24
 
 
@@ -112,6 +116,9 @@ class Specification:
             ContainerError: why.
         """
         require_name(self.name)
+        for name in self.networks:
+            if not is_valid_identifier(name):
+                raise ContainerError(f'"{name}" is no name for a network', "see: shibafu network ls")
         special = [name for name in self.networks if name in (NO_NETWORK, HOST_NETWORK)]
         if special and len(self.networks) > 1:
             raise ContainerError(f'network "{special[0]}" goes with no other network')
@@ -127,11 +134,16 @@ class Specification:
             try:
                 parse_settings(Flags({}), self.calc_annotations())
             except CniError as error:
-                raise ContainerError(error.msg.replace(f'"{PREFIX}', '"--'), error.details) from None
+                raise ContainerError(_name_options(error.msg), _name_options(error.details)) from None
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         path.write_text(json.dumps(asdict(self), indent=4) + "\n", encoding="utf-8")
+
+
+def _name_options(text: str) -> str:
+    """Return a message of shibafu-hook's with the options that stand for annotations."""
+    return _ANNOTATION.sub(lambda found: f"--{_OPTIONS.get(found[1], found[1])}", text)
 
 
 def load_specification(path: Path) -> Specification:

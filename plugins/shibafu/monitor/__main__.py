@@ -25,8 +25,9 @@ from fcntl import F_GETPIPE_SZ, fcntl
 from select import POLLIN, poll
 
 from shibafu.cni.errors import CniError
-from shibafu.cni.jsontext import dumps, loads
+from shibafu.cni.jsontext import dumps
 from shibafu.cni.process import find_program
+from shibafu.monitor.complaint import read_complaint
 from shibafu.monitor.log import Log
 from shibafu.netlink.namespace import load_libc_function
 
@@ -74,7 +75,7 @@ class Monitor:
         if status == 0:
             return ""
         self._keep_rest()
-        return _read_complaint(log) or f"runc ended with status {status}"
+        return read_complaint(log) or f"runc ended with status {status}"
 
     def wait(self) -> None:
         """Keep what the container prints until its end, and remember how that was."""
@@ -127,19 +128,6 @@ class Monitor:
 
 def _require(name: str) -> str:
     return find_program(name, os.environ.get("PATH", "")) or name
-
-
-def _read_complaint(path: str) -> str:
-    """Return the last error that runc has logged."""
-    complaint = ""
-    for line in _read(path).splitlines():
-        try:
-            entry = loads(line.encode())
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and entry.get("level") in ("error", "fatal"):
-            complaint = str(entry.get("msg"))
-    return complaint
 
 
 def _read(path: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shibafu.command.container.engine import add_data_dir, open_engine
 from shibafu.command.subcommand import Context, Subcommand
+from shibafu.container.errors import NOT_STARTED
 
 if TYPE_CHECKING:
     from shibafu.container.engine import Engine
@@ -97,7 +98,6 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.container.wish import calc_specification
     from shibafu.command.default_network import ensure_networks
     from shibafu.command.errors import CommandError
-    from shibafu.container.engine import NOT_STARTED
     from shibafu.container.errors import ContainerError
 
     engine = open_engine(context, arguments)
@@ -107,7 +107,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         record = engine.create(spec, unpack)
         return _start(context, arguments, engine, record)
     except ContainerError as error:
-        raise CommandError(error.message, error.hint, NOT_STARTED) from None
+        raise CommandError(error.message, error.hint, error.status) from None
 
 
 def _start(context: Context, arguments: Namespace, engine: "Engine", record: "Record") -> int:
@@ -133,8 +133,8 @@ SUBCOMMAND = Subcommand(
     "'bridge' (NAT; 172.20.0.0/24 if that is free) is made when it is used for the first time. IMAGE is a\n"
     "root file system: the name of an image (shibafu image ls), a directory, or a tar archive; what the\n"
     "container writes goes into a layer of its own. A container that is started again by the same name gets\n"
-    "its addresses back, unless somebody else has them. The exit status is the program's, or 125 when the\n"
-    "container does not start.",
+    "its addresses back, unless somebody else has them. The exit status is the program's; 127 when there is\n"
+    "no such program, 126 when it cannot be executed, 125 when the container does not start otherwise.",
     (
         "shibafu image import alpine --builtin                       # an image to begin with",
         "shibafu run -d --name web1 alpine sleep 600",
@@ -147,4 +147,5 @@ SUBCOMMAND = Subcommand(
     ),
     _run,
     _add_arguments,
+    NOT_STARTED,
 )
