@@ -119,16 +119,16 @@ def test_veth_pair_within_a_namespace(sock: NetlinkSocket) -> None:
 def test_port_in_the_batch_that_makes_it(host: Namespace, sock: NetlinkSocket) -> None:
     sock.request(link_add_bridge("cni0"))
     pair = link_add_veth("veth1", "veth2", master=get(sock, "cni0").index)
-    sock.request_all([pair, link_set_port("veth1", hairpin=True, isolated=True)])
+    sock.request_all([pair, link_set_port("veth1", hairpin=True, isolated=True, group_fwd_mask=0xFFFD)])
     port = get(sock, "veth1").port
     assert port is not None
-    assert (port.hairpin, port.isolated) == (True, True)
+    assert (port.hairpin, port.isolated, port.group_fwd_mask) == (True, True, 0xFFFD)
     data = shown(host, "veth1")["linkinfo"]["info_slave_data"]
     assert (data["hairpin"], data["isolated"]) == (True, True)
     sock.request(link_set_port(get(sock, "veth1").index, hairpin=False))
     port = get(sock, "veth1").port
     assert port is not None
-    assert (port.hairpin, port.isolated) == (False, True)
+    assert (port.hairpin, port.isolated, port.group_fwd_mask) == (False, True, 0xFFFD)
 
 
 def test_set_everything(

@@ -191,10 +191,14 @@ def test_set_says_what_it_is_about(changes: dict[str, Any], what: str) -> None:
     assert link_set("veth1", **changes).what == what
 
 
-@given(links, st.none() | st.booleans(), st.none() | st.booleans())
-def test_set_port(link: int | str, hairpin: bool | None, isolated: bool | None) -> None:
-    request = link_set_port(link, hairpin, isolated)
-    wanted = {"IFLA_BRPORT_MODE": hairpin, "IFLA_BRPORT_ISOLATED": isolated}
+@given(links, st.none() | st.booleans(), st.none() | st.booleans(), st.none() | st.integers(0, 0xFFFF))
+def test_set_port(link: int | str, hairpin: bool | None, isolated: bool | None, mask: int | None) -> None:
+    request = link_set_port(link, hairpin, isolated, mask)
+    wanted = {
+        "IFLA_BRPORT_MODE": hairpin,
+        "IFLA_BRPORT_ISOLATED": isolated,
+        "IFLA_BRPORT_GROUP_FWD_MASK": mask,
+    }
     data = [(name, int(value)) for name, value in wanted.items() if value is not None]
     fields, attrs = address(link)
     info = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]
@@ -243,6 +247,7 @@ def test_parse_what_pyroute2_encodes(
                                 ("IFLA_BRPORT_STATE", 3),
                                 ("IFLA_BRPORT_MODE", int(hairpin)),
                                 ("IFLA_BRPORT_ISOLATED", int(not hairpin)),
+                                ("IFLA_BRPORT_GROUP_FWD_MASK", 0x4001),
                             ]
                         },
                     ),
@@ -258,6 +263,7 @@ def test_parse_what_pyroute2_encodes(
     assert (link.vlan_filtering, link.vlan_default_pvid) == (True, 5)
     assert link.port is not None
     assert (link.port.state, link.port.hairpin, link.port.isolated) == (3, hairpin, not hairpin)
+    assert link.port.group_fwd_mask == 0x4001
 
 
 def test_parse_the_least() -> None:

@@ -11,6 +11,7 @@ from shibafu.netlink.codec import (
     attr_nested,
     attr_string,
     attr_u8,
+    attr_u16,
     attr_u32,
     parse_attrs,
     parse_header,
@@ -27,6 +28,7 @@ from shibafu.netlink.constants import (
     IFLA_AF_SPEC,
     IFLA_BR_VLAN_DEFAULT_PVID,
     IFLA_BR_VLAN_FILTERING,
+    IFLA_BRPORT_GROUP_FWD_MASK,
     IFLA_BRPORT_ISOLATED,
     IFLA_BRPORT_MODE,
     IFLA_BRPORT_STATE,
@@ -69,14 +71,16 @@ class BridgePort:
         state: BR_STATE_*; BR_STATE_FORWARDING when the port is up.
         hairpin: Whether frames may leave by the port they came from.
         isolated: Whether frames to other isolated ports are dropped.
+        group_fwd_mask: Bit n says that frames to 01:80:c2:00:00:0n are forwarded, and not the host's alone.
     """
 
-    __slots__ = ("hairpin", "isolated", "state")
+    __slots__ = ("group_fwd_mask", "hairpin", "isolated", "state")
 
-    def __init__(self, state: int, hairpin: bool, isolated: bool) -> None:
+    def __init__(self, state: int, hairpin: bool, isolated: bool, group_fwd_mask: int = 0) -> None:
         self.state = state
         self.hairpin = hairpin
         self.isolated = isolated
+        self.group_fwd_mask = group_fwd_mask
 
 
 class Link:
@@ -210,6 +214,7 @@ def parse_link(payload: bytes) -> Link:
             parse_int(slave.get(IFLA_BRPORT_STATE, b"\0"), 1),
             slave.get(IFLA_BRPORT_MODE, b"\0") != b"\0",
             slave.get(IFLA_BRPORT_ISOLATED, b"\0") != b"\0",
+            parse_int(slave.get(IFLA_BRPORT_GROUP_FWD_MASK, b"\0\0"), 2),
         )
     netnsid = parse_int(attrs.get(IFLA_LINK_NETNSID, b"\xff" * 4), 4)
     return Link(
@@ -414,7 +419,12 @@ def link_set(
     return Request(RTM_SETLINK, 0, ifinfo(link, flags, mask) + attrs, what)
 
 
-def link_set_port(link: int | str, hairpin: bool | None = None, isolated: bool | None = None) -> Request:
+def link_set_port(
+    link: int | str,
+    hairpin: bool | None = None,
+    isolated: bool | None = None,
+    group_fwd_mask: int | None = None,
+) -> Request:
     """Request changes of a bridge's port; see `BridgePort`. What is None stays as it is.
 
     As part of a link's own attributes this takes a name, and so fits into the batch that creates the link;
@@ -425,6 +435,8 @@ def link_set_port(link: int | str, hairpin: bool | None = None, isolated: bool |
         data += attr_u8(IFLA_BRPORT_MODE, hairpin)
     if isolated is not None:
         data += attr_u8(IFLA_BRPORT_ISOLATED, isolated)
+    if group_fwd_mask is not None:
+        data += attr_u16(IFLA_BRPORT_GROUP_FWD_MASK, group_fwd_mask)
     info = attr_nested(
         IFLA_LINKINFO,
         attr_string(IFLA_INFO_SLAVE_KIND, "bridge"),
