@@ -50,6 +50,10 @@ BRIDGE = (
         "containers can do is the same.",
     ),
     Key(
+        "internal",
+        "shibafu's own, ignored by the reference: containers reach neither the host nor what lies beyond it.",
+    ),
+    Key(
         "keepIPv6",
         "shibafu's own, ignored by the reference: IPv6 stays on where the network has no IPv6 addresses.",
     ),

@@ -306,7 +306,7 @@ def test_masquerading_is_switched_on_and_off_beside_it(networks: Networks) -> No
     assert_no_rules(networks.machine)
 
 
-def test_internal_networks(networks: Networks) -> None:
+def test_networks_without_a_gateway(networks: Networks) -> None:
     """Without gateway and masquerading there are rules as well: somebody may give the bridge an address."""
     machine = networks.machine
     for name in ("c1", "c2"):

@@ -1,7 +1,7 @@
 """`shibafu network repair`: what was taken away by force is there again, and no container was restarted."""
 
 from collections.abc import Iterator
-from json import loads
+from json import dumps, loads
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ class Network:
         self.host = host
         self.web = web
         self.db = db
+        self.is_internal = False
 
     def create(self, *options: str) -> None:
         self.shibafu(" ".join(["network create blue --subnet 10.66.0.0/24", *options]))
@@ -30,7 +31,7 @@ class Network:
     def check(self) -> None:
         """See that the containers reach each other and their gateway, and the plugins are content."""
         assert can_reach(self.db, "10.66.0.3", self.web)
-        assert can_reach(self.host, "10.66.0.1", self.web)
+        assert self.is_internal or can_reach(self.host, "10.66.0.1", self.web)
         self.shibafu("network check")
         assert "nothing to do" in self.shibafu("network repair --dry-run")
 
@@ -113,6 +114,44 @@ def test_guards_are_mended(network: Network) -> None:
     network.host.run("nft", "flush", "ruleset")
     faults = network.repair()
     assert [fault.partition(" is ")[2] for fault in faults] == ["not guarded against spoofing"] * 2
+
+
+def test_a_barrier_is_mended(network: Network) -> None:
+    network.is_internal = True
+    network.create("--internal --driver-opt macspoofchk=true")
+    host = network.host
+    host.run("nft", "flush", "ruleset")
+    assert network.repair().count("the barrier to the host is missing") == 1
+    port = loads(host.run("ip", "-j", "link", "show", "master", "br-blue"))[0]["ifname"]
+    host.run("ip", "link", "set", port, "group", "0")
+    (fault,) = network.repair()
+    assert port in fault
+    assert fault.endswith("is not kept from reaching the host")
+    host.run("ip", "link", "del", "br-blue")
+    assert "bridge br-blue is missing" in network.repair()
+    assert loads(host.run("ip", "-j", "addr", "show", "br-blue"))[0]["addr_info"] == []
+
+
+def test_an_internal_network_of_an_earlier_version(network: Network) -> None:
+    """It said nothing but that there is no gateway."""
+    network.is_internal = True
+    network.shibafu("network create blue --subnet 10.66.0.0/24 --internal")
+    file = network.shibafu.conf_dir / "blue.conflist"
+    config = loads(file.read_text())
+    del config["plugins"][0]["internal"]
+    file.write_text(dumps(config))
+    for container in (network.web, network.db):
+        network.shibafu(f"network connect blue {container.name}")
+    assert "-internal" not in network.host.run("nft", "list", "tables")
+    exported = network.shibafu("network export")
+    assert "internal: true" in exported
+    assert "blue" in network.shibafu("network apply -f -", stdin=exported)
+    assert loads(file.read_text())["plugins"][0]["internal"] is True
+    assert "keep" in network.shibafu("network apply -f -", stdin=exported)
+    assert len(network.repair()) == 3
+    for container in (network.web, network.db):
+        network.shibafu(f"network disconnect blue {container.name}")
+    assert network.host.run("nft", "list", "tables") == ""
 
 
 def test_isolation_is_mended(network: Network) -> None:

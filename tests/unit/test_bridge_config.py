@@ -43,6 +43,7 @@ def test_defaults() -> None:
         ("promiscMode", "promisc_mode"),
         ("portIsolation", "port_isolation"),
         ("macspoofchk", "mac_spoof_check"),
+        ("internal", "internal"),
         ("enabledad", "enable_dad"),
         ("disableContainerInterface", "disable_container_interface"),
         ("preserveDefaultVlan", "preserve_default_vlan"),
@@ -193,6 +194,7 @@ BAD: list[dict[str, object]] = [
     {"bridge": 5},
     {"ipMasq": "true"},
     {"isolate": 1},
+    {"internal": True, "isGateway": True},
     {"vlan": 4095},
     {"vlan": "x"},
     {"vlanTrunk": [{"id": 0}]},
@@ -222,6 +224,7 @@ def test_what_removing_reads(command: str) -> None:
     keys: dict[str, object] = {
         "BRIDGE": "br7",
         "ipmasq": True,
+        "internal": True,
         "isolate": True,
         "macspoofchk": True,
         "ipMasqBackend": "nftables",
@@ -229,7 +232,7 @@ def test_what_removing_reads(command: str) -> None:
     }
     config = BridgeConfig(make_request(keys, command))
     assert (config.bridge, config.ip_masq_backend, config.ipam_type) == ("br7", "nftables", "host-local")
-    assert (config.ip_masq, config.isolate, config.mac_spoof_check) == (True, True, True)
+    assert (config.ip_masq, config.isolate, config.mac_spoof_check, config.internal) == (True,) * 4
 
 
 @pytest.mark.parametrize("text", ["02:42:0a:00:00:05", "02-42-0A-00-00-05", "02:42:0A:00:00:05"])

@@ -227,6 +227,9 @@ def test_a_conflist_says_what_the_network_is(spec: NetworkSpec) -> None:
 def test_an_internal_network_has_no_gateway() -> None:
     plugin = calc_conflist(SPECS[2])["plugins"][0]
     assert not {"isGateway", "isDefaultGateway", "ipMasq"} & plugin.keys()
+    assert plugin.pop("internal")
+    # As earlier versions wrote it.
+    assert parse_conflist("cell", [plugin]) == SPECS[2]
 
 
 def test_old_runtimes_get_an_old_version_and_new_ones_choose() -> None:

@@ -82,7 +82,7 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     setup_port(attachment, namespaces, bridge)
     if not state.remembers(attachment.host_link):
         raise _refuse_detached(attachment)
-    if config.mac_spoof_check:
+    if config.mac_spoof_check or config.internal:
         _guard_port(attachment, state, undo, is_locked=masquerade is not None)
     if not config.disable_container_interface:
         with namespaces.entered_container():
@@ -172,18 +172,35 @@ def _refuse_detached(attachment: Attachment) -> CniError:
 
 
 def _guard_port(attachment: Attachment, state: NetworkState, undo: Undo, is_locked: bool) -> None:
+    """Have the firewall watch a port before it is up."""
+    if not is_locked:
+        state.lock_shared()
+    try:
+        if attachment.config.mac_spoof_check:
+            _start_guard(attachment, state, undo)
+        if attachment.config.internal:
+            _start_barrier(attachment, state, undo)
+    finally:
+        if not is_locked:
+            state.unlock()
+
+
+def _start_guard(attachment: Attachment, state: NetworkState, undo: Undo) -> None:
     from shibafu.bridge.guarding import ensure_guard, release_guard
 
     env, port, mac = attachment.request.env, attachment.host_link, attachment.mac.hex(":")
     undo.push("the guard against spoofing", lambda: release_guard(state, port, mac, env))
-    if is_locked:
-        ensure_guard(state, port, mac, env)
-        return
-    state.lock_shared()
-    try:
-        ensure_guard(state, port, mac, env)
-    finally:
-        state.unlock()
+    ensure_guard(state, port, mac, env)
+
+
+def _start_barrier(attachment: Attachment, state: NetworkState, undo: Undo) -> None:
+    from shibafu.bridge.internal import ensure_barrier, release_barrier
+    from shibafu.firewall.barrier import Barrier
+
+    env, port = attachment.request.env, attachment.host_link
+    barrier = Barrier(state.network, env)
+    undo.push("the barrier to the host", lambda: release_barrier(state, port, env))
+    ensure_barrier(state, barrier)
 
 
 def _calc_interfaces(

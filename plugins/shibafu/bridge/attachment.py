@@ -51,5 +51,6 @@ class Attachment:
             "bridge": self.config.bridge,
             "mac": self.mac.hex(":"),
             "macspoofchk": self.config.mac_spoof_check,
+            "internal": self.config.internal,
             "ips": [str(ip.address) for ip in result.ips],
         }

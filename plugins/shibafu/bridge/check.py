@@ -68,6 +68,8 @@ def check(request: Request, installation: Installation) -> None:
         _check_foreign_rules(attachment, result, port)
     elif config.mac_spoof_check:
         _check_guard(attachment)
+    if config.internal:
+        _check_barrier(request, config)
     if rules is not None:
         rules.finish()
 
@@ -175,11 +177,24 @@ def _check_port(sock: NetlinkSocket, config: BridgeConfig, name: str, bridge: Li
         raise _failed(f"hairpin mode of link {name} is off")
     if config.port_isolation and not link.port.isolated:
         raise _failed(f"link {name} is not isolated from other ports of bridge {bridge.name}")
+    if config.internal:
+        _check_internal_port(link)
     if config.has_vlans:
         from shibafu.bridge.vlans import check_port_vlans
 
         check_port_vlans(sock, link, config.vlan, config.vlan_trunk)
     return link
+
+
+def _check_internal_port(port: Link) -> None:
+    from shibafu.bridge.internal import is_internal_port
+
+    if not is_internal_port(port):
+        raise _failed(
+            f"link {port.name} is not kept from reaching the host, though its network is internal",
+            "it was attached before the network was, or its group was changed; "
+            "`shibafu network repair` mends it, or attach it again",
+        )
 
 
 def _check_container_link(sock: NetlinkSocket, attachment: Attachment, result: Result, port: Link) -> None:
@@ -266,6 +281,16 @@ def _check_guard(attachment: Attachment) -> None:
     guard = SpoofGuard(attachment.config.network, attachment.request.env)
     if not guard.is_guarded(attachment.host_link, attachment.mac.hex(":")):
         raise _lacks_guard(attachment.host_link)
+
+
+def _check_barrier(request: Request, config: BridgeConfig) -> None:
+    from shibafu.firewall.barrier import Barrier
+
+    if not Barrier(config.network, request.env).is_whole():
+        raise _failed(
+            f"the barrier between the host and internal network {config.network} is missing",
+            "a table of nftables was removed; the next ADD of this network restores it",
+        )
 
 
 def _lacks_guard(port: str) -> CniError:

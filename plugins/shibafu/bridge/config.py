@@ -19,6 +19,7 @@ _MIN_MTU, _MAX_MTU = 68, 65535
 # What DEL and GC read.
 _NEEDED = {
     "bridge": str,
+    "internal": bool,
     "ipMasq": bool,
     "ipMasqBackend": str,
     "isolate": bool,
@@ -45,6 +46,7 @@ class BridgeConfig:
         "enable_dad",
         "force_address",
         "hairpin_mode",
+        "internal",
         "ip_masq",
         "ip_masq_backend",
         "ipam_type",
@@ -77,6 +79,7 @@ class BridgeConfig:
         self.force_address = config.flag("forceAddress")
         self.ip_masq = config.flag("ipMasq")
         self.ip_masq_backend = config.text("ipMasqBackend")
+        self.internal = config.flag("internal")
         self.isolate = config.flag("isolate")
         self.mtu = config.number("mtu") or 0
         self.hairpin_mode = config.flag("hairpinMode")
@@ -127,6 +130,12 @@ class BridgeConfig:
                 INVALID_CONFIG,
                 "cannot use IPAM when DisableContainerInterface flag is set",
                 'remove "ipam" or "disableContainerInterface"',
+            )
+        if self.internal and (self.is_gateway or self.ip_masq):
+            raise CniError(
+                INVALID_CONFIG,
+                "an internal network cannot have a gateway or masquerading",
+                'remove "internal", or "isGateway", "isDefaultGateway" and "ipMasq"',
             )
         if self.isolate and not self.has_ipam:
             raise CniError(

@@ -47,7 +47,10 @@ def delete(request: Request, installation: Installation) -> None:
         close_loopback(config, state)
     has_lost_rules = config.needs_rules and config.has_ipam and rules is None
     has_foreign_rules = config.ip_masq and not is_known
-    if has_lost_rules or has_foreign_rules or (config.mac_spoof_check and not record):
+    has_lost_guard = config.mac_spoof_check and not record
+    # Its record may also be of before the network became internal.
+    has_lost_barrier = config.internal and not record.get("internal")
+    if has_lost_rules or has_foreign_rules or has_lost_guard or has_lost_barrier:
         teardown.do(lambda: _teardown_leftovers(attachment, state, is_known))
     teardown.finish()
 
@@ -79,6 +82,8 @@ def release(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> No
         teardown.do(lambda: link_del_announced(host_link))
     if record.get("macspoofchk"):
         teardown.do(lambda: _release_guard(state, host_link, str(record.get("mac")), env))
+    if record.get("internal"):
+        teardown.do(lambda: _release_barrier(state, host_link, env))
     teardown.do(lambda: release_network(state, env))
     teardown.finish()
 
@@ -123,6 +128,12 @@ def _release_guard(state: NetworkState, host_link: str, mac: str, env: "Mapping[
     from shibafu.bridge.guarding import release_guard
 
     release_guard(state, host_link, mac, env)
+
+
+def _release_barrier(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> None:
+    from shibafu.bridge.internal import release_barrier
+
+    release_barrier(state, host_link, env)
 
 
 def _prepare_ipam(attachment: Attachment, installation: Installation) -> None:

@@ -61,6 +61,10 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
         _ensure_group(sock, link, config.isolate)
     if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
         refuse_router_advertisements(link.name)
+    if created and config.internal:
+        from shibafu.bridge.internal import close_bridge
+
+        close_bridge(link.name)
     return link, created
 
 

@@ -58,7 +58,7 @@ def _teardown_reference(attachment: Attachment, listing: Listing | None) -> None
 def teardown_lost(
     config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]", listing: Listing | None = None
 ) -> None:
-    """Remove the rules and the guard of a network that has no container, if nothing is remembered of them.
+    """Remove the rules and tables of a network that has no container, if nothing is remembered of them.
 
     Containers may be there whose records were lost as well: while the bridge has any, all stays.
 
@@ -79,6 +79,8 @@ def teardown_lost(
             teardown.do(_teardown_lost_chain, config, state, env, listing or Listing(env))
     if config.mac_spoof_check:
         teardown.do(_teardown_lost_guard, config, state, env)
+    if config.internal:
+        teardown.do(_teardown_lost_barrier, config, state, env)
     teardown.do(state.remove_if_unused)
     teardown.finish()
 
@@ -128,6 +130,14 @@ def _teardown_lost_guard(config: BridgeConfig, state: NetworkState, env: "Mappin
     guard = SpoofGuard(config.network, env)
     if guard.is_there():
         _do_if_unused(config, state, guard.teardown)
+
+
+def _teardown_lost_barrier(config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]") -> None:
+    from shibafu.firewall.barrier import Barrier
+
+    barrier = Barrier(config.network, env)
+    if barrier.is_there():
+        _do_if_unused(config, state, barrier.teardown)
 
 
 def _do_if_unused(config: BridgeConfig, state: NetworkState, remove: "Callable[[], object]") -> None:

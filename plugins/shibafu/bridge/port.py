@@ -54,6 +54,10 @@ def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> 
     """
     config = attachment.config
     refuse_router_advertisements(attachment.host_link)
+    if config.internal:
+        from shibafu.bridge.internal import calc_internal_port
+
+        namespaces.host.request_all(calc_internal_port(attachment.host_link))
     if config.hairpin_mode or config.port_isolation:
         namespaces.host.request(
             link_set_port(

@@ -34,6 +34,8 @@ def status(request: Request, installation: Installation) -> None:
             _require(request, program, details)
     if config.mac_spoof_check:
         _require(request, "nft", 'install nftables, or set "macspoofchk" to false')
+    if config.internal:
+        _require(request, "nft", "an internal network needs it: install nftables")
     _require_bridge(config)
     _require_records(NetworkState(config.network))
     if config.has_ipam:

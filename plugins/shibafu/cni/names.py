@@ -12,6 +12,8 @@ except ImportError:  # an interpreter that keeps it elsewhere; hashlib costs 3 m
 # The group (IFLA_GROUP) of the links that isolated networks enter and leave the host by. All rules of
 # isolation name this one number, which has no meaning but that nobody else is likely to have chosen it.
 ISOLATED_GROUP = 0x5B1B
+# Likewise the group of the ports of internal networks.
+INTERNAL_GROUP = 0x5B1C
 
 # The longest name of a file (NAME_MAX in linux/limits.h); so long may a network's name be, too.
 MAX_FILE_NAME = 255

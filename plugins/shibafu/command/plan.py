@@ -10,7 +10,7 @@ from shibafu.command.errors import CommandError
 from shibafu.command.lifecycle import create_network, remove_bridge, update_network
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.output import format_count
-from shibafu.command.specification import NetworkSpec, parse_conflist
+from shibafu.command.specification import NetworkSpec, calc_conflist, parse_conflist
 from shibafu.command.surroundings import Surroundings
 from shibafu.command.survey import GONE
 
@@ -19,6 +19,8 @@ CHANGE = "change"
 KEEP = "keep"
 # What containers have got already cannot become another by a change of the file.
 _FIXED = ("bridge", "subnets")
+# Earlier versions left the host open to internal networks.
+_CLOSED = "internal, now towards the host as well"
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,12 @@ def _calc_step(
     changed = [
         field.name for field in fields(NetworkSpec) if getattr(old, field.name) != getattr(new, field.name)
     ]
-    if not changed:
+    if not changed and calc_conflist(new)["plugins"] == network.config.plugins:
         return Step(KEEP, new, present=network)
     if set(changed) & set(_FIXED):
         _require_unused(network, caller)
-    return Step(CHANGE, new, tuple(_describe(name, old, new) for name in changed), network)
+    differences = tuple(_describe(name, old, new) for name in changed)
+    return Step(CHANGE, new, differences or (_CLOSED,), network)
 
 
 def _require_unused(network: ConfiguredNetwork, caller: Caller) -> None:

@@ -12,16 +12,18 @@ from typing import Any
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.guarding import ensure_guard
 from shibafu.bridge.host import ensure_bridge, ensure_gateway
+from shibafu.bridge.internal import calc_internal_port, calc_open_port, ensure_barrier, is_internal_port
 from shibafu.bridge.masquerade import Masquerade, find_needs
 from shibafu.bridge.state import NetworkState
 from shibafu.bridge.vlans import calc_port_vlans, setup_port_vlans
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
-from shibafu.cni.names import ISOLATED_GROUP
+from shibafu.cni.names import INTERNAL_GROUP, ISOLATED_GROUP
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.survey import GONE, MISSING, RECORD, Endpoint
 from shibafu.firewall.backend import choose_backend, open_backend
+from shibafu.firewall.barrier import Barrier
 from shibafu.firewall.forwarding import is_forwarding, is_link_forwarding
 from shibafu.firewall.rules import NetworkRules
 from shibafu.firewall.spoofing import SpoofGuard
@@ -78,6 +80,8 @@ class Repair:
             bridge = link_by_name(sock, self._config.bridge)
             for endpoint in endpoints:
                 whats += self._find_port_faults(sock, endpoint, bridge)
+        if self._config.internal and not self._barrier().is_whole():
+            whats.append("the barrier to the host is missing")
         whats += self._find_rule_faults(endpoints)
         return [Fault(self._network.name, what) for what in whats]
 
@@ -98,6 +102,8 @@ class Repair:
         for endpoint in endpoints:
             if endpoint.state == MISSING:
                 self._attach_again(endpoint)
+        if self._config.internal:
+            self._rebuild_barrier(endpoints)
         self._rebuild_rules(endpoints)
 
     def _living(self) -> list[Endpoint]:
@@ -192,6 +198,10 @@ class Repair:
             faults.append(f"link {who} is not in hairpin mode")
         if link.port is not None and self._config.port_isolation and not link.port.isolated:
             faults.append(f"link {who} is not isolated")
+        if self._config.internal and not is_internal_port(link):
+            faults.append(f"link {who} is not kept from reaching the host")
+        if not self._config.internal and link.group == INTERNAL_GROUP:
+            faults.append(f"link {who} is still kept from reaching the host")
         if self._config.mac_spoof_check and not self._guard().is_guarded(endpoint.host_link, endpoint.mac):
             faults.append(f"link {who} is not guarded against spoofing")
         return faults
@@ -206,6 +216,10 @@ class Repair:
         if config.hairpin_mode or config.port_isolation:
             settings = link_set_port(name, config.hairpin_mode or None, config.port_isolation or None)
             requests.append(settings)
+        if config.internal:
+            requests += calc_internal_port(name)
+        elif link.group == INTERNAL_GROUP:
+            requests += calc_open_port(name)
         sock.request_all(requests)
         if is_new and config.has_vlans:
             default = None if config.preserve_default_vlan else bridge.vlan_default_pvid
@@ -241,6 +255,23 @@ class Repair:
                 args,
                 capabilities,
             )
+
+    # Barrier
+
+    def _barrier(self) -> Barrier:
+        return Barrier(self._network.name, os.environ)
+
+    def _rebuild_barrier(self, endpoints: list[Endpoint]) -> None:
+        self._state.lock_shared()
+        try:
+            ensure_barrier(self._state, self._barrier())
+            links = {endpoint.host_link for endpoint in endpoints}
+            for link in links.intersection(self._state.attachments()):
+                # DEL goes by the record, whatever the configuration is then.
+                record = self._state.read_attachment(link)
+                self._state.update_attachment(link, record | {"internal": True})
+        finally:
+            self._state.unlock()
 
     # Rules
 

@@ -138,7 +138,9 @@ def parse_option(key: str, value: object) -> object:
 def calc_conflist(spec: NetworkSpec) -> dict[str, Any]:
     """Return the network's configuration file."""
     plugin: dict[str, Any] = {"type": BRIDGE_TYPE, "bridge": spec.bridge}
-    if not spec.is_internal:
+    if spec.is_internal:
+        plugin["internal"] = True
+    else:
         plugin["isDefaultGateway"] = True
         plugin["ipMasq"] = spec.is_masqueraded
     if spec.is_isolated:
@@ -180,7 +182,9 @@ def parse_conflist(name: str, plugins: list[dict[str, Any]]) -> NetworkSpec | No
         )
     except (KeyError, TypeError, ValueError):
         return None
-    return spec if calc_conflist(spec)["plugins"] == plugins else None
+    # Earlier versions did not write that a network is internal.
+    known = {"internal": True} | plugin if spec.is_internal else plugin
+    return spec if calc_conflist(spec)["plugins"] == [known] else None
 
 
 def _parse_range(stated: dict[str, str]) -> Subnet:

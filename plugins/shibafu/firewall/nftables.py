@@ -7,7 +7,7 @@ administrator's rules; a drop is final, so it isolates as well. See nft(8), "VER
 """
 
 from shibafu.cni.errors import FIREWALL, CniError
-from shibafu.cni.names import ISOLATED_GROUP
+from shibafu.cni.names import INTERNAL_GROUP, ISOLATED_GROUP
 from shibafu.cni.process import Child, find_program
 from shibafu.firewall.rules import LOOPBACK, MISSING, MULTICAST, NetworkRules
 
@@ -80,9 +80,10 @@ def calc_setup(rules: NetworkRules) -> str:
 
 
 def is_listed(text: str, listing: str) -> bool:
-    """Tell whether a rule of `calc_rules` is in what nft lists."""
+    """Tell whether a rule of ours is in what nft lists."""
     # A group is listed by its name, if somebody gave it one in /etc/iproute2/group.
-    head, _, tail = text.partition(str(ISOLATED_GROUP))
+    group = INTERNAL_GROUP if str(INTERNAL_GROUP) in text else ISOLATED_GROUP
+    head, _, tail = text.partition(str(group))
     return any(line.strip().startswith(head) and tail in line for line in listing.splitlines())
 
 

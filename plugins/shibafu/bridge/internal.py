@@ -1,0 +1,78 @@
+"""`internal`: containers reach each other, and neither the host nor what lies beyond it.
+
+All that their ports bring in and the bridge hands to the host is dropped by the network's barrier, and
+nothing is handed over by the ports themselves. Should the barrier be flushed, switches of the bridge keep
+out most of it until it is there again.
+"""
+
+from shibafu.bridge.state import NetworkState, link_exists
+from shibafu.cni.names import INTERNAL_GROUP
+from shibafu.firewall.barrier import Barrier
+from shibafu.firewall.forwarding import try_sysctl
+from shibafu.netlink.link import Link, link_set, link_set_port
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shibafu.netlink.socket import Request
+
+# Frames to the addresses that IEEE 802.1D reserves, 01:80:c2:00:00:00 to 0f, get to the host by the port they
+# came in from, and those of LLDP pass no hook of the bridge. A port can forward them as it does others, save
+# 01, which is dropped anyway (br_handle_frame in net/bridge/br_input.c).
+_FORWARD_RESERVED = 0xFFFD
+
+
+def calc_internal_port(port: str) -> "list[Request]":
+    """Return the requests that put a port behind the barrier."""
+    return [link_set(port, group=INTERNAL_GROUP), link_set_port(port, group_fwd_mask=_FORWARD_RESERVED)]
+
+
+def calc_open_port(port: str) -> "list[Request]":
+    """Return the requests that take a port out from behind it."""
+    return [link_set(port, group=0), link_set_port(port, group_fwd_mask=0)]
+
+
+def is_internal_port(link: Link) -> bool:
+    """Tell whether a port is behind the barrier, once that is there."""
+    mask = link.port.group_fwd_mask if link.port is not None else 0
+    return link.group == INTERNAL_GROUP and mask == _FORWARD_RESERVED
+
+
+def close_bridge(bridge: str) -> None:
+    """Have a new bridge take in as little as switches can say: no IPv6, no sources that are not behind it."""
+    try_sysctl(f"/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6", "1")
+    try_sysctl(f"/proc/sys/net/ipv4/conf/{bridge}/rp_filter", "1")
+
+
+def ensure_barrier(state: NetworkState, barrier: Barrier) -> None:
+    """Make a network's barrier, with a port's link there and the network's lock held, as `ensure_guard`.
+
+    Raises:
+        CniError: nft refused.
+    """
+    state.hand_down_lock(True)
+    try:
+        barrier.ensure()
+    finally:
+        state.hand_down_lock(False)
+
+
+def release_barrier(state: NetworkState, port: str, env: "Mapping[str, str]") -> None:
+    """Remove the barrier when no port but this one needs it.
+
+    Raises:
+        CniError: nft is not installed, or refused.
+    """
+    # Between looking for other links and removing the table, none may come.
+    state.lock_exclusive()
+    try:
+        if not _is_needed(state, besides=port):
+            Barrier(state.network, env).teardown()
+    finally:
+        state.unlock()
+
+
+def _is_needed(state: NetworkState, besides: str) -> bool:
+    links = (link for link in state.attachments() if link != besides and link_exists(link))
+    return any(state.read_attachment(link).get("internal") for link in links)
