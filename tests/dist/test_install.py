@@ -1,6 +1,7 @@
 """install.sh and uninstall.sh: into directories of the test's own, and in place while calls go on."""
 
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -31,6 +32,13 @@ def run_script(name: str, *arguments: str | Path, status: int = 0, destdir: str 
     said = done.stdout + done.stderr
     assert done.returncode == status, said
     return said
+
+
+def test_the_documentation_names_the_folder_that_is_installed_into() -> None:
+    (prefix,) = re.findall(r"^prefix=(\S+)", (ROOT / "packaging/install.sh").read_text(), re.MULTILINE)
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        named = set(re.findall(r"/usr[\w/]*/lib/shibafu", page.read_text()))
+        assert named <= {prefix}, page
 
 
 class Target:
