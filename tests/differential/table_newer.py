@@ -159,7 +159,14 @@ PORTS = (
 ISOLATION = (
     Case("isolate", _NAT | {"isolate": True}),
     Case("isolate-nftables", _NAT | {"isolate": True, "ipMasqBackend": "nftables", "ipam": DUAL}),
-    Case("internal", {"internal": True, "ipam": V4}),
+    Case(
+        "internal",
+        {"internal": True, "ipam": V4},
+        documented={
+            "after-ADD host firewall": "rules",
+            "after-ADD host firewall of bridges": "rules",
+        },
+    ),
     Case("keep-ipv6", {"keepIPv6": True, "ipam": V4}),
     Case("accept-ra", {"acceptRA": True, "ipam": V4}),
     Case("isolate-off", {"isolate": False, "ipam": V4}),
