@@ -108,6 +108,24 @@ def test_a_directory_that_others_share_stays_open(machine: Machine, run: Command
     assert mode(machine, f"{DATA_DIR}/images") == "700"
 
 
+@pytest.mark.parametrize("kind", ["/images", "/containers", "/addresses"])
+def test_a_data_directory_of_somebody_else_is_refused(machine: Machine, run: Command, kind: str) -> None:
+    """Who owns it puts programs into images, and bundles that name hooks into containers."""
+    run("run --name web1 alpine true")
+    machine.run("chown", "4711", f"{DATA_DIR}{kind}")
+    assert f"{DATA_DIR}{kind} belongs to user 4711" in run.fail("start web1")
+    assert f"{DATA_DIR}{kind} belongs to user 4711" in run.fail("run --rm alpine true", status=125)
+    machine.run("chown", "0", f"{DATA_DIR}{kind}")
+
+
+def test_a_data_directory_that_anybody_could_have_made_is_refused(machine: Machine, command: Command) -> None:
+    machine.run("install", "-d", "-m", "1777", "/run/public")
+    machine.run(*_STRANGER, "mkdir", "/run/public/data")
+    said = command.fail("image import alpine --builtin --data-dir /run/public/data")
+    assert "/run/public/data belongs to user 4711" in said
+    assert machine.run("ls", "/run/public/data") == ""
+
+
 def test_users_of_a_container_see_its_files(run: Command) -> None:
     """Though nobody but root gets to where they are on the machine."""
     said = run("run --rm -u nobody alpine sh -c 'id -u; cat /etc/hostname /etc/hosts /etc/resolv.conf; pwd'")

@@ -319,8 +319,19 @@ def test_the_sample_is_for_a_sample_network() -> None:
     assert config["hooks"]["createRuntime"] == config["hooks"]["poststop"]
 
 
+def test_a_memory_that_others_can_write_to_is_closed(tmp_path: Path) -> None:
+    directory = tmp_path / "kept"
+    write_addresses(str(directory), "web1", {})
+    directory.chmod(0o777)
+    assert read_addresses(str(directory), "web1") == {}
+    assert directory.stat().st_mode & 0o777 == 0o755  # ours: mended
+
+
 def test_a_memory_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "c1")
     (tmp_path / "c2").mkdir()
     for container in ("c1", "c2", "c" * 300):
         assert read_addresses(str(tmp_path), container) == {}
+    os.mkfifo(tmp_path / ".c3")
+    with pytest.raises(CniError, match="cannot remember addresses"):
+        write_addresses(str(tmp_path), "c3", {})

@@ -56,6 +56,7 @@ def test_the_monitor_is_small() -> None:
         "shibafu",
         "shibafu.cni",
         "shibafu.cni.errors",
+        "shibafu.cni.directories",
         "shibafu.cni.files",
         "shibafu.cni.jsontext",
         "shibafu.cni.process",

@@ -5,12 +5,11 @@ interface of some name with addresses, which have leases that say whose they are
 plugin, masquerading chains that do). What cannot be known that way belongs to somebody else, and stays.
 """
 
-import os
-
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.bridge.port import teardown_port
 from shibafu.bridge.teardown import Teardown
 from shibafu.cni.errors import CniError
+from shibafu.cni.files import read_file
 from shibafu.cni.ip import Address
 from shibafu.cni.names import calc_host_veth, is_host_veth
 from shibafu.cni.request import Request
@@ -118,10 +117,6 @@ def _find_data_dir(request: Request) -> str:
 def _read_lease(path: str) -> str:
     """Return what host-local writes for an address: the container's ID then the interface."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return (read_file(path, _LEASE_SIZE) or b"").decode("utf-8", "replace")
     except OSError:
         return ""
-    try:
-        return os.read(descriptor, _LEASE_SIZE).decode("utf-8", "replace")
-    finally:
-        os.close(descriptor)

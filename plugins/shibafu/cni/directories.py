@@ -11,6 +11,8 @@ from errno import EROFS
 from shibafu.cni.errors import IO_FAILURE, CniError
 
 _OTHERS = S_IWGRP | S_IWOTH
+# For processes that call other programs, whose files nobody else is to write, and containers are to read.
+UMASK = 0o022
 
 
 def make_directory(path: str, mode: int, parents: int = 0o755) -> None:

@@ -4,11 +4,13 @@ import os
 import sys
 from typing import TextIO
 
+from shibafu.cni.directories import UMASK
 from shibafu.command.cli import run
 
 
 def main() -> None:
     """Run as a process."""
+    os.umask(UMASK)
     stdout = _require(sys.stdout)
     status = run(sys.argv[1:], stdout, _require(sys.stderr))
     try:

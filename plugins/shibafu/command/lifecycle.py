@@ -8,6 +8,7 @@ from typing import Any
 from shibafu.bridge.masquerade import teardown_if_unused
 from shibafu.bridge.state import NetworkState
 from shibafu.cni.directories import make_directory, secure_given_directory
+from shibafu.cni.files import open_file
 from shibafu.cni.lock import Lock
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
@@ -54,17 +55,13 @@ def _write_aside(directory: str, spec: NetworkSpec) -> str:
     make_directory(directory, 0o755)
     # Runtimes look at *.conflist, *.conf and *.json only.
     aside = f"{directory}/.{spec.name}.new"
-    with open(aside, "w", encoding="utf-8", opener=_open_private) as file:
+    with open(aside, "w", encoding="utf-8", opener=open_file) as file:
         file.write(json.dumps(calc_conflist(spec), indent=4) + "\n")
         file.flush()
+        # Whoever may use a network may know what it is; nobody else may write it, not even for a moment.
+        os.fchmod(file.fileno(), 0o644)
         os.fsync(file.fileno())
-    os.chmod(aside, 0o644)
     return aside
-
-
-def _open_private(path: str, flags: int) -> int:
-    # Not by the umask, which may let others open it before it has its mode.
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def remove_network(

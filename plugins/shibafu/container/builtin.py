@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from shibafu.cni.directories import make_directory
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
 from shibafu.container.programs import run_program
@@ -33,12 +34,11 @@ def make_builtin(making: Making, places: tuple[str, ...] = _PLACES) -> None:
             "the built-in image needs a busybox that is linked statically", "apt-get install busybox-static"
         )
     rootfs = making.rootfs
-    rootfs.mkdir(mode=0o755)
     for name in _DIRECTORIES:
-        (rootfs / name).mkdir(mode=0o755)
-    (rootfs / "tmp").chmod(0o1777)
+        make_directory(f"{rootfs}/{name}", 0o1777 if name == "tmp" else 0o755)
     for name, content in _FILES.items():
         (rootfs / name).write_text(content, encoding="ascii")
+        (rootfs / name).chmod(0o644)
     shutil.copyfile(busybox, rootfs / "bin/busybox")
     (rootfs / "bin/busybox").chmod(0o755)
     listing = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True)
@@ -65,7 +65,7 @@ def _add_ping(rootfs: Path, ping: str | None) -> None:
     libraries = re.findall(r"(?:=>|^)\s*(/\S+) \(0x", listing, re.MULTILINE)
     for library in libraries:
         copy = rootfs / library.lstrip("/")
-        copy.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(str(copy.parent), 0o755)
         shutil.copy(library, copy)
     (rootfs / "bin/ping").unlink(missing_ok=True)
     shutil.copyfile(ping, rootfs / "bin/ping")

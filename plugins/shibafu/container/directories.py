@@ -9,7 +9,7 @@ Containers' own users do not come this way: their root file system is mounted by
 import os
 from pathlib import Path
 
-from shibafu.cni.directories import make_directory
+from shibafu.cni.directories import make_directory, secure_directories, secure_given_directory
 
 _PRIVATE = 0o700
 # What this suite keeps in a data directory.
@@ -25,12 +25,17 @@ def close_data(data_dir: Path) -> None:
     """Close a data directory of a version that left it open, whatever the umask was when it was made.
 
     The directory itself only if there is nothing else in it: it may be one that people share.
+
+    Raises:
+        CniError: somebody else could have put there what is in it.
     """
     try:
         names = set(os.listdir(data_dir))
     except FileNotFoundError:
         return
+    secure_given_directory(str(data_dir))
     for name in names.intersection(_KINDS):
+        secure_directories(f"{data_dir}/{name}")
         _close(data_dir / name)
     if names and names.issubset(_KINDS):
         _close(data_dir)

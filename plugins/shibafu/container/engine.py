@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from shibafu.cni.files import open_file, write_file
 from shibafu.container.bundle import FILES, calc_config
 from shibafu.container.directories import close_data, ensure_private
 from shibafu.container.errors import NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, ContainerError
@@ -124,9 +125,9 @@ class Engine:
             if unpack is not None:
                 spec = replace(spec, rootfs=str(unpack(record.directory)))
             for name, content in _calc_files(spec).items():
-                (record.directory / name).write_text(content, encoding="utf-8", errors="surrogateescape")
+                write_file(f"{record.directory}/{name}", content.encode("utf-8", "surrogateescape"))
+                # For the container's users; on the host the directory keeps everybody out.
                 (record.directory / name).chmod(0o644)
-            record.log.touch(0o600)
             spec.save(record.directory / "container.json")
         except BaseException:
             # After Ctrl-C, too: unpacking an archive takes long.
@@ -188,7 +189,7 @@ class Engine:
                 code = calc_status(explain_failure(read_complaint(str(record.directory / "runc.log"))))
             code = 128 - code if code < 0 else code
             ended = {"exitCode": code, "finishedAt": int(time.time())}
-            (record.directory / "exit").write_text(json.dumps(ended))
+            write_file(f"{record.directory}/exit", json.dumps(ended).encode())
             self._clear(record)
             if spec.is_removed:
                 shutil.rmtree(record.directory)
@@ -272,7 +273,7 @@ class Engine:
             flags.append(f"--sticky-dir={self._addresses}")
         config = calc_config(spec, record.directory, self._programs.hook, flags, self._programs.cgroup_parent)
         config["process"]["terminal"] = has_terminal
-        (record.directory / "config.json").write_text(json.dumps(config, indent=4), encoding="utf-8")
+        write_file(f"{record.directory}/config.json", json.dumps(config, indent=4).encode())
         mount_overlay(record.directory, spec.rootfs)
         return spec
 
@@ -280,7 +281,7 @@ class Engine:
         """Start the monitor, and wait until it says that the container is there."""
         ready, told = os.pipe()
         try:
-            with open(record.log, "ab") as log:
+            with open(record.log, "ab", opener=open_file) as log:
                 subprocess.Popen(
                     [
                         self._programs.monitor,

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from shibafu.cni.files import write_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.container.directories import ensure_private
 from shibafu.container.errors import ContainerError
@@ -141,7 +142,7 @@ class ImageStore:
                 "created": time.time(),
                 "defaults": asdict(making.defaults),
             }
-            (aside / _DESCRIPTION).write_text(json.dumps(description, indent=4) + "\n", encoding="utf-8")
+            write_file(f"{aside}/{_DESCRIPTION}", f"{json.dumps(description, indent=4)}\n".encode())
             self.require_free(name)
             aside.rename(self.directory / name)
         finally:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from shibafu.cni.directories import make_directory
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
 from shibafu.container.programs import run_program
@@ -43,7 +44,7 @@ def import_image(making: Making, source: Path) -> None:
 
 def copy_rootfs(source: Path, rootfs: Path) -> None:
     """Copy a directory with owners, modes, links and devices as they are."""
-    rootfs.mkdir(mode=0o755)
+    make_directory(str(rootfs), 0o755)
     run_program(
         "cp", "--archive", "--reflink=auto", "--one-file-system", f"{source}/.", str(rootfs), why="it copies"
     )
@@ -51,7 +52,7 @@ def copy_rootfs(source: Path, rootfs: Path) -> None:
 
 def extract_rootfs(source: Path, rootfs: Path) -> None:
     """Unpack a tar archive, compressed or not."""
-    rootfs.mkdir(mode=0o755)
+    make_directory(str(rootfs), 0o755)
     run_program(
         "tar",
         "--extract",
@@ -81,7 +82,7 @@ def _find_kind(source: Path) -> str | None:
 def _import_archive(making: Making, source: Path, kind: str) -> None:
     layout = making.directory / "layout"
     if kind == _LAYOUT:
-        layout.mkdir()
+        make_directory(str(layout), 0o700)
         run_program("tar", "-xf", str(source), "-C", str(layout), why=_TAR)
     else:
         run_program(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from shibafu.cni.directories import make_directory
 from shibafu.container.errors import ContainerError
 from shibafu.container.programs import run_program
 
@@ -21,7 +22,7 @@ def mount_overlay(directory: Path, lower: str) -> None:
     rootfs, upper, work = (directory / name for name in ("rootfs", "upper", "work"))
     unmount_overlay(directory)
     for made in (rootfs, upper, work):
-        made.mkdir(mode=0o755, exist_ok=True)
+        make_directory(str(made), 0o755)
     layers = (("lowerdir", lower), ("upperdir", str(upper)), ("workdir", str(work)))
     options = ",".join(f"{key}={_escape(path)}" for key, path in layers)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.cni.errors import CniError
-from shibafu.cni.files import read_file
+from shibafu.cni.files import read_file, write_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.container.capabilities import calc_capabilities
 from shibafu.container.errors import ContainerError
@@ -138,7 +138,7 @@ class Specification:
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=4) + "\n", encoding="utf-8")
+        write_file(str(path), f"{json.dumps(asdict(self), indent=4)}\n".encode())
 
 
 def _name_options(text: str) -> str:

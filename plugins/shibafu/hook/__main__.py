@@ -8,6 +8,7 @@ and everything it imports keep to the import budget of the plugins; see shibafu.
 import os
 import sys
 
+from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
 
 TYPE_CHECKING = False
@@ -111,6 +112,7 @@ def _where(error: Exception) -> str:
 
 def main() -> None:
     """Run as a process."""
+    os.umask(UMASK)
     sys.exit(run(sys.argv[1:], os.environ, sys.stdin.buffer, sys.stderr))
 
 

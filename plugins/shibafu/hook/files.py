@@ -9,6 +9,7 @@ import os
 
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
+from shibafu.cni.files import read_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.result import parse_result
 from shibafu.hook.container import Container
@@ -157,17 +158,16 @@ def _open_file(
 def _read(path: str) -> str:
     """Return a file of the host's; empty when it is not there."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return _decode(read_file(path, _MAX_SIZE + 1, follow=True) or b"", path)
     except OSError:
         return ""
-    try:
-        return _read_open(descriptor, path)
-    finally:
-        os.close(descriptor)
 
 
 def _read_open(descriptor: int, name: str) -> str:
-    content = os.read(descriptor, _MAX_SIZE + 1)
+    return _decode(os.read(descriptor, _MAX_SIZE + 1), name)
+
+
+def _decode(content: bytes, name: str) -> str:
     if len(content) > _MAX_SIZE:
         raise CniError(INVALID_CONFIG, f"{name} has more than {_MAX_SIZE} bytes", "empty it")
     return content.decode("utf-8", "surrogateescape")

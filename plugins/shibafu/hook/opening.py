@@ -121,7 +121,9 @@ def _open_last(directory: int, name: str, path: str, refused: "Container[Identit
         if not creates:
             raise
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(name, flags, 0o644, dir_fd=directory)
+        made = os.open(name, flags, 0o600, dir_fd=directory)
+        os.fchmod(made, 0o644)  # whatever the umask is: the container's users read it
+        return made
     try:
         status = os.fstat(seen)
         _require_other(status, path, refused)

@@ -9,9 +9,9 @@ remembered is a preference, not a reservation: addresses that somebody else has 
 import os
 
 from shibafu.cni.config import Section, parse_config
-from shibafu.cni.directories import make_directory
+from shibafu.cni.directories import make_directory, secure_given_directory
 from shibafu.cni.errors import IO_FAILURE, CniError
-from shibafu.cni.files import read_file
+from shibafu.cni.files import read_file, write_file
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.result import parse_result
 
@@ -19,7 +19,12 @@ _MAX_SIZE = 65536
 
 
 def read_addresses(directory: str, container_id: str) -> dict[str, list[str]]:
-    """Return the addresses that a container had, by network; none where nothing sensible is remembered."""
+    """Return the addresses that a container had, by network; none where nothing sensible is remembered.
+
+    Raises:
+        CniError: others can write there.
+    """
+    secure_given_directory(directory)
     try:
         document = parse_config(read_file(f"{directory}/{container_id}", _MAX_SIZE) or b"")
         return {name: document.texts(name) for name in document.values}
@@ -31,21 +36,17 @@ def write_addresses(directory: str, container_id: str, results: dict[str, dict[s
     """Remember a container's addresses, out of its networks' results.
 
     Raises:
-        CniError: the file cannot be written.
+        CniError: the file cannot be written, or others can write there.
     """
     addresses = {
         network: [str(ip.address.address) for ip in parse_result(Section(result, "Result")).ips]
         for network, result in results.items()
     }
     path, aside = f"{directory}/{container_id}", f"{directory}/.{container_id}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    secure_given_directory(directory)
     try:
         make_directory(directory, 0o700)
-        descriptor = os.open(aside, flags, 0o600)
-        try:
-            os.write(descriptor, dumps(addresses).encode())
-        finally:
-            os.close(descriptor)
+        write_file(aside, dumps(addresses).encode())
         os.rename(aside, path)
     except OSError as error:
         raise CniError(IO_FAILURE, f"cannot remember addresses in {path}: {error.strerror}") from None

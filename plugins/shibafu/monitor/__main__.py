@@ -24,7 +24,9 @@ import time
 from fcntl import F_GETPIPE_SZ, fcntl
 from select import POLLIN, poll
 
+from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
+from shibafu.cni.files import read_file, write_file
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.process import find_program
 from shibafu.monitor.complaint import read_complaint
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PR_SET_CHILD_SUBREAPER = 36  # include/uapi/linux/prctl.h
-_MAX_FILE = 1 << 20
+_MAX_PID = 32  # digits and a line's end
 _PIECE = 1 << 16
 
 
@@ -79,7 +81,7 @@ class Monitor:
 
     def wait(self) -> None:
         """Keep what the container prints until its end, and remember how that was."""
-        pid = int(_read(f"{self._directory}/pid"))
+        pid = int(read_file(f"{self._directory}/pid", _MAX_PID) or b"")
         process = os.pidfd_open(pid)
         poller = poll()
         poller.register(process, POLLIN)
@@ -95,7 +97,8 @@ class Monitor:
             ended, status = os.wait()
         code = os.waitstatus_to_exitcode(status)
         exit_code = 128 - code if code < 0 else code
-        _write(f"{self._directory}/exit", dumps({"exitCode": exit_code, "finishedAt": int(time.time())}))
+        ended_how = {"exitCode": exit_code, "finishedAt": int(time.time())}
+        write_file(f"{self._directory}/exit", dumps(ended_how).encode())
 
     def clean_up(self) -> None:
         """Remove what is left of a container that has ended."""
@@ -130,25 +133,6 @@ def _require(name: str) -> str:
     return find_program(name, os.environ.get("PATH", "")) or name
 
 
-def _read(path: str) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            return os.read(descriptor, _MAX_FILE).decode("utf-8", "replace")
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return ""
-
-
-def _write(path: str, content: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, content.encode())
-    finally:
-        os.close(descriptor)
-
-
 def parse_arguments(argv: "Sequence[str]") -> tuple[dict[str, str], str]:
     """Return the flags, by their names without dashes, and the directory.
 
@@ -181,6 +165,7 @@ def run(argv: "Sequence[str]") -> int:
 
 def main() -> None:
     """Run as a process."""
+    os.umask(UMASK)
     try:
         sys.exit(run(sys.argv[1:]))
     except (CniError, OSError, ValueError) as error:

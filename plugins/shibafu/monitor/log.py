@@ -8,8 +8,11 @@ It comes through a pipe, so that the container can neither read nor cut what is 
 
 import os
 
+from shibafu.cni.files import open_file
+
 # Bytes of each of the two files.
 LIMIT = 10 << 20
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
 class Log:
@@ -25,7 +28,7 @@ class Log:
     def __init__(self, path: str, limit: int = LIMIT) -> None:
         self._path = path
         self._limit = limit
-        self.descriptor = _open(path, os.O_APPEND)
+        self.descriptor = open_file(path, _FLAGS)
         self._size = os.fstat(self.descriptor).st_size
 
     def write(self, content: bytes) -> None:
@@ -43,7 +46,7 @@ class Log:
     def _rotate(self) -> None:
         """Begin a new file. At each moment, each name leads to a whole file: people may be reading them."""
         new, former = f"{self._path}.new", f"{self._path}.former"
-        descriptor = _open(new, os.O_APPEND | os.O_TRUNC)
+        descriptor = open_file(new, _FLAGS | os.O_TRUNC)
         try:
             if os.path.lexists(former):
                 os.unlink(former)  # of a monitor that was killed
@@ -54,7 +57,3 @@ class Log:
             self._size = 0
         finally:
             os.close(descriptor)
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
