@@ -17,6 +17,7 @@ from shutil import rmtree
 from differential.case import Call, Case, Shell
 from differential.probe import OUTSIDE_ADDRESSES, UPLINK_ADDRESSES, probe
 from differential.snapshot import flatten, snapshot_networks, snapshot_store
+from support.sysctls import write_sysctls
 
 PLUGIN_DIRECTORY = "/opt/cni/bin"
 STORE = Path("/var/lib/cni")
@@ -86,6 +87,8 @@ def run_case(case: Case, is_reference: bool) -> dict[str, str]:
     namespaces = ["host", *containers, *(["outside"] if has_network else [])]
     for namespace in namespaces:
         _ip("netns", "add", namespace)
+        with entered(namespace):
+            write_sysctls()
     try:
         if has_network:
             _setup_uplink()
@@ -102,9 +105,6 @@ def _setup_uplink() -> None:
     with entered("host"):
         # Packets to a gateway that is still looking for duplicates of its address get lost, by chance.
         Path("/proc/sys/net/ipv6/conf/default/accept_dad").write_text("0")
-        # FORWARD does not see what stays on a bridge, whether br_netfilter is loaded or not.
-        for switch in Path("/proc/sys/net").glob("bridge/bridge-nf-call-ip*"):
-            switch.write_text("0")
     pair = f"link add uplink type veth peer name uplink address {_OUTSIDE_MAC} netns outside"
     # Known neighbours: a new link may take a second until it answers who has an address.
     neighbours = (

@@ -7,6 +7,7 @@
 # ends when its standard input does, and takes all processes of the machine along.
 set -euo pipefail
 suite=$1
+support=$(cd "$(dirname "${BASH_SOURCE[0]}")/../support" && pwd)
 
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755 tmpfs /run
@@ -26,9 +27,9 @@ rm -rf /etc/cni /var/lib/cni
 mkdir -p /etc/cni/net.d /run/netns
 
 # A world outside to talk to.
+sysctl -eqp "$support/namespace.conf"
 ip link set lo up
-ip netns add outside
-ip -n outside link set lo up
+"$support/netns_add.sh" outside
 ip link add uplink type veth peer name uplink netns outside
 ip addr add 198.51.100.1/24 dev uplink
 ip addr add 2001:db8::1/64 dev uplink nodad

@@ -19,6 +19,7 @@ HOST = ("198.51.100.1", "2001:db8::1")  # as the world outside sees the machine
 OUTSIDE = ("198.51.100.2", "2001:db8::2")
 
 _INIT = Path(__file__).with_name("init.sh")
+_NETNS_ADD = Path(__file__).parents[1] / "support/netns_add.sh"
 _CGROUPS = Path("/sys/fs/cgroup")
 _NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")  # for unshare(1) and nsenter(1)
 _TIMEOUT = 20  # seconds for one program
@@ -144,9 +145,7 @@ class Machine:
     def netns_add(self, *names: str) -> None:
         """Make namespaces that stand for containers."""
         self._namespaces |= {f"/run/netns/{name}" for name in names}
-        for name in names:
-            self.run("ip", "netns", "add", name)
-            self.run("ip", "link", "set", "lo", "up", netns=name)
+        self.run(str(_NETNS_ADD), *names)
 
     def netns_del(self, *names: str) -> None:
         """Delete them."""

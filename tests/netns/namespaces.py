@@ -3,19 +3,22 @@
 import ctypes
 import os
 import secrets
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import ioctl
+
+from support.sysctls import write_sysctls
 
 _CLONE_NEWNET = 0x40000000
-
-
-# What br_netfilter, once loaded, has switched on in each new namespace: FORWARD sees what bridges forward.
-_UNBRIDGED = "for name in /proc/sys/net/bridge/bridge-nf-call-ip*; do [ ! -e $name ] || echo 0 >$name; done"
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
 
 
 class Namespace:
-    """A network namespace under /run/netns, with its loopback interface up, and without br_netfilter's work.
+    """A network namespace under /run/netns, with the sysctls of namespace.conf and its loopback interface up.
 
     Args:
         role: What it stands for, as a part of its name: "host", "container".
@@ -25,7 +28,10 @@ class Namespace:
         self.name = f"shibafu-{role}-{secrets.token_hex(4)}"
         self.path = f"/run/netns/{self.name}"
         _run("ip", "netns", "add", self.name)
-        self.run("sh", "-ec", f"ip link set lo up; {_UNBRIDGED}")
+        with self.enter():
+            write_sysctls()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+                ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", _IFF_UP))
 
     def __enter__(self) -> "Namespace":
         return self
