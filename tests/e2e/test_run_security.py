@@ -351,3 +351,42 @@ def test_the_callers_umask_stays_outside(machine: Machine, run: Command) -> None
         "sh", "-c", 'umask 0; exec "$@"', "sh", *argv, env={"SHIBAFU_CGROUP_PARENT": machine.cgroup}
     )
     assert said == "0022\n"
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_a_published_port_does_not_open_the_hosts_loopback(
+    machine: Machine, run: Command, backend: str
+) -> None:
+    """On a network without any other rules, and from the moment the container runs."""
+    # Where br_netfilter hands frames over, iptables has rules for any network.
+    machine.run("sh", "-c", "for i in /proc/sys/net/bridge/bridge-nf-call-ip*; do echo 0 >$i; done")
+    run(f"network create blue --subnet 172.21.0.0/24 --no-masq --driver-opt ipMasqBackend={backend}")
+    run("run -d --name web1 --network blue -p 8080:80 alpine httpd -f -h /etc")
+    switch = ("sysctl", "-n", "net.ipv4.conf.br-blue.route_localnet")
+    assert machine.run(*switch).strip() == "1"
+    # What the plugin of ports has switched that on for.
+    fetch = r"printf 'GET /group HTTP/1.0\r\n\r\n' | busybox nc -w 3 127.0.0.1 8080"
+    assert "nogroup:x:65534" in machine.run("sh", "-c", fetch)
+    (view,) = run.json("ps web1")
+    inside = f"--net=/proc/{view['pid']}/ns/net"
+    for line in (
+        "ip addr del 127.0.0.1/8 dev lo",
+        "sysctl -qw net.ipv4.conf.eth0.route_localnet=1",
+        "ip route add 127.0.0.0/8 via 172.21.0.1 src 172.21.0.2",
+    ):
+        machine.run("nsenter", inside, *line.split())
+    ping = ("nsenter", inside, "ping", "-c1", "-W1", "127.0.0.1")
+    assert machine.try_run(*ping).returncode != 0
+    run("network check blue")
+    if backend == "nftables":
+        table = next(line for line in machine.run("nft", "list", "tables").splitlines() if "shibafu" in line)
+        machine.run("nft", "flush", *table.split())
+    else:
+        machine.run("iptables", "-t", "raw", "-F", "PREROUTING")
+    assert machine.try_run(*ping).returncode == 0
+    assert "firewall rules" in run.try_run("network check blue").stdout
+    run("network repair blue")
+    assert machine.try_run(*ping).returncode != 0
+    run("rm --force web1")
+    assert machine.run(*switch).strip() == "0"
+    assert machine.rules() == []

@@ -299,6 +299,39 @@ class TestLoopback:
         assert machine.host.run(*switch).strip() == "0"
         assert "SHIBAFU" not in str(machine.rules())
 
+    def test_a_network_without_rules_gets_one_with_its_first_port(
+        self, machine: Machine, config: Config
+    ) -> None:
+        """The runtime tells the plugin of ports, which a later plugin publishes."""
+        config |= {"ipMasq": False}
+        published = config | {"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}}
+        result = machine.add(published)
+        self.publish(machine, config, result)
+        container = machine.container()
+        self.aim(container)
+        assert not can_reach(machine.host, "127.0.0.1", container)
+        machine.check(published)
+        machine.delete(published)
+        # The plugin of ports leaves chains of its own.
+        assert "SHIBAFU" not in str(machine.rules())
+        assert machine.tables() == set()
+
+    def test_a_port_that_the_plugin_was_not_told_of_is_noticed(
+        self, machine: Machine, config: Config
+    ) -> None:
+        config |= {"ipMasq": False}
+        result = machine.add(config)
+        machine.check(config)
+        self.publish(machine, config, result)
+        container = machine.container()
+        self.aim(container)
+        assert can_reach(machine.host, "127.0.0.1", container)
+        error = machine.fail(config, command="CHECK")
+        assert error["msg"] == "firewall rules of network net are missing"
+        machine.add(config, "c2")
+        assert not can_reach(machine.host, "127.0.0.1", container)
+        machine.check(config)
+
     def test_the_rule_is_missed_and_made_again(self, machine: Machine, config: Config) -> None:
         machine.add(config)
         if machine.backend == "nftables":

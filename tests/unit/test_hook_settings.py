@@ -289,6 +289,18 @@ class TestAppendedPlugins:
         (step,) = self.plan({"name": "a", "plugins": plugins}, ports="80:80")
         assert step.network.plugins == plugins
 
+    @pytest.mark.parametrize("bridge", ["shibafu-bridge", "bridge"])
+    @pytest.mark.parametrize("last", [[], [{"type": "portmap", "capabilities": {"portMappings": True}}]])
+    def test_our_bridge_plugin_is_told_of_ports(self, bridge: str, last: list[dict[str, object]]) -> None:
+        plugins = [{"type": bridge, "Capabilities": {"ips": True}}, *last]
+        document: dict[str, object] = {"name": "a", "cniVersion": "1.0.0", "plugins": plugins}
+        (step,) = self.plan(document, ports="80:80")
+        first, second = step.network.plugins
+        assert first == {"type": bridge, "capabilities": {"ips": True, "portMappings": True}}
+        assert second == {"type": "portmap", "capabilities": {"portMappings": True}}
+        (step,) = self.plan(document)
+        assert step.network.plugins == plugins
+
 
 class TestStickyAddresses:
     RESULT: Mapping[str, object] = {"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.7/24"}]}

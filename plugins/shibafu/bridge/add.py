@@ -119,7 +119,7 @@ def _start_masquerade(
     attachment: Attachment, state: NetworkState, result: Result, undo: Undo, is_forced: bool = False
 ) -> "Masquerade | None":
     config, env = attachment.config, attachment.request.env
-    # A port was published on the network, and containers would reach the host's 127.0.0.1.
+    # A port was published for another container, and this one would reach the host's 127.0.0.1.
     is_forced = is_forced or routes_loopback(config.gateway_link)
     if not result.ips or not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
         return None

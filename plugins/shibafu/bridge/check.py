@@ -15,7 +15,7 @@ from shibafu.cni.ip import Cidr
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, Route, parse_prev_result
-from shibafu.firewall.forwarding import bridged_versions, is_forwarding, is_link_forwarding
+from shibafu.firewall.forwarding import bridged_versions, is_forwarding, is_link_forwarding, routes_loopback
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.constants import (
     DEVCONF_ACCEPT_RA,
@@ -77,13 +77,14 @@ def check(request: Request, installation: Installation) -> None:
 def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | None":
     config, env = attachment.config, attachment.request.env
     state = NetworkState(config.network)
-    is_known = bool(state.read_rules())
-    if not result.ips or not (config.needs_rules or is_known or bridged_versions(config.bridge)):
+    # With a port published, containers would reach the host's 127.0.0.1.
+    is_forced = bool(state.read_rules()) or routes_loopback(config.gateway_link)
+    if not result.ips or not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
         return None
     from shibafu.bridge.masquerade import RulesCheck, find_needs
 
     subnets = [ip.address.network for ip in _own_ips(attachment.request, result)]
-    needs = find_needs(config, subnets, env, is_forced=is_known)
+    needs = find_needs(config, subnets, env, is_forced)
     return RulesCheck(state, *needs, env) if needs is not None else None
 
 

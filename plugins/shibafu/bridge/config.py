@@ -24,6 +24,7 @@ _NEEDED = {
     "ipMasqBackend": str,
     "isolate": bool,
     "macspoofchk": bool,
+    "runtimeConfig": dict,
 }
 
 
@@ -61,6 +62,7 @@ class BridgeConfig:
         "port_isolation",
         "preserve_default_vlan",
         "promisc_mode",
+        "publishes_ports",
         "vlan",
         "vlan_trunk",
     )
@@ -93,6 +95,8 @@ class BridgeConfig:
         self.vlan_trunk = parse_vlan_trunk(config)
         self.ipam_type = config.section("ipam").text("type")
         self.dns = parse_dns(config.section("dns"))
+        # A later plugin of the chain makes them work; what they are is its matter.
+        self.publishes_ports = bool(config.section("runtimeConfig").get("portMappings"))
         self.mac: bytes | None = None
         if not is_removal:
             self.mac = _parse_mac(_find_mac(request))
@@ -111,7 +115,7 @@ class BridgeConfig:
     @property
     def needs_rules(self) -> bool:
         """Whether the firewall has rules for the network, once a container has an address."""
-        return self.ip_masq or self.isolate
+        return self.ip_masq or self.isolate or self.publishes_ports
 
     @property
     def has_vlans(self) -> bool:

@@ -20,7 +20,7 @@ def status(request: Request, installation: Installation) -> None:
         CniError: NOT_AVAILABLE and the reason; or the IPAM plugin's answer.
     """
     config = BridgeConfig(request)
-    if config.needs_rules:
+    if config.ip_masq or config.isolate:
         backend = choose_backend(config.ip_masq_backend, request.env)
         programs = ["nft"] if backend == NFTABLES else ["iptables-restore"]
         # A network of IPv4 alone does not need it, unless it is isolated over both families.

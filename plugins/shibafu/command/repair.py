@@ -24,7 +24,7 @@ from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.survey import GONE, MISSING, RECORD, Endpoint
 from shibafu.firewall.backend import choose_backend, open_backend
 from shibafu.firewall.barrier import Barrier
-from shibafu.firewall.forwarding import is_forwarding, is_link_forwarding
+from shibafu.firewall.forwarding import is_forwarding, is_link_forwarding, routes_loopback
 from shibafu.firewall.rules import NetworkRules
 from shibafu.firewall.spoofing import SpoofGuard
 from shibafu.netlink.address import addr_list
@@ -279,8 +279,8 @@ class Repair:
         """Return the rules of what shibafu-bridge attached: other plugins' DEL would not remove them."""
         own = [endpoint for endpoint in endpoints if RECORD in endpoint.sources]
         subnets = [parse_cidr(address).network for endpoint in own for address in endpoint.addresses]
-        is_known = bool(self._state.read_rules())
-        needs = find_needs(self._config, subnets, os.environ, is_known) if subnets else None
+        is_forced = bool(self._state.read_rules()) or routes_loopback(self._config.gateway_link)
+        needs = find_needs(self._config, subnets, os.environ, is_forced) if subnets else None
         return needs[1] if needs is not None else None
 
     def _find_rule_faults(self, endpoints: list[Endpoint]) -> list[str]:

@@ -3,7 +3,7 @@
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.hook.settings import Settings
 from shibafu.runtime.conflist import NetworkList
-from shibafu.runtime.roles import ROLES, has_capability
+from shibafu.runtime.roles import ROLES, has_capability, tell_ports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def calc_plan(
             step.set_argument("MAC", mac)
     if settings.ports:
         # A port of the host leads to one address.
-        _find_capable(steps[:1], steps, "portMappings", append)[0].capabilities["portMappings"] = (
-            settings.ports
-        )
+        step = _find_capable(steps[:1], steps, "portMappings", append)[0]
+        step.network = tell_ports(step.network)
+        step.capabilities["portMappings"] = settings.ports
     if settings.bandwidth:
         for step in _find_capable(steps, steps, "bandwidth", append):
             step.capabilities["bandwidth"] = settings.bandwidth

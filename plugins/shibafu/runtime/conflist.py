@@ -97,9 +97,7 @@ def find_network(name: str, directory: str = DIRECTORY) -> NetworkList:
     raise NetworkNotFound(directory, name)
 
 
-def list_networks(
-    directory: str = DIRECTORY, broken: list[ConflistError] | None = None
-) -> list[NetworkList]:
+def list_networks(directory: str = DIRECTORY, broken: list[ConflistError] | None = None) -> list[NetworkList]:
     """Return all networks that `find_network` finds, in the order of the files.
 
     Args:
@@ -194,13 +192,31 @@ def append_plugin(network: NetworkList, plugin: dict[str, object], supported: li
             f'plugin "{plugin["type"]}" knows none of the versions {", ".join(filter(None, stated))}: '
             f'add one of {", ".join(supported) or "its"} to "cniVersions"',
         )
+    return _rewrite(network, max(shared, key=_sort_key), [*network.plugins, plugin])
+
+
+def declare_capability(network: NetworkList, plugin_types: tuple[str, ...], capability: str) -> NetworkList:
+    """Return the network with a capability declared by its plugins of some types."""
+    plugins: list[dict[str, object]] = []
+    for plugin in network.plugins:
+        section = Section(plugin, "NetConf")
+        if section.text("type") in plugin_types:
+            declared = section.section("capabilities").values | {capability: True}
+            others = {key: value for key, value in plugin.items() if key.lower() != "capabilities"}
+            plugins.append(others | {"capabilities": declared})
+        else:
+            plugins.append(plugin)
+    return _rewrite(network, network.cni_version, plugins)
+
+
+def _rewrite(network: NetworkList, version: str, plugins: list[dict[str, object]]) -> NetworkList:
     whole: dict[str, object] = {
-        "cniVersion": max(shared, key=_sort_key),
+        "cniVersion": version,
         "name": network.name,
         "disableCheck": network.disable_check,
         "disableGC": network.disable_gc,
         "loadOnlyInlinedPlugins": True,
-        "plugins": [*network.plugins, plugin],
+        "plugins": plugins,
     }
     return parse_conflist(dumps(whole).encode("utf-8", "surrogateescape"), network.path)
 

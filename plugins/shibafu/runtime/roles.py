@@ -9,11 +9,13 @@ from shibafu.cni.config import Section
 from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CniError
 from shibafu.runtime.chain import Runtime
-from shibafu.runtime.conflist import NetworkList, append_plugin
+from shibafu.runtime.conflist import NetworkList, append_plugin, declare_capability
 from shibafu.runtime.invoke import invoke_plugin
 
 # A capability, and the plugins that have it, ours first.
 ROLES = {"portMappings": ("shibafu-portmap", "portmap"), "bandwidth": ("shibafu-bandwidth", "bandwidth")}
+# Under each of its names. The reference's passes over what it does not know.
+_BRIDGES = ("shibafu-bridge", "bridge")
 
 
 def has_capability(network: NetworkList, capability: str) -> bool:
@@ -41,6 +43,11 @@ def append_capable(runtime: Runtime, network: NetworkList, capability: str) -> N
         plugin: dict[str, object] = {"type": plugin_type, "capabilities": {capability: True}}
         return append_plugin(network, plugin, _ask_versions(runtime, path, network))
     return None
+
+
+def tell_ports(network: NetworkList) -> NetworkList:
+    """Return the network with a bridge plugin that is told of published ports, which have it set up rules."""
+    return declare_capability(network, _BRIDGES, "portMappings")
 
 
 def _ask_versions(runtime: Runtime, path: str, network: NetworkList) -> list[str]:
