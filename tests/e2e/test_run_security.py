@@ -1,6 +1,7 @@
 """What a container of `shibafu run`, or a user of the machine, tries against it."""
 
 import json
+import shlex
 from collections.abc import Iterator
 
 import pytest
@@ -293,6 +294,42 @@ def test_ping_needs_no_raw_sockets(machine: Machine, run: Command) -> None:
 def test_a_fork_bomb_ends_at_its_limit(run: Command) -> None:
     run("run -d --name web1 --network none alpine sleep 600")
     assert run("exec web1 cat /sys/fs/cgroup/pids/pids.max").strip() == "2048"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # The caller's hard limits are lower than the default ones, and it cannot raise them.
+        ("", {"Max open files": ["3000", "3000"], "Max processes": ["2000", "2000"]}),
+        ("--ulimit nofile=100:200 --ulimit nproc=50", {"Max open files": ["100", "200"]}),
+        ("--ulimit nproc=50", {"Max open files": ["3000", "3000"], "Max processes": ["50", "50"]}),
+        ("--ulimit core=0 --ulimit stack=65536:-1", {"Max core file size": ["0", "0"]}),
+        ("--ulimit stack=65536:unlimited", {"Max stack size": ["65536", "unlimited"]}),
+    ],
+)
+def test_limits_of_resources(
+    machine: Machine, run: Command, options: str, expected: dict[str, list[str]]
+) -> None:
+    """Whatever soft limits the caller has."""
+    line = f"{shlex.join(run.argv)} run --rm --network none {options} alpine cat /proc/self/limits"
+    caller = ["prlimit", "--nofile=1000:3000", "--nproc=1000:2000", "setpriv", "--bounding-set=-sys_resource"]
+    env = {"SHIBAFU_CGROUP_PARENT": machine.cgroup, "SHIBAFU_DATA_DIR": DATA_DIR}
+    said = machine.run(*caller, *shlex.split(line), env=env)
+    found = {row[:24].strip(): row[24:].split()[:2] for row in said.splitlines()}
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("nofiles=1", 'there is no resource limit "nofiles"'),
+        ("nofile", '"nofile" is no resource limit'),
+        ("nofile=2:1", 'the soft limit in "nofile=2:1" is above the hard one'),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(run: Command, option: str, message: str) -> None:
+    assert message in run.fail(f"run --rm --network none --ulimit {option} alpine true", status=125)
+    assert run.json("ps --all") == []
 
 
 def test_no_device_of_the_machine(run: Command) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.container.capabilities import calc_capabilities
+from shibafu.container.limits import calc_rlimits
 from shibafu.container.seccomp import load_seccomp
 from shibafu.container.specification import Specification
 
@@ -77,6 +78,7 @@ def _calc_process(spec: Specification) -> dict[str, Any]:
         "env": spec.env,
         "cwd": spec.workdir,
         "capabilities": capabilities,
+        "rlimits": calc_rlimits(spec.limits),
         "noNewPrivileges": spec.has_no_new_privileges,
     }
 
@@ -90,7 +92,8 @@ def _calc_system_mounts() -> list[dict[str, Any]]:
             "devpts",
             ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        _mount("/dev/shm", "tmpfs", [*_FLAGS, "mode=1777", "size=65536k"]),  # noqa: S108 - the container's
+        # As large as Podman's, which counts in thousands.
+        _mount("/dev/shm", "tmpfs", [*_FLAGS, "mode=1777", "size=64000k"]),  # noqa: S108 - the container's
         _mount("/dev/mqueue", "mqueue", _FLAGS),
         # Never the host's, not on the host's network either: what is mounted there would come along
         # writable, and the control groups tell what a container may do with devices.

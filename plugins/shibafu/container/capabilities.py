@@ -54,12 +54,16 @@ def calc_capabilities(added: Sequence[str], dropped: Sequence[str]) -> list[str]
     both = [name for name in added if name in dropped]
     if both:
         raise ContainerError(f"{both[0]} is both added and dropped", "leave out --cap-add or --cap-drop")
-    base = () if _ALL in dropped else find_available() if _ALL in added else DEFAULT
+    base = () if _ALL in dropped else read_capabilities("CapBnd") if _ALL in added else DEFAULT
     return [name for name in NAMES if name in added or (name in base and name not in dropped)]
 
 
-def find_available() -> list[str]:
-    """Return the capabilities that this process could give: its bounding set, proc(5)."""
+def read_capabilities(kind: str) -> list[str]:
+    """Return a set of this process's capabilities.
+
+    Args:
+        kind: its name in proc(5), such as CapEff; CapBnd is what the process could give.
+    """
     status = Path("/proc/self/status").read_text(encoding="utf-8")
-    mask = int(status.partition("CapBnd:")[2].split()[0], 16)
+    mask = int(status.partition(f"{kind}:")[2].split()[0], 16)
     return [name for number, name in enumerate(NAMES) if mask >> number & 1]

@@ -66,6 +66,7 @@ class Specification:
         dropped: default capabilities that it lacks, or ALL.
         seccomp: its profile of system calls, as `load_seccomp` takes it.
         has_no_new_privileges: whether nothing that it executes gives it more rights, such as setuid.
+        limits: soft and hard limits of resources besides the default ones, as `parse_limits` returns them.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Specification:
     dropped: list[str] = field(default_factory=list)
     seccomp: str = ""
     has_no_new_privileges: bool = False
+    limits: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def is_on_host_network(self) -> bool:

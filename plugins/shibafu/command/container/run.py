@@ -91,6 +91,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
         default=[],
         help="seccomp=FILE, seccomp=unconfined, or no-new-privileges",
     )
+    rights.add_argument(
+        "--ulimit",
+        metavar="NAME=SOFT[:HARD]",
+        action="append",
+        default=[],
+        help="a limit of resources of each process, such as nofile=1024:4096",
+    )
     add_data_dir(parser)
 
 

@@ -10,6 +10,7 @@ from shibafu.container.capabilities import parse_capabilities
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Image, ImageStore
 from shibafu.container.importing import extract_rootfs
+from shibafu.container.limits import parse_limits
 from shibafu.container.seccomp import UNCONFINED
 from shibafu.container.specification import NO_NETWORK, Specification, Volume
 from shibafu.container.users import find_user
@@ -64,6 +65,7 @@ def calc_specification(
         dropped=parse_capabilities(arguments.cap_drop),
         seccomp=seccomp,
         has_no_new_privileges=has_no_new_privileges,
+        limits=parse_limits(arguments.ulimit),
     )
     if not spec.workdir.startswith("/"):
         raise ContainerError(f"the working directory has to be an absolute path: {spec.workdir}")
