@@ -16,7 +16,9 @@ cat /proc/$$/environ >"{dump}"
 """
 
 
-def attach_and_detach(bridge: Path, ipam: Path, **extra: str) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+def attach_and_detach(
+    bridge: Path, ipam: Path, **extra: str
+) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
     """Yield the environments of ADD and DEL: what the bridge got, and the IPAM plugin, made here, from it."""
     dump = ipam.with_name("environ")
     ipam.write_text(IPAM.format(dump=dump))

@@ -122,13 +122,17 @@ def test_a_network_from_its_declaration_to_its_end(shibafu: CommandLine) -> None
     [
         {},
         {"LD_LIBRARY_PATH": "/opt/lib:/nonexistent"},
-        {"_PYI_ARCHIVE_FILE": "/nonexistent", "_PYI_APPLICATION_HOME_DIR": "/", "_PYI_PARENT_PROCESS_LEVEL": "1"},
+        {
+            "_PYI_ARCHIVE_FILE": "/nonexistent",
+            "_PYI_APPLICATION_HOME_DIR": "/",
+            "_PYI_PARENT_PROCESS_LEVEL": "1",
+        },
         {"UNICODE": "名"},
     ],
     ids=str,
 )
 def test_environment_of_its_children(shibafu: CommandLine, tmp_path: Path, extra: dict[str, str]) -> None:
-    """What the bootloader puts into its environment stays there; it changes nothing when it is there before."""
+    """What the bootloader puts into its environment stays there; what is there before changes nothing."""
     dump = tmp_path / "environ"
     programs = tmp_path / "programs"
     programs.mkdir()

@@ -31,7 +31,7 @@ archive = CArchiveReader(sys.argv[1]).open_embedded_archive("PYZ.pyz")
 print(json.dumps({name: archive.extract(name).co_filename for name in archive.toc}))
 """
 
-# Imports the modules, and the names out of them, that are in the lines of its input; prints the lines that fail.
+# Imports the modules, and the names out of them, that are in its input; prints the lines that fail.
 TRY_IMPORTS = """
 import sys
 from entry import BundleImporter
