@@ -93,6 +93,24 @@ def test_what_is_allowed(flags: str, annotations: dict[str, str]) -> None:
     assert settings(*flags.split(" "), **annotations).networks
 
 
+@pytest.mark.parametrize(
+    ("flag", "key", "text"),
+    [
+        ("resolv-conf", "resolv_conf", "kept/names"),
+        ("hosts", "hosts", "/srv/hosts"),
+    ],
+)
+def test_a_list_of_the_same_items_leaves_the_flags_text(flag: str, key: str, text: str) -> None:
+    asked = settings("--network=blue", f"--{flag}={text}", **{key: f" {text} ,"})
+    named = getattr(asked, key)
+    assert (named.path, named.is_trusted) == (text, True)
+
+
+def test_ports_that_a_flag_says_stay_the_administrators() -> None:
+    assert settings("--network=blue", "--ports=80:80,22:22", ports="80:80, 22:22").ports
+    assert settings("--network=blue", "--mac=02:00:00:00:00:01", mac="02:00:00:00:00:01,").macs
+
+
 def test_a_refused_network_is_not_detached_from() -> None:
     refused = {"org.shibafu.network": "green"}
     assert parse_networks(parse_flags(["--network=blue"]), refused) == ["blue"]

@@ -38,8 +38,7 @@ def calc_refusal(flags: "Mapping[str, str]", allowed: Allowed, key: str, value: 
         key: the annotation without its prefix.
         value: its value.
     """
-    items = split_items(value)
-    if key in flags and split_items(flags[key]) == items:
+    if says_the_same(flags, key, value):
         return None
     entry = find_allowed(allowed, key)
     if entry is None:
@@ -51,7 +50,7 @@ def calc_refusal(flags: "Mapping[str, str]", allowed: Allowed, key: str, value: 
             f"remove the annotation, or have the administrator add --allow={key} to the hook's args",
         )
     values = allowed[entry]
-    strangers = [item for item in items or [""] if values is not None and item not in values]
+    strangers = [item for item in split_items(value) or [""] if values is not None and item not in values]
     if not strangers:
         return None
     return CniError(
@@ -59,6 +58,11 @@ def calc_refusal(flags: "Mapping[str, str]", allowed: Allowed, key: str, value: 
         f'"{PREFIX}{key}": "{strangers[0][:80]}" is not among the values that the administrator allows',
         f"the hook's args have --allow={entry}={'|'.join(sorted(values or ()))}",
     )
+
+
+def says_the_same(flags: "Mapping[str, str]", key: str, value: str) -> bool:
+    """Tell whether an annotation has the same items as a flag, however they are spelled: the flag's count."""
+    return key in flags and split_items(flags[key]) == split_items(value)
 
 
 def split_items(text: str) -> list[str]:

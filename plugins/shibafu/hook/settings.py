@@ -9,6 +9,7 @@ from shibafu.hook.allowance import (
     calc_refusal,
     find_allowed,
     parse_allow,
+    says_the_same,
     split_items,
 )
 from shibafu.runtime import cache, conflist
@@ -182,7 +183,7 @@ def parse_settings(flags: Flags, annotations: "Mapping[str, str]") -> Settings:
         refusal = calc_refusal(stated, flags.allowed, key, value)
         if refusal:
             raise refusal
-    given = stated | asked
+    given = stated | {key: text for key, text in asked.items() if not says_the_same(stated, key, text)}
     ports = [_parse_port(text) for text in split_items(given.get("ports", ""))]
     if given.get("ports") != stated.get("ports"):
         _require_unprivileged(ports, flags)
