@@ -271,10 +271,23 @@ def test_rights_that_make_no_sense_are_refused(run: Command, options: str, messa
 
 
 def test_no_seccomp_profile_is_not_passed_over(machine: Machine, run: Command) -> None:
+    run("run --name web1 --network none alpine true")
     machine.run("mount", "-t", "tmpfs", "tmpfs", "/usr/share/containers")
     said = run.fail("run --rm --network none alpine true", status=125)
     assert "apt-get install golang-github-containers-common" in said
+    assert "--security-opt seccomp=unconfined" in said
+    assert [view["name"] for view in run.json("ps --all")] == ["web1"]
+    for verb in ("start", "restart"):
+        said = run.fail(f"{verb} web1")
+        assert "apt-get install golang-github-containers-common" in said
+        assert "--security-opt" not in said  # which is run's
     assert run("run --rm --network none --security-opt seccomp=unconfined alpine hostname")
+
+
+def test_a_profile_is_read_once(machine: Machine, command: Command, run: Command) -> None:
+    traced = Command(machine, ["strace", "-o", "/run/trace", "-e", "trace=openat", *command.argv])
+    assert traced("run --rm --network none --name web1 alpine hostname") == "web1\n"
+    assert machine.read("/run/trace").count("containers/seccomp.json") == 1
 
 
 def test_system_calls_that_are_not_for_containers(run: Command) -> None:

@@ -9,6 +9,7 @@ import pytest
 from shibafu.cni.errors import CniError
 from shibafu.container.bundle import calc_config
 from shibafu.container.errors import ContainerError
+from shibafu.container.rights import calc_rights
 from shibafu.container.specification import Specification, Volume, load_specification
 from shibafu.hook.container import Container
 from shibafu.hook.settings import Flags, parse_settings
@@ -29,7 +30,8 @@ DIRECTORY = Path("/data/containers/web1")
 
 def config(**changes: Any) -> dict[str, Any]:
     """Return the config.json of a container."""
-    return calc_config(replace(SPEC, **changes), DIRECTORY, "/usr/sbin/shibafu-hook", ["--a=b"], "/shibafu")
+    spec = replace(SPEC, **changes)
+    return calc_config(spec, calc_rights(spec), DIRECTORY, "/usr/sbin/shibafu-hook", ["--a=b"], "/shibafu")
 
 
 def kinds(document: dict[str, Any]) -> set[str]:
@@ -110,6 +112,11 @@ def test_volumes() -> None:
     assert mounts["/b"]["options"][-1] == "rw"
 
 
+def require_possible(spec: Specification) -> None:
+    spec.validate()
+    calc_rights(spec)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -133,7 +140,7 @@ def test_volumes() -> None:
 )
 def test_refusals(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ContainerError, match=message):
-        replace(SPEC, **changes).validate()
+        require_possible(replace(SPEC, **changes))
 
 
 def test_what_is_kept_is_what_was_asked_for(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from shibafu.container.capabilities import calc_capabilities
 from shibafu.container.limits import calc_rlimits
-from shibafu.container.seccomp import load_seccomp
+from shibafu.container.rights import Rights
 from shibafu.container.specification import Specification
 
 # What a container does not see of the kernel: Podman's list, and what later ones, and Docker's, have.
@@ -36,12 +35,18 @@ _HOOK_TIMEOUT = 300
 
 
 def calc_config(
-    spec: Specification, directory: Path, hook: str, hook_flags: list[str], cgroup_parent: str
+    spec: Specification,
+    rights: Rights,
+    directory: Path,
+    hook: str,
+    hook_flags: list[str],
+    cgroup_parent: str,
 ) -> dict[str, Any]:
     """Return a container's config.json.
 
     Args:
         spec: the container.
+        rights: what it may do.
         directory: the bundle.
         hook: the path of shibafu-hook.
         hook_flags: its flags.
@@ -52,10 +57,10 @@ def calc_config(
         "hostname": spec.hostname,
         "annotations": spec.calc_annotations(),
         "hooks": {} if spec.is_on_host_network else _calc_hooks(hook, hook_flags),
-        "process": _calc_process(spec),
+        "process": _calc_process(spec, rights.capabilities),
         "root": {"path": "rootfs"},
         "mounts": [*_calc_system_mounts(), *_calc_file_mounts(directory), *_calc_volumes(spec)],
-        "linux": _calc_linux(spec, cgroup_parent),
+        "linux": _calc_linux(spec, rights, cgroup_parent),
     }
 
 
@@ -64,8 +69,7 @@ def _calc_hooks(hook: str, flags: list[str]) -> dict[str, Any]:
     return {"createRuntime": [entry], "poststop": [entry]}
 
 
-def _calc_process(spec: Specification) -> dict[str, Any]:
-    held = calc_capabilities(spec.added, spec.dropped)
+def _calc_process(spec: Specification, held: list[str]) -> dict[str, Any]:
     capabilities = dict.fromkeys(("bounding", "effective", "permitted"), held)
     if spec.uid != 0:
         # Another user has what was added for it; the rest is what setuid programs may give it.
@@ -131,7 +135,7 @@ def _calc_volumes(spec: Specification) -> list[dict[str, Any]]:
     ]
 
 
-def _calc_linux(spec: Specification, cgroup_parent: str) -> dict[str, Any]:
+def _calc_linux(spec: Specification, rights: Rights, cgroup_parent: str) -> dict[str, Any]:
     namespaces = ["mount", "pid", "ipc", "uts", "cgroup"]
     linux: dict[str, Any] = {
         "cgroupsPath": f"{cgroup_parent}/{spec.name}",
@@ -148,7 +152,6 @@ def _calc_linux(spec: Specification, cgroup_parent: str) -> dict[str, Any]:
         # ping without NET_RAW, icmp(7); it is the network namespace's, and must not be the host's.
         linux["sysctl"] = {"net.ipv4.ping_group_range": "0 0"}
     linux["namespaces"] = [{"type": kind} for kind in namespaces]
-    seccomp = load_seccomp(spec.seccomp, calc_capabilities(spec.added, spec.dropped))
-    if seccomp:
-        linux["seccomp"] = seccomp
+    if rights.seccomp:
+        linux["seccomp"] = rights.seccomp
     return linux

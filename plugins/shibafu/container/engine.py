@@ -23,6 +23,7 @@ from shibafu.container.image import ImageStore
 from shibafu.container.overlay import mount_overlay, unmount_overlay
 from shibafu.container.programs import find_program, run_program
 from shibafu.container.record import Record
+from shibafu.container.rights import Rights, calc_rights
 from shibafu.container.specification import NO_NETWORK, Specification
 from shibafu.container.states import ROOT, require_free_name
 from shibafu.monitor.complaint import read_complaint
@@ -135,15 +136,19 @@ class Engine:
             raise
         return record
 
-    def start(self, record: Record) -> int:
+    def start(self, record: Record, rights: Rights | None = None) -> int:
         """Start a container in the background and return its process.
+
+        Args:
+            record: the container.
+            rights: what it may do, for a caller who knows.
 
         Raises:
             ContainerError: it is running, or does not come up; then nothing of it is left running.
         """
         lock = self._lock(record)
         try:
-            spec = self._prepare(record, has_terminal=False)
+            spec = self._prepare(record, rights, has_terminal=False)
             try:
                 self._start_monitor(record, spec.is_removed, lock)
             except ContainerError:
@@ -153,19 +158,20 @@ class Engine:
             os.close(lock)
         return record.calc_status().pid
 
-    def run(self, record: Record, stdin: int | None = None) -> int:
+    def run(self, record: Record, stdin: int | None = None, rights: Rights | None = None) -> int:
         """Run a container in the foreground and return its exit status.
 
         Args:
             record: the container.
             stdin: what it reads; None for what this process reads.
+            rights: what it may do, for a caller who knows.
 
         Raises:
             ContainerError: it is running.
         """
         lock = self._lock(record)
         try:
-            spec = self._prepare(record, has_terminal=record.load().has_terminal)
+            spec = self._prepare(record, rights, has_terminal=record.load().has_terminal)
             # Ctrl-C is the container's; runc hands it on.
             former = [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)]
             try:
@@ -254,7 +260,7 @@ class Engine:
             time.sleep(_PAUSE)
         return descriptor
 
-    def _prepare(self, record: Record, has_terminal: bool) -> Specification:
+    def _prepare(self, record: Record, rights: Rights | None, has_terminal: bool) -> Specification:
         """Clear away what an earlier run left, and write the bundle."""
         if record.calc_status().pid:
             raise ContainerError(
@@ -271,7 +277,15 @@ class Engine:
         flags = list(self._programs.hook_flags)
         if spec.is_named:
             flags.append(f"--sticky-dir={self._addresses}")
-        config = calc_config(spec, record.directory, self._programs.hook, flags, self._programs.cgroup_parent)
+        programs = self._programs
+        config = calc_config(
+            spec,
+            rights or calc_rights(spec),
+            record.directory,
+            programs.hook,
+            flags,
+            programs.cgroup_parent,
+        )
         config["process"]["terminal"] = has_terminal
         write_file(f"{record.directory}/config.json", json.dumps(config, indent=4).encode())
         mount_overlay(record.directory, spec.rootfs)

@@ -31,6 +31,10 @@ _ARCHITECTURES = {
 }
 
 
+class MissingProfileError(ContainerError):
+    """There is no default profile."""
+
+
 def load_seccomp(
     profile: str, capabilities: Collection[str], places: tuple[str, ...] = PLACES
 ) -> dict[str, Any] | None:
@@ -42,16 +46,15 @@ def load_seccomp(
         places: where the default one may be.
 
     Raises:
-        ContainerError: there is no profile, or it makes no sense.
+        MissingProfileError: there is no default profile.
+        ContainerError: there is no such profile, or it makes no sense.
     """
     if profile == UNCONFINED:
         return None
     path = profile or next((place for place in places if os.path.isfile(place)), "")
     if not path:
-        raise ContainerError(
-            f"the default seccomp profile is missing: {places[-1]}",
-            f"apt-get install {_PACKAGE}; or let the container use all system calls: "
-            f"--security-opt seccomp={UNCONFINED}",
+        raise MissingProfileError(
+            f"the default seccomp profile is missing: {places[-1]}", f"apt-get install {_PACKAGE}"
         )
     try:
         document = json.loads(Path(path).read_bytes())

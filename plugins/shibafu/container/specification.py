@@ -9,9 +9,7 @@ from typing import Any
 from shibafu.cni.errors import CniError
 from shibafu.cni.files import read_file, write_file
 from shibafu.cni.names import is_valid_identifier
-from shibafu.container.capabilities import calc_capabilities
 from shibafu.container.errors import ContainerError
-from shibafu.container.seccomp import load_seccomp
 from shibafu.hook.allowance import PREFIX
 from shibafu.hook.settings import Flags, parse_settings
 
@@ -131,7 +129,6 @@ class Specification:
             )
         if not 0 < len(self.hostname) <= _MAX_HOSTNAME:
             raise ContainerError(f"a host name has 1 to {_MAX_HOSTNAME} characters: {self.hostname}")
-        load_seccomp(self.seccomp, calc_capabilities(self.added, self.dropped))
         if not self.is_on_host_network:
             try:
                 parse_settings(Flags({}), self.calc_annotations())

@@ -13,6 +13,7 @@ from shibafu.container.errors import NOT_STARTED
 if TYPE_CHECKING:
     from shibafu.container.engine import Engine
     from shibafu.container.record import Record
+    from shibafu.container.rights import Rights
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -102,7 +103,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.command.container.wish import calc_specification
+    from shibafu.command.container.wish import calc_specification, require_rights
     from shibafu.command.default_network import ensure_networks
     from shibafu.command.errors import CommandError
     from shibafu.container.errors import ContainerError
@@ -110,20 +111,24 @@ def _run(context: Context, arguments: Namespace) -> int:
     engine = open_engine(context, arguments)
     try:
         spec, unpack = calc_specification(arguments, engine.images, sys.stdin.isatty())
+        rights = require_rights(spec)
         ensure_networks(context, spec.networks)
         record = engine.create(spec, unpack)
-        return _start(context, arguments, engine, record)
+        return _start(context, arguments, engine, record, rights)
     except ContainerError as error:
         raise CommandError(error.message, error.hint, error.status) from None
 
 
-def _start(context: Context, arguments: Namespace, engine: "Engine", record: "Record") -> int:
+def _start(
+    context: Context, arguments: Namespace, engine: "Engine", record: "Record", rights: "Rights"
+) -> int:
     from shibafu.container.errors import ContainerError
 
     if not arguments.detach:
-        return engine.run(record, None if arguments.interactive or arguments.tty else subprocess.DEVNULL)
+        stdin = None if arguments.interactive or arguments.tty else subprocess.DEVNULL
+        return engine.run(record, stdin, rights)
     try:
-        pid = engine.start(record)
+        pid = engine.start(record, rights)
     except ContainerError:
         if record.directory.exists():
             engine.remove(record, force=True)

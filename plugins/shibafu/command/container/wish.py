@@ -11,7 +11,8 @@ from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Image, ImageStore
 from shibafu.container.importing import extract_rootfs
 from shibafu.container.limits import parse_limits
-from shibafu.container.seccomp import UNCONFINED
+from shibafu.container.rights import Rights, calc_rights
+from shibafu.container.seccomp import UNCONFINED, MissingProfileError
 from shibafu.container.specification import NO_NETWORK, Specification, Volume
 from shibafu.container.users import find_user
 
@@ -71,6 +72,19 @@ def calc_specification(
         raise ContainerError(f"the working directory has to be an absolute path: {spec.workdir}")
     spec.validate()
     return spec, unpack
+
+
+def require_rights(spec: Specification) -> Rights:
+    """Return what a container may do, before anything is made for it.
+
+    Raises:
+        ContainerError: its options do not make sense, or there is no profile of system calls.
+    """
+    try:
+        return calc_rights(spec)
+    except MissingProfileError as error:
+        hint = f"or let the container use all system calls: --security-opt seccomp={UNCONFINED}"
+        raise ContainerError(error.message, f"{error.hint}; {hint}") from None
 
 
 def find_image(text: str, images: ImageStore) -> tuple[Image, Unpack | None]:
