@@ -23,7 +23,7 @@ packages=(
     # the seccomp profile
     golang-github-containers-common
     # images
-    skopeo umoci
+    skopeo umoci xz-utils
     # shells that the command is completed in
     fish zsh
     # builds and checks

@@ -4,16 +4,20 @@ A module that comes in here costs every container its share: it is added to thes
 is not added.
 """
 
+import os
+import sys
 from json import loads
 
 import pytest
 
-from support.imports import check_budget, measure
+from support.imports import OS_MODULES, check_budget, measure
 from support.machine import Config, Machine
 
 C_MODULES = "_blake2 _json _socket _struct errno fcntl"
-# `os` and what it consists of are frozen in the interpreter.
-INTERPRETER = f"{C_MODULES} _collections_abc _stat genericpath os os.path posixpath stat struct"
+INTERPRETER = f"{C_MODULES} {' '.join(OS_MODULES)} struct"
+# What enters a namespace, and what the reference's names are calculated with.
+SETNS = "" if hasattr(os, "setns") else "_ctypes"
+SHA512 = "_sha2" if sys.version_info >= (3, 12) else "_sha512"
 PROTOCOL = (
     "shibafu args config delegate directories dns errors files ip jsontext lock names request skel version"
 )
@@ -26,7 +30,7 @@ STORE = "__main__ config index ledger pages records store"
 
 BUDGETS = {
     "ADD": {
-        "": f"{INTERPRETER} _ctypes",
+        "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
         "firewall": "backend forwarding iptables rules",
@@ -34,7 +38,7 @@ BUDGETS = {
         "ipam": f"{STORE} add allocator netns ranges",
     },
     "CHECK": {
-        "": f"{INTERPRETER} _ctypes",
+        "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
         "firewall": "backend forwarding iptables rules",
@@ -51,7 +55,7 @@ BUDGETS = {
     },
     # Looks for what the reference plugin may have made, and for rules whose record was lost.
     "DEL again": {
-        "": f"{INTERPRETER} _ctypes _sha512",
+        "": f"{INTERPRETER} {SETNS} {SHA512}",
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
         "firewall": "backend forwarding listing reference rules",

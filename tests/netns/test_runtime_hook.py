@@ -11,7 +11,7 @@ import pytest
 
 import shibafu
 from netns.namespaces import Namespace
-from support.imports import FORBIDDEN, INTERPRETER
+from support.imports import FORBIDDEN, INTERPRETER, OS_MODULES
 from support.machine import Machine
 
 _PROGRAM = """
@@ -30,7 +30,7 @@ _BARE = [*INTERPRETER, "-c", "import sys; print(*sys.modules)"]
 INTERPRETER_MODULES = set(subprocess.run(_BARE, capture_output=True, text=True, check=True).stdout.split())
 # What a call may import besides, all of it cheap: see tests/unit/test_import_budget.py.
 LIBRARY = {
-    *("_collections_abc", "_stat", "genericpath", "os", "os.path", "posixpath", "stat"),
+    *OS_MODULES,
     *(
         "_blake2",
         "_ctypes",

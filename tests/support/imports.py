@@ -10,6 +10,9 @@ import shibafu_ipam
 
 # Debian's interpreter is the one that the executables are built with.
 INTERPRETER = ["/usr/bin/python3", "-I", "-S"]
+_IMPORT_OS = "import sys; before = set(sys.modules); import os; print(*set(sys.modules) - before)"
+# What `import os` means, all of it built in or frozen. Newer releases import errno there, too.
+OS_MODULES = set(subprocess.check_output([*INTERPRETER, "-c", _IMPORT_OS], text=True).split())
 
 # Nothing of these may ever come in, whoever pulls it. (Listed again in spite of the exact lists, to say why
 # such a module is refused: each costs a fair part of a whole call.)
