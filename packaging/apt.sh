@@ -10,7 +10,8 @@ ensure_packages() {
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
-        echo "missing: ${missing[*]}; install them, or run this as root on Debian or Ubuntu" >&2
+        echo "missing: ${missing[*]}; run this as root on Debian or Ubuntu, or install what is missing:" \
+            "apt-get install ${missing[*]}" >&2
         return 1
     fi
     echo "installing ${missing[*]}"

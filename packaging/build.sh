@@ -3,8 +3,8 @@
 #
 #   packaging/build.sh [DIRECTORY]     DIRECTORY/shibafu in place of dist/shibafu
 #
-# Needs nothing but Debian's python3 (or another python3 >= 3.11 with a shared libpython). As root it installs
-# the Debian packages that are missing. Does nothing when nothing changed. Two builds of the same
+# As root it installs the Debian packages that are missing, python3 among them; any python3 >= 3.11 with a shared
+# libpython will do. Does nothing when nothing changed. Two builds of the same
 # sources with the same interpreter give the same bytes, but for the first lines of the executables, which name their folder;
 # SOURCE_DATE_EPOCH sets the files' times.
 set -euo pipefail
@@ -22,6 +22,8 @@ sources=(
     packaging/{build.sh,bundle.py,command_entry.py,entry.py,lean_encodings.py,lean_os.py,requirements-build.txt,shibafu.spec}
     packaging/versions.sh
 )
+# shellcheck source=packaging/apt.sh
+source "$root/packaging/apt.sh"
 # shellcheck source=packaging/versions.sh
 source "$root/packaging/versions.sh"
 
@@ -39,7 +41,13 @@ find_python() {
             return
         fi
     done
-    fail "no python3 of version 3.11 or newer: install it, for example with apt-get install python3"
+    return 1
+}
+
+ensure_python() {
+    python=$(find_python) && return
+    ensure_packages python3
+    python=$(find_python) || fail "no python3 of version 3.11 or newer in PATH: install one"
 }
 
 # venv and ensurepip for the virtual environment, objdump for PyInstaller, libpython to be shipped.
@@ -48,18 +56,6 @@ missing_packages() {
     command -v objdump >/dev/null || echo binutils
     local library="libpython$version.so"
     [[ $python != /usr/bin/python3 || -n $(compgen -G "/usr/lib/*/$library.*") ]] || echo "libpython$version"
-}
-
-install_packages() {
-    local packages
-    mapfile -t packages < <(missing_packages)
-    [[ ${#packages[@]} -gt 0 ]] || return 0
-    if [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null; then
-        fail "missing: ${packages[*]}; install them (apt-get install ${packages[*]}) or run this as root on Debian"
-    fi
-    { DEBIAN_FRONTEND=noninteractive apt-get install -y "${packages[@]}" ||
-        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y "${packages[@]}"; }; } >"$log" 2>&1 ||
-        fail "cannot install ${packages[*]}: $(tail -n 5 "$log")"
 }
 
 # The virtual environment is good as long as interpreter and requirements are those that it was made with.
@@ -110,7 +106,7 @@ flock 9 # two builds at once wait for each other
 fits_interpreter "$dist/shibafu" ||
     echo "build.sh: the path $dist/shibafu has a space or is too long: the plugins run only where install.sh puts them" >&2
 log=$root/build/build.log
-python=$(find_python)
+ensure_python
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 if [[ -z ${SOURCE_DATE_EPOCH:-} ]]; then
     SOURCE_DATE_EPOCH=$(git -C "$root" log -1 --format=%ct -- "${sources[@]}" 2>/dev/null) || true
@@ -123,7 +119,8 @@ if [[ -d $dist/shibafu && $(cat "$stamp" 2>/dev/null) == "$inputs" ]]; then
     done="unchanged"
 else
     rm -f "$stamp"
-    install_packages
+    mapfile -t packages < <(missing_packages)
+    ensure_packages "${packages[@]}"
     ensure_venv
     build
     echo "$inputs" >"$stamp"
