@@ -23,3 +23,13 @@ def test_console_scripts(tmp_path: Path) -> None:
     subprocess.run(install, check=True, timeout=300, cwd=tmp_path)
     for program in PROGRAMS:
         ask_version(venv / "bin" / program)
+    # Without [command]: one sentence, and a command that helps.
+    for words in ("network ls", "network apply -f networks.yaml", "ipam ls", "network create blue"):
+        told = subprocess.run(
+            [venv / "bin" / "shibafu", *words.split()], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert told.returncode == 1, words
+        assert "needs the Python package" in told.stderr, words
+        assert f"{venv}/bin/python" in told.stderr, words
+        assert "-m pip install filelock pyroute2 pyyaml" in told.stderr, words
+        assert "internal error" not in told.stderr, words

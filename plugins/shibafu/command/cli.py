@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from traceback import walk_tb
@@ -21,6 +22,8 @@ from shibafu.command.subcommand import CACHE_DIR, CNI_PATH, CONF_DIR, Context, S
 from shibafu.container.errors import ContainerError
 
 INTERRUPTED = 130
+# Modules that only the command needs, and the packages that have them.
+_EXTRA_MODULES = {"filelock": "filelock", "pyroute2": "pyroute2", "yaml": "pyyaml"}
 GROUPS = (image.GROUP, network.GROUP, ipam.GROUP, link.GROUP)
 
 
@@ -116,6 +119,8 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
         return fail(CommandError(_describe(error), hint))
     except OSError as error:
         return fail(CommandError(_describe(error)))
+    except ModuleNotFoundError as error:
+        return fail(_describe_missing(error))
     except Exception as error:  # a defect here must not end in a traceback either
         return fail(_describe_defect(error))
     return status
@@ -132,6 +137,17 @@ def _parse(argv: Sequence[str]) -> Namespace:
 def _describe(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     return where + (error.strerror or str(error)).lower() if error.strerror else str(error)
+
+
+def _describe_missing(error: ModuleNotFoundError) -> CommandError:
+    """Return what to install after `pip install` without the extra `command`, see setup.cfg."""
+    if error.name not in _EXTRA_MODULES:
+        return _describe_defect(error)
+    packages = " ".join(_EXTRA_MODULES.values())
+    return CommandError(
+        f"the command needs the Python package {_EXTRA_MODULES[error.name]}, which is not installed",
+        f"install what it needs: {sys.executable} -m pip install {packages}",
+    )
 
 
 def _describe_defect(error: Exception) -> CommandError:
