@@ -17,18 +17,18 @@ ensure_packages() {
     echo "installing ${missing[*]}"
     (
         set -e
-        log=$(mktemp)
+        apt_log=$(mktemp)
         # invoke-rc.d(8) and deb-systemd-invoke(1p) ask this program whether they may start a service.
         policy=/usr/sbin/policy-rc.d made=
-        trap 'rm -f "$log" ${made:+"$made"}' EXIT
+        trap 'rm -f "$apt_log" ${made:+"$made"}' EXIT
         if [[ ! -e $policy ]]; then
             made=$policy
             printf '#!/bin/sh\nexit 101\n' >"$policy"
             chmod 755 "$policy"
         fi
         export DEBIAN_FRONTEND=noninteractive
-        { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
-            tail -n 15 "$log" >&2
+        { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$apt_log" 2>&1 </dev/null || {
+            tail -n 15 "$apt_log" >&2
             echo "apt-get cannot install ${missing[*]}" >&2
             exit 1
         }
