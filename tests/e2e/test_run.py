@@ -357,3 +357,21 @@ def test_images_of_all_kinds(machine: Machine, containers: Containers, image: Pa
     assert "is no tar archive" in command.fail("image import x /run/nonsense")
     assert "there is no file" in command.fail("image import x /run/nothing")
     assert command("image ls --quiet") == ""
+
+
+def test_a_container_does_not_stand_for_another_whose_id_begins_with_its_name(
+    machine: Machine, containers: Containers
+) -> None:
+    """`disconnect blue cafe` must not take cafe01234567 off, nor `connect green cafe` put that one on."""
+    run = containers.command
+    run("network create blue --subnet 10.81.0.0/24")
+    run("network create green --subnet 10.82.0.0/24")
+    containers.start("cafe01234567", "--network blue")
+    containers.start("cafe", "--network none")
+    assert "cafe is not on network blue" in run.fail("network disconnect blue cafe")
+    run("network connect green cafe")
+    assert [endpoint["containerID"] for endpoint in run.endpoints("green")] == ["cafe"]
+    assert [endpoint["containerID"] for endpoint in run.endpoints("blue")] == ["cafe01234567"]
+    run("network disconnect green cafe")
+    run("network disconnect blue cafe0")
+    assert run.endpoints("blue") == []

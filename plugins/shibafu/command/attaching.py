@@ -191,11 +191,12 @@ def find_target(text: str, cache_dir: str) -> Target:
         CommandError: there is none, or several.
     """
     known = _known_containers(cache_dir)
-    netns = find_netns(text)
-    matches = sorted({i for i in known if i == text} or {i for i in known if is_short_id(text, i)})
-    if netns is None and len(matches) > 1:
+    netns = find_named_netns(text)
+    # A name is never taken for the beginning of another container's ID.
+    matches = [text] if text in known else sorted(i for i in known if netns is None and is_short_id(text, i))
+    if len(matches) > 1:
         raise CommandError(f"several containers begin with {text}", f"they are: {', '.join(matches)}")
-    if matches and (netns is None or matches == [text]):
+    if matches:
         path = next((p for p in known[matches[0]] if p and not has_vanished(p)), None)
         if path is None:
             raise CommandError(
@@ -203,8 +204,6 @@ def find_target(text: str, cache_dir: str) -> Target:
                 "`shibafu network gc` clears away what is left of it",
             )
         return Target(matches[0], path)
-    if netns is None:
-        netns = _find_container(text)
     if netns is None:
         raise CommandError(
             f"there is no container and no network namespace {text}",
@@ -217,6 +216,11 @@ def find_target(text: str, cache_dir: str) -> Target:
     if "/" not in text and is_valid_identifier(text):
         return Target(text, netns)
     return Target(calc_container_id(netns), netns)
+
+
+def find_named_netns(text: str) -> str | None:
+    """Return the path of a namespace that is called so, or that of a container of runc or crun; None for none."""
+    return find_netns(text) or _find_container(text)
 
 
 def is_short_id(text: str, container_id: str) -> bool:

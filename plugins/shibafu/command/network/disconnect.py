@@ -50,14 +50,13 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 def _choose(endpoints: list["Endpoint"], text: str) -> list["Endpoint"]:
     """Return the endpoints of a container, named by its ID, its namespace or the beginning of its ID."""
-    from shibafu.command.attaching import is_short_id
-    from shibafu.command.netns import find_netns
+    from shibafu.command.attaching import find_named_netns, is_short_id
 
-    netns = find_netns(text)
+    netns = find_named_netns(text)
     for is_meant in (
         lambda e: e.container_id == text,
         lambda e: netns is not None and os.path.exists(e.netns) and os.path.samefile(e.netns, netns),
-        # What is the name of a namespace does not stand for another container besides.
+        # What is the name of a namespace or container does not stand for another container besides.
         lambda e: netns is None and is_short_id(text, e.container_id),
     ):
         chosen = [endpoint for endpoint in endpoints if is_meant(endpoint)]
