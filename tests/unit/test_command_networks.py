@@ -128,7 +128,7 @@ def test_gateways_and_ranges_find_their_subnets() -> None:
         ("fe80::/64", "link-local"),
         ("ff02::/64", "multicast"),
         ("10.1.0.0/31", "choose a /30"),
-        ("10.1.0.1", "choose a /30"),
+        ("10.1.0.1/32", "choose a /30"),
         ("fd00::/127", "choose a /126"),
     ],
 )
@@ -328,7 +328,10 @@ def mistakes(text: str) -> Iterator[tuple[int, str]]:
         ("networks:\n  a:\n    bridge: [x]", 3, '"bridge" is a text'),
         ("networks:\n  a:\n    mut: 3", 3, 'has no key "mut"'),
         ("networks:\n  a:\n    subnets: 10.1.0.0/24", 3, "is a list"),
-        ("networks:\n  a:\n    subnets:\n    - 10.1.0.1/24", 4, "host bits set"),
+        ("networks:\n  a:\n    subnets:\n    - 10.1.0.1/24", 4, "write 10.1.0.0/24"),
+        ("networks:\n  a:\n    subnets:\n    - 'fd00::'", 4, "write fd00::/64"),
+        ("networks:\n  a:\n    subnets:\n    - 10.1.0", 4, "write one such as 10.1.0.0/24"),
+        (f"networks:\n  {'n' * 247}:", 2, "at most 246 characters"),
         ("networks:\n  a:\n    subnets:\n    - [x]", 4, "a subnet holds keys"),
         ("networks:\n  a:\n    subnets:\n    - {gateway: 10.1.0.1}", 4, 'needs the key "subnet"'),
         (

@@ -20,7 +20,7 @@ knows where each of them stands, and keys that occur twice.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 import yaml
@@ -31,7 +31,7 @@ from yaml.reader import ReaderError
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Network
 from shibafu.command.specification import NetworkSpec, Subnet, parse_option, require_network_name
-from shibafu.command.subnets import parse_ip_range
+from shibafu.command.subnets import parse_ip_range, parse_subnet
 from shibafu.command.surroundings import Wish
 from shibafu.command.usable import require_usable_gateway, require_usable_network, require_usable_range
 
@@ -243,7 +243,7 @@ class _Reader:
 
 
 def _parse_network(text: str) -> Network:
-    network = ip_network(text)
+    network = parse_subnet(text)
     require_usable_network(network)
     return network
 

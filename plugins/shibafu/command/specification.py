@@ -11,7 +11,7 @@ from typing import Any
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.config import Section
-from shibafu.cni.names import calc_digest, is_valid_identifier
+from shibafu.cni.names import MAX_FILE_NAME, calc_digest, is_valid_identifier
 from shibafu.cni.request import Request
 from shibafu.command.errors import CommandError, UsageError
 from shibafu.command.kernel import Network
@@ -41,6 +41,8 @@ DRIVER_OPTIONS = {
     "promiscMode": bool,
     "vlan": int,
 }
+# A file is called by the network's name and a suffix.
+_MAX_NAME = MAX_FILE_NAME - len(".conflist")
 _MIN_IPV6_MTU = 1280  # RFC 8200 section 5; the kernel has no IPv6 on links of less
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a text"}
 
@@ -103,6 +105,11 @@ def require_network_name(name: str) -> None:
         raise UsageError(
             f'"{name}" is no name for a network',
             "use letters, digits and any of _ . - and begin with a letter or digit",
+        )
+    if len(name) > _MAX_NAME:
+        raise UsageError(
+            f"a network's name has at most {_MAX_NAME} characters, and this one has {len(name)}",
+            "choose a shorter one",
         )
     if name in (HOST_NETWORK, NO_NETWORK):
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Network, ip_address, ip_network
+from ipaddress import IPv6Network, ip_address, ip_interface, ip_network
 from typing import TypeVar
 
 from shibafu.cni.names import calc_digest
@@ -65,6 +65,24 @@ def require_free(
         raise CommandError(f"subnet {network} overlaps with {use.what}", hint)
 
 
+def parse_subnet(text: str) -> Network:
+    """Return a subnet.
+
+    Raises:
+        ValueError: what is wrong and what to write, in a sentence.
+    """
+    try:
+        interface = ip_interface(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no subnet: write one such as 10.1.0.0/24') from None
+    if "/" not in text:
+        length = 24 if interface.version == 4 else 64
+        raise ValueError(f"{text} is an address, not a subnet: write {text}/{length} or the like")
+    if interface.ip != interface.network.network_address:
+        raise ValueError(f"{text} is an address in a subnet: write {interface.network}")
+    return interface.network
+
+
 def choose_subnet(uses: list[Use], is_default: bool = False) -> Network:
     """Return a free IPv4 subnet of 256 addresses.
 
@@ -125,7 +143,7 @@ def combine_subnets(
     stated_ranges: dict[Network, tuple[Address, Address]] = {}
     for text in ranges:
         first, last = parse_ip_range(text)
-        home = _find_home(networks, first, "range")
+        home = _find_home(networks, first, "range", text)
         _put(stated_ranges, home, (first, last), "ranges")
     subnets = tuple(
         Subnet(network, stated_gateways.get(network), *stated_ranges.get(network, (None, None)))
@@ -154,17 +172,20 @@ def parse_ip_range(text: str) -> tuple[Address, Address]:
     return network[0], network[-1]
 
 
-def _find_home(networks: list[Network], address: Address, what: str) -> Network:
+def _find_home(networks: list[Network], address: Address, what: str, text: str = "") -> Network:
     for network in networks:
         if address in network:
             return network
     if not networks:
         raise UsageError(f"a {what} needs its subnet", "add --subnet")
     listed = " or ".join(str(network) for network in networks)
-    raise UsageError(f"{what} {address} does not lie in subnet {listed}")
+    raise UsageError(
+        f"{what} {text or address} does not lie in subnet {listed}",
+        f"choose a {what} of the subnet, or add its own: --subnet",
+    )
 
 
 def _put(homes: dict[Network, T], home: Network, value: T, what: str) -> None:
     if home in homes:
-        raise UsageError(f"subnet {home} cannot have two {what}")
+        raise UsageError(f"subnet {home} cannot have two {what}", "state only one of them")
     homes[home] = value

@@ -116,9 +116,10 @@ class Surroundings:
     def _resolve_subnets(
         self, wish: Wish, present: NetworkSpec | None, uses: list[Use]
     ) -> tuple[Subnet, ...]:
-        stated = list(uses)
+        stated: list[Use] = []
         for subnet in wish.subnets:
-            require_free(subnet.network, stated)
+            require_free(subnet.network, uses)
+            require_free(subnet.network, stated, "leave out one of them")
             stated.append(Use(subnet.network, f"{subnet.network}, which is stated too"))
         kept = present.subnets if present is not None else ()
         subnets = list(wish.subnets or [subnet for subnet in kept if subnet.network.version == 4])

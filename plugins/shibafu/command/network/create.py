@@ -1,15 +1,17 @@
 """`shibafu network create`."""
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from shibafu.command.errors import UsageError
 from shibafu.command.subcommand import Context, Subcommand
 
 
 def _parse_network(text: str) -> object:
+    from shibafu.command.subnets import parse_subnet
+
     try:
-        return ip_network(text)
+        return parse_subnet(text)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
 
@@ -17,8 +19,8 @@ def _parse_network(text: str) -> object:
 def _parse_address(text: str) -> object:
     try:
         return ip_address(text)
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from None
+    except ValueError:
+        raise ArgumentTypeError(f'"{text}" is no address: write one such as 10.1.0.1') from None
 
 
 def _parse_option(text: str) -> tuple[str, object]:
