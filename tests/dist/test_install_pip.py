@@ -26,7 +26,11 @@ def test_console_scripts(tmp_path: Path) -> None:
     # Without [command]: one sentence, and a command that helps.
     for words in ("network ls", "network apply -f networks.yaml", "ipam ls", "network create blue"):
         told = subprocess.run(
-            [venv / "bin" / "shibafu", *words.split()], capture_output=True, text=True, check=False, timeout=60
+            [venv / "bin" / "shibafu", *words.split()],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         assert told.returncode == 1, words
         assert "needs the Python package" in told.stderr, words

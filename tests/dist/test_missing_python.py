@@ -12,7 +12,7 @@ from dist.conftest import ROOT
 
 pytestmark = pytest.mark.root
 
-# Debian's python3 as it is before its installation: not executable, and not known to dpkg. Called in a mount namespace.
+# Debian's python3 as it is before its installation: not executable, and not known to dpkg.
 HIDE = """
 set -e
 mount --bind "$1/nothing" "$(realpath /usr/bin/python3)"

@@ -219,7 +219,7 @@ def find_target(text: str, cache_dir: str) -> Target:
 
 
 def find_named_netns(text: str) -> str | None:
-    """Return the path of a namespace that is called so, or that of a container of runc or crun; None for none."""
+    """Return the path of a namespace that is called so, or of the one of a container of runc or crun."""
     return find_netns(text) or _find_container(text)
 
 
