@@ -6,7 +6,7 @@ import ipaddress
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 NAME = "localhost/busybox:latest"
@@ -32,9 +32,19 @@ def make_rootfs(directory: Path) -> None:
         layer.extractall(directory)  # noqa: S202 - made right here
 
 
-def make_archive(path: Path) -> None:
-    """Write the image."""
-    layer = _make_layer()
+def make_layer(path: Path, programs: Sequence[Path] = ()) -> None:
+    """Write the image's only layer, as tar(1) does."""
+    path.write_bytes(_make_layer(programs))
+
+
+def make_archive(path: Path, programs: Sequence[Path] = ()) -> None:
+    """Write the image.
+
+    Args:
+        path: where.
+        programs: what else is in its /bin.
+    """
+    layer = _make_layer(programs)
     config = _to_json({
         "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
         "os": "linux",
@@ -58,14 +68,15 @@ def make_archive(path: Path) -> None:
             _add_file(archive, f"blobs/{_digest(blob).replace(':', '/')}", blob)
 
 
-def _make_layer() -> bytes:
+def _make_layer(programs: Sequence[Path] = ()) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as layer:
         for directory in ("bin", "dev", "etc", "proc", "sys", "tmp", "var", "www", "www/cgi-bin"):
             entry = tarfile.TarInfo(directory)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             layer.addfile(entry)
-        _add_file(layer, "bin/busybox", BUSYBOX.read_bytes())
+        for program in (BUSYBOX, *programs):
+            _add_file(layer, f"bin/{program.name}", program.read_bytes())
         _add_file(layer, "www/cgi-bin/address", SEEN_ADDRESS.encode())
         for entry in _make_links():
             layer.addfile(entry)

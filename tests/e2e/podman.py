@@ -1,25 +1,35 @@
 """Podman with its CNI backend, on a machine."""
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
 from e2e.image import FETCH, NAME, parse_seen_address
 from e2e.machine import CNI_PATH, Machine
 
-_CONFIG = f"""
+# Podman's defaults are more than the tests themselves may have; these come as near as they can.
+_LIMITS = {
+    name: min(default, resource.getrlimit(number)[1])
+    for name, number, default in (
+        ("nofile", resource.RLIMIT_NOFILE, 1 << 20),
+        ("nproc", resource.RLIMIT_NPROC, 1 << 22),
+    )
+}
+_CONFIG = """
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 [network]
 network_backend = "cni"
-cni_plugin_dirs = ["{CNI_PATH}"]
+cni_plugin_dirs = ["{plugins}"]
 network_config_dir = "/etc/cni/net.d"
 [containers]
-# The defaults are more than the tests themselves may have.
-default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+default_ulimits = {limits}
 """
+# Global options: all of its state is the machine's.
+DIRECTORIES = ("--root=/run/podman/root", "--runroot=/run/podman/run", "--tmpdir=/run/podman/tmp")
 
 
 class Podman:
@@ -28,17 +38,18 @@ class Podman:
     Args:
         machine: where it runs.
         image: the archive of the only image that it knows.
+        plugins: the directory of its CNI plugins.
     """
 
-    def __init__(self, machine: Machine, image: Path) -> None:
+    def __init__(self, machine: Machine, image: Path, plugins: str = CNI_PATH) -> None:
         self.machine = machine
-        machine.write("/etc/containers/containers.conf", _CONFIG)
+        limits = [f"{name}={limit}:{limit}" for name, limit in _LIMITS.items()]
+        machine.write("/etc/containers/containers.conf", _CONFIG.format(plugins=plugins, limits=limits))
         self.run("load", "--quiet", "--input", str(image))
 
     def run(self, *arguments: str) -> str:
         """Run `podman` with these arguments and return what it printed."""
-        directories = ("--root=/run/podman/root", "--runroot=/run/podman/run", "--tmpdir=/run/podman/tmp")
-        return self.machine.run("podman", *directories, *arguments)
+        return self.machine.run("podman", *DIRECTORIES, *arguments)
 
     def start_container(self, name: str, *options: str) -> None:
         """Run a container that tells its clients on port 80 which address they come from."""

@@ -6,7 +6,7 @@ import pytest
 
 from e2e.image import NAME
 from e2e.machine import Machine
-from e2e.podman import Podman
+from e2e.podman import DIRECTORIES, Podman
 from support.suite import Suite
 
 _HOOKS = "/run/hooks.d"
@@ -51,10 +51,9 @@ def test_who_writes_annotations_does_not_get_past_the_administrator(
     machine: Machine, podman: Podman, annotations: dict[str, str], sentence: str
 ) -> None:
     options = [f"--annotation=org.shibafu.{key}={value}" for key, value in annotations.items()]
-    directories = ("--root=/run/podman/root", "--runroot=/run/podman/run", "--tmpdir=/run/podman/tmp")
     always = ("--network=none", f"--hooks-dir={_HOOKS}", f"--cgroup-parent={machine.cgroup}")
     done = machine.try_run(
-        "podman", *directories, always[1], "run", always[0], always[2], *options, NAME, "true"
+        "podman", *DIRECTORIES, always[1], "run", always[0], always[2], *options, NAME, "true"
     )
     told = (done.stdout + done.stderr).replace("\\", "")
     assert f"shibafu-hook: {sentence}" in told

@@ -10,6 +10,7 @@ from shibafu.container.specification import Specification
 # What a container does not see of the kernel: Podman's list, and what later ones, and Docker's, have.
 _MASKED = [
     "/proc/acpi",
+    "/proc/asound",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
@@ -23,7 +24,7 @@ _MASKED = [
     "/sys/firmware",
     "/sys/fs/selinux",
 ]
-_READ_ONLY = ["/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+_READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 # As in Podman.
 _MAX_PROCESSES = 2048
 _UMASK = 0o022
