@@ -19,7 +19,7 @@ packages=(
     # called by the plugins, and the laboratory around them
     iptables nftables iproute2 ipset conntrack iputils-ping procps util-linux strace tcpdump iperf3
     # what shibafu is compared with, and who calls it
-    containernetworking-plugins containerd runc podman busybox-static golang-go golang-github-appc-cni-dev golang-golang-x-sys-dev
+    containernetworking-plugins containerd runc podman catatonit busybox-static golang-go golang-github-appc-cni-dev golang-golang-x-sys-dev
     # the seccomp profile
     golang-github-containers-common
     # images
