@@ -186,6 +186,17 @@ class TestAdd:
         assert refusal.value.code == code
         assert lab.calls() == []
 
+    @pytest.mark.parametrize("text", ["1;MAC=2", "1=2", "1\n", "1\nMAC=2", "1\x1b[2J", "\x7f", "1\u2028"])
+    @pytest.mark.parametrize("is_key", [True, False])
+    def test_a_pair_of_cni_args_is_nothing_more(self, lab: Laboratory, text: str, is_key: bool) -> None:
+        args = {text: "1"} if is_key else {"IP": text}
+        with pytest.raises(CniError, match="invalid pair") as refusal:
+            lab.runtime.add(network(), *ARGUMENTS, args=args)
+        assert refusal.value.code == INVALID_ENVIRONMENT
+        assert refusal.value.msg.isprintable()
+        assert lab.calls() == []
+        assert lab.cached() is None
+
     def test_refuses_to_attach_twice_and_leaves_the_first(self, lab: Laboratory) -> None:
         lab.runtime.add(network(), *ARGUMENTS)
         lab.calls()

@@ -47,6 +47,11 @@ class CniError(Exception):
         return error
 
 
+def calc_line(text: str) -> str:
+    """Return a text as one line that does nothing to a terminal, whoever has written parts of it."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+
+
 def merge_errors(errors: list[CniError]) -> CniError:
     """Return one error that tells of all; teardown goes on past each and reports at the end.
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shibafu.bridge.state import NetworkState
-from shibafu.cni.errors import CniError
+from shibafu.cni.args import is_valid_value
+from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import is_valid_identifier
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel, open_kernel
@@ -27,6 +28,7 @@ from shibafu_ipam.netns import has_vanished
 # somebody chose as a name cannot be shortened: `web` is not `web1`.
 _ID = re.compile("[0-9a-f]{12,}")
 _MIN_PREFIX = 3
+_SHOWN = 80  # characters of what makes no sense
 _MAX_INTERFACES = 100
 
 
@@ -92,7 +94,12 @@ class Caller:
 
         Raises:
             CniError: the plugins refuse.
+            CommandError: an address is none.
         """
+        for option, text in (("--ip", ip), ("--mac", mac)):
+            # Whether it is an address, plugins say; what could be more than itself, nobody gets.
+            if not is_valid_value(text):
+                raise CommandError(f"{option}: {text[:_SHOWN]!r} is no address", "write only an address")
         ifname = ifname or self._choose_ifname(target)
         args: dict[str, str] = {}
         capabilities: dict[str, object] = {}
@@ -116,7 +123,11 @@ class Caller:
         """
         netns = "" if has_vanished(endpoint.netns) else endpoint.netns
         attached = self._find_attached(network, endpoint)
-        self.runtime.delete(attached, endpoint.container_id, netns, endpoint.ifname)
+        try:
+            self.runtime.delete(attached, endpoint.container_id, netns, endpoint.ifname)
+        except CniError as error:
+            what = f"cannot detach {endpoint.container_id}, {endpoint.ifname}: {error.msg}"
+            raise CniError(error.code, what, error.details) from None
 
     def _find_attached(self, network: ConfiguredNetwork, endpoint: Endpoint) -> NetworkList:
         """Return the network as it was when a container was attached to it."""
@@ -142,25 +153,28 @@ class Caller:
         """Return a network's containers as they are now."""
         return Surveyor(self.kernel, self.runtime.cache_dir).find_endpoints(network)
 
-    def collect_garbage(self, network: ConfiguredNetwork, dry_run: bool) -> list[Endpoint]:
+    def collect_garbage(
+        self, network: ConfiguredNetwork, dry_run: bool, errors: list[CniError]
+    ) -> list[Endpoint]:
         """Free what containers hold whose namespaces are gone; return these.
 
         What nobody here knows of may belong to a container of another runtime: it stays.
 
-        Raises:
-            CniError: the plugins fail.
+        Args:
+            network: the network.
+            dry_run: whether to change nothing.
+            errors: takes what failed, none of which keeps the rest from being done.
         """
         endpoints = self.find_endpoints(network)
         gone = [endpoint for endpoint in endpoints if endpoint.state == GONE]
         if dry_run:
             return gone
-        for endpoint in gone:
-            self.detach(network, endpoint)
+        freed = [endpoint for endpoint in gone if _attempt(errors, self.detach, network, endpoint)]
         holdings = [holding for holding in list_holdings(network) if not holding.is_abandoned]
         valid = {endpoint.key for endpoint in endpoints if endpoint.state != GONE}
         valid |= {(holding.container_id, holding.ifname) for holding in holdings}
-        self.runtime.gc(network.config, valid)
-        return gone
+        _attempt(errors, self.runtime.gc, network.config, valid)
+        return freed
 
     def _choose_ifname(self, target: Target) -> str:
         with inside(target.netns), open_kernel() as kernel:
@@ -170,6 +184,19 @@ class Caller:
             if f"eth{number}" not in taken:
                 return f"eth{number}"
         raise CommandError(f"container {target.container_id} has too many interfaces", "name one: --ifname")
+
+
+def _attempt(errors: list[CniError], step: Callable[..., object], *arguments: object) -> bool:
+    """Do a step, and return whether it succeeded; its failure is one of the errors."""
+    try:
+        step(*arguments)
+    except CniError as error:
+        errors.append(error)
+    except OSError as error:
+        errors.append(CniError(IO_FAILURE, str(error)))
+    else:
+        return True
+    return False
 
 
 def _find_problem(call: Callable[..., object], *arguments: object) -> str:

@@ -9,7 +9,7 @@ from traceback import walk_tb
 from typing import TextIO
 
 import shibafu
-from shibafu.cni.errors import CniError
+from shibafu.cni.errors import CniError, calc_line
 from shibafu.command import completion
 from shibafu.command.container.commands import SUBCOMMANDS
 from shibafu.command.errors import FAILED, USAGE, CommandError
@@ -163,6 +163,11 @@ def _report(context: Context, stderr: TextIO, error: CommandError) -> None:
         stderr.write(json.dumps(said) + "\n")
         return
     style = Style.of_stream(stderr)
-    stderr.write(f"{style.paint('red', 'shibafu:')} {error.message}\n")
+    stderr.write(f"{style.paint('red', 'shibafu:')} {_calc_lines(error.message)}\n")
     if error.hint:
-        stderr.write(f"         {error.hint}\n")
+        stderr.write(f"         {_calc_lines(error.hint)}\n")
+
+
+def _calc_lines(text: str) -> str:
+    """Return a text that does nothing to a terminal; `network apply` has a line for each mistake."""
+    return "\n".join(calc_line(line) for line in text.split("\n"))

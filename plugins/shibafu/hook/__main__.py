@@ -9,7 +9,7 @@ import os
 import sys
 
 from shibafu.cni.directories import UMASK
-from shibafu.cni.errors import CniError
+from shibafu.cni.errors import CniError, calc_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _run(argv: "Sequence[str]", env: "Mapping[str, str]", document: bytes) -> No
 def _calc_sentence(msg: str, details: str) -> str:
     """Return one line, whatever a plugin has put into its error."""
     text = f"{msg} ({details})" if details else msg
-    return f"shibafu-hook: {' '.join(text.split())}\n"
+    return f"shibafu-hook: {calc_line(text)}\n"
 
 
 def _where(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """What is asked for: by flags of the hook, and by annotations of the container's bundle; see `allowance`."""
 
-from shibafu.cni.errors import INVALID_CONFIG, CniError
+from shibafu.cni.errors import INVALID_CONFIG, CniError, calc_line
 from shibafu.cni.ip import parse_address, parse_cidr, parse_mac
 from shibafu.cni.names import is_valid_identifier
 from shibafu.hook.allowance import (
@@ -299,7 +299,7 @@ def _require_mac(text: str) -> str:
     except ValueError as error:
         raise CniError(
             INVALID_CONFIG,
-            f'"{PREFIX}mac": {error}',
+            f'"{PREFIX}mac": {calc_line(str(error))}',
             "write six pairs of hexadecimal digits, such as 02:42:0a:00:00:05",
         ) from None
     return text
@@ -311,7 +311,7 @@ def _parse_ips(text: str) -> list[str]:
         try:
             parse_cidr(ip) if "/" in ip else parse_address(ip)
         except ValueError as error:
-            raise CniError(INVALID_CONFIG, f'"{PREFIX}ip": {error}') from None
+            raise CniError(INVALID_CONFIG, f'"{PREFIX}ip": {calc_line(str(error))}') from None
     return ips
 
 

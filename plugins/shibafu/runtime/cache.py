@@ -12,7 +12,7 @@ from binascii import a2b_base64, b2a_base64
 
 from shibafu.cni.config import Section, parse_config
 from shibafu.cni.directories import make_directory, secure_directories, secure_given_directory
-from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
+from shibafu.cni.errors import INVALID_ENVIRONMENT, IO_FAILURE, CniError
 from shibafu.cni.files import open_file, remove_file
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.names import MAX_FILE_NAME, is_valid_identifier
@@ -158,8 +158,23 @@ def cache_remove(network: str, container_id: str, ifname: str, directory: str = 
         remove_file(name)
 
 
-def cache_list(network: str = "", container_id: str = "", directory: str = DIRECTORY) -> list[Attachment]:
-    """Return all attachments, or those of a network or a container, in the order of their files' names."""
+def cache_list(
+    network: str = "",
+    container_id: str = "",
+    directory: str = DIRECTORY,
+    broken: list[CniError] | None = None,
+) -> list[Attachment]:
+    """Return all attachments, or those of a network or a container, in the order of their files' names.
+
+    Args:
+        network: the network's name; empty for all.
+        container_id: likewise.
+        directory: the cache.
+        broken: takes the files that tell of no attachment, or of another one than they are called like.
+
+    Raises:
+        CniError: others can write there.
+    """
     _secure(directory)
     try:
         names = sorted(os.listdir(directory))
@@ -171,14 +186,23 @@ def cache_list(network: str = "", container_id: str = "", directory: str = DIREC
         if name.startswith(".") or not name.startswith(network) or f"-{container_id}" not in name:
             continue
         document = _read(f"{directory}/{name}")
+        if document is not None and "kind" not in document and "cniVersion" in document:
+            continue  # of old, see `cache_read`
         attachment = _parse(document) if document is not None else None
-        if (
-            attachment is not None
-            and network in ("", attachment.network)
+        if attachment is None or _calc_paths(*attachment.key, directory)[0] != f"{directory}/{name}":
+            # What an edited file says must lead to no other file, and no other container.
+            if broken is not None:
+                broken.append(_describe_broken(f"{directory}/{name}"))
+        elif (
+            network in ("", attachment.network)
             and container_id in ("", attachment.container_id)
         ):
             attachments.append(attachment)
     return attachments
+
+
+def _describe_broken(path: str) -> CniError:
+    return CniError(IO_FAILURE, f"{path} tells of no attachment", "see what it is, and remove it")
 
 
 def _secure(directory: str) -> None:

@@ -230,7 +230,7 @@ class Runtime:
         errors: list[CniError] = []
         # The containers are not locked: an operation that holds its container waits for the network.
         with self._lock_network(network.name, shared=False):
-            for attachment in cache_list(network.name, directory=self.cache_dir):
+            for attachment in cache_list(network.name, directory=self.cache_dir, broken=errors):
                 if (attachment.container_id, attachment.ifname) not in keep:
                     if attachment.netns.startswith("/proc/"):
                         attachment.netns = ""  # the number may be another process's by now

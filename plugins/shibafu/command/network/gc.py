@@ -11,15 +11,17 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.cni.errors import CniError, merge_errors
     from shibafu.command.attaching import Caller
     from shibafu.command.kernel import open_kernel
     from shibafu.command.networks import load_networks
 
     freed = []
+    errors: list[CniError] = []
     with open_kernel() as kernel:
         caller = Caller.of_context(kernel, context)
         for network in load_networks(context.conf_dir, arguments.networks):
-            for endpoint in caller.collect_garbage(network, arguments.dry_run):
+            for endpoint in caller.collect_garbage(network, arguments.dry_run, errors):
                 identity = {"containerID": endpoint.container_id, "ifname": endpoint.ifname}
                 freed.append({"network": network.name} | identity | {"addresses": endpoint.addresses})
                 verb = "would free" if arguments.dry_run else "freed"
@@ -28,6 +30,8 @@ def _run(context: Context, arguments: Namespace) -> int:
                     f"{network.name}: {verb} what {endpoint.container_id} {endpoint.ifname} had: {held}"
                 )
     context.out.data({"dryRun": arguments.dry_run, "freed": freed})
+    if errors:
+        raise merge_errors(errors)
     if not freed:
         context.out.text("nothing to do: all containers are there")
     return 0
