@@ -12,6 +12,7 @@ import shibafu_ipam
 from netns.namespaces import Namespace
 from support.machine import RECORDS
 from support.suite import Suite
+from support.warm import warm_command
 
 # Networks that the command makes keep their leases in /var/lib/cni, here a directory of the test's own.
 _ISOLATED = 'mount --bind "$0" /var/lib/cni && exec "$@"'
@@ -35,10 +36,11 @@ class CommandLine:
         self.cache_dir = self.store / "results"
         for made in (self.conf_dir, self.store, Path("/var/lib/cni")):
             made.mkdir(parents=True, exist_ok=True)
-        roots = [Path(package.__path__[0]).parent for package in (shibafu, shibafu_ipam)]
+        self._is_built = suite.is_built
+        self._roots = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
         self.env = {
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": ":".join(map(str, roots)),
+            "PYTHONPATH": ":".join(self._roots),
             "CNI_CONF_DIR": str(self.conf_dir),
             "CNI_CACHE_DIR": str(self.cache_dir),
             "CNI_PATH": str(suite.directory),
@@ -75,11 +77,21 @@ class CommandLine:
 
     def run(self, *arguments: str, status: int = 0, stdin: str = "") -> tuple[str, str]:
         """Run it, which must end with `status`; return what it printed on stdout and on stderr."""
-        process = self.start(*arguments)
-        out, err = process.communicate(stdin, timeout=60)
-        assert process.returncode == status, (arguments, process.returncode, out, err)
+        run = self._run_process if self._is_built else self._run_warm
+        ended, out, err = run(arguments, stdin)
+        assert ended == status, (arguments, ended, out, err)
         assert "Traceback" not in err
         return out, err
+
+    def _run_process(self, arguments: tuple[str, ...], stdin: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate(stdin, timeout=60)
+        return process.returncode, out, err
+
+    def _run_warm(self, arguments: tuple[str, ...], stdin: str) -> tuple[int, str, str]:
+        mounts = {"/var/lib/cni": str(self.store)}
+        warm = warm_command(os.environ["PATH"])
+        return warm.run(arguments, self._roots, self.env, self.host.path, mounts, stdin)
 
     def __call__(self, line: str, stdin: str = "") -> str:
         """Run a line, which must succeed; return what it printed."""

@@ -24,11 +24,13 @@ class Suite:
     Args:
         directory: what CNI_PATH shall hold.
         command: how the command `shibafu` is called.
+        is_built: whether they are executables that were built, not sources.
     """
 
-    def __init__(self, directory: Path, command: list[str]) -> None:
+    def __init__(self, directory: Path, command: list[str], is_built: bool) -> None:
         self.directory = directory
         self.command = command
+        self.is_built = is_built
         self.bridge = directory / "bridge"
 
     @classmethod
@@ -42,17 +44,17 @@ class Suite:
             launcher = directory / name
             launcher.write_text(_LAUNCHER.format(module=module, **roots))
             launcher.chmod(0o755)
-        return cls._named(directory, directory, [sys.executable, "-m", "shibafu.command"])
+        return cls._named(directory, directory, [sys.executable, "-m", "shibafu.command"], is_built=False)
 
     @classmethod
     def of_executables(cls, directory: Path, built: Path) -> "Suite":
         """Return links to executables that were built."""
         for name in _MODULES:
             (directory / name).symlink_to(built.resolve() / name)
-        return cls._named(directory, built.resolve(), [str(built.resolve() / "shibafu")])
+        return cls._named(directory, built.resolve(), [str(built.resolve() / "shibafu")], is_built=True)
 
     @classmethod
-    def _named(cls, directory: Path, programs: Path, command: list[str]) -> "Suite":
+    def _named(cls, directory: Path, programs: Path, command: list[str], is_built: bool) -> "Suite":
         for name, program in _NAMES.items():
             (directory / name).symlink_to(programs / program)
-        return cls(directory, command)
+        return cls(directory, command, is_built)
