@@ -33,8 +33,10 @@ packages=(
 unprivileged=(tests/unit tests/property tests/wire)
 # What is run with the executables, too.
 shipped=(tests/spec tests/netns/test_bridge_{attach,check,delete,gc,takeover}.py)
-# Tests at a time: some wait for the kernel, so that one more than there are processors keeps all of these busy.
-workers=$(($(nproc) + 1))
+# Tests at a time: many wait for the kernel, so that two more than there are processors keep all of these busy.
+workers=$(($(nproc) + 2))
+# Else each of the workers, and each process that is started from sources, compiles these again.
+unset PYTHONDONTWRITEBYTECODE
 
 # The tests' virtual environment, of the interpreter that the executables are built from.
 ensure_venv() {
