@@ -34,6 +34,9 @@ class Engine(Protocol):
     def remove(self, *names: str) -> None:
         """Kill and delete containers."""
 
+    def network_create(self, name: str) -> None:
+        """Make a network with default options."""
+
 
 class Shibafu:
     """`shibafu run`.
@@ -62,6 +65,9 @@ class Shibafu:
     def remove(self, *names: str) -> None:
         self.command(f"rm --force {' '.join(names)}")
 
+    def network_create(self, name: str) -> None:
+        self.command(f"network create {name}")
+
 
 class PodmanRun:
     """`podman run`."""
@@ -85,6 +91,9 @@ class PodmanRun:
 
     def remove(self, *names: str) -> None:
         self._podman.remove_container(*names)
+
+    def network_create(self, name: str) -> None:
+        self._podman.run("network", "create", name)
 
 
 class Docker:
@@ -131,6 +140,9 @@ class Docker:
 
     def remove(self, *names: str) -> None:
         self._machine.run("docker", "rm", "--force", *names)
+
+    def network_create(self, name: str) -> None:
+        self._machine.run("docker", "network", "create", name)
 
 
 def _parse(machine: Machine, text: str, config: dict[str, Any]) -> Confinement:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.attacks import attack
 from e2e.command import Command
 from e2e.confinement import NAMESPACES, Confinement, describe, find_weaker
 from e2e.engines import Docker, Engine, PodmanRun, Shibafu
@@ -24,6 +25,7 @@ _ROOT = _HERE.parent.parent
 _SECURITY = (_ROOT / "docs/security.md").read_text()
 _COLUMNS = ("`shibafu run`", "Podman 4.3", "Docker 20.10")
 _DOCKER = "20.10"
+_NETWORKS = "### Networks"
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +78,9 @@ def assert_documented(number: int, cells: dict[str, str]) -> None:
     assert documented == cells
 
 
-def read_column(number: int) -> dict[str, str]:
-    """Return a column of the table: rows -> cells."""
-    table = _SECURITY.partition("## Beside Podman and Docker")[2].partition("\n### ")[0]
+def read_column(number: int, title: str = "## Beside Podman and Docker") -> dict[str, str]:
+    """Return a column of a table: rows -> cells."""
+    table = _SECURITY.partition(f"{title}\n")[2].partition("\n### ")[0]
     lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line] for line in lines]
     assert rows[0][1:] == list(_COLUMNS)
@@ -121,6 +123,21 @@ def test_what_is_weaker_is_found(machine: Machine, shibafu: Shibafu, option: str
     assert set(find_weaker(measure(machine, shibafu, option), measure(machine, shibafu))) == aspects
 
 
+def test_networks_keep_off_what_podmans_do(machine: Machine, shibafu: Shibafu) -> None:
+    """On networks that were made without options."""
+    documented, podmans = (read_column(number, _NETWORKS) for number in (1, 2))
+    assert attack(machine, shibafu) == documented
+    assert not [row for row, cell in documented.items() if cell == "yes" and podmans[row] == "no"]
+
+
+def test_podmans_networks(suite: Suite, probe_image: Path) -> None:
+    """With the reference's plugins; also proof that the attacks are such."""
+    # On a machine of its own, since these leave some results in libcni's cache.
+    with Machine(suite.directory) as other:
+        podman = PodmanRun(Podman(other, probe_image, REFERENCE))
+        assert attack(other, podman) == read_column(2, _NETWORKS)
+
+
 @pytest.mark.skipif(shutil.which("dockerd") is None, reason="docker.io is not installed; it starts at boot")
 def test_dockers_column(suite: Suite, probe: Path, shibafu: Shibafu, machine: Machine) -> None:
     ours = measure(machine, shibafu)
@@ -130,6 +147,8 @@ def test_dockers_column(suite: Suite, probe: Path, shibafu: Shibafu, machine: Ma
     with Machine(suite.directory) as other:
         docker = Docker(other, layer)
         theirs = measure(other, docker)
+        attacks = attack(other, docker)
         if not docker.version.startswith(_DOCKER):
             pytest.skip(f"the table is about Docker {_DOCKER}, and this is {docker.version}")
     assert_documented(3, describe(theirs, ours))
+    assert attacks == read_column(3, _NETWORKS)
