@@ -11,6 +11,7 @@ from hashlib import sha256
 from json import loads
 from pathlib import Path
 from types import CodeType
+from typing import TypeGuard
 
 import pytest
 
@@ -76,11 +77,22 @@ def read_index(built: Path) -> "tuple[Index, bytes]":
     return marshal.loads(content[4 : 4 + size]), content[4 + size :]  # noqa: S302 - just built
 
 
+def is_of_version(test: ast.expr) -> TypeGuard[ast.Compare]:
+    """Tell whether a condition is `sys.version_info >= (3, ...)`."""
+    return ast.unparse(test).startswith("sys.version_info >= ")
+
+
 def find_imports(path: Path) -> Iterator[tuple[str, str]]:
     """Yield what a source file imports when it runs, anywhere in it: a module, and a name of it or none."""
 
     def visit(node: ast.AST) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.If) and is_of_version(node.test):
+            # The interpreter of the executables is of the release that runs this.
+            wanted = sys.version_info >= ast.literal_eval(node.test.comparators[0])
+            for statement in node.body if wanted else node.orelse:
+                yield from visit(statement)
             return
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
