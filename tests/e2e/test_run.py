@@ -375,3 +375,17 @@ def test_a_container_does_not_stand_for_another_whose_id_begins_with_its_name(
     run("network disconnect green cafe")
     run("network disconnect blue cafe0")
     assert run.endpoints("blue") == []
+
+
+def test_exec_says_in_a_sentence_what_does_not_begin(containers: Containers) -> None:
+    containers.start("web1", "--network none")
+    for program, said in (("nosuch", "executable file not found in $PATH"), ("/etc", "permission denied")):
+        complaint = containers.command.fail(f"exec web1 {program}", status=255)
+        assert said in complaint
+        assert "level=error" not in complaint
+    assert containers.command.fail("exec web1 sh -c 'exit 9'", status=9) == ""
+
+
+def test_run_names_only_what_is_missing(containers: Containers) -> None:
+    said = containers.command.fail("run", status=125)
+    assert "required: IMAGE\n" in said

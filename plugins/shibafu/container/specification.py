@@ -16,6 +16,9 @@ from shibafu.hook.settings import Flags, parse_settings
 NO_NETWORK = "none"
 HOST_NETWORK = "host"
 _MAX_HOSTNAME = 63
+_HOSTNAME_HINT = (
+    f"use up to {_MAX_HOSTNAME} letters, digits and any of _ . - and begin with a letter or digit"
+)
 # What shibafu-hook's messages call an annotation, and the options of `shibafu run` that have other names.
 _ANNOTATION = re.compile(rf'"{re.escape(PREFIX)}([a-z]+)"')
 _OPTIONS = {"ports": "publish"}
@@ -127,8 +130,8 @@ class Specification:
                 f'addresses, ports and limits need a network, and the container is on "{special[0]}"',
                 "choose a network: --network bridge",
             )
-        if not 0 < len(self.hostname) <= _MAX_HOSTNAME:
-            raise ContainerError(f"a host name has 1 to {_MAX_HOSTNAME} characters: {self.hostname}")
+        if not _is_hostname(self.hostname):
+            raise ContainerError(f'"{self.hostname}" is no host name', _HOSTNAME_HINT)
         if not self.is_on_host_network:
             try:
                 parse_settings(Flags({}), self.calc_annotations())
@@ -168,8 +171,9 @@ def require_name(name: str) -> None:
     Raises:
         ContainerError: why.
     """
-    if not is_valid_identifier(name) or len(name) > _MAX_HOSTNAME:
-        raise ContainerError(
-            f'"{name}" is no name for a container',
-            f"use up to {_MAX_HOSTNAME} letters, digits and any of _ . - and begin with a letter or digit",
-        )
+    if not _is_hostname(name):
+        raise ContainerError(f'"{name}" is no name for a container', _HOSTNAME_HINT)
+
+
+def _is_hostname(name: str) -> bool:
+    return is_valid_identifier(name) and len(name) <= _MAX_HOSTNAME

@@ -41,7 +41,8 @@ def _run(context: Context, arguments: Namespace) -> int:
     uid, gid = spec.uid, spec.gid
     if arguments.user:
         uid, gid = find_user(Path(spec.rootfs), arguments.user)
-    argv = ["runc", "--root", record.runc_root(), "exec"]
+    # Otherwise it complains in the form of a log.
+    argv = ["runc", "--log", os.devnull, "--root", record.runc_root(), "exec"]
     argv += ["--user", f"{uid}:{gid}", "--cwd", arguments.workdir or spec.workdir]
     argv += [option for option in ("--detach", "--tty") if getattr(arguments, option[2:])]
     for variable in arguments.env:
@@ -56,7 +57,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "exec",
     "run another program in a container",
-    "Run another program in a container that is running. The exit status is the program's.",
+    "Run another program in a container that is running. The exit status is the program's;\n"
+    "255 when it does not begin.",
     (
         "shibafu exec web1 ip addr show eth0",
         "shibafu exec -it web1 sh                                    # a shell",

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="an image's name, a directory, or a tar archive")
-    parser.add_argument(
+    command = parser.add_argument(
         "command",
         metavar="COMMAND",
         nargs=argparse.REMAINDER,
         help="what to run; by default what the image says",
     )
+    command.required = False  # argparse would name it beside an IMAGE that is missing
     parser.add_argument("-d", "--detach", action="store_true", help="leave it running in the background")
     parser.add_argument("--rm", action="store_true", help="remove the container at its end")
     parser.add_argument("--name", default="", help="what it shall be called; a random name without it")
