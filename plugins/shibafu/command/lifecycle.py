@@ -81,9 +81,9 @@ def remove_network(
     endpoints = caller.find_endpoints(network)
     living = [endpoint for endpoint in endpoints if endpoint.state != GONE]
     if living and not force:
-        names = ", ".join(sorted({endpoint.container_id for endpoint in living}))
+        names = sorted({endpoint.container_id for endpoint in living})
         raise CommandError(
-            f"network {network.name} has {format_count(len(living), 'container')}: {names}",
+            f"network {network.name} has {format_count(len(names), 'container')}: {', '.join(names)}",
             "disconnect them (shibafu network disconnect), or have that done: --force",
         )
     done = []

@@ -21,7 +21,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.networks import load_network
 
     if bool(arguments.addresses) == bool(arguments.container):
-        raise UsageError("say which addresses", "name them, or a container with --container")
+        raise UsageError("name addresses, or a container with --container, and not both")
     network = load_network(context.conf_dir, arguments.network)
     if arguments.container:
         released = release_container(network, arguments.container, arguments.force)

@@ -28,16 +28,19 @@ def _run(context: Context, arguments: Namespace) -> int:
     network = load_network(context.conf_dir, arguments.network)
     with open_kernel() as kernel:
         endpoints = Surveyor(kernel, context.cache_dir).find_endpoints(network)
-        chosen = [
-            endpoint
-            for endpoint in _choose(endpoints, arguments.container)
-            if arguments.ifname in ("", endpoint.ifname)
-        ]
-        if not chosen:
+        meant = _choose(endpoints, arguments.container)
+        if not meant:
             names = ", ".join(sorted({endpoint.container_id for endpoint in endpoints}))
             raise CommandError(
                 f"{arguments.container} is not on network {network.name}",
                 f"these are: {names}" if names else "the network has no containers",
+            )
+        chosen = [endpoint for endpoint in meant if arguments.ifname in ("", endpoint.ifname)]
+        if not chosen:
+            ifnames = ", ".join(endpoint.ifname for endpoint in meant)
+            raise CommandError(
+                f"{meant[0].container_id} has no interface {arguments.ifname} on network {network.name}",
+                f"it has: {ifnames}",
             )
         caller = Caller.of_context(kernel, context)
         for endpoint in chosen:
