@@ -41,8 +41,8 @@ BUDGETS = {
         "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
-        "firewall": "backend forwarding iptables rules",
-        "bridge": f"{CONFIGURATION} addressing attachment check masquerade namespaces state",
+        "firewall": "backend drops forwarding iptables rules",
+        "bridge": f"{CONFIGURATION} addressing attachment check masquerade namespaces overruled state",
         "ipam": f"{STORE} check ranges",
     },
     "DEL": {
@@ -75,8 +75,8 @@ BUDGETS = {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} process",
         "netlink": NETLINK,
-        "firewall": "backend rules",
-        "bridge": f"{CONFIGURATION} state status",
+        "firewall": "backend drops rules",
+        "bridge": f"{CONFIGURATION} overruled state status",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
 }
@@ -153,8 +153,8 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     """Neither IPAM nor the firewall, and nothing to run programs with."""
     flat = {key: value for key, value in config.items() if key not in ("ipam", "ipMasq", "isDefaultGateway")}
     flat["name"] = "flat"
-    neither = {"shibafu.cni.process", "shibafu.bridge.masquerade"}
-    rules = {f"shibafu.firewall.{module}" for module in ("backend", "iptables", "rules")}
+    neither = {"shibafu.cni.process", "shibafu.bridge.masquerade", "shibafu.bridge.overruled"}
+    rules = {f"shibafu.firewall.{module}" for module in ("backend", "drops", "iptables", "rules")}
     result, modules = call(machine, "ADD", flat)
     check_budget(modules, calc_budget("ADD", "ipam") - neither - rules)
     _, modules = call(machine, "CHECK", flat | {"prevResult": loads(result)})

@@ -72,6 +72,17 @@ def check(request: Request, installation: Installation) -> None:
         _check_barrier(request, config)
     if rules is not None:
         rules.finish()
+    if result.ips:
+        _check_drops(request, config, result)
+
+
+def _check_drops(request: Request, config: BridgeConfig, result: Result) -> None:
+    from shibafu.bridge.overruled import find_overruling_drop
+
+    subnets = [ip.address.network for ip in _own_ips(request, result)]
+    drop = find_overruling_drop(config, subnets, request.env)
+    if drop is not None:
+        raise _failed(drop.describe(config.network), drop.advice)
 
 
 def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | None":

@@ -5,7 +5,7 @@ import os
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.state import NetworkState
 from shibafu.cni.delegate import Installation, delegate
-from shibafu.cni.errors import NOT_AVAILABLE, CniError
+from shibafu.cni.errors import LIMITED_CONNECTIVITY, NOT_AVAILABLE, CniError
 from shibafu.cni.process import find_program
 from shibafu.cni.request import Request
 from shibafu.firewall.backend import NFTABLES, choose_backend
@@ -38,6 +38,7 @@ def status(request: Request, installation: Installation) -> None:
         _require(request, "nft", "an internal network needs it: install nftables")
     _require_bridge(config)
     _require_records(NetworkState(config.network))
+    _require_passage(request, config)
     if config.has_ipam:
         delegate(request, config.ipam_type, "STATUS", installation)
 
@@ -48,17 +49,36 @@ def _require(request: Request, program: str, details: str) -> None:
 
 
 def _mentions_ipv6(request: Request) -> bool:
-    """Tell whether the network's subnets or addresses, whatever its IPAM plugin calls them, are IPv6's."""
+    """Tell whether any of the network's subnets or addresses is IPv6's."""
+    return any(":" in text for text in _find_subnets(request))
+
+
+def _find_subnets(request: Request) -> list[str]:
+    """Return the network's subnets and addresses, whatever its IPAM plugin calls them."""
     ranges = request.config.section("runtimeConfig").get("ipRanges")
-    return _has_ipv6(request.config.section("ipam").values) or _has_ipv6(ranges)
+    return _collect_subnets([request.config.section("ipam").values, ranges])
 
 
-def _has_ipv6(value: object, key: str = "") -> bool:
+def _collect_subnets(value: object, key: str = "") -> list[str]:
     if isinstance(value, dict):
-        return any(_has_ipv6(inner, name.lower()) for name, inner in value.items())
+        return [text for name, inner in value.items() for text in _collect_subnets(inner, name.lower())]
     if isinstance(value, list):
-        return any(_has_ipv6(inner, key) for inner in value)
-    return key in ("subnet", "address") and isinstance(value, str) and ":" in value
+        return [text for inner in value for text in _collect_subnets(inner, key)]
+    return [value] if key in ("subnet", "address") and isinstance(value, str) else []
+
+
+def _require_passage(request: Request, config: BridgeConfig) -> None:
+    """Refuse a firewall that drops all that containers would send."""
+    from shibafu.bridge.overruled import find_overruling_drop
+    from shibafu.cni.ip import parse_cidr
+
+    try:
+        subnets = [parse_cidr(text).network for text in _find_subnets(request)]
+    except ValueError:
+        return  # that is for the IPAM plugin to say
+    drop = find_overruling_drop(config, subnets, request.env)
+    if drop is not None:
+        raise CniError(LIMITED_CONNECTIVITY, drop.describe(config.network), drop.advice)
 
 
 def _require_bridge(config: BridgeConfig) -> None:

@@ -14,6 +14,7 @@ from shibafu.bridge.guarding import ensure_guard
 from shibafu.bridge.host import ensure_bridge, ensure_gateway
 from shibafu.bridge.internal import calc_internal_port, calc_open_port, ensure_barrier, is_internal_port
 from shibafu.bridge.masquerade import Masquerade, find_needs
+from shibafu.bridge.overruled import find_overruling_drop
 from shibafu.bridge.state import NetworkState
 from shibafu.bridge.vlans import calc_port_vlans, setup_port_vlans
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
@@ -83,6 +84,7 @@ class Repair:
         if self._config.internal and not self._barrier().is_whole():
             whats.append("the barrier to the host is missing")
         whats += self._find_rule_faults(endpoints)
+        whats += self._find_drops(endpoints)
         return [Fault(self._network.name, what) for what in whats]
 
     def run(self) -> None:
@@ -292,6 +294,12 @@ class Repair:
         backend = open_backend(self._choose_backend(), rules, os.environ)
         backend.start_check()
         return [] if backend.finish() else [f"firewall rules {backend.fault}"]
+
+    def _find_drops(self, endpoints: list[Endpoint]) -> list[str]:
+        """Return what no rule of ours overrules: it stays, and is its administrator's to change."""
+        subnets = [parse_cidr(address).network for endpoint in endpoints for address in endpoint.addresses]
+        drop = find_overruling_drop(self._config, subnets, os.environ)
+        return [f"{drop.describe(self._network.name)}: {drop.advice}"] if drop is not None else []
 
     def _rebuild_rules(self, endpoints: list[Endpoint]) -> None:
         rules = self._calc_rules(endpoints)

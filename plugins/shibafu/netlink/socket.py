@@ -69,18 +69,19 @@ class Request:
 
 
 class NetlinkSocket:
-    """A NETLINK_ROUTE socket of the namespace that the process is in when it is opened.
+    """A netlink socket of the namespace that the process is in when it is opened.
 
     Args:
         groups: RTMGRP_* to subscribe to.
         timeout: Seconds to wait for a message that does not come.
+        protocol: NETLINK_*.
     """
 
     __slots__ = ("_port", "_sequence", "_socket")
 
-    def __init__(self, groups: int = 0, timeout: float = 10.0) -> None:
+    def __init__(self, groups: int = 0, timeout: float = 10.0, protocol: int = NETLINK_ROUTE) -> None:
         self._sequence = 0
-        self._socket = _socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
+        self._socket = _socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
         try:
             for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
                 try:
