@@ -13,8 +13,8 @@ from bench.process import run
 from bench.report import Row
 from bench.suite import SUBNET
 from shibafu.cni.ip import parse_cidr
-from shibafu.firewall.iptables import calc_admin_teardown, calc_setup, calc_teardown
-from shibafu.firewall.rules import NetworkRules
+from shibafu.netfilter.iptables import calc_admin_teardown, calc_setup, calc_teardown
+from shibafu.netfilter.rules import NetworkRules
 
 
 def measure_floors(bed: Bed) -> list[Row]:

@@ -104,4 +104,3 @@ def _kind(name: str, look: object) -> int:
         return look(name).st_mode & _S_IFMT  # type: ignore[operator, no-any-return]  # stat or lstat
     except (OSError, ValueError):
         return 0
-

@@ -50,7 +50,7 @@ for line in sys.stdin:
 ALTERNATIVES = {
     "shibafu.cni.jsontext": [{"_json"}, {"json", "json.encoder"}],
     "shibafu.cni.names": [{"_blake2"}, {"hashlib"}],
-    "shibafu.firewall.reference": [{"_sha2"}, {"_sha512"}, {"hashlib"}],
+    "shibafu.bridge.compat.reference": [{"_sha2"}, {"_sha512"}, {"hashlib"}],
     "shibafu.netlink.namespace": [{"_ctypes"}, {"ctypes"}],
 }
 
@@ -195,7 +195,8 @@ def test_whatever_a_verb_may_import_is_there(built: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("verb", ["ADD", "CHECK", "DEL"])
 def test_a_call_loads_what_it_imports_and_no_more(built: Path, verb: str) -> None:
     (modules, _, calls, _), _ = read_index(built)
-    of_call = {f"{name} {verb}" for name in ("shibafu.bridge", "shibafu_ipam", "shibafu.bridge.masquerade")}
+    parts = ("shibafu.bridge", "shibafu_ipam", "shibafu.bridge.resources.masquerade")
+    of_call = {f"{name} {verb}" for name in parts}
     packs = {number for call in of_call for number in calls[call]}
     loaded = {name for name, number in modules.items() if number in packs and name.startswith("shibafu")}
     assert loaded == {name for name in calc_budget(verb) if name.startswith("shibafu")}

@@ -23,7 +23,7 @@ PROTOCOL = (
 )
 # What reading the configuration needs.
 CONFIGURATION = "__main__ config vlan_keys"
-ATTACHING = "addressing attachment container host namespaces port state undo"
+ATTACHING = "addressing attachment namespaces"
 NETLINK = "codec constants errors link socket"
 CONTAINER = "address inet namespace route"
 STORE = "__main__ config index ledger pages records store"
@@ -33,24 +33,30 @@ BUDGETS = {
         "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
-        "firewall": "backend forwarding iptables rules",
-        "bridge": f"{CONFIGURATION} {ATTACHING} add masquerade",
+        "netfilter": "backend forwarding iptables rules",
+        "bridge": f"{CONFIGURATION} {ATTACHING} add",
+        "resources": "fabric interface masquerade port",
+        "resource": "records undo",
         "ipam": f"{STORE} add allocator netns ranges",
     },
     "CHECK": {
         "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
-        "firewall": "backend drops forwarding iptables rules",
-        "bridge": f"{CONFIGURATION} addressing attachment check masquerade namespaces overruled state",
+        "netfilter": "backend drops forwarding iptables rules",
+        "bridge": f"{CONFIGURATION} addressing attachment check namespaces overruled",
+        "resources": "masquerade",
+        "resource": "records",
         "ipam": f"{STORE} check ranges",
     },
     "DEL": {
         "": f"{INTERPRETER} select",
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} teardown",
-        "firewall": "backend commits forwarding iptables rules",
-        "bridge": f"{CONFIGURATION} attachment delete masquerade state teardown",
+        "netfilter": "backend commits forwarding iptables rules",
+        "bridge": f"{CONFIGURATION} attachment delete",
+        "resources": "masquerade",
+        "resource": "records teardown",
         "ipam": f"{STORE} delete",
     },
     # Looks for what the reference plugin may have made, and for rules whose record was lost.
@@ -58,33 +64,41 @@ BUDGETS = {
         "": f"{INTERPRETER} {SETNS} {SHA512}",
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
-        "firewall": "backend forwarding listing reference rules",
-        "bridge": f"{CONFIGURATION} attachment delete leftovers namespaces state takeover teardown",
+        "netfilter": "backend forwarding listing rules",
+        "bridge": f"{CONFIGURATION} attachment delete namespaces",
+        "compat": "leftovers reference takeover",
+        "resource": "records teardown",
         "ipam": f"{STORE} delete",
     },
     "GC": {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} attachments process",
         "netlink": f"{NETLINK} address inet inside namespace teardown",
-        "firewall": "backend forwarding listing nftables reference reference_nft rules",
-        "bridge": f"{CONFIGURATION} attachment delete gc host leftovers namespaces port state takeover_gc "
-        "teardown",
+        "netfilter": "backend forwarding listing nftables rules",
+        "bridge": f"{CONFIGURATION} attachment delete gc namespaces",
+        "resources": "fabric port",
+        "compat": "leftovers reference reference_nft takeover_gc",
+        "resource": "records teardown",
         "ipam": f"{STORE} gc",
     },
     "STATUS": {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} process",
         "netlink": NETLINK,
-        "firewall": "backend drops rules",
-        "bridge": f"{CONFIGURATION} overruled state status",
+        "netfilter": "backend drops rules",
+        "bridge": f"{CONFIGURATION} overruled status",
+        "resource": "records",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
 }
 PACKAGES = {
     "cni": "shibafu.cni",
     "netlink": "shibafu.netlink",
-    "firewall": "shibafu.firewall",
+    "netfilter": "shibafu.netfilter",
+    "resource": "shibafu.resource",
     "bridge": "shibafu.bridge",
+    "resources": "shibafu.bridge.resources",
+    "compat": "shibafu.bridge.compat",
     "ipam": "shibafu_ipam",
 }
 
@@ -153,11 +167,12 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     """Neither IPAM nor the firewall, and nothing to run programs with."""
     flat = {key: value for key, value in config.items() if key not in ("ipam", "ipMasq", "isDefaultGateway")}
     flat["name"] = "flat"
-    neither = {"shibafu.cni.process", "shibafu.bridge.masquerade", "shibafu.bridge.overruled"}
-    rules = {f"shibafu.firewall.{module}" for module in ("backend", "drops", "iptables", "rules")}
+    neither = {"shibafu.cni.process", "shibafu.bridge.resources.masquerade", "shibafu.bridge.overruled"}
+    rules = {f"shibafu.netfilter.{module}" for module in ("backend", "drops", "iptables", "rules")}
     result, modules = call(machine, "ADD", flat)
     check_budget(modules, calc_budget("ADD", "ipam") - neither - rules)
     _, modules = call(machine, "CHECK", flat | {"prevResult": loads(result)})
-    check_budget(modules, calc_budget("CHECK", "ipam") - neither - rules)
+    check_budget(modules, calc_budget("CHECK", "ipam", "resources") - neither - rules)
     _, modules = call(machine, "DEL", flat)
-    check_budget(modules, calc_budget("DEL", "ipam", "firewall") - neither - {"select", "shibafu.cni.ip"})
+    unneeded = {"select", "shibafu.cni.ip", "shibafu.cni.process"}
+    check_budget(modules, calc_budget("DEL", "ipam", "netfilter", "resources") - unneeded)

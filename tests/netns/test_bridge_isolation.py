@@ -10,7 +10,7 @@ import pytest
 
 from netns.namespaces import Namespace
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.host import ensure_bridge, ensure_gateway
+from shibafu.bridge.resources.fabric import ensure_bridge, ensure_gateway
 from shibafu.cni.names import ISOLATED_GROUP, calc_chain
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.bridge import host
+from shibafu.bridge.resources import fabric as host
 
 
 @pytest.mark.parametrize("content", ["", "\n", "uninitialized\n", "0123", "x" * 32, None])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shibafu.bridge.vlans import calc_port_vlans
+from shibafu.bridge.resources.vlans import calc_port_vlans
 from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del
 
 LEAVE_1 = bridge_vlan_del(5, 1)

@@ -10,24 +10,24 @@ from errno import ENODEV
 from shibafu.bridge.addressing import calc_gateways, request_addresses
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.container import announce_addresses, configure_container, wait_for_dad
-from shibafu.bridge.host import delete_bridge_if_unused, ensure_bridge, ensure_gateway
 from shibafu.bridge.namespaces import Namespaces
-from shibafu.bridge.port import create_pair, refuse_existing, setup_port, start_port, teardown_port
-from shibafu.bridge.state import NetworkState, link_exists
-from shibafu.bridge.undo import Undo
+from shibafu.bridge.resources.fabric import delete_bridge_if_unused, ensure_bridge, ensure_gateway
+from shibafu.bridge.resources.interface import announce_addresses, configure_container, wait_for_dad
+from shibafu.bridge.resources.port import create_pair, refuse_existing, setup_port, start_port, teardown_port
 from shibafu.cni.delegate import Installation, delegate, find_plugin
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, Result
-from shibafu.firewall.forwarding import bridged_versions, routes_loopback
+from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_index
+from shibafu.resource.records import NetworkState, link_exists
+from shibafu.resource.undo import Undo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shibafu.bridge.masquerade import Masquerade
+    from shibafu.bridge.resources.masquerade import Masquerade
 
 
 def add(request: Request, installation: Installation) -> dict[str, object]:
@@ -123,7 +123,7 @@ def _start_masquerade(
     is_forced = is_forced or routes_loopback(config.gateway_link)
     if not result.ips or not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
         return None
-    from shibafu.bridge.masquerade import Masquerade, find_needs, teardown_if_unused
+    from shibafu.bridge.resources.masquerade import Masquerade, find_needs, teardown_if_unused
 
     needs = find_needs(config, [ip.address.network for ip in result.ips], env, is_forced)
     if needs is None:
@@ -186,7 +186,7 @@ def _guard_port(attachment: Attachment, state: NetworkState, undo: Undo, is_lock
 
 
 def _start_guard(attachment: Attachment, state: NetworkState, undo: Undo) -> None:
-    from shibafu.bridge.guarding import ensure_guard, release_guard
+    from shibafu.bridge.resources.spoofcheck import ensure_guard, release_guard
 
     env, port, mac = attachment.request.env, attachment.host_link, attachment.mac.hex(":")
     undo.push("the guard against spoofing", lambda: release_guard(state, port, mac, env))
@@ -194,8 +194,8 @@ def _start_guard(attachment: Attachment, state: NetworkState, undo: Undo) -> Non
 
 
 def _start_barrier(attachment: Attachment, state: NetworkState, undo: Undo) -> None:
-    from shibafu.bridge.internal import ensure_barrier, release_barrier
-    from shibafu.firewall.barrier import Barrier
+    from shibafu.bridge.resources.internal import ensure_barrier, release_barrier
+    from shibafu.netfilter.barrier import Barrier
 
     env, port = attachment.request.env, attachment.host_link
     barrier = Barrier(state.network, env)

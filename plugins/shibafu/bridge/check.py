@@ -8,14 +8,13 @@ from shibafu.bridge.addressing import CONTAINER_INTERFACE
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.namespaces import Namespaces
-from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Cidr
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, Route, parse_prev_result
-from shibafu.firewall.forwarding import bridged_versions, is_forwarding, is_link_forwarding, routes_loopback
+from shibafu.netfilter.forwarding import bridged_versions, is_forwarding, is_link_forwarding, routes_loopback
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.constants import (
     DEVCONF_ACCEPT_RA,
@@ -28,10 +27,11 @@ from shibafu.netlink.constants import (
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.route import route_list
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shibafu.bridge.masquerade import RulesCheck
+    from shibafu.bridge.resources.masquerade import RulesCheck
     from shibafu.netlink.route import Route as KernelRoute
 
 
@@ -92,7 +92,7 @@ def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | 
     is_forced = bool(state.read_rules()) or routes_loopback(config.gateway_link)
     if not result.ips or not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
         return None
-    from shibafu.bridge.masquerade import RulesCheck, find_needs
+    from shibafu.bridge.resources.masquerade import RulesCheck, find_needs
 
     subnets = [ip.address.network for ip in _own_ips(attachment.request, result)]
     needs = find_needs(config, subnets, env, is_forced)
@@ -101,13 +101,13 @@ def _start_rules_check(attachment: Attachment, result: Result) -> "RulesCheck | 
 
 def _find_foreign_port(namespaces: Namespaces, attachment: Attachment, result: Result) -> str:
     """Return the link on the host of a container that shibafu did not attach: the reference may have."""
-    from shibafu.bridge.takeover_check import find_reference_port
+    from shibafu.bridge.compat.takeover_check import find_reference_port
 
     return find_reference_port(namespaces, attachment, result) or attachment.host_link
 
 
 def _check_foreign_rules(attachment: Attachment, result: Result, port: Link) -> None:
-    from shibafu.bridge.takeover_check import has_reference_guard, has_reference_rules
+    from shibafu.bridge.compat.takeover_check import has_reference_guard, has_reference_rules
 
     config, ips = attachment.config, _own_ips(attachment.request, result)
     # The network's rules, which are there as soon as shibafu has attached a container, are as good.
@@ -192,14 +192,14 @@ def _check_port(sock: NetlinkSocket, config: BridgeConfig, name: str, bridge: Li
     if config.internal:
         _check_internal_port(link)
     if config.has_vlans:
-        from shibafu.bridge.vlans import check_port_vlans
+        from shibafu.bridge.resources.vlans import check_port_vlans
 
         check_port_vlans(sock, link, config.vlan, config.vlan_trunk)
     return link
 
 
 def _check_internal_port(port: Link) -> None:
-    from shibafu.bridge.internal import is_internal_port
+    from shibafu.bridge.resources.internal import is_internal_port
 
     if not is_internal_port(port):
         raise _failed(
@@ -288,7 +288,7 @@ def _check_gateway(sock: NetlinkSocket, attachment: Attachment, result: Result) 
 
 
 def _check_guard(attachment: Attachment) -> None:
-    from shibafu.firewall.spoofing import SpoofGuard
+    from shibafu.netfilter.spoofing import SpoofGuard
 
     guard = SpoofGuard(attachment.config.network, attachment.request.env)
     if not guard.is_guarded(attachment.host_link, attachment.mac.hex(":")):
@@ -296,7 +296,7 @@ def _check_guard(attachment: Attachment) -> None:
 
 
 def _check_barrier(request: Request, config: BridgeConfig) -> None:
-    from shibafu.firewall.barrier import Barrier
+    from shibafu.netfilter.barrier import Barrier
 
     if not Barrier(config.network, request.env).is_whole():
         raise _failed(

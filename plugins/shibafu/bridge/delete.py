@@ -2,17 +2,17 @@
 
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
-from shibafu.bridge.state import NetworkState, link_exists
-from shibafu.bridge.teardown import Teardown
 from shibafu.cni.delegate import Installation, delegate, prepare_delegate
 from shibafu.cni.request import Request
 from shibafu.netlink.teardown import link_del_announced
+from shibafu.resource.records import NetworkState, link_exists
+from shibafu.resource.teardown import Teardown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.bridge.masquerade import RulesTeardown
+    from shibafu.bridge.resources.masquerade import RulesTeardown
 
 
 def delete(request: Request, installation: Installation) -> None:
@@ -61,7 +61,7 @@ def _prepare_rules_teardown(
     """Start early what takes longest: removing the network's rules, if this is its last container."""
     if not state.read_rules():
         return None
-    from shibafu.bridge.masquerade import RulesTeardown
+    from shibafu.bridge.resources.masquerade import RulesTeardown
 
     rules = RulesTeardown(state, attachment.request.env)
     teardown.do(lambda: rules.prepare(leaving=attachment.host_link))
@@ -95,7 +95,7 @@ def release_network(state: NetworkState, env: "Mapping[str, str]") -> None:
         CniError: the firewall's rules could not be removed.
     """
     if state.read_rules():
-        from shibafu.bridge.masquerade import teardown_if_unused
+        from shibafu.bridge.resources.masquerade import teardown_if_unused
 
         teardown_if_unused(state, env)
     state.remove_if_unused()
@@ -109,7 +109,7 @@ def close_loopback(config: BridgeConfig, state: NetworkState) -> None:
     name = config.bridge
     if state.attachments() or not is_valid_link_name(name):
         return
-    from shibafu.firewall.forwarding import routes_loopback, stop_routing_loopback
+    from shibafu.netfilter.forwarding import routes_loopback, stop_routing_loopback
 
     if not routes_loopback(name):
         return
@@ -125,13 +125,13 @@ def close_loopback(config: BridgeConfig, state: NetworkState) -> None:
 
 
 def _release_guard(state: NetworkState, host_link: str, mac: str, env: "Mapping[str, str]") -> None:
-    from shibafu.bridge.guarding import release_guard
+    from shibafu.bridge.resources.spoofcheck import release_guard
 
     release_guard(state, host_link, mac, env)
 
 
 def _release_barrier(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> None:
-    from shibafu.bridge.internal import release_barrier
+    from shibafu.bridge.resources.internal import release_barrier
 
     release_barrier(state, host_link, env)
 
@@ -143,13 +143,13 @@ def _prepare_ipam(attachment: Attachment, installation: Installation) -> None:
 
 def _delete_foreign_link(attachment: Attachment) -> None:
     """Delete a link that is unknown here: an earlier DEL was first, or the reference plugin made it."""
-    from shibafu.bridge.takeover import delete_reference_link
+    from shibafu.bridge.compat.takeover import delete_reference_link
 
     delete_reference_link(attachment)
 
 
 def _teardown_leftovers(attachment: Attachment, state: NetworkState, is_known: bool) -> None:
     """Remove rules that no record tells of: the reference plugin's, and those whose record was lost."""
-    from shibafu.bridge.leftovers import teardown_leftovers
+    from shibafu.bridge.compat.leftovers import teardown_leftovers
 
     teardown_leftovers(attachment, state, is_known)

@@ -1,17 +1,17 @@
 """GC: free everything of the network that the runtime no longer lists."""
 
+from shibafu.bridge.compat.leftovers import teardown_lost
+from shibafu.bridge.compat.takeover_gc import collect_foreign_garbage
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.delete import close_loopback, release, release_network
-from shibafu.bridge.leftovers import teardown_lost
-from shibafu.bridge.port import teardown_port
-from shibafu.bridge.state import NetworkState
-from shibafu.bridge.takeover_gc import collect_foreign_garbage
-from shibafu.bridge.teardown import Teardown
+from shibafu.bridge.resources.port import teardown_port
 from shibafu.cni.attachments import parse_valid_attachments
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.names import calc_host_veth
 from shibafu.cni.request import Request
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.records import NetworkState
+from shibafu.resource.teardown import Teardown
 
 
 def collect_garbage(request: Request, installation: Installation) -> None:

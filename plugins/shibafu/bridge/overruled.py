@@ -2,14 +2,14 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.ip import Cidr
-from shibafu.firewall.backend import choose_backend
-from shibafu.firewall.drops import find_drop
+from shibafu.netfilter.backend import choose_backend
+from shibafu.netfilter.drops import find_drop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.firewall.passage import Drop
+    from shibafu.netfilter.passage import Drop
 
 
 def find_overruling_drop(

@@ -3,14 +3,14 @@
 import os
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.state import NetworkState
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.errors import LIMITED_CONNECTIVITY, NOT_AVAILABLE, CniError
 from shibafu.cni.process import find_program
 from shibafu.cni.request import Request
-from shibafu.firewall.backend import NFTABLES, choose_backend
+from shibafu.netfilter.backend import NFTABLES, choose_backend
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.records import NetworkState
 
 
 def status(request: Request, installation: Installation) -> None:

@@ -222,9 +222,7 @@ def _parse_oldest(section: Section) -> Result:
             continue
         entry = section.section(key)
         gateway = entry.text("gateway")
-        result.ips.append(
-            IPConfig(parse_cidr(entry.text("ip")), parse_address(gateway) if gateway else None)
-        )
+        result.ips.append(IPConfig(parse_cidr(entry.text("ip")), parse_address(gateway) if gateway else None))
         result.routes += parse_routes(entry)
     return result
 
@@ -263,7 +261,7 @@ def parse_prev_result(config: Section, version: str) -> Result | None:
     if stated not in group:
         raise CniError(
             INVALID_CONFIG,
-            f'could not parse prevResult: result type supports [{" ".join(group)}] but unmarshalled '
+            f"could not parse prevResult: result type supports [{' '.join(group)}] but unmarshalled "
             f'CNIVersion is "{stated}"',
             "the runtime must convert prevResult to the configuration's version",
         )

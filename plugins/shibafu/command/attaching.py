@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from shibafu.bridge.state import NetworkState
 from shibafu.cni.args import is_valid_value
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import is_valid_identifier
@@ -19,6 +18,7 @@ from shibafu.command.netns import find_netns, inside
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.subcommand import Context
 from shibafu.command.survey import GONE, Endpoint, Surveyor
+from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import NetworkList

@@ -5,8 +5,7 @@ import os
 import shutil
 from typing import Any
 
-from shibafu.bridge.masquerade import teardown_if_unused
-from shibafu.bridge.state import NetworkState
+from shibafu.bridge.resources.masquerade import teardown_if_unused
 from shibafu.cni.directories import make_directory, secure_given_directory
 from shibafu.cni.files import open_file
 from shibafu.cni.lock import Lock
@@ -18,6 +17,7 @@ from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.output import format_count
 from shibafu.command.specification import NetworkSpec, calc_conflist
 from shibafu.command.survey import GONE
+from shibafu.resource.records import NetworkState
 
 
 def lock_configuration() -> Lock:

@@ -10,27 +10,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.guarding import ensure_guard
-from shibafu.bridge.host import ensure_bridge, ensure_gateway
-from shibafu.bridge.internal import calc_internal_port, calc_open_port, ensure_barrier, is_internal_port
-from shibafu.bridge.masquerade import Masquerade, find_needs
 from shibafu.bridge.overruled import find_overruling_drop
-from shibafu.bridge.state import NetworkState
-from shibafu.bridge.vlans import calc_port_vlans, setup_port_vlans
+from shibafu.bridge.resources.fabric import ensure_bridge, ensure_gateway
+from shibafu.bridge.resources.internal import (
+    calc_internal_port,
+    calc_open_port,
+    ensure_barrier,
+    is_internal_port,
+)
+from shibafu.bridge.resources.masquerade import Masquerade, find_needs
+from shibafu.bridge.resources.spoofcheck import ensure_guard
+from shibafu.bridge.resources.vlans import calc_port_vlans, setup_port_vlans
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.names import INTERNAL_GROUP, ISOLATED_GROUP
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.survey import GONE, MISSING, RECORD, Endpoint
-from shibafu.firewall.backend import choose_backend, open_backend
-from shibafu.firewall.barrier import Barrier
-from shibafu.firewall.forwarding import is_forwarding, is_link_forwarding, routes_loopback
-from shibafu.firewall.rules import NetworkRules
-from shibafu.firewall.spoofing import SpoofGuard
+from shibafu.netfilter.backend import choose_backend, open_backend
+from shibafu.netfilter.barrier import Barrier
+from shibafu.netfilter.forwarding import is_forwarding, is_link_forwarding, routes_loopback
+from shibafu.netfilter.rules import NetworkRules
+from shibafu.netfilter.spoofing import SpoofGuard
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.link import Link, link_by_name, link_set, link_set_port
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import Attachment, cache_list
 
 

@@ -16,7 +16,7 @@ from shibafu.cni.request import Request
 from shibafu.command.errors import CommandError, UsageError
 from shibafu.command.kernel import Network
 from shibafu.container.specification import HOST_NETWORK, NO_NETWORK
-from shibafu.firewall.backend import IPTABLES, NFTABLES
+from shibafu.netfilter.backend import IPTABLES, NFTABLES
 from shibafu_ipam.config import IpamConfig
 
 Address = IPv4Address | IPv6Address

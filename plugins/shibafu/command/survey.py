@@ -8,13 +8,13 @@ or this command attached the containers.
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from shibafu.bridge.state import NetworkState
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.command.kernel import Kernel, Link, Traffic
 from shibafu.command.leases import Holding, count_usable, list_holdings
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.rules import Rule
-from shibafu.firewall.forwarding import is_forwarding
+from shibafu.netfilter.forwarding import is_forwarding
+from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import Attachment, cache_list
 from shibafu_ipam.netns import has_vanished
 

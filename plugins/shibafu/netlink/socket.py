@@ -201,10 +201,14 @@ class NetlinkSocket:
         first = self._sequence + 1
         self._sequence += len(requests)
         self._socket.sendto(
-            b"".join([
-                pack_message(request.type, request.flags | NLM_F_REQUEST | flags, first + i, request.payload)
-                for i, request in enumerate(requests)
-            ]),
+            b"".join(
+                [
+                    pack_message(
+                        request.type, request.flags | NLM_F_REQUEST | flags, first + i, request.payload
+                    )
+                    for i, request in enumerate(requests)
+                ]
+            ),
             (0, 0),
         )
         return first

@@ -193,10 +193,7 @@ def cache_list(
             # What an edited file says must lead to no other file, and no other container.
             if broken is not None:
                 broken.append(_describe_broken(f"{directory}/{name}"))
-        elif (
-            network in ("", attachment.network)
-            and container_id in ("", attachment.container_id)
-        ):
+        elif network in ("", attachment.network) and container_id in ("", attachment.container_id):
             attachments.append(attachment)
     return attachments
 

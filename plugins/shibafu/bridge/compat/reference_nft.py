@@ -6,9 +6,9 @@ address in the table `inet cni_plugins_masquerade` (pkg/ip/ipmasq_nftables_linux
 numbers that nft lists them with: names and comments may hold what nft would misread.
 """
 
+from shibafu.bridge.compat.reference import calc_reference_hash
 from shibafu.cni.process import find_program
-from shibafu.firewall.nftables import Nft
-from shibafu.firewall.reference import calc_reference_hash
+from shibafu.netfilter.nftables import Nft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,4 +134,3 @@ class ReferenceTables:
     def _run(self, text: str) -> None:
         if text and self._nft is not None:
             self._nft.run(text)
-

@@ -1,11 +1,11 @@
 """CHECK of a container that the reference's bridge plugin attached, before shibafu took its place."""
 
 from shibafu.bridge.attachment import Attachment
+from shibafu.bridge.compat.reference import has_reference_masquerade
+from shibafu.bridge.compat.reference_nft import ReferenceTables
+from shibafu.bridge.compat.takeover import find_reference_peer
 from shibafu.bridge.namespaces import Namespaces
-from shibafu.bridge.takeover import find_reference_peer
 from shibafu.cni.result import IPConfig, Result
-from shibafu.firewall.reference import has_reference_masquerade
-from shibafu.firewall.reference_nft import ReferenceTables
 from shibafu.netlink.link import link_by_name
 
 

@@ -2,14 +2,14 @@
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.process import find_program
-from shibafu.firewall.rules import NetworkRules
+from shibafu.netfilter.rules import NetworkRules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.firewall.iptables import Iptables
-    from shibafu.firewall.nftables import Nftables
+    from shibafu.netfilter.iptables import Iptables
+    from shibafu.netfilter.nftables import Nftables
 
     Backend = Iptables | Nftables
 
@@ -44,9 +44,9 @@ def open_backend(name: str, rules: NetworkRules, env: "Mapping[str, str]") -> "B
         CniError: a program that it needs is not installed.
     """
     if name == NFTABLES:
-        from shibafu.firewall.nftables import Nftables
+        from shibafu.netfilter.nftables import Nftables
 
         return Nftables(rules, env)
-    from shibafu.firewall.iptables import Iptables
+    from shibafu.netfilter.iptables import Iptables
 
     return Iptables(rules, env)

@@ -5,18 +5,18 @@ was set up is remembered in the network's state as a hint; the kernel, not the h
 """
 
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
-from shibafu.bridge.state import NetworkState
 from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.ip import Cidr, parse_cidr
 from shibafu.cni.process import find_program
-from shibafu.firewall.backend import IPTABLES, choose_backend, open_backend
-from shibafu.firewall.rules import NetworkRules
+from shibafu.netfilter.backend import IPTABLES, choose_backend, open_backend
+from shibafu.netfilter.rules import NetworkRules
+from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.firewall.backend import Backend
+    from shibafu.netfilter.backend import Backend
 
 # What `start` found, and `finish` has to complete.
 _ENSURING = "ensuring"  # rules were set up earlier, and are being looked at
@@ -263,7 +263,7 @@ def find_needs(
     Raises:
         CniError: there is no such backend.
     """
-    from shibafu.firewall.forwarding import bridged_versions
+    from shibafu.netfilter.forwarding import bridged_versions
 
     backend = choose_backend(config.ip_masq_backend, env)
     bridged: set[int] = set()
@@ -306,9 +306,7 @@ def _combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
     is_masqueraded = rules.is_masqueraded or _was_masqueraded(record)
     versions = rules.versions() + _recorded_versions(record, "versions")
     bridged = rules.bridged + _recorded_versions(record, "bridged")
-    return NetworkRules(
-        rules.network, bridges, subnets, is_masqueraded, rules.is_isolated, versions, bridged
-    )
+    return NetworkRules(rules.network, bridges, subnets, is_masqueraded, rules.is_isolated, versions, bridged)
 
 
 def _was_masqueraded(record: dict[str, object]) -> bool:
@@ -342,9 +340,7 @@ def _recorded_backends(record: dict[str, object]) -> list[str]:
     return [str(name) for name in backends] if isinstance(backends, list) else []
 
 
-def _open_recorded(
-    network: str, record: dict[str, object], name: str, env: "Mapping[str, str]"
-) -> "Backend":
+def _open_recorded(network: str, record: dict[str, object], name: str, env: "Mapping[str, str]") -> "Backend":
     """Return a backend that the rules were made with, whatever the configuration says now."""
     rules = NetworkRules(
         network,

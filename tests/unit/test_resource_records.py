@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.bridge.state import NetworkState, link_exists
+from shibafu.resource.records import NetworkState, link_exists
 
 
 @pytest.fixture

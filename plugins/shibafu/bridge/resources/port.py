@@ -4,8 +4,8 @@ import time
 from errno import EEXIST, ENODEV
 
 from shibafu.bridge.attachment import Attachment
-from shibafu.bridge.host import refuse_router_advertisements
 from shibafu.bridge.namespaces import Namespaces
+from shibafu.bridge.resources.fabric import refuse_router_advertisements
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.netlink.constants import BR_STATE_FORWARDING, IF_OPER_UP
 from shibafu.netlink.errors import NetlinkError
@@ -55,7 +55,7 @@ def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> 
     config = attachment.config
     refuse_router_advertisements(attachment.host_link)
     if config.internal:
-        from shibafu.bridge.internal import calc_internal_port
+        from shibafu.bridge.resources.internal import calc_internal_port
 
         namespaces.host.request_all(calc_internal_port(attachment.host_link))
     if config.hairpin_mode or config.port_isolation:
@@ -67,7 +67,7 @@ def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> 
             )
         )
     if config.has_vlans:
-        from shibafu.bridge.vlans import calc_port_vlans, setup_port_vlans
+        from shibafu.bridge.resources.vlans import calc_port_vlans, setup_port_vlans
 
         port = link_by_name(namespaces.host, attachment.host_link)
         if port is not None:

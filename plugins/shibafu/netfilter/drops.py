@@ -9,7 +9,7 @@ import os
 from shibafu.cni.ip import Cidr
 from shibafu.cni.names import calc_chain
 from shibafu.cni.process import find_program
-from shibafu.firewall.backend import IPTABLES
+from shibafu.netfilter.backend import IPTABLES
 from shibafu.netlink.codec import parse_attrs, parse_string
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkSocket, Request
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.firewall.passage import Drop
+    from shibafu.netfilter.passage import Drop
 
 # include/uapi/linux/netfilter.h, netfilter/nfnetlink.h, netfilter/nf_tables.h
 _NETLINK_NETFILTER = 12
@@ -81,7 +81,7 @@ def find_drop(
     legacy = [v for v in (4, 6) if variant != "legacy" and _uses_legacy(v)]
     if not bases and not legacy:
         return None
-    from shibafu.firewall.passage import calc_packets, find_legacy_drop, find_nft_drop
+    from shibafu.netfilter.passage import calc_packets, find_legacy_drop, find_nft_drop
 
     packets = list(calc_packets(bridge, subnets, is_masqueraded))
     return find_nft_drop(bases, packets, env) or find_legacy_drop(legacy, packets, env)

@@ -8,7 +8,7 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Cidr
 from shibafu.cni.names import ISOLATED_GROUP
-from shibafu.firewall.forwarding import (
+from shibafu.netfilter.forwarding import (
     ensure_forwarding,
     ensure_link_forwarding,
     is_link_forwarding,
@@ -44,7 +44,7 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
             # Another ADD may have been first.
             created = sock.request(request.ignoring(EEXIST)) == 0
         except NetlinkError as error:
-            from shibafu.bridge.vlans import explain_vlan_error
+            from shibafu.bridge.resources.vlans import explain_vlan_error
 
             raise explain_vlan_error(error) from None
         link = link_by_name(sock, config.bridge)
@@ -62,7 +62,7 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
     if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
         refuse_router_advertisements(link.name)
     if created and config.internal:
-        from shibafu.bridge.internal import close_bridge
+        from shibafu.bridge.resources.internal import close_bridge
 
         close_bridge(link.name)
     return link, created
@@ -110,7 +110,7 @@ def ensure_gateway(
     """
     link = bridge
     if config.vlan:
-        from shibafu.bridge.vlans import ensure_gateway_link
+        from shibafu.bridge.resources.vlans import ensure_gateway_link
 
         link = ensure_gateway_link(sock, bridge, config.vlan, config.preserve_default_vlan)
         _ensure_group(sock, link, config.isolate)

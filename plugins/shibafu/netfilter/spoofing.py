@@ -5,7 +5,7 @@ its containers: `ports` are those that are guarded, `allowed` their addresses.
 """
 
 from shibafu.cni.names import calc_chain, calc_comment
-from shibafu.firewall.nftables import Nft, calc_teardown
+from shibafu.netfilter.nftables import Nft, calc_teardown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ administrator's rules; a drop is final, so it isolates as well. See nft(8), "VER
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.cni.names import INTERNAL_GROUP, ISOLATED_GROUP
 from shibafu.cni.process import Child, find_program
-from shibafu.firewall.rules import LOOPBACK, MISSING, MULTICAST, NetworkRules
+from shibafu.netfilter.rules import LOOPBACK, MISSING, MULTICAST, NetworkRules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

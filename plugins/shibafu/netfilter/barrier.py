@@ -6,7 +6,7 @@ final: no rule of iptables or of another table lets the frame in.
 """
 
 from shibafu.cni.names import INTERNAL_GROUP, calc_chain, calc_comment
-from shibafu.firewall.nftables import Nft, calc_teardown, is_listed
+from shibafu.netfilter.nftables import Nft, calc_teardown, is_listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ was emptied since, or a record in it torn.
 
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
-from shibafu.bridge.state import NetworkState
-from shibafu.bridge.teardown import Teardown
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import calc_chain, is_host_veth
-from shibafu.firewall.backend import NFTABLES, choose_backend
-from shibafu.firewall.listing import Listing
+from shibafu.netfilter.backend import NFTABLES, choose_backend
+from shibafu.netfilter.listing import Listing
 from shibafu.netlink.link import link_by_name, link_list
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.records import NetworkState
+from shibafu.resource.teardown import Teardown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def _teardown_reference(attachment: Attachment, listing: Listing | None) -> None
     container_id, ifname = request.container_id, request.ifname
     teardown = Teardown()
     if config.ip_masq and listing is not None:
-        from shibafu.firewall.reference import teardown_reference_masquerade
+        from shibafu.bridge.compat.reference import teardown_reference_masquerade
 
         teardown.do(teardown_reference_masquerade, listing, config.network, container_id)
     if config.mac_spoof_check or _uses_nft(config, request.env):
-        from shibafu.firewall.reference_nft import ReferenceTables
+        from shibafu.bridge.compat.reference_nft import ReferenceTables
 
         tables = ReferenceTables(request.env)
         if config.mac_spoof_check:
@@ -98,8 +98,8 @@ def _teardown_lost_chain(
     chain = calc_chain(config.network)
     if not any(listing.jumps(version, chain) for version in listing.lines):
         return
-    from shibafu.firewall.iptables import calc_admin_teardown, calc_teardown
-    from shibafu.firewall.rules import NetworkRules
+    from shibafu.netfilter.iptables import calc_admin_teardown, calc_teardown
+    from shibafu.netfilter.rules import NetworkRules
 
     rules = NetworkRules(config.network, [], [])
 
@@ -116,8 +116,8 @@ def _teardown_lost_chain(
 
 
 def _teardown_lost_table(config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]") -> None:
-    from shibafu.firewall.nftables import Nft, calc_table, calc_teardown
-    from shibafu.firewall.rules import NetworkRules
+    from shibafu.netfilter.nftables import Nft, calc_table, calc_teardown
+    from shibafu.netfilter.rules import NetworkRules
 
     nft, table = Nft(env), calc_table(NetworkRules(config.network, [], []))
     if nft.list_table(table):
@@ -125,7 +125,7 @@ def _teardown_lost_table(config: BridgeConfig, state: NetworkState, env: "Mappin
 
 
 def _teardown_lost_guard(config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]") -> None:
-    from shibafu.firewall.spoofing import SpoofGuard
+    from shibafu.netfilter.spoofing import SpoofGuard
 
     guard = SpoofGuard(config.network, env)
     if guard.is_there():
@@ -133,7 +133,7 @@ def _teardown_lost_guard(config: BridgeConfig, state: NetworkState, env: "Mappin
 
 
 def _teardown_lost_barrier(config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]") -> None:
-    from shibafu.firewall.barrier import Barrier
+    from shibafu.netfilter.barrier import Barrier
 
     barrier = Barrier(config.network, env)
     if barrier.is_there():

@@ -5,20 +5,20 @@ interface of some name with addresses, which have leases that say whose they are
 plugin, masquerading chains that do). What cannot be known that way belongs to somebody else, and stays.
 """
 
+from shibafu.bridge.compat.reference import list_reference_containers, teardown_reference_masquerade
+from shibafu.bridge.compat.reference_nft import ReferenceTables
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
-from shibafu.bridge.port import teardown_port
-from shibafu.bridge.teardown import Teardown
+from shibafu.bridge.resources.port import teardown_port
 from shibafu.cni.errors import CniError
 from shibafu.cni.files import read_file
 from shibafu.cni.ip import Address
 from shibafu.cni.names import calc_host_veth, is_host_veth
 from shibafu.cni.request import Request
-from shibafu.firewall.listing import Listing
-from shibafu.firewall.reference import list_reference_containers, teardown_reference_masquerade
-from shibafu.firewall.reference_nft import ReferenceTables
+from shibafu.netfilter.listing import Listing
 from shibafu.netlink.inside import addr_list_inside, peer_inside
 from shibafu.netlink.link import Link, link_by_name, link_list
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.teardown import Teardown
 
 Owner = tuple[str, str]
 

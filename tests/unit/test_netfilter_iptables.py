@@ -3,7 +3,7 @@
 import pytest
 
 from shibafu.cni.ip import parse_cidr
-from shibafu.firewall.iptables import (
+from shibafu.netfilter.iptables import (
     calc_check,
     calc_jumps,
     calc_list,
@@ -12,7 +12,7 @@ from shibafu.firewall.iptables import (
     calc_teardown,
     find_overtaken,
 )
-from shibafu.firewall.rules import NetworkRules
+from shibafu.netfilter.rules import NetworkRules
 
 RULES = NetworkRules("net", ["br0"], [parse_cidr("10.10.0.0/24"), parse_cidr("fd00:10::/64")])
 CHAIN = RULES.chain

@@ -2,10 +2,10 @@
 
 from shibafu.cni.ip import Cidr
 from shibafu.cni.process import Child, find_program
-from shibafu.firewall.forwarding import bridged_versions
-from shibafu.firewall.verdicts import ACCEPT, Packet, is_dropped
-from shibafu.firewall.verdicts_iptables import parse_iptables
-from shibafu.firewall.verdicts_nft import parse_nft
+from shibafu.netfilter.forwarding import bridged_versions
+from shibafu.netfilter.verdicts import ACCEPT, Packet, is_dropped
+from shibafu.netfilter.verdicts_iptables import parse_iptables
+from shibafu.netfilter.verdicts_nft import parse_nft
 from shibafu.netlink.link import link_by_name, link_list
 from shibafu.netlink.route import route_list
 from shibafu.netlink.socket import NetlinkSocket
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from shibafu.firewall.drops import BaseChain
+    from shibafu.netfilter.drops import BaseChain
 
 _LEGACY_PROGRAMS = {4: "iptables-legacy", 6: "ip6tables-legacy"}
 

@@ -7,10 +7,10 @@ from errno import EEXIST
 
 from shibafu.bridge.addressing import resolve_gateway
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.host import enable_ipv6
+from shibafu.bridge.resources.fabric import enable_ipv6
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.result import IPConfig, Result, Route
-from shibafu.firewall.forwarding import try_sysctl
+from shibafu.netfilter.forwarding import try_sysctl
 from shibafu.netlink.address import addr_add, addr_list
 from shibafu.netlink.constants import (
     IFA_F_DADFAILED,

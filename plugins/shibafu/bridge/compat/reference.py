@@ -7,7 +7,7 @@ What they make with nft is in `reference_nft`.
 
 import sys
 
-from shibafu.firewall.listing import Listing
+from shibafu.netfilter.listing import Listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

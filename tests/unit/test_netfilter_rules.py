@@ -4,10 +4,10 @@ from hashlib import sha512
 
 import pytest
 
+from shibafu.bridge.compat.reference import calc_reference_chain
 from shibafu.cni.ip import parse_cidr
-from shibafu.firewall import nftables, spoofing
-from shibafu.firewall.reference import calc_reference_chain
-from shibafu.firewall.rules import NetworkRules
+from shibafu.netfilter import nftables, spoofing
+from shibafu.netfilter.rules import NetworkRules
 
 
 def rules(*subnets: str) -> NetworkRules:

@@ -1,8 +1,8 @@
 """Rules in the words in which iptables(8) lists them with -S."""
 
 from shibafu.cni.ip import parse_cidr
-from shibafu.firewall.verdicts import ACCEPT, CONTINUE, DROP, GOTO, JUMP, RETURN, Rule
-from shibafu.firewall.verdicts_nft import split_words
+from shibafu.netfilter.verdicts import ACCEPT, CONTINUE, DROP, GOTO, JUMP, RETURN, Rule
+from shibafu.netfilter.verdicts_nft import split_words
 
 _TARGETS = {"ACCEPT": ACCEPT, "DROP": DROP, "REJECT": DROP, "RETURN": RETURN}
 _TARGETS |= dict.fromkeys(("LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "DSCP", "SET"), CONTINUE)

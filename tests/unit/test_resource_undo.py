@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from shibafu.bridge.undo import Undo
 from shibafu.cni import errors
 from shibafu.cni.errors import CniError
 from shibafu.netlink.errors import NetlinkError
+from shibafu.resource.undo import Undo
 
 
 def fail(failure: Exception, *steps: Callable[[], object]) -> None:

@@ -5,9 +5,9 @@ from hashlib import sha512
 
 import pytest
 
-from shibafu.firewall import reference_nft
-from shibafu.firewall.listing import Listing
-from shibafu.firewall.reference import calc_reference_chain, list_reference_containers
+from shibafu.bridge.compat import reference_nft
+from shibafu.bridge.compat.reference import calc_reference_chain, list_reference_containers
+from shibafu.netfilter.listing import Listing
 
 SPOOF = """table bridge nat { # handle 1
 	chain PREROUTING { # handle 1
@@ -47,7 +47,7 @@ def digits(text: str) -> str:
 
 def test_masquerading_rules_of_some_instances() -> None:
     rules = [
-        f'ip saddr 10.1.0.{number} ip daddr != 10.1.0.0/24 masquerade comment '
+        f"ip saddr 10.1.0.{number} ip daddr != 10.1.0.0/24 masquerade comment "
         f'"{digits(network)}-{digits("eth0:" + container)}, net: {network}, if: eth0, id: {container}" '
         f"# handle {number}"
         for number, network, container in ((5, "net", "c1"), (6, "net", "c2"), (7, "other", "c1"))

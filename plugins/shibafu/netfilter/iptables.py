@@ -14,13 +14,13 @@ import os
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.process import Child, find_program
-from shibafu.firewall.rules import LOOPBACK, MISSING, MULTICAST, NetworkRules
+from shibafu.netfilter.rules import LOOPBACK, MISSING, MULTICAST, NetworkRules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.firewall.commits import CommitWatch
+    from shibafu.netfilter.commits import CommitWatch
 
 _PROGRAM = {4: "iptables-restore", 6: "ip6tables-restore"}
 # There if the kernel has the family at all.
@@ -352,7 +352,7 @@ class Iptables:
                 chain stays.
         """
         self._others = others
-        from shibafu.firewall.commits import CommitWatch
+        from shibafu.netfilter.commits import CommitWatch
 
         self._watch = CommitWatch()
         for version, program in self._programs.items():

@@ -1,7 +1,7 @@
 """`macspoofchk`: a network's guard is there while containers need it, and gone with the last of them."""
 
-from shibafu.bridge.state import NetworkState, link_exists
-from shibafu.firewall.spoofing import SpoofGuard
+from shibafu.netfilter.spoofing import SpoofGuard
+from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

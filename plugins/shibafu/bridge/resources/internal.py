@@ -5,11 +5,11 @@ nothing is handed over by the ports themselves. Should the barrier be flushed, s
 out most of it until it is there again.
 """
 
-from shibafu.bridge.state import NetworkState, link_exists
 from shibafu.cni.names import INTERNAL_GROUP
-from shibafu.firewall.barrier import Barrier
-from shibafu.firewall.forwarding import try_sysctl
+from shibafu.netfilter.barrier import Barrier
+from shibafu.netfilter.forwarding import try_sysctl
 from shibafu.netlink.link import Link, link_set, link_set_port
+from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
