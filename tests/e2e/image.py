@@ -45,18 +45,22 @@ def make_archive(path: Path, programs: Sequence[Path] = ()) -> None:
         programs: what else is in its /bin.
     """
     layer = _make_layer(programs)
-    config = _to_json({
-        "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
-        "os": "linux",
-        "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
-    })
-    manifest = _to_json({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": _describe("application/vnd.oci.image.config.v1+json", config),
-        "layers": [_describe("application/vnd.oci.image.layer.v1.tar", layer)],
-    })
+    config = _to_json(
+        {
+            "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
+            "os": "linux",
+            "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]},
+            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        }
+    )
+    manifest = _to_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": _describe("application/vnd.oci.image.config.v1+json", config),
+            "layers": [_describe("application/vnd.oci.image.layer.v1.tar", layer)],
+        }
+    )
     entry = _describe("application/vnd.oci.image.manifest.v1+json", manifest)
     # containerd reads the first annotation, podman the second.
     entry["annotations"] = {"io.containerd.image.name": NAME, "org.opencontainers.image.ref.name": NAME}

@@ -49,9 +49,7 @@ def call(machine: Machine, verb: str, container: str, capabilities: object = Non
 
 
 @pytest.mark.parametrize("version", ["0.4.0", "1.0.0"])
-def test_libcni_goes_on_with_what_shibafu_attached(
-    machine: Machine, cnitool: CniTool, version: str
-) -> None:
+def test_libcni_goes_on_with_what_shibafu_attached(machine: Machine, cnitool: CniTool, version: str) -> None:
     machine.network_write("net", *CHAIN, version=version)
     machine.netns_add("c1")
     result = call(machine, "add", "c1", LIMITS_AND_PORTS)
@@ -63,9 +61,7 @@ def test_libcni_goes_on_with_what_shibafu_attached(
 
 
 @pytest.mark.parametrize("version", ["0.3.1", "0.4.0", "1.0.0"])
-def test_shibafu_goes_on_with_what_libcni_attached(
-    machine: Machine, cnitool: CniTool, version: str
-) -> None:
+def test_shibafu_goes_on_with_what_libcni_attached(machine: Machine, cnitool: CniTool, version: str) -> None:
     machine.network_write("net", *CHAIN, version=version)
     machine.netns_add("c1")
     cnitool.add("net", "c1", CNI_CONTAINERID="c1", CAP_ARGS=json.dumps(LIMITS_AND_PORTS))

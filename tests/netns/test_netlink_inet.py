@@ -123,13 +123,15 @@ def by_destination(routes: list[Route]) -> dict[tuple[bytes | None, int], Route]
 
 
 def test_routes(container: Namespace, sock: NetlinkSocket, index: int) -> None:
-    sock.request_all([
-        *network_requests(index),
-        route_add(index, ip("10.23.0.0"), 16, ip("10.22.0.1"), priority=7, mtu=1300, advmss=1200),
-        route_add(index, ip("10.24.0.0"), 16),
-        route_add(index, ip("10.25.0.0"), 16, ip("192.0.2.1"), onlink=True),
-        route_add(index, ip("10.26.0.0"), 16, source=ip("10.22.0.5")),
-    ])
+    sock.request_all(
+        [
+            *network_requests(index),
+            route_add(index, ip("10.23.0.0"), 16, ip("10.22.0.1"), priority=7, mtu=1300, advmss=1200),
+            route_add(index, ip("10.24.0.0"), 16),
+            route_add(index, ip("10.25.0.0"), 16, ip("192.0.2.1"), onlink=True),
+            route_add(index, ip("10.26.0.0"), 16, source=ip("10.22.0.5")),
+        ]
+    )
     routes = by_destination(route_list(sock, index, AF_INET))
     default = routes[None, 0]
     assert (default.gateway, default.index, default.table) == (ip("10.22.0.1"), index, 254)

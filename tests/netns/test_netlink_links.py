@@ -136,11 +136,13 @@ def test_set_everything(
 ) -> None:
     sock.request_all([link_add_bridge("cni0"), link_add_veth("veth1", "veth2", up=False)])
     bridge, veth = get(sock, "cni0"), get(sock, "veth1")
-    sock.request_all([
-        link_set("veth1", mtu=1400, mac=MAC, alias="Ä container's", promisc=True),
-        link_set(veth.index, new_name="veth9"),
-        link_set("veth9", master=bridge.index, up=True),
-    ])
+    sock.request_all(
+        [
+            link_set("veth1", mtu=1400, mac=MAC, alias="Ä container's", promisc=True),
+            link_set(veth.index, new_name="veth9"),
+            link_set("veth9", master=bridge.index, up=True),
+        ]
+    )
     link = get(sock, "veth9")
     assert (link.mtu, link.mac, link.alias, link.master, link.up) == (
         1400,

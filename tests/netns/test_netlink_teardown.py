@@ -148,9 +148,7 @@ def test_a_link_that_cannot_be_deleted(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("failure", ["no process", "no thread", "process dies"])
-def test_without_help_it_goes_slowly(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, failure: str
-) -> None:
+def test_without_help_it_goes_slowly(pair: Pair, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     real_fork = os.fork
 
     def fork() -> int:
@@ -243,9 +241,9 @@ def test_short_process(pair: Pair) -> None:
 def test_many_at_once(pair: Pair) -> None:
     """Many short processes delete at the same time, as when a pod of many containers ends."""
     names = [f"veth{i}" for i in range(30)]
-    pair.outside.request_all([
-        link_add_veth(name, f"peer{name}", pair.container_fd, master=pair.bridge) for name in names
-    ])
+    pair.outside.request_all(
+        [link_add_veth(name, f"peer{name}", pair.container_fd, master=pair.bridge) for name in names]
+    )
     processes = [start(pair.host, name) for name in names]
     assert {process.communicate(timeout=30)[0] for process in processes} == {"True\n"}
     assert link_list(pair.outside, kind="veth") == link_list(pair.inside, kind="veth") == []

@@ -42,9 +42,7 @@ def test_the_gateway_is_ipams_or_the_first_of_the_subnet() -> None:
     assert result.routes == []
 
 
-@pytest.mark.parametrize(
-    "address", ["255.255.255.255/32", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"]
-)
+@pytest.mark.parametrize("address", ["255.255.255.255/32", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"])
 def test_an_address_that_no_gateway_comes_after(address: str) -> None:
     with pytest.raises(CniError) as caught:
         calc_gateways(config(isGateway=True), Result(ips=[ip(address)]))
