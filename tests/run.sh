@@ -70,6 +70,7 @@ check() {
     local scripts worst=0
     mapfile -t scripts < <(find packaging tests .ci -type f \( -name '*.sh' -o -path .ci/run \) | sort)
     .venv/bin/ruff check --quiet || worst=1
+    .venv/bin/ruff format --check --quiet || worst=1
     .venv/bin/mypy --no-error-summary || worst=1
     .venv/bin/mypy --no-error-summary packaging/demo || worst=1
     if command -v shellcheck >/dev/null; then shellcheck -x "${scripts[@]}" || worst=1; fi
