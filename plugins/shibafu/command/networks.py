@@ -1,6 +1,7 @@
 """The networks that are configured on this machine, as the plugins read their configuration."""
 
 from shibafu.bridge.config import BridgeConfig
+from shibafu.cni.config import Section
 from shibafu.cni.errors import CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.command.errors import CommandError
@@ -21,7 +22,7 @@ class ConfiguredNetwork:
         config: the file.
 
     Attributes:
-        bridge: the keys of its bridge plugin; None when its first plugin is another one.
+        bridge: the keys of its bridge plugin; None when its chain has none, or its keys would be refused.
         range_sets: the addresses that its containers get; empty when another plugin gives them.
         data_dir: where the leases are.
         problem: why its configuration would be refused; empty when it would not.
@@ -33,10 +34,10 @@ class ConfiguredNetwork:
         self.range_sets: list[RangeSet] = []
         self.data_dir = DEFAULT_DATA_DIR
         self.problem = ""
-        plugin = config.plugins[0]
+        plugin = _choose_plugin(config.plugins)
         request = make_request(config.name, plugin, config.cni_version or "0.1.0")
         try:
-            if plugin["type"] in _BRIDGES:
+            if request.config.text("type") in _BRIDGES:
                 self.bridge = BridgeConfig(request)
             if request.config.section("ipam").text("type") in _IPAMS:
                 ipam = IpamConfig(request)
@@ -52,7 +53,7 @@ class ConfiguredNetwork:
     @property
     def types(self) -> list[str]:
         """The names of its plugins, in the order in which ADD calls them."""
-        return [str(plugin["type"]) for plugin in self.config.plugins]
+        return [Section(plugin, "NetConf").text("type") for plugin in self.config.plugins]
 
     @property
     def subnets(self) -> list[Cidr]:
@@ -71,6 +72,17 @@ class ConfiguredNetwork:
         """Tell whether one of its plugins takes an argument by a capability."""
         stated = [plugin.get("capabilities") for plugin in self.config.plugins]
         return any(isinstance(capabilities, dict) and capabilities.get(capability) for capabilities in stated)
+
+
+def _choose_plugin(plugins: list[dict[str, object]]) -> dict[str, object]:
+    """Return the plugin of a chain that makes the network: its bridge, or else what has an IPAM plugin.
+
+    Others may come before it; Nomad's chains begin with `loopback`.
+    """
+    sections = [Section(plugin, "NetConf") for plugin in plugins]
+    bridges = (section.values for section in sections if section.text("type") in _BRIDGES)
+    with_ipam = (section.values for section in sections if "ipam" in section)
+    return next(bridges, next(with_ipam, plugins[0]))
 
 
 def load_networks(

@@ -66,7 +66,7 @@ class Repair:
     def __init__(self, network: ConfiguredNetwork, caller: Caller) -> None:
         if network.bridge is None:
             raise CommandError(
-                f"network {network.name} is not made by a bridge plugin but by {network.types[0]}",
+                f"network {network.name} is not made by a bridge plugin but by {', '.join(network.types)}",
                 "disconnect its containers and connect them again",
             )
         self._network = network

@@ -98,7 +98,7 @@ class NetworkView:
         path: its configuration file.
         version: the CNI version that its plugins are called with.
         plugins: its plugins.
-        bridge: its bridge; None when another plugin than a bridge is the first.
+        bridge: its bridge; None when no plugin of its chain is one.
         subnets: its addresses.
         endpoints: its containers.
         other_ports: ports of the bridge that nobody here knows.
