@@ -311,7 +311,7 @@ class TestCheck:
     def test_gives_all_plugins_the_last_result(self, lab: Laboratory) -> None:
         result = lab.runtime.add(network(), *ARGUMENTS, args={"A": "1"})
         lab.calls()
-        lab.runtime.check(network(), *ARGUMENTS)
+        assert lab.runtime.check(network(), *ARGUMENTS) == ""
         assert lab.calls() == ["CHECK a", "CHECK b", "CHECK c"]
         assert lab.config("a", "CHECK")["prevResult"] == result
         assert lab.env("a", "CHECK")["CNI_ARGS"] == "A=1"
@@ -330,12 +330,16 @@ class TestCheck:
         assert refusal.value.code == CHECK_FAILED
 
     def test_can_be_disabled(self, lab: Laboratory) -> None:
-        lab.runtime.check(network(disableCheck=True), *ARGUMENTS)
+        assert lab.runtime.check(network(disableCheck=True), *ARGUMENTS) == "disableCheck is set"
         assert lab.calls() == []
 
-    def test_is_refused_by_old_versions(self, lab: Laboratory) -> None:
-        with pytest.raises(CniError, match="does not allow CHECK"):
-            lab.runtime.check(network(version="0.3.1"), *ARGUMENTS)
+    def test_old_versions_have_none(self, lab: Laboratory) -> None:
+        assert lab.runtime.check(network(version="0.3.1"), *ARGUMENTS) == "version 0.3.1 has no CHECK"
+        assert lab.calls() == []
+
+    def test_what_is_invalid_is_refused_by_old_versions_too(self, lab: Laboratory) -> None:
+        with pytest.raises(CniError, match="invalid characters"):
+            lab.runtime.check(network(version="0.3.1"), "../c", "/run/netns/c", "eth0")
 
 
 class TestGc:
@@ -391,7 +395,7 @@ class TestGc:
 
 class TestStatus:
     def test_asks_until_one_cannot_work(self, lab: Laboratory) -> None:
-        lab.runtime.status(network())
+        assert lab.runtime.status(network()) == ""
         assert lab.calls() == ["STATUS a", "STATUS b", "STATUS c"]
         lab.fail("b", "STATUS", {"code": 50, "msg": "no addresses"})
         with pytest.raises(CniError, match="no addresses") as refusal:
@@ -400,8 +404,15 @@ class TestStatus:
         assert lab.calls() == ["STATUS a", "STATUS b"]
 
     def test_old_versions_have_none(self, lab: Laboratory) -> None:
-        lab.runtime.status(network(version="1.0.0"))
+        assert lab.runtime.status(network(version="1.0.0")) == "version 1.0.0 has no STATUS"
         assert lab.calls() == []
+
+    def test_a_plugin_that_is_missing_is_seen_in_any_version(self, lab: Laboratory) -> None:
+        for version in ("0.2.0", "0.4.0", "1.1.0"):
+            with pytest.raises(CniError, match="failed to find plugin"):
+                lab.runtime.status(network({"type": "nowhere"}, version=version))
+            with pytest.raises(CniError, match="failed to find plugin"):
+                lab.runtime.status(network({"type": "a", "ipam": {"type": "nowhere"}}, version=version))
 
     def test_refuses_an_unknown_version(self, lab: Laboratory) -> None:
         with pytest.raises(CniError, match="incompatible"):

@@ -17,7 +17,7 @@ from shibafu.command.leases import list_holdings
 from shibafu.command.netns import find_netns, inside
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.subcommand import Context
-from shibafu.command.survey import GONE, Endpoint, Surveyor
+from shibafu.command.survey import CACHE, GONE, Endpoint, Surveyor
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.chain import Runtime
@@ -53,13 +53,15 @@ class Finding:
         network: the network.
         containerID: the container; empty for the network itself.
         ifname: its interface.
-        problem: what is wrong; empty when nothing is.
+        problem: what is wrong; empty when nothing is known to be.
+        notChecked: why nobody looked; empty when somebody did.
     """
 
     network: str
     containerID: str  # noqa: N815 - so it is called for programs
     ifname: str
-    problem: str
+    problem: str = ""
+    notChecked: str = ""  # noqa: N815
 
 
 class Caller:
@@ -138,15 +140,21 @@ class Caller:
 
     def check(self, network: ConfiguredNetwork) -> list[Finding]:
         """Ask a network's plugins whether it works, and of each container whether it has what it got."""
-        findings = [Finding(network.name, "", "", _find_problem(self.runtime.status, network.config))]
+        answer = _ask(self.runtime.status, network.config)
+        if network.problem:
+            answer = f"its configuration is refused: {network.problem}", ""
+        findings = [Finding(network.name, "", "", *answer)]
         for endpoint in self.find_endpoints(network):
-            problem = endpoint.state if endpoint.state == GONE else ""
-            # By the plugins of the network, not by those that a container's options have added to its
-            # chain: the reference's portmap misses rules of IPv6 on networks that have none.
-            problem = problem or _find_problem(
-                self.runtime.check, network.config, endpoint.container_id, endpoint.netns, endpoint.ifname
-            )
-            findings.append(Finding(network.name, *endpoint.key, problem))
+            if endpoint.state == GONE:
+                answer = GONE, ""
+            elif CACHE not in endpoint.sources:
+                answer = "", "no runtime keeps its result here"
+            else:
+                # By the plugins of the network, not by those that a container's options have added to its
+                # chain: the reference's portmap misses rules of IPv6 on networks that have none.
+                check = self.runtime.check
+                answer = _ask(check, network.config, endpoint.container_id, endpoint.netns, endpoint.ifname)
+            findings.append(Finding(network.name, *endpoint.key, *answer))
         return findings
 
     def find_endpoints(self, network: ConfiguredNetwork) -> list[Endpoint]:
@@ -199,12 +207,14 @@ def _attempt(errors: list[CniError], step: Callable[..., object], *arguments: ob
     return False
 
 
-def _find_problem(call: Callable[..., object], *arguments: object) -> str:
+def _ask(call: Callable[..., str], *arguments: object) -> tuple[str, str]:
+    """Return what plugins find wrong, and why they were not asked; empty texts for nothing."""
     try:
-        call(*arguments)
+        return "", call(*arguments)
     except CniError as error:
-        return error.msg
-    return ""
+        return error.msg, ""
+    except OSError as error:
+        return str(error), ""
 
 
 def find_target(text: str, cache_dir: str) -> Target:

@@ -24,7 +24,13 @@ from shibafu.runtime.cache import (
     refuse_long_key,
 )
 from shibafu.runtime.conflist import NetworkList, find_network, parse_conflist
-from shibafu.runtime.derivation import build_config, convert_result, describe_call, has_verb, validate_call
+from shibafu.runtime.derivation import (
+    build_config,
+    convert_result,
+    describe_call,
+    find_missing_verb,
+    validate_call,
+)
 from shibafu.runtime.invoke import invoke_plugin
 
 TYPE_CHECKING = False
@@ -160,18 +166,23 @@ class Runtime:
         ifname: str,
         args: "Mapping[str, str] | None" = None,
         capabilities: "Mapping[str, object] | None" = None,
-    ) -> None:
+    ) -> str:
         """See that a container's attachment is as ADD left it.
 
         `args` and `capabilities` are those of ADD; None takes them from the cache.
+
+        Returns:
+            Why no plugin was asked; empty when all were.
 
         Raises:
             CniError: a plugin found a difference, or nothing is known of the attachment.
         """
         if network.disable_check:
-            return
+            return "disableCheck is set"
         given = Attachment(network.name, container_id, ifname, netns)
-        validate_call(network, "CHECK", given)
+        missing = find_missing_verb(network, "CHECK", given)
+        if missing:
+            return missing
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
             attachment = self._complete(given, args, capabilities)
             if attachment.result is None:
@@ -183,6 +194,7 @@ class Runtime:
             prev_result = convert_result(attachment.result, network)
             for plugin, path in zip(network.plugins, self._find_plugins(network), strict=True):
                 self._call("CHECK", network, plugin, path, attachment, prev_result)
+        return ""
 
     def delete(
         self,
@@ -225,7 +237,7 @@ class Runtime:
         """
         if network.disable_gc:
             return
-        has_gc = has_verb(network, "GC")
+        has_gc = not find_missing_verb(network, "GC")
         keep = set(valid)
         errors: list[CniError] = []
         # The containers are not locked: an operation that holds its container waits for the network.
@@ -244,15 +256,23 @@ class Runtime:
         if errors:
             raise merge_errors(errors)
 
-    def status(self, network: NetworkList) -> None:
-        """See whether ADD would work; networks of versions that have no STATUS say nothing against it.
+    def status(self, network: NetworkList) -> str:
+        """See whether ADD would work.
+
+        Returns:
+            Why no plugin was asked, though all of them are there; empty when they were.
 
         Raises:
             CniError: the first plugin that cannot work.
         """
-        if has_verb(network, "STATUS"):
-            for plugin, path in zip(network.plugins, self._find_plugins(network), strict=True):
+        missing = find_missing_verb(network, "STATUS")
+        paths = self._find_plugins(network)
+        for plugin in network.plugins:
+            self._find_delegate(plugin)
+        if not missing:
+            for plugin, path in zip(network.plugins, paths, strict=True):
                 self._call("STATUS", network, plugin, path)
+        return missing
 
     # Steps
 
@@ -262,6 +282,12 @@ class Runtime:
 
     def _find_plugin(self, plugin: dict[str, object]) -> str:
         return find_plugin(Section(plugin, "NetConf").text("type"), ":".join(self.plugin_path))
+
+    def _find_delegate(self, plugin: dict[str, object]) -> None:
+        """See that the IPAM plugin which a plugin names is there, too (the specification's section 4)."""
+        delegate = Section(plugin, "NetConf").section("ipam").text("type")
+        if delegate:
+            find_plugin(delegate, ":".join(self.plugin_path))
 
     def _lock_network(self, name: str, shared: bool) -> Lock:
         return Lock(calc_file_name("network", name), f"network {name}", shared, self.lock_dir)

@@ -1,8 +1,7 @@
 """What a plugin of a chain is called with, and how its answer is read: pure, nothing is called here."""
 
 from shibafu.cni.config import Section
-from shibafu.cni.errors import CniError
-from shibafu.cni.names import is_valid_identifier
+from shibafu.cni.errors import INCOMPATIBLE_VERSION, CniError
 from shibafu.cni.request import parse_request
 from shibafu.cni.result import parse_result
 from shibafu.cni.version import DEFAULT, SUPPORTED, result_group
@@ -55,15 +54,20 @@ def validate_call(network: NetworkList, command: str, attachment: Attachment | N
     parse_request(env, command, b"", Section(identity, "NetConf"))
 
 
-def has_verb(network: NetworkList, command: str) -> bool:
-    """Tell whether the version of a valid network has GC or STATUS."""
+def find_missing_verb(network: NetworkList, command: str, attachment: Attachment | None = None) -> str:
+    """Return why a valid network has not got a verb, in words; empty when it has.
+
+    Raises:
+        CniError: as `validate_call` does, but for a version that is older than the verb.
+    """
     try:
-        validate_call(network, command)
-    except CniError:
-        if (network.cni_version or DEFAULT) in SUPPORTED and is_valid_identifier(network.name):
-            return False
+        validate_call(network, command, attachment)
+    except CniError as error:
+        version = network.cni_version or DEFAULT
+        if error.code == INCOMPATIBLE_VERSION and version in SUPPORTED:
+            return f"version {version} has no {command}"
         raise
-    return True
+    return ""
 
 
 def convert_result(result: dict[str, object], network: NetworkList) -> dict[str, object]:

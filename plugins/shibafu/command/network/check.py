@@ -24,6 +24,10 @@ def _run(context: Context, arguments: Namespace) -> int:
         who = f"{finding.network} {finding.containerID} {finding.ifname}".rstrip()
         if finding.problem:
             context.out.text(f"{context.out.style.paint('red', '✗')} {who}: {finding.problem}")
+        elif finding.notChecked:
+            context.out.text(
+                f"{context.out.style.paint('yellow', '-')} {who}: not checked: {finding.notChecked}"
+            )
         else:
             context.out.text(f"{context.out.style.paint('green', '✓')} {who}")
     return 1 if any(finding.problem for finding in findings) else 0
@@ -31,9 +35,11 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "check",
-    "ask the plugins whether all is as it shall be",
+    "ask the plugins whether networks and containers are in order",
     "Ask the plugins of networks whether a container could be attached (STATUS), and of each container\n"
-    "whether it still has what it got (CHECK). Nothing is changed. The exit code is 1 if anything is wrong.",
+    "whether it still has what it got (CHECK). Nothing is changed. What plugins cannot be asked, as where\n"
+    "disableCheck is set or a network's version has no STATUS, is not checked, which is said. The exit\n"
+    "code is 1 if anything is wrong, and 0 if nothing that was checked is.",
     ("shibafu network check", "shibafu network check blue && echo fine"),
     _run,
     _add_arguments,
