@@ -31,6 +31,23 @@ def rootfs(tmp_path: Path) -> Path:
     return directory
 
 
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def make_layout(layout: Path) -> Path:
+    """Make the OCI layout of an image without layers."""
+    documents: dict[str, object] = {
+        "oci-layout": {"imageLayoutVersion": "1.0.0"},
+        "index.json": {"manifests": [{"mediaType": _MANIFEST, "digest": "sha256:aa"}]},
+        "blobs/sha256/aa": {"config": {"digest": "sha256:bb"}},
+        "blobs/sha256/bb": {},
+    }
+    (layout / "blobs/sha256").mkdir(parents=True)
+    for name, document in documents.items():
+        (layout / name).write_text(json.dumps(document))
+    return layout
+
+
 def make(store: ImageStore, name: str) -> None:
     with store.making(name, "test") as making:
         making.rootfs.mkdir()
@@ -142,6 +159,51 @@ class TestImporting:
             import_image(making, layout)
 
 
+    @pytest.mark.parametrize(
+        ("documents", "message"),
+        [
+            ({"index.json": {"manifests": [1]}}, "AttributeError"),
+            ({"index.json": {"manifests": 5}}, "TypeError"),
+            ({"index.json": {"manifests": [{"mediaType": _MANIFEST}]}}, "KeyError: 'digest'"),
+            ({"blobs/sha256/aa": {}}, "KeyError: 'config'"),
+            ({"blobs/sha256/bb": {"config": [1]}}, "AttributeError"),
+            ({"blobs/sha256/bb": {"config": {"Entrypoint": 5}}}, '"Entrypoint" is no list of texts'),
+            ({"blobs/sha256/bb": {"config": {"Env": [1]}}}, '"Env" is no list of texts'),
+            ({"blobs/sha256/bb": {"config": {"User": 5}}}, '"User" is no text'),
+            ({"blobs/sha256/bb": {"config": {"WorkingDir": [1]}}}, '"WorkingDir" is no text'),
+        ],
+    )
+    def test_a_layout_that_makes_no_sense(
+        self, store: ImageStore, tmp_path: Path, documents: dict[str, object], message: str
+    ) -> None:
+        layout = make_layout(tmp_path / "layout")
+        for name, document in documents.items():
+            (layout / name).write_text(json.dumps(document))
+        with pytest.raises(ContainerError, match=message), store.making("one", "test") as making:
+            import_image(making, layout)
+
+    def test_a_layout_of_many_brackets(self, store: ImageStore, tmp_path: Path) -> None:
+        layout = make_layout(tmp_path / "layout")
+        (layout / "index.json").write_text("[" * 200_000)
+        with pytest.raises(ContainerError, match="cannot be read"), store.making("one", "test") as making:
+            import_image(making, layout)
+
+    @pytest.mark.parametrize("name", ["index.json", "blobs/sha256/aa", "blobs/sha256/cc"])
+    @pytest.mark.parametrize("is_archive", [False, True])
+    def test_a_fifo_in_a_layout_is_not_waited_for(
+        self, store: ImageStore, tmp_path: Path, name: str, is_archive: bool
+    ) -> None:
+        source = layout = make_layout(tmp_path / "layout")
+        (layout / name).unlink(missing_ok=True)
+        os.mkfifo(layout / name)
+        if is_archive:
+            source = tmp_path / "layout.tar"
+            with tarfile.open(source, "w") as archive:
+                archive.add(layout, ".")
+        with pytest.raises(ContainerError, match="not a regular"), store.making("one", "test") as making:
+            import_image(making, source)
+
+
 class TestBuiltin:
     def test_it_is_all_busybox(self, store: ImageStore) -> None:
         with store.making("one", "test") as making:
@@ -184,6 +246,22 @@ def test_users(rootfs: Path, text: str, expected: tuple[int, int]) -> None:
 def test_unknown_users(rootfs: Path, text: str) -> None:
     with pytest.raises(ContainerError, match="the image has no"):
         find_user(rootfs, text)
+
+
+@pytest.mark.parametrize("number", ["2147483648", "9" * 5000])
+def test_numbers_that_no_user_has(rootfs: Path, number: str) -> None:
+    (rootfs / "etc/passwd").write_text(f"web:x:{number}:0::/:/bin/false\nadm:x:1:{number}::/:/bin/false\n")
+    for text in ("web", "adm", number, f"0:{number}"):
+        with pytest.raises(ContainerError, match="is no user or group"):
+            find_user(rootfs, text)
+
+
+def test_links_in_a_circle_are_no_table_of_users(rootfs: Path) -> None:
+    (rootfs / "etc/passwd").unlink()
+    (rootfs / "etc/passwd").symlink_to("passwd")
+    assert find_user(rootfs, "") == (0, 0)
+    with pytest.raises(ContainerError, match="the image has no user web"):
+        find_user(rootfs, "web")
 
 
 def test_users_are_the_images_not_the_hosts(rootfs: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.cni.directories import make_directory
+from shibafu.cni.files import read_file
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
 from shibafu.container.programs import run_program
@@ -17,6 +18,7 @@ _LAYOUT, _DOCKER = "oci-layout", "manifest.json"
 _TAG = "shibafu"
 _TAR = "it unpacks archives"
 _MANIFESTS = "application/vnd.oci.image.manifest.v1+json"
+_MAX_DOCUMENT = 1 << 24
 
 
 def import_image(making: Making, source: Path) -> None:
@@ -101,18 +103,16 @@ def _import_archive(making: Making, source: Path, kind: str) -> None:
 
 def _import_layout(making: Making, layout: Path) -> None:
     """Unpack the layers of the only image of an OCI layout, and take over what it says of its containers."""
-    index = _read_json(layout / "index.json")
-    manifests = [entry for entry in index.get("manifests", []) if entry.get("mediaType", "") == _MANIFESTS]
-    if len(manifests) != 1:
+    for path in layout.rglob("*"):
+        # Whoever reads a FIFO waits for its writer.
+        if not path.is_dir() and not path.is_file():
+            raise ContainerError(f"the OCI layout cannot be read: {path.name} is not a regular file")
+    try:
+        reference, making.defaults = _read_layout(layout)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ContainerError(
-            f"the OCI layout has {len(manifests)} images, and has to have one",
-            f"copy one of them: skopeo copy oci:{layout}:NAME oci:OTHER:NAME",
-        )
-    manifest = _read_json(_find_blob(layout, manifests[0]))
-    making.defaults = _parse_defaults(_read_json(_find_blob(layout, manifest["config"])))
-    reference = manifests[0].get("annotations", {}).get("org.opencontainers.image.ref.name")
-    if not reference:
-        raise ContainerError("the image of the OCI layout has no tag", "add one: umoci tag")
+            f"the OCI layout makes no sense: {type(error).__name__}: {error}", "get the image again"
+        ) from None
     unpacked = making.directory / "unpacked"
     # `raw`: no config.json is wanted, only the files.
     run_program(
@@ -127,6 +127,28 @@ def _import_layout(making: Making, layout: Path) -> None:
     unpacked.rename(making.rootfs)
 
 
+def _read_layout(layout: Path) -> tuple[str, Defaults]:
+    """Return the tag of the only image, and what it says of its containers.
+
+    Raises:
+        ContainerError: there is no such image, or a document cannot be read.
+        KeyError, TypeError, AttributeError, ValueError: a document makes no sense.
+    """
+    index = _read_json(layout / "index.json")
+    manifests = [entry for entry in index.get("manifests", []) if entry.get("mediaType", "") == _MANIFESTS]
+    if len(manifests) != 1:
+        raise ContainerError(
+            f"the OCI layout has {len(manifests)} images, and has to have one",
+            f"copy one of them: skopeo copy oci:{layout}:NAME oci:OTHER:NAME",
+        )
+    manifest = _read_json(_find_blob(layout, manifests[0]))
+    defaults = _parse_defaults(_read_json(_find_blob(layout, manifest["config"])))
+    reference = manifests[0].get("annotations", {}).get("org.opencontainers.image.ref.name")
+    if not reference:
+        raise ContainerError("the image of the OCI layout has no tag", "add one: umoci tag")
+    return str(reference), defaults
+
+
 def _find_blob(layout: Path, descriptor: dict[str, Any]) -> Path:
     algorithm, _, digits = str(descriptor["digest"]).partition(":")
     if not algorithm.isalnum() or not digits.isalnum():
@@ -136,8 +158,8 @@ def _find_blob(layout: Path, descriptor: dict[str, Any]) -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        document = json.loads(read_file(str(path), _MAX_DOCUMENT, follow=True) or b"")
+    except (OSError, ValueError, RecursionError) as error:
         raise ContainerError(f"the OCI layout cannot be read: {path.name}: {error}") from None
     if not isinstance(document, dict):
         raise ContainerError(f"the OCI layout cannot be read: {path.name} is no JSON object")
@@ -146,11 +168,25 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _parse_defaults(document: dict[str, Any]) -> Defaults:
     config = document.get("config") or {}
-    entrypoint = list(config.get("Entrypoint") or [])
+    entrypoint = _parse_texts(config, "Entrypoint")
     return Defaults(
         entrypoint=entrypoint,
-        command=list(config.get("Cmd") or ([] if entrypoint else ["/bin/sh"])),
-        env=list(config.get("Env") or []),
-        workdir=config.get("WorkingDir") or "/",
-        user=config.get("User") or "",
+        command=_parse_texts(config, "Cmd") or ([] if entrypoint else ["/bin/sh"]),
+        env=_parse_texts(config, "Env"),
+        workdir=_parse_text(config, "WorkingDir") or "/",
+        user=_parse_text(config, "User"),
     )
+
+
+def _parse_texts(config: dict[str, Any], key: str) -> list[str]:
+    values = config.get(key) or []
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f'"{key}" is no list of texts')
+    return values
+
+
+def _parse_text(config: dict[str, Any], key: str) -> str:
+    value = config.get(key) or ""
+    if not isinstance(value, str):
+        raise TypeError(f'"{key}" is no text')
+    return value
