@@ -217,6 +217,15 @@ class TestFiles:
             self.write(bundle, SILENT, hosts=named, is_flag=is_flag, **config)
         assert (outside / "f").read_text() == "mine\n"
 
+    @pytest.mark.parametrize("options", [["rbind"], ["rbind", "ro", "rw"], ["rw", "ro", "rw"]])
+    def test_of_read_only_and_writable_the_last_counts(self, tmp_path: Path, options: list[str]) -> None:
+        """As it does for the runtimes."""
+        (tmp_path / "shared").mkdir()
+        mount = bind("/shared", "shared") | {"options": options}
+        with pytest.raises(CniError, match="container's"):
+            self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount])
+        self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount | {"options": [*options, "ro"]}])
+
     @pytest.mark.parametrize("source", ["rootfs/hosts", "fifo", "hard"])
     def test_what_is_mounted_is_looked_at_too(self, tmp_path: Path, source: str) -> None:
         (tmp_path / "rootfs").mkdir()

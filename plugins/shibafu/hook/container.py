@@ -59,7 +59,7 @@ class Container:
         sources = [
             self._resolve(mount.text("source"))
             for mount in self.config.sections("mounts")
-            if _is_bind(mount) and "ro" not in mount.texts("options")
+            if _is_bind(mount) and not _is_read_only(mount)
         ]
         return [source for source in sources if os.path.isdir(source)]
 
@@ -77,6 +77,11 @@ class Container:
 
 def _is_bind(mount: Section) -> bool:
     return mount.text("type") == "bind" or not {"bind", "rbind"}.isdisjoint(mount.texts("options"))
+
+
+def _is_read_only(mount: Section) -> bool:
+    # Of several, runtimes take the last.
+    return [option for option in mount.texts("options") if option in ("ro", "rw")][-1:] == ["ro"]
 
 
 def parse_state(document: bytes) -> Container:
