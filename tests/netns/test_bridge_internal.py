@@ -247,13 +247,21 @@ def test_switches_keep_out_what_they_can_while_the_barrier_is_flushed(
     assert connect(machine, outside, attacker) == set()
 
 
-@pytest.mark.parametrize("flush", ["ruleset", "chain bridge {} input"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "flush ruleset",
+        "flush chain bridge {} input",
+        "insert rule bridge {} input accept",
+        "add table bridge {} {{ flags dormant; }}",
+    ],
+)
 def test_check_sees_that_it_is_gone_and_the_next_add_restores_it(
-    machine: Machine, outside: Outside, config: Config, flush: str
+    machine: Machine, outside: Outside, config: Config, change: str
 ) -> None:
     attacker = attach(machine, config)
     (table,) = (table.split()[2] for table in machine.tables() if table.endswith("-internal"))
-    machine.host.run("nft", "flush", *flush.format(table).split())
+    machine.host.run("nft", *change.format(table).split())
     assert "barrier" in machine.fail(config, "attacker", command="CHECK")["msg"]
     machine.add(config, "c3")
     for name in ("attacker", "neighbour", "c3"):

@@ -74,4 +74,7 @@ class Barrier:
     def is_whole(self) -> bool:
         """Tell whether it does what it is for."""
         listing = self._nft.list_table(calc_barrier_table(self._network))
-        return "hook input" in listing and is_listed(_RULE, listing)
+        # A rule in front of ours may let frames pass, and a table that is dormant sees none.
+        _, hook, rules = listing.partition("hook input")
+        first = rules.split("\n", 2)[1:2]
+        return bool(hook) and "flags dormant" not in listing and is_listed(_RULE, "".join(first))
