@@ -158,7 +158,6 @@ class TestImporting:
         with pytest.raises(ContainerError, match=message), store.making("one", "test") as making:
             import_image(making, layout)
 
-
     @pytest.mark.parametrize(
         ("documents", "message"),
         [
