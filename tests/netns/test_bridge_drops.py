@@ -290,5 +290,5 @@ def test_repair_names_it_and_leaves_it(suite: Suite, host: Namespace, tmp_path: 
         assert "table inet filter drops" in shibafu.run("network", "check", "blue", status=1)[0]
         assert host.run("nft", "list", "ruleset") == before
         host.run("nft", "delete", "table", "inet", "filter")
-        assert "nothing to do" in shibafu("network repair")
+        assert "nothing to repair" in shibafu("network repair")
         shibafu("network check blue")

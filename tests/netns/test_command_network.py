@@ -398,10 +398,12 @@ def test_a_namespace_does_not_stand_for_a_container_of_a_like_id(
 def test_a_broken_file_is_told_and_hides_nothing_from_ls(shibafu: CommandLine) -> None:
     shibafu("network create blue")
     (shibafu.conf_dir / "00-broken.conflist").write_text("{")
-    out, _ = shibafu.run("network", "ls", status=1)
+    out, said = shibafu.run("network", "ls", status=1)
     assert "blue" in out
-    assert "00-broken.conflist" in out
-    assert "00-broken.conflist" in shibafu.fail("network create green")
+    assert "00-broken.conflist" in said
+    _, said = shibafu.run("network", "create", "green")
+    assert "00-broken.conflist" in said
+    assert "00-broken.conflist" in shibafu.fail("network rm nope")
     assert loads(shibafu.run("network", "rm", "nope", "--format", "json", status=1)[1])["error"]
 
 

@@ -33,7 +33,7 @@ class Network:
         assert can_reach(self.db, "10.66.0.3", self.web)
         assert self.is_internal or can_reach(self.host, "10.66.0.1", self.web)
         self.shibafu("network check")
-        assert "nothing to do" in self.shibafu("network repair --dry-run")
+        assert "nothing to repair" in self.shibafu("network repair --dry-run")
 
     def repair(self) -> list[str]:
         """Repair it, after a dry run that changes nothing; return what was wrong."""

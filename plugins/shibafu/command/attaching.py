@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shibafu.cni.args import is_valid_value
-from shibafu.cni.errors import IO_FAILURE, CniError
+from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
 from shibafu.cni.names import is_valid_identifier
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel, open_kernel
@@ -17,7 +17,7 @@ from shibafu.command.leases import list_holdings
 from shibafu.command.netns import find_netns, inside
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.subcommand import Context
-from shibafu.command.survey import CACHE, GONE, Endpoint, Surveyor
+from shibafu.command.survey import CACHE, GONE, Endpoint, Surveyor, find_broken_records
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.chain import Runtime
@@ -135,7 +135,10 @@ class Caller:
         """Return the network as it was when a container was attached to it."""
         for attachment in cache_list(network.name, endpoint.container_id, self.runtime.cache_dir):
             if attachment.ifname == endpoint.ifname:
-                return self.runtime.find_attached_network(attachment)
+                try:
+                    return self.runtime.find_attached_network(attachment)
+                except CniError:
+                    break  # a broken file that comes first hides it from runtimes
         return network.config
 
     def check(self, network: ConfiguredNetwork) -> list[Finding]:
@@ -144,7 +147,11 @@ class Caller:
         if network.problem:
             answer = f"its configuration is refused: {network.problem}", ""
         findings = [Finding(network.name, "", "", *answer)]
-        for endpoint in self.find_endpoints(network):
+        broken: list[CniError] = []
+        endpoints = self.find_endpoints(network, broken)
+        list_holdings(network, broken)
+        findings += [Finding(network.name, "", "", error.msg) for error in broken]
+        for endpoint in endpoints:
             if endpoint.state == GONE:
                 answer = GONE, ""
             elif CACHE not in endpoint.sources:
@@ -157,9 +164,11 @@ class Caller:
             findings.append(Finding(network.name, *endpoint.key, *answer))
         return findings
 
-    def find_endpoints(self, network: ConfiguredNetwork) -> list[Endpoint]:
-        """Return a network's containers as they are now."""
-        return Surveyor(self.kernel, self.runtime.cache_dir).find_endpoints(network)
+    def find_endpoints(
+        self, network: ConfiguredNetwork, broken: list[CniError] | None = None
+    ) -> list[Endpoint]:
+        """Return a network's containers as they are now; see `Surveyor.find_endpoints`."""
+        return Surveyor(self.kernel, self.runtime.cache_dir).find_endpoints(network, broken)
 
     def collect_garbage(
         self, network: ConfiguredNetwork, dry_run: bool, errors: list[CniError]
@@ -178,10 +187,16 @@ class Caller:
         if dry_run:
             return gone
         freed = [endpoint for endpoint in gone if _attempt(errors, self.detach, network, endpoint)]
-        holdings = [holding for holding in list_holdings(network) if not holding.is_abandoned]
+        if network.problem:
+            # Where its leases are is not known, so that the plugins' GC would free those of strangers.
+            what = f"its configuration is refused: {network.problem}"
+            errors.append(CniError(INVALID_CONFIG, what, network.config.path))
+            return freed
+        holdings = [holding for holding in list_holdings(network, errors) if not holding.is_abandoned]
         valid = {endpoint.key for endpoint in endpoints if endpoint.state != GONE}
-        valid |= {(holding.container_id, holding.ifname) for holding in holdings}
+        valid |= {(holding.container_id, holding.ifname) for holding in holdings if holding.container_id}
         _attempt(errors, self.runtime.gc, network.config, valid)
+        errors += find_broken_records(network.name)
         return freed
 
     def _choose_ifname(self, target: Target) -> str:

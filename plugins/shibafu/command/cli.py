@@ -1,29 +1,22 @@
 """The command line: all subcommands in one parser, and how they end."""
 
-import json
 import os
-import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from traceback import walk_tb
 from typing import TextIO
 
 import shibafu
-from shibafu.cni.errors import CniError, calc_line
 from shibafu.command import completion
 from shibafu.command.container.commands import SUBCOMMANDS
-from shibafu.command.errors import FAILED, USAGE, CommandError
+from shibafu.command.errors import FAILED, USAGE, describe_failure
 from shibafu.command.image import commands as image
 from shibafu.command.ipam import commands as ipam
 from shibafu.command.link import commands as link
 from shibafu.command.network import commands as network
 from shibafu.command.output import Output, Style
 from shibafu.command.subcommand import CACHE_DIR, CNI_PATH, CONF_DIR, Context, Subcommand
-from shibafu.container.errors import ContainerError
 
 INTERRUPTED = 130
-# Modules that only the command needs, and the packages that have them.
-_EXTRA_MODULES = {"filelock": "filelock", "pyroute2": "pyroute2", "yaml": "pyyaml"}
 GROUPS = (image.GROUP, network.GROUP, ipam.GROUP, link.GROUP)
 
 
@@ -95,12 +88,6 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
     """
     arguments = _parse(argv)
     context = make_context(arguments, stdout, stderr)
-
-    def fail(error: CommandError) -> int:
-        _report(context, stderr, error)
-        failure: int = arguments.failure
-        return max(error.status, failure)
-
     try:
         status: int = arguments.run(context, arguments)
         stdout.flush()
@@ -108,21 +95,10 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
         return FAILED  # whoever read the output has seen enough
     except KeyboardInterrupt:
         return INTERRUPTED
-    except CommandError as error:
-        return fail(error)
-    except ContainerError as error:
-        return fail(CommandError(error.message, error.hint))
-    except CniError as error:
-        return fail(CommandError(error.msg, error.details))
-    except PermissionError as error:
-        hint = "most of what this command does takes root: try it with sudo"
-        return fail(CommandError(_describe(error), hint))
-    except OSError as error:
-        return fail(CommandError(_describe(error)))
-    except ModuleNotFoundError as error:
-        return fail(_describe_missing(error))
-    except Exception as error:  # a defect here must not end in a traceback either
-        return fail(_describe_defect(error))
+    except Exception as error:
+        failure = describe_failure(error)
+        context.out.failure(failure)
+        return max(failure.status, int(arguments.failure))
     return status
 
 
@@ -132,42 +108,3 @@ def _parse(argv: Sequence[str]) -> Namespace:
     except SystemExit as end:
         failure = next((one.failure for one in SUBCOMMANDS if [one.name] == [*argv[:1]]), USAGE)
         raise SystemExit(max(USAGE, failure) if end.code == USAGE else end.code) from None
-
-
-def _describe(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    return where + (error.strerror or str(error)).lower() if error.strerror else str(error)
-
-
-def _describe_missing(error: ModuleNotFoundError) -> CommandError:
-    """Return what to install after `pip install` without the extra `command`, see setup.cfg."""
-    if error.name not in _EXTRA_MODULES:
-        return _describe_defect(error)
-    packages = " ".join(_EXTRA_MODULES.values())
-    return CommandError(
-        f"the command needs the Python package {_EXTRA_MODULES[error.name]}, which is not installed",
-        f"install what it needs: {sys.executable} -m pip install {packages}",
-    )
-
-
-def _describe_defect(error: Exception) -> CommandError:
-    *_, (frame, line) = walk_tb(error.__traceback__)
-    where = f"{frame.f_code.co_filename}:{line}"
-    what = f"internal error in shibafu, please report it: {type(error).__name__}: {error}"
-    return CommandError(what, where)
-
-
-def _report(context: Context, stderr: TextIO, error: CommandError) -> None:
-    if context.out.is_json:
-        said = {"error": error.message, "hint": error.hint} if error.hint else {"error": error.message}
-        stderr.write(json.dumps(said) + "\n")
-        return
-    style = Style.of_stream(stderr)
-    stderr.write(f"{style.paint('red', 'shibafu:')} {_calc_lines(error.message)}\n")
-    if error.hint:
-        stderr.write(f"         {_calc_lines(error.hint)}\n")
-
-
-def _calc_lines(text: str) -> str:
-    """Return a text that does nothing to a terminal; `network apply` has a line for each mistake."""
-    return "\n".join(calc_line(line) for line in text.split("\n"))

@@ -8,6 +8,7 @@ from shibafu.command.specification import DEFAULT_NETWORK
 from shibafu.command.subcommand import Context
 from shibafu.command.surroundings import Surroundings, Wish
 from shibafu.container.specification import HOST_NETWORK, NO_NETWORK
+from shibafu.runtime.conflist import ConflistError
 
 DEFAULT_BRIDGE = "shibafu0"
 
@@ -20,18 +21,19 @@ def ensure_networks(context: Context, names: list[str]) -> None:
     """
     if set(names) <= {NO_NETWORK, HOST_NETWORK}:
         return
-    known = {network.name for network in load_networks(context.conf_dir, broken=[])}
+    broken: list[ConflistError] = []
+    known = {network.name for network in load_networks(context.conf_dir, [], broken)}
     for name in names:
         if name == DEFAULT_NETWORK and name not in known:
             _create_default_network(context)
         elif name not in known:
-            raise unknown_network(name, context.conf_dir, sorted(known))
+            raise unknown_network(name, context.conf_dir, sorted(known), broken)
 
 
 def _create_default_network(context: Context) -> None:
     wish = Wish(DEFAULT_NETWORK, bridge=DEFAULT_BRIDGE)
     with lock_configuration(), open_kernel() as kernel:
-        networks = load_networks(context.conf_dir)
+        networks = load_networks(context.conf_dir, [], [])
         # Another call may have been first.
         if DEFAULT_NETWORK in {network.name for network in networks}:
             return

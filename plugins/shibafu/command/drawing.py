@@ -13,6 +13,7 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     lines = [style.paint("bold", view.name) + f"  {view.path}, {' + '.join(view.plugins)}"]
     if view.problem:
         lines.append(style.paint("red", f"its configuration is refused: {view.problem}"))
+    lines += [style.paint("red", what) for what in view.broken]
     lines += _draw_subnets(view)
     lines.append("")
     if view.bridge is not None:

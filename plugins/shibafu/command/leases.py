@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from filelock import FileLock, Timeout
 
 from shibafu.cni.directories import make_directory
+from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.ip import Address
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
@@ -58,14 +59,21 @@ class Holding:
         return is_abandoned(self.record)
 
 
-def list_holdings(network: ConfiguredNetwork) -> list[Holding]:
-    """Return the leases of a network, by address; an operation that is under way may or may not show."""
+def list_holdings(network: ConfiguredNetwork, broken: list[CniError] | None = None) -> list[Holding]:
+    """Return the leases of a network, by address; an operation that is under way may or may not show.
+
+    Args:
+        network: the network.
+        broken: takes what is wrong with leases that cannot be read, whose addresses nobody gets.
+    """
     store = Store(network.data_dir, network.name)
     if not os.path.isdir(store.directory):
         return []
     records = Records(f"{store.index_directory}/records").read_all()
     holdings = []
     for address, lease in store.leases():
+        if lease is not None and not lease.container_id and broken is not None:
+            broken.append(CniError(IO_FAILURE, f"{store.lease_path(address)} is no lease that can be read"))
         if lease is not None:
             holdings.append(Holding(network.name, address, *lease.owner, records.get(lease.owner)))
     return sorted(holdings, key=lambda holding: (holding.address.version, holding.address.value))

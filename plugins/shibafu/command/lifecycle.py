@@ -31,16 +31,32 @@ def create_network(directory: str, spec: NetworkSpec) -> str:
     Raises:
         CommandError: there is a file of that name, whatever is in it.
     """
-    path = f"{directory}/{spec.name}.conflist"
+    path = require_free_path(directory, spec.name)
     aside = _write_aside(directory, spec)
     try:
         # Unlike rename(2), link(2) replaces nothing.
         os.link(aside, path)
     except FileExistsError:
-        raise CommandError(f"{path} is there already", "remove it, or choose another name") from None
+        raise _is_there(path) from None
     finally:
         os.unlink(aside)
     return path
+
+
+def require_free_path(directory: str, name: str) -> str:
+    """Return the path of a network's configuration file that is yet to be written.
+
+    Raises:
+        CommandError: there is a file of that name, whatever is in it.
+    """
+    path = f"{directory}/{name}.conflist"
+    if os.path.lexists(path):
+        raise _is_there(path)
+    return path
+
+
+def _is_there(path: str) -> CommandError:
+    return CommandError(f"{path} is there already", "remove it, or choose another name")
 
 
 def update_network(path: str, spec: NetworkSpec) -> None:

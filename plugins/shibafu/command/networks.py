@@ -4,6 +4,7 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.config import Section
 from shibafu.cni.errors import CniError
 from shibafu.cni.ip import Address, Cidr
+from shibafu.cni.names import is_valid_identifier
 from shibafu.command.errors import CommandError
 from shibafu.command.specification import make_request
 from shibafu.runtime.conflist import ConflistError, NetworkList, list_networks
@@ -85,24 +86,31 @@ def _choose_plugin(plugins: list[dict[str, object]]) -> dict[str, object]:
     return next(bridges, next(with_ipam, plugins[0]))
 
 
-def load_networks(
-    directory: str, names: list[str] | None = None, broken: list[ConflistError] | None = None
-) -> list[ConfiguredNetwork]:
+def load_networks(directory: str, names: list[str], broken: list[ConflistError]) -> list[ConfiguredNetwork]:
     """Return the networks of a directory.
 
     Args:
         directory: where they are configured.
-        names: which; empty or None for all.
-        broken: takes the errors of files that cannot be parsed; None to raise the first of them.
+        names: which; empty for all.
+        broken: takes what is wrong with files that are no network; where names are stated, other
+            files do not matter.
 
     Raises:
         CommandError: there is no network of one of the names.
-        ConflistError: a file cannot be parsed.
+        ConflistError: the directory cannot be listed.
     """
-    found = {network.name: network for network in list_networks(directory, broken)}
-    for name in names or []:
+    unusable: list[ConflistError] = []
+    found = {}
+    for network in list_networks(directory, unusable):
+        if is_valid_identifier(network.name):
+            found[network.name] = network
+        else:  # no plugin takes it, and it would lead to other directories
+            unusable.append(ConflistError(network.path, f'"{network.name}" is no name for a network'))
+    for name in names:
         if name not in found:
-            raise unknown_network(name, directory, sorted(found))
+            raise unknown_network(name, directory, sorted(found), unusable)
+    if not names:
+        broken += unusable
     return [ConfiguredNetwork(found[name]) for name in names or found]
 
 
@@ -111,7 +119,8 @@ def load_network(directory: str, name: str) -> ConfiguredNetwork:
     return load_networks(directory, [name], [])[0]
 
 
-def unknown_network(name: str, directory: str, known: list[str]) -> CommandError:
-    """Return the error for a name that no network has."""
-    hint = f"there are: {', '.join(known)}" if known else f"make it with: shibafu network create {name}"
-    return CommandError(f"there is no network {name} in {directory}", hint)
+def unknown_network(name: str, directory: str, known: list[str], broken: list[ConflistError]) -> CommandError:
+    """Return the error for a name that no network has; perhaps it is the one of a broken file."""
+    hints = [f"there are: {', '.join(known)}" if known else f"make it with: shibafu network create {name}"]
+    hints += [f"cannot be used: {error.msg}" for error in broken]
+    return CommandError(f"there is no network {name} in {directory}", "; ".join(hints))

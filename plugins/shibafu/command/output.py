@@ -5,6 +5,9 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
+from shibafu.cni.errors import calc_line
+from shibafu.command.errors import CommandError
+
 _COLOURS = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -50,8 +53,20 @@ class Output:
     def warn(self, warnings: Sequence[str]) -> None:
         """Print what somebody should know although all went well, on standard error."""
         for warning in warnings:
-            line = json.dumps({"warning": warning}) if self.is_json else f"shibafu: warning: {warning}"
+            text = f"shibafu: warning: {calc_line(warning)}"
+            line = json.dumps({"warning": warning}) if self.is_json else text
             self.errors.write(line + "\n")
+
+    def failure(self, failure: CommandError) -> None:
+        """Print what failed, on standard error."""
+        if self.is_json:
+            said = {"error": failure.message} | ({"hint": failure.hint} if failure.hint else {})
+            self.errors.write(json.dumps(said) + "\n")
+            return
+        style = Style.of_stream(self.errors)
+        self.errors.write(f"{style.paint('red', 'shibafu:')} {_calc_lines(failure.message)}\n")
+        if failure.hint:
+            self.errors.write(f"         {_calc_lines(failure.hint)}\n")
 
     def data(self, data: object, compact: bool = False) -> None:
         """Print a value for programs; people do not see it."""
@@ -61,6 +76,11 @@ class Output:
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people; columns of which all cells are numbers are flush right."""
         self.text("\n".join(format_table(head, rows, self.style)))
+
+
+def _calc_lines(text: str) -> str:
+    """Return a text that does nothing to a terminal; `network apply` has a line for each mistake."""
+    return "\n".join(calc_line(line) for line in text.split("\n"))
 
 
 def format_table(head: Sequence[str], rows: Sequence[Sequence[str]], style: Style) -> list[str]:

@@ -7,7 +7,8 @@ from shibafu.cni.errors import CniError
 from shibafu.command.attaching import Caller
 from shibafu.command.declaration import Declared
 from shibafu.command.errors import CommandError
-from shibafu.command.lifecycle import create_network, remove_bridge, update_network
+from shibafu.command.failures import Failures
+from shibafu.command.lifecycle import create_network, remove_bridge, require_free_path, update_network
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.output import format_count
 from shibafu.command.specification import NetworkSpec, calc_conflist, parse_conflist
@@ -45,6 +46,7 @@ def calc_plan(
     networks: list[ConfiguredNetwork],
     surroundings: Surroundings,
     caller: Caller,
+    directory: str,
 ) -> list[Step]:
     """Return what is to be done, in the order of the declaration; nothing is changed.
 
@@ -53,6 +55,7 @@ def calc_plan(
         networks: those that there are; what is not declared stays.
         surroundings: what they must not collide with.
         caller: knows the containers.
+        directory: where networks are configured.
 
     Raises:
         CommandError: one of them cannot be; then none is touched.
@@ -62,7 +65,10 @@ def calc_plan(
     # What is chosen must keep clear of what is stated, wherever in the file that is.
     for item in sorted(declared, key=lambda item: not item.wish.subnets):
         try:
-            steps[item.wish.name] = _calc_step(item, present.get(item.wish.name), surroundings, caller)
+            step = _calc_step(item, present.get(item.wish.name), surroundings, caller)
+            if step.action == CREATE:
+                require_free_path(directory, item.wish.name)
+            steps[item.wish.name] = step
         except CommandError as error:
             raise CommandError(f"{item.place}: {error.message}", error.hint) from None
         except CniError as error:
@@ -121,22 +127,39 @@ def _format(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def carry_out(steps: list[Step], networks: list[ConfiguredNetwork], directory: str, caller: Caller) -> None:
-    """Do what a plan says.
+def carry_out(
+    steps: list[Step],
+    networks: list[ConfiguredNetwork],
+    directory: str,
+    caller: Caller,
+    failures: Failures,
+) -> list[Step]:
+    """Do what a plan says; return the steps that were done.
 
-    Raises:
-        CommandError: a file is in the way.
-        OSError: a file cannot be written.
+    Args:
+        steps: the plan.
+        networks: those that there are.
+        directory: where they are configured.
+        caller: knows the kernel.
+        failures: takes the steps that fail.
     """
+    done = []
     for step in steps:
-        if step.action == CREATE:
-            create_network(directory, step.spec)
-        elif step.action == CHANGE and step.present is not None:
-            update_network(step.present.config.path, step.spec)
-            if any(difference.startswith(_FIXED) for difference in step.differences):
-                # It has no containers; the next one makes the bridge with the new addresses.
-                others = [network for network in networks if network.name != step.spec.name]
-                remove_bridge(step.present, others, caller.kernel)
+        with failures.part(f"network {step.spec.name}"):
+            _carry_out(step, networks, directory, caller)
+            done.append(step)
+    return done
+
+
+def _carry_out(step: Step, networks: list[ConfiguredNetwork], directory: str, caller: Caller) -> None:
+    if step.action == CREATE:
+        create_network(directory, step.spec)
+    elif step.action == CHANGE and step.present is not None:
+        update_network(step.present.config.path, step.spec)
+        if any(difference.startswith(_FIXED) for difference in step.differences):
+            # It has no containers; the next one makes the bridge with the new addresses.
+            others = [network for network in networks if network.name != step.spec.name]
+            remove_bridge(step.present, others, caller.kernel)
 
 
 def describe_step(step: Step) -> dict[str, Any]:

@@ -8,6 +8,7 @@ or this command attached the containers.
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.command.kernel import Kernel, Link, Traffic
 from shibafu.command.leases import Holding, count_usable, list_holdings
@@ -105,6 +106,7 @@ class NetworkView:
         rules: its rules; empty also when they were not asked for.
         is_forwarding: whether the host forwards packets, by family.
         problem: why its configuration would be refused; empty when it would not.
+        broken: records, cached results and leases that tell of no container, in words.
     """
 
     name: str
@@ -118,6 +120,7 @@ class NetworkView:
     rules: list[Rule] = field(default_factory=list)
     is_forwarding: dict[str, bool] = field(default_factory=dict)
     problem: str = ""
+    broken: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -143,7 +146,9 @@ class Surveyor:
 
     def survey(self, network: ConfiguredNetwork, rules: list[Rule] | None = None) -> NetworkView:
         """Return what there is of a network; `rules` are put in as they are."""
-        endpoints = self.find_endpoints(network)
+        broken: list[CniError] = []
+        endpoints = self.find_endpoints(network, broken)
+        holdings = list_holdings(network, broken)
         known = {endpoint.host_link for endpoint in endpoints}
         bridge = network.bridge
         ports = self._ports(bridge.bridge) if bridge is not None else []
@@ -153,7 +158,7 @@ class Surveyor:
             version=network.config.cni_version,
             plugins=network.types,
             bridge=self._bridge_state(network),
-            subnets=calc_subnet_uses(network, list_holdings(network)),
+            subnets=calc_subnet_uses(network, holdings),
             endpoints=endpoints,
             other_ports=sorted(port.name for port in ports if port.name not in known),
             rules=rules or [],
@@ -162,15 +167,26 @@ class Surveyor:
                 for version in sorted({subnet.version for subnet in network.subnets})
             },
             problem=network.problem,
+            broken=[error.msg for error in broken],
         )
 
-    def find_endpoints(self, network: ConfiguredNetwork) -> list[Endpoint]:
-        """Return a network's containers, by container and interface."""
+    def find_endpoints(
+        self, network: ConfiguredNetwork, broken: list[CniError] | None = None
+    ) -> list[Endpoint]:
+        """Return a network's containers, by container and interface.
+
+        Args:
+            network: the network.
+            broken: takes the records and cached results that tell of no container.
+        """
+        broken = [] if broken is None else broken
         state = NetworkState(network.name)
         records = {link: state.read_attachment(link) for link in state.attachments()}
-        # A killed call may have left half of a record: what it said is not known.
-        by_owner = {(str(r["containerID"]), str(r["ifname"])): link for link, r in records.items() if r}
-        cached = {(c.container_id, c.ifname): c for c in cache_list(network.name, directory=self._cache_dir)}
+        owners = {link: _find_owner(record) for link, record in records.items()}
+        by_owner = {owner: link for link, owner in owners.items() if owner is not None}
+        broken += find_broken_records(network.name)
+        listed = cache_list(network.name, directory=self._cache_dir, broken=broken)
+        cached = {(c.container_id, c.ifname): c for c in listed}
         endpoints = []
         for owner in sorted(by_owner.keys() | cached.keys()):
             link = by_owner.get(owner, "")
@@ -232,6 +248,25 @@ class Surveyor:
         addresses = [str(address) for address in self._addresses.get(gateway.index, [])]
         is_isolated = gateway.group == ISOLATED_GROUP
         return BridgeState(name, link.state, link.mac, link.mtu, addresses, is_isolated, link.traffic)
+
+
+def find_broken_records(network: str) -> list[CniError]:
+    """Return what is wrong with records that tell of no container: a killed call left half of one, say."""
+    state = NetworkState(network)
+    return [
+        CniError(
+            IO_FAILURE, f"{state.directory}/{link} tells of no container", "`shibafu network gc` removes it"
+        )
+        for link in state.attachments()
+        # What is not there any more, or was being written, is not broken.
+        if not _find_owner(state.read_attachment(link)) and state.remembers(link)
+    ]
+
+
+def _find_owner(record: dict[str, object]) -> tuple[str, str] | None:
+    container_id, ifname = record.get("containerID"), record.get("ifname")
+    is_whole = isinstance(container_id, str) and isinstance(ifname, str)
+    return (str(container_id), str(ifname)) if is_whole else None
 
 
 def calc_subnet_uses(network: ConfiguredNetwork, holdings: list[Holding]) -> list[SubnetUse]:

@@ -181,9 +181,10 @@ def cache_list(
     except FileNotFoundError:
         return []
     attachments = []
+    prefix = f"{network}-" if network else ""
     for name in names:
         # Names are cheap to compare, files are not cheap to read.
-        if name.startswith(".") or not name.startswith(network) or f"-{container_id}" not in name:
+        if name.startswith(".") or not name.startswith(prefix) or f"-{container_id}" not in name:
             continue
         document = _read(f"{directory}/{name}")
         if document is not None and "kind" not in document and "cniVersion" in document:

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from shibafu.cni.errors import CniError
 from shibafu.command.subcommand import Context, Subcommand
 
 
@@ -10,11 +11,20 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.command.leases import list_holdings
+    from shibafu.command.failures import Failures
+    from shibafu.command.leases import Holding, list_holdings
     from shibafu.command.networks import load_networks
+    from shibafu.runtime.conflist import ConflistError
 
-    networks = load_networks(context.conf_dir, arguments.networks, broken=[])
-    holdings = [holding for network in networks for holding in list_holdings(network)]
+    failures = Failures(context.out)
+    broken: list[ConflistError] = []
+    holdings: list[Holding] = []
+    for network in load_networks(context.conf_dir, arguments.networks, broken):
+        with failures.part(f"network {network.name}"):
+            unreadable: list[CniError] = []
+            holdings += list_holdings(network, unreadable)
+            failures.add(*unreadable)
+    failures.add(*broken)
     context.out.data(
         [
             {
@@ -32,10 +42,10 @@ def _run(context: Context, arguments: Namespace) -> int:
     rows = []
     for holding in holdings:
         state = "abandoned" if holding.is_abandoned else "reserved" if holding.is_reserved else "in use"
-        owner = "-" if holding.is_reserved else holding.container_id
+        owner = "-" if holding.is_reserved else holding.container_id or "?"
         rows.append([holding.network, str(holding.address), owner, holding.ifname or "-", state])
     context.out.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "STATE"), rows)
-    return 0
+    return failures.status
 
 
 SUBCOMMAND = Subcommand(

@@ -18,21 +18,25 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.attaching import Caller
     from shibafu.command.declaration import parse_declaration
+    from shibafu.command.failures import Failures
     from shibafu.command.kernel import open_kernel
     from shibafu.command.lifecycle import lock_configuration
     from shibafu.command.networks import load_networks
     from shibafu.command.plan import calc_plan, carry_out, describe_step
     from shibafu.command.surroundings import Surroundings
+    from shibafu.runtime.conflist import ConflistError
 
+    broken: list[ConflistError] = []
+    failures = Failures(context.out)
     declared = parse_declaration(*_read(arguments.file))
     with lock_configuration(), open_kernel() as kernel:
-        networks = load_networks(context.conf_dir)
+        networks = load_networks(context.conf_dir, [], broken)
         caller = Caller.of_context(kernel, context)
         surroundings = Surroundings(kernel, networks)
-        steps = calc_plan(declared, networks, surroundings, caller)
+        steps = calc_plan(declared, networks, surroundings, caller, context.conf_dir)
         if not arguments.dry_run:
-            carry_out(steps, networks, context.conf_dir, caller)
-    context.out.warn(surroundings.warnings)
+            steps = carry_out(steps, networks, context.conf_dir, caller, failures)
+    context.out.warn(surroundings.warnings + [error.msg for error in broken])
     context.out.data({"dryRun": arguments.dry_run, "steps": [describe_step(step) for step in steps]})
     for step in steps:
         colour, mark = _MARKS[step.action]
@@ -41,7 +45,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         context.out.text(context.out.style.paint(colour, f"{mark} {step.action} {step.spec.name}: {what}"))
     if arguments.dry_run:
         context.out.text("nothing was changed: this was a dry run")
-    return 0
+    return failures.status
 
 
 def _read(path: str) -> tuple[str, str]:

@@ -2,8 +2,12 @@
 
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from shibafu.command.subcommand import Context, Subcommand
+
+if TYPE_CHECKING:
+    from shibafu.command.attaching import Finding
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -12,13 +16,20 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.attaching import Caller
+    from shibafu.command.failures import Failures
     from shibafu.command.kernel import open_kernel
     from shibafu.command.networks import load_networks
+    from shibafu.runtime.conflist import ConflistError
 
-    networks = load_networks(context.conf_dir, arguments.networks)
+    failures = Failures(context.out)
+    broken: list[ConflistError] = []
+    findings: list[Finding] = []
     with open_kernel() as kernel:
         caller = Caller.of_context(kernel, context)
-        findings = [finding for network in networks for finding in caller.check(network)]
+        for network in load_networks(context.conf_dir, arguments.networks, broken):
+            with failures.part(f"network {network.name}"):
+                findings += caller.check(network)
+    failures.add(*broken)
     context.out.data([asdict(finding) for finding in findings])
     for finding in findings:
         who = f"{finding.network} {finding.containerID} {finding.ifname}".rstrip()
@@ -30,7 +41,7 @@ def _run(context: Context, arguments: Namespace) -> int:
             )
         else:
             context.out.text(f"{context.out.style.paint('green', '✓')} {who}")
-    return 1 if any(finding.problem for finding in findings) else 0
+    return 1 if any(finding.problem for finding in findings) else failures.status
 
 
 SUBCOMMAND = Subcommand(

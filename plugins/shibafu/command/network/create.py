@@ -86,7 +86,9 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.networks import load_networks
     from shibafu.command.subnets import combine_subnets
     from shibafu.command.surroundings import Surroundings, Wish
+    from shibafu.runtime.conflist import ConflistError
 
+    broken: list[ConflistError] = []
     if arguments.internal and arguments.gateway:
         raise UsageError("an internal network has no gateway", "leave out --gateway or --internal")
     wish = Wish(
@@ -101,7 +103,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         tuple(arguments.driver_opt),
     )
     with lock_configuration(), open_kernel() as kernel:
-        networks = load_networks(context.conf_dir)
+        networks = load_networks(context.conf_dir, [], broken)
         if arguments.name in {network.name for network in networks}:
             raise UsageError(
                 f"there is a network {arguments.name} already",
@@ -110,7 +112,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         surroundings = Surroundings(kernel, networks)
         spec = surroundings.resolve(wish)
         path = create_network(context.conf_dir, spec)
-    context.out.warn(surroundings.warnings)
+    context.out.warn(surroundings.warnings + [error.msg for error in broken])
     context.out.data(describe(spec) | {"path": path})
     subnets = " and ".join(str(subnet.network) for subnet in spec.subnets)
     context.out.text(f"{spec.name}: {subnets} on bridge {spec.bridge}, in {path}")

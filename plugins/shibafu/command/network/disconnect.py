@@ -21,6 +21,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.attaching import Caller
+    from shibafu.command.failures import Failures
     from shibafu.command.kernel import open_kernel
     from shibafu.command.networks import load_network
     from shibafu.command.survey import Surveyor
@@ -43,12 +44,15 @@ def _run(context: Context, arguments: Namespace) -> int:
                 f"it has: {ifnames}",
             )
         caller = Caller.of_context(kernel, context)
+        failures = Failures(context.out)
+        gone = []
         for endpoint in chosen:
-            caller.detach(network, endpoint)
-            context.out.text(f"{endpoint.container_id}: {endpoint.ifname} is off network {network.name}")
-    gone = [{"containerID": endpoint.container_id, "ifname": endpoint.ifname} for endpoint in chosen]
+            with failures.part(f"network {network.name}"):
+                caller.detach(network, endpoint)
+                gone.append({"containerID": endpoint.container_id, "ifname": endpoint.ifname})
+                context.out.text(f"{endpoint.container_id}: {endpoint.ifname} is off network {network.name}")
     context.out.data({"network": network.name, "disconnected": gone})
-    return 0
+    return failures.status
 
 
 def _choose(endpoints: list["Endpoint"], text: str) -> list["Endpoint"]:

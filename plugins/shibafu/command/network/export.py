@@ -12,23 +12,29 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.declaration import calc_declaration, format_declaration
+    from shibafu.command.failures import Failures
     from shibafu.command.networks import load_networks
     from shibafu.command.specification import parse_conflist
+    from shibafu.runtime.conflist import ConflistError
 
-    networks = load_networks(context.conf_dir, arguments.networks)
-    parsed = {network.name: parse_conflist(network.name, network.config.plugins) for network in networks}
-    foreign = [name for name, spec in parsed.items() if spec is None]
-    if foreign and arguments.networks:
-        raise CommandError(
-            f"network {foreign[0]} has plugins or keys that a declaration cannot express",
-            f"copy its file: {next(n.config.path for n in networks if n.name == foreign[0])}",
-        )
-    specs = [spec for spec in parsed.values() if spec is not None]
+    failures = Failures(context.out)
+    broken: list[ConflistError] = []
+    specs = []
+    for network in load_networks(context.conf_dir, arguments.networks, broken):
+        spec = parse_conflist(network.name, network.config.plugins)
+        if spec is not None:
+            specs.append(spec)
+        elif arguments.networks:
+            what = f"network {network.name} has plugins or keys that a declaration cannot express"
+            failures.add(CommandError(what, f"copy its file: {network.config.path}"))
+        else:
+            context.out.text(
+                f"# {network.name} is left out: it has plugins or keys that cannot be declared here"
+            )
+    failures.add(*broken)
     context.out.data(calc_declaration(specs))
-    for name in foreign:
-        context.out.text(f"# {name} is left out: it has plugins or keys that cannot be declared here")
     context.out.text(format_declaration(specs))
-    return 0
+    return failures.status
 
 
 SUBCOMMAND = Subcommand(

@@ -13,28 +13,34 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.cni.errors import CniError, merge_errors
     from shibafu.command.attaching import Caller
+    from shibafu.command.failures import Failures
     from shibafu.command.kernel import open_kernel
     from shibafu.command.networks import load_networks
+    from shibafu.runtime.conflist import ConflistError
 
+    failures = Failures(context.out)
+    broken: list[ConflistError] = []
     freed = []
-    errors: list[CniError] = []
     with open_kernel() as kernel:
         caller = Caller.of_context(kernel, context)
-        for network in load_networks(context.conf_dir, arguments.networks):
-            for endpoint in caller.collect_garbage(network, arguments.dry_run, errors):
-                identity = {"containerID": endpoint.container_id, "ifname": endpoint.ifname}
-                freed.append({"network": network.name} | identity | {"addresses": endpoint.addresses})
-                verb = "would free" if arguments.dry_run else "freed"
-                held = ", ".join(endpoint.addresses) or "no address"
-                context.out.text(
-                    f"{network.name}: {verb} what {endpoint.container_id} {endpoint.ifname} had: {held}"
-                )
+        for network in load_networks(context.conf_dir, arguments.networks, broken):
+            with failures.part(f"network {network.name}"):
+                errors: list[CniError] = []
+                for endpoint in caller.collect_garbage(network, arguments.dry_run, errors):
+                    identity = {"containerID": endpoint.container_id, "ifname": endpoint.ifname}
+                    freed.append({"network": network.name} | identity | {"addresses": endpoint.addresses})
+                    verb = "would free" if arguments.dry_run else "freed"
+                    held = ", ".join(endpoint.addresses) or "no address"
+                    context.out.text(
+                        f"{network.name}: {verb} what {endpoint.container_id} {endpoint.ifname} had: {held}"
+                    )
+                if errors:
+                    raise merge_errors(errors)
+    failures.add(*broken)
     context.out.data({"dryRun": arguments.dry_run, "freed": freed})
-    if errors:
-        raise merge_errors(errors)
-    if not freed:
+    if not freed and not failures.status:
         context.out.text("nothing to do: all containers are there")
-    return 0
+    return failures.status
 
 
 SUBCOMMAND = Subcommand(

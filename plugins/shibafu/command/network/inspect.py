@@ -5,6 +5,8 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
+from shibafu.command.errors import CommandError
+from shibafu.command.failures import Failures
 from shibafu.command.subcommand import Context, Subcommand, parse_pause
 
 if TYPE_CHECKING:
@@ -23,12 +25,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     if not arguments.watch:
-        _show(context, _look(context, arguments.networks))
-        return 0
+        failures = Failures(context.out)
+        _show(context, _look(context, arguments.networks, failures))
+        return failures.status
     out = context.out
     try:
         while True:
-            views = _look(context, arguments.networks)
+            views = _look(context, arguments.networks, Failures(out))
             if not out.is_json and out.stream.isatty():
                 out.stream.write(_CLEAR)
             _show(context, views, compact=True)
@@ -38,17 +41,22 @@ def _run(context: Context, arguments: Namespace) -> int:
         return 0
 
 
-def _look(context: Context, names: list[str]) -> list["NetworkView"]:
+def _look(context: Context, names: list[str], failures: Failures) -> list["NetworkView"]:
     from shibafu.command.kernel import open_kernel
     from shibafu.command.networks import load_networks
     from shibafu.command.rules import list_rules
     from shibafu.command.survey import Surveyor
 
-    networks = load_networks(context.conf_dir, names, broken=[])
-    rules = {network.name: list_rules(network.name, os.environ.get("PATH", "")) for network in networks}
+    views = []
+    networks = load_networks(context.conf_dir, names, [])
     with open_kernel() as kernel:
         surveyor = Surveyor(kernel, context.cache_dir)
-        return [surveyor.survey(network, rules[network.name]) for network in networks]
+        for network in networks:
+            with failures.part(f"network {network.name}"):
+                rules = list_rules(network.name, os.environ.get("PATH", ""))
+                views.append(surveyor.survey(network, rules))
+                failures.add(*map(CommandError, views[-1].broken))
+    return views
 
 
 def _show(context: Context, views: list["NetworkView"], compact: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from shibafu.command.errors import CommandError
 from shibafu.command.subcommand import Context, Subcommand
 
 
@@ -10,22 +11,32 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.command.failures import Failures
     from shibafu.command.networks import load_networks
     from shibafu.runtime.conflist import ConflistError
 
+    failures = Failures(context.out)
     broken: list[ConflistError] = []
-    networks = load_networks(context.conf_dir, broken=broken)
+    networks = load_networks(context.conf_dir, [], broken)
+    failures.add(*broken)
     if arguments.quiet:
         context.out.data([network.name for network in networks])
         context.out.text("\n".join(network.name for network in networks))
-        return 0
+        return failures.status
 
     from shibafu.command.kernel import open_kernel
     from shibafu.command.survey import Surveyor
 
     with open_kernel() as kernel:
         surveyor = Surveyor(kernel, context.cache_dir)
-        views = [surveyor.survey(network) for network in networks]
+        views = []
+        for network in networks:
+            if network.problem:
+                what = f"network {network.name}: its configuration is refused: {network.problem}"
+                failures.add(CommandError(what, network.config.path))
+            with failures.part(f"network {network.name}"):
+                views.append(surveyor.survey(network))
+                failures.add(*map(CommandError, views[-1].broken))
     context.out.data([view.to_json() for view in views])
     rows = []
     for view in views:
@@ -36,9 +47,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         free = _format_free(sum(use.free for use in scarce)) if scarce else "-"
         rows.append([view.name, link, subnets, str(len(view.endpoints)), used, free, ",".join(view.plugins)])
     context.out.table(("NETWORK", "BRIDGE", "SUBNETS", "CONTAINERS", "USED", "FREE", "PLUGINS"), rows)
-    for error in broken:
-        context.out.text(context.out.style.paint("yellow", f"cannot be used: {error.msg}"))
-    return 1 if broken else 0
+    return failures.status
 
 
 def _format_free(count: int) -> str:

@@ -4,9 +4,11 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from shibafu.cni.errors import CniError
 from shibafu.command.subcommand import Context, Subcommand
 
 if TYPE_CHECKING:
+    from shibafu.command.failures import Failures
     from shibafu.command.repair import Fault
 
 
@@ -17,37 +19,46 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.attaching import Caller
+    from shibafu.command.failures import Failures
     from shibafu.command.kernel import open_kernel
     from shibafu.command.networks import load_networks
     from shibafu.command.repair import Repair
+    from shibafu.runtime.conflist import ConflistError
 
+    failures = Failures(context.out)
+    broken: list[ConflistError] = []
     found: list[Fault] = []
     left: list[Fault] = []
     with open_kernel() as kernel:
         caller = Caller.of_context(kernel, context)
-        for network in load_networks(context.conf_dir, arguments.networks):
-            if network.bridge is None and not arguments.networks:
+        for network in load_networks(context.conf_dir, arguments.networks, broken):
+            if network.bridge is None and not network.problem and not arguments.networks:
                 continue
-            repair = Repair(network, caller)
-            faults = repair.find_faults()
-            found += faults
-            if arguments.dry_run:
+            with failures.part(f"network {network.name}"):
+                unreadable: list[CniError] = []
+                caller.find_endpoints(network, unreadable)
+                failures.add(*unreadable)
+                repair = Repair(network, caller)
+                faults = repair.find_faults()
+                found += faults
+                if faults and not arguments.dry_run:
+                    with failures.part(f"network {network.name}"):
+                        repair.run()
+                    faults = repair.find_faults()
                 left += faults
-            elif faults:
-                repair.run()
-                left += repair.find_faults()
-    return _report(context, found, left)
+    failures.add(*broken)
+    return _report(context, found, left, failures)
 
 
-def _report(context: Context, found: list["Fault"], left: list["Fault"]) -> int:
+def _report(context: Context, found: list["Fault"], left: list["Fault"], failures: "Failures") -> int:
     context.out.data({"faults": [asdict(fault) | {"repaired": fault not in left} for fault in found]})
     style = context.out.style
     for fault in found:
         mark = style.paint("red", "✗") if fault in left else style.paint("green", "✓ repaired:")
         context.out.text(f"{mark} {fault.network}: {fault.what}")
-    if not found:
-        context.out.text("nothing to do: all is as it shall be")
-    return 1 if left else 0
+    if not found and not failures.status:
+        context.out.text("nothing to repair")
+    return 1 if left else failures.status
 
 
 SUBCOMMAND = Subcommand(

@@ -14,28 +14,31 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.attaching import Caller
+    from shibafu.command.failures import Failures
     from shibafu.command.kernel import open_kernel
     from shibafu.command.leases import list_holdings
     from shibafu.command.lifecycle import lock_configuration, remove_network
     from shibafu.command.networks import load_networks
 
+    failures = Failures(context.out)
     removed: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {}
     with lock_configuration(), open_kernel() as kernel:
-        everything = load_networks(context.conf_dir, broken=[])
+        everything = load_networks(context.conf_dir, [], [])
         caller = Caller.of_context(kernel, context)
-        for network in load_networks(context.conf_dir, arguments.networks, broken=[]):
+        for network in load_networks(context.conf_dir, arguments.networks, []):
             others = [o for o in everything if o.name != network.name and o.name not in removed]
-            removed[network.name] = remove_network(network, others, caller, arguments.force)
-            context.out.text(f"{network.name}: removed {', '.join(removed[network.name])}")
-            left[network.name] = [str(holding.address) for holding in list_holdings(network)]
-            if left[network.name]:
-                leased = ", ".join(left[network.name])
-                context.out.text(
-                    f"{network.name}: left in {network.data_dir}, of unknown containers: {leased}"
-                )
+            with failures.part(f"network {network.name}"):
+                removed[network.name] = remove_network(network, others, caller, arguments.force)
+                context.out.text(f"{network.name}: removed {', '.join(removed[network.name])}")
+                left[network.name] = [str(holding.address) for holding in list_holdings(network)]
+                if left[network.name]:
+                    leased = ", ".join(left[network.name])
+                    context.out.text(
+                        f"{network.name}: left in {network.data_dir}, of unknown containers: {leased}"
+                    )
     context.out.data({"removed": removed, "left": left})
-    return 0
+    return failures.status
 
 
 SUBCOMMAND = Subcommand(
