@@ -14,6 +14,7 @@ from shibafu.netlink.link import (
     link_add_bridge,
     link_add_veth,
     link_del,
+    link_del_group,
     link_set,
     link_set_port,
     parse_link,
@@ -130,6 +131,7 @@ def test_add_of_any_kind(name: str, lower: int) -> None:
     st.none() | st.integers(0, 2**31 - 1),
     st.none() | names,
     st.none() | st.integers(0, 2**32 - 1),
+    st.none() | st.sampled_from([c.IF_OPER_DORMANT, c.IF_OPER_UP]),
     st.none() | indexes,
 )
 def test_set(
@@ -141,16 +143,27 @@ def test_set(
     master: int | None,
     alias: str | None,
     group: int | None,
+    operstate: int | None,
     fd: int | None,
 ) -> None:
     request = link_set(
-        link, up=up, promisc=promisc, mtu=mtu, mac=mac, master=master, alias=alias, group=group, netns_fd=fd
+        link,
+        up=up,
+        promisc=promisc,
+        mtu=mtu,
+        mac=mac,
+        master=master,
+        alias=alias,
+        group=group,
+        operstate=operstate,
+        netns_fd=fd,
     )
     change = (up is not None) * c.IFF_UP + (promisc is not None) * c.IFF_PROMISC
     flags = bool(up) * c.IFF_UP + bool(promisc) * c.IFF_PROMISC
     fields, attrs = address(link, flags, change)
     text = mac_text(mac) if mac is not None else None
-    attrs += present(NET_NS_FD=fd, ADDRESS=text, MTU=mtu, IFALIAS=alias, GROUP=group, MASTER=master)
+    attrs += present(NET_NS_FD=fd, ADDRESS=text, MTU=mtu, IFALIAS=alias, GROUP=group)
+    attrs += present(OPERSTATE=operstate and {5: "DORMANT", 6: "UP"}[operstate], MASTER=master)
     assert (request.type, request.flags) == (c.RTM_SETLINK, 0)
     assert decode(request) == (fields, attrs)
 
@@ -183,6 +196,7 @@ def test_rename(index: int, name: str) -> None:
         ({"mac": b"\2\0\0\0\0\1"}, "cannot set veth1 address 02:00:00:00:00:01"),
         ({"alias": "x"}, "cannot set veth1 alias"),
         ({"group": 7}, "cannot set veth1 group 7"),
+        ({"operstate": c.IF_OPER_DORMANT}, "cannot set veth1 operstate 5"),
         ({"netns_fd": 5}, "cannot set veth1 into another network namespace"),
         ({"up": True, "inet_conf": {c.IPV4_DEVCONF_ARP_NOTIFY: 1}}, "cannot set veth1 up, IPv4 switches"),
     ],
@@ -211,6 +225,13 @@ def test_del(link: int | str) -> None:
     request = link_del(link)
     assert (request.type, request.flags) == (c.RTM_DELLINK, 0)
     assert decode(request) == address(link)
+
+
+@given(st.integers(1, 2**31 - 1))
+def test_del_group(group: int) -> None:
+    request = link_del_group(group)
+    assert (request.type, request.flags) == (c.RTM_DELLINK, 0)
+    assert decode(request) == (header(), present(GROUP=group))
 
 
 @given(indexes, names, macs, mtus, st.integers(-1, 2**31 - 1), st.booleans())

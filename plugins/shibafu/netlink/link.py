@@ -358,6 +358,7 @@ def link_set(
     master: int | None = None,
     alias: str | None = None,
     group: int | None = None,
+    operstate: int | None = None,
     netns_fd: int | None = None,
     new_name: str | None = None,
     inet_conf: dict[int, int] | None = None,
@@ -373,6 +374,7 @@ def link_set(
         master: Index of the bridge to attach it to, or 0 to detach it.
         alias: A text for people, at most 255 bytes.
         group: Number of its group.
+        operstate: IF_OPER_UP or IF_OPER_DORMANT: whether it is used though it has a carrier.
         netns_fd: The namespace to move it to.
         new_name: Its new name.
         inet_conf: Values of IPv4 switches, IPV4_DEVCONF_*: what /proc/sys/net/ipv4/conf shows of the link.
@@ -408,6 +410,9 @@ def link_set(
     if group is not None:
         attrs += attr_u32(IFLA_GROUP, group)
         changes.append(f"group {group}")
+    if operstate is not None:
+        attrs += attr_u8(IFLA_OPERSTATE, operstate)
+        changes.append(f"operstate {operstate}")
     if master is not None:
         attrs += attr_u32(IFLA_MASTER, master)
         changes.append(f"master {link_text(master)}" if master else "nomaster")
@@ -452,6 +457,11 @@ def link_del(link: int | str) -> Request:
     The kernel acknowledges after some 20 ms; `teardown.link_del_announced` does not wait for that.
     """
     return Request(RTM_DELLINK, 0, ifinfo(link), f"cannot delete {link_text(link)}")
+
+
+def link_del_group(group: int) -> Request:
+    """Request that all links of a group be deleted: none is, if one cannot be; ENODEV if there is none."""
+    return Request(RTM_DELLINK, 0, ifinfo() + attr_u32(IFLA_GROUP, group), f"cannot delete group {group}")
 
 
 def ifinfo(link: int | str = 0, flags: int = 0, mask: int = 0) -> bytes:

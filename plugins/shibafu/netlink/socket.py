@@ -150,16 +150,21 @@ class NetlinkSocket:
         """
         results: list[int] = []
         failure: NetlinkError | None = None
-        for start in range(0, len(requests), _BATCH_SIZE):
-            batch = requests[start : start + _BATCH_SIZE]
-            for request, error in zip(batch, self._exchange(batch), strict=True):
-                if error is None or error.errno in request.ignore:
-                    results.append(error.errno if error else 0)
-                elif failure is None:
-                    failure = error
+        for request, error in zip(requests, self.attempt_all(requests), strict=True):
+            if error is None or error.errno in request.ignore:
+                results.append(error.errno if error else 0)
+            elif failure is None:
+                failure = error
         if failure:
             raise failure
         return results
+
+    def attempt_all(self, requests: list[Request]) -> list[NetlinkError | None]:
+        """Send requests as `request_all` does, and return the failure of each, or None."""
+        failures: list[NetlinkError | None] = []
+        for start in range(0, len(requests), _BATCH_SIZE):
+            failures += self._exchange(requests[start : start + _BATCH_SIZE])
+        return failures
 
     def get(self, request: Request) -> bytes:
         """Send a request that has one answer, and return the answer's payload.
