@@ -73,10 +73,9 @@ BUDGETS = {
     "GC": {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} attachments process",
-        "netlink": f"{NETLINK} address inet inside namespace teardown",
-        "netfilter": "backend forwarding listing nftables rules",
-        "bridge": f"{CONFIGURATION} attachment delete gc namespaces",
-        "resources": "fabric port",
+        "netlink": f"{NETLINK} address inet inside teardown",
+        "netfilter": "backend listing nftables rules",
+        "bridge": f"{CONFIGURATION} attachment delete gc",
         "compat": "leftovers reference reference_nft takeover_gc",
         "resource": "records teardown",
         "ipam": f"{STORE} gc",

@@ -205,6 +205,23 @@ def test_gc_removes_the_rules_of_a_vanished_container(machine: Machine, config: 
     assert machine.leases() == set()
 
 
+def test_gc_goes_on_past_a_chain_that_cannot_be_removed(machine: Machine, config: Config) -> None:
+    names = ("c1", "c2", "c3")
+    for name in names:
+        attach(machine, config, name)
+    chains = [calc_reference_chain("net", name) for name in names]
+    machine.iptables("-t nat -N MINE")
+    machine.iptables(f"-t nat -A MINE -j {chains[1]}")
+    error = machine.fail(config | {"cniVersion": "1.1.0", "cni.dev/valid-attachments": []}, command="GC")
+    assert "refused to remove rules" in error["msg"]
+    left = {chain for chain in chains if any(chain in rule for rule in machine.rules())}
+    assert left == {chains[1]}
+    machine.iptables("-t nat -F MINE")
+    machine.iptables("-t nat -X MINE")
+    machine.collect_garbage(config | {"cniVersion": "1.1.0"})
+    assert_clean(machine)
+
+
 def test_gc_without_leases_that_can_be_read(machine: Machine) -> None:
     """Another IPAM plugin: the masquerading chain tells whose address it is."""
     ipam = {"type": "static", "addresses": [{"address": "10.10.0.9/24", "gateway": "10.10.0.1"}]}

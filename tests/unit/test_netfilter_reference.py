@@ -32,13 +32,13 @@ SPOOF = """table bridge nat { # handle 1
 
 
 def test_chains_against_spoofing_go_after_what_leads_to_them() -> None:
-    assert reference_nft.calc_spoof_removal(SPOOF, "c1", "eth0").splitlines() == [
+    assert reference_nft.calc_spoof_removal(SPOOF, [("c1", "eth0")]).splitlines() == [
         "delete rule bridge nat PREROUTING handle 4",
         "delete chain bridge nat handle 2",
         "delete chain bridge nat handle 3",
     ]
-    assert reference_nft.calc_spoof_removal(SPOOF, "c2", "eth0") == ""
-    assert reference_nft.calc_spoof_removal("", "c1", "eth0") == ""
+    assert reference_nft.calc_spoof_removal(SPOOF, [("c2", "eth0")]) == ""
+    assert reference_nft.calc_spoof_removal("", [("c1", "eth0")]) == ""
 
 
 def digits(text: str) -> str:

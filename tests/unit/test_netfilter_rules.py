@@ -102,7 +102,7 @@ def test_the_guard_against_spoofing_is_one_rule_and_two_sets() -> None:
     assert text.count("add set ") == 2
     # Allowed before guarded: at no moment are the container's own frames dropped.
     assert text.index("allowed {") < text.index('ports { "veth1" }')
-    removal = spoofing.calc_unguard("net", "veth1", "02:00:00:00:00:01")
+    removal = spoofing.calc_unguard("net", [("veth1", "02:00:00:00:00:01")])
     assert removal.index("delete element") > removal.index("add element")
     assert removal.rindex("allowed") > removal.rindex("ports {")
 

@@ -37,8 +37,7 @@ def calc_guard(network: str, ports: list[tuple[str, str]]) -> str:
 def calc_addition(network: str, ports: list[tuple[str, str]]) -> str:
     """Return the input that guards further ports, and fails where the network's guard is gone."""
     table = calc_guard_table(network)
-    pairs = ", ".join(f'"{port}" . {mac}' for port, mac in ports)
-    names = ", ".join(f'"{port}"' for port, _ in ports)
+    pairs, names = _calc_elements(ports)
     lines = (
         f"flush chain {table} prerouting",
         f'add rule {table} prerouting {_RULE} comment "{calc_comment(network)}"',
@@ -49,14 +48,21 @@ def calc_addition(network: str, ports: list[tuple[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def calc_unguard(network: str, port: str, mac: str) -> str:
-    """Return the input that gives up guarding a port of a network that has others."""
+def calc_unguard(network: str, ports: list[tuple[str, str]]) -> str:
+    """Return the input that gives up guarding ports of a network that has others."""
     table = calc_guard_table(network)
-    guard = calc_guard(network, [(port, mac)])
+    pairs, names = _calc_elements(ports)
     return (
-        f'{guard}delete element {table} ports {{ "{port}" }}\n'
-        f'delete element {table} allowed {{ "{port}" . {mac} }}\n'
+        f"{calc_guard(network, ports)}delete element {table} ports {{ {names} }}\n"
+        f"delete element {table} allowed {{ {pairs} }}\n"
     )
+
+
+def _calc_elements(ports: list[tuple[str, str]]) -> tuple[str, str]:
+    """Return the elements of both sets, those of `allowed` first."""
+    pairs = ", ".join(f'"{port}" . {mac}' for port, mac in ports)
+    names = ", ".join(f'"{port}"' for port, _ in ports)
+    return pairs, names
 
 
 class SpoofGuard:
@@ -88,13 +94,13 @@ class SpoofGuard:
         """
         self._nft.run(calc_guard(self._network, ports))
 
-    def unguard(self, port: str, mac: str) -> None:
-        """Give up guarding a port of a network that has others.
+    def unguard(self, ports: list[tuple[str, str]]) -> None:
+        """Give up guarding ports, each with its address, of a network that has others.
 
         Raises:
             CniError: nft refused.
         """
-        self._nft.run(calc_unguard(self._network, port, mac))
+        self._nft.run(calc_unguard(self._network, ports))
 
     def teardown(self) -> None:
         """Remove the network's table.

@@ -5,7 +5,7 @@ from shibafu.netlink.errors import NetlinkError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 class Teardown:
@@ -23,11 +23,15 @@ class Teardown:
         except CniError as error:
             self.errors.append(error)
         except NetlinkError as error:
-            self.errors.append(CniError(NETWORK_SETUP, str(error)))
+            self.add([error])
         except OSError as error:
             from shibafu.cni.mishaps import describe_os_error
 
             self.errors.append(describe_os_error("clean up", error))
+
+    def add(self, refusals: "Iterable[NetlinkError]") -> None:
+        """Add what the kernel refused in a step of many that did the rest."""
+        self.errors += [CniError(NETWORK_SETUP, str(error)) for error in refusals]
 
     def finish(self) -> None:
         """Report what failed.

@@ -43,7 +43,7 @@ def _teardown_reference(attachment: Attachment, listing: Listing | None) -> None
     if config.ip_masq and listing is not None:
         from shibafu.bridge.compat.reference import teardown_reference_masquerade
 
-        teardown.do(teardown_reference_masquerade, listing, config.network, container_id)
+        teardown.do(teardown_reference_masquerade, listing, config.network, [container_id])
     if config.mac_spoof_check or _uses_nft(config, request.env):
         from shibafu.bridge.compat.reference_nft import ReferenceTables
 

@@ -7,11 +7,13 @@ What they make with nft is in `reference_nft`.
 
 import sys
 
+from shibafu.cni.errors import CniError
 from shibafu.netfilter.listing import Listing
+from shibafu.resource.teardown import Teardown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shibafu.cni.ip import Address
 
@@ -51,18 +53,40 @@ def list_reference_containers(listing: Listing, network: str) -> dict[str, set[s
     return containers
 
 
-def teardown_reference_masquerade(listing: Listing, network: str, container_id: str) -> None:
-    """Remove the container's chain and the jumps to it, in both families, where they are.
+def teardown_reference_masquerade(listing: Listing, network: str, container_ids: "Iterable[str]") -> None:
+    """Remove containers' chains and the jumps to them, in both families, where they are.
 
     Raises:
         CniError: iptables refused.
     """
-    chain = calc_reference_chain(network, container_id)
-    for version in listing.lines:
-        jumps = listing.jumps(version, chain)
-        if jumps:
-            removal = [f"-D {jump[3:]}" for jump in jumps] + [f"-F {chain}", f"-X {chain}"]
-            listing.run(version, "\n".join(["*nat", *removal, "COMMIT", ""]))
+    chains = {calc_reference_chain(network, container_id) for container_id in container_ids}
+    teardown = Teardown()
+    for version, lines in listing.lines.items():
+        removals: dict[str, list[str]] = {}
+        for line in lines:
+            _, is_jump, chain = line.rpartition(" -j ")
+            if is_jump and line.startswith("-A ") and chain in chains:
+                removals.setdefault(chain, []).append(f"-D {line[3:]}")
+        for chain, removal in removals.items():
+            removal += [f"-F {chain}", f"-X {chain}"]
+        teardown.do(_run_all, listing, version, list(removals.values()))
+    teardown.finish()
+
+
+def _run_all(listing: Listing, version: int, removals: list[list[str]]) -> None:
+    """Remove chains in one transaction or, where iptables refuses that, each in its own."""
+    texts = ["\n".join(["*nat", *removal, "COMMIT", ""]) for removal in removals]
+    if len(texts) > 1:
+        lines = [line for removal in removals for line in removal]
+        try:
+            listing.run(version, "\n".join(["*nat", *lines, "COMMIT", ""]))
+            return
+        except CniError:
+            pass  # one of them cannot be removed: the rest can
+    teardown = Teardown()
+    for text in texts:
+        teardown.do(listing.run, version, text)
+    teardown.finish()
 
 
 def has_reference_masquerade(

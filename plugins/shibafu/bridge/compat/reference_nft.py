@@ -12,7 +12,7 @@ from shibafu.netfilter.nftables import Nft
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 _SPOOF_TABLE = "bridge nat"
 _MASQUERADE_TABLE = "inet cni_plugins_masquerade"
@@ -36,16 +36,24 @@ def parse_handles(listing: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def calc_spoof_removal(listing: str, container_id: str, ifname: str) -> str:
-    """Return the input that removes what guards a container's interface; empty when nothing does."""
-    owner = f"{container_id}-{ifname}"
+def calc_spoof_removal(listing: str, owners: "Iterable[tuple[str, str]]") -> str:
+    """Return the input that removes what guards interfaces of containers; empty when nothing does.
+
+    Args:
+        listing: the table, as nft lists it.
+        owners: (container ID, interface) of each.
+    """
+    names = [f"{container_id}-{ifname}" for container_id, ifname in owners]
+    comments = {f"macspoofchk-{name}" for name in names}
+    leaving = {f"cni-br-iface-{name}{end}" for name in names for end in ("", "-mac")}
     rules, chains = [], {}
     for chain, text, handle in parse_handles(listing):
-        if text.endswith(f' comment "macspoofchk-{owner}"') and chain == "PREROUTING":
+        _, has_comment, comment = text.removesuffix('"').rpartition(' comment "')
+        if has_comment and comment in comments and chain == "PREROUTING":
             rules.append(f"delete rule {_SPOOF_TABLE} {chain} handle {handle}")
-        elif not text and chain in (f"cni-br-iface-{owner}", f"cni-br-iface-{owner}-mac"):
+        elif not text and chain in leaving:
             chains[chain] = f"delete chain {_SPOOF_TABLE} handle {handle}"
-    # The one that jumps to the other first.
+    # Of an interface's two chains, the one that jumps to the other first.
     return "".join(f"{line}\n" for line in rules + [chains[chain] for chain in sorted(chains)])
 
 
@@ -83,14 +91,14 @@ class ReferenceTables:
     def __init__(self, env: "Mapping[str, str]") -> None:
         self._nft = Nft(env) if find_program("nft", env.get("PATH", "")) is not None else None
 
-    def teardown_spoof_checks(self, owners: "Iterable[tuple[str, str]]") -> None:
+    def teardown_spoof_checks(self, owners: "Collection[tuple[str, str]]") -> None:
         """Remove what guards the interfaces of `owners`, (container ID, interface) each.
 
         Raises:
             CniError: nft refused.
         """
-        for container_id, ifname in owners:
-            self._run(calc_spoof_removal(self._list(_SPOOF_TABLE), container_id, ifname))
+        if owners:
+            self._run(calc_spoof_removal(self._list(_SPOOF_TABLE), owners))
 
     def teardown_masquerade(self, network: str, container_id: str, ifname: str) -> None:
         """Remove the masquerading rules of one container's interface.

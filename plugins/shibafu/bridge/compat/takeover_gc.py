@@ -8,7 +8,6 @@ plugin, masquerading chains that do). What cannot be known that way belongs to s
 from shibafu.bridge.compat.reference import list_reference_containers, teardown_reference_masquerade
 from shibafu.bridge.compat.reference_nft import ReferenceTables
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
-from shibafu.bridge.resources.port import teardown_port
 from shibafu.cni.errors import CniError
 from shibafu.cni.files import read_file
 from shibafu.cni.ip import Address
@@ -18,6 +17,7 @@ from shibafu.netfilter.listing import Listing
 from shibafu.netlink.inside import addr_list_inside, peer_inside
 from shibafu.netlink.link import Link, link_by_name, link_list
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.netlink.teardown import link_del_all
 from shibafu.resource.teardown import Teardown
 
 Owner = tuple[str, str]
@@ -44,13 +44,18 @@ def collect_foreign_garbage(
     teardown = Teardown()
     listing = Listing(request.env) if config.ip_masq else None
     chains = list_reference_containers(listing, config.network) if listing is not None else {}
-    gone: list[Owner] = []
+    sources = {address: container_id for container_id in chains for address in chains[container_id]}
+    owners = set(valid)
+    stale: list[tuple[Link, Owner]] = []
     with NetlinkSocket() as sock:
         for port in _list_ports(sock, config.bridge, known):
-            teardown.do(_collect_port, sock, port, request, config, valid, chains, gone)
+            teardown.do(_collect_port, sock, port, request, config, owners, sources, stale)
+        failures = link_del_all(sock, [port for port, _ in stale])
+    teardown.add(failures.values())
+    gone = [owner for port, owner in stale if port.name not in failures]
     if listing is not None:
-        for container_id in chains.keys() - {container_id for container_id, _ in valid}:
-            teardown.do(teardown_reference_masquerade, listing, config.network, container_id)
+        unlisted = chains.keys() - {container_id for container_id, _ in valid}
+        teardown.do(teardown_reference_masquerade, listing, config.network, unlisted)
     tables = ReferenceTables(request.env)
     if config.ip_masq:
         teardown.do(lambda: tables.teardown_masquerade_besides(config.network, valid))
@@ -73,26 +78,25 @@ def _collect_port(
     port: Link,
     request: Request,
     config: BridgeConfig,
-    valid: list[Owner],
-    chains: dict[str, set[str]],
-    gone: list[Owner],
+    valid: set[Owner],
+    sources: dict[str, str],
+    stale: list[tuple[Link, Owner]],
 ) -> None:
-    """Delete a port if it is of this network and not valid, and add its owner to those that are gone."""
+    """Add a port and its owner to those that are stale, if it is of this network and not valid."""
     inside = peer_inside(sock, port)
     if inside is None:
         return
     addresses = [str(Address.from_packed(address.ip)) for address in addr_list_inside(sock, port)]
-    owner = _find_owner(request, config, inside.name, addresses, chains)
+    owner = _find_owner(request, config, inside.name, addresses, sources)
     if owner is None or owner in valid:
         return
     if is_host_veth(port.name) and port.name != calc_host_veth(config.network, *owner):
         return
-    teardown_port(sock, port.name)
-    gone.append(owner)
+    stale.append((port, owner))
 
 
 def _find_owner(
-    request: Request, config: BridgeConfig, ifname: str, addresses: list[str], chains: dict[str, set[str]]
+    request: Request, config: BridgeConfig, ifname: str, addresses: list[str], sources: dict[str, str]
 ) -> Owner | None:
     """Return whose interface of this network it is; None when it is nobody's."""
     directory = f"{_find_data_dir(request)}/{config.network}"
@@ -101,9 +105,9 @@ def _find_owner(
         # Old releases of host-local did not note the interface.
         if container_id and leased_ifname.strip() in (ifname, ""):
             return container_id.strip(), ifname
-    for container_id, sources in chains.items():
-        if sources.intersection(addresses):
-            return container_id, ifname
+    for address in addresses:
+        if address in sources:
+            return sources[address], ifname
     return None
 
 

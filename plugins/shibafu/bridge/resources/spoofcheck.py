@@ -43,12 +43,29 @@ def release_guard(state: NetworkState, port: str, mac: str, env: "Mapping[str, s
     Raises:
         CniError: nft is not installed, or refused.
     """
+    release_guards(state, [(port, mac)], env, besides=port)
+
+
+def release_guards(
+    state: NetworkState, ports: list[tuple[str, str]], env: "Mapping[str, str]", besides: str = ""
+) -> None:
+    """Give up guarding ports, each with its address; with the network's last link goes the whole guard.
+
+    Args:
+        state: the network's records.
+        ports: the ports, whose links are gone.
+        env: the environment.
+        besides: the one of them whose link may still be there.
+
+    Raises:
+        CniError: nft is not installed, or refused.
+    """
     guard = SpoofGuard(state.network, env)
     # Between looking for other links and removing the table, none may come.
     state.lock_exclusive()
     try:
-        if state.is_in_use(besides=port):
-            guard.unguard(port, mac)
+        if state.is_in_use(besides):
+            guard.unguard(ports)
         else:
             guard.teardown()
     finally:
