@@ -2,48 +2,38 @@
 
 import os
 
+from shibafu.resource.identity import NetnsIdentity, find_process_namespace, identify_netns
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu_ipam.records import Record
 
 _MOUNTS = "/proc/self/ns/mnt"
-_PROCESSES = "/proc/self/ns/pid"
 
 
 def calc_view(path: str) -> str:
-    """Return from where the network namespace at `path` is seen, empty when it is not seen from here.
+    """Return what a record says of the namespace at `path` besides that; empty when there is none.
 
-    A path means something to those who have the same mounts; below /proc, to those who also number
-    processes alike. All namespaces are files of one file system, nsfs; a mount point whose namespace
-    was unmounted is not.
+    That is `<view>@<inode>.<cookie>`, without the cookie where the kernel has none. Earlier versions wrote
+    the view alone, and take one of this version for a view that is not theirs.
+
+    The view says from where the path was seen. It means something to those who have the same mounts; below
+    /proc, to those who also number processes alike.
     """
+    seen = identify_netns(path)
     try:
-        mounts = os.stat(_MOUNTS)
-        if os.stat(path).st_dev != mounts.st_dev:
-            return ""
-        view = str(mounts.st_ino)
-        return f"{view}.{os.stat(_PROCESSES).st_ino}" if path.startswith("/proc/") else view
+        view = str(os.stat(_MOUNTS).st_ino)
     except OSError:
         return ""
-
-
-def has_vanished(path: str) -> bool:
-    """Tell whether the namespace that somebody with our view saw at `path` is certainly gone.
-
-    One that was never recorded, or that may not be looked at, counts as being there.
-    """
-    if not path.startswith("/"):
-        return False
-    try:
-        return os.stat(path).st_dev != os.stat(_MOUNTS).st_dev
-    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
-        return True
-    except OSError:
-        return False
+    if seen is None:
+        return ""
+    if seen.processes:
+        view = f"{view}.{seen.processes}"
+    return f"{view}@{seen.inode}" + (f".{seen.cookie}" if seen.cookie is not None else "")
 
 
 def is_abandoned(record: "Record | None") -> bool:
-    """Tell whether the namespace of an attachment is certainly gone.
+    """Tell whether the namespace of an attachment is certainly gone, or another one in its place.
 
     What was recorded from elsewhere, or by a version that did not say from where, counts as being
     there: an address that is kept too long costs an address, one that is given away too early two
@@ -51,11 +41,19 @@ def is_abandoned(record: "Record | None") -> bool:
     """
     if record is None or not record.view:
         return False
-    mounts, _, processes = record.view.partition(".")
+    view, _, number = record.view.partition("@")
+    mounts, _, processes = view.partition(".")
     try:
-        is_ours = str(os.stat(_MOUNTS).st_ino) == mounts and (
-            not processes or str(os.stat(_PROCESSES).st_ino) == processes
-        )
+        if str(os.stat(_MOUNTS).st_ino) != mounts:
+            return False
     except OSError:
         return False
-    return is_ours and has_vanished(record.netns)
+    if processes and processes != str(find_process_namespace(record.netns)):
+        return False
+    inode, _, cookie = number.partition(".")
+    # The boot is the index's matter.
+    return NetnsIdentity(record.netns, _parse_number(inode) or 0, _parse_number(cookie)).has_ended()
+
+
+def _parse_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() else None

@@ -5,8 +5,8 @@ system a new inode in every ADD, and taking over a large store seconds. A line i
 
     <container ID> TAB <interface> TAB <addresses, by spaces> TAB <namespace> TAB <digest>
 
-where the namespace is its path with a view before it, which says from where it was seen (see `netns`), and
-a space. Earlier versions wrote the path alone; they take one with a view for none that could vanish.
+where the namespace is its path, and before it, with a space between, from where it was seen and which one
+it was (see `netns`). Earlier versions wrote the path alone; they take one with more for none that vanishes.
 
 Like all of the index, a record is verified against the leases before anything is done with it. For the
 namespace's path there is nothing to verify it against, and it is read even after a killed call, so the
@@ -35,7 +35,7 @@ class Record:
         ifname: CNI_IFNAME; empty for the leases of old versions of host-local.
         addresses: the addresses that it has.
         netns: the path of its network namespace; empty when that is unknown.
-        view: from where it was seen there; empty when that is unknown.
+        view: from where it was seen there, and which one it was; empty when that is unknown.
     """
 
     __slots__ = ("addresses", "container_id", "ifname", "netns", "view")

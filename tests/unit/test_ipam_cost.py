@@ -1,5 +1,6 @@
 """What an operation costs does not depend on how many leases there are: accesses to the disk are counted."""
 
+import os
 import subprocess
 from json import dumps, loads
 from pathlib import Path
@@ -108,6 +109,12 @@ COMMON = OS | {
     "shibafu_ipam.store",
 }
 ADD = COMMON | {
+    *({"_ctypes"} if not hasattr(os, "setns") else ()),
+    "shibafu.netlink",
+    "shibafu.netlink.constants",
+    "shibafu.netlink.namespace",
+    "shibafu.resource",
+    "shibafu.resource.identity",
     "shibafu.cni.dns",
     "shibafu.cni.result",
     "shibafu_ipam.add",

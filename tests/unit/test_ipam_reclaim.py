@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from shibafu.cni.errors import TRY_AGAIN_LATER
+from shibafu.resource.identity import has_vanished
 from shibafu_ipam import index
-from shibafu_ipam.netns import calc_view, has_vanished, is_abandoned
+from shibafu_ipam.netns import calc_view, is_abandoned
 from shibafu_ipam.records import Record
 from support.ipam import LIVING_NETNS, Ipam
 
@@ -194,7 +195,7 @@ def test_only_who_sees_the_same_can_tell_that_a_namespace_has_vanished(
     assert not is_abandoned(Record("c1", "eth0", [], str(netns)))  # of an earlier version
     assert not is_abandoned(None)
     # Any other namespace of this process stands for one of another process.
-    monkeypatch.setattr("shibafu_ipam.netns._PROCESSES", "/proc/self/ns/uts")
+    monkeypatch.setattr("shibafu.resource.identity._PROCESSES", "/proc/self/ns/uts")
     assert is_abandoned(record)
     assert not is_abandoned(process)
     monkeypatch.setattr("shibafu_ipam.netns._MOUNTS", "/proc/self/ns/uts")

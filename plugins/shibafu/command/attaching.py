@@ -18,11 +18,11 @@ from shibafu.command.netns import find_netns, inside
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.subcommand import Context
 from shibafu.command.survey import CACHE, GONE, Endpoint, Surveyor, find_broken_records
+from shibafu.resource.identity import has_vanished
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import NetworkList
-from shibafu_ipam.netns import has_vanished
 
 # The beginning of a container's ID that can stand for it, as in Docker's and Podman's commands. What
 # somebody chose as a name cannot be shortened: `web` is not `web1`.
@@ -123,7 +123,8 @@ class Caller:
         Raises:
             CniError: the plugins fail.
         """
-        netns = "" if has_vanished(endpoint.netns) else endpoint.netns
+        # Another namespace at its path is none of its business.
+        netns = "" if endpoint.state == GONE or has_vanished(endpoint.netns) else endpoint.netns
         attached = self._find_attached(network, endpoint)
         try:
             self.runtime.delete(attached, endpoint.container_id, netns, endpoint.ifname)
@@ -202,7 +203,8 @@ class Caller:
     def _choose_ifname(self, target: Target) -> str:
         with inside(target.netns), open_kernel() as kernel:
             taken = set(kernel.links())
-        taken |= {c.ifname for c in cache_list("", target.container_id, self.runtime.cache_dir)}
+        cached = cache_list("", target.container_id, self.runtime.cache_dir)
+        taken |= {attachment.ifname for attachment in cached if not attachment.has_ended()}
         for number in range(_MAX_INTERFACES):
             if f"eth{number}" not in taken:
                 return f"eth{number}"

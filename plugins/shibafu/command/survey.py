@@ -15,9 +15,9 @@ from shibafu.command.leases import Holding, count_usable, list_holdings
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.rules import Rule
 from shibafu.netfilter.forwarding import is_forwarding
+from shibafu.resource.identity import has_vanished
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import Attachment, cache_list
-from shibafu_ipam.netns import has_vanished
 
 GONE = "namespace gone"
 MISSING = "link missing"
@@ -205,6 +205,7 @@ class Surveyor:
         interfaces = [i for i in result.get("interfaces") or [] if isinstance(i, dict)]
         own = next((i for i in interfaces if i.get("sandbox") and i.get("name") == owner[1]), {})
         netns = str(record.get("netns") or (cached.netns if cached is not None else ""))
+        has_ended = has_vanished(netns) or (cached is not None and cached.has_ended())
         bridge = network.bridge.bridge if network.bridge is not None else ""
         if not host_link:
             # The reference's veths have random names, which only the result tells.
@@ -218,14 +219,12 @@ class Surveyor:
             host_link=host_link,
             mac=str(own.get("mac") or record.get("mac") or ""),
             addresses=[str(address) for address in addresses] if isinstance(addresses, list) else [],
-            state=self._describe_state(link, netns, bridge),
+            state=GONE if has_ended else self._describe_state(link, bridge),
             traffic=_turn(link.traffic) if link is not None else None,
             sources=[RECORD] * bool(record) + [CACHE] * (cached is not None),
         )
 
-    def _describe_state(self, link: Link | None, netns: str, bridge: str) -> str:
-        if has_vanished(netns):
-            return GONE
+    def _describe_state(self, link: Link | None, bridge: str) -> str:
         if link is None:
             return MISSING
         master = self._links.get(bridge)

@@ -1,13 +1,15 @@
 """Network namespaces as file descriptors."""
 
 import os
-from errno import EINVAL
+from errno import EINVAL, ENOPROTOOPT
 from fcntl import ioctl
+from sys import byteorder
 
-from shibafu.netlink.constants import CLONE_NEWNET, NS_GET_NSTYPE
+from shibafu.netlink.constants import CLONE_NEWNET, NS_GET_NSTYPE, SO_NETNS_COOKIE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket
     from collections.abc import Callable
 
 
@@ -40,6 +42,31 @@ def same_netns(fd_a: int, fd_b: int) -> bool:
     a = os.fstat(fd_a)
     b = os.fstat(fd_b)
     return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+
+
+def read_own_cookie() -> int | None:
+    """Return the cookie of the namespace that the process is in; None before Linux 5.14."""
+    # Not at the top: the monitor needs no sockets.
+    from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM
+    from _socket import socket as _socket
+
+    any_socket = _socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
+    try:
+        return read_cookie(any_socket)
+    finally:
+        any_socket.close()
+
+
+def read_cookie(any_socket: "socket") -> int | None:
+    """Return the cookie of the namespace that a socket was made in; None before Linux 5.14."""
+    from _socket import SOL_SOCKET
+
+    try:
+        return int.from_bytes(any_socket.getsockopt(SOL_SOCKET, SO_NETNS_COOKIE, 8), byteorder)
+    except OSError as error:
+        if error.errno != ENOPROTOOPT:
+            raise
+        return None
 
 
 def setns(fd: int) -> None:

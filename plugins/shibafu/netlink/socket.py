@@ -107,6 +107,13 @@ class NetlinkSocket:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def read_netns_cookie(self) -> int | None:
+        """Return the cookie of the socket's namespace; None before Linux 5.14."""
+        # Not at the top: only ADD asks.
+        from shibafu.netlink.namespace import read_cookie
+
+        return read_cookie(self._socket)
+
     def fileno(self) -> int:
         """Return the socket's file descriptor, or -1 when closed."""
         return self._socket.fileno()

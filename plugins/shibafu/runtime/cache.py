@@ -17,6 +17,7 @@ from shibafu.cni.files import open_file, remove_file
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.names import MAX_FILE_NAME, is_valid_identifier
 from shibafu.cni.result import parse_result
+from shibafu.resource.identity import NetnsIdentity, has_vanished
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = "/var/lib/cni/results"
 _KIND = "cniCacheV1"
+_IDENTITY = "netnsIdentity"
 
 
 class Attachment:
@@ -38,6 +40,7 @@ class Attachment:
         cni_args: CNI_ARGS.
         capability_args: what the runtime handed over by capabilities, such as portMappings.
         config: the network's configuration as it was then, a JSON document.
+        identity: which network namespace it was; None when unknown, as for what other runtimes attached.
     """
 
     __slots__ = (
@@ -45,6 +48,7 @@ class Attachment:
         "cni_args",
         "config",
         "container_id",
+        "identity",
         "ifname",
         "netns",
         "network",
@@ -61,6 +65,7 @@ class Attachment:
         cni_args: "Mapping[str, str] | None" = None,
         capability_args: "Mapping[str, object] | None" = None,
         config: bytes = b"",
+        identity: "NetnsIdentity | None" = None,
     ) -> None:
         self.network = network
         self.container_id = container_id
@@ -70,11 +75,23 @@ class Attachment:
         self.cni_args = dict(cni_args or {})
         self.capability_args = dict(capability_args or {})
         self.config = config
+        self.identity = identity
 
     @property
     def key(self) -> tuple[str, str, str]:
         """What identifies it: network, container ID, interface name."""
         return self.network, self.container_id, self.ifname
+
+    def has_ended(self) -> bool:
+        """Return whether the container's namespace is gone, or another one at its path.
+
+        Where it is not known which one it was, any that is there counts.
+        """
+        return self.has_certainly_ended() or has_vanished(self.netns)
+
+    def has_certainly_ended(self) -> bool:
+        """Return whether the container's namespace is known, and gone."""
+        return self.identity is not None and self.identity.has_ended()
 
 
 def refuse_long_key(attachment: Attachment) -> None:
@@ -115,6 +132,8 @@ def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
         "cniArgs": [[key, value] for key, value in attachment.cni_args.items()],
         "capabilityArgs": attachment.capability_args,
         "result": attachment.result,
+        # This runtime's own; others pass over it.
+        _IDENTITY: attachment.identity.to_json() if attachment.identity is not None else None,
     }
     document |= {key: value for key, value in optional.items() if value}
     path, aside = _calc_paths(*attachment.key, directory)
@@ -245,6 +264,7 @@ def _parse(document: Section) -> Attachment | None:
             {str(key): str(value) for key, value in pairs},
             document.section("capabilityArgs").values,
             a2b_base64(document.text("config")),
+            NetnsIdentity.from_json(document.text("netns"), document.get(_IDENTITY)),
         )
     except (CniError, Base64Error, ValueError):
         return None

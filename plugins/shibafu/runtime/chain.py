@@ -14,6 +14,7 @@ from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniE
 from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_file_name, is_valid_identifier
 from shibafu.cni.version import DEFAULT, allows_verb
+from shibafu.resource.identity import identify_netns
 from shibafu.runtime import cache, conflist
 from shibafu.runtime.cache import (
     Attachment,
@@ -136,14 +137,26 @@ class Runtime:
             CniError: the container is attached already, or a plugin failed, and what was done is undone.
         """
         attachment = Attachment(
-            network.name, container_id, ifname, netns, None, args, capabilities, network.raw
+            network.name,
+            container_id,
+            ifname,
+            netns,
+            None,
+            args,
+            capabilities,
+            network.raw,
+            identify_netns(netns),
         )
         validate_call(network, "ADD", attachment)
         refuse_long_key(attachment)
         join_args(attachment.cni_args)  # refused before anything is done
         paths = self._find_plugins(network)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
-            if cache_read(*attachment.key, self.cache_dir) is not None:
+            former = cache_read(*attachment.key, self.cache_dir)
+            if former is not None and former.has_certainly_ended():
+                # The container was started again, and its DEL has never come.
+                self._delete_ended(network, former)
+            elif former is not None:
                 raise CniError(
                     INVALID_ENVIRONMENT,
                     f'container {container_id} is attached to network "{network.name}" as {ifname} already: '
@@ -244,12 +257,7 @@ class Runtime:
         with self._lock_network(network.name, shared=False):
             for attachment in cache_list(network.name, directory=self.cache_dir, broken=errors):
                 if (attachment.container_id, attachment.ifname) not in keep:
-                    if attachment.netns.startswith("/proc/"):
-                        attachment.netns = ""  # the number may be another process's by now
-                    attachment.cni_args = _drop_invalid(attachment.cni_args)
-                    # By the chain that it was attached with, which may have had more plugins.
-                    attached = _choose_attached(self.find_attached_network, attachment, network)
-                    _collect(errors, self._delete, attached, attachment)
+                    _collect(errors, self._delete_ended, network, attachment)
             if has_gc:
                 for plugin in network.plugins:
                     _collect(errors, self._gc_plugin, network, plugin, keep)
@@ -329,6 +337,14 @@ class Runtime:
         for plugin, path in reversed(plugins):
             self._call("DEL", network, plugin, path, attachment, prev_result)
         cache_remove(*attachment.key, self.cache_dir)
+
+    def _delete_ended(self, network: NetworkList, attachment: Attachment) -> None:
+        """Delete an attachment that nobody asked to delete, by the chain that it was made with."""
+        # The number may be another process's by now, and the path another namespace's.
+        if attachment.netns.startswith("/proc/") or attachment.has_certainly_ended():
+            attachment.netns = ""
+        attachment.cni_args = _drop_invalid(attachment.cni_args)
+        self._delete(_choose_attached(self.find_attached_network, attachment, network), attachment)
 
     def _calc_del_result(self, network: NetworkList, attachment: Attachment) -> dict[str, object] | None:
         """Return prevResult for DEL: absent from old versions, and where it makes no sense any more."""
