@@ -138,6 +138,24 @@ def test_annotations_write_nothing_outside_of_the_bundle(
         assert machine.leftovers() == []
 
 
+@pytest.mark.parametrize("source", ["/run/bundles", "/run", "/run/alias"])
+def test_annotations_name_no_file_below_what_the_container_writes(
+    machine: Machine, bundles: Bundles, source: str
+) -> None:
+    """Whatever the directory is called where it is mounted from."""
+    machine.run("sh", "-c", "mkdir -p /run/bundles /run/alias && mount --bind /run/bundles /run/alias")
+    bundle = bundles.write("web1", network="blue", hosts="names")
+    config = json.loads((bundle / "config.json").read_text())
+    mount: dict[str, object] = {"destination": "/mnt", "type": "bind", "source": source}
+    config["mounts"].append(mount | {"options": ["rbind", "rw"]})
+    (bundle / "config.json").write_text(json.dumps(config))
+    done = bundles.try_start("web1")
+    assert done.returncode != 0
+    assert "names is the container's, the engine's or the host's own" in done.stdout
+    assert not (bundle / "names").exists()
+    assert machine.leftovers() == []
+
+
 def test_a_hostname_writes_one_line(machine: Machine, bundles: Bundles) -> None:
     bundle = bundles.write("web1", network="blue")
     config = json.loads((bundle / "config.json").read_text())

@@ -1,8 +1,11 @@
 """What a container of `shibafu run`, or a user of the machine, tries against it."""
 
 import json
+import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from subprocess import Popen
+from time import monotonic, sleep
 
 import pytest
 
@@ -213,6 +216,131 @@ def test_only_root_sees_the_states(machine: Machine, run: Command) -> None:
     assert mode(machine, "/run/shibafu-runc") == "700"
 
 
+# What a container has put where its passwd and group were
+
+
+def begin(machine: Machine, run: Command, line: str, setup: str = "") -> tuple["Popen[str]", str]:
+    """Begin to run a line of the command behind one of the shell; return it and its number in the machine."""
+    machine.run("rm", "-f", "/run/number")
+    run_it = f'{setup or ":"}; echo $$ >/run/number; exec "$@"'
+    argv = [*run.argv, *shlex.split(line), "--data-dir", DATA_DIR]
+    env = ["env", f"SHIBAFU_CGROUP_PARENT={machine.cgroup}"]
+    process = machine.start(*env, "sh", "-c", run_it, "sh", *argv)
+    return process, wait_for(lambda: machine.try_run("cat", "/run/number").stdout).strip()
+
+
+def wait_for(look: Callable[[], str]) -> str:
+    """Look until there is something, and return it."""
+    deadline = monotonic() + 20
+    while not (found := look()):
+        assert monotonic() < deadline
+        sleep(0.05)
+    return found
+
+
+def find_waiting(machine: Machine) -> str:
+    """Return the numbers of the processes of runc that have not become a container's program."""
+    return machine.try_run("pgrep", "-f", "^runc init|^/proc/self/fd/[0-9]+ init|runc:\\[2:INIT\\]").stdout
+
+
+@pytest.mark.parametrize("file", ["passwd", "group"])
+@pytest.mark.parametrize(
+    "attack", ["mkfifo /etc/{}", "mkfifo /run/x; ln -s ../../../run/x /etc/{}", "ln -s /dev/zero /etc/{}"]
+)
+def test_exec_and_restart_do_not_wait_for_a_fifo(run: Command, file: str, attack: str) -> None:
+    run("run -d --network none --name web1 alpine sleep 600")
+    run(f"exec web1 sh -c 'mkdir -p /run; rm /etc/{file}; {attack.format(file)}'")
+    said = run.fail("exec web1 true", status=255)
+    assert f"/etc/{file} of container web1 is no regular file" in said
+    (view,) = run.json("ps")
+    assert view["since"] > 1_000_000_000
+    assert f"/etc/{file} of container web1 is no regular file" in run.fail("restart --time 0 web1")
+    assert [view["state"] for view in run.json("ps --all")] == ["exited"]
+    run("rm web1")
+
+
+def test_exec_looks_at_files_of_the_container_alone(machine: Machine, run: Command) -> None:
+    machine.run("mkfifo", "/run/outside")
+    run("run -d --network none --name web1 alpine sleep 600")
+    run("exec web1 sh -c 'rm /etc/passwd /etc/group; ln -s /run/outside /etc/passwd; ln -s group /etc/group'")
+    assert run("exec web1 echo fine") == "fine\n"
+
+
+@pytest.fixture
+def trap(machine: Machine, run: Command) -> str:
+    """A container that makes the FIFO when exec has looked; a line of the shell that has it do so."""
+    run("run -d --network none --name web1 alpine sleep 600")
+    passwd = f"{DATA_DIR}/containers/web1/rootfs/etc/passwd"
+    real = machine.run("sh", "-c", "command -v runc").strip()
+    script = f'#!/bin/sh\nrm -f {passwd}; mkfifo {passwd}; exec {real} "$@"\n'
+    machine.write("/run/trap/runc", script)
+    machine.run("chmod", "755", "/run/trap/runc")
+    return "PATH=/run/trap:$PATH"
+
+
+def test_a_signal_ends_an_exec_that_has_not_begun(machine: Machine, run: Command, trap: str) -> None:
+    process, number = begin(machine, run, "exec --interactive web1 true", trap)
+    wait_for(lambda: find_waiting(machine))
+    machine.run("kill", "-TERM", number)
+    said, _ = process.communicate(timeout=5)
+    assert "SIGTERM came before the program began" in said
+    assert process.returncode == 255
+    assert find_waiting(machine) == ""
+    assert [view["state"] for view in run.json("ps")] == ["running"]
+
+
+def test_an_exec_that_does_not_begin_is_ended(machine: Machine, run: Command, trap: str) -> None:
+    process, _ = begin(machine, run, "exec web1 true", trap)
+    said, _ = process.communicate(timeout=60)
+    assert "the program does not begin in container web1 within 10 s" in said
+    assert process.returncode == 255
+    assert find_waiting(machine) == ""
+
+
+def test_signals_reach_a_program_of_exec(machine: Machine, run: Command) -> None:
+    run("run -d --network none --name web1 alpine sleep 600")
+    program = 'trap "echo caught; exit 7" USR1; touch /tmp/ready; while :; do sleep 0.1; done'
+    process, number = begin(machine, run, f"exec web1 sh -c '{program}'")
+    ready = f"{DATA_DIR}/containers/web1/rootfs/tmp/ready"
+    wait_for(lambda: machine.try_run("ls", ready).stdout)
+    assert machine.run("sh", "-c", f"ls {DATA_DIR}/containers/web1/exec-*")
+    machine.run("kill", "-USR1", number)
+    said, _ = process.communicate(timeout=20)
+    assert (said, process.returncode) == ("caught\n", 7)
+    assert machine.try_run("sh", "-c", f"ls {DATA_DIR}/containers/web1/exec-*").stdout == ""
+
+
+def test_a_container_that_waits_is_young_and_can_be_removed(machine: Machine, run: Command) -> None:
+    """Nobody looks behind volumes, which are the caller's."""
+    machine.run("mkfifo", "/run/fifo")
+    process, _ = begin(machine, run, "run -d --network none --name web1 -v /run/fifo:/etc/passwd alpine true")
+    wait_for(lambda: find_waiting(machine))
+    (view,) = run.json("ps")
+    assert re.fullmatch(r"up \d+ s", view["status"])
+    run("rm --force web1")
+    process.communicate(timeout=20)
+    assert process.returncode == 125
+    assert run.json("ps --all") == []
+
+
+# What killed commands leave
+
+
+def test_a_killed_import_leaves_nothing_for_good(machine: Machine, run: Command) -> None:
+    machine.run("mkfifo", "/run/archive")
+    left = ["find", f"{DATA_DIR}/images", "-maxdepth", "1", "-name", ".*-*"]
+    for clear in ("image ls", "image import other --builtin", "image rm other"):
+        process, number = begin(machine, run, "image import big /run/archive")
+        wait_for(lambda: machine.run(*left))
+        run("image ls")
+        assert machine.run(*left)  # it is in use
+        machine.run("kill", "-KILL", number)
+        process.wait(20)
+        run(clear)
+        assert machine.run(*left) == ""
+    assert [view["name"] for view in run.json("image ls")] == ["alpine"]
+
+
 # What a container may do
 
 
@@ -262,10 +390,18 @@ def test_rights_as_asked_for(run: Command, options: str, key: str, value: int) -
         ("--cap-add NET_ROW", 'there is no capability "NET_ROW"'),
         ("--cap-drop KILL --cap-add kill", "CAP_KILL is both added and dropped"),
         ("--security-opt seccomp=/nowhere", "the seccomp profile /nowhere cannot be used"),
+        (
+            "--security-opt seccomp=/dev/zero",
+            "the seccomp profile /dev/zero cannot be used: is not a regular",
+        ),
+        ("--security-opt seccomp=/run/huge.json", "cannot be used: it has more than 1048576 bytes"),
         ("--security-opt label=disable", '"label=disable" is no security option'),
     ],
 )
-def test_rights_that_make_no_sense_are_refused(run: Command, options: str, message: str) -> None:
+def test_rights_that_make_no_sense_are_refused(
+    machine: Machine, run: Command, options: str, message: str
+) -> None:
+    machine.run("truncate", "--size=1T", "/run/huge.json")
     assert message in run.fail(f"run --rm {options} alpine true", status=125)
     assert run.json("ps --all") == []
 

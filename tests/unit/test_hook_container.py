@@ -226,6 +226,16 @@ class TestFiles:
             self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount])
         self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount | {"options": [*options, "ro"]}])
 
+    @pytest.mark.parametrize("source", [".", "..", "../..", "/"])
+    def test_nothing_is_written_below_what_is_mounted(self, tmp_path: Path, source: str) -> None:
+        bundle = tmp_path / "a/b"
+        bundle.mkdir(parents=True)
+        mounts = [bind("/shared", str(bundle / source))]
+        with pytest.raises(CniError, match="container's"):
+            self.write(bundle, SILENT, hosts="hosts", mounts=mounts)
+        assert not (bundle / "hosts").exists()
+        self.write(bundle, SILENT, hosts="hosts", mounts=[mounts[0] | {"options": ["bind", "ro"]}])
+
     @pytest.mark.parametrize("source", ["rootfs/hosts", "fifo", "hard"])
     def test_what_is_mounted_is_looked_at_too(self, tmp_path: Path, source: str) -> None:
         (tmp_path / "rootfs").mkdir()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shibafu.cni.files import open_file, write_file
+from shibafu.container.accounts import require_regular_accounts
 from shibafu.container.bundle import FILES, calc_config
 from shibafu.container.directories import close_data, ensure_private
 from shibafu.container.errors import NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, ContainerError
@@ -289,6 +290,11 @@ class Engine:
         config["process"]["terminal"] = has_terminal
         write_file(f"{record.directory}/config.json", json.dumps(config, indent=4).encode())
         mount_overlay(record.directory, spec.rootfs)
+        try:
+            require_regular_accounts(record.name, f"{record.directory}/rootfs")
+        except ContainerError:
+            unmount_overlay(record.directory)
+            raise
         return spec
 
     def _start_monitor(self, record: Record, is_removed: bool, lock: int) -> None:

@@ -3,16 +3,19 @@
     <directory>/<name>/rootfs/        the root file system, which nobody writes to
     <directory>/<name>/image.json     where it came from, and its defaults
 
-An image appears whole or not at all: it is made under another name, which begins with a dot.
+An image appears whole or not at all: it is made under another name, which begins with a dot, and whose lock
+tells whether somebody is still at it.
 """
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,6 +26,8 @@ from shibafu.container.errors import ContainerError
 
 ROOTFS = "rootfs"
 _DESCRIPTION = "image.json"
+# What tempfile.mkdtemp makes of a name.
+_ASIDE = re.compile(r"\..+-[a-z0-9_]{8}")
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,7 @@ class ImageStore:
         """
         self.require_free(name)
         ensure_private(self.directory)
-        aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.directory))
-        try:
+        with self._aside(name) as aside:
             making = Making(aside)
             yield making
             description = {
@@ -145,8 +149,6 @@ class ImageStore:
             write_file(f"{aside}/{_DESCRIPTION}", f"{json.dumps(description, indent=4)}\n".encode())
             self.require_free(name)
             aside.rename(self.directory / name)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     def remove(self, name: str) -> None:
         """Remove an image.
@@ -158,9 +160,62 @@ class ImageStore:
         if not is_valid_identifier(name) or not directory.is_dir():
             raise ContainerError(f"there is no image {name}", "see: shibafu image ls")
         # Whole or not at all, for whoever looks meanwhile.
-        aside = tempfile.mkdtemp(prefix=f".{name}-", dir=self.directory)
-        directory.rename(Path(aside) / name)
-        shutil.rmtree(aside)
+        with self._aside(name) as aside:
+            directory.rename(aside / name)
+            shutil.rmtree(aside)
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left of images that they were making or removing."""
+        if not self.directory.is_dir():
+            return
+        with ExitStack() as stack:
+            with _locked(self.directory):
+                names = [name for name in os.listdir(self.directory) if _ASIDE.fullmatch(name)]
+                unused = [name for name in names if _enter_lock(stack, self.directory / name)]
+            for name in unused:
+                shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    @contextmanager
+    def _aside(self, name: str) -> "Iterator[Path]":
+        """Make a directory beside the images, which is removed in the end, or by others if this is killed."""
+        self.remove_leftovers()
+        with ExitStack() as stack:
+            # Nobody may find the directory before it is locked.
+            with _locked(self.directory):
+                aside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=self.directory))
+                stack.enter_context(_locked(aside))
+            try:
+                yield aside
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def _locked(directory: Path, flags: int = 0) -> "Iterator[None]":
+    """Hold a directory's lock.
+
+    Args:
+        directory: the directory.
+        flags: LOCK_NB, to wait for nobody.
+
+    Raises:
+        OSError: it is no directory, or somebody else holds its lock.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _enter_lock(stack: ExitStack, directory: Path) -> bool:
+    """Have a stack hold a directory's lock; return whether nobody else does."""
+    try:
+        stack.enter_context(_locked(directory, fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
 
 
 class Making:

@@ -96,7 +96,9 @@ class Record:
         pid = self._read_pid()
         is_alive = pid > 0 and os.path.exists(f"/proc/{pid}") and bool(self.runc_root())
         if self.is_held() or is_alive:
-            return Status("running", pid if is_alive else 0, since=_mtime(self.directory / "pid"))
+            # While it starts, it has no process: its bundle was written then.
+            since = _mtime(self.directory / "pid") or _mtime(self.directory / "config.json")
+            return Status("running", pid if is_alive else 0, since=since or _mtime(self.directory / "lock"))
         try:
             ended = json.loads(read_file(f"{self.directory}/exit", _MAX_FILE) or b"")
             return Status("exited", exit_code=int(ended["exitCode"]), since=float(ended["finishedAt"]))

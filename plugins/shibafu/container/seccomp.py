@@ -10,15 +10,16 @@ import json
 import os
 import re
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
+from shibafu.cni.files import read_file
 from shibafu.container.errors import ContainerError
 
 UNCONFINED = "unconfined"
 # As Podman looks for it: the administrator's, and the distribution's.
 PLACES = ("/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json")
 _PACKAGE = "golang-github-containers-common"
+_MAX_SIZE = 1 << 20  # bytes; Podman's has 13,000
 # uname(2) -> what profiles, which are made by programs in Go, and libseccomp call it.
 _ARCHITECTURES = {
     "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
@@ -57,11 +58,21 @@ def load_seccomp(
             f"the default seccomp profile is missing: {places[-1]}", f"apt-get install {_PACKAGE}"
         )
     try:
-        document = json.loads(Path(path).read_bytes())
+        document = json.loads(_read(path))
         return calc_seccomp(document, capabilities, os.uname().machine, os.uname().release)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         raise ContainerError(f"the seccomp profile {path} cannot be used: {why}") from None
+
+
+def _read(path: str) -> bytes:
+    """Return a profile's text; devices and FIFOs are neither read nor waited for."""
+    content = read_file(path, _MAX_SIZE + 1, follow=True)
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if len(content) > _MAX_SIZE:
+        raise OSError(errno.EFBIG, f"it has more than {_MAX_SIZE} bytes", path)
+    return content
 
 
 def calc_seccomp(

@@ -13,7 +13,7 @@ from shibafu.cni.files import read_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.result import parse_result
 from shibafu.hook.container import Container
-from shibafu.hook.opening import find_identity, open_absolute, open_beneath
+from shibafu.hook.opening import find_identity, open_absolute, open_beneath, require_outside
 from shibafu.hook.settings import NamedFile, Settings
 
 TYPE_CHECKING = False
@@ -142,6 +142,8 @@ def _open_file(
     if named.is_trusted and named.path.startswith("/"):
         return open_absolute(named.path, refused)
     if named.path:
+        if not named.is_trusted:
+            require_outside(container.bundle, named.path, refused)
         return open_beneath(container.bundle, named.path, refused, creates=True)
     mounted = container.find_mount(destination)
     bundle = os.path.realpath(container.bundle)

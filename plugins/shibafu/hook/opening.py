@@ -62,6 +62,23 @@ def open_absolute(path: str, refused: "Container[Identity]") -> int:
     return _open("/", path.split("/"), path, refused, creates=True, follows=True)
 
 
+def require_outside(directory: str, path: str, refused: "Container[Identity]") -> None:
+    """Refuse a path inside a directory that lies below a refused one, whatever that is called.
+
+    Raises:
+        CniError: it does.
+    """
+    above = os.path.realpath(directory)
+    while True:
+        try:
+            _require_other(os.stat(above), path, refused)
+        except OSError as error:
+            raise CniError(IO_FAILURE, f"cannot open {path}: {error.strerror}") from None
+        if above == "/":
+            return
+        above = os.path.dirname(above)
+
+
 def _open(
     top: str, parts: list[str], path: str, refused: "Container[Identity]", creates: bool, follows: bool
 ) -> int:

@@ -7,6 +7,10 @@ from argparse import ArgumentParser, Namespace
 from shibafu.command.container.engine import add_data_dir, open_engine
 from shibafu.command.errors import CommandError
 from shibafu.command.subcommand import Context, Subcommand
+from shibafu.container.errors import ContainerError
+
+# The exit status, as runc has it.
+_NOT_BEGUN = 255
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -26,11 +30,14 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from pathlib import Path
 
+    from shibafu.container.accounts import require_regular_accounts
+    from shibafu.container.exec import run_exec
     from shibafu.container.programs import find_program
     from shibafu.container.users import find_user
 
     record = open_engine(context, arguments).find(arguments.container)
-    if record.calc_status().state != "running":
+    status = record.calc_status()
+    if not status.pid:
         raise CommandError(
             f"container {record.name} is not running", f"start it: shibafu start {record.name}"
         )
@@ -41,17 +48,20 @@ def _run(context: Context, arguments: Namespace) -> int:
     uid, gid = spec.uid, spec.gid
     if arguments.user:
         uid, gid = find_user(Path(spec.rootfs), arguments.user)
-    # Otherwise it complains in the form of a log.
-    argv = ["runc", "--log", os.devnull, "--root", record.runc_root(), "exec"]
-    argv += ["--user", f"{uid}:{gid}", "--cwd", arguments.workdir or spec.workdir]
-    argv += [option for option in ("--detach", "--tty") if getattr(arguments, option[2:])]
+    # Without a log of its own it complains in the form of one.
+    runc = [find_program("runc", "it runs containers"), "--log", os.devnull, "--root", record.runc_root()]
+    options = ["--user", f"{uid}:{gid}", "--cwd", arguments.workdir or spec.workdir]
+    options += [option for option in ("--detach", "--tty") if getattr(arguments, option[2:])]
     for variable in arguments.env:
-        argv += ["--env", variable]
+        options += ["--env", variable]
     if not (arguments.interactive or arguments.tty):
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     context.out.stream.flush()
-    # Signals, terminal and exit status are runc's from here on.
-    os.execv(find_program("runc", "it runs containers"), [*argv, record.name, *words])  # noqa: S606
+    try:
+        require_regular_accounts(record.name, f"/proc/{status.pid}/root")
+        return run_exec(runc, options, record.directory, words)
+    except ContainerError as error:
+        raise CommandError(error.message, error.hint, _NOT_BEGUN) from None
 
 
 SUBCOMMAND = Subcommand(

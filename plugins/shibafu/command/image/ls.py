@@ -15,7 +15,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    images = open_engine(context, arguments).images.images()
+    store = open_engine(context, arguments).images
+    store.remove_leftovers()
+    images = store.images()
     context.out.data([asdict(image) for image in images])
     if arguments.quiet:
         context.out.text("\n".join(image.name for image in images))
