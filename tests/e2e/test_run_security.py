@@ -223,9 +223,8 @@ def begin(machine: Machine, run: Command, line: str, setup: str = "") -> tuple["
     """Begin to run a line of the command behind one of the shell; return it and its number in the machine."""
     machine.run("rm", "-f", "/run/number")
     run_it = f'{setup or ":"}; echo $$ >/run/number; exec "$@"'
-    argv = [*run.argv, *shlex.split(line), "--data-dir", DATA_DIR]
-    env = ["env", f"SHIBAFU_CGROUP_PARENT={machine.cgroup}"]
-    process = machine.start(*env, "sh", "-c", run_it, "sh", *argv)
+    env = ["env", f"SHIBAFU_CGROUP_PARENT={machine.cgroup}", f"SHIBAFU_DATA_DIR={DATA_DIR}"]
+    process = machine.start(*env, "sh", "-c", run_it, "sh", *run.argv, *shlex.split(line))
     return process, wait_for(lambda: machine.try_run("cat", "/run/number").stdout).strip()
 
 
@@ -240,7 +239,7 @@ def wait_for(look: Callable[[], str]) -> str:
 
 def find_waiting(machine: Machine) -> str:
     """Return the numbers of the processes of runc that have not become a container's program."""
-    return machine.try_run("pgrep", "-f", "^runc init|^/proc/self/fd/[0-9]+ init|runc:\\[2:INIT\\]").stdout
+    return machine.try_run("pgrep", "-f", "runc init$").stdout
 
 
 @pytest.mark.parametrize("file", ["passwd", "group"])
@@ -310,10 +309,19 @@ def test_signals_reach_a_program_of_exec(machine: Machine, run: Command) -> None
     assert machine.try_run("sh", "-c", f"ls {DATA_DIR}/containers/web1/exec-*").stdout == ""
 
 
-def test_a_container_that_waits_is_young_and_can_be_removed(machine: Machine, run: Command) -> None:
-    """Nobody looks behind volumes, which are the caller's."""
-    machine.run("mkfifo", "/run/fifo")
-    process, _ = begin(machine, run, "run -d --network none --name web1 -v /run/fifo:/etc/passwd alpine true")
+@pytest.mark.parametrize("volume", ["/run/etc/passwd:/etc/passwd", "/run/etc:/etc"])
+def test_a_volume_is_looked_at_too(machine: Machine, run: Command, volume: str) -> None:
+    machine.run("sh", "-c", "mkdir /run/etc && mkfifo /run/etc/passwd")
+    said = run.fail(f"run --rm --network none --name web1 -v {volume} alpine true", status=125)
+    assert "/etc/passwd of container web1 is no regular file" in said
+
+
+def test_a_container_that_waits_is_young_and_can_be_removed(
+    machine: Machine, run: Command, trap: str
+) -> None:
+    """As one whose volume others write to meanwhile."""
+    run("rm --force web1")
+    process, _ = begin(machine, run, "run -d --network none --name web1 alpine true", trap)
     wait_for(lambda: find_waiting(machine))
     (view,) = run.json("ps")
     assert re.fullmatch(r"up \d+ s", view["status"])
@@ -324,6 +332,17 @@ def test_a_container_that_waits_is_young_and_can_be_removed(machine: Machine, ru
 
 
 # What killed commands leave
+
+
+def test_a_container_outlives_its_killed_run(machine: Machine, run: Command) -> None:
+    process, number = begin(machine, run, "run --rm --network none --name web1 alpine sleep 600")
+    wait_for(lambda: machine.try_run("pgrep", "-fx", "sleep 600").stdout)
+    machine.run("kill", "-KILL", number)
+    process.wait(20)
+    assert [view["state"] for view in run.json("ps")] == ["running"]
+    run("stop --time 0 web1")
+    assert [view["state"] for view in run.json("ps --all")] == ["killed"]
+    run("rm web1")
 
 
 def test_a_killed_import_leaves_nothing_for_good(machine: Machine, run: Command) -> None:

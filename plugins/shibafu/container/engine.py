@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from shibafu.cni.files import open_file, write_file
 from shibafu.container.accounts import require_regular_accounts
@@ -270,8 +271,6 @@ class Engine:
             )
         self._clear(record)
         require_free_name(record.directory)
-        for name in ("exit", "pid", "runc.log"):
-            (record.directory / name).unlink(missing_ok=True)
         spec = record.load()
         if not os.path.isdir(spec.rootfs):
             raise ContainerError(f"image {spec.image} of container {record.name} is gone: {spec.rootfs}")
@@ -291,10 +290,12 @@ class Engine:
         write_file(f"{record.directory}/config.json", json.dumps(config, indent=4).encode())
         mount_overlay(record.directory, spec.rootfs)
         try:
-            require_regular_accounts(record.name, f"{record.directory}/rootfs")
+            require_regular_accounts(record.name, f"{record.directory}/rootfs", _calc_sources(config))
         except ContainerError:
             unmount_overlay(record.directory)
             raise
+        for name in ("exit", "pid", "runc.log"):
+            (record.directory / name).unlink(missing_ok=True)
         return spec
 
     def _start_monitor(self, record: Record, is_removed: bool, lock: int) -> None:
@@ -376,6 +377,14 @@ def calc_status(failure: str) -> int:
     if not failure.startswith('exec: "'):
         return NOT_STARTED
     return NOT_FOUND if failure.endswith(_NOT_FOUND) else NOT_EXECUTABLE
+
+
+def _calc_sources(config: dict[str, Any]) -> dict[str, str]:
+    """Return the sources of bind mounts by their paths inside, without the first slash; empty for others."""
+    return {
+        mount["destination"].strip("/"): mount["source"] if mount["type"] == "bind" else ""
+        for mount in config["mounts"]
+    }
 
 
 def _calc_files(spec: Specification) -> dict[str, str]:

@@ -58,7 +58,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     context.out.stream.flush()
     try:
-        require_regular_accounts(record.name, f"/proc/{status.pid}/root")
+        require_regular_accounts(record.name, f"/proc/{status.pid}/root", {})
         return run_exec(runc, options, record.directory, words)
     except ContainerError as error:
         raise CommandError(error.message, error.hint, _NOT_BEGUN) from None
