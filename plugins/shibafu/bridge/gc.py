@@ -54,6 +54,7 @@ class _Stale:
     """Attachments that are removed together: all links, then what watches over ports, then the records.
 
     What fails, or is not reached because the process is killed, has a record by which the next GC finds it.
+    An element of a set that no record tells of would stay until the network's last container goes.
 
     Args:
         state: the network's records.
