@@ -285,7 +285,7 @@ def test_repair_names_it_and_leaves_it(suite: Suite, host: Namespace, tmp_path: 
         for line in ("network repair --dry-run", "network repair"):
             (fault,) = shibafu.json(line, status=1)["faults"]
             assert "chain forward of table inet filter drops what is sent by" in fault["what"]
-            assert "nft insert rule inet filter forward iifname br-blue accept" in fault["what"]
+            assert "nft insert rule inet filter forward iifname br-blue accept" in fault["advice"]
             assert not fault["repaired"]
         assert "table inet filter drops" in shibafu.run("network", "check", "blue", status=1)[0]
         assert host.run("nft", "list", "ruleset") == before

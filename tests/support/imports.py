@@ -97,4 +97,4 @@ def check_budget(modules: set[str], allowed: Iterable[str]) -> None:
     """Compare imports with the list of a verb, both ways: a list that says too much is wrong too."""
     forbidden = {name for name in modules if name.split(".")[0] in FORBIDDEN}
     assert not forbidden
-    assert modules == set(allowed)
+    assert modules == set(allowed), sorted(modules ^ set(allowed))

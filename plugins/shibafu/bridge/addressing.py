@@ -6,13 +6,56 @@ from shibafu.cni.errors import DELEGATE, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.netlink.constants import RT_SCOPE_LINK, RT_TABLE_MAIN
+from shibafu.resource.base import Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
+    from shibafu.resource.view import View
 
 # The container's place in the result's list of interfaces: bridge, host's link, container's link.
 CONTAINER_INTERFACE = 2
+
+
+class Lease(Resource):
+    """The container's addresses, as its IPAM plugin remembers them.
+
+    Args:
+        request: the call of CHECK.
+        ipam_type: the plugin.
+        installation: whose programs are called as functions.
+    """
+
+    __slots__ = ("_installation", "_ipam_type", "_request")
+
+    def __init__(self, request: "Request", ipam_type: str, installation: Installation) -> None:
+        self._request = request
+        self._ipam_type = ipam_type
+        self._installation = installation
+
+    def faults(self, view: "View") -> list[Fault]:
+        """Ask the plugin.
+
+        Raises:
+            CniError: what it says, in its own words and with its code.
+        """
+        delegate(self._request, self._ipam_type, "CHECK", self._installation)
+        return []
+
+
+def find_own_interfaces(request: "Request", result: Result) -> list[int]:
+    """Return the places of the container's interface in the result."""
+    return [
+        i
+        for i, interface in enumerate(result.interfaces)
+        if interface.name == request.ifname and interface.sandbox == request.netns
+    ]
+
+
+def select_own_ips(request: "Request", result: Result) -> list[IPConfig]:
+    """Return the addresses that a result gives to the container's interface."""
+    places = find_own_interfaces(request, result) or [CONTAINER_INTERFACE]
+    return [ip for ip in result.ips if ip.interface is None or ip.interface in places]
 
 
 def request_addresses(request: "Request", config: BridgeConfig, installation: Installation) -> Result:

@@ -4,12 +4,39 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.ip import Cidr
 from shibafu.netfilter.backend import choose_backend
 from shibafu.netfilter.drops import find_drop
+from shibafu.resource.base import NETWORK, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shibafu.netfilter.passage import Drop
+    from shibafu.resource.view import View
+
+
+class Passage(Resource):
+    """That what the network's own rules accept gets through the chains of others, too.
+
+    Args:
+        config: the network's configuration.
+        subnets: those of its containers.
+        env: the environment.
+    """
+
+    __slots__ = ("_config", "_env", "_subnets")
+    scope = NETWORK
+
+    def __init__(self, config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]") -> None:
+        self._config = config
+        self._subnets = subnets
+        self._env = env
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        drop = find_overruling_drop(self._config, self._subnets, self._env)
+        if drop is None:
+            return []
+        return [Fault(drop.describe(self._config.network), drop.advice, is_mendable=False)]
 
 
 def find_overruling_drop(

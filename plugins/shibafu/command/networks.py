@@ -23,6 +23,7 @@ class ConfiguredNetwork:
         config: the file.
 
     Attributes:
+        plugin: what its chain says of its bridge, or of whatever gives addresses.
         bridge: the keys of its bridge plugin; None when its chain has none, or its keys would be refused.
         range_sets: the addresses that its containers get; empty when another plugin gives them.
         data_dir: where the leases are.
@@ -35,8 +36,8 @@ class ConfiguredNetwork:
         self.range_sets: list[RangeSet] = []
         self.data_dir = DEFAULT_DATA_DIR
         self.problem = ""
-        plugin = _choose_plugin(config.plugins)
-        request = make_request(config.name, plugin, config.cni_version or "0.1.0")
+        self.plugin = _choose_plugin(config.plugins)
+        request = make_request(config.name, self.plugin, config.cni_version or "0.1.0")
         try:
             if request.config.text("type") in _BRIDGES:
                 self.bridge = BridgeConfig(request)

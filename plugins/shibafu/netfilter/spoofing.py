@@ -112,9 +112,12 @@ class SpoofGuard:
 
     def is_there(self) -> bool:
         """Tell whether the network has a table."""
-        return bool(self._nft.list_table(calc_guard_table(self._network)))
+        return bool(self.list())
 
-    def is_guarded(self, port: str, mac: str) -> bool:
-        """Tell whether a port is guarded."""
-        listing = self._nft.list_table(calc_guard_table(self._network))
+    def list(self) -> str:
+        """Return the network's table as nft(8) prints it; empty without one."""
+        return self._nft.list_table(calc_guard_table(self._network))
+
+    def is_guarded(self, port: str, mac: str, listing: str) -> bool:
+        """Tell whether a port is guarded, by what `list` returned."""
         return _RULE in listing and f'"{port}" . {mac}' in listing

@@ -22,6 +22,7 @@ from shibafu.netlink.constants import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
+    IFF_NOARP,
     IFF_PROMISC,
     IFF_UP,
     IFLA_ADDRESS,
@@ -353,6 +354,7 @@ def link_set(
     *,
     up: bool | None = None,
     promisc: bool | None = None,
+    arp: bool | None = None,
     mtu: int | None = None,
     mac: bytes | None = None,
     master: int | None = None,
@@ -369,6 +371,7 @@ def link_set(
         link: Index or name; an index if it is to be renamed.
         up: Whether the link is up.
         promisc: Whether the link takes all frames.
+        arp: Whether neighbours are asked for their hardware addresses, and answered.
         mtu: In bytes.
         mac: Its new address.
         master: Index of the bridge to attach it to, or 0 to detach it.
@@ -390,6 +393,10 @@ def link_set(
             mask |= flag
             flags |= flag if wanted else 0
             changes.append(verb if wanted else "down" if flag == IFF_UP else f"not {verb}")
+    if arp is not None:
+        mask |= IFF_NOARP
+        flags |= 0 if arp else IFF_NOARP
+        changes.append("with ARP" if arp else "without ARP")
     if netns_fd is not None:
         attrs += attr_u32(IFLA_NET_NS_FD, netns_fd)
         changes.append("into another network namespace")
@@ -429,6 +436,7 @@ def link_set_port(
     hairpin: bool | None = None,
     isolated: bool | None = None,
     group_fwd_mask: int | None = None,
+    state: int | None = None,
 ) -> Request:
     """Request changes of a bridge's port; see `BridgePort`. What is None stays as it is.
 
@@ -436,6 +444,8 @@ def link_set_port(
     through AF_BRIDGE it would need the index.
     """
     data = b""
+    if state is not None:
+        data += attr_u8(IFLA_BRPORT_STATE, state)
     if hairpin is not None:
         data += attr_u8(IFLA_BRPORT_MODE, hairpin)
     if isolated is not None:

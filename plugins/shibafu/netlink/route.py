@@ -1,6 +1,6 @@
 """Routes."""
 
-from errno import ENOENT
+from errno import EACCES, EHOSTUNREACH, EINVAL, ENETUNREACH, ENOENT
 from struct import Struct
 
 from shibafu.netlink.codec import attr, attr_nested, attr_u32, parse_attrs, parse_header, parse_int
@@ -171,6 +171,29 @@ def route_list(
     ]
 
 
+def route_get(sock: NetlinkSocket, dst: bytes) -> Route | None:
+    """Return the route that packets of the host to an address take; None when they are refused or dropped.
+
+    Args:
+        sock: A socket of the namespace.
+        dst: The address.
+
+    Raises:
+        NetlinkError: the kernel has no such family.
+    """
+    header = RTMSG.pack(calc_family(dst), len(dst) * 8, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0)
+    payload = header + attr(RTA_DST, dst)
+    try:
+        route = parse_route(sock.get(Request(RTM_GETROUTE, 0, payload, f"cannot look up {ip_text(dst)}")))
+    except NetlinkError as error:
+        # No route, or one of type unreachable, prohibit or blackhole (rtnetlink(7), fib_props in the kernel).
+        if error.errno in (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL):
+            return None
+        raise
+    # Those of IPv6 are answered with, and have a type of their own.
+    return route if route.type == RTN_UNICAST else None
+
+
 def route_add(
     index: int,
     dst: bytes | None = None,
@@ -184,6 +207,7 @@ def route_add(
     mtu: int | None = None,
     advmss: int | None = None,
     source: bytes | None = None,
+    protocol: int = RTPROT_BOOT,
     onlink: bool = False,
     replace: bool = False,
     beside: bool = False,
@@ -202,6 +226,7 @@ def route_add(
         mtu: Path MTU in bytes.
         advmss: Maximum segment size to advertise to TCP peers.
         source: Source address for packets that have none yet.
+        protocol: RTPROT_*: who makes it.
         onlink: Trust that the gateway is on the link, though no address of the link says so.
         replace: Take the place of a route to the same destination with the same priority.
         beside: Be added where there is one with the same priority: in IPv4 before it, in IPv6 as one more
@@ -210,7 +235,7 @@ def route_add(
     if scope is None:
         scope = RT_SCOPE_UNIVERSE if gateway is not None else RT_SCOPE_LINK
     header, attrs, text = _route(dst, dst_prefix, gateway, family, priority, table, index)
-    payload = RTMSG.pack(*header, RTPROT_BOOT, scope, RTN_UNICAST, RTNH_F_ONLINK if onlink else 0) + attrs
+    payload = RTMSG.pack(*header, protocol, scope, RTN_UNICAST, RTNH_F_ONLINK if onlink else 0) + attrs
     if source is not None:
         payload += attr(RTA_PREFSRC, source)
     metrics = b""

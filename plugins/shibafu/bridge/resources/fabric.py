@@ -1,28 +1,202 @@
-"""The host's side of a network: the bridge, its addresses, its ports."""
+"""The host's side of a network: the bridge, and the link that is the containers' gateway."""
 
 import os
 from errno import EEXIST, ENODEV
 
-from shibafu.bridge.attachment import calc_mac
+from shibafu.bridge.attachment import calc_mac, parse_known_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
-from shibafu.cni.ip import Cidr
+from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.netfilter.forwarding import (
     ensure_forwarding,
     ensure_link_forwarding,
+    is_forwarding,
     is_link_forwarding,
     try_sysctl,
     write_sysctl,
 )
 from shibafu.netlink.address import addr_add, addr_del, addr_list
-from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IF_OPER_UP, IFF_PROMISC
+from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IF_OPER_UP, IFF_NOARP, IFF_PROMISC, RTPROT_KERNEL
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
+from shibafu.netlink.link import Link, link_add_bridge, link_by_index, link_by_name, link_set
+from shibafu.netlink.route import route_add, route_get, route_list
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.base import HOST, Fault, Resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.resource.view import View
 
 _MACHINE_ID = "/etc/machine-id"
 _HEX_DIGITS = frozenset(b"0123456789abcdef")
+
+
+class Bridge(Resource):
+    """The bridge that a network's containers are on.
+
+    Args:
+        config: the network's configuration.
+        mac: the hardware address that its containers know, as text; empty if none is known.
+    """
+
+    __slots__ = ("_config", "_mac")
+    scope = HOST
+
+    def __init__(self, config: BridgeConfig, mac: str = "") -> None:
+        self._config = config
+        self._mac = mac
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        name = self._config.bridge
+        link = view.link(name)
+        if link is None:
+            return [Fault(f"bridge {name} is missing")]
+        if link.kind != "bridge":
+            return [Fault(f"{name} is not a bridge", "remove or rename that link", is_mendable=False)]
+        faults = []
+        if not link.up:
+            faults.append(Fault(f"bridge {name} is down"))
+        if self._config.promisc_mode and not link.flags & IFF_PROMISC:
+            faults.append(Fault(f"bridge {name} is not in promiscuous mode"))
+        if link.flags & IFF_NOARP:
+            faults.append(Fault(f"bridge {name} does not answer ARP requests", "somebody switched ARP off"))
+        if not self._config.vlan:
+            faults += _find_group_faults(self._config, link)
+        if self._config.internal:
+            faults += _find_internal_faults(link, view.addresses(link))
+        if self._mac and link.mac.hex(":") != self._mac:
+            present = link.mac.hex(":")
+            faults.append(Fault(f"bridge {name} has the hardware address {present}, not {self._mac}"))
+        return faults
+
+    def ensure(self, view: "View") -> None:
+        """See `Resource.ensure`."""
+        link, _ = ensure_bridge(view.sock, self._config)
+        view.sock.request(link_set(link.index, up=True, arp=True, mac=parse_known_mac(self._mac)))
+
+
+class Gateway(Resource):
+    """The host as its containers' gateway: addresses of the bridge or of a link in its VLAN, and forwarding.
+
+    Args:
+        config: the network's configuration.
+        gateways: the addresses.
+        ips: the container's addresses, to which the host's packets must find by this link.
+    """
+
+    __slots__ = ("_config", "_gateways", "_ips")
+    scope = HOST
+
+    def __init__(self, config: BridgeConfig, gateways: list[Cidr], ips: list[Address]) -> None:
+        self._config = config
+        self._gateways = gateways
+        self._ips = ips
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        config, name = self._config, self._config.gateway_link
+        link = view.link(name)
+        if link is None:
+            return [Fault(f"gateway link {name} is missing")] if config.vlan else []
+        faults = _find_group_faults(config, link) if config.vlan else []
+        present = view.addresses(link)
+        for gateway in self._gateways:
+            if (gateway.address.packed, gateway.prefix) not in present:
+                faults.append(Fault(f"gateway address {gateway} is missing on {name}"))
+        for version in sorted({gateway.version for gateway in self._gateways}):
+            if not is_forwarding(version):
+                faults.append(Fault(f"forwarding of IPv{version} is switched off on the host"))
+            elif not is_link_forwarding(link, version):
+                faults.append(Fault(f"forwarding of IPv{version} is switched off on {name}"))
+        if link.up and not faults:
+            faults += self._find_route_faults(view, link)
+        return faults
+
+    def _find_route_faults(self, view: "View", link: Link) -> list[Fault]:
+        faults = []
+        for ip in self._ips:
+            route = route_get(view.sock, ip.packed)
+            if route is not None and route.index == link.index:
+                continue
+            if self._find_lost_routes(view, link):
+                faults.append(Fault(f"the host has no route to {ip} by {link.name}"))
+                continue
+            other = link_by_index(view.sock, route.index) if route is not None else None
+            where = f"leave by {other.name}" if other is not None else "are not let out"
+            faults.append(
+                Fault(
+                    f"packets of the host for {ip} {where}, not by {link.name}",
+                    "a route or a routing rule that is not of this network takes them: see `ip rule` and "
+                    "`ip route get`; remove it, or choose another subnet for the network",
+                    is_mendable=False,
+                )
+            )
+        return faults
+
+    def _find_lost_routes(self, view: "View", link: Link) -> list[Cidr]:
+        """Return the gateways whose own routes are gone: those that the kernel makes with an address."""
+        return [gateway for gateway in self._gateways if not _has_own_route(view.sock, link, gateway)]
+
+    def ensure(self, view: "View") -> None:
+        """See `Resource.ensure`."""
+        bridge, created = ensure_bridge(view.sock, self._config)
+        ensure_gateway(view.sock, self._config, bridge, self._gateways, created)
+
+
+def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list[Fault]:
+    from shibafu.bridge.resources.internal import is_closed
+
+    if is_closed(link, addresses):
+        return []
+    return [
+        Fault(
+            f"bridge {link.name} is open to its containers, though its network is internal",
+            "somebody switched IPv6 on, or rp_filter off; the next ADD of this network restores them",
+        )
+    ]
+
+
+def _find_group_faults(config: BridgeConfig, link: Link) -> list[Fault]:
+    if config.isolate and link.group != ISOLATED_GROUP:
+        return [
+            Fault(
+                f"link {link.name} is not in the group of isolated networks",
+                f"somebody changed it from {ISOLATED_GROUP} to {link.group}; "
+                "the next ADD of this network restores it",
+            )
+        ]
+    if not config.isolate and link.group == ISOLATED_GROUP:
+        return [Fault(f"link {link.name} is still in the group of isolated networks")]
+    return []
+
+
+def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> None:
+    """Put back the routes that the kernel made with a link's addresses, where somebody deleted them.
+
+    Raises:
+        NetlinkError: the kernel refuses.
+    """
+    for gateway in gateways:
+        if not _has_own_route(sock, link, gateway):
+            request = route_add(
+                link.index,
+                gateway.network.address.packed,
+                gateway.prefix,
+                source=gateway.address.packed if gateway.version == 4 else None,
+                # So that it goes with the address.
+                protocol=RTPROT_KERNEL,
+            )
+            sock.request(request.ignoring(EEXIST))
+
+
+def _has_own_route(sock: NetlinkSocket, link: Link, gateway: Cidr) -> bool:
+    if gateway.prefix == gateway.address.bits:
+        return True  # the route to the address itself is in the table of the kernel's own
+    routes = route_list(sock, link.index, gateway.address.family)
+    wanted = (gateway.network.address.packed, gateway.prefix)
+    return any((route.dst, route.dst_prefix) == wanted and route.gateway is None for route in routes)
 
 
 def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool]:
@@ -61,10 +235,11 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
         _ensure_group(sock, link, config.isolate)
     if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
         refuse_router_advertisements(link.name)
-    if created and config.internal:
-        from shibafu.bridge.resources.internal import close_bridge
+    if config.internal:
+        from shibafu.bridge.resources.internal import close_bridge, is_closed
 
-        close_bridge(link.name)
+        if created or not is_closed(link, [(a.ip, a.prefix) for a in addr_list(sock, link.index)]):
+            close_bridge(link.name)
     return link, created
 
 
@@ -118,6 +293,8 @@ def ensure_gateway(
             refuse_router_advertisements(link.name)
         created = False
     _ensure_addresses(sock, link, gateways, created, config.force_address)
+    if not created and link.up:
+        ensure_own_routes(sock, link, gateways)
     for version in {gateway.version for gateway in gateways}:
         ensure_forwarding(version)
         if not is_link_forwarding(link, version):
@@ -169,8 +346,6 @@ def _ensure_addresses(
 
 
 def _conflicts(gateway: Cidr, ip: bytes, prefix: int) -> bool:
-    from shibafu.cni.ip import Address
-
     other = Cidr(Address.from_packed(ip), prefix)
     return gateway.version == other.version and (gateway.version == 4 or gateway.overlaps(other))
 

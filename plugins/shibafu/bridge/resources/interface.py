@@ -5,7 +5,8 @@ import time
 from _socket import AF_INET6, if_nametoindex
 from errno import EEXIST
 
-from shibafu.bridge.addressing import resolve_gateway
+from shibafu.bridge.addressing import find_own_interfaces, resolve_gateway, select_own_ips
+from shibafu.bridge.attachment import parse_known_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import enable_ipv6
 from shibafu.cni.errors import NETWORK_SETUP, CniError
@@ -13,15 +14,29 @@ from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.netfilter.forwarding import try_sysctl
 from shibafu.netlink.address import addr_add, addr_list
 from shibafu.netlink.constants import (
+    DEVCONF_ACCEPT_RA,
+    DEVCONF_AUTOCONF,
     IFA_F_DADFAILED,
     IFA_F_TENTATIVE,
+    IFF_NOARP,
     IPV4_DEVCONF_ARP_NOTIFY,
     RT_TABLE_LOCAL,
     RT_TABLE_MAIN,
+    RTN_UNICAST,
 )
-from shibafu.netlink.link import link_by_name, link_set
+from shibafu.netlink.link import Link, link_by_name, link_set
+from shibafu.netlink.namespace import entered
 from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.resource.base import Fault, Resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shibafu.bridge.attachment import Attachment
+    from shibafu.netlink.route import Route as KernelRoute
+    from shibafu.resource.view import View
 
 # Ten seconds, in pauses of a twentieth.
 _DAD_LOOKS = 200
@@ -29,6 +44,112 @@ _DAD_PAUSE = 0.05
 # Two seconds, in pauses of a thousandth.
 _LOCAL_LOOKS = 2000
 _LOCAL_PAUSE = 0.001
+
+
+class ContainerInterface(Resource):
+    """The container's end of its link: addresses, routes, and the switches that go with them.
+
+    Args:
+        attachment: whose.
+        result: what its network gave it, and later plugins of the chain changed.
+        port: the name of the link's other end on the host.
+    """
+
+    __slots__ = ("_attachment", "_port", "_result")
+
+    def __init__(self, attachment: "Attachment", result: Result, port: str) -> None:
+        self._attachment = attachment
+        self._result = result
+        self._port = port
+
+    def faults(self, view: "View") -> "Iterator[Fault]":
+        """See `Resource.faults`."""
+        inside, ifname = view.inside, self._attachment.ifname
+        link = inside.link(ifname) if inside is not None else None
+        port = view.link(self._port)
+        if inside is None or (link is None and port is None):
+            return  # both ends come together, and the port tells
+        if link is None:
+            yield Fault(f"interface {ifname} of the container is missing", is_mendable=False)
+            return
+        if link.kind != "veth" or port is None or link.peer != port.index:
+            yield Fault(
+                f"interface {ifname} is not the other end of {self._port}",
+                "somebody made it; remove it, and attach the container again",
+                is_mendable=False,
+            )
+            return
+        if not link.up and not self._attachment.config.disable_container_interface:
+            yield Fault(f"interface {ifname} of the container is down")
+        if link.flags & IFF_NOARP:
+            yield Fault(f"interface {ifname} does not answer ARP requests", "somebody switched ARP off")
+        mac = self._find_mac()
+        if mac and link.mac.hex(":") != mac:
+            yield Fault(f"interface {ifname} has the hardware address {link.mac.hex(':')}, not {mac}")
+        present = inside.addresses(link)
+        for ip in self._own_ips():
+            if (ip.address.address.packed, ip.address.prefix) not in present:
+                yield Fault(f"address {ip.address} is missing on {ifname}")
+        for route in self._result.routes:
+            if not _has_route(inside, link, route):
+                yield Fault(f"route to {route.dst} is missing in the container")
+        if self._result.ips and self._port == self._attachment.host_link:
+            yield from self._find_advertisement_faults(link)
+
+    def _own_ips(self) -> list[IPConfig]:
+        return select_own_ips(self._attachment.request, self._result)
+
+    def _find_mac(self) -> str:
+        """Return the hardware address that it has by the result; empty where that says nothing."""
+        places = find_own_interfaces(self._attachment.request, self._result)
+        return next((mac for i in places if (mac := self._result.interfaces[i].mac.lower())), "")
+
+    def _find_advertisement_faults(self, link: Link) -> "Iterator[Fault]":
+        config = self._attachment.config
+        if config.accept_ra or config.disable_container_interface:
+            return
+        for name, switch in (("accept_ra", DEVCONF_ACCEPT_RA), ("autoconf", DEVCONF_AUTOCONF)):
+            if link.inet6_conf(switch):
+                yield Fault(
+                    f"interface {link.name} listens to router advertisements, which any neighbour can send",
+                    f'{name} is on; switch it off in the container, or set the key "acceptRA"',
+                )
+                return
+
+    def ensure(self, view: "View") -> None:
+        """See `Resource.ensure`."""
+        if view.inside is None:
+            return
+        sock, ifname, mac = view.inside.sock, self._attachment.ifname, self._find_mac()
+        own = Result(ips=self._own_ips(), routes=self._result.routes)
+        with entered(view.inside.descriptor):
+            sock.request(link_set(ifname, arp=True, mac=parse_known_mac(mac)))
+            configure_container(sock, ifname, own, self._attachment.config)
+        link = link_by_name(sock, ifname)
+        if link is not None and own.ips:
+            announce_addresses(sock, ifname, link.mac, own)
+
+
+def _has_route(inside: "View", link: Link, wanted: Route) -> bool:
+    family, table = wanted.dst.network.address.family, wanted.table or RT_TABLE_MAIN
+    stated = inside.once(("routes", family, table), lambda: route_list(inside.sock, None, family, table))
+    if _leads_to(stated, wanted):
+        return True
+    # A later plugin of the chain, such as sbr, may have moved it to another table.
+    others = inside.once(
+        ("routes of", link.index, family), lambda: route_list(inside.sock, link.index, family, None)
+    )
+    return _leads_to(others, wanted)
+
+
+def _leads_to(routes: "list[KernelRoute]", wanted: Route) -> bool:
+    destination = wanted.dst.network
+    return any(
+        present.type == RTN_UNICAST
+        and present.dst_prefix == destination.prefix
+        and (present.dst or bytes(len(destination.address.packed))) == destination.address.packed
+        for present in routes
+    )
 
 
 def configure_container(sock: NetlinkSocket, ifname: str, result: Result, config: BridgeConfig) -> None:
@@ -64,7 +185,9 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result, config
         switches |= {} if config.accept_ra else {"accept_ra": "0", "autoconf": "0"}
         _set_ipv6_switches(ifname, switches)
     addresses = [ip.address for ip in result.ips]
-    requests = [addr_add(index, a.address.packed, a.prefix, nodad=not dad) for a in addresses]
+    requests = [
+        addr_add(index, a.address.packed, a.prefix, nodad=not dad).ignoring(EEXIST) for a in addresses
+    ]
     # The kernel takes it in this order, too; otherwise the link would announce its addresses to nobody.
     requests.append(link_set(index, up=True, inet_conf={IPV4_DEVCONF_ARP_NOTIFY: 1}))
     requests += [_route_request(index, route, result.ips) for route in result.routes]

@@ -8,19 +8,64 @@ out most of it until it is there again.
 from shibafu.cni.names import INTERNAL_GROUP
 from shibafu.netfilter.barrier import Barrier
 from shibafu.netfilter.forwarding import try_sysctl
+from shibafu.netlink.constants import DEVCONF_DISABLE_IPV6, IPV4_DEVCONF_RP_FILTER
 from shibafu.netlink.link import Link, link_set, link_set_port
+from shibafu.resource.base import NETWORK, Fault, Resource
 from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shibafu.netlink.socket import Request
+    from shibafu.resource.view import View
 
 # Frames to the addresses that IEEE 802.1D reserves, 01:80:c2:00:00:00 to 0f, get to the host by the port they
 # came in from, and those of LLDP pass no hook of the bridge. A port can forward them as it does others, save
 # 01, which is dropped anyway (br_handle_frame in net/bridge/br_input.c).
 _FORWARD_RESERVED = 0xFFFD
+_LINK_LOCAL = b"\xfe\x80"
+
+
+class HostBarrier(Resource):
+    """What keeps an internal network from the host.
+
+    Args:
+        state: the network's records.
+        env: the environment.
+    """
+
+    __slots__ = ("_env", "_state")
+    scope = NETWORK
+
+    def __init__(self, state: NetworkState, env: "Mapping[str, str]") -> None:
+        self._state = state
+        self._env = env
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        network = self._state.network
+        if view.once(("barrier", network), Barrier(network, self._env).is_whole):
+            return []
+        return [
+            Fault(
+                f"the barrier between the host and internal network {network} is missing",
+                "a table of nftables was removed; the next ADD of this network restores it",
+            )
+        ]
+
+    def ensure(self, view: "View") -> None:
+        """See `Resource.ensure`."""
+        self._state.lock_shared()
+        try:
+            ensure_barrier(self._state, Barrier(self._state.network, self._env))
+            for link in filter(link_exists, self._state.attachments()):
+                record = self._state.read_attachment(link)
+                if record and not record.get("internal"):
+                    # Attached before the network was internal; DEL goes by the record.
+                    self._state.update_attachment(link, record | {"internal": True})
+        finally:
+            self._state.unlock()
 
 
 def calc_internal_port(port: str) -> "list[Request]":
@@ -40,9 +85,22 @@ def is_internal_port(link: Link) -> bool:
 
 
 def close_bridge(bridge: str) -> None:
-    """Have a new bridge take in as little as switches can say: no IPv6, no sources that are not behind it."""
+    """Have a bridge take in as little as switches can say: no IPv6, no sources that are not behind it."""
     try_sysctl(f"/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6", "1")
     try_sysctl(f"/proc/sys/net/ipv4/conf/{bridge}/rp_filter", "1")
+
+
+def is_closed(bridge: Link, addresses: "Iterable[tuple[bytes, int]]") -> bool:
+    """Tell whether a bridge is as `close_bridge` leaves it, or has to be open.
+
+    Args:
+        bridge: the bridge.
+        addresses: its own; with others than link-local ones it is another network's gateway.
+    """
+    if any(not ip.startswith(_LINK_LOCAL) for ip, _ in addresses):
+        return True
+    has_ipv6 = bridge.inet6_conf(DEVCONF_DISABLE_IPV6) == 0
+    return not has_ipv6 and bridge.inet_conf(IPV4_DEVCONF_RP_FILTER) == 1
 
 
 def ensure_barrier(state: NetworkState, barrier: Barrier) -> None:

@@ -5,11 +5,11 @@ was set up is remembered in the network's state as a hint; the kernel, not the h
 """
 
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
-from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.ip import Cidr, parse_cidr
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import IPTABLES, choose_backend, open_backend
 from shibafu.netfilter.rules import NetworkRules
+from shibafu.resource.base import NETWORK, Fault, Resource
 from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shibafu.netfilter.backend import Backend
+    from shibafu.resource.view import View
 
 # What `start` found, and `finish` has to complete.
 _ENSURING = "ensuring"  # rules were set up earlier, and are being looked at
@@ -212,41 +213,61 @@ def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]") -> None:
         RulesTeardown(state, env).finish()
 
 
-class RulesCheck:
-    """A check of a network's rules that runs beside other work and changes nothing.
+class Rules(Resource):
+    """The rules of a network, as one of its containers needs them and the others are remembered to.
 
     Args:
         state: the network's records.
         backend: the name of the backend.
-        rules: what the checked container needs.
+        rules: what the container needs.
         env: the environment.
     """
 
-    __slots__ = ("_backend",)
+    __slots__ = ("_backend", "_backend_name", "_env", "_rules", "_state")
+    scope = NETWORK
 
     def __init__(
         self, state: NetworkState, backend: str, rules: NetworkRules, env: "Mapping[str, str]"
     ) -> None:
-        record = state.read_rules()
+        self._state = state
+        self._backend_name = backend
+        self._rules = rules
+        self._env = env
+        self._backend: Backend | None = None
+
+    def prepare(self) -> None:
+        """See `Resource.prepare`."""
+        record = self._state.read_rules()
         # Rules that a failed ADD wanted to make are not this container's matter.
-        everything = _combine(rules, record if record.get("complete") else {})
-        self._backend = open_backend(backend, everything, env)
+        everything = _combine(self._rules, record if record.get("complete") else {})
+        self._backend = open_backend(self._backend_name, everything, self._env)
         self._backend.start_check()
 
-    def finish(self) -> None:
-        """Wait for the outcome.
-
-        Raises:
-            CniError: CHECK_FAILED when a rule is missing.
-        """
-        if not self._backend.finish():
-            rules = self._backend.rules
-            raise CniError(
-                CHECK_FAILED,
-                f"firewall rules of network {rules.network} {self._backend.fault}",
-                f"a rule of chain {rules.chain} or the way to it was removed or moved; "
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        if self._state.remembers_isolation() and not self._rules.is_isolated:
+            return [Fault(f"firewall rules still isolate network {self._rules.network}")]
+        if self._backend is None:
+            self.prepare()
+        backend, self._backend = self._backend, None
+        if backend is None or backend.finish():
+            return []
+        return [
+            Fault(
+                f"firewall rules of network {self._rules.network} {backend.fault}",
+                f"a rule of chain {self._rules.chain} or the way to it was removed or moved; "
                 "the next ADD of this network restores them",
             )
+        ]
+
+    def ensure(self, view: "View") -> None:
+        """See `Resource.ensure`."""
+        masquerade = Masquerade(self._state, self._backend_name, self._rules, self._env)
+        try:
+            masquerade.start()
+            masquerade.finish()
+        finally:
+            self._state.unlock()
 
 
 def find_needs(

@@ -1,11 +1,55 @@
 """`macspoofchk`: a network's guard is there while containers need it, and gone with the last of them."""
 
 from shibafu.netfilter.spoofing import SpoofGuard
+from shibafu.resource.base import Fault, Resource
 from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from shibafu.resource.view import View
+
+
+class SpoofCheck(Resource):
+    """The guard of one port.
+
+    Args:
+        state: the network's records.
+        port: the link on the host.
+        mac: the hardware address that its frames may have.
+        env: the environment.
+    """
+
+    __slots__ = ("_env", "_mac", "_port", "_state")
+
+    def __init__(self, state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:
+        self._state = state
+        self._port = port
+        self._mac = mac
+        self._env = env
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        guard = SpoofGuard(self._state.network, self._env)
+        listing = view.once(("spoofcheck", self._state.network), guard.list)
+        return [] if guard.is_guarded(self._port, self._mac, listing) else [find_no_guard(self._port)]
+
+    def ensure(self, view: "View") -> None:
+        """See `Resource.ensure`."""
+        self._state.lock_shared()
+        try:
+            ensure_guard(self._state, self._port, self._mac, self._env)
+        finally:
+            self._state.unlock()
+
+
+def find_no_guard(port: str) -> Fault:
+    """Return the fault of a port that has no guard."""
+    return Fault(
+        f"the guard against spoofed hardware addresses is missing on {port}",
+        "a table of nftables was removed; the next ADD of this network restores it",
+    )
 
 
 def ensure_guard(state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:

@@ -3,12 +3,13 @@
 from errno import EEXIST, EOPNOTSUPP
 
 from shibafu.bridge.vlan_keys import calc_gateway_link
-from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, NETWORK_SETUP, CniError
+from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import calc_digest
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_set
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, bridge_vlan_list
+from shibafu.resource.base import Fault
 
 _NATIVE = 1
 
@@ -61,19 +62,16 @@ def setup_port_vlans(sock: NetlinkSocket, requests: list[Request]) -> None:
         raise explain_vlan_error(error) from None
 
 
-def check_port_vlans(sock: NetlinkSocket, port: Link, vlan: int, trunk: list[int]) -> None:
-    """Compare a port's VLANs with the configuration's.
-
-    Raises:
-        CniError: CHECK_FAILED when it is not in one of them.
-    """
+def find_vlan_faults(sock: NetlinkSocket, port: Link, vlan: int, trunk: list[int]) -> list[Fault]:
+    """Return in what a port's VLANs differ from the configuration's."""
     present = {entry.vid: entry for entry in bridge_vlan_list(sock, port.index)}
     native = _calc_native(vlan, trunk)
     missing = [wanted for wanted in ([native] if native else []) + trunk if wanted not in present]
     if missing:
-        raise CniError(CHECK_FAILED, f"link {port.name} is not in VLAN {missing[0]}")
+        return [Fault(f"link {port.name} is not in VLAN {vid}") for vid in missing]
     if native and not present[native].pvid:
-        raise CniError(CHECK_FAILED, f"link {port.name} has another VLAN than {native} for untagged frames")
+        return [Fault(f"link {port.name} has another VLAN than {native} for untagged frames")]
+    return []
 
 
 def explain_vlan_error(error: NetlinkError) -> CniError:

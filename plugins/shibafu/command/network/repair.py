@@ -51,11 +51,16 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 
 def _report(context: Context, found: list["Fault"], left: list["Fault"], failures: "Failures") -> int:
+    # What a repair brought to light is no news for the dry run after it.
+    found += [fault for fault in left if fault not in found]
     context.out.data({"faults": [asdict(fault) | {"repaired": fault not in left} for fault in found]})
     style = context.out.style
     for fault in found:
         mark = style.paint("red", "✗") if fault in left else style.paint("green", "✓ repaired:")
-        context.out.text(f"{mark} {fault.network}: {fault.what}")
+        whose = f"{fault.network}, container {fault.containerID}" if fault.containerID else fault.network
+        context.out.text(f"{mark} {whose}: {fault.what}")
+        if fault in left and fault.advice:
+            context.out.text(f"  {fault.advice}")
     if not found and not failures.status:
         context.out.text("nothing to repair")
     return 1 if left else failures.status

@@ -1,0 +1,90 @@
+"""What an attachment is made of, in order."""
+
+from shibafu.bridge.addressing import Lease, select_own_ips
+from shibafu.bridge.resources.fabric import Bridge, Gateway
+from shibafu.bridge.resources.interface import ContainerInterface
+from shibafu.bridge.resources.port import Port
+from shibafu.cni.ip import Cidr
+from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.bridge.attachment import Attachment
+    from shibafu.cni.delegate import Installation
+    from shibafu.cni.result import Result
+    from shibafu.resource.base import Resource
+    from shibafu.resource.records import NetworkState
+
+
+def plan_addresses(attachment: "Attachment", installation: "Installation") -> "list[Resource]":
+    """Return what holds the container's addresses."""
+    config = attachment.config
+    return [Lease(attachment.request, config.ipam_type, installation)] if config.has_ipam else []
+
+
+def plan_links(attachment: "Attachment", result: "Result", port: str) -> "list[Resource]":
+    """Return the links of an attachment, the bridge first.
+
+    Args:
+        attachment: the attachment.
+        result: what its network gave it, and later plugins of the chain changed.
+        port: the name of its link on the host.
+    """
+    config = attachment.config
+    links: list[Resource] = [
+        Bridge(config, _find_bridge_mac(attachment, result)),
+        Port(config, port),
+        ContainerInterface(attachment, result, port),
+    ]
+    if config.is_gateway:
+        ips = select_own_ips(attachment.request, result)
+        gateways = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
+        links.append(Gateway(config, gateways, [ip.address.address for ip in ips]))
+    return links
+
+
+def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:
+    """Return the hardware address that a result gives to the bridge; empty where it gives none."""
+    stated = (i.mac for i in result.interfaces if i.name == attachment.config.bridge and not i.sandbox)
+    return next((mac.lower() for mac in stated if mac), "")
+
+
+def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
+    """Return the rules that the network needs for an attachment, if it needs any."""
+    config, env = attachment.config, attachment.request.env
+    # With a port published, containers would reach the host's 127.0.0.1.
+    is_forced = bool(state.read_rules()) or routes_loopback(config.gateway_link)
+    if not result.ips or not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
+        return []
+    from shibafu.bridge.resources.masquerade import Rules, find_needs
+
+    needs = find_needs(config, _select_subnets(attachment, result), env, is_forced)
+    return [Rules(state, *needs, env)] if needs is not None else []
+
+
+def plan_guards(attachment: "Attachment", state: "NetworkState") -> "list[Resource]":
+    """Return what limits what the container's port may send."""
+    config, env = attachment.config, attachment.request.env
+    guards: list[Resource] = []
+    if config.mac_spoof_check:
+        from shibafu.bridge.resources.spoofcheck import SpoofCheck
+
+        guards.append(SpoofCheck(state, attachment.host_link, attachment.mac.hex(":"), env))
+    if config.internal:
+        from shibafu.bridge.resources.internal import HostBarrier
+
+        guards.append(HostBarrier(state, env))
+    return guards
+
+
+def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]":
+    """Return what others could have put in the packets' way."""
+    if not result.ips:
+        return []
+    from shibafu.bridge.overruled import Passage
+
+    return [Passage(attachment.config, _select_subnets(attachment, result), attachment.request.env)]
+
+
+def _select_subnets(attachment: "Attachment", result: "Result") -> list[Cidr]:
+    return [ip.address.network for ip in select_own_ips(attachment.request, result)]

@@ -1,0 +1,65 @@
+"""The parts that an attachment is made of, each described once: how to look at it, how to make it be there.
+
+Verbs, `repair` and listings are interpretations of an ordered list of these.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from shibafu.resource.view import View
+
+ATTACHMENT = "attachment"  # goes with one interface of one container
+NETWORK = "network"  # shared by a network's containers; goes with the last of them
+HOST = "host"  # perhaps shared by networks, or there before them
+
+
+class Fault:
+    """Something that is not as it was made.
+
+    Args:
+        what: in words, such as "bridge br-blue is missing".
+        advice: what to do about it, or why it is so.
+        is_mendable: whether `Resource.ensure` mends it.
+    """
+
+    __slots__ = ("advice", "is_mendable", "what")
+
+    def __init__(self, what: str, advice: str = "", is_mendable: bool = True) -> None:
+        self.what = what
+        self.advice = advice
+        self.is_mendable = is_mendable
+
+
+class Resource:
+    """One part of what a plugin makes. That it is not there is a state like any other."""
+
+    __slots__ = ()
+    scope = ATTACHMENT
+
+    def prepare(self) -> None:
+        """Start what runs beside other work until `faults` asks for its outcome."""
+
+    def faults(self, view: "View") -> "Iterable[Fault]":
+        """Return what is wrong with it, in the order in which to say it; nothing is changed.
+
+        Raises:
+            CniError: it cannot be looked at.
+            NetlinkError: likewise.
+        """
+        raise NotImplementedError
+
+    def ensure(self, view: "View") -> None:
+        """Make what is missing, whatever is there already. What `view` remembered is out of date after it.
+
+        Raises:
+            CniError: it is refused.
+            NetlinkError: the kernel refuses.
+        """
+        raise NotImplementedError
+
+
+def find_faults(resources: "Iterable[Resource]", view: "View") -> "Iterator[Fault]":
+    """Yield what is wrong with resources, one after the other."""
+    for resource in resources:
+        yield from resource.faults(view)

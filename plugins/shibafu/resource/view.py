@@ -1,0 +1,59 @@
+"""The kernel's state as faults are looked for in it: each thing is read once, when it is first asked for."""
+
+from shibafu.netlink.address import addr_list
+from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.socket import NetlinkSocket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+
+class View:
+    """One network namespace, and perhaps a container's beside it.
+
+    Args:
+        sock: a socket of the namespace.
+        inside: the view of the container's namespace.
+        descriptor: of the namespace, to enter it; -1 where the process is in it.
+    """
+
+    __slots__ = ("_known", "descriptor", "inside", "sock")
+
+    def __init__(self, sock: NetlinkSocket, inside: "View | None" = None, descriptor: int = -1) -> None:
+        self.sock = sock
+        self.inside = inside
+        self.descriptor = descriptor
+        self._known: dict[Hashable, object] = {}
+
+    def beside(self, inside: "View | None") -> "View":
+        """Return this view with another container's beside it; what it knows is shared."""
+        other = View(self.sock, inside)
+        other._known = self._known
+        return other
+
+    def once(self, key: "Hashable", read: "Callable[[], T]") -> "T":
+        """Return what `read` returned when it was first asked for under this key."""
+        if key not in self._known:
+            self._known[key] = read()
+        found: T = self._known[key]  # type: ignore[assignment]  # what `read` of this key returns
+        return found
+
+    def link(self, name: str) -> Link | None:
+        """Return a link; None when there is none of that name."""
+        return self.once(("link", name), lambda: link_by_name(self.sock, name))
+
+    def addresses(self, link: Link) -> set[tuple[bytes, int]]:
+        """Return a link's addresses and the lengths of their prefixes."""
+        return self.once(
+            ("addresses", link.index), lambda: {(a.ip, a.prefix) for a in addr_list(self.sock, link.index)}
+        )
+
+    def forget(self) -> None:
+        """Read everything again from now on."""
+        self._known.clear()
+        if self.inside is not None:
+            self.inside.forget()
