@@ -106,6 +106,24 @@ def test_del_killed_at_every_step(machine: Machine, keys: Config) -> None:
     assert killed > len(steps) // 2
 
 
+def test_del_killed_beside_a_guarded_container(machine: Machine) -> None:
+    """The network's table stays, and must not keep what belonged to the one that left."""
+    config = machine.config(ipMasq=False, macspoofchk=True)
+    machine.add(config, "stays")
+    table = machine.host.run("nft", "list", "ruleset")
+    machine.add(config)
+    steps = find_steps(machine, "DEL", config)
+    for number, step in enumerate(steps[::2]):
+        machine.add(config)
+        call_and_kill(machine, "DEL", config, step)
+        if number % 2:
+            machine.collect_garbage(config, ("stays", "eth0"))
+        else:
+            machine.delete(config)
+        assert machine.host.run("nft", "list", "ruleset") == table, step
+    machine.check(config, "stays")
+
+
 def wait_for(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not condition():

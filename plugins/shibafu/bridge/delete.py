@@ -76,14 +76,15 @@ def release(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> No
     """
     teardown = Teardown()
     record = state.read_attachment(host_link)
-    teardown.do(state.remove_attachment, host_link)
-    if link_exists(host_link) and not state.remembers(host_link):
-        # An ADD at the same moment has made it since this call looked, and had seen the record before.
-        teardown.do(lambda: link_del_announced(host_link))
+    # The record goes last: a call that is killed before leaves something to go by.
     if record.get("macspoofchk"):
         teardown.do(lambda: _release_guard(state, host_link, str(record.get("mac")), env))
     if record.get("internal"):
         teardown.do(lambda: _release_barrier(state, host_link, env))
+    teardown.do(state.remove_attachment, host_link)
+    if link_exists(host_link) and not state.remembers(host_link):
+        # An ADD at the same moment has made it since this call looked, and had seen the record before.
+        teardown.do(lambda: link_del_announced(host_link))
     teardown.do(lambda: release_network(state, env))
     teardown.finish()
 
