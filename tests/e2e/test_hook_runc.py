@@ -192,6 +192,45 @@ def test_a_container_that_was_lost_gives_way_to_its_successor(machine: Machine, 
     bundles.remove("web1")
 
 
+@pytest.mark.parametrize("network", ["blue", "green", "green,blue"])
+def test_a_container_of_another_root_is_left_alone(machine: Machine, bundles: Bundles, network: str) -> None:
+    """Each root of runc has IDs of its own, networks have not."""
+    bundles.write("first", network="blue")
+    other = ["runc", "--root", "/run/other"]
+    line = f"exec {' '.join(other)} run -d --bundle /run/bundles/first same >/run/bundles/log 2>&1"
+    machine.run("sh", "-c", line)
+    ping = [*other, "exec", "same", "ping", "-c1", "-W2", "10.80.0.1"]
+    assert "1 packets received" in machine.run(*ping)
+    before = (machine.leases(), machine.records(), machine.rules())
+
+    bundles.write("same", network=network)
+    done = bundles.try_start("same")
+    assert done.returncode != 0
+    assert "shibafu-hook: container same is attached already, from another runtime" in done.stdout
+    assert "choose another name" in done.stdout
+    assert "1 packets received" in machine.run(*ping)
+    assert (machine.leases(), machine.records(), machine.rules()) == before
+
+    machine.run(*other, "delete", "--force", "same")
+    assert machine.leftovers() == []
+    bundles.start("same")
+    bundles.remove("same")
+    assert machine.leftovers() == []
+
+
+def test_poststop_leaves_another_container_alone(machine: Machine, bundles: Bundles) -> None:
+    """As of one that was attached before others of its ID were refused, or by somebody who does not ask."""
+    bundles.write("same", network="blue")
+    bundles.start("same")
+    state = json.dumps(
+        {"ociVersion": "1.0.2", "id": "same", "status": "stopped", "bundle": "/run/bundles/same"}
+    )
+    machine.run(str(bundles.hook), f"--cni-path={CNI_PATH}", stdin=state)
+    assert "1 packets received" in bundles.run("same", "ping", "-c1", "-W2", "10.80.0.1")
+    bundles.remove("same")
+    assert machine.leftovers() == []
+
+
 def test_a_container_whose_chain_fails_is_not_created(machine: Machine, bundles: Bundles) -> None:
     machine.network_write("bad", GREEN, BROKEN)
     bundles.write("web1", network="blue,bad")

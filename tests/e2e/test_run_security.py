@@ -187,6 +187,18 @@ def test_two_data_directories_do_not_mistake_their_containers(machine: Machine, 
     assert run("exec web1 echo alive") == "alive\n"
 
 
+def test_a_container_of_a_root_that_nobody_looks_at_keeps_its_network(machine: Machine, run: Command) -> None:
+    run("run -d --name same alpine sleep 600")
+    machine.run("sh", "-c", "mkdir /run/elsewhere && mv /run/shibafu-runc/same /run/elsewhere")
+    other = "--data-dir /run/other"
+    run(f"image import alpine --builtin {other}")
+    said = run.fail(f"run -d --name same {other} alpine sleep 60", status=125)
+    assert "container same is attached already, from another runtime" in said
+    assert "choose another name" in said
+    machine.run("mv", "/run/elsewhere/same", "/run/shibafu-runc")
+    assert "1 received" in run("exec same ping -c1 -W1 172.20.0.1")
+
+
 def test_a_container_of_an_earlier_version_is_stopped_and_removed(machine: Machine, run: Command) -> None:
     """Its state is in runc's own root, and its monitor looks for it there."""
     for name in ("web1", "web2"):

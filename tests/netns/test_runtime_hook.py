@@ -75,7 +75,8 @@ class Crun:
 
     def close(self) -> None:
         """End the process."""
-        self.process.communicate(timeout=10)
+        if self.process.poll() is None:
+            self.process.communicate(timeout=10)
 
     def write_network(self, name: str, subnet: str, *chained: dict[str, object]) -> None:
         """Configure a network."""
@@ -130,6 +131,7 @@ class Crun:
 
     def poststop(self) -> "subprocess.CompletedProcess[str]":
         """Run poststop."""
+        self.close()
         return self.call("stopped", 0)
 
     def modules(self) -> set[str]:

@@ -20,7 +20,7 @@ ARROWS = {
     "shibafu.resource": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.bridge": ["shibafu.cni", "shibafu.netlink", "shibafu.netfilter", "shibafu.resource"],
     "shibafu.runtime": ["shibafu.cni", "shibafu.resource"],
-    "shibafu.hook": ["shibafu.cni", "shibafu.netlink", "shibafu.runtime"],
+    "shibafu.hook": ["shibafu.cni", "shibafu.netlink", "shibafu.resource", "shibafu.runtime"],
     "shibafu.monitor": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.container": ["shibafu.cni", "shibafu.hook", "shibafu.monitor"],
     "shibafu_ipam": ["shibafu.cni", "shibafu.resource"],

@@ -2,9 +2,9 @@
 
 import os
 
-from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
+from shibafu.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, NETWORK_SETUP, CniError
 from shibafu.hook.container import Container
-from shibafu.hook.detach import delete_attachments, find_attachments
+from shibafu.hook.detach import delete_attachments, find_attachments, is_of_other
 from shibafu.hook.files import write_files
 from shibafu.hook.plan import Step, calc_plan
 from shibafu.hook.settings import Settings
@@ -12,6 +12,7 @@ from shibafu.hook.sticky import read_addresses, write_addresses
 from shibafu.netlink.link import link_set
 from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.runtime.cache import cache_list
 from shibafu.runtime.chain import Runtime
 from shibafu.runtime.roles import append_capable
 
@@ -26,8 +27,9 @@ def attach(runtime: Runtime, container: Container, settings: Settings, sticky_di
         sticky_dir: where addresses are remembered, see `sticky`; empty to remember none.
 
     Raises:
-        CniError: one of them failed, and the container is on none.
+        CniError: one of them failed, and the container is on none; or another container has its ID.
     """
+    refuse_other(runtime, container)
     steps = calc_plan(
         [runtime.find_network(name) for name in settings.networks],
         settings,
@@ -37,7 +39,7 @@ def attach(runtime: Runtime, container: Container, settings: Settings, sticky_di
     setup_loopback(container)
     # What an earlier container of this ID has left would stand in the way; should it not go away,
     # ADD will say what is wrong.
-    leftovers, _ = find_attachments(runtime, container.id, settings.networks)
+    leftovers, _ = find_attachments(runtime, container.id, settings.networks, container.netns)
     delete_attachments(runtime, container.id, leftovers)
     results = []
     try:
@@ -51,6 +53,24 @@ def attach(runtime: Runtime, container: Container, settings: Settings, sticky_di
         done = [(step.network, step.ifname) for step in reversed(steps[: len(results)])]
         delete_attachments(runtime, container.id, done, container.netns)
         raise
+
+
+def refuse_other(runtime: Runtime, container: Container) -> None:
+    """Refuse a container whose ID is another one's, which is attached: networks would take one for the other.
+
+    Each root of an OCI runtime has IDs of its own, and engines do not look at each other's.
+
+    Raises:
+        CniError: there is one.
+    """
+    for attachment in cache_list(container_id=container.id, directory=runtime.cache_dir):
+        if is_of_other(attachment, container.netns):
+            raise CniError(
+                INVALID_ENVIRONMENT,
+                f"container {container.id} is attached already, from another runtime or root of runc, "
+                f'to network "{attachment.network}" with the namespace {attachment.netns}',
+                "choose another name",
+            )
 
 
 def setup_loopback(container: Container) -> None:

@@ -2,7 +2,8 @@
 
 from shibafu.cni.errors import IO_FAILURE, CniError, merge_errors
 from shibafu.hook.plan import calc_ifname
-from shibafu.runtime.cache import cache_list
+from shibafu.resource.identity import is_same_netns
+from shibafu.runtime.cache import Attachment, cache_list
 from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import ConflistError, NetworkList, NetworkNotFound
 
@@ -20,19 +21,40 @@ def detach(runtime: Runtime, container_id: str, networks: list[str]) -> None:
         raise CniError(error.code, f"cannot detach {container_id}: {error.msg}", error.details)
 
 
+def is_of_other(attachment: Attachment, netns: str) -> bool:
+    """Return whether an attachment is another container's, which has the same ID.
+
+    Args:
+        attachment: an attachment under a container's ID.
+        netns: the path of that container's network namespace; empty when it has ended. What has ended is
+            nobody else's.
+    """
+    return attachment.is_alive() and not (netns and is_same_netns(attachment.netns, netns))
+
+
 def find_attachments(
-    runtime: Runtime, container_id: str, networks: list[str]
+    runtime: Runtime, container_id: str, networks: list[str], netns: str = ""
 ) -> tuple[list[tuple[NetworkList, str]], list[CniError]]:
     """Return the networks and links to delete, the last first, and why some cannot be.
 
     They are those that the cache knows, as they were when the container was attached, and those that
-    are asked for, whose ADD may have been killed before it got into the cache.
+    are asked for, whose ADD may have been killed before it got into the cache. Those of another container
+    of the same ID, which is alive, are left out.
+
+    Args:
+        runtime: has the cache.
+        container_id: the container.
+        networks: those that are asked for.
+        netns: the path of its network namespace; empty when that is gone.
     """
     found = {}
+    others = set()
     errors: list[CniError] = []
     for attachment in cache_list(container_id=container_id, directory=runtime.cache_dir):
+        if is_of_other(attachment, netns):
+            others.add((attachment.network, attachment.ifname))
         # Others attach containers by namespaces that have a name, and detach them themselves.
-        if attachment.netns.startswith("/proc/"):
+        elif attachment.netns.startswith("/proc/"):
             try:
                 network = runtime.find_attached_network(attachment)
                 found[attachment.network, attachment.ifname] = network
@@ -40,6 +62,8 @@ def find_attachments(
                 errors.append(error)
     for number, name in enumerate(networks):
         key = (name, calc_ifname(number))
+        if key in others:
+            continue
         try:
             found[key] = found.get(key) or runtime.find_network(name)
         except NetworkNotFound:

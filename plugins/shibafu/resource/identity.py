@@ -60,6 +60,10 @@ class NetnsIdentity:
             return False
         return cookie is not None and cookie != self.cookie
 
+    def is_there(self) -> bool:
+        """Return whether the namespace is at its path still, for somebody who numbers processes likewise."""
+        return self.processes == find_process_namespace(self.path) and not self.has_ended()
+
     def to_json(self) -> dict[str, object]:
         """Return it without the path, which whoever keeps it has already."""
         return {
@@ -120,6 +124,15 @@ def has_vanished(path: str) -> bool:
         return True
     except OSError:
         return False
+
+
+def is_same_netns(path_a: str, path_b: str) -> bool:
+    """Return whether two paths lead to one namespace that is there."""
+    try:
+        a, b = os.stat(path_a), os.stat(path_b)
+    except (OSError, ValueError):
+        return False
+    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 
 
 def read_cookie_at(path: str) -> int | None:

@@ -17,7 +17,7 @@ from shibafu.cni.files import open_file, remove_file
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.names import MAX_FILE_NAME, is_valid_identifier
 from shibafu.cni.result import parse_result
-from shibafu.resource.identity import NetnsIdentity, has_vanished
+from shibafu.resource.identity import NetnsIdentity, has_vanished, is_same_netns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 DIRECTORY = "/var/lib/cni/results"
 _KIND = "cniCacheV1"
 _IDENTITY = "netnsIdentity"
+_OWN_NETNS = "/proc/self/ns/net"
 
 
 class Attachment:
@@ -92,6 +93,16 @@ class Attachment:
     def has_certainly_ended(self) -> bool:
         """Return whether the container's namespace is known, and gone."""
         return self.identity is not None and self.identity.has_ended()
+
+    def is_alive(self) -> bool:
+        """Return whether the container's namespace is there.
+
+        Where it is not known which one it was, any that is there counts, except for the caller's own: then
+        the number of the container's process is another one's by now.
+        """
+        if self.identity is not None:
+            return self.identity.is_there()
+        return not has_vanished(self.netns) and not is_same_netns(self.netns, _OWN_NETNS)
 
 
 def refuse_long_key(attachment: Attachment) -> None:
