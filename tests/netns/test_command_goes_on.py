@@ -218,6 +218,34 @@ def test_interfaces_that_fail_keep_no_other_from_being_disconnected(
     assert f"{web.name}: eth1 is off network blue" in out
     assert [lease["ifname"] for lease in shibafu.json("ipam ls")] == ["eth0"]
 
+    # So it is when the network is removed with all that is on it.
+    shibafu(f"network connect blue {web.name} --ifname eth2")
+    assert "nowhere" in shibafu.fail("network rm --force blue")
+    assert [lease["ifname"] for lease in shibafu.json("ipam ls")] == ["eth0"]
+    assert shibafu("network ls -q") == "blue\n"
+
+
+def test_a_container_that_fails_keeps_no_other_and_no_rules_from_being_repaired(
+    shibafu: CommandLine, host: Namespace, web: Namespace, gone: Namespace
+) -> None:
+    first, second = sorted((web, gone), key=lambda container: container.name)
+    for container in (first, second):
+        shibafu(f"network connect blue {container.name}")
+    for endpoint in shibafu.json("network inspect blue")[0]["endpoints"]:
+        host.run("ip", "link", "del", endpoint["hostLink"])
+    first.run("ip", "link", "add", "eth0", "type", "veth", "peer", "other")
+    host.run("iptables", "-t", "nat", "-F")
+    for _ in range(2):  # it is not forgotten when it fails
+        out, said = shibafu.run("network", "repair", status=1)
+        assert f"cannot attach {first.name}, eth0 again: " in said
+        assert [line for line in out.splitlines() if first.name in line and not line.startswith("✗")] == []
+    assert can_reach(host, "10.66.0.1", second)
+    assert "MASQUERADE" in host.run("iptables-save", "-t", "nat")
+    first.run("ip", "link", "del", "eth0")
+    shibafu("network repair")
+    assert can_reach(first, "10.66.0.2", second)
+    shibafu("network check")
+
 
 @pytest.mark.parametrize("kind", ["empty", "torn", "array", "keys", "fifo", "directory", "link"])
 def test_records_that_tell_of_no_container(
@@ -249,6 +277,39 @@ def test_records_that_tell_of_no_container(
     assert f"freed what {gone.name}" in shibafu("network gc")
     assert not bad.exists()
     shibafu("network check")
+
+
+@pytest.mark.parametrize("kind", ["owner", "file", "loop"])
+def test_records_of_another_network_that_cannot_be_used(
+    shibafu: CommandLine, host: Namespace, web: Namespace, gone: Namespace, kind: str
+) -> None:
+    directory = RECORDS / str(os.stat(host.path).st_ino) / "red"
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    shibafu("network create red --subnet 10.67.0.0/24")
+    if kind == "owner":
+        directory.mkdir()
+        os.chown(directory, 4711, 4711)
+    elif kind == "file":
+        directory.write_text("")
+    else:
+        directory.symlink_to("red")
+    for container in (web, gone):
+        shibafu(f"network connect blue {container.name}")
+    host.run("ip", "link", "del", "br-blue")
+    status = 0 if kind == "file" else 1  # nothing is on a network without a directory
+    assert "repaired: blue" in shibafu.run("network", "repair", status=status)[0]
+    assert can_reach(host, "10.66.0.1", web)
+    gone.delete()
+    for line, wanted in (
+        ("network gc", f"freed what {gone.name}"),
+        ("network check", f"✓ blue {web.name}"),
+        ("network ls", "br-blue (up)"),
+        ("network inspect red blue", "br-blue  bridge, up"),
+    ):
+        out, said = shibafu.run(*line.split(), status=1 if "check" in line else status)
+        assert wanted in out, line
+        assert status == 0 or "network red: " in said
+        assert "internal error" not in said
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "loop"])

@@ -17,7 +17,7 @@ from shibafu.command.leases import list_holdings
 from shibafu.command.netns import find_netns, inside
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.subcommand import Context
-from shibafu.command.survey import CACHE, GONE, Endpoint, Surveyor, find_broken_records
+from shibafu.command.survey import CACHE, GONE, Endpoint, Surveyor, find_broken_records, find_owner
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import cache_list
@@ -187,7 +187,7 @@ class Caller:
         gone = [endpoint for endpoint in endpoints if endpoint.state == GONE]
         if dry_run:
             return gone
-        freed = [endpoint for endpoint in gone if _attempt(errors, self.detach, network, endpoint)]
+        freed = [endpoint for endpoint in gone if attempt(errors, self.detach, network, endpoint)]
         if network.problem:
             # Where its leases are is not known, so that the plugins' GC would free those of strangers.
             what = f"its configuration is refused: {network.problem}"
@@ -196,7 +196,7 @@ class Caller:
         holdings = [holding for holding in list_holdings(network, errors) if not holding.is_abandoned]
         valid = {endpoint.key for endpoint in endpoints if endpoint.state != GONE}
         valid |= {(holding.container_id, holding.ifname) for holding in holdings if holding.container_id}
-        _attempt(errors, self.runtime.gc, network.config, valid)
+        attempt(errors, self.runtime.gc, network.config, valid)
         errors += find_broken_records(network.name)
         return freed
 
@@ -211,7 +211,7 @@ class Caller:
         raise CommandError(f"container {target.container_id} has too many interfaces", "name one: --ifname")
 
 
-def _attempt(errors: list[CniError], step: Callable[..., object], *arguments: object) -> bool:
+def attempt(errors: list[CniError], step: Callable[..., object], *arguments: object) -> bool:
     """Do a step, and return whether it succeeded; its failure is one of the errors."""
     try:
         step(*arguments)
@@ -295,11 +295,16 @@ def _known_containers(cache_dir: str) -> dict[str, set[str]]:
     for cached in cache_list(directory=cache_dir):
         known.setdefault(cached.container_id, set()).add(cached.netns)
     for name in list_recorded_networks():
-        state = NetworkState(name)
-        for link in state.attachments():
+        try:
+            state = NetworkState(name)
+            links = state.attachments()
+        except (CniError, OSError):
+            continue  # others could have forged them, say; whoever looks at that network is told so
+        for link in links:
             record = state.read_attachment(link)
-            if record:
-                known.setdefault(str(record.get("containerID")), set()).add(str(record.get("netns")))
+            owner = find_owner(record)
+            if owner is not None:
+                known.setdefault(owner[0], set()).add(str(record.get("netns") or ""))
     return known
 
 

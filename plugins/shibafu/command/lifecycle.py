@@ -7,9 +7,10 @@ from typing import Any
 
 from shibafu.bridge.resources.masquerade import teardown_if_unused
 from shibafu.cni.directories import make_directory, secure_given_directory
+from shibafu.cni.errors import CniError, merge_errors
 from shibafu.cni.files import open_file
 from shibafu.cni.lock import Lock
-from shibafu.command.attaching import Caller
+from shibafu.command.attaching import Caller, attempt
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel
 from shibafu.command.leases import RESERVED, list_holdings, locked_ledger
@@ -93,6 +94,7 @@ def remove_network(
 
     Raises:
         CommandError: it has containers.
+        CniError: some cannot be disconnected; the others are, and the network stays.
     """
     endpoints = caller.find_endpoints(network)
     living = [endpoint for endpoint in endpoints if endpoint.state != GONE]
@@ -103,9 +105,12 @@ def remove_network(
             "disconnect them (shibafu network disconnect), or have that done: --force",
         )
     done = []
+    errors: list[CniError] = []
     for endpoint in endpoints:
-        caller.detach(network, endpoint)
-        done.append(f"container {endpoint.container_id} disconnected from {endpoint.ifname}")
+        if attempt(errors, caller.detach, network, endpoint):
+            done.append(f"container {endpoint.container_id} disconnected from {endpoint.ifname}")
+    if errors:
+        raise merge_errors(errors)
     state = NetworkState(network.name)
     teardown_if_unused(state, os.environ)
     state.remove_if_unused()

@@ -34,7 +34,7 @@ from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.view import View
 from shibafu.runtime.cache import Attachment as Cached
-from shibafu.runtime.cache import cache_list
+from shibafu.runtime.cache import cache_list, cache_write
 from shibafu.runtime.derivation import build_config, convert_result
 
 _ORDER = {HOST: 0, ATTACHMENT: 1, NETWORK: 2}
@@ -224,14 +224,21 @@ class Repair:
         runtime = self._caller.runtime
         with runtime.lock_container(endpoint.container_id):
             self._caller.detach(self._network, endpoint)
-            runtime.add(
-                self._network.config,
-                endpoint.container_id,
-                endpoint.netns,
-                endpoint.ifname,
-                args,
-                capabilities,
-            )
+            try:
+                runtime.add(
+                    self._network.config,
+                    endpoint.container_id,
+                    endpoint.netns,
+                    endpoint.ifname,
+                    args,
+                    capabilities,
+                )
+            except CniError as error:
+                if cached is not None:
+                    # It is still to be repaired, and its runtime still to detach it.
+                    cache_write(cached, runtime.cache_dir)
+                what = f"cannot attach {endpoint.container_id}, {endpoint.ifname} again: {error.msg}"
+                raise CniError(error.code, what, error.details) from None
 
 
 def _mend(resource: Resource, view: View) -> None:

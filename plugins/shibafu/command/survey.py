@@ -182,7 +182,7 @@ class Surveyor:
         broken = [] if broken is None else broken
         state = NetworkState(network.name)
         records = {link: state.read_attachment(link) for link in state.attachments()}
-        owners = {link: _find_owner(record) for link, record in records.items()}
+        owners = {link: find_owner(record) for link, record in records.items()}
         by_owner = {owner: link for link, owner in owners.items() if owner is not None}
         broken += find_broken_records(network.name)
         listed = cache_list(network.name, directory=self._cache_dir, broken=broken)
@@ -258,11 +258,12 @@ def find_broken_records(network: str) -> list[CniError]:
         )
         for link in state.attachments()
         # What is not there any more, or was being written, is not broken.
-        if not _find_owner(state.read_attachment(link)) and state.remembers(link)
+        if not find_owner(state.read_attachment(link)) and state.remembers(link)
     ]
 
 
-def _find_owner(record: dict[str, object]) -> tuple[str, str] | None:
+def find_owner(record: dict[str, object]) -> tuple[str, str] | None:
+    """Return the container and the interface that a record tells of; None when it tells of none."""
     container_id, ifname = record.get("containerID"), record.get("ifname")
     is_whole = isinstance(container_id, str) and isinstance(ifname, str)
     return (str(container_id), str(ifname)) if is_whole else None
