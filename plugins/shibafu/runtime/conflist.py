@@ -225,7 +225,8 @@ def _refusal(path: str, error: CniError) -> ConflistError:
     """Return the error with the file's name: what to change is for people, the rest for search engines."""
     is_syntax = error.msg.startswith("error unmarshall")
     problem = error.msg if is_syntax or not error.details else error.details
-    return ConflistError(path, problem, error.details if is_syntax else error.msg)
+    # What is said of syntax is about standard input, where plugins read theirs.
+    return ConflistError(path, problem, "" if is_syntax else error.msg)
 
 
 def _upconvert(raw: bytes, path: str) -> NetworkList:
