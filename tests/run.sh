@@ -90,7 +90,7 @@ case ${1:-} in
         ;;
     --long)
         long=(--long)
-        packages+=(debootstrap)
+        packages+=(debootstrap docker.io)
         shift
         ;;
     -h | --help)
@@ -105,7 +105,12 @@ while [[ $# -gt 0 && -e tests/${1%%::*} ]]; do
     shift
 done
 if [[ $EUID -eq 0 && ! $is_fast ]]; then
+    had_docker=$(command -v dockerd || true)
     ensure_packages "${packages[@]}"
+    # Its rules would be this machine's from the next boot on; the tests start a daemon of their own.
+    if [[ ! $had_docker && -d /run/systemd/system ]] && command -v dockerd >/dev/null; then
+        systemctl --quiet disable docker.service docker.socket
+    fi
 elif [[ ${#paths[@]} -eq 0 ]]; then
     [[ $is_fast ]] || echo "not root: only ${unprivileged[*]} are run, and nothing is installed"
     is_fast=yes

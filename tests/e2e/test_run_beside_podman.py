@@ -5,7 +5,6 @@ docs/security.md has what these tests measure, in a table.
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -138,7 +137,7 @@ def test_podmans_networks(suite: Suite, probe_image: Path) -> None:
         assert attack(other, podman) == read_column(2, _NETWORKS)
 
 
-@pytest.mark.skipif(shutil.which("dockerd") is None, reason="docker.io is not installed; it starts at boot")
+@pytest.mark.long  # nobody wants docker.io on their machine for the sake of a column
 def test_dockers_column(suite: Suite, probe: Path, shibafu: Shibafu, machine: Machine) -> None:
     ours = measure(machine, shibafu)
     layer = probe.with_name("layer.tar")
