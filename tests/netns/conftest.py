@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
+from netns.replacement import Replacement
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,3 +30,8 @@ def host() -> Iterator[Namespace]:
 def container() -> Iterator[Namespace]:
     with Namespace("container") as namespace:
         yield namespace
+
+
+@pytest.fixture(params=[False, True], ids=["other inode", "same inode"])
+def replacement(request: pytest.FixtureRequest) -> Replacement:
+    return Replacement(request.param)

@@ -7,22 +7,16 @@ where it gives a process's number to another one.
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
-from fcntl import LOCK_EX, flock
 from pathlib import Path
-from tempfile import gettempdir
-from time import monotonic
 
 import pytest
 
 from netns.namespaces import Namespace
+from netns.replacement import Replacement
 from shibafu.resource.identity import NetnsIdentity, identify_netns
 from support.command import CommandLine
 from support.machine import Machine, can_reach
 from support.suite import Suite
-
-_FILLERS = 30
-_PATIENCE = 60.0  # seconds
 
 
 @pytest.fixture
@@ -35,40 +29,6 @@ def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLi
 def web() -> Iterator[Namespace]:
     with Namespace("web") as namespace:
         yield namespace
-
-
-def replace(namespace: Namespace, has_same_inode: bool) -> None:
-    """Delete a namespace without a word, and have another one at its path."""
-    inode = os.stat(namespace.path).st_ino
-    namespace.delete()
-    deadline = monotonic() + _PATIENCE
-    while monotonic() < deadline:
-        # The number is free again some time after the namespace is gone, and the lowest is given out, to
-        # other tests, too, which give it back.
-        with ExitStack() as fillers:
-            for _ in range(_FILLERS):
-                filler = fillers.enter_context(Namespace("filler"))
-                if (os.stat(filler.path).st_ino == inode) == has_same_inode:
-                    bind(filler, namespace)
-                    return
-    raise AssertionError(f"inode {inode} was not used again")
-
-
-def bind(source: Namespace, target: Namespace) -> None:
-    Path(target.path).touch()
-    subprocess.run(["mount", "--bind", source.path, target.path], check=True)
-
-
-@pytest.fixture(params=[False, True], ids=["other inode", "same inode"])
-def has_same_inode(request: pytest.FixtureRequest) -> Iterator[bool]:
-    """Whether the other namespace has the number of the first; each test asks for this before all else.
-
-    Two tests at once could wait for numbers that the namespaces of the other have.
-    """
-    assert isinstance(request.param, bool)
-    with Path(gettempdir(), "shibafu-test-inodes").open("w") as lock:
-        flock(lock, LOCK_EX)
-        yield request.param
 
 
 # Identity
@@ -85,10 +45,12 @@ def test_a_namespace_that_is_there_has_not_ended(web: Namespace) -> None:
     assert not kept.has_ended()
 
 
-def test_another_namespace_at_the_path(has_same_inode: bool, web: Namespace) -> None:
+def test_another_namespace_at_the_path(replacement: Replacement, web: Namespace) -> None:
     seen = identify_netns(web.path)
     assert seen is not None
-    replace(web, has_same_inode)
+    replacement.replace(web)
+    if replacement.has_same_inode:
+        seen.inode = os.stat(web.path).st_ino
     assert seen.has_ended()
 
 
@@ -123,12 +85,14 @@ def test_another_namespace_of_the_same_process() -> None:
         process.kill()
 
 
-def test_without_cookies_the_inode_decides(has_same_inode: bool, web: Namespace) -> None:
+def test_without_cookies_the_inode_decides(replacement: Replacement, web: Namespace) -> None:
     seen = identify_netns(web.path)
     assert seen is not None
     seen.cookie = None
-    replace(web, has_same_inode)
-    assert seen.has_ended() is not has_same_inode
+    replacement.replace(web)
+    if replacement.has_same_inode:
+        seen.inode = os.stat(web.path).st_ino
+    assert seen.has_ended() is not replacement.has_same_inode
 
 
 def test_no_namespace_outlives_its_boot(web: Namespace) -> None:
@@ -146,10 +110,10 @@ def test_what_is_no_identity(value: object) -> None:
 # Addresses
 
 
-def test_the_address_of_a_namespace_that_was_replaced(has_same_inode: bool, machine: Machine) -> None:
+def test_the_address_of_a_namespace_that_was_replaced(replacement: Replacement, machine: Machine) -> None:
     config = machine.config("10.10.0.0/30")
     machine.add(config)
-    replace(machine.container(), has_same_inode)
+    replacement.replace(machine.container(), machine.data_dir, machine.records)
     result = machine.add(config, "c2")
     assert result["ips"][0]["address"] == "10.10.0.2/30"
     assert machine.leases() == {"net/10.10.0.2"}
@@ -165,11 +129,11 @@ def connect(shibafu: CommandLine, network: str, container: Namespace) -> tuple[s
 
 
 def test_connect_after_the_namespace_was_replaced(
-    has_same_inode: bool, shibafu: CommandLine, host: Namespace, web: Namespace
+    replacement: Replacement, shibafu: CommandLine, host: Namespace, web: Namespace
 ) -> None:
     shibafu("network create blue --subnet 10.66.0.0/30")
     assert connect(shibafu, "blue", web) == ("eth0", "10.66.0.2")
-    replace(web, has_same_inode)
+    replacement.replace(web, shibafu.store, shibafu.records)
     assert connect(shibafu, "blue", web) == ("eth0", "10.66.0.2")
     assert can_reach(host, "10.66.0.1", web)
     (endpoint,) = shibafu.json("network inspect blue")[0]["endpoints"]
@@ -179,11 +143,11 @@ def test_connect_after_the_namespace_was_replaced(
 
 
 def test_gc_after_the_namespace_was_replaced(
-    has_same_inode: bool, shibafu: CommandLine, web: Namespace
+    replacement: Replacement, shibafu: CommandLine, web: Namespace
 ) -> None:
     shibafu("network create blue --subnet 10.66.0.0/24")
     connect(shibafu, "blue", web)
-    replace(web, has_same_inode)
+    replacement.replace(web, shibafu.store, shibafu.records)
     assert shibafu.json("network inspect blue")[0]["endpoints"][0]["state"] == "namespace gone"
     web.run("ip", "link", "add", "eth0", "type", "bridge")
     assert web.name in shibafu("network gc blue")
@@ -194,10 +158,10 @@ def test_gc_after_the_namespace_was_replaced(
 
 
 def test_nothing_is_repaired_for_a_namespace_that_was_replaced(
-    has_same_inode: bool, shibafu: CommandLine, web: Namespace
+    replacement: Replacement, shibafu: CommandLine, web: Namespace
 ) -> None:
     shibafu("network create blue --subnet 10.66.0.0/24")
     connect(shibafu, "blue", web)
-    replace(web, has_same_inode)
+    replacement.replace(web, shibafu.store, shibafu.records)
     shibafu("network repair blue")
     assert "eth0" not in web.run("ip", "-br", "link")

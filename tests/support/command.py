@@ -30,7 +30,7 @@ class CommandLine:
     def __init__(self, suite: Suite, host: Namespace, directory: Path) -> None:
         self.host = host
         self._command = suite.command
-        self._records = RECORDS / str(os.stat(host.path).st_ino)
+        self.records = RECORDS / str(os.stat(host.path).st_ino)
         self.conf_dir = directory / "net.d"
         self.store = directory / "lib"
         self.cache_dir = self.store / "results"
@@ -51,7 +51,7 @@ class CommandLine:
 
     def __exit__(self, *exception: object) -> None:
         """Remove what the plugins remember of this host: another namespace may get its number."""
-        shutil.rmtree(self._records, ignore_errors=True)
+        shutil.rmtree(self.records, ignore_errors=True)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin to run it."""
