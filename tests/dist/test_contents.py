@@ -282,6 +282,7 @@ def test_libraries_are_those_of_the_tests() -> None:
     assert tested_with <= built_with
 
 
+@pytest.mark.long
 def test_two_builds_are_the_same(built: Path, tmp_path: Path) -> None:
     """Another folder, another hash seed, another umask; only the first lines say where the folder is."""
     tree = tmp_path / "elsewhere"

@@ -8,6 +8,8 @@ import pytest
 
 from dist.conftest import ROOT
 
+# A package takes a core half a minute to compress.
+pytestmark = pytest.mark.long
 SCENARIO = Path(__file__).with_name("deb_scenario.sh")
 
 

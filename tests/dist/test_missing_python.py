@@ -10,7 +10,7 @@ import pytest
 
 from dist.conftest import ROOT
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.long]
 
 # Debian's python3 as it is before its installation: not executable, and not known to dpkg.
 HIDE = """

@@ -117,6 +117,8 @@ class Gateway(Resource):
     def _find_route_faults(self, view: "View", link: Link) -> list[Fault]:
         faults = []
         for ip in self._ips:
+            if not any(gateway.contains(ip) and gateway.address != ip for gateway in self._gateways):
+                continue  # the gateway brings no route to it: it is elsewhere, or has the same address
             route = route_get(view.sock, ip.packed)
             if route is not None and route.index == link.index:
                 continue
