@@ -43,6 +43,15 @@ CHOICES = (
         ours="1",
     ),
     Difference(
+        "drops-of-others",
+        "choice",
+        "CHECK names a chain of others that drops what the network accepts: with nftables no rule of ours "
+        "gets packets past the policy of iptables' FORWARD.",
+        ("2-CHECK *",),
+        ("masquerade-backend-nftables-forward-policy-drop",),
+        shows={"2-CHECK status": "1", "2-CHECK answer.code": "104"},
+    ),
+    Difference(
         "arp-notify-on-layer-2",
         "choice",
         "arp_notify is set also on links that have no address yet.",
