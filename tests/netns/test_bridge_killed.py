@@ -54,7 +54,9 @@ def assert_clean(machine: Machine, before: dict[str, object]) -> None:
 
 
 # With rules in both tables, in none, and in one.
-KINDS: tuple[Config, ...] = ({}, {"ipMasq": False}, {"ipMasq": False, "isolate": True})
+_KINDS: tuple[Config, ...] = ({}, {"ipMasq": False}, {"ipMasq": False, "isolate": True})
+# Each kind takes half a minute, so that only the first is tried without --long.
+_PARAMETERS = [_KINDS[0], *(pytest.param(kind, marks=pytest.mark.long) for kind in _KINDS[1:])]
 REMEDIES = ("DEL", "DEL without namespace", "GC", "ADD")
 
 
@@ -72,7 +74,7 @@ def remedy(machine: Machine, config: Config, kind: str) -> None:
 
 
 @pytest.mark.parametrize("offset", range(4))
-@pytest.mark.parametrize("keys", KINDS, ids=str)
+@pytest.mark.parametrize("keys", _PARAMETERS, ids=str)
 def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -> None:
     config = machine.config("10.10.0.0/24", "fd00:10::/64", **keys)
     before = machine.snapshot()
@@ -91,7 +93,7 @@ def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -
     assert killed > len(steps) // 6
 
 
-@pytest.mark.parametrize("keys", KINDS, ids=str)
+@pytest.mark.parametrize("keys", _PARAMETERS, ids=str)
 def test_del_killed_at_every_step(machine: Machine, keys: Config) -> None:
     config = machine.config("10.10.0.0/24", "fd00:10::/64", **keys)
     before = machine.snapshot()
