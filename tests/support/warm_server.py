@@ -58,7 +58,7 @@ def _child(request: dict[str, Any], streams: list[int]) -> NoReturn:
     try:
         status = _run(request, streams)
         sys.stdout.flush()
-    except BaseException:
+    except BaseException:  # a forked child must not return into the server, whatever happened
         traceback.print_exc()
     finally:
         sys.stderr.flush()
