@@ -138,22 +138,130 @@ def test_annotations_write_nothing_outside_of_the_bundle(
         assert machine.leftovers() == []
 
 
-@pytest.mark.parametrize("source", ["/run/bundles", "/run", "/run/alias"])
+# How a container gets hold of the directory above its bundle, whatever that is called where it is mounted
+# from: in words of a shell, what lies at /run/bundles; options and source of the container's mount.
+ALIASES = {
+    "itself": ("", ["rbind", "rw"], "/run/bundles"),
+    "above": ("", ["rbind", "rw"], "/run"),
+    "an alias": ("mount --bind /run/bundles /run/alias", ["bind"], "/run/alias"),
+    "above an alias": ("mount --bind /run/real/in /run/bundles", ["rbind", "rw"], "/run/real"),
+    "an alias of an alias": (
+        "mount --bind /run/real/in /run/alias && mount --bind /run/alias /run/bundles",
+        ["bind"],
+        "/run/real",
+    ),
+    "a link": (
+        "mount --bind /run/real/in /run/bundles && ln -s real /run/link",
+        ["rbind"],
+        "/run/link/in/..",
+    ),
+    "a strange name": (
+        "mkdir -p '/run/re al\\x/in' && mount --bind '/run/re al\\x/in' /run/bundles",
+        ["rbind"],
+        "/run/re al\\x",
+    ),
+    "a mount below": ("mount --bind /run/bundles /run/real/in", ["rbind", "rw"], "/run/real"),
+    "a mount below a read-only one": ("mount --bind /run/bundles /run/real/in", ["rbind", "ro"], "/run/real"),
+    "writable after all": ("mount --bind /run/real/in /run/bundles", ["rbind", "ro", "rrw"], "/run/real"),
+    "a mount over another": (
+        "mount -t tmpfs tmpfs /run/bundles && mount --bind /run/real/in /run/bundles",
+        ["rbind"],
+        "/run/real",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ALIASES)
 def test_annotations_name_no_file_below_what_the_container_writes(
-    machine: Machine, bundles: Bundles, source: str
+    machine: Machine, bundles: Bundles, case: str
 ) -> None:
-    """Whatever the directory is called where it is mounted from."""
-    machine.run("sh", "-c", "mkdir -p /run/bundles /run/alias && mount --bind /run/bundles /run/alias")
+    setup, options, source = ALIASES[case]
+    machine.run("sh", "-c", f"mkdir -p /run/bundles /run/alias /run/real/in && {setup or 'true'}")
     bundle = bundles.write("web1", network="blue", hosts="names")
-    config = json.loads((bundle / "config.json").read_text())
-    mount: dict[str, object] = {"destination": "/mnt", "type": "bind", "source": source}
-    config["mounts"].append(mount | {"options": ["rbind", "rw"]})
-    (bundle / "config.json").write_text(json.dumps(config))
+    add_mount(bundle, source, options)
     done = bundles.try_start("web1")
     assert done.returncode != 0
     assert "names is the container's, the engine's or the host's own" in done.stdout
     assert not (bundle / "names").exists()
     assert machine.leftovers() == []
+
+    # It does write there: without the annotation it starts, and does what would lead the hook elsewhere.
+    config = json.loads((bundle / "config.json").read_text())
+    del config["annotations"]["org.shibafu.hosts"]
+    (bundle / "config.json").write_text(json.dumps(config))
+    bundles.start("web1")
+    swap = 'cd "$(dirname "$(find /mnt -name config.json | head -n 1)")" && ln -s /etc/passwd names'
+    bundles.run("web1", "sh", "-c", swap)
+    assert (bundle / "names").is_symlink()
+    bundles.remove("web1")
+
+
+def test_annotations_name_a_file_beside_what_the_container_writes(machine: Machine, bundles: Bundles) -> None:
+    """Mounts of other directories, of files, and of what is above for reading, are nothing to refuse."""
+    setup = """mkdir -p /run/bundles /run/bundled /run/real/in /run/data/in && touch /run/file
+        mount --bind /run/real/in /run/bundles
+        mount -t tmpfs tmpfs /run/data/in && mount --bind /run/data/in /run/real"""
+    machine.run("sh", "-ec", setup)
+    bundle = bundles.write("web1", network="blue", hosts="names", resolv_conf="servers")
+    for source in ("/run/bundled", "/run/data", "/run/file", "/run/real"):
+        add_mount(bundle, source, ["rbind", "rw"])
+    add_mount(bundle, "/run", ["bind", "ro"])
+    bundles.start("web1")
+    assert "10.80.0.2\tweb1" in (bundle / "names").read_text()
+    assert (bundle / "servers").read_text() == "nameserver 192.0.2.53\nsearch blue.test\n"
+    bundles.remove("web1")
+
+
+def add_mount(bundle: Path, source: str, options: list[str]) -> None:
+    """Mount something of the host into a container, below /mnt."""
+    config = json.loads((bundle / "config.json").read_text())
+    destination = f"/mnt/{len(config['mounts'])}"
+    config["mounts"].append(
+        {"destination": destination, "type": "bind", "source": source, "options": options}
+    )
+    (bundle / "config.json").write_text(json.dumps(config))
+
+
+# What another container swaps while the hook runs, below the directory of bundles, and for what.
+SWAPS = {
+    "the file": ("web1/sub/names", "/run/victim/names"),
+    "its directory": ("web1/sub", "/run/victim"),
+    "the bundle": ("web1", "/run/victim/web1"),
+}
+SWAP = """cd /mnt/*/$(dirname $1) && name=$(basename $1) && touch aside.started
+while [ -e aside.started ]; do
+    mv $name aside; ln -s $2 $name; sleep 0; rm $name; mkfifo $name; rm $name; mv aside $name
+done"""
+
+
+@pytest.mark.parametrize("case", SWAPS)
+def test_a_race_for_the_annotated_file_leads_nowhere(machine: Machine, bundles: Bundles, case: str) -> None:
+    """Another container has the bundles mounted, and swaps files and directories while the hook runs."""
+    path, target = SWAPS[case]
+    attacker = bundles.write("attacker", network="none")
+    bundle = bundles.write("web1", network="blue", hosts="sub/names")
+    machine.run("sh", "-c", "mkdir -p /run/bundles/web1/sub /run/victim/web1/sub")
+    for file in ("/run/victim/names", "/run/victim/web1/names", "/run/victim/web1/sub/names"):
+        machine.write(file, "mine\n")
+    machine.run("cp", "/run/bundles/web1/config.json", "/run/victim/web1/config.json")
+    (bundle / "sub/names").touch()
+    add_mount(attacker, "/run/bundles", ["rbind", "rw"])
+    bundles.start("attacker")
+    attack = machine.start("runc", "exec", "attacker", "sh", "-c", SWAP, "sh", path, target)
+    flag = machine.root / "run/bundles" / Path(path).parent / "aside.started"
+    while not flag.exists():
+        assert attack.poll() is None
+        sleep(0.01)
+    log = machine.root / "run/log"
+    for _ in range(6):
+        line = "runc run --detach --bundle /run/bundles/web1 web1 >>/run/log 2>&1; runc delete --force web1"
+        machine.try_run("sh", "-c", line)
+    flag.unlink()
+    attack.communicate()
+    assert "Traceback" not in log.read_text()
+    for file in ("/run/victim/names", "/run/victim/web1/names", "/run/victim/web1/sub/names"):
+        assert machine.read(file) == "mine\n"
+    bundles.remove("attacker")
 
 
 def test_a_hostname_writes_one_line(machine: Machine, bundles: Bundles) -> None:

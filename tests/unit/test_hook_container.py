@@ -14,6 +14,7 @@ from shibafu.cni.errors import CniError
 from shibafu.hook.__main__ import run
 from shibafu.hook.container import Container, parse_state
 from shibafu.hook.files import calc_host_resolv_conf, calc_resolv_conf, write_files
+from shibafu.hook.mounts import MountTable
 from shibafu.hook.settings import NamedFile, Settings
 
 RESULT: dict[str, object] = {
@@ -217,14 +218,32 @@ class TestFiles:
             self.write(bundle, SILENT, hosts=named, is_flag=is_flag, **config)
         assert (outside / "f").read_text() == "mine\n"
 
-    @pytest.mark.parametrize("options", [["rbind"], ["rbind", "ro", "rw"], ["rw", "ro", "rw"]])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ["rbind"],
+            ["rbind", "ro", "rw"],
+            ["rw", "ro", "rw"],
+            ["rro"],
+            ["ro", "rrw"],
+            ["rbind", "ro", "rrw"],
+        ],
+    )
     def test_of_read_only_and_writable_the_last_counts(self, tmp_path: Path, options: list[str]) -> None:
         """As it does for the runtimes."""
         (tmp_path / "shared").mkdir()
         mount = bind("/shared", "shared") | {"options": options}
         with pytest.raises(CniError, match="container's"):
             self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount])
-        self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount | {"options": [*options, "ro"]}])
+        self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount | {"options": [*options, "ro", "rro"]}])
+
+    def test_an_overlay_s_upper_directory_is_the_container_s(self, tmp_path: Path) -> None:
+        (tmp_path / "upper").mkdir()
+        options = ["lowerdir=/a", f"upperdir={tmp_path}/upper", "workdir=/b"]
+        mounts: list[dict[str, object]] = [{"destination": "/o", "type": "overlay", "options": options}]
+        with pytest.raises(CniError, match="container's"):
+            self.write(tmp_path, SILENT, hosts="upper/hosts", mounts=mounts)
+        self.write(tmp_path, SILENT, hosts="hosts", mounts=mounts)
 
     @pytest.mark.parametrize("source", [".", "..", "../..", "/"])
     def test_nothing_is_written_below_what_is_mounted(self, tmp_path: Path, source: str) -> None:
@@ -235,6 +254,37 @@ class TestFiles:
             self.write(bundle, SILENT, hosts="hosts", mounts=mounts)
         assert not (bundle / "hosts").exists()
         self.write(bundle, SILENT, hosts="hosts", mounts=[mounts[0] | {"options": ["bind", "ro"]}])
+
+    @pytest.mark.parametrize("is_named", [False, True])
+    def test_another_directory_in_the_bundle_s_place_is_refused(self, tmp_path: Path, is_named: bool) -> None:
+        """Whoever can write above the bundle may put a link there after config.json was read."""
+        outside = tmp_path / "outside"
+        outside.mkdir()
+        (outside / "passwd").write_text("mine\n")
+        bundle = write_bundle(
+            tmp_path / "bundle", mounts=[bind("/etc/hosts", str(tmp_path / "bundle/passwd"))]
+        )
+        container = parse(bundle)
+        bundle.rename(tmp_path / "aside")
+        bundle.symlink_to(outside)
+        hosts = NamedFile("passwd" if is_named else "")
+        with pytest.raises(CniError, match="has been replaced"):
+            write_files(container, Settings([], {}, {}, [], {}, NamedFile(), hosts), [SILENT])
+        assert (outside / "passwd").read_text() == "mine\n"
+
+    @pytest.mark.parametrize("is_named", [False, True])
+    def test_mounts_that_make_no_sense_are_refused(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_named: bool
+    ) -> None:
+        """Only where an annotation names a file; nothing else needs them."""
+        monkeypatch.setattr("shibafu.hook.territory.read_mounts", lambda: MountTable(b""))
+        (tmp_path / "hosts").touch()
+        if not is_named:
+            self.write(tmp_path, SILENT, mounts=[bind("/etc/hosts", "hosts")])
+            return
+        with pytest.raises(CniError, match=r"mountinfo does not tell where .* lies$"):
+            self.write(tmp_path, SILENT, hosts="hosts")
+        assert (tmp_path / "hosts").read_text() == ""
 
     @pytest.mark.parametrize("source", ["rootfs/hosts", "fifo", "hard"])
     def test_what_is_mounted_is_looked_at_too(self, tmp_path: Path, source: str) -> None:

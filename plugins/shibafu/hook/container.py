@@ -12,6 +12,23 @@ _STOPPED = "stopped"
 _MAX_CONFIG = 1 << 24
 
 
+class Source:
+    """A directory of the host that a container sees.
+
+    Args:
+        path: its path.
+        is_writable: whether the container can write there.
+        is_deep: whether it can write to what is mounted below it.
+    """
+
+    __slots__ = ("is_deep", "is_writable", "path")
+
+    def __init__(self, path: str, is_writable: bool, is_deep: bool) -> None:
+        self.path = path
+        self.is_writable = is_writable
+        self.is_deep = is_deep
+
+
 class Container:
     """A container.
 
@@ -21,18 +38,26 @@ class Container:
         bundle: its bundle's directory, absolute.
         annotations: from the bundle and from the state.
         config: the bundle's config.json; empty when the container is gone and the bundle with it.
+        identity: device and inode of the directory that config.json was read from; None without one.
     """
 
-    __slots__ = ("annotations", "bundle", "config", "id", "pid")
+    __slots__ = ("annotations", "bundle", "config", "id", "identity", "pid")
 
     def __init__(
-        self, container_id: str, pid: int, bundle: str, annotations: dict[str, str], config: Section
+        self,
+        container_id: str,
+        pid: int,
+        bundle: str,
+        annotations: dict[str, str],
+        config: Section,
+        identity: tuple[int, int] | None = None,
     ) -> None:
         self.id = container_id
         self.pid = pid
         self.bundle = bundle
         self.annotations = annotations
         self.config = config
+        self.identity = identity
 
     @property
     def is_alive(self) -> bool:
@@ -49,19 +74,23 @@ class Container:
         """What it calls itself."""
         return self.config.text("hostname") or self.id
 
-    @property
-    def rootfs(self) -> str:
-        """The directory of its root file system; empty when config.json names none."""
-        return self._resolve(self.config.section("root").text("path"))
-
-    def find_shared_directories(self) -> list[str]:
-        """Return the directories of the host that it sees and may write into."""
-        sources = [
-            self._resolve(mount.text("source"))
-            for mount in self.config.sections("mounts")
-            if _is_bind(mount) and not _is_read_only(mount)
-        ]
-        return [source for source in sources if os.path.isdir(source)]
+    def find_sources(self) -> list[Source]:
+        """Return the directories of the host that it can write to: its root file system and its mounts'."""
+        rootfs = self.config.section("root").text("path")
+        sources = [Source(rootfs, is_writable=True, is_deep=True)] if rootfs else []
+        for mount in self.config.sections("mounts"):
+            options = mount.texts("options")
+            if mount.text("type") == "bind" or not {"bind", "rbind"}.isdisjoint(options):
+                sources.append(_parse_bind(mount.text("source"), options))
+            elif mount.text("type") == "overlay":
+                sources += [
+                    Source(option.partition("=")[2], is_writable=True, is_deep=False)
+                    for option in options
+                    if option.startswith(("upperdir=", "workdir="))
+                ]
+        for source in sources:
+            source.path = self._resolve(source.path)
+        return [source for source in sources if source.is_writable or source.is_deep]
 
     def find_mount(self, destination: str) -> str:
         """Return the file that is bind-mounted at a path inside the container; empty when there is none."""
@@ -75,13 +104,17 @@ class Container:
         return f"{self.bundle}/{path}" if path and not path.startswith("/") else path
 
 
-def _is_bind(mount: Section) -> bool:
-    return mount.text("type") == "bind" or not {"bind", "rbind"}.isdisjoint(mount.texts("options"))
-
-
-def _is_read_only(mount: Section) -> bool:
-    # Of several, runtimes take the last.
-    return [option for option in mount.texts("options") if option in ("ro", "rw")][-1:] == ["ro"]
+def _parse_bind(path: str, options: list[str]) -> Source:
+    """Parse the options of a bind mount, of which runtimes take the last that says something of a matter."""
+    top = [option for option in options if option in ("ro", "rw")][-1:] == ["ro"]
+    whole = [option for option in options if option in ("rro", "rrw")][-1:]
+    # By `ro` alone, what is mounted below stays writable (mount_setattr(2)); `rrw` overrules it.
+    is_recursive = "rbind" in options or "bind" not in options
+    return Source(
+        path,
+        is_writable=not top or whole == ["rrw"],
+        is_deep=is_recursive and not (top and whole == ["rro"]),
+    )
 
 
 def parse_state(document: bytes) -> Container:
@@ -97,8 +130,9 @@ def parse_state(document: bytes) -> Container:
     # runc's states of stopped containers have no pid, crun's have 0, and others may have what it was.
     pid = 0 if state.text("status") == _STOPPED else state.number("pid") or 0
     bundle = state.text("bundle") or state.text("bundlePath")  # the latter before version 1.0
-    config = _read_config(bundle, must_exist=pid > 0)
-    return Container(container_id, pid, bundle, _parse_annotations(config, state, pid > 0), config)
+    config, identity = _read_config(bundle, must_exist=pid > 0)
+    annotations = _parse_annotations(config, state, pid > 0)
+    return Container(container_id, pid, bundle, annotations, config, identity)
 
 
 def _parse_annotations(config: Section, state: Section, is_alive: bool) -> dict[str, str]:
@@ -114,20 +148,26 @@ def _parse_annotations(config: Section, state: Section, is_alive: bool) -> dict[
     return found
 
 
-def _read_config(bundle: str, must_exist: bool) -> Section:
+def _read_config(bundle: str, must_exist: bool) -> tuple[Section, tuple[int, int] | None]:
+    """Return config.json, and device and inode of its directory, which may be replaced later."""
     path = f"{bundle}/config.json"
     try:
-        document = read_file(path, _MAX_CONFIG, follow=True)
+        directory = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            status = os.fstat(directory)
+            document = read_file(f"/proc/self/fd/{directory}/config.json", _MAX_CONFIG, follow=True)
+        finally:
+            os.close(directory)
         if document is None:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
-        return _parse(document, path)
+        return _parse(document, path), (status.st_dev, status.st_ino)
     except OSError as error:
         if must_exist:
             raise CniError(INVALID_CONFIG, f"cannot read {path}: {error.strerror}") from None
     except CniError:
         if must_exist:
             raise
-    return Section({}, path)
+    return Section({}, path), None
 
 
 def _parse(document: bytes, name: str) -> Section:

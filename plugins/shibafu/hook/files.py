@@ -13,14 +13,9 @@ from shibafu.cni.files import read_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.result import parse_result
 from shibafu.hook.container import Container
-from shibafu.hook.opening import find_identity, open_absolute, open_beneath, require_outside
+from shibafu.hook.opening import open_absolute, open_beneath
 from shibafu.hook.settings import NamedFile, Settings
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from shibafu.hook.opening import Identity
+from shibafu.hook.territory import Territory, find_identity
 
 # Where the servers are that systemd-resolved asks, while /etc/resolv.conf names only itself.
 _HOST_RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
@@ -128,23 +123,22 @@ def _require_word(key: str, value: str) -> str:
     return value
 
 
-def _find_refused(container: Container) -> "set[Identity]":
+def _find_refused(container: Container) -> Territory:
     """Return where the container can put links and files, the host's own files, and config.json."""
-    config = f"{container.bundle}/config.json"
-    paths = [container.rootfs, *container.find_shared_directories(), *_HOST_FILES, config]
-    return {identity for path in paths if path and (identity := find_identity(path))}
+    shared = [source.path for source in container.find_sources() if source.is_writable]
+    paths = [path for path in shared if os.path.isdir(path)]
+    paths += [*_HOST_FILES, f"{container.bundle}/config.json"]
+    return Territory(identity for path in paths if (identity := find_identity(path)))
 
 
-def _open_file(
-    container: Container, destination: str, named: NamedFile, refused: "Collection[Identity]"
-) -> int | None:
+def _open_file(container: Container, destination: str, named: NamedFile, refused: Territory) -> int | None:
     """Open the file to write; None when there is none."""
     if named.is_trusted and named.path.startswith("/"):
         return open_absolute(named.path, refused)
     if named.path:
         if not named.is_trusted:
-            require_outside(container.bundle, named.path, refused)
-        return open_beneath(container.bundle, named.path, refused, creates=True)
+            refused = refused.with_locations(container.find_sources())
+        return open_beneath(container.bundle, container.identity, named.path, refused, creates=True)
     mounted = container.find_mount(destination)
     bundle = os.path.realpath(container.bundle)
     path = os.path.realpath(mounted) if mounted else ""
@@ -152,7 +146,9 @@ def _open_file(
     if not is_ours:
         return None
     try:
-        return open_beneath(bundle, path.removeprefix(f"{bundle}/"), refused, creates=False)
+        return open_beneath(
+            bundle, container.identity, path.removeprefix(f"{bundle}/"), refused, creates=False
+        )
     except FileNotFoundError:
         return None
 

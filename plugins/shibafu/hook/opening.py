@@ -9,33 +9,26 @@ import os
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
+from shibafu.hook.territory import find_identity, identify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
-
-    # What a directory or file is, whatever it is called: device and inode.
-    Identity = tuple[int, int]
+    from shibafu.hook.territory import Identity, Territory
 
 _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40  # as the kernel (path_resolution(7))
 
 
-def find_identity(path: str) -> "Identity | None":
-    """Return what lies at a path; None when nothing does."""
-    try:
-        return _identify(os.stat(path))
-    except (OSError, ValueError):
-        return None
-
-
-def open_beneath(directory: str, path: str, refused: "Container[Identity]", creates: bool) -> int:
+def open_beneath(
+    directory: str, identity: "Identity | None", path: str, refused: "Territory", creates: bool
+) -> int:
     """Open a file inside a directory for reading and writing.
 
     Args:
         directory: the directory.
+        identity: what it is; another one that has been put in its place is refused.
         path: relative to it; neither `..` nor links are followed.
-        refused: directories and files that a path must not lead through or to.
+        refused: what a path must not lead through or to.
         creates: whether a file that is missing is made.
 
     Returns:
@@ -48,10 +41,10 @@ def open_beneath(directory: str, path: str, refused: "Container[Identity]", crea
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or ".." in parts or path.startswith("/"):
         raise CniError(INVALID_CONFIG, f'"{path}" is no file inside the bundle', "name one relative to it")
-    return _open(directory, parts, path, refused, creates, follows=False)
+    return _open(directory, identity, parts, path, refused, creates, follows=False)
 
 
-def open_absolute(path: str, refused: "Container[Identity]") -> int:
+def open_absolute(path: str, refused: "Territory") -> int:
     """Open the file at an absolute path for reading and writing, making it when it is missing.
 
     Links to directories are followed, as the administrator may have them, but not out of a refused directory.
@@ -59,33 +52,24 @@ def open_absolute(path: str, refused: "Container[Identity]") -> int:
     Raises:
         CniError: as `open_beneath`.
     """
-    return _open("/", path.split("/"), path, refused, creates=True, follows=True)
-
-
-def require_outside(directory: str, path: str, refused: "Container[Identity]") -> None:
-    """Refuse a path inside a directory that lies below a refused one, whatever that is called.
-
-    Raises:
-        CniError: it does.
-    """
-    above = os.path.realpath(directory)
-    while True:
-        try:
-            _require_other(os.stat(above), path, refused)
-        except OSError as error:
-            raise CniError(IO_FAILURE, f"cannot open {path}: {error.strerror}") from None
-        if above == "/":
-            return
-        above = os.path.dirname(above)
+    return _open("/", find_identity("/"), path.split("/"), path, refused, creates=True, follows=True)
 
 
 def _open(
-    top: str, parts: list[str], path: str, refused: "Container[Identity]", creates: bool, follows: bool
+    top: str,
+    identity: "Identity | None",
+    parts: list[str],
+    path: str,
+    refused: "Territory",
+    creates: bool,
+    follows: bool,
 ) -> int:
     try:
         directory = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            _require_other(os.fstat(directory), path, refused)
+            if identify(os.fstat(directory)) != identity:
+                raise CniError(INVALID_CONFIG, f"{top} has been replaced while the container was created")
+            _require_other(directory, path, refused)
             _descend(directory, parts[:-1], path, refused, follows)
             return _open_last(directory, parts[-1], path, refused, creates)
         finally:
@@ -100,9 +84,7 @@ def _open(
         raise CniError(INVALID_CONFIG, f"{path!r} is no path") from None
 
 
-def _descend(
-    directory: int, parts: list[str], path: str, refused: "Container[Identity]", follows: bool
-) -> None:
+def _descend(directory: int, parts: list[str], path: str, refused: "Territory", follows: bool) -> None:
     """Have a directory's descriptor stand for a descendant of it."""
     links = 0
     rest = parts[::-1]
@@ -124,13 +106,13 @@ def _descend(
             if not S_ISDIR(status.st_mode):
                 what = "a link" if S_ISLNK(status.st_mode) else "no directory"
                 raise CniError(INVALID_CONFIG, f'"{part}" in {path} is {what}', "name a plain file")
-            _require_other(status, path, refused)
+            _require_other(inner, path, refused)
             os.dup2(inner, directory, inheritable=False)
         finally:
             os.close(inner)
 
 
-def _open_last(directory: int, name: str, path: str, refused: "Container[Identity]", creates: bool) -> int:
+def _open_last(directory: int, name: str, path: str, refused: "Territory", creates: bool) -> int:
     """Open a file in a directory: looked at first, since to open a FIFO or a device is to use it."""
     try:
         seen = os.open(name, _PATH, dir_fd=directory)
@@ -143,7 +125,7 @@ def _open_last(directory: int, name: str, path: str, refused: "Container[Identit
         return made
     try:
         status = os.fstat(seen)
-        _require_other(status, path, refused)
+        _require_other(seen, path, refused)
         if not S_ISREG(status.st_mode) or status.st_nlink != 1:
             what = "has other names" if S_ISREG(status.st_mode) else "is no regular file"
             raise CniError(INVALID_CONFIG, f"{path} {what}", "name a plain file, with one link")
@@ -152,14 +134,10 @@ def _open_last(directory: int, name: str, path: str, refused: "Container[Identit
         os.close(seen)
 
 
-def _require_other(status: os.stat_result, path: str, refused: "Container[Identity]") -> None:
-    if _identify(status) in refused:
+def _require_other(descriptor: int, path: str, refused: "Territory") -> None:
+    if refused.covers(descriptor):
         raise CniError(
             INVALID_CONFIG,
             f"{path} is the container's, the engine's or the host's own",
             "name a file of the bundle that is for this alone",
         )
-
-
-def _identify(status: os.stat_result) -> "Identity":
-    return status.st_dev, status.st_ino
