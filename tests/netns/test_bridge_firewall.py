@@ -12,7 +12,7 @@ from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_sourc
 from support.suite import Suite
 
 # How many a dual-stack NAT network has.
-RULES = 27
+RULES = 28
 
 
 @pytest.fixture(params=["nft", "legacy"])

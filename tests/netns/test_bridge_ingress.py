@@ -283,6 +283,16 @@ class TestLoopback:
         assert not can_reach(machine.host, "127.0.0.1", container)
         machine.check(config)
 
+    @pytest.mark.parametrize("source", ["127.0.0.1", "127.5.5.5"])
+    def test_nothing_comes_from_there(self, machine: Machine, config: Config, source: str) -> None:
+        """Services take what does for the host's own."""
+        self.publish(machine, config, machine.add(config))
+        container = machine.container()
+        container.run("sysctl", "-qw", "net.ipv4.conf.eth0.route_localnet=1")
+        assert arrives(machine.host, "10.10.0.1", container, "10.10.0.2") == "10.10.0.2"
+        assert arrives(machine.host, "10.10.0.1", container, source) == ""
+        machine.check(config)
+
     @pytest.mark.parametrize("keys", [{}, {"ipMasq": False}])
     def test_the_last_container_takes_the_way_there_along(
         self, machine: Machine, config: Config, keys: Config

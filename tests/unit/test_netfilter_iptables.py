@@ -71,6 +71,7 @@ def test_setup_of_ipv4() -> None:
         "*raw",
         f"-N {CHAIN}",
         f"-A {CHAIN} -d 127.0.0.0/8 -j DROP",
+        f"-A {CHAIN} -s 127.0.0.0/8 -j DROP",
         f"-A {CHAIN} -m rpfilter --invert -j MARK --set-xmark {SPOOFED}",
         f"-I PREROUTING 1 -i br0 {JUMP}",
         "COMMIT",
@@ -135,7 +136,7 @@ def test_repair_makes_the_jumps_that_are_missing(existing: str, jumps: list[str]
     text = calc_repair(RULES, 4, existing)
     assert [line for line in text.splitlines() if line.endswith(f"-j {CHAIN}")] == jumps
     assert text.count(f":{CHAIN} - [0:0]") == 3
-    assert text.count(f"-A {CHAIN} ") == 11
+    assert text.count(f"-A {CHAIN} ") == 12
 
 
 DOCKER, STAGE_1, CNI = (

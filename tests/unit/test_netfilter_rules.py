@@ -48,14 +48,15 @@ def test_the_table_of_nftables() -> None:
         f"flush table {table}",
         f"add chain {table} prerouting {{ type filter hook prerouting priority -300; }}",
     ]
-    assert text.splitlines()[3:7] == [
+    assert text.splitlines()[3:8] == [
         f'add rule {table} prerouting iifname "br0" ip daddr 127.0.0.0/8 drop comment "shibafu network net"',
+        f'add rule {table} prerouting iifname "br0" ip saddr 127.0.0.0/8 drop comment "shibafu network net"',
         f"add chain {table} forward {{ type filter hook forward priority 0; }}",
         f'add rule {table} forward iifname "br0" oifname != "br0" ct state invalid,new,untracked'
         ' fib saddr . iif oif missing drop comment "shibafu network net"',
         f"add chain {table} postrouting {{ type nat hook postrouting priority 100; }}",
     ]
-    added = [line.removeprefix(f"add rule {table} postrouting ") for line in text.splitlines()[7:]]
+    added = [line.removeprefix(f"add rule {table} postrouting ") for line in text.splitlines()[8:]]
     assert added == [
         'ip daddr 10.1.0.0/24 return comment "shibafu network net"',
         'ip saddr 10.1.0.0/24 ip daddr != 224.0.0.0/4 masquerade comment "shibafu network net"',
@@ -69,14 +70,14 @@ def test_isolation_by_nftables() -> None:
     isolated = NetworkRules("net", ["br0"], subnets, is_masqueraded=False, is_isolated=True)
     others = 'iifname "br0" oifname != "br0" oifgroup 23323'
     expected = [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
-    loopback = 'iifname "br0" ip daddr 127.0.0.0/8 drop'
-    assert nftables.calc_rules(isolated) == {"prerouting": [loopback], "forward": expected}
+    loopback = [f'iifname "br0" ip {side} 127.0.0.0/8 drop' for side in ("daddr", "saddr")]
+    assert nftables.calc_rules(isolated) == {"prerouting": loopback, "forward": expected}
     table = f"inet {isolated.chain.lower()}"
     assert nftables.calc_setup(isolated).splitlines() == [
         f"add table {table}",
         f"flush table {table}",
         f"add chain {table} prerouting {{ type filter hook prerouting priority -300; }}",
-        f'add rule {table} prerouting {loopback} comment "shibafu network net"',
+        *(f'add rule {table} prerouting {text} comment "shibafu network net"' for text in loopback),
         f"add chain {table} forward {{ type filter hook forward priority 0; }}",
         *(f'add rule {table} forward {text} comment "shibafu network net"' for text in expected),
     ]

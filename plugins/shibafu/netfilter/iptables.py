@@ -107,10 +107,12 @@ def _calc_forwarding(rules: NetworkRules, version: int) -> list[str]:
 def _calc_ingress(rules: NetworkRules, version: int) -> list[str]:
     """Return the rules for what has just come in from the bridge, before anything is translated.
 
-    The reference's portmap plugin lets the host route 127.0.0.1 between its bridges and itself. Answers to
-    what the host sent from there do not have that destination yet.
+    The reference's portmap plugin lets the host route 127.0.0.1 between its bridges and itself, and then the
+    kernel takes other addresses of that network for sources, too. Answers to what the host sent from there
+    do not have that destination yet.
     """
-    lines = [f"-d {LOOPBACK} -j DROP"] if version == 4 else []  # for IPv6 the kernel drops it
+    # For IPv6 the kernel drops it.
+    lines = [f"-{side} {LOOPBACK} -j DROP" for side in ("d", "s")] if version == 4 else []
     if rules.masqueraded_of(version):
         lines.append(f"-m rpfilter --invert -j MARK --set-xmark {_SPOOFED}")
     return lines

@@ -31,7 +31,11 @@ def calc_table(rules: NetworkRules) -> str:
 def calc_rules(rules: NetworkRules) -> dict[str, list[str]]:
     """Return the rules of each chain, without comments, as nft lists them."""
     chains = {
-        "prerouting": [f'iifname "{name}" ip daddr {LOOPBACK} drop' for name in rules.bridges],
+        "prerouting": [
+            f'iifname "{name}" ip {side} {LOOPBACK} drop'
+            for name in rules.bridges
+            for side in ("daddr", "saddr")
+        ],
         "forward": (_calc_isolation(rules) if rules.is_isolated else [])
         + (_calc_spoofing(rules) if rules.is_masqueraded else []),
         "postrouting": _calc_masquerading(rules) if rules.is_masqueraded else [],
