@@ -36,7 +36,7 @@ BUDGETS = {
         "netfilter": "backend forwarding iptables rules",
         "bridge": f"{CONFIGURATION} {ATTACHING} add",
         "resources": "fabric interface masquerade port",
-        "resource": "base identity records undo",
+        "resource": "base claim home identity record records undo",
         "ipam": f"{STORE} add allocator netns ranges",
     },
     "CHECK": {
@@ -46,17 +46,17 @@ BUDGETS = {
         "netfilter": "backend drops forwarding iptables rules",
         "bridge": f"{CONFIGURATION} addressing attachment check namespaces overruled plan",
         "resources": "fabric interface masquerade port",
-        "resource": "base records view",
+        "resource": "base home identity record records view",
         "ipam": f"{STORE} check ranges",
     },
     "DEL": {
         "": f"{INTERPRETER} select",
         "cni": f"{PROTOCOL} process",
-        "netlink": f"{NETLINK} teardown",
+        "netlink": f"{NETLINK} namespace teardown",
         "netfilter": "backend commits forwarding iptables rules",
         "bridge": f"{CONFIGURATION} attachment delete",
         "resources": "masquerade",
-        "resource": "base records teardown",
+        "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} delete",
     },
     # Looks for what the reference plugin may have made, and for rules whose record was lost.
@@ -67,17 +67,17 @@ BUDGETS = {
         "netfilter": "backend forwarding listing rules",
         "bridge": f"{CONFIGURATION} attachment delete namespaces",
         "compat": "leftovers reference takeover",
-        "resource": "records teardown",
+        "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} delete",
     },
     "GC": {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} attachments process",
-        "netlink": f"{NETLINK} address inet inside teardown",
+        "netlink": f"{NETLINK} address inet inside namespace teardown",
         "netfilter": "backend listing nftables rules",
         "bridge": f"{CONFIGURATION} attachment delete gc",
         "compat": "leftovers reference reference_nft takeover_gc",
-        "resource": "records teardown",
+        "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} gc",
     },
     "STATUS": {
@@ -86,7 +86,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} namespace",
         "netfilter": "backend drops rules",
         "bridge": f"{CONFIGURATION} overruled status",
-        "resource": "base identity records",
+        "resource": "base home identity record records",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
 }
@@ -169,9 +169,9 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     neither = {"shibafu.cni.process", "shibafu.bridge.resources.masquerade", "shibafu.bridge.overruled"}
     rules = {f"shibafu.netfilter.{module}" for module in ("backend", "drops", "iptables", "rules")}
     result, modules = call(machine, "ADD", flat)
-    check_budget(modules, calc_budget("ADD", "ipam") - neither - rules - {"shibafu.resource.identity"})
+    check_budget(modules, calc_budget("ADD", "ipam") - neither - rules)
     _, modules = call(machine, "CHECK", flat | {"prevResult": loads(result)})
     check_budget(modules, calc_budget("CHECK", "ipam") - neither - rules)
     _, modules = call(machine, "DEL", flat)
-    unneeded = {"select", "shibafu.cni.ip", "shibafu.cni.process", "shibafu.resource.base"}
+    unneeded = {"select", "shibafu.cni.ip", "shibafu.cni.process"}
     check_budget(modules, calc_budget("DEL", "ipam", "netfilter", "resources") - unneeded)

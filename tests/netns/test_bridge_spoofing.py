@@ -119,3 +119,21 @@ def test_the_last_del_beside_a_stale_record(machine: Machine, config: Config) ->
     assert machine.tables() == set()
     machine.delete(config, "c2")
     assert_no_rules(machine)
+
+
+@pytest.mark.parametrize("removal", ["DEL", "GC"])
+def test_a_guard_that_cannot_be_removed_is_remembered(machine: Machine, config: Config, removal: str) -> None:
+    machine.add(config, "c1")
+    machine.add(config, "c2")
+    failing = machine.make_program("nft", "echo oops >&2; exit 2")
+    if removal == "DEL":
+        assert "oops" in machine.fail(config, "c1", command="DEL", PATH=failing)["msg"]
+    else:
+        listed = [{"containerID": "c2", "ifname": "eth0"}]
+        valid = config | {"cni.dev/valid-attachments": listed}
+        assert "oops" in machine.fail(valid, command="GC", PATH=failing)["msg"]
+    assert guarded(machine) != find_ports(machine)
+    machine.collect_garbage(config, ("c2", "eth0"))
+    assert guarded(machine) == find_ports(machine)
+    machine.delete(config, "c2")
+    assert_no_rules(machine)

@@ -36,10 +36,14 @@ class Suite:
     @classmethod
     def of_sources(cls, directory: Path) -> "Suite":
         """Return launchers of this tree's sources."""
-        roots = {
-            "plugins": str(Path(shibafu.__path__[0]).parent),
-            "ipam": str(Path(shibafu_ipam.__path__[0]).parent),
-        }
+        return cls.of_roots(
+            directory, Path(shibafu.__path__[0]).parent, Path(shibafu_ipam.__path__[0]).parent
+        )
+
+    @classmethod
+    def of_roots(cls, directory: Path, plugins: Path, ipam: Path) -> "Suite":
+        """Return launchers of sources, which may be an earlier release's."""
+        roots = {"plugins": str(plugins), "ipam": str(ipam)}
         for name, module in _MODULES.items():
             launcher = directory / name
             launcher.write_text(_LAUNCHER.format(module=module, **roots))

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from shibafu.resource.record import Record
 from shibafu.resource.records import NetworkState, link_exists
+
+RECORD = Record("c1", "eth0", "/run/netns/c1")
 
 
 @pytest.fixture
@@ -22,9 +25,9 @@ def other(state: NetworkState) -> NetworkState:
 
 def test_an_attachment_is_remembered_and_forgotten(state: NetworkState) -> None:
     assert state.attachments() == []
-    assert state.read_attachment("veth1") == {}
-    state.write_attachment("veth1", {"containerID": "c1"})
-    assert other(state).read_attachment("veth1") == {"containerID": "c1"}
+    assert state.read_attachment("veth1").owner is None
+    state.write_attachment("veth1", RECORD)
+    assert other(state).read_attachment("veth1").owner == ("c1", "eth0")
     assert state.attachments() == ["veth1"]
     assert state.remove_attachment("veth1")
     assert not state.remove_attachment("veth1")
@@ -56,7 +59,7 @@ def test_a_torn_record_is_none(state: NetworkState, content: bytes) -> None:
 
 
 def test_records_are_for_nobody_else(state: NetworkState) -> None:
-    state.write_attachment("veth1", {})
+    state.write_attachment("veth1", RECORD)
     directory = Path(state.directory)
     assert directory.stat().st_mode & 0o777 == 0o700
     assert (directory / "veth1").stat().st_mode & 0o777 == 0o600
@@ -66,7 +69,7 @@ def test_records_are_for_nobody_else(state: NetworkState) -> None:
 def test_directories_have_their_modes_whatever_the_umask(state: NetworkState, umask: int) -> None:
     before = os.umask(umask)
     try:
-        state.write_attachment("veth1", {})
+        state.write_attachment("veth1", RECORD)
     finally:
         os.umask(before)
     directory = Path(state.directory)
@@ -76,24 +79,24 @@ def test_directories_have_their_modes_whatever_the_umask(state: NetworkState, um
 
 def test_what_was_forgotten_is_not_remembered_again(state: NetworkState) -> None:
     assert not state.remembers("veth1")
-    state.write_attachment("veth1", {})
+    state.write_attachment("veth1", RECORD)
     assert state.remembers("veth1")
-    state.update_attachment("veth1", {"ips": []})
-    assert state.read_attachment("veth1") == {"ips": []}
+    state.update_attachment("veth1", Record("c2", "eth0"))
+    assert state.read_attachment("veth1").owner == ("c2", "eth0")
     state.remove_attachment("veth1")
     with pytest.raises(FileNotFoundError):
-        state.update_attachment("veth1", {"ips": []})
+        state.update_attachment("veth1", RECORD)
     assert not state.remembers("veth1")
 
 
 def test_a_link_in_place_of_a_record_is_not_followed(state: NetworkState, tmp_path: Path) -> None:
-    state.write_attachment("veth1", {})
+    state.write_attachment("veth1", RECORD)
     target = tmp_path / "target"
     target.write_text("precious")
     Path(state.directory, "veth2").symlink_to(target)
-    assert state.read_attachment("veth2") == {}
-    state.write_attachment("veth2", {"a": 1})
-    assert state.read_attachment("veth2") == {"a": 1}
+    assert state.read_attachment("veth2").owner is None
+    state.write_attachment("veth2", RECORD)
+    assert state.read_attachment("veth2").owner == ("c1", "eth0")
     assert target.read_text() == "precious"
 
 
@@ -102,14 +105,14 @@ def test_a_link_in_place_of_a_record_is_not_followed(state: NetworkState, tmp_pa
 def test_what_is_no_file_is_no_record_and_is_replaced(
     state: NetworkState, name: str, make: Callable[[Path], object]
 ) -> None:
-    state.write_attachment("veth2", {})
+    state.write_attachment("veth2", RECORD)
     make(Path(state.directory, name))
-    assert state.read_attachment("veth1") == state.read_rules() == {}
+    assert (state.read_attachment("veth1").owner, state.read_rules()) == (None, {})
     state.lock_exclusive()
-    state.write_attachment("veth1", {"a": 1})
+    state.write_attachment("veth1", RECORD)
     state.write_rules({"b": 1})
     state.unlock()
-    assert (state.read_attachment("veth1"), state.read_rules()) == ({"a": 1}, {"b": 1})
+    assert (state.read_attachment("veth1").owner, state.read_rules()) == (("c1", "eth0"), {"b": 1})
     for link in ("veth1", "veth2"):
         state.remove_attachment(link)
     state.remove_rules()
@@ -120,20 +123,20 @@ def test_what_is_no_file_is_no_record_and_is_replaced(
 def test_a_network_whose_name_is_too_long_has_no_records(tmp_path: Path) -> None:
     state = NetworkState("n" * 300, str(tmp_path))
     assert state.attachments() == []
-    assert state.read_attachment("veth1") == state.read_rules() == {}
+    assert (state.read_attachment("veth1").owner, state.read_rules()) == (None, {})
     assert not state.remembers("veth1")
     assert not state.remove_attachment("veth1")
     state.remove_if_unused()
 
 
 def test_records_belong_to_the_namespace(state: NetworkState) -> None:
-    state.write_attachment("veth1", {})
+    state.write_attachment("veth1", RECORD)
     assert Path(state.directory).parent.name == str(os.stat("/proc/self/ns/net").st_ino)
 
 
 def test_a_network_is_in_use_while_a_link_exists(state: NetworkState) -> None:
     assert not state.is_in_use()
-    state.write_attachment("veth-shibafu-no", {})
+    state.write_attachment("veth-shibafu-no", RECORD)
     assert not state.is_in_use()
     # A name of an attachment that every namespace has a link of.
     assert link_exists("lo")
@@ -143,7 +146,7 @@ def test_a_network_is_in_use_while_a_link_exists(state: NetworkState) -> None:
 def test_nothing_is_left_of_an_unused_network(state: NetworkState, tmp_path: Path) -> None:
     state.lock_shared()
     state.unlock()
-    state.write_attachment("veth1", {})
+    state.write_attachment("veth1", RECORD)
     state.remove_if_unused()
     assert state.attachments() == ["veth1"]
     state.remove_attachment("veth1")

@@ -15,13 +15,14 @@ from shibafu.bridge.resources.fabric import delete_bridge_if_unused, ensure_brid
 from shibafu.bridge.resources.interface import announce_addresses, configure_container, wait_for_dad
 from shibafu.bridge.resources.port import create_pair, refuse_existing, setup_port, start_port, teardown_port
 from shibafu.cni.delegate import Installation, delegate, find_plugin
-from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, Result
 from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_index
+from shibafu.resource.claim import Claim
+from shibafu.resource.record import ADDRESSED, COMPLETE
 from shibafu.resource.records import NetworkState, link_exists
 from shibafu.resource.undo import Undo
 
@@ -43,22 +44,29 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
     attachment = Attachment(request, config)
     namespaces = Namespaces(request)
     try:
-        with namespaces.lock_container(), namespaces.lock_attachment(attachment):
+        state = NetworkState(config.network)
+        claim = Claim(state, attachment.host_link, attachment.calc_record(namespaces.identify_container()))
+        with namespaces.lock_container(), claim.lock():
             _refuse_if_attached(attachment, namespaces)
             with Undo() as undo:
-                return _attach(attachment, namespaces, installation, undo).to_json(request.cni_version)
+                return _attach(attachment, namespaces, installation, state, claim, undo)
     finally:
         namespaces.close()
 
 
-def _attach(attachment: Attachment, namespaces: Namespaces, installation: Installation, undo: Undo) -> Result:
+def _attach(
+    attachment: Attachment,
+    namespaces: Namespaces,
+    installation: Installation,
+    state: NetworkState,
+    claim: Claim,
+    undo: Undo,
+) -> dict[str, object]:
     request, config, host = attachment.request, attachment.config, namespaces.host
-    state = NetworkState(config.network)
     undo.push("the network's record", lambda: _release_network(state, request))
-    undo.push("the attachment's record", lambda: state.remove_attachment(attachment.host_link))
+    undo.push("the attachment's record", claim.remove)
     result = Result()
-    # Before all else: a DEL at the same moment removes the record, and this call sees that.
-    state.write_attachment(attachment.host_link, attachment.calc_record(result))
+    claim.begin()
     if config.has_ipam:
         if os.access(find_plugin(config.ipam_type, request.env.get("CNI_PATH", "")), os.X_OK):
             # Before the call: an IPAM plugin that fails may have got half-way.
@@ -67,7 +75,8 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     gateways = calc_gateways(config, result)
     masquerade = _start_masquerade(attachment, state, result, undo)
     if result.ips:
-        _update_record(attachment, state, result)
+        claim.record.ips = [str(ip.address) for ip in result.ips]
+        claim.update(ADDRESSED)
 
     bridge, created = ensure_bridge(host, config)
     if created:
@@ -80,8 +89,7 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     # Not before: one that was there is somebody else's.
     undo.push(f"link {attachment.host_link}", lambda: teardown_port(host, attachment.host_link))
     setup_port(attachment, namespaces, bridge)
-    if not state.remembers(attachment.host_link):
-        raise _refuse_detached(attachment)
+    claim.require()
     if config.mac_spoof_check or config.internal:
         _guard_port(attachment, state, undo, is_locked=masquerade is not None)
     if not config.disable_container_interface:
@@ -91,12 +99,15 @@ def _attach(attachment: Attachment, namespaces: Namespaces, installation: Instal
     if masquerade is not None:
         masquerade.finish()
         state.unlock()
-    port = _start(attachment, namespaces, result)
+    port = _start(attachment, namespaces, result, claim)
     result.interfaces = _calc_interfaces(attachment, namespaces, bridge, port)
     if gateway is not None and gateway.index != bridge.index:
         result.interfaces.append(Interface(gateway.name, gateway.mac.hex(":")))
     result.dns = config.dns or result.dns
-    return result
+    answer = result.to_json(request.cni_version)
+    claim.record.result = answer
+    claim.update(COMPLETE)
+    return answer
 
 
 def _release_network(state: NetworkState, request: Request) -> None:
@@ -136,7 +147,7 @@ def _start_masquerade(
     return masquerade
 
 
-def _start(attachment: Attachment, namespaces: Namespaces, result: Result) -> Link:
+def _start(attachment: Attachment, namespaces: Namespaces, result: Result, claim: Claim) -> Link:
     """Let packets through, and tell neighbours of the addresses; return the port."""
     try:
         port = start_port(attachment, namespaces)
@@ -147,28 +158,8 @@ def _start(attachment: Attachment, namespaces: Namespaces, result: Result) -> Li
     except NetlinkError as error:
         if error.errno != ENODEV:
             raise
-        raise _refuse_detached(attachment) from None
+        raise claim.describe_overtaken() from None
     return port
-
-
-def _update_record(attachment: Attachment, state: NetworkState, result: Result) -> None:
-    try:
-        state.update_attachment(attachment.host_link, attachment.calc_record(result))
-    except FileNotFoundError:
-        raise _refuse_detached(attachment) from None
-
-
-def _refuse_detached(attachment: Attachment) -> CniError:
-    """Return the refusal of an ADD that a DEL has overtaken: the address may be gone already.
-
-    From here on DEL sees the link, and removes it.
-    """
-    return CniError(
-        NETWORK_SETUP,
-        f"interface {attachment.ifname} of container {attachment.request.container_id} was detached "
-        "while it was being attached",
-        "a DEL of it came before ADD had ended; ADD it again if it is wanted",
-    )
 
 
 def _guard_port(attachment: Attachment, state: NetworkState, undo: Undo, is_locked: bool) -> None:

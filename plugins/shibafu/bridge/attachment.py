@@ -2,11 +2,16 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.names import calc_digest, calc_host_veth
+from shibafu.resource.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
-    from shibafu.cni.result import Result
+    from shibafu.resource.identity import NetnsIdentity
+
+# Of runtimeConfig, what this plugin and its IPAM plugin go by; the rest is for other plugins of the chain,
+# and may change while the container runs.
+_KEPT = ("ips", "ipranges", "mac", "portmappings")
 
 
 def calc_mac(first_byte: int, *owner: str) -> bytes:
@@ -51,15 +56,32 @@ class Attachment:
         """The link's name inside the container."""
         return self.request.ifname
 
-    def calc_record(self, result: "Result") -> dict[str, object]:
-        """Return what the network's state remembers of the attachment."""
-        return {
-            "containerID": self.request.container_id,
-            "ifname": self.ifname,
-            "netns": self.request.netns,
-            "bridge": self.config.bridge,
-            "mac": self.mac.hex(":"),
-            "macspoofchk": self.config.mac_spoof_check,
-            "internal": self.config.internal,
-            "ips": [str(ip.address) for ip in result.ips],
-        }
+    def calc_record(self, identity: "NetnsIdentity | None") -> Record:
+        """Return what is remembered of the attachment from its beginning.
+
+        Args:
+            identity: the container's network namespace.
+        """
+        request, config = self.request, self.config
+        return Record(
+            request.container_id,
+            self.ifname,
+            request.netns,
+            config.bridge,
+            self.mac.hex(":"),
+            config.mac_spoof_check,
+            config.internal,
+            identity=identity,
+            config=_calc_recorded_config(request.config.values),
+            args=request.args,
+            cni_path=request.env.get("CNI_PATH", ""),
+        )
+
+
+def _calc_recorded_config(values: dict[str, object]) -> dict[str, object]:
+    """Return what is remembered of a configuration: what the attachment can be made with again."""
+    recorded = {key: value for key, value in values.items() if key.lower() != "prevresult"}
+    for key, value in recorded.items():
+        if key.lower() == "runtimeconfig" and isinstance(value, dict):
+            recorded[key] = {name: wanted for name, wanted in value.items() if name.lower() in _KEPT}
+    return recorded

@@ -5,6 +5,8 @@ from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.delegate import Installation, delegate, prepare_delegate
 from shibafu.cni.request import Request
 from shibafu.netlink.teardown import link_del_announced
+from shibafu.resource.claim import Claim
+from shibafu.resource.record import Record
 from shibafu.resource.records import NetworkState, link_exists
 from shibafu.resource.teardown import Teardown
 
@@ -31,25 +33,28 @@ def delete(request: Request, installation: Installation) -> None:
     record = state.read_attachment(link)
     is_known = state.remembers(link) or link_exists(link)
     teardown = Teardown()
+    teardown.do(Claim(state, link, record).leave)
     rules = _prepare_rules_teardown(attachment, state, teardown)
+    before = len(teardown.errors)
     if is_known:
         teardown.do(lambda: link_del_announced(link, lambda: _prepare_ipam(attachment, installation)))
     else:
         teardown.do(lambda: _delete_foreign_link(attachment))
+    is_link_gone = len(teardown.errors) == before
     if rules is not None:
         rules.start()
     if config.has_ipam:
         teardown.do(lambda: delegate(request, config.ipam_type, "DEL", installation))
     if rules is not None:
         teardown.do(rules.finish)
-    teardown.do(lambda: release(state, link, request.env))
+    teardown.do(lambda: release(state, link, record, is_link_gone, request.env))
     if config.has_ipam:
         close_loopback(config, state)
     has_lost_rules = config.needs_rules and config.has_ipam and rules is None
     has_foreign_rules = config.ip_masq and not is_known
-    has_lost_guard = config.mac_spoof_check and not record
+    has_lost_guard = config.mac_spoof_check and not record.version
     # Its record may also be of before the network became internal.
-    has_lost_barrier = config.internal and not record.get("internal")
+    has_lost_barrier = config.internal and not record.is_internal
     if has_lost_rules or has_foreign_rules or has_lost_guard or has_lost_barrier:
         teardown.do(lambda: _teardown_leftovers(attachment, state, is_known))
     teardown.finish()
@@ -68,20 +73,22 @@ def _prepare_rules_teardown(
     return rules
 
 
-def release(state: NetworkState, host_link: str, env: "Mapping[str, str]") -> None:
-    """Forget an attachment whose link is gone, and remove what only it still needed.
+def release(
+    state: NetworkState, host_link: str, record: Record, is_link_gone: bool, env: "Mapping[str, str]"
+) -> None:
+    """Remove what only an attachment still needed, and forget it if nothing of it is left.
 
     Raises:
         CniError: everything that could not be removed.
     """
     teardown = Teardown()
-    record = state.read_attachment(host_link)
-    # The record goes last: a call that is killed before leaves something to go by.
-    if record.get("macspoofchk"):
-        teardown.do(lambda: _release_guard(state, host_link, str(record.get("mac")), env))
-    if record.get("internal"):
+    if record.has_spoof_check and record.mac:
+        teardown.do(lambda: _release_guard(state, host_link, record.mac, env))
+    if record.is_internal:
         teardown.do(lambda: _release_barrier(state, host_link, env))
-    teardown.do(state.remove_attachment, host_link)
+    if is_link_gone and not teardown.errors:
+        # Last: by the record, GC finds what is left by a call that is killed, or refused something.
+        teardown.do(state.remove_attachment, host_link)
     if link_exists(host_link) and not state.remembers(host_link):
         # An ADD at the same moment has made it since this call looked, and had seen the record before.
         teardown.do(lambda: link_del_announced(host_link))

@@ -6,7 +6,6 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.delete import close_loopback, release_network
 from shibafu.cni.attachments import parse_valid_attachments
 from shibafu.cni.delegate import Installation, delegate
-from shibafu.cni.ip import parse_mac
 from shibafu.cni.names import calc_host_veth
 from shibafu.cni.request import Request
 from shibafu.netlink.link import link_by_name
@@ -100,23 +99,13 @@ class _Stale:
         """Remove what only these ports still needed, each once."""
         records = {link: self._records[link] for link in gone}
         guarded = [
-            (link, str(record["mac"]))
-            for link, record in records.items()
-            if record.get("macspoofchk") and _is_mac(record.get("mac"))
+            (link, record.mac) for link, record in records.items() if record.has_spoof_check and record.mac
         ]
         if guarded:
             from shibafu.bridge.resources.spoofcheck import release_guards
 
             teardown.do(release_guards, self._state, guarded, self._env)
-        if any(record.get("internal") for record in records.values()):
+        if any(record.is_internal for record in records.values()):
             from shibafu.bridge.resources.internal import release_barrier
 
             teardown.do(lambda: release_barrier(self._state, "", self._env))
-
-
-def _is_mac(value: object) -> bool:
-    """Return whether a record has an address: nft would refuse the others' with one that is torn."""
-    try:
-        return bool(parse_mac(str(value)))
-    except ValueError:
-        return False

@@ -6,10 +6,10 @@ from shibafu.cni.errors import INVALID_ENVIRONMENT, SAME_NETNS, CniError
 from shibafu.cni.lock import Lock
 from shibafu.netlink.namespace import NetnsGuard, current_netns, entered, open_netns, same_netns
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.identity import NetnsIdentity, identify_open_netns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shibafu.bridge.attachment import Attachment
     from shibafu.cni.request import Request
 
 
@@ -48,15 +48,9 @@ class Namespaces:
         name = f"netns-{found.st_dev}-{found.st_ino}"
         return Lock(name, f"network namespace {self._path}", handed_down=False)
 
-    def lock_attachment(self, attachment: "Attachment") -> Lock:
-        """Return the lock of one interface, to be held by `with`: who waited for another ADD finds its link.
-
-        Two ADDs of one interface may name different namespaces, each with a lock of its own; the record and
-        the address are those of the interface all the same.
-        """
-        name = f"{attachment.host_link}-{os.fstat(self.host_fd).st_ino}"
-        what = f"interface {attachment.ifname} of container {attachment.request.container_id}"
-        return Lock(name, what, handed_down=False)
+    def identify_container(self) -> NetnsIdentity:
+        """Return which namespace the container's is."""
+        return identify_open_netns(self._path, self.container_fd, self.container.read_netns_cookie())
 
     def close(self) -> None:
         """Close all four descriptors."""

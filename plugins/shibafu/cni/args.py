@@ -30,6 +30,12 @@ def join_args(args: "Mapping[str, str]") -> str:
     return ";".join(f"{key}={value}" for key, value in args.items())
 
 
+def split_args(text: str) -> dict[str, str]:
+    """Return all pairs of CNI_ARGS; what is no pair is left out."""
+    pairs = (pair.partition("=") for pair in text.split(";"))
+    return {key: value for key, equals, value in pairs if key and equals}
+
+
 def parse_args(text: str, known: tuple[str, ...]) -> dict[str, str]:
     """Parse CNI_ARGS into the pairs whose keys are `known`; keys are case-sensitive.
 

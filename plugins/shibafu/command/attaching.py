@@ -10,14 +10,14 @@ from typing import Any
 
 from shibafu.cni.args import is_valid_value
 from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
-from shibafu.cni.names import is_valid_identifier
+from shibafu.cni.names import calc_host_veth, is_valid_identifier
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel, open_kernel
 from shibafu.command.leases import list_holdings
 from shibafu.command.netns import find_netns, inside
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.subcommand import Context
-from shibafu.command.survey import CACHE, GONE, Endpoint, Surveyor, find_broken_records, find_owner
+from shibafu.command.survey import CACHE, GONE, Endpoint, Surveyor, find_broken_records
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import cache_list
@@ -196,9 +196,30 @@ class Caller:
         holdings = [holding for holding in list_holdings(network, errors) if not holding.is_abandoned]
         valid = {endpoint.key for endpoint in endpoints if endpoint.state != GONE}
         valid |= {(holding.container_id, holding.ifname) for holding in holdings if holding.container_id}
+        broken = self._find_unknown_links(network, valid)
+        if broken:
+            # What is not listed, the plugins' GC removes.
+            errors += broken
+            return freed
         attempt(errors, self.runtime.gc, network.config, valid)
         errors += find_broken_records(network.name)
         return freed
+
+    def _find_unknown_links(self, network: ConfiguredNetwork, valid: set[tuple[str, str]]) -> list[CniError]:
+        """Return what is wrong with records that do not tell whose a link is that is there."""
+        known = {calc_host_veth(network.name, *owner) for owner in valid}
+        state = NetworkState(network.name)
+        unknown = [link for link in state.attachments() if state.read_attachment(link).owner is None]
+        links = self.kernel.links()
+        return [
+            CniError(
+                IO_FAILURE,
+                f"{state.directory}/{link} tells of no container, and its link may be a running one's",
+                f"nothing else of network {network.name} is freed; if nobody needs it: ip link del {link}",
+            )
+            for link in unknown
+            if link in links and link not in known
+        ]
 
     def _choose_ifname(self, target: Target) -> str:
         with inside(target.netns), open_kernel() as kernel:
@@ -302,16 +323,15 @@ def _known_containers(cache_dir: str) -> dict[str, set[str]]:
             continue  # others could have forged them, say; whoever looks at that network is told so
         for link in links:
             record = state.read_attachment(link)
-            owner = find_owner(record)
-            if owner is not None:
-                known.setdefault(owner[0], set()).add(str(record.get("netns") or ""))
+            if record.owner is not None:
+                known.setdefault(record.container_id, set()).add(record.netns)
     return known
 
 
 def list_recorded_networks() -> list[str]:
     """Return the networks of which shibafu-bridge keeps records in this namespace."""
     try:
-        return sorted(os.listdir(os.path.dirname(NetworkState("any").directory)))
+        return sorted(NetworkState("any").networks())
     except FileNotFoundError:
         return []
 

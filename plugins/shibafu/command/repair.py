@@ -7,7 +7,7 @@ records and from cached results. Containers are not restarted, and keep their ad
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from json import dumps
 
@@ -15,10 +15,10 @@ from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.compat.plan import plan_foreign_guards
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_passage, plan_rules
-from shibafu.cni.args import join_args
+from shibafu.cni.args import join_args, split_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import Installation
-from shibafu.cni.errors import CniError
+from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
 from shibafu.cni.ip import Address, Cidr, parse_cidr
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
@@ -26,10 +26,12 @@ from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
-from shibafu.command.survey import GONE, MISSING, RECORD, Endpoint
+from shibafu.command.survey import ATTACHING, DETACHING, GONE, MISSING, RECORD, Endpoint
 from shibafu.netlink.namespace import entered, open_netns
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, Resource
+from shibafu.resource.claim import Claim
+from shibafu.resource.record import Record
 from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.view import View
@@ -38,6 +40,12 @@ from shibafu.runtime.cache import cache_list, cache_write
 from shibafu.runtime.derivation import build_config, convert_result
 
 _ORDER = {HOST: 0, ATTACHMENT: 1, NETWORK: 2}
+# What is said of an attachment that a call was to make, or to remove, and did not.
+_UNFINISHED = {
+    ATTACHING: "interface {} was not attached to the end",
+    DETACHING: "interface {} was not detached to the end",
+}
+_DETACH = "the call was killed, or is at work; otherwise disconnect the container, or have its runtime do so"
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,7 @@ class Repair:
             for made, resource, beside in self._walk(view):
                 for fault in self._look(made, resource, beside):
                     found.setdefault(fault, _ORDER[resource.scope])
-        return sorted(found, key=lambda fault: found[fault])
+        return sorted(found, key=lambda fault: found[fault]) + self._find_unfinished()
 
     def run(self) -> None:
         """Mend what can be mended.
@@ -124,8 +132,8 @@ class Repair:
         """
         everything = self._find_made()
         for made in everything:
-            with _beside(view, made.endpoint.netns) as beside:
-                for resource in self._plan(made):
+            with self._hold(made.endpoint) as is_free, _beside(view, made.endpoint.netns) as beside:
+                for resource in self._plan(made) if is_free else ():
                     yield made, resource, beside
         for resource in self._plan_network(everything):
             yield everything[0], resource, view
@@ -142,19 +150,49 @@ class Repair:
     # What was made
 
     def _find_made(self) -> list[_Made]:
+        """Return the containers that are attached, and that no other call is at work on."""
         endpoints = self._caller.find_endpoints(self._network)
-        return [self._recall(endpoint) for endpoint in endpoints if endpoint.state != GONE]
+        passed_over = (GONE, ATTACHING, DETACHING)
+        return [self._recall(endpoint) for endpoint in endpoints if endpoint.state not in passed_over]
+
+    def _find_unfinished(self) -> list[Fault]:
+        """Return what calls that were killed have left half made, or half removed."""
+        faults = []
+        for endpoint in self._caller.find_endpoints(self._network):
+            what = _UNFINISHED.get(endpoint.state)
+            with self._hold(endpoint) as is_free:
+                if what is not None and is_free:
+                    what = what.format(endpoint.ifname)
+                    faults.append(Fault(self._network.name, endpoint.container_id, what, _DETACH))
+        return faults
+
+    @contextmanager
+    def _hold(self, endpoint: Endpoint) -> Iterator[bool]:
+        """Keep other calls from attaching or mending a container; yield whether none was at it already."""
+        record = self._state.read_attachment(endpoint.host_link)
+        claim = Claim(self._state, endpoint.host_link, record)
+        with ExitStack() as stack:
+            is_free = True
+            if RECORD in endpoint.sources:
+                try:
+                    stack.enter_context(claim.lock(patience=0))
+                except CniError as error:
+                    if error.code != TRY_AGAIN_LATER:
+                        raise
+                    is_free = False
+            yield is_free
 
     def _recall(self, endpoint: Endpoint) -> _Made:
         """Return how a container was attached, by what its runtime kept, or else by its record."""
         cached = self._cached.get(endpoint.key)
+        record = self._read_record(endpoint)
         version = self._network.config.cni_version or DEFAULT
-        result = self._find_result(endpoint, cached, version)
+        result = self._find_result(endpoint, cached, record, version)
         config = build_config(
             self._network.config,
             self._network.plugin,
             result.to_json(version) if result.ips or version not in ("0.1.0", "0.2.0") else None,
-            cached.capability_args if cached is not None else {},
+            cached.capability_args if cached is not None else _find_capabilities(record),
         )
         env = os.environ | {
             "CNI_COMMAND": "CHECK",
@@ -162,20 +200,27 @@ class Repair:
             "CNI_IFNAME": endpoint.ifname,
             "CNI_NETNS": endpoint.netns,
             "CNI_PATH": ":".join(self._caller.runtime.plugin_path),
-            "CNI_ARGS": join_args(cached.cni_args) if cached is not None else "",
+            "CNI_ARGS": join_args(cached.cni_args) if cached is not None else record.args,
         }
         request = Request("CHECK", env, dumps(config).encode(), Section(config, "NetConf"), version)
         return _Made(endpoint, Attachment(request, BridgeConfig(request)), result)
 
-    def _find_result(self, endpoint: Endpoint, cached: Cached | None, version: str) -> Result:
-        if cached is not None and cached.result:
+    def _read_record(self, endpoint: Endpoint) -> Record:
+        """Return a container's record; one that says nothing, where there is none."""
+        if RECORD not in endpoint.sources:
+            return Record(*endpoint.key)
+        return self._state.read_attachment(endpoint.host_link)
+
+    def _find_result(self, endpoint: Endpoint, cached: Cached | None, record: Record, version: str) -> Result:
+        """Return the chain's result, or else the plugin's own, or else what the kernel's links tell."""
+        for known in (cached.result if cached is not None else None, record.result):
+            if not known:
+                continue
             try:
-                document: dict[str, object] = {
-                    "prevResult": convert_result(cached.result, self._network.config)
-                }
+                document: dict[str, object] = {"prevResult": convert_result(known, self._network.config)}
                 result = parse_prev_result(Section(document, "NetConf"), version)
             except CniError:
-                result = None  # somebody has written into it
+                continue  # somebody has written into it
             if result is not None and (result.ips or not endpoint.addresses):
                 return result
         own = Interface(endpoint.ifname, endpoint.mac, endpoint.netns)
@@ -214,8 +259,9 @@ class Repair:
     def _attach_again(self, endpoint: Endpoint) -> None:
         """Give a container that lost its link the same one again, by the plugins: DEL, then ADD."""
         cached = self._cached.get(endpoint.key)
-        capabilities = dict(cached.capability_args) if cached is not None else {}
-        args = dict(cached.cni_args) if cached is not None else {}
+        record = self._read_record(endpoint)
+        capabilities = dict(cached.capability_args) if cached is not None else _find_capabilities(record)
+        args = dict(cached.cni_args) if cached is not None else split_args(record.args)
         addresses = [address.partition("/")[0] for address in endpoint.addresses]
         if addresses and self._network.declares("ips"):
             capabilities["ips"] = addresses
@@ -239,6 +285,12 @@ class Repair:
                     cache_write(cached, runtime.cache_dir)
                 what = f"cannot attach {endpoint.container_id}, {endpoint.ifname} again: {error.msg}"
                 raise CniError(error.code, what, error.details) from None
+
+
+def _find_capabilities(record: Record) -> dict[str, object]:
+    """Return what the runtime handed over by capabilities, as far as the record tells."""
+    runtime_config = Section(record.config or {}, "NetConf").get("runtimeConfig")
+    return runtime_config if isinstance(runtime_config, dict) else {}
 
 
 def _mend(resource: Resource, view: View) -> None:

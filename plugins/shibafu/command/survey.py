@@ -16,12 +16,17 @@ from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.rules import Rule
 from shibafu.netfilter.forwarding import is_forwarding
 from shibafu.resource.identity import has_vanished
+from shibafu.resource.record import ADDRESSED, CLAIMED, COMPLETE, LEAVING, Record
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import Attachment, cache_list
 
 GONE = "namespace gone"
 MISSING = "link missing"
 STRAY = "not on the bridge"
+# What a call is doing, or was when it was killed.
+ATTACHING = "being attached"
+DETACHING = "being detached"
+_PHASES = {CLAIMED: ATTACHING, ADDRESSED: ATTACHING, LEAVING: DETACHING}
 
 # Who knows of a container: shibafu-bridge, or a runtime's cache.
 RECORD = "record"
@@ -182,15 +187,14 @@ class Surveyor:
         broken = [] if broken is None else broken
         state = NetworkState(network.name)
         records = {link: state.read_attachment(link) for link in state.attachments()}
-        owners = {link: find_owner(record) for link, record in records.items()}
-        by_owner = {owner: link for link, owner in owners.items() if owner is not None}
+        by_owner = {record.owner: link for link, record in records.items() if record.owner is not None}
         broken += find_broken_records(network.name)
         listed = cache_list(network.name, directory=self._cache_dir, broken=broken)
         cached = {(c.container_id, c.ifname): c for c in listed}
         endpoints = []
         for owner in sorted(by_owner.keys() | cached.keys()):
             link = by_owner.get(owner, "")
-            endpoints.append(self._endpoint(network, owner, link, records.get(link, {}), cached.get(owner)))
+            endpoints.append(self._endpoint(network, owner, link, records.get(link), cached.get(owner)))
         return endpoints
 
     def _endpoint(
@@ -198,30 +202,31 @@ class Surveyor:
         network: ConfiguredNetwork,
         owner: tuple[str, str],
         host_link: str,
-        record: dict[str, object],
+        record: Record | None,
         cached: Attachment | None,
     ) -> Endpoint:
         result: dict[str, Any] = (cached.result if cached is not None else None) or {}
         interfaces = [i for i in result.get("interfaces") or [] if isinstance(i, dict)]
         own = next((i for i in interfaces if i.get("sandbox") and i.get("name") == owner[1]), {})
-        netns = str(record.get("netns") or (cached.netns if cached is not None else ""))
-        has_ended = has_vanished(netns) or (cached is not None and cached.has_ended())
+        known = record or Record(*owner, phase=COMPLETE)
+        netns = known.netns or (cached.netns if cached is not None else "")
+        has_ended = has_vanished(netns) or known.has_ended() or (cached is not None and cached.has_ended())
         bridge = network.bridge.bridge if network.bridge is not None else ""
         if not host_link:
             # The reference's veths have random names, which only the result tells.
             on_host = [str(i.get("name")) for i in interfaces if not i.get("sandbox")]
             host_link = next((name for name in on_host if name != bridge), "")
         link = self._links.get(host_link)
-        addresses = record.get("ips") or [i.get("address") for i in result.get("ips") or []]
+        addresses = list(map(str, known.addresses)) or [i.get("address") for i in result.get("ips") or []]
         return Endpoint(
             *owner,
             netns=netns,
             host_link=host_link,
-            mac=str(own.get("mac") or record.get("mac") or ""),
-            addresses=[str(address) for address in addresses] if isinstance(addresses, list) else [],
-            state=GONE if has_ended else self._describe_state(link, bridge),
+            mac=str(own.get("mac") or known.mac),
+            addresses=[str(address) for address in addresses],
+            state=GONE if has_ended else _PHASES.get(known.phase) or self._describe_state(link, bridge),
             traffic=_turn(link.traffic) if link is not None else None,
-            sources=[RECORD] * bool(record) + [CACHE] * (cached is not None),
+            sources=[RECORD] * (record is not None) + [CACHE] * (cached is not None),
         )
 
     def _describe_state(self, link: Link | None, bridge: str) -> str:
@@ -258,15 +263,8 @@ def find_broken_records(network: str) -> list[CniError]:
         )
         for link in state.attachments()
         # What is not there any more, or was being written, is not broken.
-        if not find_owner(state.read_attachment(link)) and state.remembers(link)
+        if state.read_attachment(link).owner is None and state.remembers(link)
     ]
-
-
-def find_owner(record: dict[str, object]) -> tuple[str, str] | None:
-    """Return the container and the interface that a record tells of; None when it tells of none."""
-    container_id, ifname = record.get("containerID"), record.get("ifname")
-    is_whole = isinstance(container_id, str) and isinstance(ifname, str)
-    return (str(container_id), str(ifname)) if is_whole else None
 
 
 def calc_subnet_uses(network: ConfiguredNetwork, holdings: list[Holding]) -> list[SubnetUse]:

@@ -1,7 +1,7 @@
 """What is attached to a network, remembered in /run beside what the kernel holds.
 
     /run/shibafu/<host's namespace>/<network>/
-        veth1a2b3c4d5e6    an attachment, named as its link on the host
+        veth1a2b3c4d5e6    an attachment, named as its link on the host (`record`)
         firewall           the rules that were set up for the network
         lock               held shared by ADD, exclusive by whoever changes the rules
 
@@ -19,6 +19,8 @@ from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.files import NotRegularError, open_file, remove_file
 from shibafu.cni.jsontext import dumps, loads
 from shibafu.cni.lock import lock_file
+from shibafu.resource.home import find_home, list_networks, mark_home, remove_empty_home
+from shibafu.resource.record import Record
 
 _ROOT = "/run/shibafu"
 _LINK_PREFIX = "veth"
@@ -35,29 +37,32 @@ class NetworkState:
         CniError: others could have forged them.
     """
 
-    __slots__ = ("_lock", "directory", "network")
+    __slots__ = ("_has_mark", "_home", "_lock", "directory", "network")
 
     def __init__(self, network: str, root: str = _ROOT) -> None:
-        # A name means something else in another namespace: links and rules are the namespace's.
-        namespace = os.stat("/proc/self/ns/net").st_ino
+        secure_directories(root)
+        self._home, self._has_mark = find_home(root)
         self.network = network
-        self.directory = f"{root}/{namespace}/{network}"
+        self.directory = f"{self._home}/{network}"
         self._lock = -1
-        secure_directories(root, f"{root}/{namespace}", self.directory)
+        secure_directories(self._home, self.directory)
 
     # Attachments
 
-    def write_attachment(self, link: str, record: dict[str, object]) -> None:
+    def write_attachment(self, link: str, record: Record) -> None:
         """Remember the attachment whose link on the host is called `link`."""
-        self._write(link, record)
+        self._write(link, record.to_bytes())
+        if not self._has_mark:
+            mark_home(self._home)
+            self._has_mark = True
 
-    def update_attachment(self, link: str, record: dict[str, object]) -> None:
+    def update_attachment(self, link: str, record: Record) -> None:
         """Remember more of an attachment.
 
         Raises:
             FileNotFoundError: it was forgotten meanwhile.
         """
-        self._write(link, record, os.O_WRONLY)
+        self._write(link, record.to_bytes(), os.O_WRONLY)
 
     def remove_attachment(self, link: str) -> bool:
         """Forget an attachment; return whether it was known."""
@@ -74,27 +79,35 @@ class NetworkState:
                 raise
             return []
 
-    def read_attachment(self, link: str) -> dict[str, object]:
-        """Return what is remembered; empty when nothing is, or when a killed call left half of it."""
-        return self._read(link)
+    def read_attachment(self, link: str) -> Record:
+        """Return what is remembered; an empty record when nothing is."""
+        return Record.parse(self._read(link))
 
     def remembers(self, link: str) -> bool:
-        """Tell whether there is a record of an attachment, whole or not."""
+        """Return whether there is a record of an attachment, whole or not."""
         return os.path.lexists(f"{self.directory}/{link}")
 
     def is_in_use(self, besides: str = "") -> bool:
         """Tell whether the link of any attachment exists, besides one that is about to be deleted."""
         return any(link != besides and link_exists(link) for link in self.attachments())
 
+    def networks(self) -> list[str]:
+        """Return all networks of the namespace of which there are records.
+
+        Raises:
+            FileNotFoundError: there are none.
+        """
+        return list_networks(self._home)
+
     # Firewall rules
 
     def write_rules(self, record: dict[str, object]) -> None:
         """Remember the rules that are about to be, or have been, set up."""
-        self._write("firewall", record)
+        self._write("firewall", dumps(record).encode())
 
     def read_rules(self) -> dict[str, object]:
         """Return what is remembered of the rules; empty when there are none."""
-        return self._read("firewall")
+        return self._read_rules("firewall")
 
     def remembers_isolation(self) -> bool:
         """Tell whether the rules isolate the network, or are about to."""
@@ -102,8 +115,8 @@ class NetworkState:
 
     def versions_of_others(self, backend: str) -> set[int]:
         """Return the families, 4 or 6, in which other networks have rules made with a backend."""
-        names = os.listdir(os.path.dirname(self.directory))
-        records = [self._read(f"../{name}/firewall") for name in names if name != self.network]
+        names = list_networks(self._home)
+        records = [self._read_rules(f"../{name}/firewall") for name in names if name != self.network]
         found: set[int] = set()
         for record in records:
             if backend in str(record.get("backends")):
@@ -180,7 +193,11 @@ class NetworkState:
 
     def remove_if_unused(self) -> None:
         """Delete the directory of a network of which nothing is left. The lock must not be held shared."""
-        if not os.path.isdir(self.directory) or self.attachments() or self.read_rules():
+        if not os.path.isdir(self.directory):
+            if self._has_mark:
+                remove_empty_home(self._home)  # a call was killed before it got to that
+            return
+        if self.attachments() or self.read_rules():
             return
         self.lock_exclusive()
         if not self.attachments() and not self.read_rules():
@@ -189,9 +206,9 @@ class NetworkState:
             self._remove("lock")
             try:
                 os.rmdir(self.directory)
-                os.rmdir(os.path.dirname(self.directory))
             except OSError:
-                pass  # an ADD has begun meanwhile, or another network has containers
+                pass  # an ADD has begun meanwhile
+            remove_empty_home(self._home)
         self.unlock()
 
     def _open(self, name: str, flags: int) -> int:
@@ -209,7 +226,8 @@ class NetworkState:
 
     def _make_directory(self) -> None:
         """Make the directory; the network's last DEL, at the same moment, may remove it again."""
-        root = self.directory.rsplit("/", 2)[0]
+        root = os.path.dirname(self._home)
+        self._has_mark = False
         try:
             make_directory(root, 0o755)
             make_directory(self.directory, 0o700, parents=0o700)
@@ -217,12 +235,12 @@ class NetworkState:
             if not os.path.isdir(root):
                 raise
 
-    def _write(self, name: str, record: dict[str, object], flags: int = os.O_WRONLY | os.O_CREAT) -> None:
+    def _write(self, name: str, content: bytes, flags: int = os.O_WRONLY | os.O_CREAT) -> None:
         descriptor = self._open(name, flags)
         try:
             # Over what is there, in one system call: a killed process leaves the old record or the new one.
             size = os.fstat(descriptor).st_size
-            content = dumps(record).encode().ljust(size)
+            content = content.ljust(size)
             if os.write(descriptor, content) != len(content):
                 raise OSError(ENOSPC, os.strerror(ENOSPC))
         except OSError as error:
@@ -231,17 +249,23 @@ class NetworkState:
         finally:
             os.close(descriptor)
 
-    def _read(self, name: str) -> dict[str, object]:
+    def _read(self, name: str) -> bytes:
         try:
             descriptor = self._open(name, os.O_RDONLY)
         except OSError:
-            return {}
+            return b""
         try:
-            record = loads(os.read(descriptor, os.fstat(descriptor).st_size))
-        except (ValueError, OSError):
-            return {}
+            return os.read(descriptor, os.fstat(descriptor).st_size)
+        except OSError:
+            return b""
         finally:
             os.close(descriptor)
+
+    def _read_rules(self, name: str) -> dict[str, object]:
+        try:
+            record = loads(self._read(name))
+        except ValueError:
+            return {}
         return record if isinstance(record, dict) else {}
 
     def _remove(self, name: str) -> bool:

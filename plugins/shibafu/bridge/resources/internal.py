@@ -61,9 +61,10 @@ class HostBarrier(Resource):
             ensure_barrier(self._state, Barrier(self._state.network, self._env))
             for link in filter(link_exists, self._state.attachments()):
                 record = self._state.read_attachment(link)
-                if record and not record.get("internal"):
+                if record.owner is not None and not record.is_internal:
                     # Attached before the network was internal; DEL goes by the record.
-                    self._state.update_attachment(link, record | {"internal": True})
+                    record.is_internal = True
+                    self._state.update_attachment(link, record)
         finally:
             self._state.unlock()
 
@@ -133,4 +134,4 @@ def release_barrier(state: NetworkState, port: str, env: "Mapping[str, str]") ->
 
 def _is_needed(state: NetworkState, besides: str) -> bool:
     links = (link for link in state.attachments() if link != besides and link_exists(link))
-    return any(state.read_attachment(link).get("internal") for link in links)
+    return any(state.read_attachment(link).is_internal for link in links)

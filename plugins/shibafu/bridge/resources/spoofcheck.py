@@ -76,8 +76,8 @@ def list_guarded(state: NetworkState, besides: str = "") -> list[tuple[str, str]
     ports = []
     for link in state.attachments():
         record = state.read_attachment(link)
-        if link != besides and record.get("macspoofchk") and record.get("mac") and link_exists(link):
-            ports.append((link, str(record["mac"])))
+        if link != besides and record.has_spoof_check and record.mac and link_exists(link):
+            ports.append((link, record.mac))
     return ports
 
 

@@ -1,0 +1,97 @@
+"""The claim to an attachment: its record, there from before its first address to after its link.
+
+DEL does not wait for an ADD that is at work. It removes the record, and ADD sees that, since an update never
+makes one.
+"""
+
+import os
+
+from shibafu.cni.errors import NETWORK_SETUP, CniError
+from shibafu.cni.lock import PATIENCE, Lock
+from shibafu.resource.base import Resource
+from shibafu.resource.record import CLAIMED, LEAVING, Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.resource.records import NetworkState
+
+
+class Claim(Resource):
+    """One attachment's.
+
+    Args:
+        state: the network's records.
+        link: the attachment's link on the host, which the record is called after.
+        record: what is to be remembered, or what is.
+    """
+
+    __slots__ = ("_link", "_state", "record")
+
+    def __init__(self, state: "NetworkState", link: str, record: Record) -> None:
+        self._state = state
+        self._link = link
+        self.record = record
+
+    def lock(self, patience: float = PATIENCE) -> Lock:
+        """Return the lock that who makes or mends the attachment holds by `with`.
+
+        Two ADDs of one interface may name different namespaces, each with a lock of its own; the record and
+        the address are those of the interface all the same. Who waited finds the other's link.
+        """
+        name = f"{self._link}-{os.stat('/proc/self/ns/net').st_ino}"
+        what = f"interface {self.record.ifname} of container {self.record.container_id}"
+        return Lock(name, what, handed_down=False, patience=patience)
+
+    def begin(self) -> None:
+        """Write the record: before all else, so that whatever a killed call leaves is found."""
+        self.record.phase = CLAIMED
+        self._state.write_attachment(self._link, self.record)
+
+    def update(self, phase: str) -> None:
+        """Write how far the attachment has come, and what is known of it by now.
+
+        Raises:
+            CniError: a DEL has overtaken this call.
+        """
+        self.require()
+        self.record.phase = phase
+        try:
+            self._state.update_attachment(self._link, self.record)
+        except FileNotFoundError:
+            raise self.describe_overtaken() from None
+
+    def require(self) -> None:
+        """Refuse to go on with an attachment that a DEL has removed, or is removing.
+
+        Raises:
+            CniError: it has.
+        """
+        if not self.holds():
+            raise self.describe_overtaken()
+
+    def holds(self) -> bool:
+        """Return whether the attachment is still remembered, and not being removed."""
+        is_there = self._state.remembers(self._link)
+        return is_there and self._state.read_attachment(self._link).phase != LEAVING
+
+    def leave(self) -> None:
+        """Mark a recorded attachment as one that is being removed, so that nobody puts it back."""
+        if self.record.owner is not None and self.record.phase != LEAVING:
+            self.record.phase = LEAVING
+            try:
+                self._state.update_attachment(self._link, self.record)
+            except FileNotFoundError:
+                pass  # another DEL was first
+
+    def remove(self) -> None:
+        """Forget the attachment. This is last: by its record, what a killed call leaves is found."""
+        self._state.remove_attachment(self._link)
+
+    def describe_overtaken(self) -> CniError:
+        """Return the refusal of an ADD that a DEL has overtaken: its address may be gone already."""
+        return CniError(
+            NETWORK_SETUP,
+            f"interface {self.record.ifname} of container {self.record.container_id} was detached "
+            "while it was being attached",
+            "a DEL of it came before ADD had ended; ADD it again if it is wanted",
+        )

@@ -1,0 +1,99 @@
+"""The directory of the network namespace that this process is in: `/run/shibafu/<inode>`.
+
+Links and rules are the namespace's, and so is what is remembered of them. Inode numbers are used again, so
+that a symbolic link beside the networks, `.netns`, says whose directory it is: its target is the namespace's
+cookie and the boot, `<cookie>.<boot>`. Directories of earlier releases have none, and count as this one's.
+"""
+
+import os
+from errno import EINVAL
+
+from shibafu.netlink.namespace import read_own_cookie
+from shibafu.resource.identity import read_boot_id
+
+MARK = ".netns"
+
+
+def find_home(root: str) -> tuple[str, bool]:
+    """Return the namespace's directory, which need not be there, and whether it says whose it is.
+
+    One that another namespace has left is removed: it tells of links that went with that.
+    """
+    home = f"{root}/{os.stat('/proc/self/ns/net').st_ino}"
+    mark = _read_mark(home)
+    if mark and _is_of_another(mark):
+        _remove_stale(home)
+        mark = ""
+    return home, bool(mark)
+
+
+def mark_home(home: str) -> None:
+    """Have the directory say whose it is, if it is there."""
+    try:
+        os.symlink(_calc_mark(), f"{home}/{MARK}")
+    except OSError:
+        pass  # another call was first; or it cannot be written to, which the record's writer says
+
+
+def remove_empty_home(home: str) -> None:
+    """Remove the directory if it holds no network's records any more."""
+    try:
+        if set(os.listdir(home)) <= {MARK}:
+            _unlink_mark(home)
+            os.rmdir(home)
+    except OSError:
+        # An ADD has begun meanwhile.
+        mark_home(home)
+
+
+def list_networks(home: str) -> list[str]:
+    """Return the networks of which there are records.
+
+    Raises:
+        FileNotFoundError: there is no directory.
+    """
+    return [name for name in os.listdir(home) if name != MARK]
+
+
+def _calc_mark() -> str:
+    return f"{read_own_cookie() or 0}.{read_boot_id()}"
+
+
+def _read_mark(home: str) -> str:
+    try:
+        return os.readlink(f"{home}/{MARK}")
+    except OSError as error:
+        # What is no link says nothing.
+        return "." if error.errno == EINVAL else ""
+
+
+def _is_of_another(mark: str) -> bool:
+    """Return whether a mark is certainly another namespace's; what is not known is not compared."""
+    own = _calc_mark()
+    if mark == own:
+        return False
+    cookie, _, boot = mark.partition(".")
+    own_cookie, _, own_boot = own.partition(".")
+    has_other_cookie = cookie.isdecimal() and cookie != own_cookie and "0" not in (cookie, own_cookie)
+    return has_other_cookie or bool(boot and own_boot and boot != own_boot)
+
+
+def _remove_stale(home: str) -> None:
+    from shibafu.cni.lock import Lock
+    from shibafu.cni.mishaps import remove_tree
+
+    with Lock(f"records-{os.path.basename(home)}", f"directory {home}", handed_down=False):
+        mark = _read_mark(home)
+        if not mark or not _is_of_another(mark):
+            return  # another call was first
+        # The mark last, so that the next call goes on where this one is killed.
+        for name in list_networks(home):
+            remove_tree(f"{home}/{name}")
+        _unlink_mark(home)
+
+
+def _unlink_mark(home: str) -> None:
+    try:
+        os.unlink(f"{home}/{MARK}")
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,159 @@
+"""An upgrade while containers run: they were attached by a release that wrote records of version 1.
+
+Its records are made from today's, since they are a part of them. In the long mode, the release writes them.
+"""
+
+import io
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from json import dumps, loads
+from pathlib import Path
+
+import pytest
+
+from netns.namespaces import Namespace
+from support.command import CommandLine
+from support.machine import Config, Machine, can_reach
+from support.suite import Suite
+
+# The last one that wrote version 1.
+RELEASE = "7cdea31"
+KEYS = ("containerID", "ifname", "netns", "bridge", "mac", "macspoofchk", "internal", "ips")
+SUBNETS = ("10.66.0.0/24", "fd66::/64")
+GATEWAYS = ("10.66.0.1", "fd66::1")
+
+Attach = Callable[..., None]
+
+
+def rewrite(records: Path) -> None:
+    """Make what is remembered what the earlier release would remember."""
+    for path in records.glob("*/veth*"):
+        record = loads(path.read_text())
+        path.write_text(dumps({key: record[key] for key in KEYS}, indent=4))
+    (records / ".netns").unlink(missing_ok=True)
+
+
+def extract_release(directory: Path) -> Suite:
+    """Return the plugins of the earlier release."""
+    root = Path(__file__).parent.parent.parent
+    archive = ["git", "-C", str(root), "archive", RELEASE, "plugins", "ipam"]
+    done = subprocess.run(archive, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("there is no history of the sources")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        tar.extractall(directory / "release", filter="data")
+    (directory / "bin").mkdir()
+    return Suite.of_roots(directory / "bin", directory / "release/plugins", directory / "release/ipam")
+
+
+@pytest.fixture(params=["its records", pytest.param("its plugins", marks=pytest.mark.long)])
+def attach(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> Attach:
+    """Attach containers as the earlier release does."""
+    today = machine.suite
+
+    def add(config: Config, *containers: str) -> None:
+        if request.param == "its plugins":
+            machine.suite = extract_release(tmp_path)
+            machine.cni_path = str(machine.suite.directory)
+        for container in containers:
+            machine.add(config, container)
+        machine.suite, machine.cni_path = today, str(today.directory)
+        if request.param == "its records":
+            rewrite(machine.records)
+        assert not any("phase" in path.read_text() for path in machine.records.glob("*/veth*"))
+
+    return add
+
+
+@pytest.fixture(params=[{}, {"macspoofchk": True, "isolate": True}, {"ipMasq": False}], ids=str)
+def config(machine: Machine, request: pytest.FixtureRequest) -> Config:
+    return machine.config(*SUBNETS, **request.param)
+
+
+def assert_traffic(machine: Machine, container: str) -> None:
+    for gateway in GATEWAYS:
+        assert can_reach(machine.host, gateway, machine.container(container))
+
+
+@pytest.mark.parametrize("removal", ["DEL", "DEL without namespace", "GC"])
+def test_containers_go_on_and_leave_nothing(
+    machine: Machine, config: Config, attach: Attach, removal: str
+) -> None:
+    before = machine.snapshot()
+    attach(config, "c1", "c2")
+    machine.check(config, "c1")
+    machine.add(config, "c3")
+    for container in ("c1", "c2", "c3"):
+        machine.check(config, container)
+        assert_traffic(machine, container)
+    if removal == "GC":
+        machine.collect_garbage(config, ("c2", "eth0"), ("c3", "eth0"))
+    else:
+        machine.delete(config, "c1", **({"CNI_NETNS": ""} if "without" in removal else {}))
+    assert set(machine.links(machine.container("c1"))) == {"lo"}
+    for container in ("c2", "c3"):
+        machine.check(config, container)
+        assert_traffic(machine, container)
+    machine.collect_garbage(config)
+    after = machine.snapshot()
+    for what in ("leases", "rules", "tables", "records"):
+        assert after[what] == before[what], what
+
+
+@pytest.mark.long
+def test_the_earlier_release_removes_what_this_one_attached(
+    machine: Machine, config: Config, tmp_path: Path
+) -> None:
+    before = machine.snapshot()
+    machine.add(config)
+    machine.suite = extract_release(tmp_path)
+    machine.cni_path = str(machine.suite.directory)
+    machine.check(config)
+    machine.delete(config)
+    after = machine.snapshot()
+    for what in ("leases", "rules", "tables"):
+        assert after[what] == before[what], what
+
+
+# The command
+
+
+@pytest.fixture
+def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
+    with CommandLine(suite, host, tmp_path) as made:
+        made(f"network create blue --subnet {SUBNETS[0]} --subnet {SUBNETS[1]}")
+        yield made
+
+
+@pytest.fixture
+def web() -> Iterator[Namespace]:
+    with Namespace("web") as made:
+        yield made
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("has_cache", [True, False], ids=["cached result", "no cached result"])
+@pytest.mark.parametrize("broken", ["ip link del br-blue", "ip link del {port}", "iptables -t nat -F"])
+def test_repair(
+    shibafu: CommandLine, host: Namespace, web: Namespace, version: int, has_cache: bool, broken: str
+) -> None:
+    """What a record of version 1 lacks comes from the cached result, else from the kernel."""
+    shibafu(f"network connect blue {web.name}")
+    (port,) = (link["ifname"] for link in loads(host.run("ip", "-j", "link", "show", "master", "br-blue")))
+    if version == 1:
+        rewrite(shibafu.records)
+    if not has_cache:
+        for path in shibafu.cache_dir.iterdir():
+            path.unlink()
+    assert shibafu("network repair --dry-run") == "nothing to repair\n"
+    before = loads(web.run("ip", "-j", "addr", "show", "eth0"))[0]
+    host.run(*broken.format(port=port).split())
+    shibafu("network repair")
+    assert shibafu("network repair --dry-run") == "nothing to repair\n"
+    after = loads(web.run("ip", "-j", "addr", "show", "eth0"))[0]
+    assert after["address"] == before["address"]
+    for gateway in GATEWAYS:
+        assert can_reach(host, gateway, web)
+    shibafu(f"network disconnect blue {web.name}")
+    assert "eth0" not in web.run("ip", "-br", "link")

@@ -1,0 +1,100 @@
+"""What the command makes of records: unfinished, torn, or of a namespace that is gone."""
+
+from collections.abc import Iterator
+from json import dumps, loads
+from pathlib import Path
+
+import pytest
+
+from netns.namespaces import Namespace
+from netns.replacement import Replacement
+from support.command import CommandLine
+from support.machine import can_reach
+from support.suite import Suite
+
+
+@pytest.fixture
+def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
+    with CommandLine(suite, host, tmp_path) as made:
+        made("network create blue --subnet 10.66.0.0/24")
+        yield made
+
+
+@pytest.fixture
+def web() -> Iterator[Namespace]:
+    with Namespace("web") as made:
+        yield made
+
+
+def connect(shibafu: CommandLine, web: Namespace) -> Path:
+    """Put a container on a network, which no runtime's cache tells of; return its record."""
+    shibafu(f"network connect blue {web.name}")
+    for path in shibafu.cache_dir.iterdir():
+        path.unlink()
+    (record,) = shibafu.records.glob("blue/veth*")
+    return record
+
+
+def change(record: Path, **keys: object) -> None:
+    record.write_text(dumps(loads(record.read_text()) | keys))
+
+
+@pytest.mark.parametrize(
+    ("phase", "said"),
+    [("claimed", "attached"), ("addressed", "attached"), ("leaving", "detached")],
+)
+def test_what_a_killed_call_was_at_is_named_and_not_mended(
+    shibafu: CommandLine, host: Namespace, web: Namespace, phase: str, said: str
+) -> None:
+    record = connect(shibafu, web)
+    change(record, phase=phase)
+    host.run("ip", "link", "set", record.name, "down")
+    (endpoint,) = shibafu.json("network inspect blue")[0]["endpoints"]
+    assert endpoint["state"] == f"being {said}"
+    (fault,) = shibafu.json("network repair --dry-run", status=1)["faults"]
+    assert fault["what"] == f"interface eth0 was not {said} to the end"
+    assert "disconnect the container" in fault["advice"]
+    shibafu.run("network", "repair", status=1)
+    (link,) = loads(host.run("ip", "-j", "link", "show", record.name))
+    assert "UP" not in link["flags"]
+    shibafu(f"network disconnect blue {web.name}")
+    assert shibafu("network repair --dry-run") == "nothing to repair\n"
+    shibafu(f"network connect blue {web.name}")
+    assert can_reach(host, "10.66.0.1", web)
+
+
+@pytest.mark.parametrize("ips", [["nonsense"], "10.66.0.2/24", [7], None])
+def test_addresses_that_are_none(shibafu: CommandLine, host: Namespace, web: Namespace, ips: object) -> None:
+    change(connect(shibafu, web), ips=ips, result=None)
+    host.run("ip", "link", "set", "br-blue", "down")
+    assert "bridge br-blue is down" in shibafu("network repair")
+    shibafu("network inspect blue")
+    assert can_reach(host, "10.66.0.1", web)
+
+
+def test_gc_leaves_a_link_alone_whose_record_is_torn(
+    shibafu: CommandLine, host: Namespace, web: Namespace
+) -> None:
+    """Without addresses there is no lease either that would tell whose it is."""
+    plugin = {"type": "bridge", "bridge": "br-blue"}
+    (path,) = shibafu.conf_dir.iterdir()
+    path.write_text(dumps({"cniVersion": "1.1.0", "name": "blue", "plugins": [plugin]}))
+    record = connect(shibafu, web)
+    record.write_text('{"cont')
+    _, said = shibafu.run("network", "gc", status=1)
+    assert f"{record} tells of no container" in said
+    assert "eth0" in web.run("ip", "-br", "link")
+    host.run("ip", "link", "del", record.name)
+    shibafu.run("network", "gc")
+    assert not record.exists()
+
+
+def test_a_namespace_that_was_replaced_is_known_by_the_record(
+    replacement: Replacement, shibafu: CommandLine, web: Namespace
+) -> None:
+    connect(shibafu, web)
+    replacement.replace(web, shibafu.store, shibafu.records)
+    (endpoint,) = shibafu.json("network inspect blue")[0]["endpoints"]
+    assert endpoint["state"] == "namespace gone"
+    assert web.name in shibafu("network gc")
+    assert shibafu.json("network inspect blue")[0]["endpoints"] == []
