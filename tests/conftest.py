@@ -1,6 +1,7 @@
 """Which tests need root, and where the plugins are that are tested."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="test the executables in this directory, such as dist/shibafu, in place of the sources",
     )
     parser.addoption("--long", action="store_true", help="run what takes longer than the suite should, too")
+
+
+def pytest_configure() -> None:
+    """Let the tests' processes be interrupted: a shell starts background jobs with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -287,14 +287,7 @@ def test_the_picture_shows_what_is_there(shibafu: CommandLine, host: Namespace, 
 
 def test_watching_goes_on_until_it_is_interrupted(shibafu: CommandLine) -> None:
     shibafu("network create blue --subnet 10.66.0.0/24")
-    # A shell starts background jobs with SIGINT ignored, which children inherit.
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        process = shibafu.start(
-            "network", "inspect", "blue", "--watch", "--interval", "0.05", "--format", "json"
-        )
-    finally:
-        signal.signal(signal.SIGINT, inherited)
+    process = shibafu.start("network", "inspect", "blue", "--watch", "--interval", "0.05", "--format", "json")
     assert process.stdout is not None
     looks = [loads(process.stdout.readline())[0]["name"] for _ in range(3)]
     process.send_signal(signal.SIGINT)
