@@ -84,7 +84,9 @@ class Host:
     def reaches_outside(self, version: int) -> bool:
         """Tell whether a container reaches the world, and is answered."""
         try:
-            ask_source(self.outside.namespace, OUTSIDE[version], self.machine.container(), socket.SOCK_DGRAM)
+            ask_source(
+                self.outside.namespace, OUTSIDE[version], self.machine.container(), socket.SOCK_DGRAM, 1
+            )
         except OSError:
             return False
         return True

@@ -17,6 +17,7 @@ from support.machine import (
     Config,
     Machine,
     Outside,
+    arrives,
     ask_source,
     can_reach,
     link_iptables,
@@ -60,20 +61,6 @@ def claim(container: Namespace, address: str, ifname: str = "eth0") -> None:
     container.run("sysctl", "-qw", f"net.ipv6.conf.{ifname}.disable_ipv6=0")
     bits, options = ("128", ["nodad", "preferred_lft", "0"]) if ":" in address else ("32", [])
     container.run("ip", "addr", "add", f"{address}/{bits}", "dev", ifname, *options)
-
-
-def arrives(server: Namespace, address: str, client: Namespace, source: str) -> str:
-    """Return the source of a datagram as the server sees it; empty if none comes within a second."""
-    version = 6 if ":" in address else 4
-    with open_socket(server, version, UDP) as listener, open_socket(client, version, UDP) as talker:
-        listener.settimeout(1)
-        listener.bind((address, 0))
-        talker.bind((source, 0))
-        talker.sendto(b"ping", listener.getsockname()[:2])
-        try:
-            return str(listener.recvfrom(16)[1][0])
-        except TimeoutError:
-            return ""
 
 
 class TestSources:

@@ -115,7 +115,7 @@ def are_apart(first: Namespace, second: Namespace) -> bool:
         for version in (4, 6)
         for server, addresses, client in ((first, BLUE, second), (second, GREEN, first))
     ]
-    # All at once: each waits a second for what shall not come.
+    # All at once: each waits for what shall not come.
     with ThreadPoolExecutor(len(ways)) as pool:
         reached = list(pool.map(can_reach, *zip(*ways, strict=True)))
     assert len(set(reached)) == 1, reached

@@ -92,7 +92,7 @@ def reached(first: Namespace, second: Namespace) -> list[bool]:
         for version in (4, 6)
         for server, addresses, client in ((second, GREEN, first), (first, BLUE, second))
     ]
-    # All at once: each waits a second for what is not to come.
+    # All at once: each waits for what is not to come.
     with ThreadPoolExecutor(len(ways)) as pool:
         return list(pool.map(can_reach, *zip(*ways, strict=True)))
 
