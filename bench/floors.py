@@ -13,15 +13,16 @@ from bench.process import run
 from bench.report import Row
 from bench.suite import SUBNET
 from shibafu.cni.ip import parse_cidr
-from shibafu.netfilter.iptables import calc_admin_teardown, calc_setup, calc_teardown
-from shibafu.netfilter.rules import NetworkRules
+from shibafu.netfilter.network_rulesets import ADMIN, NetworkRules, calc_iptables
+from shibafu.netfilter.render_iptables import render_setup, render_shared_teardown, render_teardown
 
 
 def measure_floors(bed: Bed) -> list[Row]:
     """Measure each floor, in turns."""
     empty = make_empty_program(Path(bed.ours.programs["bridge"]), bed.work / "empty")
-    rules = NetworkRules("bench", ["bench0"], [parse_cidr(SUBNET)])
-    setup, teardown = calc_setup(rules, 4, has_admin=False), calc_teardown(rules, 4) + calc_admin_teardown()
+    ruleset = calc_iptables(NetworkRules("bench", ["bench0"], [parse_cidr(SUBNET)]), 4)
+    setup = render_setup(ruleset, has_shared=False)
+    teardown = render_teardown(ruleset) + render_shared_teardown(ADMIN)
     samples: dict[str, list[float]] = defaultdict(list)
     with (
         Namespace("host") as host,

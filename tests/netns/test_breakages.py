@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
+from shibafu.cni.names import calc_chain
 from support.command import CommandLine
 from support.machine import can_reach
 from support.suite import Suite
 
 GATEWAYS = ("10.66.0.1", "fd66::1")
-# What is run, in which namespace ({port} is the container's link on the host), and what is said of it.
+# What is run ({port} is the container's link on the host), and what is said of it.
 HOST: dict[str, tuple[str, str]] = {
     "bridge down": ("ip link set br-blue down", "bridge br-blue is down"),
     "bridge not promiscuous": ("ip link set br-blue promisc off", "not in promiscuous mode"),
@@ -43,8 +44,24 @@ HOST: dict[str, tuple[str, str]] = {
     "port disabled": ("bridge link set dev {port} state 0", "port {port} of bridge br-blue is disabled"),
     "port isolated": ("bridge link set dev {port} isolated on", "link {port} is isolated from other ports"),
     "spoof check": ("nft flush ruleset", "the guard against spoofed hardware addresses is missing on {port}"),
+    "spoof check of the port alone": (
+        "nft delete element bridge {table} ports {{ {port} }}",
+        "the guard against spoofed hardware addresses is missing on {port}",
+    ),
+    "a rule in front of the spoof check": (
+        "nft insert rule bridge {table} prerouting accept",
+        "the guard against spoofed hardware addresses is missing on {port}",
+    ),
     "rules": ("iptables -t nat -F", "firewall rules of network blue are missing"),
     "IPv6 rules": ("ip6tables -F", "firewall rules of network blue are missing"),
+    "a rule in front of the network's": (
+        "iptables -I {chain} -i br-blue -j ACCEPT",
+        "firewall rules of network blue are mixed with others, or in another order",
+    ),
+    "a rule among the network's": (
+        "ip6tables -t nat -I {chain} 2 -j RETURN",
+        "firewall rules of network blue are mixed with others, or in another order",
+    ),
 }
 CONTAINER: dict[str, tuple[str, str]] = {
     "interface down": ("ip link set eth0 down", "interface eth0 of the container is down"),
@@ -104,6 +121,11 @@ class Network:
         for gateway in GATEWAYS:
             assert can_reach(self.host, gateway, self.web)
 
+    def fill_in(self, text: str) -> str:
+        """Return a text with the names of what is there."""
+        chain = calc_chain("blue")
+        return text.format(port=self.port, chain=chain, table=chain.lower())
+
     def assert_seen(self, said: str) -> None:
         """See that CHECK and the dry run say it, in the same words."""
         assert said in self.shibafu.run("network", "check", status=1)[0]
@@ -121,8 +143,8 @@ def network(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[Network]:
 def test_a_breakage_is_seen_and_mended(network: Network, what: str) -> None:
     command, said = (HOST | CONTAINER)[what]
     place = network.host if what in HOST else network.web
-    place.run("sh", "-ec", command.format(port=network.port))
-    network.assert_seen(said.format(port=network.port))
+    place.run("sh", "-ec", network.fill_in(command))
+    network.assert_seen(network.fill_in(said))
     repaired = network.shibafu.json("network repair")["faults"]
     assert repaired
     assert all(fault["repaired"] for fault in repaired)

@@ -26,6 +26,7 @@ CONFIGURATION = "__main__ config vlan_keys"
 ATTACHING = "addressing attachment namespaces"
 NETLINK = "codec constants errors link socket"
 CONTAINER = "address inet namespace route"
+IPTABLES = "backend iptables network_rulesets render_iptables ruleset"
 STORE = "__main__ config index ledger pages records store"
 
 BUDGETS = {
@@ -33,7 +34,7 @@ BUDGETS = {
         "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
-        "netfilter": "backend forwarding iptables rules",
+        "netfilter": f"{IPTABLES} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add",
         "resources": "fabric interface masquerade port",
         "resource": "base claim home identity record records undo",
@@ -43,7 +44,7 @@ BUDGETS = {
         "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
-        "netfilter": "backend drops forwarding iptables rules",
+        "netfilter": f"{IPTABLES} drops forwarding",
         "bridge": f"{CONFIGURATION} addressing attachment check namespaces overruled plan",
         "resources": "fabric interface masquerade port",
         "resource": "base home identity record records view",
@@ -53,7 +54,7 @@ BUDGETS = {
         "": f"{INTERPRETER} select",
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
-        "netfilter": "backend commits forwarding iptables rules",
+        "netfilter": f"{IPTABLES} forwarding generation",
         "bridge": f"{CONFIGURATION} attachment delete",
         "resources": "masquerade",
         "resource": "base claim home identity record records teardown",
@@ -64,7 +65,7 @@ BUDGETS = {
         "": f"{INTERPRETER} {SETNS} {SHA512}",
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
-        "netfilter": "backend forwarding listing rules",
+        "netfilter": "backend forwarding listing network_rulesets render_iptables ruleset",
         "bridge": f"{CONFIGURATION} attachment delete namespaces",
         "compat": "leftovers reference takeover",
         "resource": "base claim home identity record records teardown",
@@ -74,7 +75,7 @@ BUDGETS = {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} attachments process",
         "netlink": f"{NETLINK} address inet inside namespace teardown",
-        "netfilter": "backend listing nftables rules",
+        "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables ruleset",
         "bridge": f"{CONFIGURATION} attachment delete gc",
         "compat": "leftovers reference reference_nft takeover_gc",
         "resource": "base claim home identity record records teardown",
@@ -84,7 +85,7 @@ BUDGETS = {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace",
-        "netfilter": "backend drops rules",
+        "netfilter": "backend drops network_rulesets ruleset",
         "bridge": f"{CONFIGURATION} overruled status",
         "resource": "base home identity record records",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
@@ -167,7 +168,7 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     flat = {key: value for key, value in config.items() if key not in ("ipam", "ipMasq", "isDefaultGateway")}
     flat["name"] = "flat"
     neither = {"shibafu.cni.process", "shibafu.bridge.resources.masquerade", "shibafu.bridge.overruled"}
-    rules = {f"shibafu.netfilter.{module}" for module in ("backend", "drops", "iptables", "rules")}
+    rules = {f"shibafu.netfilter.{module}" for module in f"{IPTABLES} drops".split()}
     result, modules = call(machine, "ADD", flat)
     check_budget(modules, calc_budget("ADD", "ipam") - neither - rules)
     _, modules = call(machine, "CHECK", flat | {"prevResult": loads(result)})

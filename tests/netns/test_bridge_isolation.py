@@ -235,7 +235,9 @@ def test_the_rule_alone_is_missed(networks: Networks) -> None:
     else:
         (family, rule) = next(rule.split(" ", 1) for rule in machine.rules() if "devgroup" in rule)
         machine.iptables(rule.replace("-A", "-D"), family=family)
-    assert machine.fail(networks.blue, command="CHECK")["msg"] == MISSING
+    error = machine.fail(networks.blue, command="CHECK")
+    assert error["msg"] == MISSING
+    assert f"group {GROUP}" in error["details"] or "devgroup" in error["details"]
     machine.add(networks.blue, "c2")
     machine.check(networks.blue)
 

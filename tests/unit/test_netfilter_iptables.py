@@ -3,16 +3,18 @@
 import pytest
 
 from shibafu.cni.ip import parse_cidr
-from shibafu.netfilter.iptables import (
-    calc_check,
-    calc_jumps,
-    calc_list,
-    calc_repair,
-    calc_setup,
-    calc_teardown,
+from shibafu.netfilter.network_rulesets import NetworkRules, calc_iptables
+from shibafu.netfilter.render_iptables import (
+    find_missing,
     find_overtaken,
+    find_stray,
+    render_check,
+    render_list,
+    render_removal,
+    render_repair,
+    render_setup,
+    render_teardown,
 )
-from shibafu.netfilter.rules import NetworkRules
 
 RULES = NetworkRules("net", ["br0"], [parse_cidr("10.10.0.0/24"), parse_cidr("fd00:10::/64")])
 CHAIN = RULES.chain
@@ -50,7 +52,7 @@ def _without_listing(text: str) -> list[str]:
 
 
 def test_setup_of_ipv4() -> None:
-    assert calc_setup(RULES, 4).splitlines() == [
+    assert render_setup(calc_iptables(RULES, 4)).splitlines() == [
         "*filter",
         f"-N {CHAIN}",
         *TO_ADMIN,
@@ -80,15 +82,17 @@ def test_setup_of_ipv4() -> None:
 
 
 def test_setup_of_ipv6_knows_nothing_of_ipv4() -> None:
-    nat = table_of(calc_setup(RULES, 6), "nat")
+    nat = table_of(render_setup(calc_iptables(RULES, 6)), "nat")
     assert f"-A {CHAIN} -s fd00:10::/64 ! -d ff00::/8 -j MASQUERADE" in nat
-    assert "10.10" not in calc_setup(RULES, 6)
+    assert "10.10" not in render_setup(calc_iptables(RULES, 6))
 
 
 def test_all_subnets_are_left_alone_before_the_first_is_masqueraded() -> None:
     rules = NetworkRules("net", ["br0"], [parse_cidr(f"10.{n}.0.0/24") for n in (30, 10, 20)])
     targets = [
-        line.split()[-1] for line in table_of(calc_setup(rules, 4), "nat") if line.startswith("-A SHI")
+        line.split()[-1]
+        for line in table_of(render_setup(calc_iptables(rules, 4)), "nat")
+        if line.startswith("-A SHI")
     ]
     assert targets == ["RETURN"] * 3 + ["MASQUERADE"] * 3
 
@@ -96,18 +100,23 @@ def test_all_subnets_are_left_alone_before_the_first_is_masqueraded() -> None:
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_check_asks_for_each_rule_that_setup_makes(version: int) -> None:
     for table in TABLES:
-        setup = table_of(calc_setup(RULES, version), table)
+        setup = table_of(render_setup(calc_iptables(RULES, version)), table)
         made = [line.split(" ", 1)[1].replace(" 1 ", " ") for line in setup[1:]]
-        asked = [line for line in table_of(calc_check(RULES, version), table) if line != "-S FORWARD"]
+        asked = [
+            line
+            for line in table_of(render_check(calc_iptables(RULES, version)), table)
+            if line not in ("-S FORWARD", f"-S {CHAIN}")
+        ]
         assert all(line.startswith("-C ") for line in asked)
         assert sorted(line.split(" ", 1)[1] for line in asked) == sorted(made)
 
 
 def test_repair_of_nothing_makes_all() -> None:
-    text = calc_repair(RULES, 4, EMPTY)
+    text = render_repair(calc_iptables(RULES, 4), EMPTY)
     for table in TABLES:
         assert table_of(text, table) == [
-            line.replace(f"-N {CHAIN}", f":{CHAIN} - [0:0]") for line in table_of(calc_setup(RULES, 4), table)
+            line.replace(f"-N {CHAIN}", f":{CHAIN} - [0:0]")
+            for line in table_of(render_setup(calc_iptables(RULES, 4)), table)
         ]
 
 
@@ -133,7 +142,7 @@ NEW_NAT, NEW_FORWARD, NEW_RAW = (
     ],
 )
 def test_repair_makes_the_jumps_that_are_missing(existing: str, jumps: list[str]) -> None:
-    text = calc_repair(RULES, 4, existing)
+    text = render_repair(calc_iptables(RULES, 4), existing)
     assert [line for line in text.splitlines() if line.endswith(f"-j {CHAIN}")] == jumps
     assert text.count(f":{CHAIN} - [0:0]") == 3
     assert text.count(f"-A {CHAIN} ") == 12
@@ -163,7 +172,9 @@ DOCKER, STAGE_1, CNI = (
 )
 def test_forward_comes_to_ours_directly_behind_what_drops(before: list[str], place: int) -> None:
     existing = "".join(f"-A FORWARD {rule}\n" for rule in before)
-    assert f"-I FORWARD {place} {JUMP}" in table_of(calc_repair(RULES, 4, existing), "filter")
+    assert f"-I FORWARD {place} {JUMP}" in table_of(
+        render_repair(calc_iptables(RULES, 4), existing), "filter"
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,7 +193,7 @@ def test_an_order_that_is_wrong(rules: list[str], overtaken: str) -> None:
     existing = "-P FORWARD DROP\n" + "".join(f"-A FORWARD {rule}\n" for rule in rules)
     assert find_overtaken(existing, CHAIN) == overtaken
     if overtaken:
-        assert f"-D FORWARD {JUMP}" in calc_repair(RULES, 4, existing)
+        assert f"-D FORWARD {JUMP}" in render_repair(calc_iptables(RULES, 4), existing)
 
 
 def test_repair_is_not_misled_by_rules_of_others() -> None:
@@ -191,13 +202,13 @@ def test_repair_is_not_misled_by_rules_of_others() -> None:
         f"-A FORWARD -j {CHAIN} --goto\n"
         f"-A DOCKER-USER -j {CHAIN}\n"  # from another place
     )
-    assert calc_repair(RULES, 4, existing).count(f"-j {CHAIN}\n") == 3
-    assert "-D" not in calc_repair(RULES, 4, existing)
+    assert render_repair(calc_iptables(RULES, 4), existing).count(f"-j {CHAIN}\n") == 3
+    assert "-D" not in render_repair(calc_iptables(RULES, 4), existing)
 
 
 def test_teardown_of_what_should_be_there() -> None:
     for (table, hook), link in zip(TABLES.items(), ("", "", "-i br0 "), strict=True):
-        assert table_of(calc_teardown(RULES, 4), table) == [
+        assert table_of(render_teardown(calc_iptables(RULES, 4)), table) == [
             f"-D {hook} {link}{JUMP}",
             f"-F {CHAIN}",
             f"-X {CHAIN}",
@@ -209,7 +220,7 @@ def test_teardown_of_what_should_be_there() -> None:
     [(EMPTY, 0, 0), (ALL_THERE, 1, 1), (NAT_JUMP, 1, 0), (ALL_THERE * 3, 3, 3)],
 )
 def test_teardown_of_what_is_there(existing: str, nat: int, forward: int) -> None:
-    text = calc_teardown(RULES, 4, existing)
+    text = render_removal(RULES.chain, existing)
     assert text.count(f"-D POSTROUTING {JUMP}\n") == nat
     assert text.count(f"-D FORWARD {JUMP}\n") == forward
     # A chain that is missing is made first, so that removing it cannot fail.
@@ -219,23 +230,23 @@ def test_teardown_of_what_is_there(existing: str, nat: int, forward: int) -> Non
 
 def test_the_teardown_of_what_is_there_does_not_depend_on_the_bridge_or_the_subnets() -> None:
     changed = NetworkRules("net", ["other"], [parse_cidr("192.168.0.0/16")], is_masqueraded=False)
-    assert calc_teardown(changed, 4, ALL_THERE) == calc_teardown(RULES, 4, ALL_THERE)
-    assert f"-D PREROUTING -i br0 {JUMP}" in calc_teardown(changed, 4, ALL_THERE)
+    assert render_removal(changed.chain, ALL_THERE) == render_removal(RULES.chain, ALL_THERE)
+    assert f"-D PREROUTING -i br0 {JUMP}" in render_removal(changed.chain, ALL_THERE)
 
 
 def test_the_listing_asks_for_all_hooks() -> None:
     for table, hook in TABLES.items():
-        assert table_of(calc_list(), table) == [f"-S {hook}"]
+        assert table_of(render_list(), table) == [f"-S {hook}"]
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        calc_setup(RULES, 4),
-        calc_check(RULES, 4),
-        calc_repair(RULES, 4, EMPTY),
-        calc_teardown(RULES, 4),
-        calc_list(),
+        render_setup(calc_iptables(RULES, 4)),
+        render_check(calc_iptables(RULES, 4)),
+        render_repair(calc_iptables(RULES, 4), EMPTY),
+        render_teardown(calc_iptables(RULES, 4)),
+        render_list(),
     ],
 )
 def test_each_table_is_one_whole_transaction(text: str) -> None:
@@ -254,11 +265,13 @@ def test_each_table_is_one_whole_transaction(text: str) -> None:
 @pytest.mark.parametrize("version", [4, 6])
 def test_isolation_comes_before_accepting(version: int) -> None:
     isolated = NetworkRules("net", ["br0"], RULES.subnets, is_isolated=True)
-    lines = calc_setup(isolated, version).splitlines()
-    assert [line for line in lines if line not in calc_setup(RULES, version).splitlines()] == [ISOLATION]
+    lines = render_setup(calc_iptables(isolated, version)).splitlines()
+    assert [
+        line for line in lines if line not in render_setup(calc_iptables(RULES, version)).splitlines()
+    ] == [ISOLATION]
     assert lines.index(ISOLATION) < min(i for i, line in enumerate(lines) if line.endswith("-j ACCEPT"))
-    assert ISOLATION.replace("-A", "-C") in calc_check(isolated, version).splitlines()
-    assert calc_teardown(isolated, version) == calc_teardown(RULES, version)
+    assert ISOLATION.replace("-A", "-C") in render_check(calc_iptables(isolated, version)).splitlines()
+    assert render_teardown(calc_iptables(isolated, version)) == render_teardown(calc_iptables(RULES, version))
 
 
 @pytest.mark.parametrize("subnets", [["10.10.0.0/24"], ["fd00:10::/64"], ["10.10.0.0/24", "fd00:10::/64"]])
@@ -268,7 +281,7 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
     alone = NetworkRules("net", ["br0"], parsed, is_masqueraded=False, is_isolated=True)
     assert alone.versions() == [4, 6]
     for version in (4, 6):
-        assert table_of(calc_setup(alone, version), "filter") == [
+        assert table_of(render_setup(calc_iptables(alone, version)), "filter") == [
             f"-N {CHAIN}",
             *TO_ADMIN,
             ISOLATION,
@@ -276,9 +289,9 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
         ]
         tables = {4: ["*filter", "*raw"], 6: ["*filter"]}[version]
         for text in (
-            calc_check(alone, version),
-            calc_repair(alone, version, EMPTY),
-            calc_teardown(alone, version),
+            render_check(calc_iptables(alone, version)),
+            render_repair(calc_iptables(alone, version), EMPTY),
+            render_teardown(calc_iptables(alone, version)),
         ):
             assert [line for line in _without_listing(text) if line.startswith("*")] == tables
 
@@ -286,29 +299,68 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
 def test_what_stays_on_the_bridge_is_accepted_where_forward_sees_it() -> None:
     rules = NetworkRules("net", ["br0"], RULES.subnets, is_masqueraded=False, bridged=[6])
     accepted = f"-A {CHAIN} -i br0 -o br0 -m physdev --physdev-is-bridged -j ACCEPT"
-    assert accepted in table_of(calc_setup(rules, 6), "filter")
-    assert "ACCEPT" not in calc_setup(rules, 4)
+    assert accepted in table_of(render_setup(calc_iptables(rules, 6)), "filter")
+    assert "ACCEPT" not in render_setup(calc_iptables(rules, 4))
 
 
 def test_families_that_the_network_had_rules_for_keep_them() -> None:
     """Its rules are removed together, with its last container."""
     former = NetworkRules("net", ["br0"], RULES.of_version(4), versions=[4, 6])
     assert former.versions() == [4, 6]
-    assert "ACCEPT" not in calc_setup(former, 6)
+    assert "ACCEPT" not in render_setup(calc_iptables(former, 6))
 
 
 def test_the_administrators_chain_is_made_and_never_emptied() -> None:
-    for text in (calc_setup(RULES, 4, has_admin=False), calc_repair(RULES, 4, EMPTY, has_admin=False)):
+    for text in (
+        render_setup(calc_iptables(RULES, 4), has_shared=False),
+        render_repair(calc_iptables(RULES, 4), EMPTY, has_shared=False),
+    ):
         lines = table_of(text, "filter")
         assert lines.count("-N SHIBAFU-ADMIN") == 1
         assert lines.index("-N SHIBAFU-ADMIN") < lines.index(TO_ADMIN[0])
-    for text in (calc_setup(RULES, 4), calc_repair(RULES, 4, EMPTY), calc_teardown(RULES, 4, ALL_THERE)):
+    for text in (
+        render_setup(calc_iptables(RULES, 4)),
+        render_repair(calc_iptables(RULES, 4), EMPTY),
+        render_removal(RULES.chain, ALL_THERE),
+    ):
         lines = [line for line in text.splitlines() if "SHIBAFU-ADMIN" in line]
         assert set(lines) <= set(TO_ADMIN)
+
+
+def test_the_rule_that_a_check_did_not_find_is_named() -> None:
+    """By the line that the program complains of: of either variant's complaint."""
+    ruleset = calc_iptables(RULES, 4)
+    rule = f"{CHAIN} -s 10.10.0.0/24 ! -d 224.0.0.0/4 -j MASQUERADE"
+    number = render_check(ruleset).splitlines().index(f"-C {rule}") + 1
+    for end in ("", ": Bad rule (does a matching rule exist in that chain?)."):
+        complaint = f"iptables-restore: line {number} failed{end}\n"
+        assert find_missing(ruleset, complaint) == f"table nat lacks the rule: -A {rule}"
+    for complaint in ("", "Error occurred at line: 4\n", "line 0 failed", "line 99 failed", "line x failed"):
+        assert find_missing(ruleset, complaint) == ""
+
+
+def print_all(rules: list[str]) -> str:
+    """Return what a check of IPv4 prints where table filter has these rules, and all others are right."""
+    lines = []
+    for chain in calc_iptables(RULES, 4).chains:
+        lines.append(f"-N {CHAIN}")
+        lines += [f"-A {CHAIN} {rule}" for rule in (rules if chain.table == "filter" else chain.rules)]
+        lines += ["-P FORWARD ACCEPT", f"-A FORWARD {JUMP}"] if chain.table == "filter" else []
+    return "\n".join(lines) + "\n"
+
+
+def test_rules_that_do_not_belong_there() -> None:
+    ruleset = calc_iptables(RULES, 4)
+    rules = ruleset.chains[0].rules
+    assert find_stray(ruleset, print_all(rules)) == ""
+    # In what words iptables lists a rule does not matter.
+    assert find_stray(ruleset, print_all([rules[0].replace("-i br0", "-i  br0"), *rules[1:]])) == ""
+    for others in (["-j ACCEPT", *rules], [*rules, "-j ACCEPT"], [rules[-1], *rules[:-1]], rules[:-1]):
+        assert find_stray(ruleset, print_all(others)).startswith(f"chain {CHAIN} of table filter ")
 
 
 def test_networks_do_not_share_anything() -> None:
     other = NetworkRules("net2", ["br0"], RULES.subnets)
     assert other.chain != RULES.chain
-    for table in TABLES:
-        assert calc_jumps(other, table) != calc_jumps(RULES, table)
+    for mine, others in zip(calc_iptables(RULES, 4).chains, calc_iptables(other, 4).chains, strict=True):
+        assert mine.jumps != others.jumps

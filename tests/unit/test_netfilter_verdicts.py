@@ -5,7 +5,7 @@ import pytest
 from shibafu.cni.ip import parse_cidr
 from shibafu.netfilter.verdicts import Packet, is_dropped
 from shibafu.netfilter.verdicts_iptables import parse_iptables
-from shibafu.netfilter.verdicts_nft import parse_nft
+from shibafu.netfilter.verdicts_nftables import parse_nft
 
 OTHERS = frozenset({"eth0", "eth1"})
 

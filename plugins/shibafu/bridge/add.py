@@ -185,11 +185,10 @@ def _start_guard(attachment: Attachment, state: NetworkState, undo: Undo) -> Non
 
 
 def _start_barrier(attachment: Attachment, state: NetworkState, undo: Undo) -> None:
-    from shibafu.bridge.resources.internal import ensure_barrier, release_barrier
-    from shibafu.netfilter.barrier import Barrier
+    from shibafu.bridge.resources.internal import ensure_barrier, open_barrier, release_barrier
 
     env, port = attachment.request.env, attachment.host_link
-    barrier = Barrier(state.network, env)
+    barrier = open_barrier(state.network, env)
     undo.push("the barrier to the host", lambda: release_barrier(state, port, env))
     ensure_barrier(state, barrier)
 

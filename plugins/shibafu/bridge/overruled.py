@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.netfilter.passage import Drop
+    from shibafu.netfilter.trace import Drop
     from shibafu.resource.view import View
 
 

@@ -1,8 +1,10 @@
-"""Which program puts the rules into the kernel: the key `ipMasqBackend`."""
+"""Which program puts a network's rules into the kernel: the key `ipMasqBackend`."""
+
+import os
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.process import find_program
-from shibafu.netfilter.rules import NetworkRules
+from shibafu.netfilter.network_rulesets import NetworkRules, calc_iptables, calc_nftables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 IPTABLES = "iptables"
 NFTABLES = "nftables"
+# There if the kernel has the family at all.
+_SWITCHES = {4: "/proc/sys/net/ipv4", 6: "/proc/sys/net/ipv6"}
 
 
 def choose_backend(wanted: str, env: "Mapping[str, str]") -> str:
@@ -38,7 +42,7 @@ def choose_backend(wanted: str, env: "Mapping[str, str]") -> str:
 
 
 def open_backend(name: str, rules: NetworkRules, env: "Mapping[str, str]") -> "Backend":
-    """Return the backend for a network's rules.
+    """Return the backend with the rulesets of a network.
 
     Raises:
         CniError: a program that it needs is not installed.
@@ -46,7 +50,8 @@ def open_backend(name: str, rules: NetworkRules, env: "Mapping[str, str]") -> "B
     if name == NFTABLES:
         from shibafu.netfilter.nftables import Nftables
 
-        return Nftables(rules, env)
+        return Nftables(calc_nftables(rules), env)
     from shibafu.netfilter.iptables import Iptables
 
-    return Iptables(rules, env)
+    versions = [v for v in rules.versions() if rules.of_version(v) or os.path.lexists(_SWITCHES[v])]
+    return Iptables({version: calc_iptables(rules, version) for version in versions}, rules.network, env)

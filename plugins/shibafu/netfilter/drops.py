@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.netfilter.passage import Drop
+    from shibafu.netfilter.trace import Drop
 
 # include/uapi/linux/netfilter.h, netfilter/nfnetlink.h, netfilter/nf_tables.h
 _NETLINK_NETFILTER = 12
@@ -81,7 +81,7 @@ def find_drop(
     legacy = [v for v in (4, 6) if variant != "legacy" and _uses_legacy(v)]
     if not bases and not legacy:
         return None
-    from shibafu.netfilter.passage import calc_packets, find_legacy_drop, find_nft_drop
+    from shibafu.netfilter.trace import calc_packets, find_legacy_drop, find_nft_drop
 
     packets = list(calc_packets(bridge, subnets, is_masqueraded))
     return find_nft_drop(bases, packets, env) or find_legacy_drop(legacy, packets, env)

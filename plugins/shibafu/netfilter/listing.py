@@ -2,14 +2,11 @@
 
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.cni.process import Child, find_program
+from shibafu.netfilter.render_iptables import PROGRAMS, render_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-# The version of IP that each program is for.
-PROGRAMS = {4: "iptables-restore", 6: "ip6tables-restore"}
-_HOOKS = "*nat\n-S POSTROUTING\nCOMMIT\n*filter\n-S FORWARD\nCOMMIT\n*raw\n-S PREROUTING\nCOMMIT\n"
 
 
 class Listing:
@@ -19,16 +16,16 @@ class Listing:
 
     Args:
         env: the environment; its PATH is where the programs are searched.
-        text: what iptables-restore is asked to list.
+        text: what iptables-restore is asked to list; by default the hooks.
     """
 
     __slots__ = ("_env", "_programs", "lines")
 
-    def __init__(self, env: "Mapping[str, str]", text: str = _HOOKS) -> None:
+    def __init__(self, env: "Mapping[str, str]", text: str = "") -> None:
         self._env = env
         found = {version: find_program(name, env.get("PATH", "")) for version, name in PROGRAMS.items()}
         self._programs = {version: path for version, path in found.items() if path is not None}
-        children = {version: self._start(version, text) for version in self._programs}
+        children = {version: self._start(version, text or render_list()) for version in self._programs}
         self.lines = {
             version: child.wait()[1].decode("utf-8", "replace").splitlines()
             for version, child in children.items()

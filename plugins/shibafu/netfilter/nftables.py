@@ -1,99 +1,20 @@
-"""The nftables backend: a table of our own for each network, written by one `nft -f -` transaction.
-
-The transaction empties the table and fills it again, which is atomic for packets and right whatever was
-there before: making sure, making and repairing are the same. Accepting in a table of one's own does
-not overrule another table's drop, so this backend masquerades and leaves forwarding to the
-administrator's rules; a drop is final, so it isolates as well. See nft(8), "VERDICT STATEMENTS".
-"""
+"""The nftables backend: rulesets, each a table of its own, put into the kernel by nft(8)."""
 
 from shibafu.cni.errors import FIREWALL, CniError
-from shibafu.cni.names import INTERNAL_GROUP, ISOLATED_GROUP
 from shibafu.cni.process import Child, find_program
-from shibafu.netfilter.rules import LOOPBACK, MISSING, MULTICAST, NetworkRules
+from shibafu.netfilter.render_nftables import (
+    Listing,
+    render_content,
+    render_list,
+    render_setup,
+    render_teardown,
+    render_without_elements,
+)
+from shibafu.netfilter.ruleset import MISSING, MIXED, Ruleset
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_FAMILY = {4: "ip", 6: "ip6"}
-_CHAINS = {
-    "prerouting": "type filter hook prerouting priority -300",
-    "postrouting": "type nat hook postrouting priority 100",
-    "forward": "type filter hook forward priority 0",
-}
-
-
-def calc_table(rules: NetworkRules) -> str:
-    """Return the family and name of the network's table."""
-    return f"inet {rules.chain.lower()}"
-
-
-def calc_rules(rules: NetworkRules) -> dict[str, list[str]]:
-    """Return the rules of each chain, without comments, as nft lists them."""
-    chains = {
-        "prerouting": [
-            f'iifname "{name}" ip {side} {LOOPBACK} drop'
-            for name in rules.bridges
-            for side in ("daddr", "saddr")
-        ],
-        "forward": (_calc_isolation(rules) if rules.is_isolated else [])
-        + (_calc_spoofing(rules) if rules.is_masqueraded else []),
-        "postrouting": _calc_masquerading(rules) if rules.is_masqueraded else [],
-    }
-    return {chain: texts for chain, texts in chains.items() if texts}
-
-
-def _calc_isolation(rules: NetworkRules) -> list[str]:
-    # One rule would do, but nft's releases list "not" of a state or a status in different ways.
-    texts = []
-    for name in rules.bridges:
-        others = f'iifname "{name}" oifname != "{name}" oifgroup {ISOLATED_GROUP}'
-        texts += [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"]
-    return texts
-
-
-def _calc_spoofing(rules: NetworkRules) -> list[str]:
-    """Return the rules that keep sources in that are not behind the bridge, as the routes say."""
-    opened = "ct state invalid,new,untracked"
-    return [
-        f'iifname "{name}" oifname != "{name}" {opened} fib saddr . iif oif missing drop'
-        for name in rules.bridges
-    ]
-
-
-def _calc_masquerading(rules: NetworkRules) -> list[str]:
-    texts = []
-    for version in rules.versions():
-        family = _FAMILY[version]
-        subnets = rules.of_version(version)
-        texts += [f"{family} daddr {subnet} return" for subnet in subnets]
-        texts += [
-            f"{family} saddr {subnet} {family} daddr != {MULTICAST[version]} masquerade" for subnet in subnets
-        ]
-    return texts
-
-
-def calc_setup(rules: NetworkRules) -> str:
-    """Return the input that makes the table what it shall be."""
-    table = calc_table(rules)
-    lines = [f"add table {table}", f"flush table {table}"]
-    for chain, texts in calc_rules(rules).items():
-        lines.append(f"add chain {table} {chain} {{ {_CHAINS[chain]}; }}")
-        lines += [f'add rule {table} {chain} {text} comment "{rules.comment}"' for text in texts]
-    return "\n".join(lines) + "\n"
-
-
-def is_listed(text: str, listing: str) -> bool:
-    """Tell whether a rule of ours is in what nft lists."""
-    # A group is listed by its name, if somebody gave it one in /etc/iproute2/group.
-    group = INTERNAL_GROUP if str(INTERNAL_GROUP) in text else ISOLATED_GROUP
-    head, _, tail = text.partition(str(group))
-    return any(line.strip().startswith(head) and tail in line for line in listing.splitlines())
-
-
-def calc_teardown(table: str) -> str:
-    """Return the input that removes a table, whether it is there or not."""
-    return f"add table {table}\ndelete table {table}\n"
 
 
 class Nft:
@@ -144,38 +65,42 @@ class Nft:
 
 
 class Nftables:
-    """Puts a network's rules into the kernel; see `iptables.Iptables`, which has the same methods.
+    """Makes, compares and removes a ruleset; `iptables.Iptables` has the same methods for its own.
+
+    Making sure of a ruleset is making it: one transaction, as cheap as looking for it.
 
     Args:
-        rules: what shall be there.
+        ruleset: what is wanted.
         env: the environment.
 
     Raises:
         CniError: nft is not installed.
     """
 
-    __slots__ = ("_child", "_expected", "_nft", "fault", "rules")
+    __slots__ = ("_child", "_is_check", "_nft", "_ruleset", "detail", "fault")
 
-    def __init__(self, rules: NetworkRules, env: "Mapping[str, str]") -> None:
-        self.rules = rules
+    def __init__(self, ruleset: Ruleset, env: "Mapping[str, str]") -> None:
+        # What is wrong with the rules once `finish` has returned False, and which of them it is.
         self.fault = MISSING
+        self.detail = ""
+        self._ruleset = ruleset
         self._nft = Nft(env)
         self._child: Child | None = None
-        self._expected: list[str] = []
+        self._is_check = False
 
     def start_ensure(self) -> None:
-        """Begin to make sure of the rules: making them is as cheap as looking for them."""
+        """Begin to make sure of it."""
         self.start_setup(set())
 
     def start_check(self) -> None:
-        """Begin to find out whether all rules are there, without changing anything."""
-        self._expected = [text for texts in calc_rules(self.rules).values() for text in texts]
-        self._child = self._nft.start(f"list table {calc_table(self.rules)}\n")
+        """Begin to compare it with what is there, without changing anything."""
+        self._is_check = True
+        self._child = self._nft.start(render_list(self._ruleset))
 
     def start_setup(self, others: set[int]) -> None:
-        """Begin to make the rules."""
-        self._expected = []
-        self._child = self._nft.start(calc_setup(self.rules))
+        """Begin to make it."""
+        self._is_check = False
+        self._child = self._nft.start(render_setup(self._ruleset))
 
     def finish(self) -> bool:
         """Wait for what was begun; return whether it succeeded."""
@@ -183,29 +108,58 @@ class Nftables:
         if child is None:
             return True
         status, stdout, _ = child.wait()
-        listing = stdout.decode("utf-8", "replace")
-        return status == 0 and all(is_listed(text, listing) for text in self._expected)
+        if self._is_check:
+            listing = Listing("" if status else stdout.decode("utf-8", "replace"))
+            missing = listing.find_missing(self._ruleset)
+            self.fault = MISSING if missing else MIXED
+            self.detail = missing or listing.find_stray(self._ruleset)
+            return not self.detail
+        return status == 0
 
     def repair(self) -> None:
-        """Make the rules out of whatever is left of them.
+        """Make it out of whatever is left of it.
 
         Raises:
             CniError: nft refused.
         """
-        self._nft.run(calc_setup(self.rules))
+        self._nft.run(render_setup(self._ruleset))
+
+    def extend(self) -> bool:
+        """Make sure of chains and elements; return False where there is no table to add to."""
+        return self._nft.start(render_content(self._ruleset)).wait()[0] == 0
+
+    def remove_elements(self) -> None:
+        """Take its elements away, and leave others in its sets.
+
+        Raises:
+            CniError: nft refused.
+        """
+        self._nft.run(render_without_elements(self._ruleset))
+
+    def read(self) -> Listing:
+        """Return what is there."""
+        return Listing(self._nft.list_table(self._ruleset.name))
+
+    def teardown(self) -> None:
+        """Remove all of it.
+
+        Raises:
+            CniError: nft refused.
+        """
+        self._nft.run(render_teardown(self._ruleset))
 
     def prepare_teardown(self, others: set[int]) -> None:
-        """Start the program that will remove everything of the network."""
+        """Start the program that will remove all of it."""
         self._child = self._nft.start(None)
 
     def start_teardown(self) -> None:
         """Tell it to begin."""
         if self._child is not None:
-            self._child.feed(calc_teardown(calc_table(self.rules)).encode())
+            self._child.feed(render_teardown(self._ruleset).encode())
             self._child.finish_input()
 
     def finish_teardown(self) -> None:
-        """Wait until everything is removed; what was not there is no error.
+        """Wait until all is removed; what was not there is no error.
 
         Raises:
             CniError: nft refused.
@@ -213,4 +167,4 @@ class Nftables:
         child, self._child = self._child, None
         if child is not None and not child.wait_until_silent():
             # Once more, to have the refusal's text.
-            self._nft.run(calc_teardown(calc_table(self.rules)))
+            self.teardown()

@@ -2,7 +2,7 @@
 
 from shibafu.cni.ip import parse_cidr
 from shibafu.netfilter.verdicts import ACCEPT, CONTINUE, DROP, GOTO, JUMP, RETURN, Rule
-from shibafu.netfilter.verdicts_nft import split_words
+from shibafu.netfilter.verdicts_nftables import split_words
 
 _TARGETS = {"ACCEPT": ACCEPT, "DROP": DROP, "REJECT": DROP, "RETURN": RETURN}
 _TARGETS |= dict.fromkeys(("LOG", "NFLOG", "MARK", "CONNMARK", "TCPMSS", "DSCP", "SET"), CONTINUE)

@@ -19,6 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shibafu.netfilter.ruleset import Ruleset
+
 
 def teardown_leftovers(attachment: Attachment, state: NetworkState, is_known: bool) -> None:
     """Remove what is left after a DEL: lost rules and, for a container unknown here, the reference's.
@@ -72,17 +74,28 @@ def teardown_lost(
         CniError: everything that could not be removed.
     """
     teardown = Teardown()
-    if config.needs_rules and not state.read_rules():
-        if _uses_nft(config, env):
-            teardown.do(_teardown_lost_table, config, state, env)
-        else:
-            teardown.do(_teardown_lost_chain, config, state, env, listing or Listing(env))
-    if config.mac_spoof_check:
-        teardown.do(_teardown_lost_guard, config, state, env)
-    if config.internal:
-        teardown.do(_teardown_lost_barrier, config, state, env)
+    if config.needs_rules and not state.read_rules() and not _uses_nft(config, env):
+        teardown.do(_teardown_lost_chain, config, state, env, listing or Listing(env))
+    tables = _list_tables(config, state, env)
+    if tables:
+        teardown.do(_teardown_lost_tables, config, state, env, tables)
     teardown.do(state.remove_if_unused)
     teardown.finish()
+
+
+def _list_tables(config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]") -> "list[Ruleset]":
+    """Return the rulesets of nftables that the configuration asks for, and that nothing is remembered of."""
+    rulesets = []
+    if not state.read_rules() and _uses_nft(config, env):
+        from shibafu.netfilter.network_rulesets import NetworkRules, calc_nftables
+
+        rulesets.append(calc_nftables(NetworkRules(config.network, [], [])))
+    if config.mac_spoof_check or config.internal:
+        from shibafu.netfilter.port_rulesets import calc_internal, calc_spoofcheck
+
+        rulesets += [calc_spoofcheck(config.network, [])] if config.mac_spoof_check else []
+        rulesets += [calc_internal(config.network)] if config.internal else []
+    return rulesets
 
 
 def _uses_nft(config: BridgeConfig, env: "Mapping[str, str]") -> bool:
@@ -98,10 +111,8 @@ def _teardown_lost_chain(
     chain = calc_chain(config.network)
     if not any(listing.jumps(version, chain) for version in listing.lines):
         return
-    from shibafu.netfilter.iptables import calc_admin_teardown, calc_teardown
-    from shibafu.netfilter.rules import NetworkRules
-
-    rules = NetworkRules(config.network, [], [])
+    from shibafu.netfilter.network_rulesets import ADMIN
+    from shibafu.netfilter.render_iptables import render_removal, render_shared_teardown
 
     def remove() -> None:
         # Again, now that the lock is held: an ADD at the same moment may have been making these rules, table
@@ -109,35 +120,22 @@ def _teardown_lost_chain(
         current = Listing(env)
         for version, lines in current.lines.items():
             if current.jumps(version, chain):
-                current.run(version, calc_teardown(rules, version, "\n".join(lines)))
-                current.attempt(version, calc_admin_teardown())
+                current.run(version, render_removal(chain, "\n".join(lines)))
+                current.attempt(version, render_shared_teardown(ADMIN))
 
     _do_if_unused(config, state, remove)
 
 
-def _teardown_lost_table(config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]") -> None:
-    from shibafu.netfilter.nftables import Nft, calc_table, calc_teardown
-    from shibafu.netfilter.rules import NetworkRules
+def _teardown_lost_tables(
+    config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]", rulesets: "list[Ruleset]"
+) -> None:
+    """Remove tables of nftables."""
+    from shibafu.netfilter.nftables import Nftables
 
-    nft, table = Nft(env), calc_table(NetworkRules(config.network, [], []))
-    if nft.list_table(table):
-        _do_if_unused(config, state, lambda: nft.run(calc_teardown(table)))
-
-
-def _teardown_lost_guard(config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]") -> None:
-    from shibafu.netfilter.spoofing import SpoofGuard
-
-    guard = SpoofGuard(config.network, env)
-    if guard.is_there():
-        _do_if_unused(config, state, guard.teardown)
-
-
-def _teardown_lost_barrier(config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]") -> None:
-    from shibafu.netfilter.barrier import Barrier
-
-    barrier = Barrier(config.network, env)
-    if barrier.is_there():
-        _do_if_unused(config, state, barrier.teardown)
+    for ruleset in rulesets:
+        backend = Nftables(ruleset, env)
+        if backend.read().text:
+            _do_if_unused(config, state, backend.teardown)
 
 
 def _do_if_unused(config: BridgeConfig, state: NetworkState, remove: "Callable[[], object]") -> None:

@@ -40,7 +40,7 @@ class ReferenceSpoofCheck(Resource):
         request = self._attachment.request
         tables = ReferenceTables(request.env)
         is_there = tables.is_spoof_checked(request.container_id, request.ifname, self._port)
-        return [] if is_there else [find_no_guard(self._port)]
+        return [] if is_there else [find_no_guard(self._port, "chains of nftables were removed")]
 
 
 def plan_foreign_guards(attachment: Attachment, port: str) -> list[Resource]:

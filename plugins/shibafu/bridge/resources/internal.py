@@ -6,8 +6,9 @@ out most of it until it is there again.
 """
 
 from shibafu.cni.names import INTERNAL_GROUP
-from shibafu.netfilter.barrier import Barrier
 from shibafu.netfilter.forwarding import try_sysctl
+from shibafu.netfilter.nftables import Nftables
+from shibafu.netfilter.port_rulesets import calc_internal
 from shibafu.netlink.constants import DEVCONF_DISABLE_IPV6, IPV4_DEVCONF_RP_FILTER
 from shibafu.netlink.link import Link, link_set, link_set_port
 from shibafu.resource.base import NETWORK, Fault, Resource
@@ -45,12 +46,14 @@ class HostBarrier(Resource):
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
         network = self._state.network
-        if view.once(("barrier", network), Barrier(network, self._env).is_whole):
+        listing = view.once(("barrier", network), open_barrier(network, self._env).read)
+        difference = listing.find_difference(calc_internal(network))
+        if not difference:
             return []
         return [
             Fault(
                 f"the barrier between the host and internal network {network} is missing",
-                "a table of nftables was removed; the next ADD of this network restores it",
+                f"nftables: {difference}; the next ADD of this network restores it",
             )
         ]
 
@@ -58,7 +61,7 @@ class HostBarrier(Resource):
         """See `Resource.ensure`."""
         self._state.lock_shared()
         try:
-            ensure_barrier(self._state, Barrier(self._state.network, self._env))
+            ensure_barrier(self._state, open_barrier(self._state.network, self._env))
             for link in filter(link_exists, self._state.attachments()):
                 record = self._state.read_attachment(link)
                 if record.owner is not None and not record.is_internal:
@@ -104,7 +107,16 @@ def is_closed(bridge: Link, addresses: "Iterable[tuple[bytes, int]]") -> bool:
     return not has_ipv6 and bridge.inet_conf(IPV4_DEVCONF_RP_FILTER) == 1
 
 
-def ensure_barrier(state: NetworkState, barrier: Barrier) -> None:
+def open_barrier(network: str, env: "Mapping[str, str]") -> Nftables:
+    """Return what makes and removes the barrier between the host and a network's containers.
+
+    Raises:
+        CniError: nft is not installed.
+    """
+    return Nftables(calc_internal(network), env)
+
+
+def ensure_barrier(state: NetworkState, barrier: Nftables) -> None:
     """Make a network's barrier, with a port's link there and the network's lock held, as `ensure_guard`.
 
     Raises:
@@ -112,7 +124,7 @@ def ensure_barrier(state: NetworkState, barrier: Barrier) -> None:
     """
     state.hand_down_lock(True)
     try:
-        barrier.ensure()
+        barrier.repair()
     finally:
         state.hand_down_lock(False)
 
@@ -127,7 +139,7 @@ def release_barrier(state: NetworkState, port: str, env: "Mapping[str, str]") ->
     state.lock_exclusive()
     try:
         if not _is_needed(state, besides=port):
-            Barrier(state.network, env).teardown()
+            open_barrier(state.network, env).teardown()
     finally:
         state.unlock()
 

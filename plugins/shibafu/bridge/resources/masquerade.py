@@ -8,7 +8,7 @@ from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.ip import Cidr, parse_cidr
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import IPTABLES, choose_backend, open_backend
-from shibafu.netfilter.rules import NetworkRules
+from shibafu.netfilter.network_rulesets import NetworkRules
 from shibafu.resource.base import NETWORK, Fault, Resource
 from shibafu.resource.records import NetworkState
 
@@ -252,11 +252,11 @@ class Rules(Resource):
         backend, self._backend = self._backend, None
         if backend is None or backend.finish():
             return []
+        seen = backend.detail or f"chain {self._rules.chain} or the way to it was removed or moved"
         return [
             Fault(
                 f"firewall rules of network {self._rules.network} {backend.fault}",
-                f"a rule of chain {self._rules.chain} or the way to it was removed or moved; "
-                "the next ADD of this network restores them",
+                f"{seen}; the next ADD of this network restores them",
             )
         ]
 

@@ -1,6 +1,7 @@
 """`macspoofchk`: a network's guard is there while containers need it, and gone with the last of them."""
 
-from shibafu.netfilter.spoofing import SpoofGuard
+from shibafu.netfilter.nftables import Nftables
+from shibafu.netfilter.port_rulesets import calc_spoofcheck
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.records import NetworkState, link_exists
 
@@ -31,9 +32,11 @@ class SpoofCheck(Resource):
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        guard = SpoofGuard(self._state.network, self._env)
-        listing = view.once(("spoofcheck", self._state.network), guard.list)
-        return [] if guard.is_guarded(self._port, self._mac, listing) else [find_no_guard(self._port)]
+        network = self._state.network
+        ruleset = calc_spoofcheck(network, [(self._port, self._mac)])
+        listing = view.once(("spoofcheck", network), Nftables(ruleset, self._env).read)
+        difference = listing.find_difference(ruleset)
+        return [find_no_guard(self._port, f"nftables: {difference}")] if difference else []
 
     def ensure(self, view: "View") -> None:
         """See `Resource.ensure`."""
@@ -44,11 +47,11 @@ class SpoofCheck(Resource):
             self._state.unlock()
 
 
-def find_no_guard(port: str) -> Fault:
-    """Return the fault of a port that has no guard."""
+def find_no_guard(port: str, seen: str) -> Fault:
+    """Return the fault of a port that has no guard; `seen` says what is missing."""
     return Fault(
         f"the guard against spoofed hardware addresses is missing on {port}",
-        "a table of nftables was removed; the next ADD of this network restores it",
+        f"{seen}; the next ADD of this network restores it",
     )
 
 
@@ -61,12 +64,13 @@ def ensure_guard(state: NetworkState, port: str, mac: str, env: "Mapping[str, st
     Raises:
         CniError: nft is not installed, or refused.
     """
-    guard = SpoofGuard(state.network, env)
+    own = Nftables(calc_spoofcheck(state.network, [(port, mac)]), env)
     state.hand_down_lock(True)
     try:
         # The first has nothing to add to, and to find that out is what a call of nft costs.
-        if len(state.attachments()) < 2 or not guard.add(port, mac):
-            guard.guard([*list_guarded(state, besides=port), (port, mac)])
+        if len(state.attachments()) < 2 or not own.extend():
+            ports = [*list_guarded(state, besides=port), (port, mac)]
+            Nftables(calc_spoofcheck(state.network, ports), env).repair()
     finally:
         state.hand_down_lock(False)
 
@@ -104,12 +108,12 @@ def release_guards(
     Raises:
         CniError: nft is not installed, or refused.
     """
-    guard = SpoofGuard(state.network, env)
+    guard = Nftables(calc_spoofcheck(state.network, ports), env)
     # Between looking for other links and removing the table, none may come.
     state.lock_exclusive()
     try:
         if state.is_in_use(besides):
-            guard.unguard(ports)
+            guard.remove_elements()
         else:
             guard.teardown()
     finally:

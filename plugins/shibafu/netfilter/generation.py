@@ -29,7 +29,7 @@ _PID = Struct(">I")
 _BUFFER_SIZE = 32768
 
 
-class CommitWatch:
+class GenerationWatch:
     """Announcements of nf_tables transactions in the current network namespace, from now on.
 
     Raises:
@@ -61,7 +61,7 @@ class CommitWatch:
             if rest <= 0 or not poll.poll(rest * 1000):
                 return False
             try:
-                count -= parse_commits(self._socket.recv(_BUFFER_SIZE)).count(pid)
+                count -= parse_generations(self._socket.recv(_BUFFER_SIZE)).count(pid)
             except OSError:
                 return False  # so much is going on that announcements were lost
         return True
@@ -71,7 +71,7 @@ class CommitWatch:
         return self._socket.fileno()
 
 
-def parse_commits(datagram: bytes) -> list[int]:
+def parse_generations(datagram: bytes) -> list[int]:
     """Return the numbers of the processes whose transactions a datagram announces.
 
     Raises:

@@ -5,7 +5,7 @@ from shibafu.cni.process import Child, find_program
 from shibafu.netfilter.forwarding import bridged_versions
 from shibafu.netfilter.verdicts import ACCEPT, Packet, is_dropped
 from shibafu.netfilter.verdicts_iptables import parse_iptables
-from shibafu.netfilter.verdicts_nft import parse_nft
+from shibafu.netfilter.verdicts_nftables import parse_nft
 from shibafu.netlink.link import link_by_name, link_list
 from shibafu.netlink.route import route_list
 from shibafu.netlink.socket import NetlinkSocket

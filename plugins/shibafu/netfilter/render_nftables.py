@@ -1,0 +1,125 @@
+"""Rulesets as input of nft(8), and compared with what it lists.
+
+A transaction empties the table's chains and fills them again, which is atomic for packets and right whatever
+was there before: making sure, making and repairing are the same.
+"""
+
+from shibafu.netfilter.ruleset import Ruleset
+
+
+def render_setup(ruleset: Ruleset) -> str:
+    """Return the input that makes a ruleset, whatever is there of it already."""
+    table = ruleset.name
+    lines = [f"add table {table}"]
+    lines += [f"add set {table} {part.name} {{ type {part.kind}; }}" for part in ruleset.sets]
+    lines += [f"add chain {table} {chain.name} {{ {chain.hook}; }}" for chain in ruleset.chains]
+    return "\n".join(lines) + "\n" + render_content(ruleset)
+
+
+def render_content(ruleset: Ruleset) -> str:
+    """Return the input that fills chains and adds elements, and fails where the table is missing."""
+    table = ruleset.name
+    lines = [f"flush table {table}"]
+    lines += [
+        f'add rule {table} {chain.name} {text} comment "{ruleset.comment}"'
+        for chain in ruleset.chains
+        for text in chain.rules
+    ]
+    return "\n".join(lines + _render_elements("add", ruleset)) + "\n"
+
+
+def render_without_elements(ruleset: Ruleset) -> str:
+    """Return the input that makes a ruleset, and takes its elements away: others stay."""
+    return render_setup(ruleset) + "\n".join(_render_elements("delete", ruleset)) + "\n"
+
+
+def render_teardown(ruleset: Ruleset) -> str:
+    """Return the input that removes all of a ruleset, whether it is there or not."""
+    return f"add table {ruleset.name}\ndelete table {ruleset.name}\n"
+
+
+def render_list(ruleset: Ruleset) -> str:
+    """Return the input that prints what is there under a ruleset's name; it fails where that is nothing."""
+    return f"list table {ruleset.name}\n"
+
+
+def _render_elements(verb: str, ruleset: Ruleset) -> list[str]:
+    """Return lines for the sets in their order, or the other way round to delete."""
+    return [
+        f"{verb} element {ruleset.name} {part.name} {{ {', '.join(part.elements)} }}"
+        for part in ruleset.sets[:: -1 if verb == "delete" else 1]
+        if part.elements
+    ]
+
+
+class Listing:
+    """A table as nft lists it.
+
+    Args:
+        text: what it printed; empty where there is no table.
+    """
+
+    __slots__ = ("_elements", "_is_dormant", "_lines", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._is_dormant = False
+        # Of each chain its hook and its rules, and the elements of each set.
+        self._lines: dict[str, list[str]] = {}
+        self._elements: dict[str, set[str]] = {}
+        name = ""
+        for line in map(str.strip, text.splitlines()):
+            kind, _, rest = line.partition(" ")
+            if line.endswith(" {") and kind in ("chain", "set", "map"):
+                name = rest.removesuffix(" {")
+                self._lines[name], self._elements[name] = [], set()
+            elif not name:
+                self._is_dormant = self._is_dormant or line == "flags dormant"
+            elif line.startswith("elements = {") or self._elements[name]:
+                elements = line.removeprefix("elements = {").removesuffix("}").split(",")
+                self._elements[name].update(filter(None, map(str.strip, elements)))
+            elif line not in ("", "}"):
+                self._lines[name].append(line.partition(' comment "')[0])
+
+    def find_difference(self, ruleset: Ruleset) -> str:
+        """Return what is not as a ruleset has it, in words; empty if all is."""
+        return self.find_missing(ruleset) or self.find_stray(ruleset)
+
+    def find_missing(self, ruleset: Ruleset) -> str:
+        """Return what is missing of a ruleset, in words; empty if nothing is."""
+        if not self.text:
+            return f"table {ruleset.name} is missing"
+        if self._is_dormant:
+            return f"table {ruleset.name} is dormant"
+        for chain in ruleset.chains:
+            lines = self._lines.get(chain.name, [])
+            where = f"chain {chain.name} of table {ruleset.name}"
+            hook = chain.hook.partition(" priority")[0]
+            if not lines or not lines[0].startswith(hook):
+                return f"{where} is missing"
+            for text in chain.rules:
+                if not any(_is_same(text, line) for line in lines):
+                    return f"{where} lacks the rule: {text}"
+        for part in ruleset.sets:
+            for element in part.elements:
+                if element not in self._elements.get(part.name, ()):
+                    return f"set {part.name} of table {ruleset.name} lacks the element: {element}"
+        return ""
+
+    def find_stray(self, ruleset: Ruleset) -> str:
+        """Return a chain that has rules besides its own, or in another order, in words; empty if none has."""
+        for chain in ruleset.chains:
+            lines = self._lines.get(chain.name, [])[1:]
+            if len(lines) != len(chain.rules) or not all(map(_is_same, chain.rules, lines)):
+                return f"chain {chain.name} of table {ruleset.name} has other rules, or in another order"
+        return ""
+
+
+def _is_same(text: str, line: str) -> bool:
+    """Return whether a rule is the one that nft lists."""
+    # A group is listed by its name, if somebody gave it one in /etc/iproute2/group.
+    head, key, tail = text.partition("ifgroup ")
+    if not key:
+        return text == line
+    _, _, rest = tail.partition(" ")
+    return line.startswith(head + key) and line.endswith(f" {rest}")

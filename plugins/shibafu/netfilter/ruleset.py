@@ -1,0 +1,83 @@
+"""A ruleset as data: what one backend puts into the kernel, in that backend's own words.
+
+`network_rulesets` and `port_rulesets` make them, `render_iptables` and `render_nftables` turn them into the
+input of their programs, and compare them with what these list. Nothing is translated between the two.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What is wrong with a network's rules.
+MISSING = "are missing"
+MIXED = "are mixed with others, or in another order"
+
+
+class Chain:
+    """A chain, the rules in it, and how packets get there.
+
+    Args:
+        table: the table that it is in; with nftables the family comes first.
+        name: its name there.
+        hook: iptables: the kernel's chain that jumps to it. nftables: type, hook and priority.
+        rules: in their order, without comments, as the backend lists them.
+        jumps: iptables: the rules of the hook that jump to it, as the backend lists them.
+    """
+
+    __slots__ = ("hook", "jumps", "name", "rules", "table")
+
+    def __init__(
+        self, table: str, name: str, hook: str, rules: "Sequence[str]", jumps: "Sequence[str]" = ()
+    ) -> None:
+        self.table = table
+        self.name = name
+        self.hook = hook
+        self.rules = list(rules)
+        self.jumps = list(jumps)
+
+
+class ElementSet:
+    """A set of nftables, and elements that have to be in it; others may be there, too.
+
+    Args:
+        name: its name in the ruleset's table.
+        kind: the type of its elements.
+        elements: as nft lists them.
+    """
+
+    __slots__ = ("elements", "kind", "name")
+
+    def __init__(self, name: str, kind: str, elements: "Sequence[str]") -> None:
+        self.name = name
+        self.kind = kind
+        self.elements = list(elements)
+
+
+class Ruleset:
+    """Chains and sets that are made, compared and removed together.
+
+    Args:
+        name: what is the ruleset's alone. iptables: the chain of this name in each table. nftables: the
+            table, its family first.
+        chains: its chains, in the order in which they are made.
+        sets: its sets, likewise.
+        comment: what tells a person whose it is.
+        shared: iptables: a chain of table filter that rulesets have in common. It is made where it is
+            missing, its rules are never touched, and it goes with the last ruleset when it has none.
+    """
+
+    __slots__ = ("chains", "comment", "name", "sets", "shared")
+
+    def __init__(
+        self,
+        name: str,
+        chains: "Sequence[Chain]",
+        sets: "Sequence[ElementSet]" = (),
+        comment: str = "",
+        shared: str = "",
+    ) -> None:
+        self.name = name
+        self.chains = list(chains)
+        self.sets = list(sets)
+        self.comment = comment
+        self.shared = shared
