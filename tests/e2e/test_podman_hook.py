@@ -42,7 +42,9 @@ def podman(machine: Machine, image: Path, suite: Suite) -> Podman:
     [
         ({"hosts": _VICTIM}, f'"{_VICTIM}" is no file inside the bundle'),
         ({"resolv-conf": f"../../../../../../../..{_VICTIM}"}, '"../'),
+        ({"hosts": "config.json"}, "config.json is the container's, the engine's or the host's own"),
         ({"network": "green"}, '"org.shibafu.network" cannot change'),
+        ({"ip.green": "10.80.0.66"}, '"org.shibafu.ip.green" is for a network that'),
         ({"ports": "22:22"}, '"org.shibafu.ports": 22 is a port'),
         ({"mac": "02:00:00:00:00:01;IP=10.80.0.66"}, '"org.shibafu.mac": address'),
     ],

@@ -13,6 +13,7 @@ import shibafu
 from netns.namespaces import Namespace
 from support.imports import FORBIDDEN, INTERPRETER, OS_MODULES
 from support.machine import Machine
+from support.spoiling import KINDS, spoil_result
 
 _PROGRAM = """
 import sys
@@ -210,6 +211,27 @@ def test_an_earlier_life_is_cleared_away(machine: Machine, crun: Crun) -> None:
     assert len(machine.leases()) == 1
     assert crun.poststop().returncode == 0
     assert is_clean(machine)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("verb", ["createRuntime", "poststop"])
+def test_a_cache_that_makes_no_sense_is_in_nobodys_way(
+    machine: Machine, crun: Crun, tmp_path: Path, kind: str, verb: str
+) -> None:
+    crun.write_bundle(network="blue")
+    assert crun.create().returncode == 0
+    (tmp_path / "file").write_text("untouched")
+    (path,) = crun.cache_dir.iterdir()
+    spoil_result(path, kind, tmp_path / "file")
+    if verb == "createRuntime":
+        done = crun.create()
+        assert (done.returncode, done.stderr) == (0, "")
+        assert machine.addresses("eth0", crun.netns) == {"10.10.0.3/24"}
+    done = crun.poststop()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert is_clean(machine)
+    assert list(crun.cache_dir.iterdir()) == []
+    assert (tmp_path / "file").read_text() == "untouched"
 
 
 def test_attachments_of_others_are_left_alone(machine: Machine, crun: Crun) -> None:
