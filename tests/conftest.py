@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.path.is_relative_to(HERE / "netns"):
             item.add_marker("root")
         if os.geteuid() and item.get_closest_marker("root"):
-            item.add_marker(pytest.mark.skip(reason="needs root: it makes network namespaces"))
+            item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def test_the_mark_names_cookie_and_boot(root: Path) -> None:
     assert (state.attachments(), state.networks()) == (["veth1"], ["net"])
 
 
+@pytest.mark.root  # the lock is in /run/shibafu
 @pytest.mark.parametrize("part", ["cookie", "boot"])
 def test_what_another_namespace_left_is_removed(root: Path, part: str) -> None:
     cookie, _, boot = os.readlink(find_mark(root)).partition(".")
