@@ -3,9 +3,7 @@
 Its records are made from today's, since they are a part of them. In the long mode, the release writes them.
 """
 
-import io
 import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from json import dumps, loads
 from pathlib import Path
@@ -41,9 +39,9 @@ def extract_release(directory: Path) -> Suite:
     done = subprocess.run(archive, capture_output=True, check=False)
     if done.returncode:
         pytest.skip("there is no history of the sources")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
-        tar.extractall(directory / "release", filter="data")
-    (directory / "bin").mkdir()
+    for made in ("release", "bin"):
+        (directory / made).mkdir()
+    subprocess.run(["tar", "-xC", directory / "release"], input=done.stdout, check=True)
     return Suite.of_roots(directory / "bin", directory / "release/plugins", directory / "release/ipam")
 
 
@@ -82,7 +80,7 @@ def test_containers_go_on_and_leave_nothing(
 ) -> None:
     before = machine.snapshot()
     attach(config, "c1", "c2")
-    machine.check(config, "c1")
+    # Makes the rules that the earlier release did not have, too.
     machine.add(config, "c3")
     for container in ("c1", "c2", "c3"):
         machine.check(config, container)
