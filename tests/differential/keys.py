@@ -46,8 +46,8 @@ BRIDGE = (
     Key("portIsolation"),
     Key(
         "isolate",
-        "shibafu's own, ignored by the reference: isolated networks do not reach each other. What else "
-        "containers can do is the same.",
+        "shibafu's own, ignored by the reference: isolated networks do not reach each other, strictly "
+        "isolated ones no other. What else containers can do is the same.",
     ),
     Key(
         "internal",

@@ -159,6 +159,8 @@ PORTS = (
 ISOLATION = (
     Case("isolate", _NAT | {"isolate": True}),
     Case("isolate-nftables", _NAT | {"isolate": True, "ipMasqBackend": "nftables", "ipam": DUAL}),
+    Case("isolate-strict", _NAT | {"isolate": "strict"}),
+    Case("isolate-strict-nftables", _NAT | {"isolate": "strict", "ipMasqBackend": "nftables", "ipam": DUAL}),
     Case(
         "internal",
         {"internal": True, "ipam": V4},

@@ -18,7 +18,7 @@ from support.suite import Suite
 
 # A network with all that a call can make, and one with as little as possible.
 KINDS: dict[str, Config] = {
-    "all": {"isolate": True, "macspoofchk": True, "promiscMode": True},
+    "all": {"isolate": "strict", "macspoofchk": True, "promiscMode": True},
     "layer 2": {"ipam": None, "ipMasq": None, "isDefaultGateway": None},
 }
 VERBS = ("ADD", "DEL", "GC")

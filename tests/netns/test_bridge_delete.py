@@ -125,6 +125,7 @@ def test_without_the_records(machine: Machine, config: Config) -> None:
     [
         {"macspoofchk": True},
         {"isolate": True, "ipMasq": False},
+        {"isolate": "strict"},
         {"ipMasqBackend": "nftables", "isolate": True},
     ],
     ids=str,

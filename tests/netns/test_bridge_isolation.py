@@ -11,7 +11,7 @@ import pytest
 from netns.namespaces import Namespace
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import ensure_bridge, ensure_gateway
-from shibafu.cni.names import ISOLATED_GROUP, calc_chain
+from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, OPEN, STRICT, calc_chain
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket
 from support.calls import make_request
@@ -31,9 +31,9 @@ from support.remains import assert_no_rules
 from support.suite import Suite
 
 TCP = socket.SOCK_STREAM
-GROUP = str(ISOLATED_GROUP)
+GROUP, OPEN_GROUP = str(ISOLATED_GROUP), str(NETWORK_GROUPS[OPEN])
 # Addresses of the first container and of the gateway of each network.
-BLUE, GREEN, PLAIN = ({4: f"10.{n}.0.2", 6: f"fd00:{n}::2"} for n in (10, 20, 30))
+BLUE, GREEN, PLAIN, GOLD = ({4: f"10.{n}.0.2", 6: f"fd00:{n}::2"} for n in (10, 20, 30, 40))
 GATEWAY = {4: "10.10.0.1", 6: "fd00:10::1"}
 MISSING = "firewall rules of network blue are missing"
 
@@ -108,12 +108,17 @@ def machine(networks: Networks) -> Machine:
     return networks.machine
 
 
-def are_apart(first: Namespace, second: Namespace) -> bool:
+def are_apart(
+    first: Namespace,
+    second: Namespace,
+    own: dict[int, str] = BLUE,
+    others: dict[int, str] = GREEN,
+) -> bool:
     """Tell whether containers of blue and of green cannot reach each other at all; False if they can."""
     ways = [
         (server, addresses[version], client)
         for version in (4, 6)
-        for server, addresses, client in ((first, BLUE, second), (second, GREEN, first))
+        for server, addresses, client in ((first, own, second), (second, others, first))
     ]
     # All at once: each waits for what shall not come.
     with ThreadPoolExecutor(len(ways)) as pool:
@@ -138,13 +143,90 @@ def test_isolated_networks_do_not_reach_each_other(networks: Networks) -> None:
     networks.delete()
 
 
+@pytest.mark.parametrize("isolate", [True, STRICT])
 @pytest.mark.parametrize("container", ["c1", "c2"])
-def test_the_networks_backends_may_differ(networks: Networks, container: str) -> None:
-    """Each keeps its own containers in."""
+def test_the_networks_backends_may_differ(networks: Networks, container: str, isolate: bool | str) -> None:
+    """Each isolated one keeps its own containers in, a strict one others out as well."""
+    networks.all["c1"] = networks.all["c1"] | {"isolate": isolate}
+    if isolate == STRICT:
+        networks.all["c2"] = networks.all["c2"] | {"isolate": False}
     other = "iptables" if networks.backend == "nftables" else "nftables"
     networks.all[container] = networks.all[container] | {"ipMasqBackend": other}
     blue, green, _ = networks.attach()
     assert are_apart(blue, green)
+    networks.delete()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_strict_networks_and_others_do_not_reach_each_other(networks: Networks, is_first: bool) -> None:
+    """Whatever the others are, and whoever came first."""
+    strict = {"c1": networks.blue | {"isolate": STRICT}, "c4": networks.config("gold", 40, isolate=STRICT)}
+    others = {"c2": networks.green, "c3": networks.plain}
+    networks.all = strict | others if is_first else others | strict
+    containers = dict(zip(networks.all, networks.attach(), strict=True))
+    blue, green, plain, gold = (containers[name] for name in ("c1", "c2", "c3", "c4"))
+    rules = networks.machine.rules()
+    with ThreadPoolExecutor(3) as pool:
+        pairs = ((green, GREEN), (plain, PLAIN), (gold, GOLD))
+        assert all(pool.map(lambda pair: are_apart(blue, pair[0], BLUE, pair[1]), pairs))
+    assert not are_apart(green, plain, GREEN, PLAIN)
+    # However many others there are.
+    networks.machine.add(networks.config("more", 50), "c5")
+    assert [rule for rule in networks.machine.rules() if "more" not in rule and rule in rules] == rules
+    assert are_apart(blue, networks.machine.container("c5"), BLUE, {4: "10.50.0.2", 6: "fd00:50::2"})
+    networks.machine.delete(networks.config("more", 50), "c5")
+    networks.delete()
+
+
+@families
+def test_a_strict_network_reaches_all_else(networks: Networks, outside: Outside, version: int) -> None:
+    networks.all["c1"] = networks.blue | {"isolate": STRICT}
+    blue, *_ = networks.attach()
+    host = networks.machine.host
+    assert ask_source(outside.namespace, OUTSIDE[version], blue, TCP) == UPLINK[version]
+    assert ask_source(host, GATEWAY[version], blue, TCP) == BLUE[version]
+    assert ask_source(blue, BLUE[version], host, TCP) == GATEWAY[version]
+    networks.machine.add(networks.all["c1"], "c4")
+    assert ask_source(blue, BLUE[version], networks.machine.container("c4"), TCP)
+    networks.machine.delete(networks.all["c1"], "c4")
+    networks.delete()
+
+
+def test_a_bridge_that_a_strict_network_does_not_know(networks: Networks) -> None:
+    """One that an older release made is told by its ports; a group of somebody else's stays, and is named."""
+    machine = networks.machine
+    networks.all["c1"] = strict = networks.blue | {"isolate": STRICT}
+    blue, _, plain = networks.attach()
+    for name in ("0", "7"):
+        machine.host.run("ip", "link", "set", "br30", "group", name)
+        machine.host.run("ip", "link", "add", f"docker{name}", "type", "bridge")
+        assert not are_apart(blue, plain, BLUE, PLAIN)
+        error = machine.fail(strict, "c1", command="CHECK")
+        assert error["msg"] == "bridge br30 of another network is not kept apart"
+        machine.check(networks.plain, "c3")
+        machine.add(strict, "c4")
+        assert are_apart(blue, plain, BLUE, PLAIN) == (name == "0")
+        assert group(machine, f"docker{name}") == "default"
+        machine.delete(strict, "c4")
+    assert group(machine, "br30") == "7"
+    networks.delete()
+
+
+def test_strictness_is_switched_on_and_off(networks: Networks) -> None:
+    machine, blue = networks.machine, networks.blue
+    first, second, third = networks.attach()
+    drops = networks.drops()
+    for number, (isolate, is_plain_apart) in enumerate(((STRICT, True), (True, False), (STRICT, True))):
+        assert machine.fail(blue | {"isolate": isolate}, "c1", command="CHECK")["code"] == 104
+        machine.add(blue | {"isolate": isolate}, f"c{number + 4}")
+        machine.check(blue | {"isolate": isolate}, "c1")
+        assert are_apart(first, third, BLUE, PLAIN) == is_plain_apart
+        assert are_apart(first, second)
+    for number in (4, 5, 6):
+        machine.delete(blue, f"c{number}")
+    machine.add(blue, "c7")
+    assert networks.drops() == drops
+    machine.delete(blue, "c7")
     networks.delete()
 
 
@@ -182,7 +264,11 @@ def test_a_connection_from_outside_is_answered(networks: Networks, outside: Outs
 
 
 @families
-def test_a_published_port_is_reached(networks: Networks, outside: Outside, version: int) -> None:
+@pytest.mark.parametrize("isolate", [True, STRICT])
+def test_a_published_port_is_reached(
+    networks: Networks, outside: Outside, version: int, isolate: bool | str
+) -> None:
+    networks.all["c2"] = networks.green | {"isolate": isolate}
     blue, green, _ = networks.attach()
     networks.machine.iptables("-P FORWARD DROP", family={4: "iptables", 6: "ip6tables"}[version])
     target = {4: f"{GREEN[4]}:80", 6: f"[{GREEN[6]}]:80"}[version]
@@ -227,17 +313,21 @@ def test_a_flush_is_noticed_by_check_and_healed_by_the_next_add(networks: Networ
     networks.delete()
 
 
-def test_the_rule_alone_is_missed(networks: Networks) -> None:
+@pytest.mark.parametrize("isolate", [True, STRICT])
+def test_the_rule_alone_is_missed(networks: Networks, isolate: bool | str) -> None:
     machine = networks.machine
+    networks.blue |= {"isolate": isolate}
     machine.add(networks.blue)
     if networks.backend == "nftables":
         machine.host.run("nft", "flush", "chain", "inet", calc_chain("blue").lower(), "forward")
     else:
         (family, rule) = next(rule.split(" ", 1) for rule in machine.rules() if "devgroup" in rule)
-        machine.iptables(rule.replace("-A", "-D"), family=family)
+        table = "mangle" if isolate == STRICT else "filter"
+        machine.iptables(f"-t {table} {rule.replace('-A', '-D')}", family=family)
     error = machine.fail(networks.blue, command="CHECK")
     assert error["msg"] == MISSING
-    assert f"group {GROUP}" in error["details"] or "devgroup" in error["details"]
+    assert "lacks the rule" in error["details"]
+    assert "group" in error["details"]
     machine.add(networks.blue, "c2")
     machine.check(networks.blue)
 
@@ -245,7 +335,7 @@ def test_the_rule_alone_is_missed(networks: Networks) -> None:
 def test_the_group_is_missed_and_set_again(networks: Networks) -> None:
     networks.attach()
     machine = networks.machine
-    assert [group(machine, f"br{number}") for number in (10, 20, 30)] == [GROUP, GROUP, "default"]
+    assert [group(machine, f"br{number}") for number in (10, 20, 30)] == [GROUP, GROUP, OPEN_GROUP]
     machine.host.run("ip", "link", "set", "br10", "group", "7")
     error = machine.fail(networks.blue, "c1", command="CHECK")
     assert (error["code"], error["msg"]) == (104, "link br10 is not in the group of isolated networks")
@@ -279,7 +369,7 @@ def test_the_key_is_switched_on_and_off(networks: Networks, masquerade: bool) ->
 
     machine.add(blue | {"isolate": False}, "c5")
     assert networks.drops() == drops
-    assert group(machine, "br10") == "default"
+    assert group(machine, "br10") == OPEN_GROUP
     machine.check(blue | {"isolate": False}, "c1")
     machine.check(blue | {"isolate": False}, "c5")
     assert not are_apart(first, second)
@@ -387,4 +477,4 @@ def test_the_group_goes_with_the_gateway_and_not_with_the_bridge(
         bridge, _ = ensure_bridge(sock, config)
         ensure_gateway(sock, config, bridge, [], created=False)
         groups = [link.group for link in (link_by_name(sock, name) for name in ("br0", "br0.100")) if link]
-    assert groups == [0, ISOLATED_GROUP if isolate else 0]
+    assert groups == [0, ISOLATED_GROUP if isolate else NETWORK_GROUPS[OPEN]]

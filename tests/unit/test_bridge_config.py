@@ -5,6 +5,7 @@ import pytest
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni import errors
 from shibafu.cni.errors import CniError
+from shibafu.cni.names import ISOLATED, OPEN, STRICT
 from support.calls import make_request
 
 
@@ -62,13 +63,13 @@ def test_switches(key: str, attribute: str) -> None:
 
 def test_isolation_is_a_switch_and_needs_addresses() -> None:
     ipam = {"type": "host-local"}
-    assert read(isolate=True, ipam=ipam).isolate
-    assert not read(isolate=False).isolate
+    for value, isolation in ((True, ISOLATED), ("strict", STRICT), (False, OPEN), (None, OPEN)):
+        assert read(isolate=value, ipam=ipam).isolate == isolation
     error = refuse(isolate="true", ipam=ipam)
-    assert error.msg == (
-        "failed to load netconf: json: cannot unmarshal string into Go struct field "
-        "NetConf.isolate of type bool"
-    )
+    assert error.code == errors.INVALID_CONFIG
+    assert error.msg.endswith("cannot unmarshal string into Go struct field NetConf.isolate of type bool")
+    assert error.details == 'change "isolate" to true, false or "strict"'
+    assert refuse(isolate=1, ipam=ipam).msg.endswith("NetConf.isolate of type bool")
     assert refuse(isolate=True).msg == "cannot isolate a network without IPAM"
 
 
@@ -194,6 +195,7 @@ BAD: list[dict[str, object]] = [
     {"bridge": 5},
     {"ipMasq": "true"},
     {"isolate": 1},
+    {"isolate": "sometimes"},
     {"internal": True, "isGateway": True},
     {"vlan": 4095},
     {"vlan": "x"},
@@ -232,7 +234,9 @@ def test_what_removing_reads(command: str) -> None:
     }
     config = BridgeConfig(make_request(keys, command))
     assert (config.bridge, config.ip_masq_backend, config.ipam_type) == ("br7", "nftables", "host-local")
-    assert (config.ip_masq, config.isolate, config.mac_spoof_check, config.internal) == (True,) * 4
+    assert (config.ip_masq, config.mac_spoof_check, config.internal) == (True,) * 3
+    assert config.isolate == ISOLATED
+    assert BridgeConfig(make_request(keys | {"isolate": "strict"}, command)).isolate == STRICT
 
 
 @pytest.mark.parametrize("text", ["02:42:0a:00:00:05", "02-42-0A-00-00-05", "02:42:0A:00:00:05"])

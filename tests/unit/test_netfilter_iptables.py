@@ -3,7 +3,8 @@
 import pytest
 
 from shibafu.cni.ip import parse_cidr
-from shibafu.netfilter.network_rulesets import NetworkRules, calc_iptables
+from shibafu.cni.names import INTERNAL_GROUP, ISOLATED, NETWORK_GROUPS, STRICT
+from shibafu.netfilter.network_rulesets import NetworkRules, calc_iptables, calc_iptables_remains
 from shibafu.netfilter.render_iptables import (
     find_missing,
     find_overtaken,
@@ -18,6 +19,7 @@ from shibafu.netfilter.render_iptables import (
 
 RULES = NetworkRules("net", ["br0"], [parse_cidr("10.10.0.0/24"), parse_cidr("fd00:10::/64")])
 CHAIN = RULES.chain
+REMAINS = calc_iptables_remains("net", was_strict=False)
 JUMP = f'-m comment --comment "shibafu network net" -j {CHAIN}'
 ISOLATION = (
     f"-A {CHAIN} -i br0 ! -o br0 -m devgroup --dst-group 0x5b1b"
@@ -220,7 +222,7 @@ def test_teardown_of_what_should_be_there() -> None:
     [(EMPTY, 0, 0), (ALL_THERE, 1, 1), (NAT_JUMP, 1, 0), (ALL_THERE * 3, 3, 3)],
 )
 def test_teardown_of_what_is_there(existing: str, nat: int, forward: int) -> None:
-    text = render_removal(RULES.chain, existing)
+    text = render_removal(REMAINS, existing)
     assert text.count(f"-D POSTROUTING {JUMP}\n") == nat
     assert text.count(f"-D FORWARD {JUMP}\n") == forward
     # A chain that is missing is made first, so that removing it cannot fail.
@@ -228,15 +230,13 @@ def test_teardown_of_what_is_there(existing: str, nat: int, forward: int) -> Non
     assert text.count(f"-F {CHAIN}\n-X {CHAIN}\nCOMMIT\n") == 3
 
 
-def test_the_teardown_of_what_is_there_does_not_depend_on_the_bridge_or_the_subnets() -> None:
-    changed = NetworkRules("net", ["other"], [parse_cidr("192.168.0.0/16")], is_masqueraded=False)
-    assert render_removal(changed.chain, ALL_THERE) == render_removal(RULES.chain, ALL_THERE)
-    assert f"-D PREROUTING -i br0 {JUMP}" in render_removal(changed.chain, ALL_THERE)
+def test_the_teardown_of_what_is_there_does_not_depend_on_the_bridge() -> None:
+    assert f"-D PREROUTING -i br0 {JUMP}" in render_removal(REMAINS, ALL_THERE)
 
 
 def test_the_listing_asks_for_all_hooks() -> None:
     for table, hook in TABLES.items():
-        assert table_of(render_list(), table) == [f"-S {hook}"]
+        assert table_of(render_list(REMAINS), table) == [f"-S {hook}"]
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_the_listing_asks_for_all_hooks() -> None:
         render_check(calc_iptables(RULES, 4)),
         render_repair(calc_iptables(RULES, 4), EMPTY),
         render_teardown(calc_iptables(RULES, 4)),
-        render_list(),
+        render_list(REMAINS),
     ],
 )
 def test_each_table_is_one_whole_transaction(text: str) -> None:
@@ -264,7 +264,7 @@ def test_each_table_is_one_whole_transaction(text: str) -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_isolation_comes_before_accepting(version: int) -> None:
-    isolated = NetworkRules("net", ["br0"], RULES.subnets, is_isolated=True)
+    isolated = NetworkRules("net", ["br0"], RULES.subnets, isolation=ISOLATED)
     lines = render_setup(calc_iptables(isolated, version)).splitlines()
     assert [
         line for line in lines if line not in render_setup(calc_iptables(RULES, version)).splitlines()
@@ -278,7 +278,7 @@ def test_isolation_comes_before_accepting(version: int) -> None:
 def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
     """Whatever the families of its own, it is isolated over both."""
     parsed = [parse_cidr(subnet) for subnet in subnets]
-    alone = NetworkRules("net", ["br0"], parsed, is_masqueraded=False, is_isolated=True)
+    alone = NetworkRules("net", ["br0"], parsed, is_masqueraded=False, isolation=ISOLATED)
     assert alone.versions() == [4, 6]
     for version in (4, 6):
         assert table_of(render_setup(calc_iptables(alone, version)), "filter") == [
@@ -294,6 +294,40 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
             render_teardown(calc_iptables(alone, version)),
         ):
             assert [line for line in _without_listing(text) if line.startswith("*")] == tables
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_strict_isolation_is_in_a_table_of_its_own(version: int) -> None:
+    """What other networks' chains in filter accept does not come before it, wherever they are."""
+    strict = calc_iptables(NetworkRules("net", ["br0"], RULES.subnets, isolation=STRICT), version)
+    opened = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+    jump = JUMP.replace(CHAIN, f"{CHAIN}-S")
+    assert table_of(render_setup(strict), "mangle") == [
+        f"-N {CHAIN}-S",
+        f"-A {CHAIN}-S -i br0 ! -o br0 -m devgroup --dst-group 0x5b18/0xfffffffc {opened}",
+        f"-A {CHAIN}-S ! -i br0 -o br0 -m devgroup --src-group 0x5b18/0xfffffffc {opened}",
+        f"-I FORWARD 1 {jump}",
+    ]
+    assert strict.chains[:-1][0].rules == calc_iptables(RULES, version).chains[0].rules
+    # Its jump is told from that in filter.
+    existing = f"{ALL_THERE}-A FORWARD -j OTHER\n-A FORWARD {jump}\n"
+    assert not [line for line in render_repair(strict, existing).splitlines() if line.endswith(jump)]
+    assert table_of(render_removal(strict, existing), "mangle")[1] == f"-D FORWARD {jump}"
+    assert table_of(render_removal(strict, existing), "filter")[1] == f"-D FORWARD {JUMP}"
+
+
+def test_every_group_of_networks_and_no_other_is_covered() -> None:
+    """By the mask of iptables and the range of nft."""
+    groups, others = set(NETWORK_GROUPS.values()), {0, 1, INTERNAL_GROUP, 0x5B17}
+    assert {group & 0xFFFFFFFC for group in groups} == {0x5B18}
+    assert groups <= set(range(23320, 23324))
+    assert not {group for group in others if group & 0xFFFFFFFC == 0x5B18}
+
+
+def test_the_chain_of_a_network_that_was_strict_is_emptied() -> None:
+    former = calc_iptables(NetworkRules("net", ["br0"], RULES.subnets, was_strict=True), 4)
+    assert table_of(render_repair(former, ALL_THERE), "mangle")[0] == f":{CHAIN}-S - [0:0]"
+    assert "DROP" not in "".join(table_of(render_repair(former, ALL_THERE), "mangle"))
 
 
 def test_what_stays_on_the_bridge_is_accepted_where_forward_sees_it() -> None:
@@ -321,7 +355,7 @@ def test_the_administrators_chain_is_made_and_never_emptied() -> None:
     for text in (
         render_setup(calc_iptables(RULES, 4)),
         render_repair(calc_iptables(RULES, 4), EMPTY),
-        render_removal(RULES.chain, ALL_THERE),
+        render_removal(REMAINS, ALL_THERE),
     ):
         lines = [line for line in text.splitlines() if "SHIBAFU-ADMIN" in line]
         assert set(lines) <= set(TO_ADMIN)

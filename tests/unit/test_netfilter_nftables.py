@@ -6,6 +6,7 @@ import pytest
 
 from shibafu.bridge.compat.reference import calc_reference_chain
 from shibafu.cni.ip import parse_cidr
+from shibafu.cni.names import ISOLATED, STRICT
 from shibafu.netfilter.network_rulesets import NetworkRules, calc_nftables
 from shibafu.netfilter.port_rulesets import calc_internal, calc_spoofcheck
 from shibafu.netfilter.render_nftables import Listing, render_setup, render_teardown, render_without_elements
@@ -62,6 +63,7 @@ def assert_transaction(wanted: NetworkRules, chains: dict[str, list[str]]) -> No
 
 LOOPBACK = [f'iifname "br0" ip {side} 127.0.0.0/8 drop' for side in ("daddr", "saddr")]
 LEAVING = 'iifname "br0" oifname != "br0"'
+ENTERING = 'iifname != "br0" oifname "br0"'
 
 
 def test_the_table_of_nftables() -> None:
@@ -80,14 +82,24 @@ def test_the_table_of_nftables() -> None:
     )
 
 
-def test_isolation_by_nftables() -> None:
+@pytest.mark.parametrize(
+    ("isolation", "others"),
+    [
+        (ISOLATED, [f"{LEAVING} oifgroup 23323"]),
+        (STRICT, [f"{LEAVING} oifgroup 23320-23323", f"{ENTERING} iifgroup 23320-23323"]),
+    ],
+)
+def test_isolation_by_nftables(isolation: str, others: list[str]) -> None:
     subnets = [parse_cidr("10.1.0.0/24")]
-    others = f"{LEAVING} oifgroup 23323"
     assert_transaction(
-        NetworkRules("net", ["br0"], subnets, is_masqueraded=False, is_isolated=True),
+        NetworkRules("net", ["br0"], subnets, is_masqueraded=False, isolation=isolation),
         {
             "prerouting": LOOPBACK,
-            "forward": [f"{others} ct status dnat return", f"{others} ct state invalid,new,untracked drop"],
+            "forward": [
+                f"{way} {verdict}"
+                for way in others
+                for verdict in ("ct status dnat return", "ct state invalid,new,untracked drop")
+            ],
         },
     )
 

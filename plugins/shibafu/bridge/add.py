@@ -13,9 +13,9 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.namespaces import Namespaces
 from shibafu.bridge.resources.fabric import delete_bridge_if_unused, ensure_bridge, ensure_gateway
 from shibafu.bridge.resources.interface import announce_addresses, configure_container, wait_for_dad
+from shibafu.bridge.resources.isolation import KEPT_APART
 from shibafu.bridge.resources.port import create_pair, refuse_existing, setup_port, start_port, teardown_port
 from shibafu.cni.delegate import Installation, delegate, find_plugin
-from shibafu.cni.names import ISOLATED_GROUP
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, Result
 from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
@@ -82,7 +82,7 @@ def _attach(
     if created:
         undo.push(f"bridge {bridge.name}", lambda: delete_bridge_if_unused(host, bridge))
     gateway = ensure_gateway(host, config, bridge, gateways, created) if config.is_gateway else None
-    if masquerade is None and (gateway or bridge).group == ISOLATED_GROUP and state.remembers_isolation():
+    if masquerade is None and (gateway or bridge).group in KEPT_APART and state.remembers_isolation():
         # It was isolated until now, and still has the rule.
         masquerade = _start_masquerade(attachment, state, result, undo, is_forced=True)
     create_pair(attachment, namespaces, bridge)

@@ -5,6 +5,7 @@ from shibafu.cni.args import parse_args
 from shibafu.cni.config import Section
 from shibafu.cni.dns import parse_dns
 from shibafu.cni.errors import INVALID_CONFIG, CniError
+from shibafu.cni.names import ISOLATED, OPEN, STRICT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ _TAKEN_NAMES = (".", "..", "all", "default")
 # ETH_MIN_MTU, ETH_MAX_MTU (linux/if_ether.h)
 _MIN_MTU, _MAX_MTU = 68, 65535
 # What DEL and GC read.
-_NEEDED = {
+_NEEDED: dict[str, type | tuple[type, ...]] = {
     "bridge": str,
     "internal": bool,
     "ipMasq": bool,
     "ipMasqBackend": str,
-    "isolate": bool,
+    "isolate": (bool, str),
     "macspoofchk": bool,
     "runtimeConfig": dict,
 }
@@ -82,7 +83,7 @@ class BridgeConfig:
         self.ip_masq = config.flag("ipMasq")
         self.ip_masq_backend = config.text("ipMasqBackend")
         self.internal = config.flag("internal")
-        self.isolate = config.flag("isolate")
+        self.isolate = _parse_isolate(config, is_removal)
         self.mtu = config.number("mtu") or 0
         self.hairpin_mode = config.flag("hairpinMode")
         self.promisc_mode = config.flag("promiscMode")
@@ -115,7 +116,7 @@ class BridgeConfig:
     @property
     def needs_rules(self) -> bool:
         """Whether the firewall has rules for the network, once a container has an address."""
-        return self.ip_masq or self.isolate or self.publishes_ports
+        return self.ip_masq or bool(self.isolate) or self.publishes_ports
 
     @property
     def has_vlans(self) -> bool:
@@ -180,6 +181,19 @@ def is_valid_link_name(name: str) -> bool:
         return False
     # iptables reads a trailing + as "every link that begins with".
     return name[0] != "-" and name[-1] != "+"
+
+
+def _parse_isolate(config: Section, is_removal: bool) -> str:
+    """Return how far a network is kept from others: OPEN, ISOLATED or STRICT."""
+    value = config.get("isolate")
+    if value == STRICT:
+        return STRICT
+    if isinstance(value, str):
+        if is_removal:
+            return OPEN
+        refusal = config.wrong_type("isolate", value, "bool")
+        raise CniError(refusal.code, refusal.msg, f'change "isolate" to true, false or "{STRICT}"')
+    return ISOLATED if config.flag("isolate") else OPEN
 
 
 def _find_mac(request: "Request") -> str:

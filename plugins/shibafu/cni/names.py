@@ -9,9 +9,13 @@ try:
 except ImportError:  # an interpreter that keeps it elsewhere; hashlib costs 3 ms
     from hashlib import blake2b
 
-# The group (IFLA_GROUP) of the links that isolated networks enter and leave the host by. All rules of
-# isolation name this one number, which has no meaning but that nobody else is likely to have chosen it.
-ISOLATED_GROUP = 0x5B1B
+# How far a network is kept from others.
+OPEN, ISOLATED, STRICT = "", "isolated", "strict"
+# The group (IFLA_GROUP) of the links that such networks enter and leave the host by. Rules of isolation name
+# these numbers, which have no meaning but that nobody else is likely to have chosen them, and that one mask
+# covers all three.
+NETWORK_GROUPS = {STRICT: 0x5B19, OPEN: 0x5B1A, ISOLATED: 0x5B1B}
+ISOLATED_GROUP = NETWORK_GROUPS[ISOLATED]
 # Likewise the group of the ports of internal networks.
 INTERNAL_GROUP = 0x5B1C
 

@@ -128,7 +128,7 @@ class Iptables:
             CniError: iptables refused.
         """
         for version, program in self._programs.items():
-            existing = self._run(program, render_list())
+            existing = self._run(program, render_list(self._rulesets[version]))
             # Another network's first ADD or last DEL may make or remove the shared chain at the same moment.
             attempts = [render_repair(self._rulesets[version], existing, has) for has in (True, False)]
             if not any(self._spawn(program, text).wait()[0] == 0 for text in attempts):
@@ -195,8 +195,8 @@ class Iptables:
         for version in failed:
             # Somebody removed or doubled a part of it.
             program, ruleset = self._programs[version], self._rulesets[version]
-            existing = self._run(program, render_list())
-            self._run(program, render_removal(ruleset.name, existing))
+            existing = self._run(program, render_list(ruleset))
+            self._run(program, render_removal(ruleset, existing))
             self._spawn(program, render_shared_teardown(ruleset.shared)).wait()
 
     def _start(self, inputs: dict[int, str]) -> None:

@@ -1,8 +1,8 @@
-"""The jumps in iptables, of both families: looked at where nothing is known of a network's rules."""
+"""What iptables lists, of both families: looked at where nothing is known of a network's rules."""
 
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.cni.process import Child, find_program
-from shibafu.netfilter.render_iptables import PROGRAMS, render_list
+from shibafu.netfilter.render_iptables import PROGRAMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 
 class Listing:
-    """The rules of POSTROUTING, FORWARD and PREROUTING, in iptables-save's words.
+    """Rules in iptables-save's words.
 
     A program that is not installed, or fails, lists none.
 
     Args:
         env: the environment; its PATH is where the programs are searched.
-        text: what iptables-restore is asked to list; by default the hooks.
+        text: what iptables-restore is asked to list.
     """
 
     __slots__ = ("_env", "_programs", "lines")
 
-    def __init__(self, env: "Mapping[str, str]", text: str = "") -> None:
+    def __init__(self, env: "Mapping[str, str]", text: str) -> None:
         self._env = env
         found = {version: find_program(name, env.get("PATH", "")) for version, name in PROGRAMS.items()}
         self._programs = {version: path for version, path in found.items() if path is not None}
-        children = {version: self._start(version, text or render_list()) for version in self._programs}
+        children = {version: self._start(version, text) for version in self._programs}
         self.lines = {
             version: child.wait()[1].decode("utf-8", "replace").splitlines()
             for version, child in children.items()

@@ -2,7 +2,8 @@
 
 With iptables, a network has one chain of the same name in those of the tables filter, nat and raw that it
 needs, and jumps to it from FORWARD, POSTROUTING and PREROUTING. The jumps carry the network's name, so that
-they are found and removed whatever the configuration was when they were made.
+they are found and removed whatever the configuration was when they were made. What keeps all other networks
+from a strictly isolated one is in mangle: it comes before what their chains in filter accept.
 
 With nftables it has a table of its own. An accept there does not overrule another table's drop, so this
 backend masquerades and leaves forwarding to the administrator's rules; a drop is final, so it isolates as
@@ -10,7 +11,7 @@ well. See nft(8), "VERDICT STATEMENTS".
 """
 
 from shibafu.cni.ip import Cidr
-from shibafu.cni.names import ISOLATED_GROUP, calc_chain, calc_comment
+from shibafu.cni.names import ISOLATED, ISOLATED_GROUP, OPEN, STRICT, calc_chain, calc_comment
 from shibafu.netfilter.ruleset import Chain, Ruleset
 
 TYPE_CHECKING = False
@@ -22,6 +23,10 @@ _LOOPBACK = "127.0.0.0/8"
 # The tables of iptables, and the chain of the kernel in each that leads to a network's. First the one that
 # may be refused, while nothing of the others is done: it has what networks share.
 _HOOKS = (("filter", "FORWARD"), ("nat", "POSTROUTING"), ("raw", "PREROUTING"))
+_STRICT_HOOK = ("mangle", "FORWARD")
+# The groups of all networks' links (NETWORK_GROUPS), in the words of iptables and of nft.
+_ALL_GROUPS = "0x5b18/0xfffffffc"
+_ALL_GROUPS_NFT = "23320-23323"
 # The administrator's chain. The chain of each network leads there before all else.
 ADMIN = "SHIBAFU-ADMIN"
 # The upper half of a packet's mark, from raw to filter, where its source is not behind the bridge.
@@ -35,7 +40,8 @@ class NetworkRules:
     Traffic that leaves the network's subnets is masqueraded, except to multicast groups; what its
     containers send is forwarded, and so are answers and published ports (DNAT) towards them. Sources that
     are not behind the bridge do not leave. Isolated, containers open no connections to those of other
-    isolated networks, whose links have a group in common. None reaches the host's 127.0.0.1.
+    isolated networks, whose links have a group in common; strictly isolated, to those of no other network,
+    nor do these to them. None reaches the host's 127.0.0.1.
 
     Args:
         network: the network's name, a valid identifier.
@@ -43,13 +49,23 @@ class NetworkRules:
             configuration was changed while containers run.
         subnets: the subnets of its containers, of both families.
         is_masqueraded: whether there is masquerading and forwarding.
-        is_isolated: whether other isolated networks are kept apart, over both families: a container can
-            give itself an address of the other.
+        isolation: OPEN; ISOLATED: other isolated networks are kept apart; STRICT: all others are. Over both
+            families: a container can give itself an address of the other.
         versions: families that it has rules for, besides those that it needs.
         bridged: families of which FORWARD sees what stays on the bridge; masquerading forwards that anyway.
+        was_strict: whether it has been strictly isolated since it has had containers.
     """
 
-    __slots__ = ("_versions", "bridged", "bridges", "is_isolated", "is_masqueraded", "network", "subnets")
+    __slots__ = (
+        "_versions",
+        "bridged",
+        "bridges",
+        "is_masqueraded",
+        "isolation",
+        "network",
+        "subnets",
+        "was_strict",
+    )
 
     def __init__(
         self,
@@ -57,17 +73,19 @@ class NetworkRules:
         bridges: list[str],
         subnets: list[Cidr],
         is_masqueraded: bool = True,
-        is_isolated: bool = False,
+        isolation: str = OPEN,
         versions: "Iterable[int]" = (),
         bridged: "Iterable[int]" = (),
+        was_strict: bool = False,
     ) -> None:
         self.network = network
         self.bridges = sorted(set(bridges))
         self.subnets = sorted(set(subnets), key=str)
         self.is_masqueraded = is_masqueraded
-        self.is_isolated = is_isolated
+        self.isolation = isolation
+        self.was_strict = was_strict or isolation == STRICT
         self.bridged = sorted(set(bridged))
-        self._versions = {4, 6} if is_isolated else {*versions, *(subnet.version for subnet in subnets)}
+        self._versions = {4, 6} if isolation else {*versions, *(subnet.version for subnet in subnets)}
 
     @property
     def chain(self) -> str:
@@ -99,7 +117,36 @@ def calc_iptables(rules: NetworkRules, version: int) -> Ruleset:
         texts = _IPTABLES[table](rules, version)
         if texts or table == "filter":
             chains.append(Chain(table, rules.chain, hook, texts, _calc_jumps(rules, table)))
+    if rules.was_strict:
+        # Of one that no longer is, the chain is empty.
+        name, texts = _calc_strict_chain(rules.network), _calc_strict(rules)
+        jump = f'-m comment --comment "{rules.comment}" -j {name}'
+        chains.append(Chain(_STRICT_HOOK[0], name, _STRICT_HOOK[1], texts, [jump]))
     return Ruleset(rules.chain, chains, comment=rules.comment, shared=ADMIN)
+
+
+def calc_iptables_remains(network: str, was_strict: bool) -> Ruleset:
+    """Return all chains that iptables may have of a network, without rules: to look for, and to remove."""
+    name = calc_chain(network)
+    chains = [Chain(table, name, hook, []) for table, hook in _HOOKS]
+    if was_strict:
+        chains.append(Chain(_STRICT_HOOK[0], _calc_strict_chain(network), _STRICT_HOOK[1], []))
+    return Ruleset(name, chains, shared=ADMIN)
+
+
+def _calc_strict_chain(network: str) -> str:
+    # Both are jumped to from a chain FORWARD; their names tell in which table.
+    return f"{calc_chain(network)}-S"
+
+
+def _calc_strict(rules: NetworkRules) -> list[str]:
+    """Return the rules that keep all other networks apart, in both directions."""
+    texts = []
+    for name in rules.bridges if rules.isolation == STRICT else []:
+        for way, group in ((f"-i {name} ! -o {name}", "dst"), (f"! -i {name} -o {name}", "src")):
+            others = f"{way} -m devgroup --{group}-group {_ALL_GROUPS}"
+            texts.append(f"{others} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP")
+    return texts
 
 
 def _calc_jumps(rules: NetworkRules, table: str) -> list[str]:
@@ -123,7 +170,7 @@ def _calc_isolation(rules: NetworkRules) -> list[str]:
     Only the network's own chain accepts what comes in from its bridge, so that it does for both
     directions, and knows the others by their links' group.
     """
-    if not rules.is_isolated:
+    if rules.isolation != ISOLATED:
         return []
     others = [f"-i {name} ! -o {name} -m devgroup --dst-group {ISOLATED_GROUP:#x}" for name in rules.bridges]
     return [f"{other} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP" for other in others]
@@ -199,13 +246,23 @@ def _calc_nft_forward(rules: NetworkRules) -> list[str]:
     # One rule for isolation would do, but nft's releases list "not" of a state or a status in different ways.
     opened = "ct state invalid,new,untracked"
     texts = []
-    for name in rules.bridges if rules.is_isolated else []:
-        others = f'iifname "{name}" oifname != "{name}" oifgroup {ISOLATED_GROUP}'
-        texts += [f"{others} ct status dnat return", f"{others} {opened} drop"]
+    for name in rules.bridges:
+        for others in _calc_nft_others(rules, name):
+            texts += [f"{others} ct status dnat return", f"{others} {opened} drop"]
     # Sources stay in that are not behind the bridge, as the routes say.
     for name in rules.bridges if rules.is_masqueraded else []:
         texts.append(f'iifname "{name}" oifname != "{name}" {opened} fib saddr . iif oif missing drop')
     return texts
+
+
+def _calc_nft_others(rules: NetworkRules, name: str) -> list[str]:
+    """Return the conditions for packets between a bridge and those networks that are kept apart."""
+    leaving, entering = f'iifname "{name}" oifname != "{name}"', f'iifname != "{name}" oifname "{name}"'
+    if rules.isolation == ISOLATED:
+        return [f"{leaving} oifgroup {ISOLATED_GROUP}"]
+    if rules.isolation == STRICT:
+        return [f"{leaving} oifgroup {_ALL_GROUPS_NFT}", f"{entering} iifgroup {_ALL_GROUPS_NFT}"]
+    return []
 
 
 def _calc_nft_postrouting(rules: NetworkRules) -> list[str]:

@@ -9,8 +9,6 @@ from shibafu.netfilter.ruleset import Chain, Ruleset
 
 # The program of each version of IP.
 PROGRAMS = {4: "iptables-restore", 6: "ip6tables-restore"}
-# The hooks that lead to rulesets, by table.
-_HOOKS = (("filter", "FORWARD"), ("nat", "POSTROUTING"), ("raw", "PREROUTING"))
 # The chains of the reference's firewall plugin and of Docker that drop packets, or lead to an administrator's
 # chain that does (CNI-ADMIN): what FORWARD accepts for us must not have overtaken them.
 PRECEDING = ("CNI-ISOLATION-STAGE-1", "CNI-FORWARD", "DOCKER-USER")
@@ -23,7 +21,7 @@ def render_check(ruleset: Ruleset) -> str:
         lines.append(f"*{chain.table}")
         lines += [f"-C {chain.hook} {jump}" for jump in chain.jumps]
         lines += [f"-C {chain.name} {rule}" for rule in chain.rules]
-        lines += [f"-S {chain.name}", *(["-S FORWARD"] if chain.hook == "FORWARD" else []), "COMMIT"]
+        lines += [f"-S {chain.name}", *(["-S FORWARD"] if chain.table == "filter" else []), "COMMIT"]
     return "\n".join(lines) + "\n"
 
 
@@ -46,10 +44,12 @@ def find_stray(ruleset: Ruleset, printed: str) -> str:
         printed: what that printed.
     """
     listed: list[list[str]] = []
+    head = ""
     for line in printed.splitlines():
         if line.startswith("-N "):
+            head = f"-A {line.removeprefix('-N ')} "
             listed.append([])
-        elif listed and line.startswith(f"-A {ruleset.name} "):
+        elif head and line.startswith(head):
             listed[-1].append(_calc_target(line))
     for chain, targets in zip(ruleset.chains, listed, strict=False):
         # iptables prints a rule as it likes: it has found each by itself, and these tell their order.
@@ -72,7 +72,7 @@ def render_setup(ruleset: Ruleset, has_shared: bool = True) -> str:
     for chain in ruleset.chains:
         lines += [f"*{chain.table}", *_make_shared(ruleset, chain, has_shared), f"-N {chain.name}"]
         lines += [f"-A {chain.name} {rule}" for rule in chain.rules]
-        lines += [f"{_calc_place(chain.hook, [])} {jump}" for jump in chain.jumps]
+        lines += [f"{_calc_place(chain, [])} {jump}" for jump in chain.jumps]
         lines.append("COMMIT")
     # By itself: the nft variant does not make FORWARD, if it has to, for a transaction that lists it.
     lines += ["*filter", "-S FORWARD", "COMMIT"]
@@ -101,21 +101,21 @@ def render_repair(ruleset: Ruleset, existing: str, has_shared: bool = True) -> s
         if present != chain.jumps or find_overtaken(existing, chain.name):
             lines += [f"-D {chain.hook} {jump}" for jump in present]
             others = [rule for rule in _list_hook(existing, chain.hook) if rule not in present]
-            lines += [f"{_calc_place(chain.hook, others)} {jump}" for jump in chain.jumps]
+            lines += [f"{_calc_place(chain, others)} {jump}" for jump in chain.jumps]
         lines.append("COMMIT")
     return "\n".join(lines) + "\n"
 
 
-def _calc_place(hook: str, rules: list[str]) -> str:
+def _calc_place(chain: Chain, rules: list[str]) -> str:
     """Return the command that puts a jump where it takes effect, among the hook's other rules.
 
-    In FORWARD directly behind what must come before it; not at the end, since many a firewall's last rule
+    In filter directly behind what must come before it; not at the end, since many a firewall's last rule
     there rejects.
     """
-    if hook == "POSTROUTING":
-        return f"-A {hook}"
+    if chain.table == "nat":
+        return f"-A {chain.hook}"
     before = [i for i, rule in enumerate(rules, 1) if _calc_target(rule) in PRECEDING]
-    return f"-I {hook} {max(before, default=0) + 1}"
+    return f"-I {chain.hook} {max(before, default=0) + 1 if chain.table == 'filter' else 1}"
 
 
 def find_overtaken(existing: str, name: str) -> str:
@@ -134,19 +134,19 @@ def render_teardown(ruleset: Ruleset) -> str:
     return "\n".join(lines) + "\n"
 
 
-def render_removal(name: str, existing: str) -> str:
-    """Return the input that removes all that is there under a ruleset's name, whatever is missing or doubled.
+def render_removal(ruleset: Ruleset, existing: str) -> str:
+    """Return the input that removes a ruleset's chains, whatever of it and the jumps is missing or doubled.
 
     Args:
-        name: the name.
-        existing: the rules of the hooks, as `render_list` makes them printed.
+        ruleset: what is removed.
+        existing: the rules of its hooks, as `render_list` makes them printed.
     """
     lines = []
-    for table, hook in _HOOKS:
+    for chain in ruleset.chains:
         # Makes a chain that is missing, so that all can be removed in the same way.
-        lines += [f"*{table}", f":{name} - [0:0]"]
-        lines += [f"-D {hook} {jump}" for jump in _find_jumps(existing, hook, name)]
-        lines += [f"-F {name}", f"-X {name}", "COMMIT"]
+        lines += [f"*{chain.table}", f":{chain.name} - [0:0]"]
+        lines += [f"-D {chain.hook} {jump}" for jump in _find_jumps(existing, chain.hook, chain.name)]
+        lines += [f"-F {chain.name}", f"-X {chain.name}", "COMMIT"]
     return "\n".join(lines) + "\n"
 
 
@@ -155,9 +155,9 @@ def render_shared_teardown(chain: str) -> str:
     return f"*filter\n-X {chain}\nCOMMIT\n"
 
 
-def render_list() -> str:
-    """Return the input that prints the rules of all hooks, with `-S` as in iptables(8)."""
-    return "".join(f"*{table}\n-S {hook}\nCOMMIT\n" for table, hook in _HOOKS)
+def render_list(ruleset: Ruleset) -> str:
+    """Return the input that prints the rules of a ruleset's hooks, with `-S` as in iptables(8)."""
+    return "".join(f"*{chain.table}\n-S {chain.hook}\nCOMMIT\n" for chain in ruleset.chains)
 
 
 def _list_hook(existing: str, hook: str) -> list[str]:

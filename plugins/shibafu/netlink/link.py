@@ -270,10 +270,11 @@ def link_add_bridge(
     mtu: int | None = None,
     up: bool = True,
     vlan_filtering: bool | None = None,
+    group: int | None = None,
 ) -> Request:
     """Request a new bridge. One that gets its MAC here keeps it when ports come and go."""
     data = b"" if vlan_filtering is None else attr_u8(IFLA_BR_VLAN_FILTERING, vlan_filtering)
-    return link_add(name, "bridge", data, mac=mac, mtu=mtu, up=up)
+    return link_add(name, "bridge", data, mac=mac, mtu=mtu, up=up, group=group)
 
 
 def link_add_veth(
@@ -320,6 +321,7 @@ def link_add(
     master: int | None = None,
     lower: int | None = None,
     up: bool = True,
+    group: int | None = None,
 ) -> Request:
     """Request a new link of any kind.
 
@@ -332,6 +334,7 @@ def link_add(
         master: Index of the bridge to attach it to.
         lower: Index of the link that it is built upon (IFLA_LINK).
         up: Whether to set it up.
+        group: Number of its group; None for 0.
     """
     payload = ifinfo(name, IFF_UP if up else 0, IFF_UP if up else 0)
     if lower is not None:
@@ -342,6 +345,8 @@ def link_add(
         payload += attr_u32(IFLA_MTU, mtu)
     if master is not None:
         payload += attr_u32(IFLA_MASTER, master)
+    if group is not None:
+        payload += attr_u32(IFLA_GROUP, group)
     info = attr_string(IFLA_INFO_KIND, kind)
     if data:
         info += attr_nested(IFLA_INFO_DATA, data)

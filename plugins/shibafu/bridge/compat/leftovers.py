@@ -7,7 +7,7 @@ was emptied since, or a record in it torn.
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.errors import CniError
-from shibafu.cni.names import calc_chain, is_host_veth
+from shibafu.cni.names import STRICT, is_host_veth
 from shibafu.netfilter.backend import NFTABLES, choose_backend
 from shibafu.netfilter.listing import Listing
 from shibafu.netlink.link import link_by_name, link_list
@@ -29,7 +29,7 @@ def teardown_leftovers(attachment: Attachment, state: NetworkState, is_known: bo
         CniError: everything that could not be removed.
     """
     config, env = attachment.config, attachment.request.env
-    listing = Listing(env) if config.needs_rules else None
+    listing = _list_rules(config, env) if config.needs_rules else None
     teardown = Teardown()
     teardown.do(teardown_lost, config, state, env, listing)
     if not is_known:
@@ -75,7 +75,7 @@ def teardown_lost(
     """
     teardown = Teardown()
     if config.needs_rules and not state.read_rules() and not _uses_nft(config, env):
-        teardown.do(_teardown_lost_chain, config, state, env, listing or Listing(env))
+        teardown.do(_teardown_lost_chain, config, state, env, listing or _list_rules(config, env))
     tables = _list_tables(config, state, env)
     if tables:
         teardown.do(_teardown_lost_tables, config, state, env, tables)
@@ -105,23 +105,40 @@ def _uses_nft(config: BridgeConfig, env: "Mapping[str, str]") -> bool:
         return False  # the key has been set to a backend that there is none of
 
 
+def _list_rules(config: BridgeConfig, env: "Mapping[str, str]") -> Listing:
+    from shibafu.netfilter.render_iptables import render_list
+
+    return Listing(env, render_list(_calc_remains(config)))
+
+
+def _calc_remains(config: BridgeConfig) -> "Ruleset":
+    """Return the chains of iptables that may be there of a network."""
+    from shibafu.netfilter.network_rulesets import calc_iptables_remains
+
+    return calc_iptables_remains(config.network, was_strict=config.isolate == STRICT)
+
+
 def _teardown_lost_chain(
     config: BridgeConfig, state: NetworkState, env: "Mapping[str, str]", listing: Listing
 ) -> None:
-    chain = calc_chain(config.network)
-    if not any(listing.jumps(version, chain) for version in listing.lines):
+    ruleset = _calc_remains(config)
+    names = {chain.name for chain in ruleset.chains}
+
+    def has_jumps(current: Listing, version: int) -> bool:
+        return any(current.jumps(version, name) for name in names)
+
+    if not any(has_jumps(listing, version) for version in listing.lines):
         return
-    from shibafu.netfilter.network_rulesets import ADMIN
     from shibafu.netfilter.render_iptables import render_removal, render_shared_teardown
 
     def remove() -> None:
         # Again, now that the lock is held: an ADD at the same moment may have been making these rules, table
         # by table, and have taken them back.
-        current = Listing(env)
+        current = _list_rules(config, env)
         for version, lines in current.lines.items():
-            if current.jumps(version, chain):
-                current.run(version, render_removal(chain, "\n".join(lines)))
-                current.attempt(version, render_shared_teardown(ADMIN))
+            if has_jumps(current, version):
+                current.run(version, render_removal(ruleset, "\n".join(lines)))
+                current.attempt(version, render_shared_teardown(ruleset.shared))
 
     _do_if_unused(config, state, remove)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from shibafu.cni.ip import Address
 
 _CHAIN_LENGTH = 28
+# Has the jumps listed.
+HOOK = "*nat\n-S POSTROUTING\nCOMMIT\n"
 
 
 def calc_reference_hash(text: str) -> str:

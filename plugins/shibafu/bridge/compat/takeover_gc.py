@@ -5,7 +5,7 @@ interface of some name with addresses, which have leases that say whose they are
 plugin, masquerading chains that do). What cannot be known that way belongs to somebody else, and stays.
 """
 
-from shibafu.bridge.compat.reference import list_reference_containers, teardown_reference_masquerade
+from shibafu.bridge.compat.reference import HOOK, list_reference_containers, teardown_reference_masquerade
 from shibafu.bridge.compat.reference_nft import ReferenceTables
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.errors import CniError
@@ -42,7 +42,7 @@ def collect_foreign_garbage(
             such attachments must not be released either.
     """
     teardown = Teardown()
-    listing = Listing(request.env) if config.ip_masq else None
+    listing = Listing(request.env, HOOK) if config.ip_masq else None
     chains = list_reference_containers(listing, config.network) if listing is not None else {}
     sources = {address: container_id for container_id in chains for address in chains[container_id]}
     owners = set(valid)

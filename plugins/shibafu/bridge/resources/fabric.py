@@ -5,9 +5,15 @@ from errno import EEXIST, ENODEV
 
 from shibafu.bridge.attachment import calc_mac, parse_known_mac
 from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.isolation import (
+    ensure_group,
+    ensure_others,
+    find_faults_of_others,
+    find_group_faults,
+)
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.cni.names import ISOLATED_GROUP
+from shibafu.cni.names import NETWORK_GROUPS, STRICT
 from shibafu.netfilter.forwarding import (
     ensure_forwarding,
     ensure_link_forwarding,
@@ -63,7 +69,9 @@ class Bridge(Resource):
         if link.flags & IFF_NOARP:
             faults.append(Fault(f"bridge {name} does not answer ARP requests", "somebody switched ARP off"))
         if not self._config.vlan:
-            faults += _find_group_faults(self._config, link)
+            faults += find_group_faults(link, self._config.isolate)
+        if self._config.isolate == STRICT:
+            faults += view.once("unknown bridges", lambda: find_faults_of_others(view.sock))
         if self._config.internal:
             faults += _find_internal_faults(link, view.addresses(link))
         if self._mac and link.mac.hex(":") != self._mac:
@@ -100,7 +108,7 @@ class Gateway(Resource):
         link = view.link(name)
         if link is None:
             return [Fault(f"gateway link {name} is missing")] if config.vlan else []
-        faults = _find_group_faults(config, link) if config.vlan else []
+        faults = find_group_faults(link, config.isolate) if config.vlan else []
         present = view.addresses(link)
         for gateway in self._gateways:
             if (gateway.address.packed, gateway.prefix) not in present:
@@ -160,20 +168,6 @@ def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list
     ]
 
 
-def _find_group_faults(config: BridgeConfig, link: Link) -> list[Fault]:
-    if config.isolate and link.group != ISOLATED_GROUP:
-        return [
-            Fault(
-                f"link {link.name} is not in the group of isolated networks",
-                f"somebody changed it from {ISOLATED_GROUP} to {link.group}; "
-                "the next ADD of this network restores it",
-            )
-        ]
-    if not config.isolate and link.group == ISOLATED_GROUP:
-        return [Fault(f"link {link.name} is still in the group of isolated networks")]
-    return []
-
-
 def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> None:
     """Put back the routes that the kernel made with a link's addresses, where somebody deleted them.
 
@@ -214,7 +208,11 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
         # leaves: for the containers, their gateway would be gone for as long as their caches live.
         mac = calc_mac(0x02, _machine_id(), config.bridge)
         request = link_add_bridge(
-            config.bridge, mac=mac, mtu=config.mtu or None, vlan_filtering=True if config.has_vlans else None
+            config.bridge,
+            mac=mac,
+            mtu=config.mtu or None,
+            vlan_filtering=True if config.has_vlans else None,
+            group=None if config.vlan else NETWORK_GROUPS[config.isolate],
         )
         try:
             # Another ADD may have been first.
@@ -234,7 +232,9 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
         )
     _ensure_state(sock, config, link, created)
     if not config.vlan:
-        _ensure_group(sock, link, config.isolate)
+        ensure_group(sock, link, config.isolate)
+    if config.isolate == STRICT:
+        ensure_others(sock)
     if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
         refuse_router_advertisements(link.name)
     if config.internal:
@@ -252,12 +252,6 @@ def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link, created
         sock.request(link_set(link.index, up=True, mac=link.mac))
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         sock.request(link_set(link.index, promisc=True))
-
-
-def _ensure_group(sock: NetlinkSocket, link: Link, is_isolated: bool) -> None:
-    """Let the rules of other isolated networks know a network's link by its group, or no longer."""
-    if is_isolated != (link.group == ISOLATED_GROUP):
-        sock.request(link_set(link.index, group=ISOLATED_GROUP if is_isolated else 0))
 
 
 def _machine_id() -> str:
@@ -290,7 +284,7 @@ def ensure_gateway(
         from shibafu.bridge.resources.vlans import ensure_gateway_link
 
         link = ensure_gateway_link(sock, bridge, config.vlan, config.preserve_default_vlan)
-        _ensure_group(sock, link, config.isolate)
+        ensure_group(sock, link, config.isolate)
         if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
             refuse_router_advertisements(link.name)
         created = False

@@ -6,6 +6,7 @@ was set up is remembered in the network's state as a hint; the kernel, not the h
 
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.ip import Cidr, parse_cidr
+from shibafu.cni.names import ISOLATED, OPEN, STRICT
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import IPTABLES, choose_backend, open_backend
 from shibafu.netfilter.network_rulesets import NetworkRules
@@ -245,8 +246,11 @@ class Rules(Resource):
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        if self._state.remembers_isolation() and not self._rules.is_isolated:
+        remembered = _recorded_isolation(self._state.read_rules())
+        if remembered and not self._rules.isolation:
             return [Fault(f"firewall rules still isolate network {self._rules.network}")]
+        if remembered == STRICT and self._rules.isolation != STRICT:
+            return [Fault(f"firewall rules still isolate network {self._rules.network} strictly")]
         if self._backend is None:
             self.prepare()
         backend, self._backend = self._backend, None
@@ -307,14 +311,16 @@ def find_needs(
 
 def _calc_record(rules: NetworkRules) -> dict[str, object]:
     """Return what is remembered of rules, besides how far they are made."""
-    return {
+    record: dict[str, object] = {
         "bridges": rules.bridges,
         "subnets": [str(subnet) for subnet in rules.subnets],
         "masqueraded": rules.is_masqueraded,
-        "isolated": rules.is_isolated,
+        "isolated": STRICT if rules.isolation == STRICT else bool(rules.isolation),
         "versions": rules.versions(),
         "bridged": rules.bridged,
     }
+    # Records of releases without it are whole.
+    return record | {"strict": True} if rules.was_strict else record
 
 
 def _combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
@@ -327,12 +333,22 @@ def _combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
     is_masqueraded = rules.is_masqueraded or _was_masqueraded(record)
     versions = rules.versions() + _recorded_versions(record, "versions")
     bridged = rules.bridged + _recorded_versions(record, "bridged")
-    return NetworkRules(rules.network, bridges, subnets, is_masqueraded, rules.is_isolated, versions, bridged)
+    was_strict = rules.was_strict or bool(record.get("strict"))
+    return NetworkRules(
+        rules.network, bridges, subnets, is_masqueraded, rules.isolation, versions, bridged, was_strict
+    )
 
 
 def _was_masqueraded(record: dict[str, object]) -> bool:
     # Before there was isolation, there were no other rules, and the record did not say.
     return bool(record.get("masqueraded", "backends" in record))
+
+
+def _recorded_isolation(record: dict[str, object]) -> str:
+    value = record.get("isolated")
+    if value == STRICT:
+        return STRICT
+    return ISOLATED if value else OPEN
 
 
 def _recorded_bridges(record: dict[str, object]) -> list[str]:
@@ -368,8 +384,9 @@ def _open_recorded(network: str, record: dict[str, object], name: str, env: "Map
         _recorded_bridges(record),
         _recorded_subnets(record),
         _was_masqueraded(record),
-        bool(record.get("isolated")),
+        _recorded_isolation(record),
         _recorded_versions(record, "versions"),
         _recorded_versions(record, "bridged"),
+        bool(record.get("strict")),
     )
     return open_backend(name, rules, env)
