@@ -176,6 +176,30 @@ def test_the_bridge_of_an_internal_network_is_open(network: Network, switch: str
         network.assert_sound()
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("iptables -t mangle -F {chain}-S", "firewall rules of network red are missing"),
+        ("ip6tables -t mangle -D FORWARD 1", "firewall rules of network red are missing"),
+        ("iptables -t mangle -I {chain}-S -j ACCEPT", "firewall rules of network red are mixed with others"),
+        ("ip link set br-blue group 0", "bridge br-blue of another network is not kept apart"),
+    ],
+)
+def test_a_strictly_isolated_network_is_open(network: Network, command: str, said: str) -> None:
+    """To network blue, which is not isolated."""
+    shibafu, web = network.shibafu, network.web
+    with Namespace("db") as db:
+        shibafu("network create red --subnet 10.67.0.0/24 --subnet fd67::/64 --isolate=strict")
+        shibafu(f"network connect red {db.name}")
+        network.assert_sound()
+        network.host.run("sh", "-ec", command.format(chain=calc_chain("red")))
+        assert any(can_reach(db, address, web) for address in ("10.67.0.2", "fd67::2"))
+        network.assert_seen(said)
+        shibafu("network repair")
+        network.assert_sound()
+        assert not any(can_reach(db, address, web) for address in ("10.67.0.2", "fd67::2"))
+
+
 def test_a_lease_that_is_gone_is_named(network: Network) -> None:
     (lease,) = network.shibafu.store.rglob("10.66.0.2")
     lease.unlink()

@@ -228,8 +228,12 @@ def test_isolated_networks_do_not_reach_each_other(
     assert inspect(shibafu, "open")["bridge"]["isolated"] is False
     assert not can_reach(db, address, web)
     assert can_reach(db, other, web)
+    shibafu("network create vault --subnet 10.66.4.0/24 --isolate=strict")
+    connect(shibafu, "vault", web, "--ifname", "eth1")
+    assert "br-vault  bridge, up, strictly isolated" in shibafu("network inspect vault")
+    assert inspect(shibafu, "vault")["bridge"]["isolated"] == "strict"
     shibafu("network check")
-    shibafu("network rm shop blog open --force")
+    shibafu("network rm shop blog open vault --force")
     assert "SHIBAFU" not in host.run("iptables-save")
 
 

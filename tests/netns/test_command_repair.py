@@ -176,6 +176,31 @@ def test_isolation_is_mended(network: Network) -> None:
     assert "--dst-group" not in host.run("iptables-save")
 
 
+def test_isolation_is_made_strict_and_back(network: Network) -> None:
+    """While containers run, and a network that is not isolated has one of its own."""
+    network.create("--isolate")
+    network.shibafu("network create open --subnet 10.67.0.0/24")
+    with Namespace("shop") as shop:
+        network.shibafu(f"network connect open {shop.name}")
+        declared = network.shibafu("network export")
+        strict = declared.replace("isolate: true", "isolate: strict")
+        for text, said, faults in (
+            (strict, "isolated true -> strict", ["not in the group of strictly isolated", "are missing"]),
+            (
+                declared,
+                "isolated strict -> true",
+                ["not in the group of isolated", "still isolate network blue strictly"],
+            ),
+        ):
+            assert said in network.shibafu("network apply -f -", stdin=text)
+            for fault, seen in zip(faults, network.repair(), strict=True):
+                assert fault in seen
+            assert can_reach(shop, "10.67.0.2", network.web) == (text == declared)
+            assert can_reach(network.web, "10.66.0.2", shop) == (text == declared)
+    network.shibafu("network rm blue open --force")
+    assert "SHIBAFU" not in network.host.run("iptables-save")
+
+
 def test_a_link_was_deleted_and_comes_again_with_its_addresses(network: Network) -> None:
     network.create()
     before = loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]

@@ -209,11 +209,12 @@ SPECS = [
         ),
         mtu=1400,
         is_masqueraded=False,
-        is_isolated=True,
+        isolated=True,
         options={"portIsolation": True, "vlan": 7, "ipMasqBackend": "nftables"},
     ),
     NetworkSpec("cell", "br-cell", (Subnet(ip_network("10.3.0.0/24")),), is_internal=True),
-    NetworkSpec("shop", "br-shop", (Subnet(ip_network("10.4.0.0/24")),), is_isolated=True),
+    NetworkSpec("shop", "br-shop", (Subnet(ip_network("10.4.0.0/24")),), isolated=True),
+    NetworkSpec("vault", "br-vault", (Subnet(ip_network("10.5.0.0/24")),), isolated="strict"),
 ]
 
 
@@ -293,11 +294,11 @@ def test_options_have_types() -> None:
 
 def test_a_declaration_survives_its_own_format() -> None:
     declared = [item.wish for item in parse_declaration(format_declaration(SPECS), "file")]
-    assert [wish.name for wish in declared] == ["blue", "lab", "cell", "shop"]
+    assert [wish.name for wish in declared] == ["blue", "lab", "cell", "shop", "vault"]
     for wish, spec in zip(declared, SPECS, strict=True):
         assert (wish.subnets, wish.bridge, wish.mtu) == (spec.subnets, spec.bridge, spec.mtu)
         assert (wish.is_internal, wish.is_masqueraded) == (spec.is_internal, spec.is_masqueraded)
-        assert wish.is_isolated == spec.is_isolated
+        assert wish.isolated == spec.isolated
         assert dict(wish.options) == spec.options
     assert calc_declaration(SPECS)["networks"]["blue"] == {"subnets": ["10.1.0.0/24"], "bridge": "br-blue"}
 
@@ -324,7 +325,7 @@ def mistakes(text: str) -> Iterator[tuple[int, str]]:
         ("networks:\n  a:\n  b:\n  a:", 4, "occurs twice, first on line 2"),
         ("networks:\n  a:\n    mtu: big", 3, '"mtu" is a whole number'),
         ("networks:\n  a:\n    ipv6: 1", 3, '"ipv6" is true or false'),
-        ("networks:\n  a:\n    isolate: yes please", 3, '"isolate" is true or false'),
+        ("networks:\n  a:\n    isolate: yes please", 3, '"isolate" is true, false or strict'),
         ("networks:\n  a:\n    bridge: [x]", 3, '"bridge" is a text'),
         ("networks:\n  a:\n    mut: 3", 3, 'has no key "mut"'),
         ("networks:\n  a:\n    subnets: 10.1.0.0/24", 3, "is a list"),

@@ -28,9 +28,16 @@ from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
+from shibafu.cni.names import STRICT
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Network
-from shibafu.command.specification import NetworkSpec, Subnet, parse_option, require_network_name
+from shibafu.command.specification import (
+    NetworkSpec,
+    Subnet,
+    parse_isolated,
+    parse_option,
+    require_network_name,
+)
 from shibafu.command.subnets import parse_ip_range, parse_subnet
 from shibafu.command.surroundings import Wish
 from shibafu.command.usable import require_usable_gateway, require_usable_network, require_usable_range
@@ -114,7 +121,7 @@ class _Reader:
             self._scalar(entries.get("ipv6"), "ipv6", bool, False),
             self._scalar(entries.get("internal"), "internal", bool, False),
             self._scalar(entries.get("masquerade"), "masquerade", bool, True),
-            self._scalar(entries.get("isolate"), "isolate", bool, False),
+            self._read_isolated(entries.get("isolate")),
             tuple(self._read_options(entries["driver-opts"])) if "driver-opts" in entries else (),
         )
         if wish.is_internal and any(subnet.gateway is not None for subnet in wish.subnets):
@@ -185,6 +192,15 @@ class _Reader:
             else:
                 self._refuse(key, f'{what} has no key "{key.value}"; there are: {", ".join(keys)}')
         return entries
+
+    def _read_isolated(self, node: Node | None) -> bool | str:
+        if node is None or self._is_null(node):
+            return False
+        try:
+            return parse_isolated(self._construct(node))
+        except ValueError:
+            self._refuse(node, f'"isolate" is true, false or {STRICT}')
+            return False
 
     def _scalar(self, node: Node | None, key: str, kind: type, default: Any) -> Any:
         if node is None or self._is_null(node):
@@ -261,7 +277,7 @@ def _calc_network(spec: NetworkSpec) -> dict[str, Any]:
     optional = {
         "mtu": spec.mtu,
         "internal": spec.is_internal,
-        "isolate": spec.is_isolated,
+        "isolate": spec.isolated,
         "driver-opts": spec.options,
     }
     network |= {key: value for key, value in optional.items() if value}

@@ -1,5 +1,6 @@
 """A network as a picture: the way out, the bridge, its ports, and the containers at their other ends."""
 
+from shibafu.cni.names import STRICT
 from shibafu.command.kernel import Traffic
 from shibafu.command.output import Style, format_count, format_size, format_table
 from shibafu.command.survey import BridgeState, Endpoint, NetworkView
@@ -51,7 +52,7 @@ def _draw_way_out(view: NetworkView, style: Style) -> list[str]:
 
 
 def _draw_bridge(bridge: BridgeState, style: Style, has_ports: bool) -> list[str]:
-    isolated = ", isolated" if bridge.is_isolated else ""
+    isolated = ", strictly isolated" if bridge.isolated == STRICT else ", isolated" if bridge.isolated else ""
     rows = [f"{bridge.name}  bridge, {bridge.state}{isolated}", *bridge.addresses]
     if bridge.mac:
         rows.append(f"{bridge.mac}  mtu {bridge.mtu}")

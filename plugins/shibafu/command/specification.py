@@ -11,7 +11,7 @@ from typing import Any
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.config import Section
-from shibafu.cni.names import MAX_FILE_NAME, calc_digest, is_valid_identifier
+from shibafu.cni.names import MAX_FILE_NAME, STRICT, calc_digest, is_valid_identifier
 from shibafu.cni.request import Request
 from shibafu.command.errors import CommandError, UsageError
 from shibafu.command.kernel import Network
@@ -75,7 +75,8 @@ class NetworkSpec:
         mtu: in bytes; 0 for the kernel's.
         is_internal: whether nothing leads out of it, not even to the host.
         is_masqueraded: whether the host's address stands for the containers' outside.
-        is_isolated: whether it and other isolated networks do not reach each other.
+        isolated: whether it and other isolated networks do not reach each other; STRICT if it and no other
+            network do.
         options: further keys of the bridge plugin.
     """
 
@@ -85,7 +86,7 @@ class NetworkSpec:
     mtu: int = 0
     is_internal: bool = False
     is_masqueraded: bool = True
-    is_isolated: bool = False
+    isolated: bool | str = False
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -142,6 +143,17 @@ def parse_option(key: str, value: object) -> object:
     raise ValueError(f"driver option {key} is {_TYPE_NAMES[wanted]}, not {value}")
 
 
+def parse_isolated(value: object) -> bool | str:
+    """Return how far a network is isolated: false, true or strict.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(value, bool) or value == STRICT:
+        return value
+    raise ValueError(f'"isolate" is true, false or {STRICT}, not {value}')
+
+
 def calc_conflist(spec: NetworkSpec) -> dict[str, Any]:
     """Return the network's configuration file."""
     plugin: dict[str, Any] = {"type": BRIDGE_TYPE, "bridge": spec.bridge}
@@ -150,8 +162,8 @@ def calc_conflist(spec: NetworkSpec) -> dict[str, Any]:
     else:
         plugin["isDefaultGateway"] = True
         plugin["ipMasq"] = spec.is_masqueraded
-    if spec.is_isolated:
-        plugin["isolate"] = True
+    if spec.isolated:
+        plugin["isolate"] = spec.isolated
     if spec.mtu:
         plugin["mtu"] = spec.mtu
     plugin |= spec.options
@@ -184,7 +196,7 @@ def parse_conflist(name: str, plugins: list[dict[str, Any]]) -> NetworkSpec | No
             plugin.get("mtu", 0),
             is_internal="isDefaultGateway" not in plugin,
             is_masqueraded=plugin.get("ipMasq", True),
-            is_isolated=plugin.get("isolate", False),
+            isolated=parse_isolated(plugin.get("isolate", False)),
             options={key: parse_option(key, plugin[key]) for key in plugin if key in DRIVER_OPTIONS},
         )
     except (KeyError, TypeError, ValueError):

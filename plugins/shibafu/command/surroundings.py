@@ -39,7 +39,7 @@ class Wish:
         wants_ipv6: whether an IPv6 subnet is chosen if none is stated.
         is_internal: see `NetworkSpec`.
         is_masqueraded: likewise.
-        is_isolated: likewise.
+        isolated: likewise.
         options: likewise.
     """
 
@@ -50,7 +50,7 @@ class Wish:
     wants_ipv6: bool = False
     is_internal: bool = False
     is_masqueraded: bool = True
-    is_isolated: bool = False
+    isolated: bool | str = False
     options: tuple[tuple[str, object], ...] = ()
 
 
@@ -106,7 +106,7 @@ class Surroundings:
             wish.mtu,
             wish.is_internal,
             wish.is_masqueraded or wish.is_internal,
-            wish.is_isolated,
+            wish.isolated,
             dict(wish.options),
         )
         check_spec(spec)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from shibafu.cni.errors import IO_FAILURE, CniError
-from shibafu.cni.names import ISOLATED_GROUP
+from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.command.kernel import Kernel, Link, Traffic
 from shibafu.command.leases import Holding, count_usable, list_holdings
 from shibafu.command.networks import ConfiguredNetwork
@@ -67,14 +67,14 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class BridgeState:
-    """A network's bridge; its addresses are the gateways, and isolated is the whole network."""
+    """A network's bridge; its addresses are the gateways, isolated is the whole network, perhaps strictly."""
 
     name: str
     state: str
     mac: str
     mtu: int
     addresses: list[str]
-    is_isolated: bool
+    isolated: bool | str
     traffic: Traffic | None
 
 
@@ -250,8 +250,8 @@ class Surveyor:
             return BridgeState(name, "missing", "", 0, [], False, None)
         gateway = self._links.get(network.bridge.gateway_link, link)
         addresses = [str(address) for address in self._addresses.get(gateway.index, [])]
-        is_isolated = gateway.group == ISOLATED_GROUP
-        return BridgeState(name, link.state, link.mac, link.mtu, addresses, is_isolated, link.traffic)
+        isolated = STRICT if gateway.group == NETWORK_GROUPS[STRICT] else gateway.group == ISOLATED_GROUP
+        return BridgeState(name, link.state, link.mac, link.mtu, addresses, isolated, link.traffic)
 
 
 def find_broken_records(network: str) -> list[CniError]:

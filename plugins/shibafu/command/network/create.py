@@ -3,6 +3,7 @@
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from ipaddress import ip_address
 
+from shibafu.cni.names import STRICT
 from shibafu.command.errors import UsageError
 from shibafu.command.subcommand import Context, Subcommand
 
@@ -70,6 +71,14 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--isolate", action="store_true", help="networks with --isolate do not reach each other"
     )
+    # Not a value of the same option: what follows that would be taken for it.
+    parser.add_argument(
+        f"--isolate={STRICT}",
+        dest="isolate",
+        action="store_const",
+        const=STRICT,
+        help="no other network reaches this one, nor does it reach others",
+    )
     parser.add_argument(
         "--driver-opt",
         metavar="KEY=VALUE",
@@ -132,6 +141,7 @@ SUBCOMMAND = Subcommand(
         "shibafu network create cells --driver-opt portIsolation=true    # containers do not see each other",
         "shibafu network create db --internal                            # no way out",
         "shibafu network create shop --isolate                           # other isolated ones do not see it",
+        "shibafu network create vault --isolate=strict                   # no other network sees it",
     ),
     _run,
     _add_arguments,
