@@ -294,3 +294,20 @@ def test_repair_names_it_and_leaves_it(suite: Suite, host: Namespace, tmp_path: 
         host.run("nft", "delete", "table", "inet", "filter")
         assert "nothing to repair" in shibafu("network repair")
         shibafu("network check blue")
+
+
+def test_the_rules_of_a_strictly_isolated_network_beside_it(hosts: Hosts) -> None:
+    """They need not be read; a drop of somebody else's in the same chain is named."""
+    host = hosts.make("nft")
+    machine = host.machine
+    strict = machine.config("10.20.0.0/24", "fd00:20::/64", name="strict", bridge="br20", isolate="strict")
+    machine.add(strict, "c3")
+    assert "mangle" in machine.host.run("nft", "list", "tables")
+    called = machine.directory / "called"
+    path = machine.make_program("nft", f'touch {called}; exec $REAL "$@"')
+    machine.check(host.config, PATH=path)
+    assert not called.exists()
+    machine.iptables("-t mangle -A FORWARD -j DROP")
+    assert host.refuse()["msg"].startswith("chain FORWARD of table ip mangle drops what is sent by ")
+    machine.iptables("-t mangle -D FORWARD -j DROP")
+    host.accept()

@@ -65,6 +65,19 @@ def calc_chain(network: str) -> str:
     return "SHIBAFU-" + calc_digest(network, size=8)
 
 
+def calc_strict_chain(network: str) -> str:
+    """Return the name of a strictly isolated network's other chain.
+
+    Both are jumped to from a chain FORWARD; their names tell in which table.
+    """
+    return f"{calc_chain(network)}-S"
+
+
+def is_strict_chain(name: str) -> bool:
+    """Return whether a chain is called like those of strictly isolated networks."""
+    return name.startswith("SHIBAFU-") and name.endswith("-S")
+
+
 def calc_comment(network: str) -> str:
     """Return what tells a person whose a rule is, as long as a comment may be."""
     return f"shibafu network {network}"[:_MAX_COMMENT]

@@ -7,7 +7,7 @@ millisecond, whether any could; only then are the rules read.
 import os
 
 from shibafu.cni.ip import Cidr
-from shibafu.cni.names import calc_chain
+from shibafu.cni.names import calc_chain, is_strict_chain
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import IPTABLES
 from shibafu.netlink.codec import parse_attrs, parse_string
@@ -111,16 +111,22 @@ def _list_bases() -> list[BaseChain]:
             entries = sock.dump(Request(_NFT_MSG_GETCHAIN, 0, bytes(_NFGENMSG_SIZE), "cannot list chains"))
     except (OSError, NetlinkError):
         return []  # the kernel has no nf_tables
-    bases = []
+    bases: list[tuple[BaseChain, int]] = []
+    # How many jumps there are to strictly isolated networks' chains: one each.
+    jumps: dict[tuple[str, str], int] = {}
     for entry in entries:
         attrs = parse_attrs(entry, _NFGENMSG_SIZE)
-        family = _FAMILIES.get(entry[0])
+        family = _FAMILIES.get(entry[0], "")
         hook = parse_attrs(attrs.get(_NFTA_CHAIN_HOOK, b""))
-        if family is None or hook.get(_NFTA_HOOK_HOOKNUM) != _NF_INET_FORWARD:
-            continue
         table, name = parse_string(attrs[_NFTA_CHAIN_TABLE]), parse_string(attrs[_NFTA_CHAIN_NAME])
-        policy = "accept" if any(attrs.get(_NFTA_CHAIN_POLICY, b"\1")) else "drop"
-        has_rules = any(attrs.get(_NFTA_CHAIN_USE, b"\1"))
-        if (policy == "drop" or has_rules) and not table.startswith(_OWN_TABLES):
-            bases.append(BaseChain(family, table, name, policy))
-    return bases
+        if is_strict_chain(name):
+            jumps[family, table] = jumps.get((family, table), 0) + 1
+        if family and hook.get(_NFTA_HOOK_HOOKNUM) == _NF_INET_FORWARD and not table.startswith(_OWN_TABLES):
+            policy = "accept" if any(attrs.get(_NFTA_CHAIN_POLICY, b"\1")) else "drop"
+            rules = int.from_bytes(attrs.get(_NFTA_CHAIN_USE, b"\1"), "big")
+            bases.append((BaseChain(family, table, name, policy), rules))
+    return [
+        base
+        for base, rules in bases
+        if base.policy == "drop" or rules > jumps.get((base.family, base.table), 0)
+    ]

@@ -11,7 +11,15 @@ well. See nft(8), "VERDICT STATEMENTS".
 """
 
 from shibafu.cni.ip import Cidr
-from shibafu.cni.names import ISOLATED, ISOLATED_GROUP, OPEN, STRICT, calc_chain, calc_comment
+from shibafu.cni.names import (
+    ISOLATED,
+    ISOLATED_GROUP,
+    OPEN,
+    STRICT,
+    calc_chain,
+    calc_comment,
+    calc_strict_chain,
+)
 from shibafu.netfilter.ruleset import Chain, Ruleset
 
 TYPE_CHECKING = False
@@ -119,7 +127,7 @@ def calc_iptables(rules: NetworkRules, version: int) -> Ruleset:
             chains.append(Chain(table, rules.chain, hook, texts, _calc_jumps(rules, table)))
     if rules.was_strict:
         # Of one that no longer is, the chain is empty.
-        name, texts = _calc_strict_chain(rules.network), _calc_strict(rules)
+        name, texts = calc_strict_chain(rules.network), _calc_strict(rules)
         jump = f'-m comment --comment "{rules.comment}" -j {name}'
         chains.append(Chain(_STRICT_HOOK[0], name, _STRICT_HOOK[1], texts, [jump]))
     return Ruleset(rules.chain, chains, comment=rules.comment, shared=ADMIN)
@@ -130,13 +138,8 @@ def calc_iptables_remains(network: str, was_strict: bool) -> Ruleset:
     name = calc_chain(network)
     chains = [Chain(table, name, hook, []) for table, hook in _HOOKS]
     if was_strict:
-        chains.append(Chain(_STRICT_HOOK[0], _calc_strict_chain(network), _STRICT_HOOK[1], []))
+        chains.append(Chain(_STRICT_HOOK[0], calc_strict_chain(network), _STRICT_HOOK[1], []))
     return Ruleset(name, chains, shared=ADMIN)
-
-
-def _calc_strict_chain(network: str) -> str:
-    # Both are jumped to from a chain FORWARD; their names tell in which table.
-    return f"{calc_chain(network)}-S"
 
 
 def _calc_strict(rules: NetworkRules) -> list[str]:
