@@ -10,10 +10,11 @@ import pytest
 
 from netns.namespaces import Namespace
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.resources.fabric import ensure_bridge, ensure_gateway
+from shibafu.bridge.resources.fabric import Bridge, Gateway
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, OPEN, STRICT, calc_chain
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.view import View
 from support.calls import make_request
 from support.machine import (
     OUTSIDE,
@@ -474,7 +475,8 @@ def test_the_group_goes_with_the_gateway_and_not_with_the_bridge(
     keys = {"bridge": "br0", "vlan": 100, "isGateway": True, "isolate": isolate, "ipam": ipam}
     config = BridgeConfig(make_request(keys))
     with host.enter(), NetlinkSocket() as sock:
-        bridge, _ = ensure_bridge(sock, config)
-        ensure_gateway(sock, config, bridge, [], created=False)
+        bridge, view = Bridge(config), View(sock)
+        for resource in (bridge, Gateway(config, bridge, [], [])):
+            resource.ensure(view)
         groups = [link.group for link in (link_by_name(sock, name) for name in ("br0", "br0.100")) if link]
     assert groups == [0, ISOLATED_GROUP if isolate else NETWORK_GROUPS[OPEN]]

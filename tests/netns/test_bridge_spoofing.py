@@ -137,3 +137,15 @@ def test_a_guard_that_cannot_be_removed_is_remembered(machine: Machine, config: 
     assert guarded(machine) == find_ports(machine)
     machine.delete(config, "c2")
     assert_no_rules(machine)
+
+
+def test_without_nft(machine: Machine, config: Config) -> None:
+    before = machine.snapshot()
+    machine.hide("mount -t tmpfs none /usr/sbin")
+    error = machine.fail(config)
+    assert error["code"] == 102
+    assert error["msg"].endswith("is not installed")
+    assert "left" not in error["details"]
+    machine.prefix = []
+    after = machine.snapshot()
+    assert (after["records"], after["leases"]) == (before["records"], before["leases"])

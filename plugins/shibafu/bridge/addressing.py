@@ -1,7 +1,9 @@
 """Addresses: asking the IPAM plugin for them, and working out gateways and routes."""
 
+import os
+
 from shibafu.bridge.config import BridgeConfig
-from shibafu.cni.delegate import Installation, delegate, parse_answer
+from shibafu.cni.delegate import Installation, delegate, find_plugin, parse_answer
 from shibafu.cni.errors import DELEGATE, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.result import IPConfig, Result, Route
@@ -21,17 +23,25 @@ class Lease(Resource):
     """The container's addresses, as its IPAM plugin remembers them.
 
     Args:
-        request: the call of CHECK.
+        request: the call.
         ipam_type: the plugin.
         installation: whose programs are called as functions.
     """
 
-    __slots__ = ("_installation", "_ipam_type", "_request")
+    __slots__ = ("_installation", "_ipam_type", "_is_callable", "_request", "result")
 
     def __init__(self, request: "Request", ipam_type: str, installation: Installation) -> None:
         self._request = request
         self._ipam_type = ipam_type
         self._installation = installation
+        self._is_callable = True
+        # What the plugin answered ADD with.
+        self.result = Result()
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the address"
 
     def faults(self, view: "View") -> list[Fault]:
         """Ask the plugin.
@@ -41,6 +51,30 @@ class Lease(Resource):
         """
         delegate(self._request, self._ipam_type, "CHECK", self._installation)
         return []
+
+    def ensure(self, view: "View") -> bool:
+        """Ask the plugin for addresses.
+
+        Raises:
+            CniError: its error, or that it gave no address.
+        """
+        self._is_callable = False
+        path = find_plugin(self._ipam_type, self._request.env.get("CNI_PATH", ""))
+        self._is_callable = os.access(path, os.X_OK)
+        answer = delegate(self._request, self._ipam_type, "ADD", self._installation)
+        self.result = parse_answer(self._ipam_type, answer)
+        if not self.result.ips:
+            raise CniError(
+                DELEGATE,
+                "IPAM plugin returned missing IP config",
+                f'plugin "{self._ipam_type}" succeeded without an address; see its configuration',
+            )
+        return True
+
+    def remove(self) -> None:
+        """Have the plugin release what it may have given, also where it failed half-way."""
+        if self._is_callable:
+            delegate(self._request, self._ipam_type, "DEL", self._installation)
 
 
 def find_own_interfaces(request: "Request", result: Result) -> list[int]:
@@ -56,23 +90,6 @@ def select_own_ips(request: "Request", result: Result) -> list[IPConfig]:
     """Return the addresses that a result gives to the container's interface."""
     places = find_own_interfaces(request, result) or [CONTAINER_INTERFACE]
     return [ip for ip in result.ips if ip.interface is None or ip.interface in places]
-
-
-def request_addresses(request: "Request", config: BridgeConfig, installation: Installation) -> Result:
-    """Return the result of the IPAM plugin's ADD.
-
-    Raises:
-        CniError: its error, or that it gave no address.
-    """
-    answer = delegate(request, config.ipam_type, "ADD", installation)
-    result = parse_answer(config.ipam_type, answer)
-    if not result.ips:
-        raise CniError(
-            DELEGATE,
-            "IPAM plugin returned missing IP config",
-            f'plugin "{config.ipam_type}" succeeded without an address; see its configuration',
-        )
-    return result
 
 
 def calc_gateways(config: BridgeConfig, result: Result) -> list[Cidr]:

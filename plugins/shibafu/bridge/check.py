@@ -41,20 +41,16 @@ def check(request: Request, installation: Installation) -> None:
     for resource in rules:
         resource.prepare()
     _require_attachment(attachment, result)
-    namespaces = Namespaces(request)
-    try:
-        inside = View(namespaces.container, descriptor=namespaces.container_fd)
-        view = View(namespaces.host, inside)
+    with Namespaces(request) as namespaces:
+        view = View(namespaces.host, View(namespaces.container, descriptor=namespaces.container_fd))
         if is_own:
-            made = plan_links(attachment, result, attachment.host_link) + plan_guards(attachment, state)
+            made = plan_links(attachment, result, attachment.host_link, plan_guards(attachment, state))
         else:
             made, rules = _plan_foreign(attachment, state, result, view)
         passage = plan_passage(attachment, result)
         plan = [*plan_addresses(attachment, installation), *made, *rules, *passage]
         for fault in find_faults(plan, view):
             raise CniError(CHECK_FAILED, fault.what, fault.advice)
-    finally:
-        namespaces.close()
 
 
 def _plan_foreign(
@@ -64,7 +60,7 @@ def _plan_foreign(
     from shibafu.bridge.compat.plan import find_port, plan_foreign_guards, plan_foreign_rules
 
     port = find_port(attachment, result, view)
-    links = plan_links(attachment, result, port) + plan_foreign_guards(attachment, port)
+    links = plan_links(attachment, result, port, plan_foreign_guards(attachment, port))
     return links, plan_foreign_rules(attachment, state, result)
 
 

@@ -52,6 +52,12 @@ class Namespaces:
         """Return which namespace the container's is."""
         return identify_open_netns(self._path, self.container_fd, self.container.read_netns_cookie())
 
+    def __enter__(self) -> "Namespaces":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close all four descriptors."""
         self.host.close()

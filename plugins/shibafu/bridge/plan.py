@@ -1,46 +1,59 @@
 """What an attachment is made of, in order."""
 
 from shibafu.bridge.addressing import Lease, select_own_ips
+from shibafu.bridge.resources.carrier import Carrier
 from shibafu.bridge.resources.fabric import Bridge, Gateway
 from shibafu.bridge.resources.interface import ContainerInterface
-from shibafu.bridge.resources.port import Port
+from shibafu.bridge.resources.port import Pair, Port
 from shibafu.cni.ip import Cidr
 from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shibafu.bridge.attachment import Attachment
     from shibafu.cni.delegate import Installation
     from shibafu.cni.result import Result
     from shibafu.resource.base import Resource
+    from shibafu.resource.claim import Claim
     from shibafu.resource.records import NetworkState
 
 
-def plan_addresses(attachment: "Attachment", installation: "Installation") -> "list[Resource]":
+def plan_addresses(attachment: "Attachment", installation: "Installation") -> list[Lease]:
     """Return what holds the container's addresses."""
     config = attachment.config
     return [Lease(attachment.request, config.ipam_type, installation)] if config.has_ipam else []
 
 
-def plan_links(attachment: "Attachment", result: "Result", port: str) -> "list[Resource]":
+def plan_links(
+    attachment: "Attachment",
+    result: "Result",
+    port: str,
+    guards: "Iterable[Resource]",
+    claim: "Claim | None" = None,
+) -> "list[Resource]":
     """Return the links of an attachment, the bridge first.
 
     Args:
         attachment: the attachment.
         result: what its network gave it, and later plugins of the chain changed.
         port: the name of its link on the host.
+        guards: what limits what the port may send: it is there before anything gets through.
+        claim: the claim to the attachment; None when there is none.
     """
     config = attachment.config
-    links: list[Resource] = [
-        Bridge(config, _find_bridge_mac(attachment, result)),
-        Port(config, port),
-        ContainerInterface(attachment, result, port),
-    ]
+    bridge = Bridge(config, _find_bridge_mac(attachment, result))
+    links: list[Resource] = [bridge]
     if config.is_gateway:
         ips = select_own_ips(attachment.request, result)
         gateways = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
-        links.append(Gateway(config, gateways, [ip.address.address for ip in ips]))
-    return links
+        links.append(Gateway(config, bridge, gateways, [ip.address.address for ip in ips]))
+    if claim is not None and attachment.request.command == "ADD":
+        links.append(Pair(attachment, claim))
+    links.append(Port(config, port, claim))
+    links += guards
+    return [*links, ContainerInterface(attachment, result, port), Carrier(attachment, result, port, claim)]
 
 
 def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:
@@ -52,9 +65,11 @@ def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:
 def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
     """Return the rules that the network needs for an attachment, if it needs any."""
     config, env = attachment.config, attachment.request.env
+    if not result.ips:
+        return []
     # With a port published, containers would reach the host's 127.0.0.1.
-    is_forced = bool(state.read_rules()) or routes_loopback(config.gateway_link)
-    if not result.ips or not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
+    is_forced = not config.needs_rules and (bool(state.read_rules()) or routes_loopback(config.gateway_link))
+    if not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
         return []
     from shibafu.bridge.resources.masquerade import Rules, find_needs
 
@@ -73,7 +88,7 @@ def plan_guards(attachment: "Attachment", state: "NetworkState") -> "list[Resour
     if config.internal:
         from shibafu.bridge.resources.internal import HostBarrier
 
-        guards.append(HostBarrier(state, env))
+        guards.append(HostBarrier(state, attachment.host_link, env))
     return guards
 
 

@@ -6,7 +6,7 @@ records and from cached results. Containers are not restarted, and keep their ad
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from json import dumps
@@ -237,14 +237,16 @@ class Repair:
     def _plan(self, made: _Made) -> list[Resource]:
         attachment, endpoint = made.attachment, made.endpoint
         port = endpoint.host_link or attachment.host_link
-        links = plan_links(attachment, made.result, port)
         if RECORD not in endpoint.sources:
-            return links + plan_foreign_guards(attachment, port)
-        addresses: list[Resource] = []
+            return plan_links(attachment, made.result, port, plan_foreign_guards(attachment, port))
+        claim = Claim(self._state, port, self._read_record(endpoint))
+        guards = plan_guards(attachment, self._state)
+        links = plan_links(attachment, made.result, port, guards, claim)
+        addresses: Sequence[Resource] = []
         if allows_verb(attachment.request.cni_version, "CHECK"):
             directory = self._caller.runtime.plugin_path[0]
             addresses = plan_addresses(attachment, Installation(directory, {}))
-        return links + plan_guards(attachment, self._state) + addresses
+        return [*links, *addresses]
 
     def _plan_network(self, everything: list[_Made]) -> list[Resource]:
         """Return the rules that all containers need together."""
@@ -299,8 +301,14 @@ def _mend(resource: Resource, view: View) -> None:
     except CniError:
         return  # what an IPAM plugin says is told, and not mended
     if is_broken:
-        resource.ensure(view)
-        view.forget()
+        try:
+            resource.ensure(view)
+            resource.settle()
+        except BaseException:
+            resource.cancel()
+            raise
+        finally:
+            view.forget()
 
 
 def _join_addresses(everything: list[_Made]) -> Result:

@@ -36,6 +36,15 @@ class Resource:
 
     __slots__ = ()
     scope = ATTACHMENT
+    # Whether all that earlier resources have left running must have ended before it is ensured.
+    is_barrier = False
+    # Whether it stays when something that was made after it could not be removed, so that this is found.
+    is_last = False
+
+    @property
+    def title(self) -> str:
+        """What it is called where an error says that it was left."""
+        raise NotImplementedError
 
     def prepare(self) -> None:
         """Start what runs beside other work until `faults` asks for its outcome."""
@@ -49,8 +58,29 @@ class Resource:
         """
         raise NotImplementedError
 
-    def ensure(self, view: "View") -> None:
-        """Make what is missing, whatever is there already. What `view` remembered is out of date after it.
+    def ensure(self, view: "View") -> bool:
+        """Make what is missing, whatever is there already; return whether it was not there at all.
+
+        It may leave something running that `settle` waits for. What `view` remembered may be out of date.
+
+        Raises:
+            CniError: it is refused.
+            NetlinkError: the kernel refuses.
+        """
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Complete what `ensure` left running.
+
+        Raises:
+            CniError: it is refused.
+        """
+
+    def cancel(self) -> None:
+        """Wait for what `ensure` left running, to have it removed."""
+
+    def remove(self) -> None:
+        """Remove it; that it is not there is success. What others share goes only when nobody needs it.
 
         Raises:
             CniError: it is refused.

@@ -14,6 +14,7 @@ from shibafu.resource.record import CLAIMED, LEAVING, Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.resource.records import NetworkState
+    from shibafu.resource.view import View
 
 
 class Claim(Resource):
@@ -26,6 +27,7 @@ class Claim(Resource):
     """
 
     __slots__ = ("_link", "_state", "record")
+    is_last = True
 
     def __init__(self, state: "NetworkState", link: str, record: Record) -> None:
         self._state = state
@@ -42,10 +44,16 @@ class Claim(Resource):
         what = f"interface {self.record.ifname} of container {self.record.container_id}"
         return Lock(name, what, handed_down=False, patience=patience)
 
-    def begin(self) -> None:
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the attachment's record"
+
+    def ensure(self, view: "View") -> bool:
         """Write the record: before all else, so that whatever a killed call leaves is found."""
         self.record.phase = CLAIMED
         self._state.write_attachment(self._link, self.record)
+        return True
 
     def update(self, phase: str) -> None:
         """Write how far the attachment has come, and what is known of it by now.
@@ -83,8 +91,14 @@ class Claim(Resource):
             except FileNotFoundError:
                 pass  # another DEL was first
 
+    def note_barrier(self) -> None:
+        """Remember that the port is behind its network's barrier: DEL goes by the record."""
+        if self.record.owner is not None and not self.record.is_internal:
+            self.record.is_internal = True
+            self.update(self.record.phase)
+
     def remove(self) -> None:
-        """Forget the attachment. This is last: by its record, what a killed call leaves is found."""
+        """Forget the attachment."""
         self._state.remove_attachment(self._link)
 
     def describe_overtaken(self) -> CniError:

@@ -2,12 +2,15 @@
 
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.namespace import entered
 from shibafu.netlink.socket import NetlinkSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from typing import TypeVar
+
+    from shibafu.netlink.namespace import NetnsGuard
 
     T = TypeVar("T")
 
@@ -21,12 +24,13 @@ class View:
         descriptor: of the namespace, to enter it; -1 where the process is in it.
     """
 
-    __slots__ = ("_known", "descriptor", "inside", "sock")
+    __slots__ = ("_guard", "_known", "descriptor", "inside", "sock")
 
     def __init__(self, sock: NetlinkSocket, inside: "View | None" = None, descriptor: int = -1) -> None:
         self.sock = sock
         self.inside = inside
         self.descriptor = descriptor
+        self._guard: NetnsGuard | None = None
         self._known: dict[Hashable, object] = {}
 
     def beside(self, inside: "View | None") -> "View":
@@ -41,6 +45,16 @@ class View:
             self._known[key] = read()
         found: T = self._known[key]  # type: ignore[assignment]  # what `read` of this key returns
         return found
+
+    def entered(self) -> "NetnsGuard":
+        """Return a context in which the process is in the namespace."""
+        if self._guard is None:
+            self._guard = entered(self.descriptor)
+        return self._guard
+
+    def learn(self, link: Link) -> None:
+        """Take a link that somebody else has read for what is there."""
+        self._known["link", link.name] = link
 
     def link(self, name: str) -> Link | None:
         """Return a link; None when there is none of that name."""

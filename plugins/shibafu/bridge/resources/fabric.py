@@ -46,12 +46,19 @@ class Bridge(Resource):
         mac: the hardware address that its containers know, as text; empty if none is known.
     """
 
-    __slots__ = ("_config", "_mac")
+    __slots__ = ("_config", "_mac", "is_new")
     scope = HOST
 
     def __init__(self, config: BridgeConfig, mac: str = "") -> None:
         self._config = config
         self._mac = mac
+        # Whether this call has created it.
+        self.is_new = False
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return f"bridge {self._config.bridge}"
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
@@ -79,10 +86,30 @@ class Bridge(Resource):
             faults.append(Fault(f"bridge {name} has the hardware address {present}, not {self._mac}"))
         return faults
 
-    def ensure(self, view: "View") -> None:
-        """See `Resource.ensure`."""
-        link, _ = ensure_bridge(view.sock, self._config)
-        view.sock.request(link_set(link.index, up=True, arp=True, mac=parse_known_mac(self._mac)))
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`.
+
+        Raises:
+            CniError: a link of that name is something else than a bridge.
+        """
+        link, self.is_new = _find_or_create_bridge(view.sock, self._config)
+        _set_up_bridge(view.sock, self._config, link, self.is_new)
+        has_other_mac = bool(self._mac) and link.mac.hex(":") != self._mac
+        if has_other_mac or link.flags & IFF_NOARP:
+            view.sock.request(link_set(link.index, up=True, arp=True, mac=parse_known_mac(self._mac)))
+        view.learn(link)
+        return self.is_new
+
+    def remove(self) -> None:
+        """Delete the bridge if this call has created it, unless another call has put a port on it."""
+        if not self.is_new:
+            return
+        from shibafu.netlink.link import link_del, link_list
+
+        with NetlinkSocket() as sock:
+            link = link_by_name(sock, self._config.bridge)
+            if link is not None and not link_list(sock, master=link.index):
+                sock.request(link_del(link.index).ignoring(ENODEV))
 
 
 class Gateway(Resource):
@@ -90,15 +117,19 @@ class Gateway(Resource):
 
     Args:
         config: the network's configuration.
+        bridge: the bridge.
         gateways: the addresses.
         ips: the container's addresses, to which the host's packets must find by this link.
     """
 
-    __slots__ = ("_config", "_gateways", "_ips")
+    __slots__ = ("_bridge", "_config", "_gateways", "_ips")
     scope = HOST
 
-    def __init__(self, config: BridgeConfig, gateways: list[Cidr], ips: list[Address]) -> None:
+    def __init__(
+        self, config: BridgeConfig, bridge: Bridge, gateways: list[Cidr], ips: list[Address]
+    ) -> None:
         self._config = config
+        self._bridge = bridge
         self._gateways = gateways
         self._ips = ips
 
@@ -149,10 +180,24 @@ class Gateway(Resource):
         """Return the gateways whose own routes are gone: those that the kernel makes with an address."""
         return [gateway for gateway in self._gateways if not _has_own_route(view.sock, link, gateway)]
 
-    def ensure(self, view: "View") -> None:
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return f"gateway link {self._config.gateway_link}"
+
+    def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""
-        bridge, created = ensure_bridge(view.sock, self._config)
-        ensure_gateway(view.sock, self._config, bridge, self._gateways, created)
+        bridge = view.link(self._config.bridge)
+        if bridge is None or bridge.kind != "bridge":
+            self._bridge.ensure(view)  # or it says why not
+            bridge = view.link(self._config.bridge)
+        if bridge is not None:
+            is_new = self._bridge.is_new
+            view.learn(_ensure_gateway(view.sock, self._config, bridge, self._gateways, is_new))
+        return False
+
+    def remove(self) -> None:
+        """Leave it: it goes with the bridge."""
 
 
 def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list[Fault]:
@@ -195,7 +240,7 @@ def _has_own_route(sock: NetlinkSocket, link: Link, gateway: Cidr) -> bool:
     return any((route.dst, route.dst_prefix) == wanted and route.gateway is None for route in routes)
 
 
-def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool]:
+def _find_or_create_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool]:
     """Return the network's bridge and whether this call created it.
 
     Raises:
@@ -230,6 +275,10 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
             f'failed to create bridge "{link.name}": "{link.name}" already exists but is not a bridge',
             'choose another name for "bridge"',
         )
+    return link, created
+
+
+def _set_up_bridge(sock: NetlinkSocket, config: BridgeConfig, link: Link, created: bool) -> None:
     _ensure_state(sock, config, link, created)
     if not config.vlan:
         ensure_group(sock, link, config.isolate)
@@ -242,7 +291,6 @@ def ensure_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[Link, bool
 
         if created or not is_closed(link, [(a.ip, a.prefix) for a in addr_list(sock, link.index)]):
             close_bridge(link.name)
-    return link, created
 
 
 def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link, created: bool) -> None:
@@ -269,7 +317,7 @@ def _machine_id() -> str:
     return (content if is_set else os.urandom(16)).hex()
 
 
-def ensure_gateway(
+def _ensure_gateway(
     sock: NetlinkSocket, config: BridgeConfig, bridge: Link, gateways: list[Cidr], created: bool
 ) -> Link:
     """Make the host the containers' gateway, and return the link that has the gateways' addresses.
@@ -368,11 +416,3 @@ def enable_ipv6(link: str) -> None:
             f"cannot enable IPv6 on {link}: {error}",
             "boot the kernel with IPv6, or remove the IPv6 ranges from the network",
         ) from None
-
-
-def delete_bridge_if_unused(sock: NetlinkSocket, bridge: Link) -> None:
-    """Delete a bridge that a failed call created, unless another call has put a port on it."""
-    from shibafu.netlink.link import link_del, link_list
-
-    if not link_list(sock, master=bridge.index):
-        sock.request(link_del(bridge.index).ignoring(ENODEV))

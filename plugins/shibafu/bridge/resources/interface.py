@@ -2,7 +2,7 @@
 
 import os
 import time
-from _socket import AF_INET6, if_nametoindex
+from _socket import AF_INET6
 from errno import EEXIST
 
 from shibafu.bridge.addressing import find_own_interfaces, resolve_gateway, select_own_ips
@@ -16,6 +16,7 @@ from shibafu.netlink.address import addr_add, addr_list
 from shibafu.netlink.constants import (
     DEVCONF_ACCEPT_RA,
     DEVCONF_AUTOCONF,
+    IF_OPER_UP,
     IFA_F_DADFAILED,
     IFA_F_TENTATIVE,
     IFF_NOARP,
@@ -25,7 +26,6 @@ from shibafu.netlink.constants import (
     RTN_UNICAST,
 )
 from shibafu.netlink.link import Link, link_by_name, link_set
-from shibafu.netlink.namespace import entered
 from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.resource.base import Fault, Resource
@@ -116,18 +116,29 @@ class ContainerInterface(Resource):
                 )
                 return
 
-    def ensure(self, view: "View") -> None:
-        """See `Resource.ensure`."""
-        if view.inside is None:
-            return
-        sock, ifname, mac = view.inside.sock, self._attachment.ifname, self._find_mac()
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return f"interface {self._attachment.ifname}"
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`. Neighbours hear of it, if it is not for `Carrier` to tell them."""
+        inside, config, mac = view.inside, self._attachment.config, self._find_mac()
+        link = inside.link(self._attachment.ifname) if inside is not None else None
+        if inside is None or link is None:
+            return False  # what is missing, the port tells, or `Carrier`
         own = Result(ips=self._own_ips(), routes=self._result.routes)
-        with entered(view.inside.descriptor):
-            sock.request(link_set(ifname, arp=True, mac=parse_known_mac(mac)))
-            configure_container(sock, ifname, own, self._attachment.config)
-        link = link_by_name(sock, ifname)
-        if link is not None and own.ips:
-            announce_addresses(sock, ifname, link.mac, own)
+        with inside.entered():
+            if link.flags & IFF_NOARP or (mac and link.mac.hex(":") != mac):
+                inside.sock.request(link_set(link.index, arp=True, mac=parse_known_mac(mac)))
+            if not config.disable_container_interface:
+                _configure(inside.sock, link, own, config)
+        if own.ips and link.operstate == IF_OPER_UP:
+            announce_addresses(inside.sock, link.name, parse_known_mac(mac) or link.mac, own)
+        return False
+
+    def remove(self) -> None:
+        """Leave it: it goes with the host's end of its link."""
 
 
 def _has_route(inside: "View", link: Link, wanted: Route) -> bool:
@@ -152,14 +163,14 @@ def _leads_to(routes: "list[KernelRoute]", wanted: Route) -> bool:
     )
 
 
-def configure_container(sock: NetlinkSocket, ifname: str, result: Result, config: BridgeConfig) -> None:
+def _configure(sock: NetlinkSocket, link: Link, result: Result, config: BridgeConfig) -> None:
     """Set the container's link up with the addresses and routes of the result.
 
     The process must be inside the container's namespace, which is what /proc/sys/net shows.
 
     Args:
         sock: a socket in the container's namespace.
-        ifname: the link's name.
+        link: the link.
         result: addresses and routes.
         config: says whether IPv6 looks for duplicates of the addresses before it uses them, for
             `wait_for_dad`, and whether it listens to routers.
@@ -168,7 +179,7 @@ def configure_container(sock: NetlinkSocket, ifname: str, result: Result, config
         NetlinkError: the kernel refuses one of them.
         CniError: the kernel has no IPv6.
     """
-    index = if_nametoindex(ifname)
+    index, ifname = link.index, link.name
     dad = config.enable_dad
     if any(ip.address.version == 6 for ip in result.ips):
         enable_ipv6(ifname)

@@ -33,15 +33,18 @@ class HostBarrier(Resource):
 
     Args:
         state: the network's records.
+        port: the link on the host for whose sake it is made or removed.
         env: the environment.
     """
 
-    __slots__ = ("_env", "_state")
+    __slots__ = ("_env", "_is_removable", "_port", "_state")
     scope = NETWORK
 
-    def __init__(self, state: NetworkState, env: "Mapping[str, str]") -> None:
+    def __init__(self, state: NetworkState, port: str, env: "Mapping[str, str]") -> None:
         self._state = state
+        self._port = port
         self._env = env
+        self._is_removable = True
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
@@ -57,19 +60,24 @@ class HostBarrier(Resource):
             )
         ]
 
-    def ensure(self, view: "View") -> None:
-        """See `Resource.ensure`."""
-        self._state.lock_shared()
-        try:
-            ensure_barrier(self._state, open_barrier(self._state.network, self._env))
-            for link in filter(link_exists, self._state.attachments()):
-                record = self._state.read_attachment(link)
-                if record.owner is not None and not record.is_internal:
-                    # Attached before the network was internal; DEL goes by the record.
-                    record.is_internal = True
-                    self._state.update_attachment(link, record)
-        finally:
-            self._state.unlock()
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the barrier to the host"
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`. The port's link is there."""
+        self._is_removable = False
+        barrier = open_barrier(self._state.network, self._env)
+        self._is_removable = True
+        with self._state.held_shared():
+            ensure_barrier(self._state, barrier)
+        return False
+
+    def remove(self) -> None:
+        """See `Resource.remove`. Where nothing could be made, nothing is."""
+        if self._is_removable:
+            release_barrier(self._state, self._port, self._env)
 
 
 def calc_internal_port(port: str) -> "list[Request]":

@@ -224,7 +224,7 @@ class Rules(Resource):
         env: the environment.
     """
 
-    __slots__ = ("_backend", "_backend_name", "_env", "_rules", "_state")
+    __slots__ = ("_backend", "_backend_name", "_env", "_masquerade", "_rules", "_state")
     scope = NETWORK
 
     def __init__(
@@ -235,6 +235,7 @@ class Rules(Resource):
         self._rules = rules
         self._env = env
         self._backend: Backend | None = None
+        self._masquerade: Masquerade | None = None
 
     def prepare(self) -> None:
         """See `Resource.prepare`."""
@@ -264,14 +265,36 @@ class Rules(Resource):
             )
         ]
 
-    def ensure(self, view: "View") -> None:
-        """See `Resource.ensure`."""
-        masquerade = Masquerade(self._state, self._backend_name, self._rules, self._env)
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the firewall's rules"
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`. The network's lock is held until `settle` or `cancel`."""
+        self._masquerade = Masquerade(self._state, self._backend_name, self._rules, self._env)
+        self._masquerade.start()
+        return False
+
+    def settle(self) -> None:
+        """See `Resource.settle`."""
+        if self._masquerade is not None:
+            self._masquerade.finish()
+            self._masquerade = None
+            self._state.unlock()
+
+    def cancel(self) -> None:
+        """See `Resource.cancel`."""
+        masquerade, self._masquerade = self._masquerade, None
         try:
-            masquerade.start()
-            masquerade.finish()
+            if masquerade is not None:
+                masquerade.cancel()
         finally:
             self._state.unlock()
+
+    def remove(self) -> None:
+        """See `Resource.remove`."""
+        teardown_if_unused(self._state, self._env)
 
 
 def find_needs(

@@ -1,26 +1,86 @@
 """The veth pair between the bridge and the container, and the port that its host end is."""
 
-import time
-from errno import EBUSY, EEXIST, ENETDOWN, ENODEV
+from errno import EEXIST
 
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.namespaces import Namespaces
 from shibafu.bridge.resources.fabric import refuse_router_advertisements
-from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
+from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import INTERNAL_GROUP
-from shibafu.netlink.constants import BR_STATE_DISABLED, BR_STATE_FORWARDING, IF_OPER_UP
+from shibafu.netlink.constants import DEVCONF_ACCEPT_RA
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_del, link_set, link_set_port
-from shibafu.netlink.socket import NetlinkSocket
+from shibafu.netlink.link import Link, link_add_veth, link_set, link_set_port
 from shibafu.resource.base import Fault, Resource
+from shibafu.resource.records import link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shibafu.bridge.namespaces import Namespaces
+    from shibafu.netlink.socket import Request
+    from shibafu.resource.claim import Claim
     from shibafu.resource.view import View
 
-# Pauses, in seconds, between looks at a port that packets do not get through yet.
-_PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 0.5, 1.0, 1.0)
+
+class Pair(Resource):
+    """The veth pair: one end a port of the bridge, the other in the container's namespace. Only ADD makes it.
+
+    Both are down, and the port stays so until the container is configured (`Carrier`): from the moment
+    that there is a carrier, the kernel's workers hold the lock of all links (RTNL) for as long as it takes to
+    flood what IPv6 has to say to every container of the bridge, 3 ms with 200, and later requests wait.
+
+    Args:
+        attachment: whose.
+        claim: the claim to it.
+    """
+
+    __slots__ = ("_attachment", "_claim", "_is_ours")
+
+    def __init__(self, attachment: Attachment, claim: "Claim") -> None:
+        self._attachment = attachment
+        self._claim = claim
+        self._is_ours = True
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return f"link {self._attachment.host_link}"
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`.
+
+        Raises:
+            CniError: one of the two links is there already, which is left alone; or a DEL came before.
+            NetlinkError: the kernel refuses.
+        """
+        attachment, bridge = self._attachment, view.link(self._attachment.config.bridge)
+        self._is_ours = False
+        pair = link_add_veth(
+            attachment.host_link,
+            attachment.ifname,
+            view.inside.descriptor if view.inside is not None else -1,
+            mac=attachment.host_mac,
+            peer_mac=attachment.mac,
+            mtu=attachment.config.mtu or None,
+            master=bridge.index if bridge is not None else None,
+            up=False,
+        )
+        try:
+            view.sock.request(pair)
+        except NetlinkError as error:
+            if error.errno != EEXIST:
+                raise
+            raise refuse_existing(attachment, "somebody made it while it was being attached") from None
+        self._is_ours = True
+        # From here on, DEL sees the link.
+        self._claim.require()
+        return True
+
+    def remove(self) -> None:
+        """See `Resource.remove`. One that was there before is somebody else's."""
+        if self._is_ours:
+            from shibafu.netlink.teardown import link_del_announced
+
+            link_del_announced(self._attachment.host_link)
 
 
 class Port(Resource):
@@ -29,13 +89,15 @@ class Port(Resource):
     Args:
         config: the network's configuration.
         name: its name; it is another than ours where the reference's plugin made it.
+        claim: the claim to the attachment; None when there is none.
     """
 
-    __slots__ = ("_config", "_name")
+    __slots__ = ("_claim", "_config", "_name")
 
-    def __init__(self, config: BridgeConfig, name: str) -> None:
+    def __init__(self, config: BridgeConfig, name: str, claim: "Claim | None" = None) -> None:
         self._config = config
         self._name = name
+        self._claim = claim
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
@@ -46,10 +108,6 @@ class Port(Resource):
         if bridge is None or link.master != bridge.index or link.port is None:
             return [Fault(f"link {name} is not a port of bridge {config.bridge}")]
         faults = []
-        if not link.up:
-            faults.append(Fault(f"link {name} of the host is down"))
-        elif link.port.state == BR_STATE_DISABLED and link.operstate == IF_OPER_UP:
-            faults.append(Fault(f"port {name} of bridge {bridge.name} is disabled", "somebody set its state"))
         if config.hairpin_mode and not link.port.hairpin:
             faults.append(Fault(f"hairpin mode of link {name} is off"))
         if config.port_isolation and not link.port.isolated:
@@ -85,143 +143,74 @@ class Port(Resource):
             )
         ]
 
-    def ensure(self, view: "View") -> None:
-        """See `Resource.ensure`. The link itself comes with the container's end, by ADD alone."""
-        config, name = self._config, self._name
-        link, bridge = link_by_name(view.sock, name), link_by_name(view.sock, config.bridge)
-        if link is None or bridge is None:
-            return
-        is_new = link.master != bridge.index
-        requests = [
-            link_set(name, master=bridge.index, up=True),
-            link_set_port(name, hairpin=config.hairpin_mode or None, isolated=config.port_isolation),
-        ]
-        if config.internal or link.group == INTERNAL_GROUP:
-            from shibafu.bridge.resources.internal import calc_internal_port, calc_open_port
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return f"port {self._name}"
 
-            requests += calc_internal_port(name) if config.internal else calc_open_port(name)
-        if link.port is not None and link.port.state == BR_STATE_DISABLED and not is_new:
-            # Where spanning tree is at work it decides, and refuses.
-            requests.append(link_set_port(name, state=BR_STATE_FORWARDING).ignoring(EBUSY, ENETDOWN))
-        view.sock.request_all(requests)
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`. The link itself comes with the container's end, by `Pair`.
+
+        Raises:
+            CniError: the kernel lacks a feature.
+            NetlinkError: the kernel refuses.
+        """
+        config, name = self._config, self._name
+        link, bridge = view.link(name), view.link(config.bridge)
+        if link is None or bridge is None:
+            return False
+        if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
+            refuse_router_advertisements(name)
+        requests = self._calc_requests(link, bridge)
+        if requests:
+            view.sock.request_all(requests)
         if config.has_vlans:
             from shibafu.bridge.resources.vlans import calc_port_vlans, setup_port_vlans
 
             default = None if config.preserve_default_vlan else bridge.vlan_default_pvid
             vlans = calc_port_vlans(link.index, config.vlan, config.vlan_trunk, default)
             setup_port_vlans(view.sock, vlans)
+        return False
+
+    def _calc_requests(self, link: Link, bridge: Link) -> "list[Request]":
+        """Return the requests for what differs from the configuration."""
+        config, name = self._config, self._name
+        is_port = link.master == bridge.index
+        requests = [] if is_port else [link_set(name, master=bridge.index)]
+        # Those of another bridge's port do not come with it.
+        port = link.port if is_port else None
+        hairpin = config.hairpin_mode and not (port is not None and port.hairpin)
+        is_isolated = port is not None and port.isolated
+        if hairpin or is_isolated != config.port_isolation:
+            isolated = config.port_isolation if is_isolated != config.port_isolation else None
+            requests.append(link_set_port(name, hairpin=hairpin or None, isolated=isolated))
+        if config.internal or link.group == INTERNAL_GROUP:
+            from shibafu.bridge.resources.internal import calc_internal_port, calc_open_port
+
+            if config.internal and self._claim is not None:
+                self._claim.note_barrier()
+            requests += calc_internal_port(name) if config.internal else calc_open_port(name)
+        return requests
+
+    def remove(self) -> None:
+        """Leave it: it goes with the link."""
 
 
-def create_pair(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> None:
-    """Make the pair: one end a port of the bridge, the other in the container's namespace; both are down.
-
-    The port stays down until the container is configured (`start_port`): from the moment that there is a
-    carrier, the kernel's workers hold the lock of all links (RTNL) for as long as it takes to flood what
-    IPv6 has to say to every container of the bridge, 3 ms with 200, and requests that come later wait.
-
-    Raises:
-        CniError: one of the two links is there already; it is left alone.
-        NetlinkError: the kernel refuses.
-    """
-    pair = link_add_veth(
-        attachment.host_link,
-        attachment.ifname,
-        namespaces.container_fd,
-        mac=attachment.host_mac,
-        peer_mac=attachment.mac,
-        mtu=attachment.config.mtu or None,
-        master=bridge.index,
-        up=False,
-    )
-    try:
-        namespaces.host.request(pair)
-    except NetlinkError as error:
-        if error.errno != EEXIST:
-            raise
-        raise refuse_existing(attachment, "somebody made it while it was being attached") from None
-
-
-def setup_port(attachment: Attachment, namespaces: Namespaces, bridge: Link) -> None:
-    """Give the pair's end on the host what the configuration says of ports.
+def refuse_if_attached(attachment: Attachment, namespaces: "Namespaces") -> None:
+    """Refuse an interface that is there already, before anything of it could be touched.
 
     Raises:
-        CniError: the kernel lacks a feature.
-        NetlinkError: the kernel refuses.
+        CniError: it is.
     """
-    config = attachment.config
-    refuse_router_advertisements(attachment.host_link)
-    if config.internal:
-        from shibafu.bridge.resources.internal import calc_internal_port
-
-        namespaces.host.request_all(calc_internal_port(attachment.host_link))
-    if config.hairpin_mode or config.port_isolation:
-        namespaces.host.request(
-            link_set_port(
-                attachment.host_link,
-                hairpin=config.hairpin_mode or None,
-                isolated=config.port_isolation or None,
-            )
-        )
-    if config.has_vlans:
-        from shibafu.bridge.resources.vlans import calc_port_vlans, setup_port_vlans
-
-        port = link_by_name(namespaces.host, attachment.host_link)
-        if port is not None:
-            default = None if config.preserve_default_vlan else bridge.vlan_default_pvid
-            setup_port_vlans(
-                namespaces.host, calc_port_vlans(port.index, config.vlan, config.vlan_trunk, default)
-            )
+    with namespaces.entered_container():
+        exists = link_exists(attachment.ifname)
+    if exists:
+        raise refuse_existing(attachment, "DEL that interface first, or choose another CNI_IFNAME")
+    if link_exists(attachment.host_link):
+        raise refuse_existing(attachment, "the container is attached from another namespace; DEL that first")
 
 
 def refuse_existing(attachment: Attachment, details: str) -> CniError:
     """Return the refusal of an interface that is there already."""
     names = f'container veth name ("{attachment.ifname}") peer provided ("{attachment.host_link}")'
     return CniError(INVALID_CONFIG, f"{names} already exists", details)
-
-
-def teardown_port(sock: NetlinkSocket, host_link: str) -> None:
-    """Delete the pair by its end on the host; no error when it is gone."""
-    sock.request(link_del(host_link).ignoring(ENODEV))
-
-
-def start_port(attachment: Attachment, namespaces: Namespaces) -> Link:
-    """Set the port up, and wait until packets get through: the container's first ones would be lost.
-
-    Two things come later than the request: the bridge forwards, and the container's end, of which a worker
-    of the kernel learns that it has a carrier (net/core/link_watch.c), begins to send.
-
-    Returns:
-        The port.
-
-    Raises:
-        CniError: they do not within three seconds.
-        NetlinkError: ENODEV when the link is deleted meanwhile.
-    """
-    name = attachment.host_link
-    namespaces.host.request(link_set(name, up=True))
-    # The carrier of a link whose other end is left down never comes.
-    is_dark = attachment.config.disable_container_interface
-    for pause in _PAUSES:
-        link = link_by_name(namespaces.host, name)
-        if link is None:
-            raise NetlinkError(ENODEV, what=f"cannot look at port {name}")
-        is_forwarding = link.port is None or link.port.state == BR_STATE_FORWARDING
-        if is_dark or (is_forwarding and _has_carrier(namespaces.container, attachment.ifname)):
-            return link
-        time.sleep(pause)
-    if is_forwarding:
-        raise CniError(
-            NETWORK_SETUP,
-            f"interface {attachment.ifname} has no carrier",
-            "somebody set it down, or renamed it, while it was being attached",
-        )
-    raise CniError(
-        NETWORK_SETUP,
-        f"bridge port in error state: {name}",
-        "the bridge does not forward for it; is spanning tree switched on, or the bridge down?",
-    )
-
-
-def _has_carrier(sock: NetlinkSocket, ifname: str) -> bool:
-    link = link_by_name(sock, ifname)
-    return link is not None and link.operstate == IF_OPER_UP

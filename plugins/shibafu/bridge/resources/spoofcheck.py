@@ -22,13 +22,14 @@ class SpoofCheck(Resource):
         env: the environment.
     """
 
-    __slots__ = ("_env", "_mac", "_port", "_state")
+    __slots__ = ("_env", "_is_removable", "_mac", "_port", "_state")
 
     def __init__(self, state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:
         self._state = state
         self._port = port
         self._mac = mac
         self._env = env
+        self._is_removable = True
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
@@ -38,13 +39,24 @@ class SpoofCheck(Resource):
         difference = listing.find_difference(ruleset)
         return [find_no_guard(self._port, f"nftables: {difference}")] if difference else []
 
-    def ensure(self, view: "View") -> None:
-        """See `Resource.ensure`."""
-        self._state.lock_shared()
-        try:
-            ensure_guard(self._state, self._port, self._mac, self._env)
-        finally:
-            self._state.unlock()
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the guard against spoofing"
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`. The port's link is there."""
+        self._is_removable = False
+        guard = Nftables(calc_spoofcheck(self._state.network, [(self._port, self._mac)]), self._env)
+        self._is_removable = True
+        with self._state.held_shared():
+            ensure_guard(self._state, guard, self._port, self._mac, self._env)
+        return True
+
+    def remove(self) -> None:
+        """See `Resource.remove`. Where nothing could be made, nothing is."""
+        if self._is_removable:
+            release_guard(self._state, self._port, self._mac, self._env)
 
 
 def find_no_guard(port: str, seen: str) -> Fault:
@@ -55,16 +67,15 @@ def find_no_guard(port: str, seen: str) -> Fault:
     )
 
 
-def ensure_guard(state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:
+def ensure_guard(state: NetworkState, own: Nftables, port: str, mac: str, env: "Mapping[str, str]") -> None:
     """Guard a port whose link is there, and all others of the network if their guard was flushed.
 
     The caller holds the network's lock, so that the last DEL does not take the table away at the same
     moment. Should this process be killed, the program it started goes on holding it.
 
     Raises:
-        CniError: nft is not installed, or refused.
+        CniError: nft refused.
     """
-    own = Nftables(calc_spoofcheck(state.network, [(port, mac)]), env)
     state.hand_down_lock(True)
     try:
         # The first has nothing to add to, and to find that out is what a call of nft costs.

@@ -1,0 +1,32 @@
+"""What ADD answers of the links that it made."""
+
+from shibafu.bridge.attachment import Attachment
+from shibafu.cni.result import Interface
+from shibafu.netlink.link import link_by_index
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.resource.view import View
+
+
+def describe_interfaces(attachment: Attachment, view: "View") -> list[Interface]:
+    """Return the result's interfaces; `addressing.CONTAINER_INTERFACE` is the place of the container's."""
+    config, version = attachment.config, attachment.request.cni_version
+    bridge, port = view.link(config.bridge), view.link(attachment.host_link)
+    gateway = view.link(config.gateway_link) if config.is_gateway else None
+    if bridge is not None and version == "1.1.0":
+        # Its MTU may have followed that of its new port.
+        bridge = link_by_index(view.sock, bridge.index) or bridge
+    mtu = port.mtu if port is not None and version == "1.1.0" else 0
+    interfaces = [
+        Interface(
+            config.bridge,
+            bridge.mac.hex(":") if bridge is not None else "",
+            mtu=bridge.mtu if bridge is not None and version == "1.1.0" else 0,
+        ),
+        Interface(attachment.host_link, attachment.host_mac.hex(":"), mtu=mtu),
+        Interface(attachment.ifname, attachment.mac.hex(":"), attachment.request.netns, mtu),
+    ]
+    if gateway is not None and gateway.name != config.bridge:
+        interfaces.append(Interface(gateway.name, gateway.mac.hex(":")))
+    return interfaces
