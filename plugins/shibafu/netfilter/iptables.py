@@ -48,6 +48,7 @@ class Iptables:
         "_children",
         "_env",
         "_is_check",
+        "_is_exact",
         "_network",
         "_others",
         "_programs",
@@ -67,6 +68,7 @@ class Iptables:
         self._programs: dict[int, str] = {}
         self._children: dict[int, Child] = {}
         self._is_check = False
+        self._is_exact = False
         self._watch: GenerationWatch | None = None
         self._others: set[int] = set()
         for version in rulesets:
@@ -84,9 +86,14 @@ class Iptables:
         """Begin to make sure of what should be there; when `finish` is false, `repair` it."""
         self.start_check()
 
-    def start_check(self) -> None:
-        """Begin to compare the rulesets with what is there, without changing anything."""
+    def start_check(self, is_exact: bool = True) -> None:
+        """Begin to compare the rulesets with what is there, without changing anything.
+
+        Args:
+            is_exact: whether there should be no other rules in their chains.
+        """
         self._is_check = True
+        self._is_exact = is_exact
         self._start({version: render_check(ruleset) for version, ruleset in self._rulesets.items()})
 
     def start_setup(self, others: set[int]) -> None:
@@ -111,7 +118,7 @@ class Iptables:
         for version, _, stdout, _ in ended:
             ruleset, printed = self._rulesets[version], stdout.decode()
             overtaken = find_overtaken(printed, ruleset.name)
-            stray = find_stray(ruleset, printed) if self._is_check else ""
+            stray = find_stray(ruleset, printed) if self._is_check and self._is_exact else ""
             if overtaken or stray:
                 self._blame(f"come before those of chain {overtaken}" if overtaken else MIXED, stray, version)
                 return False

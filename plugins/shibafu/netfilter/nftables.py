@@ -77,7 +77,7 @@ class Nftables:
         CniError: nft is not installed.
     """
 
-    __slots__ = ("_child", "_is_check", "_nft", "_ruleset", "detail", "fault")
+    __slots__ = ("_child", "_is_check", "_is_exact", "_nft", "_ruleset", "detail", "fault")
 
     def __init__(self, ruleset: Ruleset, env: "Mapping[str, str]") -> None:
         # What is wrong with the rules once `finish` has returned False, and which of them it is.
@@ -87,14 +87,20 @@ class Nftables:
         self._nft = Nft(env)
         self._child: Child | None = None
         self._is_check = False
+        self._is_exact = False
 
     def start_ensure(self) -> None:
         """Begin to make sure of it."""
         self.start_setup(set())
 
-    def start_check(self) -> None:
-        """Begin to compare it with what is there, without changing anything."""
+    def start_check(self, is_exact: bool = True) -> None:
+        """Begin to compare it with what is there, without changing anything.
+
+        Args:
+            is_exact: whether there should be no other rules in its chains.
+        """
         self._is_check = True
+        self._is_exact = is_exact
         self._child = self._nft.start(render_list(self._ruleset))
 
     def start_setup(self, others: set[int]) -> None:
@@ -112,7 +118,7 @@ class Nftables:
             listing = Listing("" if status else stdout.decode("utf-8", "replace"))
             missing = listing.find_missing(self._ruleset)
             self.fault = MISSING if missing else MIXED
-            self.detail = missing or listing.find_stray(self._ruleset)
+            self.detail = missing or (listing.find_stray(self._ruleset) if self._is_exact else "")
             return not self.detail
         return status == 0
 

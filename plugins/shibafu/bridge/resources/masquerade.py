@@ -240,10 +240,11 @@ class Rules(Resource):
     def prepare(self) -> None:
         """See `Resource.prepare`."""
         record = self._state.read_rules()
-        # Rules that a failed ADD wanted to make are not this container's matter.
-        everything = _combine(self._rules, record if record.get("complete") else {})
+        # Rules that a failed ADD wanted to make are not this container's matter, nor what is left of them.
+        is_complete = bool(record.get("complete"))
+        everything = _combine(self._rules, record if is_complete else {})
         self._backend = open_backend(self._backend_name, everything, self._env)
-        self._backend.start_check()
+        self._backend.start_check(is_exact=is_complete)
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
