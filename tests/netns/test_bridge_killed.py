@@ -165,6 +165,28 @@ def test_add_killed_while_iptables_works(machine: Machine, kind: str, others: in
     assert_clean(machine, before)
 
 
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_del_killed_while_rules_are_removed(machine: Machine, backend: str) -> None:
+    """By a process of its own, which must not take away what is made next."""
+    config = machine.config(ipMasqBackend=backend)
+    before = machine.snapshot()
+    machine.add(config)
+    reached = machine.directory / "reached"
+    slow = machine.make_program(
+        "iptables-restore" if backend == "iptables" else "nft",
+        f'text=$(cat); touch {reached}; sleep 0.4; echo "$text" | $REAL "$@"',
+    )
+    call = machine.start("DEL", config, PATH=slow)
+    wait_for(reached.exists)
+    call.kill()
+    machine.delete(config)
+    machine.add(config)
+    time.sleep(0.8)
+    machine.check(config)
+    machine.delete(config)
+    assert_clean(machine, before)
+
+
 def test_a_killed_add_leaves_the_lock_free_and_the_rules_to_the_next(machine: Machine) -> None:
     config = machine.config()
     reached = machine.directory / "reached"

@@ -173,6 +173,11 @@ class NetworkState:
             os.close(self._lock)
             self._lock = -1
 
+    def unlock_for_all(self) -> None:
+        """Give the lock up, also for programs that it was handed down to: they only have to end."""
+        fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self.unlock()
+
     def _flock(self, operation: int) -> None:
         while True:
             if self._lock < 0:

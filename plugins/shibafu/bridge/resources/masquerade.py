@@ -187,21 +187,33 @@ class RulesTeardown:
                 self._state.lock_exclusive()
                 self._prepare_if_unused()
                 self.start()
-            for backend in self._backends:
-                backend.finish_teardown()
             if self._backends:
-                self._state.remove_rules()
+                self._finish()
         finally:
             self._state.unlock()
+
+    def _finish(self) -> None:
+        # What is started from now on is for rules that somebody else changed.
+        self._state.hand_down_lock(True)
+        for backend in self._backends:
+            backend.finish_teardown()
+        self._state.remove_rules()
+        # The programs are done, and wait for the kernel for 20 ms more.
+        self._state.unlock_for_all()
 
     def _prepare_if_unused(self, leaving: str = "") -> None:
         """Prepare under the exclusive lock: before it was got, an ADD may have come or a DEL ended."""
         record = self._state.read_rules()
         if record and not self._state.is_in_use(besides=leaving):
-            for name in _recorded_backends(record):
-                backend = _open_recorded(self._state.network, record, name, self._env)
-                backend.prepare_teardown(self._state.versions_of_others(IPTABLES))
-                self._backends.append(backend)
+            # Should this process be killed, nobody makes rules before the programs have removed theirs.
+            self._state.hand_down_lock(True)
+            try:
+                for name in _recorded_backends(record):
+                    backend = _open_recorded(self._state.network, record, name, self._env)
+                    backend.prepare_teardown(self._state.versions_of_others(IPTABLES))
+                    self._backends.append(backend)
+            finally:
+                self._state.hand_down_lock(False)
 
 
 def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]") -> None:
