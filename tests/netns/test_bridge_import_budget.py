@@ -36,7 +36,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
-        "resources": "carrier fabric interface isolation masquerade network port",
+        "resources": "carrier fabric interface isolation lease masquerade network pair port",
         "resource": "base claim home identity record records transaction view",
         "ipam": f"{STORE} add allocator netns ranges",
     },
@@ -46,7 +46,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} drops forwarding",
         "bridge": f"{CONFIGURATION} addressing attachment check namespaces overruled plan",
-        "resources": "carrier fabric interface isolation masquerade port",
+        "resources": "carrier fabric interface isolation lease masquerade pair port",
         "resource": "base home identity record records view",
         "ipam": f"{STORE} check ranges",
     },
@@ -55,8 +55,8 @@ BUDGETS = {
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
         "netfilter": f"{IPTABLES} forwarding generation",
-        "bridge": f"{CONFIGURATION} attachment delete",
-        "resources": "masquerade",
+        "bridge": f"{CONFIGURATION} attachment delete removal",
+        "resources": "lease masquerade network pair",
         "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} delete",
     },
@@ -66,7 +66,8 @@ BUDGETS = {
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
         "netfilter": "backend forwarding listing network_rulesets render_iptables ruleset",
-        "bridge": f"{CONFIGURATION} attachment delete namespaces",
+        "bridge": f"{CONFIGURATION} attachment delete namespaces removal",
+        "resources": "lease network pair",
         "compat": "leftovers reference takeover",
         "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} delete",
@@ -76,7 +77,8 @@ BUDGETS = {
         "cni": f"{PROTOCOL} attachments process",
         "netlink": f"{NETLINK} address inet inside namespace teardown",
         "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables ruleset",
-        "bridge": f"{CONFIGURATION} attachment delete gc",
+        "bridge": f"{CONFIGURATION} attachment gc removal",
+        "resources": "network pair",
         "compat": "leftovers reference reference_nft takeover_gc",
         "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} gc",
@@ -175,4 +177,5 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     check_budget(modules, calc_budget("CHECK", "ipam") - neither - rules)
     _, modules = call(machine, "DEL", flat)
     unneeded = {"select", "shibafu.cni.ip", "shibafu.cni.process"}
-    check_budget(modules, calc_budget("DEL", "ipam", "netfilter", "resources") - unneeded)
+    unneeded |= {f"shibafu.bridge.resources.{module}" for module in ("lease", "masquerade")}
+    check_budget(modules, calc_budget("DEL", "ipam", "netfilter") - unneeded)

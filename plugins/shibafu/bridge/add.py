@@ -7,7 +7,7 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.namespaces import Namespaces
 from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_rules
 from shibafu.bridge.resources.network import NetworkRecord
-from shibafu.bridge.resources.port import refuse_if_attached
+from shibafu.bridge.resources.pair import refuse_if_attached
 from shibafu.cni.delegate import Installation
 from shibafu.cni.request import Request
 from shibafu.cni.result import Result
@@ -51,7 +51,7 @@ def _attach(
         transaction.ensure(claim)
         for lease in plan_addresses(attachment, installation):
             transaction.ensure(lease)
-            result = lease.result
+            result = lease.result or result
         calc_gateways(config, result)
         # They take longest: links are made while iptables runs.
         for rules in plan_rules(attachment, state, result):

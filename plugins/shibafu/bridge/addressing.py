@@ -1,80 +1,17 @@
-"""Addresses: asking the IPAM plugin for them, and working out gateways and routes."""
-
-import os
+"""Addresses: which are the attachment's own, and their gateways and routes."""
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.cni.delegate import Installation, delegate, find_plugin, parse_answer
-from shibafu.cni.errors import DELEGATE, INVALID_CONFIG, CniError
+from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.netlink.constants import RT_SCOPE_LINK, RT_TABLE_MAIN
-from shibafu.resource.base import Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
-    from shibafu.resource.view import View
 
 # The container's place in the result's list of interfaces: bridge, host's link, container's link.
 CONTAINER_INTERFACE = 2
-
-
-class Lease(Resource):
-    """The container's addresses, as its IPAM plugin remembers them.
-
-    Args:
-        request: the call.
-        ipam_type: the plugin.
-        installation: whose programs are called as functions.
-    """
-
-    __slots__ = ("_installation", "_ipam_type", "_is_callable", "_request", "result")
-
-    def __init__(self, request: "Request", ipam_type: str, installation: Installation) -> None:
-        self._request = request
-        self._ipam_type = ipam_type
-        self._installation = installation
-        self._is_callable = True
-        # What the plugin answered ADD with.
-        self.result = Result()
-
-    @property
-    def title(self) -> str:
-        """See `Resource.title`."""
-        return "the address"
-
-    def faults(self, view: "View") -> list[Fault]:
-        """Ask the plugin.
-
-        Raises:
-            CniError: what it says, in its own words and with its code.
-        """
-        delegate(self._request, self._ipam_type, "CHECK", self._installation)
-        return []
-
-    def ensure(self, view: "View") -> bool:
-        """Ask the plugin for addresses.
-
-        Raises:
-            CniError: its error, or that it gave no address.
-        """
-        self._is_callable = False
-        path = find_plugin(self._ipam_type, self._request.env.get("CNI_PATH", ""))
-        self._is_callable = os.access(path, os.X_OK)
-        answer = delegate(self._request, self._ipam_type, "ADD", self._installation)
-        self.result = parse_answer(self._ipam_type, answer)
-        if not self.result.ips:
-            raise CniError(
-                DELEGATE,
-                "IPAM plugin returned missing IP config",
-                f'plugin "{self._ipam_type}" succeeded without an address; see its configuration',
-            )
-        return True
-
-    def remove(self) -> None:
-        """Have the plugin release what it may have given, also where it failed half-way."""
-        if self._is_callable:
-            delegate(self._request, self._ipam_type, "DEL", self._installation)
 
 
 def find_own_interfaces(request: "Request", result: Result) -> list[int]:

@@ -1,10 +1,12 @@
 """What an attachment is made of, in order."""
 
-from shibafu.bridge.addressing import Lease, select_own_ips
+from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.resources.carrier import Carrier
 from shibafu.bridge.resources.fabric import Bridge, Gateway
 from shibafu.bridge.resources.interface import ContainerInterface
-from shibafu.bridge.resources.port import Pair, Port
+from shibafu.bridge.resources.lease import Lease
+from shibafu.bridge.resources.pair import Pair
+from shibafu.bridge.resources.port import Port
 from shibafu.cni.ip import Cidr
 from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
 

@@ -40,6 +40,8 @@ class Resource:
     is_barrier = False
     # Whether it stays when something that was made after it could not be removed, so that this is found.
     is_last = False
+    # Whether all removals that were left running must have ended before it is removed.
+    is_removal_barrier = False
 
     @property
     def title(self) -> str:
@@ -79,8 +81,20 @@ class Resource:
     def cancel(self) -> None:
         """Wait for what `ensure` left running, to have it removed."""
 
+    def prepare_removal(self) -> None:
+        """Start what `remove` will need, and what takes time."""
+
+    def settle_removal(self) -> None:
+        """Complete what `remove` left running.
+
+        Raises:
+            CniError: it is refused.
+        """
+
     def remove(self) -> None:
         """Remove it; that it is not there is success. What others share goes only when nobody needs it.
+
+        It may leave something running that `settle_removal` waits for.
 
         Raises:
             CniError: it is refused.

@@ -10,6 +10,7 @@ from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.lock import PATIENCE, Lock
 from shibafu.resource.base import Resource
 from shibafu.resource.record import CLAIMED, LEAVING, Record
+from shibafu.resource.records import link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Claim(Resource):
 
     __slots__ = ("_link", "_state", "record")
     is_last = True
+    is_removal_barrier = True
 
     def __init__(self, state: "NetworkState", link: str, record: Record) -> None:
         self._state = state
@@ -84,8 +86,9 @@ class Claim(Resource):
 
     def leave(self) -> None:
         """Mark a recorded attachment as one that is being removed, so that nobody puts it back."""
-        if self.record.owner is not None and self.record.phase != LEAVING:
-            self.record.phase = LEAVING
+        was_marked = self.record.phase == LEAVING
+        self.record.phase = LEAVING
+        if self.record.owner is not None and not was_marked:
             try:
                 self._state.update_attachment(self._link, self.record)
             except FileNotFoundError:
@@ -98,8 +101,17 @@ class Claim(Resource):
             self.update(self.record.phase)
 
     def remove(self) -> None:
-        """Forget the attachment."""
+        """Forget the attachment; after `leave`, look for its link once more.
+
+        An ADD at the same moment may have made it since a DEL looked, and have seen the record before. (One
+        that is there when an ADD takes itself back is somebody else's.)
+        """
         self._state.remove_attachment(self._link)
+        is_leaving = self.record.phase == LEAVING
+        if is_leaving and link_exists(self._link) and not self._state.remembers(self._link):
+            from shibafu.netlink.teardown import link_del_announced
+
+            link_del_announced(self._link)
 
     def describe_overtaken(self) -> CniError:
         """Return the refusal of an ADD that a DEL has overtaken: its address may be gone already."""

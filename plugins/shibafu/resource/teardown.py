@@ -7,6 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from shibafu.resource.base import Resource
+
 
 class Teardown:
     """Steps that are all done whatever happens to the others, and their errors."""
@@ -28,6 +30,23 @@ class Teardown:
             from shibafu.cni.mishaps import describe_os_error
 
             self.errors.append(describe_os_error("clean up", error))
+
+    def remove(self, resources: "Iterable[Resource]") -> None:
+        """Remove the resources of an attachment, which are in the order in which they were made."""
+        before = len(self.errors)
+        running: list[Resource] = []
+        for resource in reversed(list(resources)):
+            if resource.is_removal_barrier:
+                self._settle(running)
+            if resource.is_last and len(self.errors) > before:
+                continue  # by it, what is left is found
+            running.append(resource)
+            self.do(resource.remove)
+        self._settle(running)
+
+    def _settle(self, running: "list[Resource]") -> None:
+        while running:
+            self.do(running.pop(0).settle_removal)
 
     def add(self, refusals: "Iterable[NetlinkError]") -> None:
         """Add what the kernel refused in a step of many that did the rest."""

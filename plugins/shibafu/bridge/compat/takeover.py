@@ -15,9 +15,27 @@ from shibafu.netlink.link import Link, link_by_index, link_by_name
 from shibafu.netlink.namespace import entered
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.netlink.teardown import link_del_announced
+from shibafu.resource.base import Resource
 
 
-def delete_reference_link(attachment: Attachment) -> None:
+class ReferenceLink(Resource):
+    """The link of a container that shibafu does not know: it is removed by its name in the container.
+
+    Args:
+        attachment: whose.
+    """
+
+    __slots__ = ("_attachment",)
+
+    def __init__(self, attachment: Attachment) -> None:
+        self._attachment = attachment
+
+    def remove(self) -> None:
+        """See `Resource.remove`."""
+        _delete_reference_link(self._attachment)
+
+
+def _delete_reference_link(attachment: Attachment) -> None:
     """Delete the container's interface by its name there.
 
     Raises:

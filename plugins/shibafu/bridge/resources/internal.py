@@ -38,6 +38,7 @@ class HostBarrier(Resource):
     """
 
     __slots__ = ("_env", "_is_removable", "_port", "_state")
+    is_removal_barrier = True
     scope = NETWORK
 
     def __init__(self, state: NetworkState, port: str, env: "Mapping[str, str]") -> None:

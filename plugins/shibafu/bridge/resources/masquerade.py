@@ -151,32 +151,40 @@ class Masquerade:
         self._state.write_rules(record)
 
 
-class RulesTeardown:
+class RulesTeardown(Resource):
     """Takes a network's rules away with its last container, beside other work.
 
     Args:
         state: the network's records.
         env: the environment.
+        leaving: the link of the container that goes, which may still be there.
     """
 
-    __slots__ = ("_backends", "_env", "_state")
+    __slots__ = ("_backends", "_env", "_leaving", "_state")
+    scope = NETWORK
 
-    def __init__(self, state: NetworkState, env: "Mapping[str, str]") -> None:
+    def __init__(self, state: NetworkState, env: "Mapping[str, str]", leaving: str = "") -> None:
         self._state = state
         self._env = env
+        self._leaving = leaving
         self._backends: list[Backend] = []
 
-    def prepare(self, leaving: str) -> None:
-        """Start what is needed, if `leaving` is the link of the only container and nobody else is at work."""
-        if not self._state.is_in_use(besides=leaving) and self._state.try_lock_exclusive():
-            self._prepare_if_unused(leaving)
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the firewall's rules"
 
-    def start(self) -> None:
+    def prepare_removal(self) -> None:
+        """Start what is needed, if the last container goes and nobody else is at work."""
+        if not self._state.is_in_use(besides=self._leaving) and self._state.try_lock_exclusive():
+            self._prepare_if_unused(self._leaving)
+
+    def remove(self) -> None:
         """Begin, once the container's link is gone."""
         for backend in self._backends:
             backend.start_teardown()
 
-    def finish(self) -> None:
+    def settle_removal(self) -> None:
         """Complete: the rules are gone, unless the network has containers.
 
         Raises:
@@ -186,7 +194,7 @@ class RulesTeardown:
             if not self._backends and not self._state.is_in_use():
                 self._state.lock_exclusive()
                 self._prepare_if_unused()
-                self.start()
+                self.remove()
             if self._backends:
                 self._finish()
         finally:
@@ -223,7 +231,7 @@ def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]") -> None:
         CniError: FIREWALL when they cannot be removed.
     """
     if state.read_rules():
-        RulesTeardown(state, env).finish()
+        RulesTeardown(state, env).settle_removal()
 
 
 class Rules(Resource):

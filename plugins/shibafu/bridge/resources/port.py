@@ -1,86 +1,17 @@
-"""The veth pair between the bridge and the container, and the port that its host end is."""
+"""The port of the bridge that the host's end of a container's link is."""
 
-from errno import EEXIST
-
-from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import refuse_router_advertisements
-from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import INTERNAL_GROUP
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA
-from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_add_veth, link_set, link_set_port
+from shibafu.netlink.link import Link, link_set, link_set_port
 from shibafu.resource.base import Fault, Resource
-from shibafu.resource.records import link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shibafu.bridge.namespaces import Namespaces
     from shibafu.netlink.socket import Request
     from shibafu.resource.claim import Claim
     from shibafu.resource.view import View
-
-
-class Pair(Resource):
-    """The veth pair: one end a port of the bridge, the other in the container's namespace. Only ADD makes it.
-
-    Both are down, and the port stays so until the container is configured (`Carrier`): from the moment
-    that there is a carrier, the kernel's workers hold the lock of all links (RTNL) for as long as it takes to
-    flood what IPv6 has to say to every container of the bridge, 3 ms with 200, and later requests wait.
-
-    Args:
-        attachment: whose.
-        claim: the claim to it.
-    """
-
-    __slots__ = ("_attachment", "_claim", "_is_ours")
-
-    def __init__(self, attachment: Attachment, claim: "Claim") -> None:
-        self._attachment = attachment
-        self._claim = claim
-        self._is_ours = True
-
-    @property
-    def title(self) -> str:
-        """See `Resource.title`."""
-        return f"link {self._attachment.host_link}"
-
-    def ensure(self, view: "View") -> bool:
-        """See `Resource.ensure`.
-
-        Raises:
-            CniError: one of the two links is there already, which is left alone; or a DEL came before.
-            NetlinkError: the kernel refuses.
-        """
-        attachment, bridge = self._attachment, view.link(self._attachment.config.bridge)
-        self._is_ours = False
-        pair = link_add_veth(
-            attachment.host_link,
-            attachment.ifname,
-            view.inside.descriptor if view.inside is not None else -1,
-            mac=attachment.host_mac,
-            peer_mac=attachment.mac,
-            mtu=attachment.config.mtu or None,
-            master=bridge.index if bridge is not None else None,
-            up=False,
-        )
-        try:
-            view.sock.request(pair)
-        except NetlinkError as error:
-            if error.errno != EEXIST:
-                raise
-            raise refuse_existing(attachment, "somebody made it while it was being attached") from None
-        self._is_ours = True
-        # From here on, DEL sees the link.
-        self._claim.require()
-        return True
-
-    def remove(self) -> None:
-        """See `Resource.remove`. One that was there before is somebody else's."""
-        if self._is_ours:
-            from shibafu.netlink.teardown import link_del_announced
-
-            link_del_announced(self._attachment.host_link)
 
 
 class Port(Resource):
@@ -194,23 +125,3 @@ class Port(Resource):
 
     def remove(self) -> None:
         """Leave it: it goes with the link."""
-
-
-def refuse_if_attached(attachment: Attachment, namespaces: "Namespaces") -> None:
-    """Refuse an interface that is there already, before anything of it could be touched.
-
-    Raises:
-        CniError: it is.
-    """
-    with namespaces.entered_container():
-        exists = link_exists(attachment.ifname)
-    if exists:
-        raise refuse_existing(attachment, "DEL that interface first, or choose another CNI_IFNAME")
-    if link_exists(attachment.host_link):
-        raise refuse_existing(attachment, "the container is attached from another namespace; DEL that first")
-
-
-def refuse_existing(attachment: Attachment, details: str) -> CniError:
-    """Return the refusal of an interface that is there already."""
-    names = f'container veth name ("{attachment.ifname}") peer provided ("{attachment.host_link}")'
-    return CniError(INVALID_CONFIG, f"{names} already exists", details)

@@ -23,6 +23,7 @@ class SpoofCheck(Resource):
     """
 
     __slots__ = ("_env", "_is_removable", "_mac", "_port", "_state")
+    is_removal_barrier = True
 
     def __init__(self, state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:
         self._state = state
