@@ -297,3 +297,12 @@ class TestNftables:
         machine.delete(config, "c1")
         machine.delete(config, "c2")
         assert machine.rules() == []
+
+
+def test_a_comment_of_somebody_elses_rule_is_no_utf_8(machine: Machine, config: Config) -> None:
+    for family in ("iptables", "ip6tables"):
+        rule = (family, "-A", "FORWARD", "-m", "comment", "--comment", "f\udcfcr mich", "-j", "ACCEPT")
+        machine.host.run("env", f"PATH={machine.path}", *rule)
+    machine.add(config)
+    machine.check(config)
+    machine.delete(config)

@@ -112,11 +112,11 @@ class Iptables:
         ended = [(version, *child.wait()) for version, child in children.items()]
         for version, status, _, stderr in ended:
             if status:
-                missing = find_missing(self._rulesets[version], stderr.decode()) if self._is_check else ""
+                missing = find_missing(self._rulesets[version], _decode(stderr)) if self._is_check else ""
                 self._blame(MISSING, missing, version)
                 return False
         for version, _, stdout, _ in ended:
-            ruleset, printed = self._rulesets[version], stdout.decode()
+            ruleset, printed = self._rulesets[version], _decode(stdout)
             overtaken = find_overtaken(printed, ruleset.name)
             stray = find_stray(ruleset, printed) if self._is_check and self._is_exact else ""
             if overtaken or stray:
@@ -213,7 +213,7 @@ class Iptables:
     def _spawn(self, program: str, text: str | None, inherit: tuple[int, ...] = ()) -> Child:
         argv = [program, "--noflush", "--wait", _LOCK_WAIT]
         try:
-            stdin = text.encode() if text is not None else None
+            stdin = text.encode("utf-8", "surrogateescape") if text is not None else None
             return Child(program, argv, self._env, stdin, keep_stderr=True, inherit=inherit)
         except OSError as error:
             raise CniError(FIREWALL, f"cannot execute {program}: {error.strerror}") from None
@@ -224,4 +224,9 @@ class Iptables:
             said = stderr.decode("utf-8", "replace").strip()
             name = program.rpartition("/")[2]
             raise CniError(FIREWALL, f"{name} refused the rules of network {self._network}: {said}", text)
-        return stdout.decode()
+        return _decode(stdout)
+
+
+def _decode(printed: bytes) -> str:
+    """Return what a program has printed; others' comments may be no UTF-8."""
+    return printed.decode("utf-8", "surrogateescape")
