@@ -89,7 +89,7 @@ def test_a_program_that_ends_in_time() -> None:
     before = open_descriptors()
     assert start("echo out; exit 3").wait_within(10) == (3, b"out\n")
     assert start("kill -9 $$").wait_within(10) == (-signal.SIGKILL, b"")
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 @pytest.mark.usefixtures("kernel")
@@ -103,7 +103,7 @@ def test_a_program_that_hangs_is_ended_with_what_it_has_started(tmp_path: Path, 
     assert 0.3 <= time.monotonic() - begin < 5
     assert_gone(child.pid)
     assert_gone(int((tmp_path / "pid").read_text()))
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_program_that_hangs_may_clean_up(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_no_descriptor_is_left_or_handed_down() -> None:
     run("true")
     with pytest.raises(FileNotFoundError):
         Child("/nowhere/program", ["program"], {}, b"", True)
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     # In a process of its own: what this one inherited is not our matter. 3 is what ls itself opens.
     done = run_isolated(
         'child = Child("/bin/ls", ["ls", "/proc/self/fd"], {}, b"", True)\n'
