@@ -213,6 +213,24 @@ def test_a_bridge_that_a_strict_network_does_not_know(networks: Networks) -> Non
     networks.delete()
 
 
+def test_the_outside_is_behind_a_bridge_of_an_open_network(networks: Networks, outside: Outside) -> None:
+    machine = networks.machine
+    run = machine.host.run
+    run("ip", "link", "add", "wan", "type", "bridge")
+    run("ip", "link", "set", "wan", "up")
+    run("ip", "link", "set", "uplink", "master", "wan")
+    run("ip", "addr", "flush", "dev", "uplink")
+    run("ip", "addr", "add", f"{UPLINK[4]}/24", "dev", "wan")
+    machine.add(machine.layer2(name="wan", bridge="wan"), "c5")
+    networks.all["c1"] = networks.blue | {"isolate": STRICT}
+    blue, *_ = networks.attach()
+    machine.check(networks.all["c1"], "c1")
+    assert group(machine, "wan") == "default"
+    assert ask_source(outside.namespace, OUTSIDE[4], blue, TCP) == UPLINK[4]
+    machine.delete(machine.layer2(name="wan", bridge="wan"), "c5")
+    networks.delete()
+
+
 def test_strictness_is_switched_on_and_off(networks: Networks) -> None:
     machine, blue = networks.machine, networks.blue
     first, second, third = networks.attach()

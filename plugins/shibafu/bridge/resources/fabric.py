@@ -251,10 +251,9 @@ def _find_or_create_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[L
     if link is None:
         # A bridge whose address is not set takes over its lowest port's, and changes it when that
         # leaves: for the containers, their gateway would be gone for as long as their caches live.
-        mac = calc_mac(0x02, _machine_id(), config.bridge)
         request = link_add_bridge(
             config.bridge,
-            mac=mac,
+            mac=_calc_bridge_mac(config),
             mtu=config.mtu or None,
             vlan_filtering=True if config.has_vlans else None,
             group=None if config.vlan else NETWORK_GROUPS[config.isolate],
@@ -280,7 +279,9 @@ def _find_or_create_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[L
 
 def _set_up_bridge(sock: NetlinkSocket, config: BridgeConfig, link: Link, created: bool) -> None:
     _ensure_state(sock, config, link, created)
-    if not config.vlan:
+    # One that the administrator made may lead to the outside, which strictly isolated networks reach.
+    is_known = config.isolate or link.group or link.mac == _calc_bridge_mac(config)
+    if is_known and not config.vlan:
         ensure_group(sock, link, config.isolate)
     if config.isolate == STRICT:
         ensure_others(sock)
@@ -300,6 +301,11 @@ def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link, created
         sock.request(link_set(link.index, up=True, mac=link.mac))
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         sock.request(link_set(link.index, promisc=True))
+
+
+def _calc_bridge_mac(config: BridgeConfig) -> bytes:
+    """Return the hardware address of a network's bridge, if an ADD made that."""
+    return calc_mac(0x02, _machine_id(), config.bridge)
 
 
 def _machine_id() -> str:

@@ -64,10 +64,17 @@ def find_faults_of_others(sock: NetlinkSocket) -> list[Fault]:
 
 
 def _list_unknown(sock: NetlinkSocket) -> list[Link]:
-    """Return the bridges that have containers of ours and no group of ours."""
+    """Return the bridges that have no group of ours, but containers of ours and nothing else.
+
+    One with another port, such as an uplink, may lead to the outside.
+    """
     return [
         bridge
         for bridge in link_list(sock, kind="bridge")
-        if bridge.group not in _OWN_GROUPS
-        and any(is_host_veth(port.name) for port in link_list(sock, master=bridge.index))
+        if bridge.group not in _OWN_GROUPS and _has_only_containers(sock, bridge)
     ]
+
+
+def _has_only_containers(sock: NetlinkSocket, bridge: Link) -> bool:
+    ports = link_list(sock, master=bridge.index)
+    return bool(ports) and all(is_host_veth(port.name) for port in ports)
