@@ -121,7 +121,7 @@ def are_apart(
         for version in (4, 6)
         for server, addresses, client in ((first, own, second), (second, others, first))
     ]
-    # All at once: each waits for what shall not come.
+    # All at once: each waits for what must not arrive.
     with ThreadPoolExecutor(len(ways)) as pool:
         reached = list(pool.map(can_reach, *zip(*ways, strict=True)))
     assert len(set(reached)) == 1, reached
@@ -160,7 +160,7 @@ def test_the_networks_backends_may_differ(networks: Networks, container: str, is
 
 @pytest.mark.parametrize("is_first", [True, False])
 def test_strict_networks_and_others_do_not_reach_each_other(networks: Networks, is_first: bool) -> None:
-    """Whatever the others are, and whoever came first."""
+    """Whatever the others are, in either order."""
     strict = {"c1": networks.blue | {"isolate": STRICT}, "c4": networks.config("gold", 40, isolate=STRICT)}
     others = {"c2": networks.green, "c3": networks.plain}
     networks.all = strict | others if is_first else others | strict

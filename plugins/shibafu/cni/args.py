@@ -31,7 +31,7 @@ def join_args(args: "Mapping[str, str]") -> str:
 
 
 def split_args(text: str) -> dict[str, str]:
-    """Return all pairs of CNI_ARGS; what is no pair is left out."""
+    """Return all pairs of CNI_ARGS; malformed ones are left out."""
     pairs = (pair.partition("=") for pair in text.split(";"))
     return {key: value for key, equals, value in pairs if key and equals}
 

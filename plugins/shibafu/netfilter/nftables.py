@@ -131,7 +131,7 @@ class Nftables:
         self._nft.run(render_setup(self._ruleset))
 
     def extend(self) -> bool:
-        """Make sure of chains and elements; return False where there is no table to add to."""
+        """Make sure of chains and elements; return False if the table is missing."""
         return self._nft.start(render_content(self._ruleset)).wait()[0] == 0
 
     def remove_elements(self) -> None:
@@ -165,7 +165,7 @@ class Nftables:
             self._child.finish_input()
 
     def finish_teardown(self) -> None:
-        """Wait until all is removed; what was not there is no error.
+        """Wait until everything is removed; absence counts as success.
 
         Raises:
             CniError: nft refused.

@@ -56,7 +56,7 @@ class Listing:
     """A table as nft lists it.
 
     Args:
-        text: what it printed; empty where there is no table.
+        text: what it printed; empty if the table is missing.
     """
 
     __slots__ = ("_elements", "_is_dormant", "_lines", "text")

@@ -61,7 +61,7 @@ class Resource:
         raise NotImplementedError
 
     def ensure(self, view: "View") -> bool:
-        """Make what is missing, whatever is there already; return whether it was not there at all.
+        """Make what is missing; return whether nothing of it was there before.
 
         It may leave something running that `settle` waits for. What `view` remembered may be out of date.
 

@@ -50,7 +50,7 @@ def list_networks(home: str) -> list[str]:
     """Return the networks of which there are records.
 
     Raises:
-        FileNotFoundError: there is no directory.
+        FileNotFoundError: the directory is missing.
     """
     return [name for name in os.listdir(home) if name != MARK]
 
@@ -63,7 +63,7 @@ def _read_mark(home: str) -> str:
     try:
         return os.readlink(f"{home}/{MARK}")
     except OSError as error:
-        # What is no link says nothing.
+        # Anything but a symbolic link says nothing.
         return "." if error.errno == EINVAL else ""
 
 

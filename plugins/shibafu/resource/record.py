@@ -38,7 +38,7 @@ class Record:
         args: CNI_ARGS.
         cni_path: CNI_PATH.
         result: what ADD answered, in the version that the configuration states; None until it has.
-        version: of the record; 0 for one that is no whole document.
+        version: of the record; 0 for an incomplete document.
     """
 
     __slots__ = (
@@ -100,7 +100,7 @@ class Record:
 
     @property
     def addresses(self) -> "list[Cidr]":
-        """The addresses; what is no address is left out."""
+        """The addresses, without malformed ones."""
         from shibafu.cni.ip import parse_cidr
 
         found = []
