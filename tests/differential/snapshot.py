@@ -121,7 +121,7 @@ def _add_links(
         for address in link.get("addr_info", []):
             # The kernel makes link-local ones of the hardware address, some time later.
             if address["scope"] != "link" or address["family"] == "inet":
-                facts_of = _calc_address(address)
+                facts_of = _calc_address(address, _detects_duplicates(real_name))
                 seen[f"{name} has {address['local']}/{address['prefixlen']}"] = facts_of
 
 
@@ -129,11 +129,18 @@ def _calc_flags(link: dict[str, Any]) -> str:
     return " ".join(flag for flag in _FLAGS if flag in link["flags"]) or "DOWN"
 
 
-def _calc_address(address: dict[str, Any]) -> str:
+def _detects_duplicates(link: str) -> bool:
+    switches = (Path(f"/proc/sys/net/ipv6/conf/{name}/accept_dad") for name in ("all", link))
+    return any(switch.is_file() and int(switch.read_text()) > 0 for switch in switches)
+
+
+def _calc_address(address: dict[str, Any], detects_duplicates: bool) -> str:
     facts = [f"scope {address['scope']}"]
     if "broadcast" in address:
         facts.append(f"broadcast {address['broadcast']}")
-    facts += [flag for flag in ("tentative", "dadfailed", "deprecated", "dynamic") if address.get(flag)]
+    # Without the detection an address is tentative as well, until a worker of the kernel has seen it.
+    flags = ["tentative"] * detects_duplicates + ["dadfailed", "deprecated", "dynamic"]
+    facts += [flag for flag in flags if address.get(flag)]
     return ", ".join(facts)
 
 
