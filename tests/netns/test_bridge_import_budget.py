@@ -23,7 +23,7 @@ PROTOCOL = (
 )
 # What reading the configuration needs.
 CONFIGURATION = "__main__ config vlan_keys"
-ATTACHING = "addressing attachment namespaces"
+ATTACHING = "addressing attachment"
 NETLINK = "codec constants errors link socket"
 CONTAINER = "address inet namespace route"
 IPTABLES = "backend iptables network_rulesets render_iptables ruleset"
@@ -37,7 +37,7 @@ BUDGETS = {
         "netfilter": f"{IPTABLES} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
         "resources": "carrier fabric interface isolation lease masquerade network pair port",
-        "resource": "base claim home identity record records transaction view",
+        "resource": "base claim home identity netns record records transaction view",
         "ipam": f"{STORE} add allocator netns ranges",
     },
     "CHECK": {
@@ -45,9 +45,9 @@ BUDGETS = {
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} drops forwarding",
-        "bridge": f"{CONFIGURATION} addressing attachment check namespaces overruled plan",
-        "resources": "carrier fabric interface isolation lease masquerade pair port",
-        "resource": "base home identity record records view",
+        "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
+        "resources": "carrier fabric interface isolation lease masquerade pair passage port",
+        "resource": "base home identity netns record records view",
         "ipam": f"{STORE} check ranges",
     },
     "DEL": {
@@ -66,10 +66,10 @@ BUDGETS = {
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
         "netfilter": "backend forwarding listing network_rulesets render_iptables ruleset",
-        "bridge": f"{CONFIGURATION} attachment delete namespaces removal",
+        "bridge": f"{CONFIGURATION} attachment delete removal",
         "resources": "lease network pair",
         "compat": "leftovers reference takeover",
-        "resource": "base claim home identity record records teardown",
+        "resource": "base claim home identity netns record records teardown",
         "ipam": f"{STORE} delete",
     },
     "GC": {
@@ -88,7 +88,8 @@ BUDGETS = {
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace",
         "netfilter": "backend drops network_rulesets ruleset",
-        "bridge": f"{CONFIGURATION} overruled status",
+        "bridge": f"{CONFIGURATION} status",
+        "resources": "passage",
         "resource": "base home identity record records",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
@@ -169,7 +170,7 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     """Neither IPAM nor the firewall, and nothing to run programs with."""
     flat = {key: value for key, value in config.items() if key not in ("ipam", "ipMasq", "isDefaultGateway")}
     flat["name"] = "flat"
-    neither = {"shibafu.cni.process", "shibafu.bridge.resources.masquerade", "shibafu.bridge.overruled"}
+    neither = {"shibafu.cni.process", "shibafu.bridge.resources.masquerade", "shibafu.bridge.resources.passage"}
     rules = {f"shibafu.netfilter.{module}" for module in f"{IPTABLES} drops".split()}
     result, modules = call(machine, "ADD", flat)
     check_budget(modules, calc_budget("ADD", "ipam") - neither - rules)

@@ -27,8 +27,6 @@ ARROWS = {
     "shibafu.command": [
         "shibafu",
         "shibafu.cni",
-        "shibafu.netlink",
-        "shibafu.netfilter",
         "shibafu.resource",
         "shibafu.bridge",
         "shibafu.runtime",

@@ -4,7 +4,6 @@ from shibafu.bridge.addressing import calc_gateways
 from shibafu.bridge.answer import describe_interfaces
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.namespaces import Namespaces
 from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_rules
 from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.bridge.resources.pair import refuse_if_attached
@@ -12,10 +11,11 @@ from shibafu.cni.delegate import Installation
 from shibafu.cni.request import Request
 from shibafu.cni.result import Result
 from shibafu.resource.claim import Claim
+from shibafu.resource.netns import open_container_netns
 from shibafu.resource.record import ADDRESSED, COMPLETE
 from shibafu.resource.records import NetworkState
 from shibafu.resource.transaction import Transaction
-from shibafu.resource.view import View
+from shibafu.resource.view import View, open_view
 
 
 def add(request: Request, installation: Installation) -> dict[str, object]:
@@ -28,24 +28,23 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
     if not attachment.config.has_ipam:
         # The oldest versions have no result without addresses: refused before anything is done.
         Result().to_json(request.cni_version)
-    with Namespaces(request) as namespaces:
+    with open_container_netns(request) as netns, open_view(netns) as view:
         state = NetworkState(attachment.config.network)
-        claim = Claim(state, attachment.host_link, attachment.calc_record(namespaces.identify_container()))
-        with namespaces.lock_container(), claim.lock():
-            refuse_if_attached(attachment, namespaces)
-            return _attach(attachment, namespaces, installation, state, claim)
+        claim = Claim(state, attachment.host_link, attachment.calc_record(netns.identify()))
+        with netns.lock(), claim.lock():
+            refuse_if_attached(attachment, netns)
+            return _attach(attachment, view, installation, state, claim)
 
 
 def _attach(
     attachment: Attachment,
-    namespaces: Namespaces,
+    view: View,
     installation: Installation,
     state: NetworkState,
     claim: Claim,
 ) -> dict[str, object]:
     request, config, record = attachment.request, attachment.config, claim.record
     result = Result()
-    view = View(namespaces.host, View(namespaces.container, descriptor=namespaces.container_fd))
     with Transaction(view) as transaction:
         transaction.ensure(NetworkRecord(state, config, request.env))
         transaction.ensure(claim)

@@ -4,7 +4,6 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.result import IPConfig, Result, Route
-from shibafu.netlink.constants import RT_SCOPE_LINK, RT_TABLE_MAIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,11 +68,7 @@ def _calc_default_gateway(address: Cidr) -> Address:
 
 def _ensure_default_route(result: Result, ip: IPConfig) -> None:
     for route in result.routes:
-        if (
-            route.dst.version == ip.address.version
-            and route.dst.prefix == 0
-            and route.table in (None, 0, RT_TABLE_MAIN)
-        ):
+        if route.dst.version == ip.address.version and route.dst.prefix == 0 and route.is_of_main_table:
             # One that IPAM gave without a gateway means this gateway.
             route.gw = route.gw or ip.gateway
             return
@@ -83,9 +78,9 @@ def _ensure_default_route(result: Result, ip: IPConfig) -> None:
 def resolve_gateway(route: Route, ips: list[IPConfig]) -> Address | None:
     """Return a route's next hop: its own, or else the first gateway of its family.
 
-    A route whose scope is the link (or the host) leads to neighbours, by definition without a gateway.
+    A route to neighbours has none by definition.
     """
-    if route.gw is not None or (route.scope is not None and route.scope >= RT_SCOPE_LINK):
+    if route.gw is not None or route.leads_to_neighbours:
         return route.gw
     for ip in ips:
         if ip.gateway is not None and ip.gateway.version == route.dst.version:

@@ -2,7 +2,6 @@
 
 from shibafu.bridge.attachment import Attachment
 from shibafu.cni.result import Interface
-from shibafu.netlink.link import link_by_index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +13,9 @@ def describe_interfaces(attachment: Attachment, view: "View") -> list[Interface]
     config, version = attachment.config, attachment.request.cni_version
     bridge, port = view.link(config.bridge), view.link(attachment.host_link)
     gateway = view.link(config.gateway_link) if config.is_gateway else None
-    if bridge is not None and version == "1.1.0":
+    if version == "1.1.0":
         # Its MTU may have followed that of its new port.
-        bridge = link_by_index(view.sock, bridge.index) or bridge
+        bridge = view.look_again(config.bridge) or bridge
     mtu = port.mtu if port is not None and version == "1.1.0" else 0
     interfaces = [
         Interface(

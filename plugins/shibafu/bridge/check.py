@@ -7,15 +7,15 @@ final result, which is what the runtime hands over as prevResult.
 from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.namespaces import Namespaces
 from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_passage, plan_rules
 from shibafu.cni.delegate import Installation
 from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from shibafu.cni.request import Request
 from shibafu.cni.result import Result, parse_prev_result
 from shibafu.resource.base import find_faults
+from shibafu.resource.netns import open_container_netns
 from shibafu.resource.records import NetworkState, link_exists
-from shibafu.resource.view import View
+from shibafu.resource.view import View, open_view
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def check(request: Request, installation: Installation) -> None:
     for resource in rules:
         resource.prepare()
     _require_attachment(attachment, result)
-    with Namespaces(request) as namespaces:
-        view = View(namespaces.host, View(namespaces.container, descriptor=namespaces.container_fd))
+    with open_container_netns(request) as netns, open_view(netns) as view:
         if is_own:
             made = plan_links(attachment, result, attachment.host_link, plan_guards(attachment, state))
         else:

@@ -2,13 +2,12 @@
 
 from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.resources.carrier import Carrier
-from shibafu.bridge.resources.fabric import Bridge, Gateway
+from shibafu.bridge.resources.fabric import Bridge, Gateway, needs_unasked_rules
 from shibafu.bridge.resources.interface import ContainerInterface
 from shibafu.bridge.resources.lease import Lease
 from shibafu.bridge.resources.pair import Pair
 from shibafu.bridge.resources.port import Port
 from shibafu.cni.ip import Cidr
-from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,15 +66,11 @@ def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:
 def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
     """Return the rules that the network needs for an attachment, if it needs any."""
     config, env = attachment.config, attachment.request.env
-    if not result.ips:
-        return []
-    # With a port published, containers would reach the host's 127.0.0.1.
-    is_forced = not config.needs_rules and (bool(state.read_rules()) or routes_loopback(config.gateway_link))
-    if not (config.needs_rules or is_forced or bridged_versions(config.bridge)):
+    if not result.ips or not (config.needs_rules or state.read_rules() or needs_unasked_rules(config)):
         return []
     from shibafu.bridge.resources.masquerade import Rules, find_needs
 
-    needs = find_needs(config, _select_subnets(attachment, result), env, is_forced)
+    needs = find_needs(config, _select_subnets(attachment, result), env, state)
     return [Rules(state, *needs, env)] if needs is not None else []
 
 
@@ -98,7 +93,7 @@ def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]"
     """Return what others could have put in the packets' way."""
     if not result.ips:
         return []
-    from shibafu.bridge.overruled import Passage
+    from shibafu.bridge.resources.passage import Passage
 
     return [Passage(attachment.config, _select_subnets(attachment, result), attachment.request.env)]
 

@@ -1,10 +1,7 @@
 """What DEL and GC remove of attachments: only what identifies them is known, and what their records tell."""
 
 from shibafu.bridge.resources.network import NetworkRecord
-from shibafu.bridge.resources.pair import HostLink
-from shibafu.netlink.link import link_by_name
-from shibafu.netlink.socket import NetlinkSocket
-from shibafu.netlink.teardown import link_del_all
+from shibafu.bridge.resources.pair import HostLink, remove_host_links
 from shibafu.resource.claim import Claim
 from shibafu.resource.records import NetworkState, link_exists
 
@@ -90,10 +87,7 @@ def remove_stale(
 
 def _remove_links(names: set[str], gone: set[str], teardown: "Teardown") -> None:
     """Delete links by name, and add those that are gone."""
-    with NetlinkSocket() as sock:
-        # A name that is too long for a link is one of a file that somebody else has put there.
-        found = [link_by_name(sock, name) for name in names if link_exists(name)]
-        failures = link_del_all(sock, [link for link in found if link is not None])
+    failures = remove_host_links(names)
     teardown.add(failures.values())
     gone |= names - failures.keys()
 

@@ -5,9 +5,10 @@ import os
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.errors import LIMITED_CONNECTIVITY, NOT_AVAILABLE, CniError
+from shibafu.cni.names import NFTABLES
 from shibafu.cni.process import find_program
 from shibafu.cni.request import Request
-from shibafu.netfilter.backend import NFTABLES, choose_backend
+from shibafu.netfilter.backend import choose_backend
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.records import NetworkState
@@ -69,7 +70,7 @@ def _collect_subnets(value: object, key: str = "") -> list[str]:
 
 def _require_passage(request: Request, config: BridgeConfig) -> None:
     """Refuse a firewall that drops all that containers would send."""
-    from shibafu.bridge.overruled import find_overruling_drop
+    from shibafu.bridge.resources.passage import find_overruling_drop
     from shibafu.cni.ip import parse_cidr
 
     try:

@@ -9,6 +9,9 @@ try:
 except ImportError:  # an interpreter that keeps it elsewhere; hashlib costs 3 ms
     from hashlib import blake2b
 
+# What `ipMasqBackend` may be.
+IPTABLES = "iptables"
+NFTABLES = "nftables"
 # How far a network is kept from others.
 OPEN, ISOLATED, STRICT = "", "isolated", "strict"
 # The group (IFLA_GROUP) of the links that such networks enter and leave the host by. Rules of isolation name

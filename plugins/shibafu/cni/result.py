@@ -7,6 +7,8 @@ from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.version import DEFAULT, RESULT_GROUPS, SUPPORTED, result_group
 
 _OLDEST, _MIDDLE, _NEWEST = RESULT_GROUPS
+# RT_TABLE_MAIN, RT_SCOPE_LINK (linux/rtnetlink.h)
+_MAIN_TABLE, _LINK_SCOPE = 254, 253
 
 
 class Interface:
@@ -85,6 +87,16 @@ class Route:
         self.priority = priority
         self.table = table
         self.scope = scope
+
+    @property
+    def is_of_main_table(self) -> bool:
+        """Whether it is in the table that the kernel goes by unless a rule names another."""
+        return self.table in (None, 0, _MAIN_TABLE)
+
+    @property
+    def leads_to_neighbours(self) -> bool:
+        """Whether its scope is the link, or the host."""
+        return self.scope is not None and self.scope >= _LINK_SCOPE
 
     def to_json(self, version: str) -> dict[str, object]:
         """Return the object of `version`; only the newest knows more than destination and gateway."""

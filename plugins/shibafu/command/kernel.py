@@ -9,21 +9,17 @@ from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import rt_proto, rt_type
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_LOWER_UP, IFF_POINTOPOINT, IFF_UP
 
 from shibafu.command.errors import CommandError
-from shibafu.netlink.constants import (
-    IFF_LOWER_UP,
-    IFF_POINTOPOINT,
-    IFF_UP,
-    RT_TABLE_MAIN,
-    RTN_UNICAST,
-    RTPROT_KERNEL,
-)
 
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 _PORT = ("linkinfo", "slave_data")
+_MAIN_TABLE = 254  # RT_TABLE_MAIN (linux/rtnetlink.h)
+_UNICAST, _BY_KERNEL = rt_type["unicast"], rt_proto["kernel"]
 # No subnet is as wide as a route of a shorter prefix, the widest private ones being 10.0.0.0/8 and fd00::/8:
 # it is a piece of a default route, as VPNs make them (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
 _SHORTEST_PREFIX = 8
@@ -124,9 +120,7 @@ class Kernel:
         """Return the destinations of the main table, without default routes, whole or in pieces."""
         links = {link["index"]: link for link in self._iproute.get_links()}
         # The kernel's dump has all of a family's tables unless it filters strictly.
-        messages = [
-            m for m in self._iproute.get_routes(table=RT_TABLE_MAIN) if m.get("table") == RT_TABLE_MAIN
-        ]
+        messages = [m for m in self._iproute.get_routes(table=_MAIN_TABLE) if m.get("table") == _MAIN_TABLE]
         routes = [_parse_route(message, links) for message in messages if message["dst_len"]]
         return [
             route
@@ -197,9 +191,9 @@ def _parse_route(message: Any, links: dict[int, Any]) -> RouteTo:
     hops = message.get("multipath") or [message]
     link = links.get(hops[0].get("oif") or 0)
     # An address brings a route to its subnet, in which a tunnel may have neighbours, too.
-    is_in_tunnel = link is not None and link["flags"] & IFF_POINTOPOINT and message["proto"] != RTPROT_KERNEL
+    is_in_tunnel = link is not None and link["flags"] & IFF_POINTOPOINT and message["proto"] != _BY_KERNEL
     is_far = (
-        message["type"] != RTN_UNICAST
+        message["type"] != _UNICAST
         or bool(is_in_tunnel)
         or all(hop.get("gateway") or hop.get("via") for hop in hops)
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shibafu.command.errors import CommandError
-from shibafu.netlink.namespace import entered, open_netns
+from shibafu.resource.netns import Netns
 
 NAMED = ("/run/netns", "/var/run/netns")
 
@@ -51,16 +51,13 @@ def inside(path: str) -> Iterator[int]:
         CommandError: there is no namespace.
     """
     try:
-        descriptor = open_netns(path)
+        netns = Netns(path)
     except OSError as error:
         raise CommandError(
             f"{path} is no network namespace: {(error.strerror or str(error)).lower()}"
         ) from None
-    try:
-        with entered(descriptor):
-            yield descriptor
-    finally:
-        os.close(descriptor)
+    with netns, netns.entered():
+        yield netns.descriptor
 
 
 def is_same_netns(path: str, other: str = "/proc/self/ns/net") -> bool:

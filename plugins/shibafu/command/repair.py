@@ -27,14 +27,13 @@ from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.survey import ATTACHING, DETACHING, GONE, MISSING, RECORD, Endpoint
-from shibafu.netlink.namespace import entered, open_netns
-from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, Resource
 from shibafu.resource.claim import Claim
+from shibafu.resource.netns import Netns
 from shibafu.resource.record import Record
 from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
-from shibafu.resource.view import View
+from shibafu.resource.view import View, open_view
 from shibafu.runtime.cache import Attachment as Cached
 from shibafu.runtime.cache import cache_list, cache_write
 from shibafu.runtime.derivation import build_config, convert_result
@@ -102,8 +101,7 @@ class Repair:
     def find_faults(self) -> list[Fault]:
         """Return what is wrong, changing nothing; a network without containers lacks nothing."""
         found: dict[Fault, int] = {}
-        with NetlinkSocket() as sock:
-            view = View(sock)
+        with open_view() as view:
             for made, resource, beside in self._walk(view):
                 for fault in self._look(made, resource, beside):
                     found.setdefault(fault, _ORDER[resource.scope])
@@ -116,8 +114,7 @@ class Repair:
             CniError: what was refused; all else is mended.
         """
         steps = Teardown()
-        with NetlinkSocket() as sock:
-            view = View(sock)
+        with open_view() as view:
             for _, resource, beside in self._walk(view):
                 steps.do(_mend, resource, beside)
             for made in self._find_made():
@@ -320,14 +317,9 @@ def _join_addresses(everything: list[_Made]) -> Result:
 def _beside(view: View, netns: str) -> Iterator[View]:
     """Yield the view with a container's namespace beside it; without, where that cannot be opened."""
     try:
-        descriptor = open_netns(netns)
+        container = Netns(netns)
     except OSError:
         yield view
         return
-    try:
-        with entered(descriptor):
-            inside = NetlinkSocket()
-        with inside:
-            yield view.beside(View(inside, descriptor=descriptor))
-    finally:
-        os.close(descriptor)
+    with container:
+        yield view.beside(container)

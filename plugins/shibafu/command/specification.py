@@ -11,12 +11,11 @@ from typing import Any
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.config import Section
-from shibafu.cni.names import MAX_FILE_NAME, STRICT, calc_digest, is_valid_identifier
+from shibafu.cni.names import IPTABLES, MAX_FILE_NAME, NFTABLES, STRICT, calc_digest, is_valid_identifier
 from shibafu.cni.request import Request
 from shibafu.command.errors import CommandError, UsageError
 from shibafu.command.kernel import Network
 from shibafu.container.specification import HOST_NETWORK, NO_NETWORK
-from shibafu.netfilter.backend import IPTABLES, NFTABLES
 from shibafu_ipam.config import IpamConfig
 
 Address = IPv4Address | IPv6Address

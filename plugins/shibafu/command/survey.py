@@ -8,13 +8,13 @@ or this command attached the containers.
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from shibafu.bridge.resources.fabric import find_forwarding
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.command.kernel import Kernel, Link, Traffic
 from shibafu.command.leases import Holding, count_usable, list_holdings
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.rules import Rule
-from shibafu.netfilter.forwarding import is_forwarding
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.record import ADDRESSED, CLAIMED, COMPLETE, LEAVING, Record
 from shibafu.resource.records import NetworkState
@@ -167,10 +167,7 @@ class Surveyor:
             endpoints=endpoints,
             other_ports=sorted(port.name for port in ports if port.name not in known),
             rules=rules or [],
-            is_forwarding={
-                f"ipv{version}": is_forwarding(version)
-                for version in sorted({subnet.version for subnet in network.subnets})
-            },
+            is_forwarding=find_forwarding({subnet.version for subnet in network.subnets}),
             problem=network.problem,
             broken=[error.msg for error in broken],
         )

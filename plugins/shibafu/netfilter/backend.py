@@ -3,6 +3,7 @@
 import os
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError
+from shibafu.cni.names import IPTABLES, NFTABLES
 from shibafu.cni.process import find_program
 from shibafu.netfilter.network_rulesets import NetworkRules, calc_iptables, calc_nftables
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     Backend = Iptables | Nftables
 
-IPTABLES = "iptables"
-NFTABLES = "nftables"
 # There if the kernel has the family at all.
 _SWITCHES = {4: "/proc/sys/net/ipv4", 6: "/proc/sys/net/ipv6"}
 

@@ -7,9 +7,8 @@ millisecond, whether any could; only then are the rules read.
 import os
 
 from shibafu.cni.ip import Cidr
-from shibafu.cni.names import calc_chain, is_strict_chain
+from shibafu.cni.names import IPTABLES, calc_chain, is_strict_chain
 from shibafu.cni.process import find_program
-from shibafu.netfilter.backend import IPTABLES
 from shibafu.netlink.codec import parse_attrs, parse_string
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkSocket, Request

@@ -2,7 +2,6 @@
 
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.link import Link, link_by_name
-from shibafu.netlink.namespace import entered
 from shibafu.netlink.socket import NetlinkSocket
 
 TYPE_CHECKING = False
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from shibafu.netlink.namespace import NetnsGuard
+    from shibafu.resource.netns import Netns
 
     T = TypeVar("T")
 
@@ -21,21 +21,22 @@ class View:
     Args:
         sock: a socket of the namespace.
         inside: the view of the container's namespace.
-        descriptor: of the namespace, to enter it; -1 where the process is in it.
+        netns: the namespace, to enter it; None where the process is in it.
     """
 
-    __slots__ = ("_guard", "_known", "descriptor", "inside", "sock")
+    __slots__ = ("_known", "_netns", "inside", "sock")
 
-    def __init__(self, sock: NetlinkSocket, inside: "View | None" = None, descriptor: int = -1) -> None:
+    def __init__(
+        self, sock: NetlinkSocket, inside: "View | None" = None, netns: "Netns | None" = None
+    ) -> None:
         self.sock = sock
         self.inside = inside
-        self.descriptor = descriptor
-        self._guard: NetnsGuard | None = None
+        self._netns = netns
         self._known: dict[Hashable, object] = {}
 
-    def beside(self, inside: "View | None") -> "View":
-        """Return this view with another container's beside it; what it knows is shared."""
-        other = View(self.sock, inside)
+    def beside(self, netns: "Netns") -> "View":
+        """Return this view with a container's beside it; what it knows is shared."""
+        other = View(self.sock, View(netns.sock, netns=netns))
         other._known = self._known
         return other
 
@@ -46,11 +47,16 @@ class View:
         found: T = self._known[key]  # type: ignore[assignment]  # what `read` of this key returns
         return found
 
+    @property
+    def descriptor(self) -> int:
+        """The namespace's descriptor; -1 where the process is in it."""
+        return self._netns.descriptor if self._netns is not None else -1
+
     def entered(self) -> "NetnsGuard":
         """Return a context in which the process is in the namespace."""
-        if self._guard is None:
-            self._guard = entered(self.descriptor)
-        return self._guard
+        if self._netns is None:
+            raise ValueError("the process is in it")
+        return self._netns.entered()
 
     def learn(self, link: Link) -> None:
         """Take a link that somebody else has read for what is there."""
@@ -59,6 +65,11 @@ class View:
     def link(self, name: str) -> Link | None:
         """Return a link; None when there is none of that name."""
         return self.once(("link", name), lambda: link_by_name(self.sock, name))
+
+    def look_again(self, name: str) -> Link | None:
+        """Return a link as it is now."""
+        self._known.pop(("link", name), None)
+        return self.link(name)
 
     def addresses(self, link: Link) -> set[tuple[bytes, int]]:
         """Return a link's addresses and the lengths of their prefixes."""
@@ -71,3 +82,18 @@ class View:
         self._known.clear()
         if self.inside is not None:
             self.inside.forget()
+
+    def __enter__(self) -> "View":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.sock.close()
+
+
+def open_view(netns: "Netns | None" = None) -> View:
+    """Open the namespace that the process is in, to be closed by `with`.
+
+    Args:
+        netns: a container's, whose view is beside it; who opened it closes it.
+    """
+    return View(NetlinkSocket(), View(netns.sock, netns=netns) if netns is not None else None)

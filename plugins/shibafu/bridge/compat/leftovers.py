@@ -7,8 +7,8 @@ was emptied since, or a record in it torn.
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.errors import CniError
-from shibafu.cni.names import STRICT, is_host_veth
-from shibafu.netfilter.backend import NFTABLES, choose_backend
+from shibafu.cni.names import NFTABLES, STRICT, is_host_veth
+from shibafu.netfilter.backend import choose_backend
 from shibafu.netfilter.listing import Listing
 from shibafu.netlink.link import link_by_name, link_list
 from shibafu.netlink.socket import NetlinkSocket

@@ -4,18 +4,15 @@ When shibafu takes its place, containers are running that it attached. Their lin
 random names and their rules chains of their own, so that DEL has to look for them differently.
 """
 
-import os
-
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import is_valid_link_name
-from shibafu.bridge.namespaces import open_container_netns
 from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
 from shibafu.cni.names import is_host_veth
 from shibafu.netlink.link import Link, link_by_index, link_by_name
-from shibafu.netlink.namespace import entered
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.netlink.teardown import link_del_announced
 from shibafu.resource.base import Resource
+from shibafu.resource.netns import open_container_netns
 
 
 class ReferenceLink(Resource):
@@ -45,20 +42,16 @@ def _delete_reference_link(attachment: Attachment) -> None:
     if not attachment.request.netns:
         return
     try:
-        descriptor = open_container_netns(attachment.request)
+        netns = open_container_netns(attachment.request)
     except CniError as error:
         if error.code == INVALID_ENVIRONMENT:
             return  # the namespace is gone, and its links with it
         raise
-    try:
-        with entered(descriptor), NetlinkSocket() as sock:
-            link = link_by_name(sock, attachment.ifname)
-        if link is None or link.kind != "veth" or not _is_of_network(link, attachment):
-            return
-        with entered(descriptor):
-            link_del_announced(link.index)
-    finally:
-        os.close(descriptor)
+    with netns:
+        link = link_by_name(netns.sock, attachment.ifname)
+        if link is not None and link.kind == "veth" and _is_of_network(link, attachment):
+            with netns.entered():
+                link_del_announced(link.index)
 
 
 def find_reference_peer(sock: NetlinkSocket, link: Link) -> Link | None:

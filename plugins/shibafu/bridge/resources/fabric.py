@@ -15,10 +15,12 @@ from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.names import NETWORK_GROUPS, STRICT
 from shibafu.netfilter.forwarding import (
+    bridged_versions,
     ensure_forwarding,
     ensure_link_forwarding,
     is_forwarding,
     is_link_forwarding,
+    routes_loopback,
     try_sysctl,
     write_sysctl,
 )
@@ -32,6 +34,8 @@ from shibafu.resource.base import HOST, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shibafu.resource.view import View
 
 _MACHINE_ID = "/etc/machine-id"
@@ -198,6 +202,19 @@ class Gateway(Resource):
 
     def remove(self) -> None:
         """Leave it: it goes with the bridge."""
+
+
+def needs_unasked_rules(config: BridgeConfig) -> bool:
+    """Return whether a network may need rules that its configuration does not ask for.
+
+    It does where containers would reach the host's 127.0.0.1, or FORWARD sees what stays on the bridge.
+    """
+    return routes_loopback(config.gateway_link) or bool(bridged_versions(config.bridge))
+
+
+def find_forwarding(versions: "Iterable[int]") -> dict[str, bool]:
+    """Return whether the host forwards packets, by family: `ipv4`, `ipv6`."""
+    return {f"ipv{version}": is_forwarding(version) for version in sorted(versions)}
 
 
 def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list[Fault]:

@@ -6,9 +6,9 @@ was set up is remembered in the network's state as a hint; the kernel, not the h
 
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.ip import Cidr, parse_cidr
-from shibafu.cni.names import ISOLATED, OPEN, STRICT
+from shibafu.cni.names import IPTABLES, ISOLATED, OPEN, STRICT
 from shibafu.cni.process import find_program
-from shibafu.netfilter.backend import IPTABLES, choose_backend, open_backend
+from shibafu.netfilter.backend import choose_backend, open_backend
 from shibafu.netfilter.network_rulesets import NetworkRules
 from shibafu.resource.base import NETWORK, Fault, Resource
 from shibafu.resource.records import NetworkState
@@ -319,7 +319,7 @@ class Rules(Resource):
 
 
 def find_needs(
-    config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]", is_forced: bool
+    config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]", state: NetworkState
 ) -> tuple[str, NetworkRules] | None:
     """Return the backend and the rules that containers need on this host; None if they need none.
 
@@ -327,19 +327,20 @@ def find_needs(
         config: the network's configuration.
         subnets: the containers'.
         env: the environment.
-        is_forced: whether there are to be rules whatever the configuration asks for.
+        state: the network's records; the rules that it has are kept, whatever the configuration asks for.
 
     Raises:
         CniError: there is no such backend.
     """
-    from shibafu.netfilter.forwarding import bridged_versions
+    from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
 
     backend = choose_backend(config.ip_masq_backend, env)
     bridged: set[int] = set()
     # What nftables accepts in a table of our own does not overrule another table's drop.
     if backend == IPTABLES and not config.vlan and not config.ip_masq:
         bridged = {subnet.version for subnet in subnets}.intersection(bridged_versions(config.bridge))
-    is_wanted = config.needs_rules or is_forced
+    # With a port published, containers would reach the host's 127.0.0.1.
+    is_wanted = config.needs_rules or bool(state.read_rules()) or routes_loopback(config.gateway_link)
     # Without iptables there is most likely none that drops what stays on the bridge, either.
     if not is_wanted and not (bridged and find_program("iptables-restore", env.get("PATH", ""))):
         return None

@@ -1,4 +1,4 @@
-"""The two network namespaces of an attachment: the host's, where plugins run, and the container's."""
+"""A network namespace at a path, open: to enter it, to look into it, to keep others out of it."""
 
 import os
 
@@ -13,60 +13,66 @@ if TYPE_CHECKING:
     from shibafu.cni.request import Request
 
 
-class Namespaces:
-    """Both namespaces, open, and a netlink socket in each.
+class Netns:
+    """A network namespace.
 
     Args:
-        request: the call; CNI_NETNS is the container's namespace.
+        path: where it is.
 
     Raises:
-        CniError: CNI_NETNS is no network namespace, or the one that the plugin itself is in.
+        OSError: there is nothing, or it is no network namespace.
     """
 
-    __slots__ = ("_guard", "_path", "container", "container_fd", "host", "host_fd")
+    __slots__ = ("_guard", "_path", "_sock", "descriptor")
 
-    def __init__(self, request: "Request") -> None:
-        self._path = request.netns
-        self.container_fd = open_container_netns(request)
-        self.host_fd = current_netns()
-        self._guard = entered(self.container_fd)
-        self.host = NetlinkSocket()
-        with self.entered_container():
-            self.container = NetlinkSocket()
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.descriptor = open_netns(path)
+        self._guard: NetnsGuard | None = None
+        self._sock: NetlinkSocket | None = None
 
-    def entered_container(self) -> NetnsGuard:
-        """Return a context manager that is inside the container's namespace."""
+    def entered(self) -> NetnsGuard:
+        """Return a context in which the process is in the namespace."""
+        if self._guard is None:
+            self._guard = entered(self.descriptor)
         return self._guard
 
-    def lock_container(self) -> Lock:
-        """Return the container's lock, to be held by `with`: it keeps other calls out of the container.
+    @property
+    def sock(self) -> NetlinkSocket:
+        """A netlink socket in the namespace; who asks first must not be inside."""
+        if self._sock is None:
+            with self.entered():
+                self._sock = NetlinkSocket()
+        return self._sock
+
+    def lock(self) -> Lock:
+        """Return the lock that keeps other calls out of the namespace while it is held by `with`.
 
         The specification asks runtimes not to make two at once; those that lose patience do. The lock is a
         file of ours and not the namespace's own, which the container can open, and lock for ever.
         """
-        found = os.fstat(self.container_fd)
+        found = os.fstat(self.descriptor)
         name = f"netns-{found.st_dev}-{found.st_ino}"
         return Lock(name, f"network namespace {self._path}", handed_down=False)
 
-    def identify_container(self) -> NetnsIdentity:
-        """Return which namespace the container's is."""
-        return identify_open_netns(self._path, self.container_fd, self.container.read_netns_cookie())
+    def identify(self) -> NetnsIdentity:
+        """Return which namespace it is."""
+        return identify_open_netns(self._path, self.descriptor, self.sock.read_netns_cookie())
 
-    def __enter__(self) -> "Namespaces":
+    def __enter__(self) -> "Netns":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close all four descriptors."""
-        self.host.close()
-        self.container.close()
-        os.close(self.host_fd)
-        os.close(self.container_fd)
+        """Close what was opened."""
+        if self._sock is not None:
+            self._sock.close()
+        os.close(self.descriptor)
 
 
-def open_container_netns(request: "Request") -> int:
+def open_container_netns(request: "Request") -> Netns:
     """Open CNI_NETNS.
 
     Raises:
@@ -74,7 +80,7 @@ def open_container_netns(request: "Request") -> int:
     """
     path = request.netns
     try:
-        descriptor = open_netns(path)
+        netns = Netns(path)
     except OSError as error:
         reason = error.strerror or str(error)
         reason = reason[:1].lower() + reason[1:]
@@ -84,13 +90,13 @@ def open_container_netns(request: "Request") -> int:
             "CNI_NETNS must be the path of the container's network namespace",
         ) from None
     own = current_netns()
-    is_same = same_netns(descriptor, own)
+    is_same = same_netns(netns.descriptor, own)
     os.close(own)
     if is_same and request.env.get("CNI_NETNS_OVERRIDE", "").upper() not in ("1", "TRUE"):
-        os.close(descriptor)
+        netns.close()
         raise CniError(
             SAME_NETNS,
             "plugin's netns and netns from CNI_NETNS should not be the same",
             f"{path} is the namespace of the host; the container would lose nothing and the host its network",
         )
-    return descriptor
+    return netns
