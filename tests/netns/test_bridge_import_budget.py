@@ -27,6 +27,7 @@ ATTACHING = "addressing attachment"
 NETLINK = "codec constants errors link socket"
 CONTAINER = "address inet namespace route"
 IPTABLES = "backend iptables network_rulesets render_iptables ruleset"
+FIREWALL = ("masquerade", "passage")
 STORE = "__main__ config index ledger pages records store"
 
 BUDGETS = {
@@ -170,7 +171,7 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     """Neither IPAM nor the firewall, and nothing to run programs with."""
     flat = {key: value for key, value in config.items() if key not in ("ipam", "ipMasq", "isDefaultGateway")}
     flat["name"] = "flat"
-    neither = {"shibafu.cni.process", "shibafu.bridge.resources.masquerade", "shibafu.bridge.resources.passage"}
+    neither = {"shibafu.cni.process", *(f"shibafu.bridge.resources.{module}" for module in FIREWALL)}
     rules = {f"shibafu.netfilter.{module}" for module in f"{IPTABLES} drops".split()}
     result, modules = call(machine, "ADD", flat)
     check_budget(modules, calc_budget("ADD", "ipam") - neither - rules)

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/configuration.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("conf/*.md")])
 # What the plugins that it describes are made of.
-PACKAGES = ("plugins/shibafu/bridge", "plugins/shibafu/cni", "plugins/shibafu/netfilter", "ipam/shibafu_ipam")
+PARTS = ("bridge", "cni", "netfilter", "resource")
+PACKAGES = (*(f"plugins/shibafu/{part}" for part in PARTS), "ipam/shibafu_ipam")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # The methods of cni.config.Section that read a key, and functions that are given one to read.
 READERS = {"array", "flag", "get", "number", "section", "sections", "text", "texts", "unsigned"}
