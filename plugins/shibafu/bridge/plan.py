@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from shibafu.resource.records import NetworkState
 
 
-def plan_addresses(attachment: "Attachment", installation: "Installation") -> list[Lease]:
-    """Return what holds the container's addresses."""
-    config = attachment.config
-    return [Lease(attachment.request, config.ipam_type, installation)] if config.has_ipam else []
+def plan_addresses(
+    attachment: "Attachment", installation: "Installation", result: "Result | None" = None
+) -> list[Lease]:
+    """Return what holds the container's addresses, which `result` tells if they are known."""
+    request, config = attachment.request, attachment.config
+    return [Lease(request, config.ipam_type, installation, result)] if config.has_ipam else []
 
 
 def plan_links(

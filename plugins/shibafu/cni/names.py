@@ -81,6 +81,11 @@ def is_strict_chain(name: str) -> bool:
     return name.startswith("SHIBAFU-") and name.endswith("-S")
 
 
+def calc_isolate(isolation: str) -> bool | str:
+    """Return what the key `isolate` says of how far a network is kept from others."""
+    return STRICT if isolation == STRICT else bool(isolation)
+
+
 def calc_comment(network: str) -> str:
     """Return what tells a person whose a rule is, as long as a comment may be."""
     return f"shibafu network {network}"[:_MAX_COMMENT]

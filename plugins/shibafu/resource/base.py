@@ -60,6 +60,13 @@ class Resource:
         """
         raise NotImplementedError
 
+    def describe(self) -> dict[str, object]:
+        """Return the attributes that it is to have, by name, for JSON: those that `faults` looks at.
+
+        Nothing is read. What has no faults has no attributes, either.
+        """
+        return {}
+
     def ensure(self, view: "View") -> bool:
         """Make what is missing; return whether nothing of it was there before.
 

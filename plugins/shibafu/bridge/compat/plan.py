@@ -42,6 +42,10 @@ class ReferenceSpoofCheck(Resource):
         is_there = tables.is_spoof_checked(request.container_id, request.ifname, self._port)
         return [] if is_there else [find_no_guard(self._port, "chains of nftables were removed")]
 
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"port": self._port}
+
 
 def plan_foreign_guards(attachment: Attachment, port: str) -> list[Resource]:
     """Return what limits what the container's port may send."""

@@ -60,6 +60,10 @@ class Carrier(Resource):
         """See `Resource.title`."""
         return f"port {self._port}"
 
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"state": "up", "portState": "forwarding"}
+
     def ensure(self, view: "View") -> bool:
         """Set the port up, and wait until packets get through: the container's first ones would be lost.
 

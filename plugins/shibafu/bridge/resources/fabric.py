@@ -13,7 +13,7 @@ from shibafu.bridge.resources.isolation import (
 )
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.cni.names import NETWORK_GROUPS, STRICT
+from shibafu.cni.names import NETWORK_GROUPS, STRICT, calc_isolate
 from shibafu.netfilter.forwarding import (
     bridged_versions,
     ensure_forwarding,
@@ -90,6 +90,19 @@ class Bridge(Resource):
             faults.append(Fault(f"bridge {name} has the hardware address {present}, not {self._mac}"))
         return faults
 
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        config = self._config
+        wanted: dict[str, object] = {"name": config.bridge, "state": "up", "arp": True}
+        if not config.vlan:
+            wanted["isolate"] = calc_isolate(config.isolate)
+        for key, is_wanted in (("promiscMode", config.promisc_mode), ("internal", config.internal)):
+            if is_wanted:
+                wanted[key] = True
+        if self._mac:
+            wanted["mac"] = self._mac
+        return wanted
+
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`.
 
@@ -159,9 +172,7 @@ class Gateway(Resource):
 
     def _find_route_faults(self, view: "View", link: Link) -> list[Fault]:
         faults = []
-        for ip in self._ips:
-            if not any(gateway.contains(ip) and gateway.address != ip for gateway in self._gateways):
-                continue  # the gateway brings no route to it: it is elsewhere, or has the same address
+        for ip in filter(self._has_route_to, self._ips):
             route = route_get(view.sock, ip.packed)
             if route is not None and route.index == link.index:
                 continue
@@ -188,6 +199,21 @@ class Gateway(Resource):
     def title(self) -> str:
         """See `Resource.title`."""
         return f"gateway link {self._config.gateway_link}"
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`; `routes` are the addresses that the host's packets find by the link."""
+        config = self._config
+        return {
+            "link": config.gateway_link,
+            **({"isolate": calc_isolate(config.isolate)} if config.vlan else {}),
+            "addresses": [str(gateway) for gateway in self._gateways],
+            "forwarding": sorted({f"ipv{gateway.version}" for gateway in self._gateways}),
+            "routes": [str(ip) for ip in self._ips if self._has_route_to(ip)],
+        }
+
+    def _has_route_to(self, ip: Address) -> bool:
+        """Return whether a gateway brings a route to an address, which else is elsewhere, or its own."""
+        return any(gateway.contains(ip) and gateway.address != ip for gateway in self._gateways)
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""

@@ -93,8 +93,8 @@ class ContainerInterface(Resource):
         for route in self._result.routes:
             if not _has_route(inside, link, route):
                 yield Fault(f"route to {route.dst} is missing in the container")
-        if self._result.ips and self._port == self._attachment.host_link:
-            yield from self._find_advertisement_faults(link)
+        if self._refuses_routers():
+            yield from _find_advertisement_faults(link)
 
     def _own_ips(self) -> list[IPConfig]:
         return select_own_ips(self._attachment.request, self._result)
@@ -104,22 +104,30 @@ class ContainerInterface(Resource):
         places = find_own_interfaces(self._attachment.request, self._result)
         return next((mac for i in places if (mac := self._result.interfaces[i].mac.lower())), "")
 
-    def _find_advertisement_faults(self, link: Link) -> "Iterator[Fault]":
+    def _refuses_routers(self) -> bool:
+        """Return whether it does not listen to router advertisements: so ADD of ours has left it."""
         config = self._attachment.config
-        if config.accept_ra or config.disable_container_interface:
-            return
-        for name, switch in (("accept_ra", DEVCONF_ACCEPT_RA), ("autoconf", DEVCONF_AUTOCONF)):
-            if link.inet6_conf(switch):
-                yield Fault(
-                    f"interface {link.name} listens to router advertisements, which any neighbour can send",
-                    f'{name} is on; switch it off in the container, or set the key "acceptRA"',
-                )
-                return
+        is_own = bool(self._result.ips) and self._port == self._attachment.host_link
+        return is_own and not config.accept_ra and not config.disable_container_interface
 
     @property
     def title(self) -> str:
         """See `Resource.title`."""
         return f"interface {self._attachment.ifname}"
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        config, mac = self._attachment.config, self._find_mac()
+        wanted: dict[str, object] = {"name": self._attachment.ifname, "arp": True}
+        if not config.disable_container_interface:
+            wanted["state"] = "up"
+        if mac:
+            wanted["mac"] = mac
+        wanted["addresses"] = [str(ip.address) for ip in self._own_ips()]
+        wanted["routes"] = [str(route.dst) for route in self._result.routes]
+        if self._refuses_routers():
+            wanted["acceptRA"] = False
+        return wanted
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. Neighbours hear of it, if it is not for `Carrier` to tell them."""
@@ -139,6 +147,16 @@ class ContainerInterface(Resource):
 
     def remove(self) -> None:
         """Leave it: it goes with the host's end of its link."""
+
+
+def _find_advertisement_faults(link: Link) -> "Iterator[Fault]":
+    for name, switch in (("accept_ra", DEVCONF_ACCEPT_RA), ("autoconf", DEVCONF_AUTOCONF)):
+        if link.inet6_conf(switch):
+            yield Fault(
+                f"interface {link.name} listens to router advertisements, which any neighbour can send",
+                f'{name} is on; switch it off in the container, or set the key "acceptRA"',
+            )
+            return
 
 
 def _has_route(inside: "View", link: Link, wanted: Route) -> bool:

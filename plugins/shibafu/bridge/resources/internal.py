@@ -66,6 +66,10 @@ class HostBarrier(Resource):
         """See `Resource.title`."""
         return "the barrier to the host"
 
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`; `group` is the interface group whose frames the host does not get."""
+        return {"group": INTERNAL_GROUP}
+
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. The port's link is there."""
         self._is_removable = False

@@ -20,22 +20,29 @@ class Lease(Resource):
         request: the call.
         ipam_type: the plugin.
         installation: whose programs are called as functions.
+        result: the addresses that are known; None before ADD has any.
     """
 
     __slots__ = ("_installation", "_ipam_type", "_is_callable", "_request", "result")
 
-    def __init__(self, request: "Request", ipam_type: str, installation: Installation) -> None:
+    def __init__(
+        self, request: "Request", ipam_type: str, installation: Installation, result: "Result | None" = None
+    ) -> None:
         self._request = request
         self._ipam_type = ipam_type
         self._installation = installation
         self._is_callable = True
         # What the plugin answered ADD with.
-        self.result: Result | None = None
+        self.result = result
 
     @property
     def title(self) -> str:
         """See `Resource.title`."""
         return "the address"
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"addresses": [str(ip.address) for ip in self.result.ips] if self.result is not None else []}
 
     def faults(self, view: "View") -> list[Fault]:
         """Ask the plugin.

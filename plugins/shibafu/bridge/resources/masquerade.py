@@ -6,7 +6,7 @@ was set up is remembered in the network's state as a hint; the kernel, not the h
 
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.ip import Cidr, parse_cidr
-from shibafu.cni.names import IPTABLES, ISOLATED, OPEN, STRICT
+from shibafu.cni.names import IPTABLES, ISOLATED, OPEN, STRICT, calc_isolate
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import choose_backend, open_backend
 from shibafu.netfilter.network_rulesets import NetworkRules
@@ -291,6 +291,18 @@ class Rules(Resource):
         """See `Resource.title`."""
         return "the firewall's rules"
 
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        rules = self._rules
+        return {
+            "backend": self._backend_name,
+            "links": rules.bridges,
+            "subnets": [str(subnet) for subnet in rules.subnets],
+            "ipMasq": rules.is_masqueraded,
+            "isolate": calc_isolate(rules.isolation),
+            **({"bridged": [f"ipv{version}" for version in rules.bridged]} if rules.bridged else {}),
+        }
+
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. The network's lock is held until `settle` or `cancel`."""
         self._masquerade = Masquerade(self._state, self._backend_name, self._rules, self._env)
@@ -360,7 +372,7 @@ def _calc_record(rules: NetworkRules) -> dict[str, object]:
         "bridges": rules.bridges,
         "subnets": [str(subnet) for subnet in rules.subnets],
         "masqueraded": rules.is_masqueraded,
-        "isolated": STRICT if rules.isolation == STRICT else bool(rules.isolation),
+        "isolated": calc_isolate(rules.isolation),
         "versions": rules.versions(),
         "bridged": rules.bridged,
     }

@@ -38,6 +38,10 @@ class Passage(Resource):
             return []
         return [Fault(drop.describe(self._config.network), drop.advice, is_mendable=False)]
 
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"subnets": [str(subnet) for subnet in self._subnets]}
+
 
 def find_overruling_drop(
     config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]"

@@ -79,6 +79,20 @@ class Port(Resource):
         """See `Resource.title`."""
         return f"port {self._name}"
 
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        config = self._config
+        wanted: dict[str, object] = {"name": self._name, "bridge": config.bridge}
+        wanted |= {"portIsolation": config.port_isolation, "internal": config.internal}
+        for key, value in (
+            ("hairpinMode", config.hairpin_mode),
+            ("vlan", config.vlan),
+            ("vlanTrunk", config.vlan_trunk),
+        ):
+            if value:
+                wanted[key] = value
+        return wanted
+
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. The link itself comes with the container's end, by `Pair`.
 

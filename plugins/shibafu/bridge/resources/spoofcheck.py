@@ -45,6 +45,10 @@ class SpoofCheck(Resource):
         """See `Resource.title`."""
         return "the guard against spoofing"
 
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"port": self._port, "mac": self._mac}
+
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. The port's link is there."""
         self._is_removable = False
