@@ -21,6 +21,10 @@ HOST: dict[str, tuple[str, str]] = {
     "bridge down": ("ip link set br-blue down", "bridge br-blue is down"),
     "bridge not promiscuous": ("ip link set br-blue promisc off", "not in promiscuous mode"),
     "bridge without ARP": ("ip link set br-blue arp off", "bridge br-blue does not answer ARP"),
+    "bridge that listens to routers": (
+        "sysctl -qw net.ipv6.conf.br-blue.accept_ra=2",
+        "link br-blue listens to router advertisements",
+    ),
     "bridge with another MAC": (
         "ip link set br-blue address 02:00:00:00:00:99",
         "has the hardware address 02:00:00:00:00:99, not ",

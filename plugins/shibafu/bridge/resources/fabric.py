@@ -79,6 +79,7 @@ class Bridge(Resource):
             faults.append(Fault(f"bridge {name} is not in promiscuous mode"))
         if link.flags & IFF_NOARP:
             faults.append(Fault(f"bridge {name} does not answer ARP requests", "somebody switched ARP off"))
+        faults += _find_advertisement_faults(link)
         if not self._config.vlan:
             faults += find_group_faults(link, self._config.isolate)
         if self._config.isolate == STRICT:
@@ -93,7 +94,7 @@ class Bridge(Resource):
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
         config = self._config
-        wanted: dict[str, object] = {"name": config.bridge, "state": "up", "arp": True}
+        wanted: dict[str, object] = {"name": config.bridge, "state": "up", "arp": True, "acceptRA": False}
         if not config.vlan:
             wanted["isolate"] = calc_isolate(config.isolate)
         for key, is_wanted in (("promiscMode", config.promisc_mode), ("internal", config.internal)):
@@ -156,7 +157,9 @@ class Gateway(Resource):
         link = view.link(name)
         if link is None:
             return [Fault(f"gateway link {name} is missing")] if config.vlan else []
-        faults = find_group_faults(link, config.isolate) if config.vlan else []
+        faults = []
+        if config.vlan:
+            faults += find_group_faults(link, config.isolate) + _find_advertisement_faults(link)
         present = view.addresses(link)
         for gateway in self._gateways:
             if (gateway.address.packed, gateway.prefix) not in present:
@@ -205,7 +208,7 @@ class Gateway(Resource):
         config = self._config
         return {
             "link": config.gateway_link,
-            **({"isolate": calc_isolate(config.isolate)} if config.vlan else {}),
+            **({"isolate": calc_isolate(config.isolate), "acceptRA": False} if config.vlan else {}),
             "addresses": [str(gateway) for gateway in self._gateways],
             "forwarding": sorted({f"ipv{gateway.version}" for gateway in self._gateways}),
             "routes": [str(ip) for ip in self._ips if self._has_route_to(ip)],
@@ -241,6 +244,22 @@ def needs_unasked_rules(config: BridgeConfig) -> bool:
 def find_forwarding(versions: "Iterable[int]") -> dict[str, bool]:
     """Return whether the host forwards packets, by family: `ipv4`, `ipv6`."""
     return {f"ipv{version}": is_forwarding(version) for version in sorted(versions)}
+
+
+def _find_advertisement_faults(link: Link) -> list[Fault]:
+    """Return whether a link listens to what containers say of routers (ipv6_accept_ra in include/net/ipv6.h).
+
+    One that forwards does so only if that is asked for.
+    """
+    least = 2 if is_link_forwarding(link, 6) else 1
+    if (link.inet6_conf(DEVCONF_ACCEPT_RA) or 0) < least:
+        return []
+    return [
+        Fault(
+            f"link {link.name} listens to router advertisements, which any container can send",
+            "somebody switched accept_ra on",
+        )
+    ]
 
 
 def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list[Fault]:
