@@ -78,6 +78,14 @@ CONTAINER: dict[str, tuple[str, str]] = {
     "IPv6 address": ("ip addr del fd66::2/64 dev eth0", "address fd66::2/64 is missing on eth0"),
     "IPv4 default route": ("ip route del default", "route to 0.0.0.0/0 is missing in the container"),
     "IPv6 default route": ("ip -6 route del default", "route to ::/0 is missing in the container"),
+    "IPv4 default route by another gateway": (
+        "ip route replace default via 10.66.0.9 dev eth0",
+        "route to 0.0.0.0/0 does not lead to 10.66.0.1 in the container",
+    ),
+    "IPv6 default route by another gateway": (
+        "ip -6 route replace default via fd66::9 dev eth0",
+        "route to ::/0 does not lead to fd66::1 in the container",
+    ),
     "router advertisements": (
         "sysctl -qw net.ipv6.conf.eth0.accept_ra=1",
         "interface eth0 listens to router advertisements",

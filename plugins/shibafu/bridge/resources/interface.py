@@ -3,7 +3,7 @@
 import os
 import time
 from _socket import AF_INET6
-from errno import EEXIST
+from errno import EEXIST, ESRCH
 
 from shibafu.bridge.addressing import find_own_interfaces, resolve_gateway, select_own_ips
 from shibafu.bridge.attachment import parse_known_mac
@@ -26,7 +26,7 @@ from shibafu.netlink.constants import (
     RTN_UNICAST,
 )
 from shibafu.netlink.link import Link, link_by_name, link_set
-from shibafu.netlink.route import route_add, route_list
+from shibafu.netlink.route import route_add, route_del, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.resource.base import Fault, Resource
 
@@ -70,7 +70,11 @@ class ContainerInterface(Resource):
         if inside is None or (link is None and port is None):
             return  # both ends come together, and the port tells
         if link is None:
-            yield Fault(f"interface {ifname} of the container is missing", is_mendable=False)
+            yield Fault(
+                f"interface {ifname} of the container is missing",
+                "somebody renamed or moved it; put it back, or attach the container again",
+                is_mendable=False,
+            )
             return
         if link.kind != "veth" or port is None or link.peer != port.index:
             yield Fault(
@@ -91,8 +95,7 @@ class ContainerInterface(Resource):
             if (ip.address.address.packed, ip.address.prefix) not in present:
                 yield Fault(f"address {ip.address} is missing on {ifname}")
         for route in self._result.routes:
-            if not _has_route(inside, link, route):
-                yield Fault(f"route to {route.dst} is missing in the container")
+            yield from _find_route_faults(inside, link, route)
         if self._refuses_routers():
             yield from _find_advertisement_faults(link)
 
@@ -124,7 +127,8 @@ class ContainerInterface(Resource):
         if mac:
             wanted["mac"] = mac
         wanted["addresses"] = [str(ip.address) for ip in self._own_ips()]
-        wanted["routes"] = [str(route.dst) for route in self._result.routes]
+        # What newer versions know of a route is not compared.
+        wanted["routes"] = [route.to_json("0.4.0") for route in self._result.routes]
         if self._refuses_routers():
             wanted["acceptRA"] = False
         return wanted
@@ -139,6 +143,8 @@ class ContainerInterface(Resource):
         with inside.entered():
             if link.flags & IFF_NOARP or (mac and link.mac.hex(":") != mac):
                 inside.sock.request(link_set(link.index, arp=True, mac=parse_known_mac(mac)))
+            for route in own.routes if link.up else ():
+                _delete_other_routes(inside, link, route)
             if not config.disable_container_interface:
                 _configure(inside.sock, link, own, config)
         if own.ips and link.operstate == IF_OPER_UP:
@@ -159,26 +165,64 @@ def _find_advertisement_faults(link: Link) -> "Iterator[Fault]":
             return
 
 
-def _has_route(inside: "View", link: Link, wanted: Route) -> bool:
+def _find_route_faults(inside: "View", link: Link, wanted: Route) -> list[Fault]:
     family, table = wanted.dst.network.address.family, wanted.table or RT_TABLE_MAIN
     stated = inside.once(("routes", family, table), lambda: route_list(inside.sock, None, family, table))
-    if _leads_to(stated, wanted):
-        return True
-    # A later plugin of the chain, such as sbr, may have moved it to another table.
-    others = inside.once(
-        ("routes of", link.index, family), lambda: route_list(inside.sock, link.index, family, None)
-    )
-    return _leads_to(others, wanted)
+    found = _select_routes(stated, wanted)
+    if not found:
+        # A later plugin of the chain, such as sbr, may have moved it to another table.
+        others = inside.once(
+            ("routes of", link.index, family), lambda: route_list(inside.sock, link.index, family, None)
+        )
+        found = _select_routes(others, wanted)
+    if not found:
+        return [Fault(f"route to {wanted.dst} is missing in the container")]
+    if all(_has_other_gateway(present, wanted) for present in found):
+        return [Fault(f"route to {wanted.dst} does not lead to {wanted.gw} in the container")]
+    return []
 
 
-def _leads_to(routes: "list[KernelRoute]", wanted: Route) -> bool:
+def _select_routes(routes: "list[KernelRoute]", wanted: Route) -> "list[KernelRoute]":
+    """Return the routes that have a destination."""
     destination = wanted.dst.network
-    return any(
-        present.type == RTN_UNICAST
+    return [
+        present
+        for present in routes
+        if present.type == RTN_UNICAST
         and present.dst_prefix == destination.prefix
         and (present.dst or bytes(len(destination.address.packed))) == destination.address.packed
-        for present in routes
-    )
+    ]
+
+
+def _has_other_gateway(present: "KernelRoute", wanted: Route) -> bool:
+    """Return whether a route does not lead to the gateway that is stated, if one is."""
+    gateway = wanted.gw.packed if wanted.gw is not None else b""
+    # Of a route with several next hops, which has no link of its own, they are not known.
+    return any(gateway) and present.index != 0 and present.gateway != gateway
+
+
+def _delete_other_routes(inside: "View", link: Link, wanted: Route) -> None:
+    """Delete the link's routes to a destination if none leads to the gateway that is stated.
+
+    In IPv6 they would be used beside the one that is added.
+    """
+    family, table = wanted.dst.network.address.family, wanted.table or RT_TABLE_MAIN
+    found = _select_routes(route_list(inside.sock, link.index, family, table), wanted)
+    if all(_has_other_gateway(present, wanted) for present in found):
+        inside.sock.request_all(
+            [
+                route_del(
+                    link.index,
+                    present.dst,
+                    present.dst_prefix,
+                    present.gateway,
+                    family=family,
+                    priority=present.priority,
+                    table=table,
+                ).ignoring(ESRCH)
+                for present in found
+            ]
+        )
 
 
 def _configure(sock: NetlinkSocket, link: Link, result: Result, config: BridgeConfig) -> None:
