@@ -43,6 +43,7 @@ HOST: dict[str, tuple[str, str]] = {
     ),
     "the host's IPv4 route": ("ip route del 10.66.0.0/24 dev br-blue", "the host has no route to 10.66.0.2"),
     "the host's IPv6 route": ("ip -6 route del fd66::/64 dev br-blue", "the host has no route to fd66::2"),
+    "port with another MTU": ("ip link set {port} mtu 1300", "link {port} of the host has an MTU of 1300"),
     "port down": ("ip link set {port} down", "link {port} of the host is down"),
     "port off the bridge": ("ip link set {port} nomaster", "link {port} is not a port of bridge br-blue"),
     "port disabled": ("bridge link set dev {port} state 0", "port {port} of bridge br-blue is disabled"),
@@ -69,6 +70,10 @@ HOST: dict[str, tuple[str, str]] = {
 }
 CONTAINER: dict[str, tuple[str, str]] = {
     "interface down": ("ip link set eth0 down", "interface eth0 of the container is down"),
+    "interface with a larger MTU": (
+        "ip link set eth0 mtu 9000",
+        "interface eth0 has an MTU of 9000, which is more than 1400",
+    ),
     "interface without ARP": ("ip link set eth0 arp off", "interface eth0 does not answer ARP"),
     "interface with another MAC": (
         "ip link set eth0 address 02:00:00:00:00:98",
@@ -120,7 +125,7 @@ class Network:
         self.web = web
         shibafu(
             "network create blue --subnet 10.66.0.0/24 --subnet fd66::/64 "
-            "--driver-opt promiscMode=true --driver-opt macspoofchk=true"
+            "--mtu 1400 --driver-opt promiscMode=true --driver-opt macspoofchk=true"
         )
         shibafu(f"network connect blue {web.name}")
         (self.port,) = (p["ifname"] for p in loads(host.run("ip", "-j", "link", "show", "master", "br-blue")))

@@ -90,6 +90,12 @@ class ContainerInterface(Resource):
         mac = self._find_mac()
         if mac and link.mac.hex(":") != mac:
             yield Fault(f"interface {ifname} has the hardware address {link.mac.hex(':')}, not {mac}")
+        # A later plugin of the chain may have set a lower one, which no result tells.
+        if link.mtu > (mtu := self._attachment.config.mtu or link.mtu):
+            yield Fault(
+                f"interface {ifname} has an MTU of {link.mtu}, which is more than {mtu}",
+                "what is larger than the other end of the link takes is lost",
+            )
         present = inside.addresses(link)
         for ip in self._own_ips():
             if (ip.address.address.packed, ip.address.prefix) not in present:
@@ -124,8 +130,9 @@ class ContainerInterface(Resource):
         wanted: dict[str, object] = {"name": self._attachment.ifname, "arp": True}
         if not config.disable_container_interface:
             wanted["state"] = "up"
-        if mac:
-            wanted["mac"] = mac
+        for key, value in (("mac", mac), ("mtu", config.mtu)):
+            if value:
+                wanted[key] = value
         wanted["addresses"] = [str(ip.address) for ip in self._own_ips()]
         # What newer versions know of a route is not compared.
         wanted["routes"] = [route.to_json("0.4.0") for route in self._result.routes]
@@ -143,6 +150,8 @@ class ContainerInterface(Resource):
         with inside.entered():
             if link.flags & IFF_NOARP or (mac and link.mac.hex(":") != mac):
                 inside.sock.request(link_set(link.index, arp=True, mac=parse_known_mac(mac)))
+            if 0 < config.mtu < link.mtu:
+                inside.sock.request(link_set(link.index, mtu=config.mtu))
             for route in own.routes if link.up else ():
                 _delete_other_routes(inside, link, route)
             if not config.disable_container_interface:

@@ -50,6 +50,8 @@ class Port(Resource):
                     'somebody isolated it; the network lacks "portIsolation"',
                 )
             )
+        if config.mtu and link.mtu != config.mtu:
+            faults.append(Fault(f"link {name} of the host has an MTU of {link.mtu}, not {config.mtu}"))
         faults += self._find_internal_faults(link)
         if config.has_vlans:
             from shibafu.bridge.resources.vlans import find_vlan_faults
@@ -86,6 +88,7 @@ class Port(Resource):
         wanted |= {"portIsolation": config.port_isolation, "internal": config.internal}
         for key, value in (
             ("hairpinMode", config.hairpin_mode),
+            ("mtu", config.mtu),
             ("vlan", config.vlan),
             ("vlanTrunk", config.vlan_trunk),
         ):
@@ -122,6 +125,8 @@ class Port(Resource):
         config, name = self._config, self._name
         is_port = link.master == bridge.index
         requests = [] if is_port else [link_set(name, master=bridge.index)]
+        if config.mtu and link.mtu != config.mtu:
+            requests.append(link_set(name, mtu=config.mtu))
         # Those of another bridge's port do not come with it.
         port = link.port if is_port else None
         hairpin = config.hairpin_mode and not (port is not None and port.hairpin)
