@@ -10,7 +10,7 @@ import pytest
 
 from dist.conftest import ROOT
 
-PARTS = ("cni", "netlink", "firewall", "bridge", "runtime", "hook")
+PARTS = ("cni", "netlink", "netfilter", "resource", "bridge", "runtime", "hook")
 HOT_PATH = [ROOT / "plugins" / "shibafu" / part for part in PARTS] + [ROOT / "ipam" / "shibafu_ipam"]
 
 
@@ -28,6 +28,7 @@ def find_uses() -> set[str]:
     """Return `open`, `path.isfile`, ... for each os.open, os.path.isfile, ... in the sources."""
     uses = set()
     for directory in HOT_PATH:
+        assert directory.is_dir()
         for source in directory.rglob("*.py"):
             for node in ast.walk(ast.parse(source.read_text())):
                 if isinstance(node, ast.Attribute):

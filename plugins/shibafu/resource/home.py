@@ -82,7 +82,7 @@ def _remove_stale(home: str) -> None:
     from shibafu.cni.lock import Lock
     from shibafu.cni.mishaps import remove_tree
 
-    with Lock(f"records-{os.path.basename(home)}", f"directory {home}", handed_down=False):
+    with Lock(f"records-{home.rpartition('/')[2]}", f"directory {home}", handed_down=False):
         mark = _read_mark(home)
         if not mark or not _is_of_another(mark):
             return  # another call was first
