@@ -86,12 +86,12 @@ BUDGETS = {
     },
     "STATUS": {
         "": INTERPRETER,
-        "cni": f"{PROTOCOL} process",
-        "netlink": f"{NETLINK} namespace",
-        "netfilter": "backend drops network_rulesets ruleset",
-        "bridge": f"{CONFIGURATION} status",
-        "resources": "passage",
-        "resource": "base home identity record records",
+        "cni": f"{PROTOCOL} process result",
+        "netlink": f"{NETLINK} {CONTAINER}",
+        "netfilter": "backend drops forwarding network_rulesets ruleset",
+        "bridge": f"{CONFIGURATION} addressing attachment plan status",
+        "resources": "carrier fabric interface isolation lease masquerade network pair passage port",
+        "resource": "base home identity obstacles record records",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
 }

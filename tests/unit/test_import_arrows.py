@@ -1,6 +1,7 @@
 """Who may import whom: the layers of the suite, held by reading every source file."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,15 @@ def test_nothing_imports_upward(module: str) -> None:
         if name == "shibafu.__version__":
             target = "shibafu"
         assert target in allowed, f"{module}:{line} imports {name}"
+
+
+def test_verbs_leave_the_kernel_to_resources() -> None:
+    """What verbs are made of, the plans among them, imports neither netlink nor netfilter."""
+    verbs = [module for module in MODULES if re.fullmatch(r"shibafu\.bridge(\.\w+|\.compat\.plan)?", module)]
+    assert {"shibafu.bridge.add", "shibafu.bridge.plan", "shibafu.bridge.compat.plan"} < set(verbs)
+    for module in verbs:
+        for name, line in find_imports(module, MODULES[module]):
+            assert calc_part(name) not in ("shibafu.netlink", "shibafu.netfilter"), f"{module}:{line}: {name}"
 
 
 def test_all_parts_are_known() -> None:

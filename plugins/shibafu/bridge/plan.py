@@ -14,11 +14,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shibafu.bridge.attachment import Attachment
+    from shibafu.bridge.config import BridgeConfig
     from shibafu.cni.delegate import Installation
     from shibafu.cni.result import Result
     from shibafu.resource.base import Resource
     from shibafu.resource.claim import Claim
     from shibafu.resource.records import NetworkState
+
+
+def list_kinds(config: "BridgeConfig") -> "list[type[Resource]]":
+    """Return the kinds of resources of which ADD makes an attachment, those with an obstacle to it."""
+    from shibafu.bridge.resources.network import NetworkRecord
+    from shibafu.bridge.resources.passage import Passage
+
+    kinds: list[type[Resource]] = []
+    if config.ip_masq or config.isolate:
+        from shibafu.bridge.resources.masquerade import Rules
+
+        kinds.append(Rules)
+    if config.mac_spoof_check:
+        from shibafu.bridge.resources.spoofcheck import SpoofCheck
+
+        kinds.append(SpoofCheck)
+    if config.internal:
+        from shibafu.bridge.resources.internal import HostBarrier
+
+        kinds.append(HostBarrier)
+    return [*kinds, Bridge, NetworkRecord, Passage]
 
 
 def plan_addresses(

@@ -6,7 +6,10 @@ Verbs, `repair` and listings are interpretations of an ordered list of these.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
+    from shibafu.cni.errors import CniError
+    from shibafu.cni.request import Request
     from shibafu.resource.view import View
 
 ATTACHMENT = "attachment"  # goes with one interface of one container
@@ -47,6 +50,19 @@ class Resource:
     def title(self) -> str:
         """What it is called where an error says that it was left."""
         raise NotImplementedError
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: "Any") -> "CniError | None":
+        """Return what keeps it from being made on this machine, which STATUS answers; None if nothing does.
+
+        Args:
+            request: the call.
+            config: the plugin's configuration, in which it is asked for.
+
+        Raises:
+            CniError: it is found out by a call that is refused.
+        """
+        return None
 
     def prepare(self) -> None:
         """Start what runs beside other work until `faults` asks for its outcome."""

@@ -11,7 +11,7 @@ from shibafu.bridge.resources.isolation import (
     find_faults_of_others,
     find_group_faults,
 )
-from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
+from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.names import NETWORK_GROUPS, STRICT, calc_isolate
 from shibafu.netfilter.forwarding import (
@@ -36,6 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shibafu.cni.request import Request
     from shibafu.resource.view import View
 
 _MACHINE_ID = "/etc/machine-id"
@@ -63,6 +64,16 @@ class Bridge(Resource):
     def title(self) -> str:
         """See `Resource.title`."""
         return f"bridge {self._config.bridge}"
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: BridgeConfig) -> CniError | None:
+        """See `Resource.obstacle`: another link of its name."""
+        with NetlinkSocket() as sock:
+            link = link_by_name(sock, config.bridge)
+        if link is None or link.kind == "bridge":
+            return None
+        what = f'"{link.name}" already exists but is not a bridge'
+        return CniError(NOT_AVAILABLE, what, 'choose another name for "bridge"')
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""

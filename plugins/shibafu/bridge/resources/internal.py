@@ -18,6 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from shibafu.bridge.config import BridgeConfig
+    from shibafu.cni.errors import CniError
+    from shibafu.cni.request import Request as Call
     from shibafu.netlink.socket import Request
     from shibafu.resource.view import View
 
@@ -46,6 +49,13 @@ class HostBarrier(Resource):
         self._port = port
         self._env = env
         self._is_removable = True
+
+    @classmethod
+    def obstacle(cls, request: "Call", config: "BridgeConfig") -> "CniError | None":
+        """See `Resource.obstacle`."""
+        from shibafu.resource.obstacles import find_missing_program
+
+        return find_missing_program("nft", request.env, "an internal network needs it: install nftables")
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""

@@ -6,7 +6,7 @@ was set up is remembered in the network's state as a hint; the kernel, not the h
 
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.ip import Cidr, parse_cidr
-from shibafu.cni.names import IPTABLES, ISOLATED, OPEN, STRICT, calc_isolate
+from shibafu.cni.names import IPTABLES, ISOLATED, NFTABLES, OPEN, STRICT, calc_isolate
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import choose_backend, open_backend
 from shibafu.netfilter.network_rulesets import NetworkRules
@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shibafu.cni.errors import CniError
+    from shibafu.cni.request import Request
     from shibafu.netfilter.backend import Backend
     from shibafu.resource.view import View
 
@@ -256,6 +258,26 @@ class Rules(Resource):
         self._env = env
         self._backend: Backend | None = None
         self._masquerade: Masquerade | None = None
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
+        """See `Resource.obstacle`: a program that is not installed."""
+        from shibafu.bridge.resources.passage import find_stated_subnets
+        from shibafu.resource.obstacles import find_missing_program
+
+        env = request.env
+        backend = choose_backend(config.ip_masq_backend, env)
+        programs = ["nft"] if backend == NFTABLES else ["iptables-restore"]
+        # A network of IPv4 alone does not need it, unless it is isolated over both families.
+        has_ipv6 = any(":" in subnet for subnet in find_stated_subnets(request))
+        if backend != NFTABLES and (config.isolate or has_ipv6):
+            programs.append("ip6tables-restore")
+        switches = " and ".join(
+            key for key, value in (('"ipMasq"', config.ip_masq), ('"isolate"', config.isolate)) if value
+        )
+        details = f'install it, or set {switches} to false; "ipMasqBackend" is {backend}'
+        found = (find_missing_program(program, env, details) for program in programs)
+        return next((obstacle for obstacle in found if obstacle is not None), None)
 
     def prepare(self) -> None:
         """See `Resource.prepare`."""

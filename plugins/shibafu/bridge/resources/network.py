@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shibafu.cni.errors import CniError
+    from shibafu.cni.request import Request
     from shibafu.resource.view import View
 
 
@@ -27,6 +29,14 @@ class NetworkRecord(Resource):
         self._state = state
         self._config = config
         self._env = env
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
+        """See `Resource.obstacle`: a directory that cannot be written to."""
+        from shibafu.resource.obstacles import find_closed_directory
+
+        directory = NetworkState(config.network).directory
+        return find_closed_directory(directory, f"attachments are remembered in {directory}")
 
     @property
     def title(self) -> str:

@@ -1,7 +1,8 @@
 """What drops a network's packets though its own rules accept them: asked by CHECK, STATUS and `repair`."""
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.cni.ip import Cidr
+from shibafu.cni.errors import LIMITED_CONNECTIVITY, CniError
+from shibafu.cni.ip import Cidr, parse_cidr
 from shibafu.netfilter.backend import choose_backend
 from shibafu.netfilter.drops import find_drop
 from shibafu.resource.base import NETWORK, Fault, Resource
@@ -10,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shibafu.cni.request import Request
     from shibafu.netfilter.trace import Drop
     from shibafu.resource.view import View
 
@@ -31,9 +33,21 @@ class Passage(Resource):
         self._subnets = subnets
         self._env = env
 
+    @classmethod
+    def obstacle(cls, request: "Request", config: BridgeConfig) -> CniError | None:
+        """See `Resource.obstacle`: a firewall that drops all that containers would send."""
+        try:
+            subnets = [parse_cidr(text).network for text in find_stated_subnets(request)]
+        except ValueError:
+            return None  # that is for the IPAM plugin to say
+        drop = _find_drop(config, subnets, request.env)
+        if drop is None:
+            return None
+        return CniError(LIMITED_CONNECTIVITY, drop.describe(config.network), drop.advice)
+
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        drop = find_overruling_drop(self._config, self._subnets, self._env)
+        drop = _find_drop(self._config, self._subnets, self._env)
         if drop is None:
             return []
         return [Fault(drop.describe(self._config.network), drop.advice, is_mendable=False)]
@@ -43,9 +57,7 @@ class Passage(Resource):
         return {"subnets": [str(subnet) for subnet in self._subnets]}
 
 
-def find_overruling_drop(
-    config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]"
-) -> "Drop | None":
+def _find_drop(config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]") -> "Drop | None":
     """Return the first chain of others that certainly drops what is to get through; None if there is none.
 
     Raises:
@@ -53,3 +65,17 @@ def find_overruling_drop(
     """
     backend = choose_backend(config.ip_masq_backend, env)
     return find_drop(config.gateway_link, subnets, config.ip_masq, backend, env) if subnets else None
+
+
+def find_stated_subnets(request: "Request") -> list[str]:
+    """Return the subnets and addresses that a configuration states, whatever its IPAM plugin calls them."""
+    ranges = request.config.section("runtimeConfig").get("ipRanges")
+    return _collect_subnets([request.config.section("ipam").values, ranges])
+
+
+def _collect_subnets(value: object, key: str = "") -> list[str]:
+    if isinstance(value, dict):
+        return [text for name, inner in value.items() for text in _collect_subnets(inner, name.lower())]
+    if isinstance(value, list):
+        return [text for inner in value for text in _collect_subnets(inner, key)]
+    return [value] if key in ("subnet", "address") and isinstance(value, str) else []

@@ -9,6 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shibafu.bridge.config import BridgeConfig
+    from shibafu.cni.errors import CniError
+    from shibafu.cni.request import Request
     from shibafu.resource.view import View
 
 
@@ -31,6 +34,13 @@ class SpoofCheck(Resource):
         self._mac = mac
         self._env = env
         self._is_removable = True
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: "BridgeConfig") -> "CniError | None":
+        """See `Resource.obstacle`."""
+        from shibafu.resource.obstacles import find_missing_program
+
+        return find_missing_program("nft", request.env, 'install nftables, or set "macspoofchk" to false')
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""

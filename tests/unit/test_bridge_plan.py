@@ -1,0 +1,32 @@
+"""What an attachment is made of."""
+
+import importlib
+import pkgutil
+
+import pytest
+
+from shibafu.bridge import resources
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.plan import list_kinds
+from shibafu.resource.base import Resource
+from support.calls import make_request
+
+
+@pytest.fixture
+def kinds() -> set[type[Resource]]:
+    """All kinds of resources of the bridge."""
+    for module in pkgutil.iter_modules(resources.__path__, f"{resources.__name__}."):
+        importlib.import_module(module.name)
+    found: set[type[Resource]] = set()
+    new = set(Resource.__subclasses__())
+    while new:
+        found |= new
+        new = {inner for kind in new for inner in kind.__subclasses__()}
+    return {kind for kind in found if kind.__module__.startswith(resources.__name__)}
+
+
+def test_status_asks_all_that_know_of_obstacles(kinds: set[type[Resource]]) -> None:
+    rules = BridgeConfig(make_request({"ipMasq": True, "macspoofchk": True}))
+    internal = BridgeConfig(make_request({"internal": True}))
+    asked = {*list_kinds(rules), *list_kinds(internal)}
+    assert asked == {kind for kind in kinds if "obstacle" in vars(kind)}
