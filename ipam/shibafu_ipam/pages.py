@@ -13,8 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_ADDRESS_BITS = 15
-PAGE_ADDRESSES = 1 << _ADDRESS_BITS
+    from shibafu_ipam.rebuild import MemoryPages
+
+ADDRESS_BITS = 15
+PAGE_ADDRESSES = 1 << ADDRESS_BITS
 PAGE_BYTES = PAGE_ADDRESSES // 8
 _FULL = b"\xff" * PAGE_BYTES
 
@@ -41,39 +43,14 @@ def find_free(read_page: "Callable[[int, int], bytes]", version: int, first: int
         first: an address as an integer, like the result.
         last: likewise, included.
     """
-    for number in range(first >> _ADDRESS_BITS, (last >> _ADDRESS_BITS) + 1):
-        base = number << _ADDRESS_BITS
+    for number in range(first >> ADDRESS_BITS, (last >> ADDRESS_BITS) + 1):
+        base = number << ADDRESS_BITS
         bit = find_free_bit(
             read_page(version, number), max(first - base, 0), min(last - base, PAGE_ADDRESSES - 1)
         )
         if bit is not None:
             return base + bit
     return None
-
-
-class MemoryPages:
-    """Pages in memory, made of the leases themselves."""
-
-    __slots__ = ("pages",)
-
-    def __init__(self) -> None:
-        self.pages: dict[tuple[int, int], bytearray] = {}
-
-    def set_taken(self, version: int, value: int) -> None:
-        """Mark an address (as an integer) as taken."""
-        key = (version, value >> _ADDRESS_BITS)
-        page = self.pages.get(key)
-        if page is None:
-            page = self.pages[key] = bytearray(PAGE_BYTES)
-        bit = value % PAGE_ADDRESSES
-        page[bit >> 3] |= 1 << (bit & 7)
-
-    def find_free(self, version: int, first: int, last: int) -> int | None:
-        """Return the lowest free address from `first` to `last`."""
-        return find_free(self._read, version, first, last)
-
-    def _read(self, version: int, number: int) -> bytes:
-        return bytes(self.pages.get((version, number), b""))
 
 
 class FilePages:
@@ -90,7 +67,7 @@ class FilePages:
 
     def set_taken(self, version: int, value: int, taken: bool) -> None:
         """Mark an address (as an integer) as taken or as free; one byte is written."""
-        descriptor = open_file(self._path(version, value >> _ADDRESS_BITS), os.O_RDWR | os.O_CREAT)
+        descriptor = open_file(self._path(version, value >> ADDRESS_BITS), os.O_RDWR | os.O_CREAT)
         try:
             bit = value % PAGE_ADDRESSES
             byte = (os.pread(descriptor, 1, bit >> 3) or b"\0")[0]
@@ -99,7 +76,7 @@ class FilePages:
         finally:
             os.close(descriptor)
 
-    def replace_all(self, memory: MemoryPages) -> None:
+    def replace_all(self, memory: "MemoryPages") -> None:
         """Make the files what the pages in memory are."""
         paths = {self._path(*key): page for key, page in memory.pages.items()}
         for name in os.listdir(self.directory):

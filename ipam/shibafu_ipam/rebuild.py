@@ -9,7 +9,7 @@ import time
 
 from shibafu.cni.ip import Address
 from shibafu_ipam.index import STAMP_LAG, Index
-from shibafu_ipam.pages import MemoryPages
+from shibafu_ipam.pages import ADDRESS_BITS, PAGE_ADDRESSES, PAGE_BYTES, find_free
 from shibafu_ipam.records import Record
 from shibafu_ipam.store import Lease
 
@@ -22,6 +22,31 @@ if TYPE_CHECKING:
 
 # How far the clock may have been set since the machine started, in seconds.
 _CLOCK_MARGIN = 60
+
+
+class MemoryPages:
+    """Pages in memory, made of the leases themselves."""
+
+    __slots__ = ("pages",)
+
+    def __init__(self) -> None:
+        self.pages: dict[tuple[int, int], bytearray] = {}
+
+    def set_taken(self, version: int, value: int) -> None:
+        """Mark an address (as an integer) as taken."""
+        key = (version, value >> ADDRESS_BITS)
+        page = self.pages.get(key)
+        if page is None:
+            page = self.pages[key] = bytearray(PAGE_BYTES)
+        bit = value % PAGE_ADDRESSES
+        page[bit >> 3] |= 1 << (bit & 7)
+
+    def find_free(self, version: int, first: int, last: int) -> int | None:
+        """Return the lowest free address from `first` to `last`."""
+        return find_free(self._read, version, first, last)
+
+    def _read(self, version: int, number: int) -> bytes:
+        return bytes(self.pages.get((version, number), b""))
 
 
 class Survey:

@@ -195,7 +195,8 @@ def test_whatever_a_verb_may_import_is_there(built: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("verb", ["ADD", "CHECK", "DEL"])
 def test_a_call_loads_what_it_imports_and_no_more(built: Path, verb: str) -> None:
     (modules, _, calls, _), _ = read_index(built)
-    parts = ("shibafu.bridge", "shibafu_ipam", "shibafu.bridge.resources.masquerade")
+    rules = "rules_removal" if verb == "DEL" else "masquerade"
+    parts = ("shibafu.bridge", "shibafu_ipam", f"shibafu.bridge.resources.{rules}")
     of_call = {f"{name} {verb}" for name in parts}
     packs = {number for call in of_call for number in calls[call]}
     loaded = {name for name, number in modules.items() if number in packs and name.startswith("shibafu")}

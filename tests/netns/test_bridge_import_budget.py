@@ -22,12 +22,12 @@ PROTOCOL = (
     "shibafu args config delegate directories dns errors files ip jsontext lock names request skel version"
 )
 # What reading the configuration needs.
-CONFIGURATION = "__main__ config vlan_keys"
+CONFIGURATION = "__main__ config"
 ATTACHING = "addressing attachment"
 NETLINK = "codec constants errors link socket"
 CONTAINER = "address inet namespace route"
 IPTABLES = "backend iptables network_rulesets render_iptables ruleset"
-FIREWALL = ("masquerade", "passage")
+FIREWALL = ("masquerade", "passage", "rules_record")
 STORE = "__main__ config index ledger pages records store"
 
 BUDGETS = {
@@ -37,7 +37,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
-        "resources": "carrier fabric interface isolation lease masquerade network pair port",
+        "resources": "carrier fabric interface isolation lease masquerade network pair port rules_record",
         "resource": "base claim home identity netns record records transaction view",
         "ipam": f"{STORE} add allocator netns ranges",
     },
@@ -47,7 +47,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
-        "resources": "carrier fabric interface isolation lease masquerade pair passage port",
+        "resources": "carrier fabric interface isolation lease masquerade pair passage port rules_record",
         "resource": "base home identity netns record records view",
         "ipam": f"{STORE} check ranges",
     },
@@ -57,7 +57,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} namespace teardown",
         "netfilter": f"{IPTABLES} forwarding generation",
         "bridge": f"{CONFIGURATION} attachment delete removal",
-        "resources": "lease masquerade network pair",
+        "resources": "lease network pair rules_record rules_removal",
         "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} delete",
     },
@@ -77,7 +77,7 @@ BUDGETS = {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} attachments process",
         "netlink": f"{NETLINK} address inet inside namespace teardown",
-        "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables ruleset",
+        "netfilter": "backend listing nftables render_iptables render_nftables ruleset",
         "bridge": f"{CONFIGURATION} attachment gc removal",
         "resources": "network pair",
         "compat": "leftovers reference reference_nft takeover_gc",
@@ -89,8 +89,9 @@ BUDGETS = {
         "cni": f"{PROTOCOL} process result",
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": "backend drops forwarding network_rulesets ruleset",
-        "bridge": f"{CONFIGURATION} addressing attachment plan status",
-        "resources": "carrier fabric interface isolation lease masquerade network pair passage port",
+        "bridge": f"{CONFIGURATION} {ATTACHING} plan status",
+        "resources": "carrier fabric interface isolation lease masquerade network pair port "
+        "passage rules_record",
         "resource": "base home identity obstacles record records",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
@@ -179,5 +180,7 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     check_budget(modules, calc_budget("CHECK", "ipam") - neither - rules)
     _, modules = call(machine, "DEL", flat)
     unneeded = {"select", "shibafu.cni.ip", "shibafu.cni.process"}
-    unneeded |= {f"shibafu.bridge.resources.{module}" for module in ("lease", "masquerade")}
+    unneeded |= {
+        f"shibafu.bridge.resources.{module}" for module in ("lease", "rules_record", "rules_removal")
+    }
     check_budget(modules, calc_budget("DEL", "ipam", "netfilter") - unneeded)

@@ -7,7 +7,8 @@ import pytest
 from shibafu.bridge.compat.reference import calc_reference_chain
 from shibafu.cni.ip import parse_cidr
 from shibafu.cni.names import ISOLATED, STRICT
-from shibafu.netfilter.network_rulesets import NetworkRules, calc_nftables
+from shibafu.netfilter.network_rulesets import NetworkRules
+from shibafu.netfilter.network_tables import calc_nftables
 from shibafu.netfilter.port_rulesets import calc_internal, calc_spoofcheck
 from shibafu.netfilter.render_nftables import Listing, render_setup, render_teardown, render_without_elements
 from shibafu.netfilter.ruleset import Ruleset

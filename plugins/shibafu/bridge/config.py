@@ -1,6 +1,5 @@
 """The keys of shibafu-bridge's network configuration."""
 
-from shibafu.bridge.vlan_keys import calc_gateway_link, parse_vlan, parse_vlan_trunk
 from shibafu.cni.args import parse_args
 from shibafu.cni.config import Section
 from shibafu.cni.dns import parse_dns
@@ -17,6 +16,7 @@ _IFNAMSIZ = 16  # linux/if.h, with the terminating zero
 _TAKEN_NAMES = (".", "..", "all", "default")
 # ETH_MIN_MTU, ETH_MAX_MTU (linux/if_ether.h)
 _MIN_MTU, _MAX_MTU = 68, 65535
+MAX_VLAN = 4094
 # What DEL and GC read.
 _NEEDED: dict[str, type | tuple[type, ...]] = {
     "bridge": str,
@@ -92,8 +92,8 @@ class BridgeConfig:
         self.enable_dad = config.flag("enabledad")
         self.disable_container_interface = config.flag("disableContainerInterface")
         self.preserve_default_vlan = config.flag("preserveDefaultVlan")
-        self.vlan = parse_vlan(config)
-        self.vlan_trunk = parse_vlan_trunk(config)
+        self.vlan = _parse_vlan(config)
+        self.vlan_trunk = _parse_vlan_trunk(config)
         self.ipam_type = config.section("ipam").text("type")
         self.dns = parse_dns(config.section("dns"))
         # A later plugin of the chain makes them work; what they are is its matter.
@@ -218,3 +218,32 @@ def _parse_mac(text: str) -> bytes | None:
             "a hardware address is six pairs of hexadecimal digits, such as 02:42:0a:00:00:05, and that of "
             "a link is unicast: the lowest bit of its first byte is 0",
         ) from None
+
+
+def _parse_vlan(config: Section) -> int:
+    """Return the key `vlan`; 0 when the port is in none.
+
+    Raises:
+        CniError: it is no VLAN's number.
+    """
+    vlan = config.number("vlan") or 0
+    if not 0 <= vlan <= MAX_VLAN:
+        raise CniError(
+            INVALID_CONFIG,
+            f"invalid VLAN ID {vlan} (must be between 0 and {MAX_VLAN})",
+            '"vlan" must be the number of a VLAN; 0 for none',
+        )
+    return vlan
+
+
+def _parse_vlan_trunk(config: Section) -> list[int]:
+    if not config.array("vlanTrunk"):
+        return []
+    from shibafu.bridge.vlan_trunk import parse_vlan_trunk
+
+    return parse_vlan_trunk(config)
+
+
+def calc_gateway_link(bridge: str, vlan: int) -> str:
+    """Return the name of the host's own link in a VLAN of the bridge."""
+    return f"{bridge}.{vlan}"

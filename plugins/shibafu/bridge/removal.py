@@ -31,7 +31,7 @@ def plan_removal(
         meanwhile = lease.load
         plan.append(lease)
     if state.read_rules():
-        from shibafu.bridge.resources.masquerade import RulesTeardown
+        from shibafu.bridge.resources.rules_removal import RulesTeardown
 
         plan.append(RulesTeardown(state, request.env, link))
     if is_known(state, link):

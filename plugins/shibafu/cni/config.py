@@ -136,10 +136,10 @@ def parse_config(stdin: bytes) -> Section:
     Raises:
         CniError: DECODING_FAILURE when it is not a JSON object.
     """
-    from shibafu.cni.jsontext import loads
+    from shibafu.cni.jsontext import MAX_DEPTH_SENT, loads
 
     try:
-        document = loads(stdin)
+        document = loads(stdin, MAX_DEPTH_SENT)
         if not isinstance(document, dict):
             raise ValueError(f"cannot unmarshal {_JSON_NAMES.get(type(document), 'null')} into an object")
     except ValueError as error:

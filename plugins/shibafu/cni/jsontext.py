@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 try:
-    from _json import encode_basestring, make_scanner
+    from _json import encode_basestring, make_encoder, make_scanner
 
     HAVE_ACCELERATOR = True
 except ImportError:
@@ -21,9 +21,17 @@ except ImportError:
 _MAX_DIGITS = 100
 
 
+_MAX_FLOAT = 1.7976931348623157e308
+
+
 def _parse_int(digits: str) -> int | float:
-    """Read a whole number; one that is beyond all measure becomes infinite."""
-    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
+    """Read a whole number; one that is beyond all measure becomes the largest there is."""
+    return int(digits) if len(digits) <= _MAX_DIGITS else _parse_float(digits)
+
+
+def _parse_float(text: str) -> float:
+    """Read a number; JSON has none that is infinite, so that it could not be written again."""
+    return max(-_MAX_FLOAT, min(float(text), _MAX_FLOAT))
 
 
 class _ScannerSettings:
@@ -32,7 +40,7 @@ class _ScannerSettings:
     strict = True
     object_hook = None
     object_pairs_hook = None
-    parse_float = float
+    parse_float = staticmethod(_parse_float)
     parse_int = staticmethod(_parse_int)
 
     @staticmethod
@@ -44,10 +52,16 @@ class _ScannerSettings:
 _WHITESPACE = " \t\n\r"
 # More levels than any configuration has, and fewer than what walks through values level by level can take.
 _MAX_DEPTH = 200
+# What is sent to a plugin may be put into a record or a list of plugins, and must be readable there.
+MAX_DEPTH_SENT = 190
 
 
-def loads(text: bytes) -> object:
+def loads(text: bytes, max_depth: int = _MAX_DEPTH) -> object:
     """Parse one JSON document; bytes that are not UTF-8 become U+FFFD, as in the reference.
+
+    Args:
+        text: the document.
+        max_depth: how many levels of arrays and objects it may have.
 
     Raises:
         ValueError: not JSON, nested too deeply, or something follows the document.
@@ -55,7 +69,7 @@ def loads(text: bytes) -> object:
     document = text.decode("utf-8", "replace")
     value = _parse(document)
     # As many brackets as that have few documents, and only they have to be looked through.
-    if document.count("[") + document.count("{") > _MAX_DEPTH and _is_deep(value):
+    if document.count("[") + document.count("{") > max_depth and _is_deep(value, max_depth):
         raise ValueError("nested too deeply")
     return value
 
@@ -64,7 +78,7 @@ def _parse(document: str) -> object:
     if not HAVE_ACCELERATOR:
         import json
 
-        return json.loads(document, parse_int=_parse_int)
+        return json.loads(document, parse_int=_parse_int, parse_float=_parse_float)
     stripped = document.lstrip(_WHITESPACE)
     if not stripped:
         raise ValueError("unexpected end of JSON input")
@@ -85,9 +99,9 @@ def _parse(document: str) -> object:
     return value
 
 
-def _is_deep(value: object) -> bool:
+def _is_deep(value: object, max_depth: int) -> bool:
     level = [value]
-    for _ in range(_MAX_DEPTH):
+    for _ in range(max_depth):
         arrays = [item for item in level if isinstance(item, list)]
         arrays += [list(item.values()) for item in level if isinstance(item, dict)]
         level = [item for array in arrays for item in array]
@@ -111,6 +125,25 @@ def dumps(value: object) -> str:
     return "".join(pieces)
 
 
+def dumps_lines(fields: dict[str, object]) -> str:
+    """Return an object as JSON, each of its keys on a line of its own, however long its value is."""
+    encode = _open_encoder()
+    lines = [f"    {''.join(encode(key, 0))}: {''.join(encode(value, 0))}" for key, value in fields.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def _open_encoder() -> "Callable[[object, int], tuple[str, ...]]":
+    if not HAVE_ACCELERATOR:
+        import json
+
+        return lambda value, _: (json.dumps(value, ensure_ascii=False),)
+    return make_encoder(None, _refuse, encode_basestring, None, ": ", ", ", False, False, True)
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
 def _write(
     value: object, newline: str, emit: "Callable[[str], object]", quote: "Callable[[str], str]"
 ) -> None:
@@ -125,7 +158,7 @@ def _write(
     elif isinstance(value, list | tuple):
         _write_all("[]", [("", item) for item in value], newline, emit, quote)
     else:
-        raise TypeError(f"{type(value).__name__} has no JSON form")
+        _refuse(value)
 
 
 def _write_all(

@@ -2,7 +2,7 @@
 
 from shibafu.cni.config import Section
 from shibafu.cni.dns import parse_dns
-from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, UNSUPPORTED_FIELD, CniError
+from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.version import DEFAULT, RESULT_GROUPS, SUPPORTED, result_group
 
@@ -137,7 +137,9 @@ class Result:
             CniError: the oldest versions cannot express a result without addresses.
         """
         if version in _OLDEST:
-            return self._to_oldest(version)
+            from shibafu.cni.result_oldest import render_oldest
+
+            return render_oldest(self, version)
         fields: dict[str, object] = {"cniVersion": version}
         if self.dns or version in _MIDDLE:
             fields["dns"] = self.dns
@@ -147,28 +149,6 @@ class Result:
             ("routes", [r.to_json(version) for r in self.routes]),
         )
         return fields | {key: items for key, items in lists if items}
-
-    def _to_oldest(self, version: str) -> dict[str, object]:
-        """Return `ip4` and `ip6`: the first address of each family with that family's routes."""
-        fields: dict[str, object] = {"cniVersion": version}
-        for ip_version in (4, 6):
-            ips = [ip for ip in self.ips if ip.address.version == ip_version]
-            if not ips:
-                continue
-            entry: dict[str, object] = {"ip": str(ips[0].address)}
-            if ips[0].gateway is not None:
-                entry["gateway"] = str(ips[0].gateway)
-            routes = [r.to_json(version) for r in self.routes if r.dst.version == ip_version]
-            if routes:
-                entry["routes"] = routes
-            fields[f"ip{ip_version}"] = entry
-        if not self.ips:
-            raise CniError(
-                UNSUPPORTED_FIELD,
-                "cannot convert: no valid IP addresses",
-                f'a result of version "{version}" needs an address: add "ipam", or use 0.3.0 or later',
-            )
-        return fields | {"dns": self.dns}
 
 
 def parse_route(section: Section) -> Route:
@@ -216,7 +196,9 @@ def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
         raise CniError(DECODING_FAILURE, f'unsupported CNI result version "{version}"')
     try:
         if version in _OLDEST:
-            return _parse_oldest(section)
+            from shibafu.cni.result_oldest import parse_oldest
+
+            return parse_oldest(section)
         return Result(
             [_parse_interface(i) for i in section.sections("interfaces")],
             [_parse_ip(ip) for ip in section.sections("ips")],
@@ -225,18 +207,6 @@ def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
         )
     except ValueError as error:
         raise CniError(DECODING_FAILURE, f"could not parse result: {error}") from None
-
-
-def _parse_oldest(section: Section) -> Result:
-    result = Result(dns=parse_dns(section.section("dns")))
-    for key in ("ip4", "ip6"):
-        if key not in section:
-            continue
-        entry = section.section(key)
-        gateway = entry.text("gateway")
-        result.ips.append(IPConfig(parse_cidr(entry.text("ip")), parse_address(gateway) if gateway else None))
-        result.routes += parse_routes(entry)
-    return result
 
 
 def _parse_interface(section: Section) -> Interface:

@@ -5,7 +5,7 @@ import os
 import shutil
 from typing import Any
 
-from shibafu.bridge.resources.masquerade import teardown_if_unused
+from shibafu.bridge.resources.rules_removal import teardown_if_unused
 from shibafu.cni.directories import make_directory, secure_given_directory
 from shibafu.cni.errors import CniError, merge_errors
 from shibafu.cni.files import open_file

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from shibafu.bridge.vlan_keys import calc_gateway_link
+from shibafu.bridge.config import calc_gateway_link
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel, Network
 from shibafu.command.networks import ConfiguredNetwork

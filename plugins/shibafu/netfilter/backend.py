@@ -5,13 +5,13 @@ import os
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import IPTABLES, NFTABLES
 from shibafu.cni.process import find_program
-from shibafu.netfilter.network_rulesets import NetworkRules, calc_iptables, calc_nftables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shibafu.netfilter.iptables import Iptables
+    from shibafu.netfilter.network_rulesets import NetworkRules
     from shibafu.netfilter.nftables import Nftables
 
     Backend = Iptables | Nftables
@@ -40,17 +40,19 @@ def choose_backend(wanted: str, env: "Mapping[str, str]") -> str:
     return IPTABLES
 
 
-def open_backend(name: str, rules: NetworkRules, env: "Mapping[str, str]") -> "Backend":
+def open_backend(name: str, rules: "NetworkRules", env: "Mapping[str, str]") -> "Backend":
     """Return the backend with the rulesets of a network.
 
     Raises:
         CniError: a program that it needs is not installed.
     """
     if name == NFTABLES:
+        from shibafu.netfilter.network_tables import calc_nftables
         from shibafu.netfilter.nftables import Nftables
 
         return Nftables(calc_nftables(rules), env)
     from shibafu.netfilter.iptables import Iptables
+    from shibafu.netfilter.network_rulesets import calc_iptables
 
     versions = [v for v in rules.versions() if rules.of_version(v) or os.path.lexists(_SWITCHES[v])]
     return Iptables({version: calc_iptables(rules, version) for version in versions}, rules.network, env)

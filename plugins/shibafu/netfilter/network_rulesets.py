@@ -1,13 +1,9 @@
-"""What the host's firewall does for a network's routed packets, as rulesets of either backend.
+"""What the host's firewall does for a network's routed packets, and that as rulesets of iptables.
 
-With iptables, a network has one chain of the same name in those of the tables filter, nat and raw that it
+A network has one chain of the same name in those of the tables filter, nat and raw that it
 needs, and jumps to it from FORWARD, POSTROUTING and PREROUTING. The jumps carry the network's name, so that
 they are found and removed whatever the configuration was when they were made. What keeps all other networks
 from a strictly isolated one is in mangle: it comes before what their chains in filter accept.
-
-With nftables it has a table of its own. An accept there does not overrule another table's drop, so this
-backend masquerades and leaves forwarding to the administrator's rules; a drop is final, so it isolates as
-well. See nft(8), "VERDICT STATEMENTS".
 """
 
 from shibafu.cni.ip import Cidr
@@ -26,20 +22,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
-_LOOPBACK = "127.0.0.0/8"
+MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
+LOOPBACK = "127.0.0.0/8"
 # The tables of iptables, and the chain of the kernel in each that leads to a network's. First the one that
 # may be refused, while nothing of the others is done: it has what networks share.
 _HOOKS = (("filter", "FORWARD"), ("nat", "POSTROUTING"), ("raw", "PREROUTING"))
 _STRICT_HOOK = ("mangle", "FORWARD")
-# The groups of all networks' links (NETWORK_GROUPS), in the words of iptables and of nft.
+# The groups of all networks' links (NETWORK_GROUPS).
 _ALL_GROUPS = "0x5b18/0xfffffffc"
-_ALL_GROUPS_NFT = "23320-23323"
 # The administrator's chain. The chain of each network leads there before all else.
 ADMIN = "SHIBAFU-ADMIN"
 # The upper half of a packet's mark, from raw to filter, where its source is not behind the bridge.
 _SPOOFED = f"{ISOLATED_GROUP << 16:#x}/0xffff0000"
-_FAMILY = {4: "ip", 6: "ip6"}
 
 
 class NetworkRules:
@@ -211,7 +205,7 @@ def _calc_forwarding(rules: NetworkRules, version: int) -> list[str]:
 def _calc_nat(rules: NetworkRules, version: int) -> list[str]:
     subnets = rules.masqueraded_of(version)
     return [f"-d {subnet} -j RETURN" for subnet in subnets] + [
-        f"-s {subnet} ! -d {_MULTICAST[version]} -j MASQUERADE" for subnet in subnets
+        f"-s {subnet} ! -d {MULTICAST[version]} -j MASQUERADE" for subnet in subnets
     ]
 
 
@@ -223,57 +217,10 @@ def _calc_raw(rules: NetworkRules, version: int) -> list[str]:
     do not have that destination yet.
     """
     # For IPv6 the kernel drops it.
-    lines = [f"-{side} {_LOOPBACK} -j DROP" for side in ("d", "s")] if version == 4 else []
+    lines = [f"-{side} {LOOPBACK} -j DROP" for side in ("d", "s")] if version == 4 else []
     if rules.masqueraded_of(version):
         lines.append(f"-m rpfilter --invert -j MARK --set-xmark {_SPOOFED}")
     return lines
 
 
 _IPTABLES = {"filter": _calc_filter, "nat": _calc_nat, "raw": _calc_raw}
-
-
-def calc_nftables(rules: NetworkRules) -> Ruleset:
-    """Return what nftables has, of both families."""
-    table = f"inet {rules.chain.lower()}"
-    sides = ("daddr", "saddr")
-    loopback = [f'iifname "{name}" ip {side} {_LOOPBACK} drop' for name in rules.bridges for side in sides]
-    chains = [
-        Chain(table, "prerouting", "type filter hook prerouting priority -300", loopback),
-        Chain(table, "forward", "type filter hook forward priority 0", _calc_nft_forward(rules)),
-        Chain(table, "postrouting", "type nat hook postrouting priority 100", _calc_nft_postrouting(rules)),
-    ]
-    return Ruleset(table, [chain for chain in chains if chain.rules], comment=rules.comment)
-
-
-def _calc_nft_forward(rules: NetworkRules) -> list[str]:
-    # One rule for isolation would do, but nft's releases list "not" of a state or a status in different ways.
-    opened = "ct state invalid,new,untracked"
-    texts = []
-    for name in rules.bridges:
-        for others in _calc_nft_others(rules, name):
-            texts += [f"{others} ct status dnat return", f"{others} {opened} drop"]
-    # Sources stay in that are not behind the bridge, as the routes say.
-    for name in rules.bridges if rules.is_masqueraded else []:
-        texts.append(f'iifname "{name}" oifname != "{name}" {opened} fib saddr . iif oif missing drop')
-    return texts
-
-
-def _calc_nft_others(rules: NetworkRules, name: str) -> list[str]:
-    """Return the conditions for packets between a bridge and those networks that are kept apart."""
-    leaving, entering = f'iifname "{name}" oifname != "{name}"', f'iifname != "{name}" oifname "{name}"'
-    if rules.isolation == ISOLATED:
-        return [f"{leaving} oifgroup {ISOLATED_GROUP}"]
-    if rules.isolation == STRICT:
-        return [f"{leaving} oifgroup {_ALL_GROUPS_NFT}", f"{entering} iifgroup {_ALL_GROUPS_NFT}"]
-    return []
-
-
-def _calc_nft_postrouting(rules: NetworkRules) -> list[str]:
-    texts = []
-    for version in rules.versions():
-        family = _FAMILY[version]
-        subnets = rules.masqueraded_of(version)
-        texts += [f"{family} daddr {subnet} return" for subnet in subnets]
-        beyond = f"{family} daddr != {_MULTICAST[version]}"
-        texts += [f"{family} saddr {subnet} {beyond} masquerade" for subnet in subnets]
-    return texts

@@ -4,6 +4,7 @@ The layout is that of linux/netlink.h: all integers in host byte order, everythi
 """
 
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - as classes are called
 from sys import byteorder
 
 from shibafu.netlink.constants import NLA_F_NESTED, NLA_TYPE_MASK
@@ -81,14 +82,19 @@ def parse_attr_list(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:
     size = len(data)
     if offset > size:
         raise NetlinkDecodeError(f"{size} bytes where a header of {offset} was expected")
-    while offset < size:
-        if size - offset < 4:
-            raise NetlinkDecodeError(f"{size - offset} bytes are left over after the last attribute")
-        length, kind = _RTATTR.unpack_from(data, offset)
-        if length < 4 or length > size - offset:
-            raise NetlinkDecodeError(f"attribute of length {length} where {size - offset} bytes are left")
-        attrs.append((kind & NLA_TYPE_MASK, data[offset + 4 : offset + length]))
-        offset += (length + 3) & ~3
+    # A call reads hundreds of them: what the loop needs is local.
+    unpack, mask = _RTATTR.unpack_from, NLA_TYPE_MASK
+    try:
+        while offset < size:
+            length, kind = unpack(data, offset)
+            end = offset + length
+            if length < 4 or end > size:
+                raise NetlinkDecodeError(f"attribute of length {length} where {size - offset} bytes are left")
+            attrs.append((kind & mask, data[offset + 4 : end]))
+            offset = (end + 3) & ~3
+    except StructError:
+        message = f"{size - offset} bytes are left over after the last attribute"
+        raise NetlinkDecodeError(message) from None
     return attrs
 
 

@@ -4,7 +4,7 @@ A file holds one JSON object. Its keys at the top are those of version 1, so tha
 removes what this one attached; version 2 adds all that is needed to make the attachment again.
 """
 
-from shibafu.cni.jsontext import dumps, loads
+from shibafu.cni.jsontext import dumps_lines, loads
 from shibafu.resource.identity import NetnsIdentity
 
 TYPE_CHECKING = False
@@ -134,7 +134,7 @@ class Record:
             "config": self.config,
             "result": self.result,
         }
-        text = dumps({key: value for key, value in fields.items() if value is not None})
+        text = dumps_lines({key: value for key, value in fields.items() if value is not None})
         # Surrogates stand for bytes of the environment that are not UTF-8.
         return text.encode("utf-8", "backslashreplace")
 

@@ -158,14 +158,12 @@ class NetworkState:
         """
         os.set_inheritable(self._lock, wanted)
 
-    def held_shared(self) -> "HeldLock":
-        """Return a context in which the lock is held, at least shared: what is held already stays so."""
-        return HeldLock(self)
-
-    @property
-    def is_locked(self) -> bool:
-        """Whether the lock is held."""
-        return self._lock >= 0
+    def hold_shared(self) -> bool:
+        """Lock shared unless the lock is held already; return whether it is for this caller to unlock."""
+        is_free = self._lock < 0
+        if is_free:
+            self.lock_shared()
+        return is_free
 
     def unlock(self) -> None:
         """Give the lock up."""
@@ -291,29 +289,6 @@ class NetworkState:
 
             remove_tree(path)
             return True
-
-
-class HeldLock:
-    """A context in which a network's lock is held.
-
-    Args:
-        state: the network.
-    """
-
-    __slots__ = ("_is_outermost", "_state")
-
-    def __init__(self, state: NetworkState) -> None:
-        self._state = state
-        self._is_outermost = False
-
-    def __enter__(self) -> None:
-        self._is_outermost = not self._state.is_locked
-        if self._is_outermost:
-            self._state.lock_shared()
-
-    def __exit__(self, *exception: object) -> None:
-        if self._is_outermost:
-            self._state.unlock()
 
 
 def link_exists(name: str) -> bool:

@@ -87,7 +87,8 @@ def _list_tables(config: BridgeConfig, state: NetworkState, env: "Mapping[str, s
     """Return the rulesets of nftables that the configuration asks for, and that nothing is remembered of."""
     rulesets = []
     if not state.read_rules() and _uses_nft(config, env):
-        from shibafu.netfilter.network_rulesets import NetworkRules, calc_nftables
+        from shibafu.netfilter.network_rulesets import NetworkRules
+        from shibafu.netfilter.network_tables import calc_nftables
 
         rulesets.append(calc_nftables(NetworkRules(config.network, [], [])))
     if config.mac_spoof_check or config.internal:

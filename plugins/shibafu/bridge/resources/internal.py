@@ -85,8 +85,12 @@ class HostBarrier(Resource):
         self._is_removable = False
         barrier = open_barrier(self._state.network, self._env)
         self._is_removable = True
-        with self._state.held_shared():
+        is_locked_here = self._state.hold_shared()
+        try:
             ensure_barrier(self._state, barrier)
+        finally:
+            if is_locked_here:
+                self._state.unlock()
         return False
 
     def remove(self) -> None:

@@ -4,9 +4,10 @@ Most ADDs find the rules in place: one process makes sure of them all while link
 was set up is remembered in the network's state as a hint; the kernel, not the hint, decides.
 """
 
-from shibafu.bridge.config import BridgeConfig, is_valid_link_name
-from shibafu.cni.ip import Cidr, parse_cidr
-from shibafu.cni.names import IPTABLES, ISOLATED, NFTABLES, OPEN, STRICT, calc_isolate
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.rules_record import calc_record, combine, recorded_backends, recorded_isolation
+from shibafu.cni.ip import Cidr
+from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import choose_backend, open_backend
 from shibafu.netfilter.network_rulesets import NetworkRules
@@ -100,15 +101,14 @@ class Masquerade:
         if self._recall() and self._remembered.get("stamp") != seen:
             return
         former = self._remembered
-        names = [name for name in _recorded_backends(former) if name != self._backend_name]
+        names = [name for name in recorded_backends(former) if name != self._backend_name]
         self._remember(complete=False, former=names)
         self._repair()
         # Only now: the network's other containers are never without rules.
-        for name in names:
-            backend = _open_recorded(self._state.network, former, name, self._env)
-            backend.prepare_teardown(self._state.versions_of_others(IPTABLES))
-            backend.start_teardown()
-            backend.finish_teardown()
+        if names:
+            from shibafu.bridge.resources.rules_removal import teardown_backends
+
+            teardown_backends(self._state, former, names, self._env)
         self._remember(complete=True)
 
     def _repair(self) -> None:
@@ -124,15 +124,15 @@ class Masquerade:
         What the network's other containers need becomes part of what is made sure of.
         """
         self._remembered = self._state.read_rules()
-        everything = _combine(self._rules, self._remembered)
-        needed = _calc_record(everything)
-        if needed != _calc_record(self._rules):
+        everything = combine(self._rules, self._remembered)
+        needed = calc_record(everything)
+        if needed != calc_record(self._rules):
             self._rules = everything
             self._backend = open_backend(self._backend_name, everything, self._env)
         return (
             all(self._remembered.get(key) == value for key, value in needed.items())
             and bool(self._remembered.get("complete"))
-            and _recorded_backends(self._remembered) == [self._backend_name]
+            and recorded_backends(self._remembered) == [self._backend_name]
         )
 
     def _remember(self, complete: bool, former: list[str] | None = None) -> None:
@@ -145,95 +145,12 @@ class Masquerade:
         from time import monotonic_ns
 
         record: dict[str, object] = {
-            **_calc_record(self._rules),
+            **calc_record(self._rules),
             "backends": [self._backend_name, *(former or [])],
             "complete": complete,
             "stamp": monotonic_ns(),
         }
         self._state.write_rules(record)
-
-
-class RulesTeardown(Resource):
-    """Takes a network's rules away with its last container, beside other work.
-
-    Args:
-        state: the network's records.
-        env: the environment.
-        leaving: the link of the container that goes, which may still be there.
-    """
-
-    __slots__ = ("_backends", "_env", "_leaving", "_state")
-    scope = NETWORK
-
-    def __init__(self, state: NetworkState, env: "Mapping[str, str]", leaving: str = "") -> None:
-        self._state = state
-        self._env = env
-        self._leaving = leaving
-        self._backends: list[Backend] = []
-
-    @property
-    def title(self) -> str:
-        """See `Resource.title`."""
-        return "the firewall's rules"
-
-    def prepare_removal(self) -> None:
-        """Start what is needed, if the last container goes and nobody else is at work."""
-        if not self._state.is_in_use(besides=self._leaving) and self._state.try_lock_exclusive():
-            self._prepare_if_unused(self._leaving)
-
-    def remove(self) -> None:
-        """Begin, once the container's link is gone."""
-        for backend in self._backends:
-            backend.start_teardown()
-
-    def settle_removal(self) -> None:
-        """Complete: the rules are gone, unless the network has containers.
-
-        Raises:
-            CniError: FIREWALL when they cannot be removed.
-        """
-        try:
-            if not self._backends and not self._state.is_in_use():
-                self._state.lock_exclusive()
-                self._prepare_if_unused()
-                self.remove()
-            if self._backends:
-                self._finish()
-        finally:
-            self._state.unlock()
-
-    def _finish(self) -> None:
-        # What is started from now on is for rules that somebody else changed.
-        self._state.hand_down_lock(True)
-        for backend in self._backends:
-            backend.finish_teardown()
-        self._state.remove_rules()
-        # The programs are done, and wait for the kernel for 20 ms more.
-        self._state.unlock_for_all()
-
-    def _prepare_if_unused(self, leaving: str = "") -> None:
-        """Prepare under the exclusive lock: before it was got, an ADD may have come or a DEL ended."""
-        record = self._state.read_rules()
-        if record and not self._state.is_in_use(besides=leaving):
-            # Should this process be killed, nobody makes rules before the programs have removed theirs.
-            self._state.hand_down_lock(True)
-            try:
-                for name in _recorded_backends(record):
-                    backend = _open_recorded(self._state.network, record, name, self._env)
-                    backend.prepare_teardown(self._state.versions_of_others(IPTABLES))
-                    self._backends.append(backend)
-            finally:
-                self._state.hand_down_lock(False)
-
-
-def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]") -> None:
-    """Remove the network's rules if none of its containers is left.
-
-    Raises:
-        CniError: FIREWALL when they cannot be removed.
-    """
-    if state.read_rules():
-        RulesTeardown(state, env).settle_removal()
 
 
 class Rules(Resource):
@@ -284,13 +201,13 @@ class Rules(Resource):
         record = self._state.read_rules()
         # Rules that a failed ADD wanted to make are not this container's matter, nor what is left of them.
         is_complete = bool(record.get("complete"))
-        everything = _combine(self._rules, record if is_complete else {})
+        everything = combine(self._rules, record if is_complete else {})
         self._backend = open_backend(self._backend_name, everything, self._env)
         self._backend.start_check(is_exact=is_complete)
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        remembered = _recorded_isolation(self._state.read_rules())
+        remembered = recorded_isolation(self._state.read_rules())
         if remembered and not self._rules.isolation:
             return [Fault(f"firewall rules still isolate network {self._rules.network}")]
         if remembered == STRICT and self._rules.isolation != STRICT:
@@ -349,6 +266,8 @@ class Rules(Resource):
 
     def remove(self) -> None:
         """See `Resource.remove`."""
+        from shibafu.bridge.resources.rules_removal import teardown_if_unused
+
         teardown_if_unused(self._state, self._env)
 
 
@@ -386,86 +305,3 @@ def find_needs(
         config.isolate,
         bridged=bridged,
     )
-
-
-def _calc_record(rules: NetworkRules) -> dict[str, object]:
-    """Return what is remembered of rules, besides how far they are made."""
-    record: dict[str, object] = {
-        "bridges": rules.bridges,
-        "subnets": [str(subnet) for subnet in rules.subnets],
-        "masqueraded": rules.is_masqueraded,
-        "isolated": calc_isolate(rules.isolation),
-        "versions": rules.versions(),
-        "bridged": rules.bridged,
-    }
-    # Records of releases without it are whole.
-    return record | {"strict": True} if rules.was_strict else record
-
-
-def _combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
-    """Return the rules of all containers: of one, which the configuration is of, and of those remembered.
-
-    Masquerading is a container's, which may depend on it until it ends; isolation is the network's.
-    """
-    bridges = rules.bridges + _recorded_bridges(record)
-    subnets = rules.subnets + _recorded_subnets(record)
-    is_masqueraded = rules.is_masqueraded or _was_masqueraded(record)
-    versions = rules.versions() + _recorded_versions(record, "versions")
-    bridged = rules.bridged + _recorded_versions(record, "bridged")
-    was_strict = rules.was_strict or bool(record.get("strict"))
-    return NetworkRules(
-        rules.network, bridges, subnets, is_masqueraded, rules.isolation, versions, bridged, was_strict
-    )
-
-
-def _was_masqueraded(record: dict[str, object]) -> bool:
-    # Before there was isolation, there were no other rules, and the record did not say.
-    return bool(record.get("masqueraded", "backends" in record))
-
-
-def _recorded_isolation(record: dict[str, object]) -> str:
-    value = record.get("isolated")
-    if value == STRICT:
-        return STRICT
-    return ISOLATED if value else OPEN
-
-
-def _recorded_bridges(record: dict[str, object]) -> list[str]:
-    # Records had one bridge before a change of it was thought of.
-    bridges = record.get("bridges", [record["bridge"]] if "bridge" in record else [])
-    names = bridges if isinstance(bridges, list) else []
-    return [name for name in names if isinstance(name, str) and is_valid_link_name(name)]
-
-
-def _recorded_subnets(record: dict[str, object]) -> list[Cidr]:
-    subnets = record.get("subnets")
-    try:
-        return [parse_cidr(str(subnet)) for subnet in subnets] if isinstance(subnets, list) else []
-    except ValueError:
-        return []  # it is a hint; somebody has written into it
-
-
-def _recorded_versions(record: dict[str, object], key: str) -> list[int]:
-    versions = record.get(key)
-    return [version for version in (4, 6) if isinstance(versions, list) and version in versions]
-
-
-def _recorded_backends(record: dict[str, object]) -> list[str]:
-    """Return the backends that the network may have rules of: one, unless a change of them broke off."""
-    backends = record.get("backends")
-    return [str(name) for name in backends] if isinstance(backends, list) else []
-
-
-def _open_recorded(network: str, record: dict[str, object], name: str, env: "Mapping[str, str]") -> "Backend":
-    """Return a backend that the rules were made with, whatever the configuration says now."""
-    rules = NetworkRules(
-        network,
-        _recorded_bridges(record),
-        _recorded_subnets(record),
-        _was_masqueraded(record),
-        _recorded_isolation(record),
-        _recorded_versions(record, "versions"),
-        _recorded_versions(record, "bridged"),
-        bool(record.get("strict")),
-    )
-    return open_backend(name, rules, env)

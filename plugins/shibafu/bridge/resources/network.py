@@ -54,7 +54,7 @@ class NetworkRecord(Resource):
             CniError: the firewall's rules could not be removed.
         """
         if self._state.read_rules():
-            from shibafu.bridge.resources.masquerade import teardown_if_unused
+            from shibafu.bridge.resources.rules_removal import teardown_if_unused
 
             teardown_if_unused(self._state, self._env)
         self._state.remove_if_unused()

@@ -64,8 +64,12 @@ class SpoofCheck(Resource):
         self._is_removable = False
         guard = Nftables(calc_spoofcheck(self._state.network, [(self._port, self._mac)]), self._env)
         self._is_removable = True
-        with self._state.held_shared():
+        is_locked_here = self._state.hold_shared()
+        try:
             ensure_guard(self._state, guard, self._port, self._mac, self._env)
+        finally:
+            if is_locked_here:
+                self._state.unlock()
         return True
 
     def remove(self) -> None:

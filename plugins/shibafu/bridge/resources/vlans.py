@@ -1,8 +1,8 @@
-"""VLANs of a bridge's ports in the kernel; what is configured of them is in `vlan_keys`."""
+"""VLANs of a bridge's ports in the kernel; what is configured of them is in `config`."""
 
 from errno import EEXIST, EOPNOTSUPP
 
-from shibafu.bridge.vlan_keys import calc_gateway_link
+from shibafu.bridge.config import calc_gateway_link
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import calc_digest
 from shibafu.netlink.errors import NetlinkError

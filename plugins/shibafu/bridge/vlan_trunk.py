@@ -1,28 +1,8 @@
-"""The keys `vlan` and `vlanTrunk`, which every call reads, and the name that is computed from them.
+"""The key `vlanTrunk`, which few networks have."""
 
-Apart from `vlans`, which hardly any network needs.
-"""
-
+from shibafu.bridge.config import MAX_VLAN
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-
-_MAX_ID = 4094
-
-
-def parse_vlan(config: Section) -> int:
-    """Return the key `vlan`; 0 when the port is in none.
-
-    Raises:
-        CniError: it is no VLAN's number.
-    """
-    vlan = config.number("vlan") or 0
-    if not 0 <= vlan <= _MAX_ID:
-        raise CniError(
-            INVALID_CONFIG,
-            f"invalid VLAN ID {vlan} (must be between 0 and {_MAX_ID})",
-            '"vlan" must be the number of a VLAN; 0 for none',
-        )
-    return vlan
 
 
 def parse_vlan_trunk(config: Section) -> list[int]:
@@ -39,15 +19,15 @@ def parse_vlan_trunk(config: Section) -> list[int]:
         if high is not None and low is None:
             raise _refuse("minID and maxID should be configured simultaneously, minID is missing")
         if low is not None and high is not None:
-            if not 0 < low <= _MAX_ID:
+            if not 0 < low <= MAX_VLAN:
                 raise _refuse("incorrect trunk minID parameter")
-            if not 0 < high <= _MAX_ID:
+            if not 0 < high <= MAX_VLAN:
                 raise _refuse("incorrect trunk maxID parameter")
             if low > high:
                 raise _refuse("minID is greater than maxID in trunk parameter")
             vlans.update(range(low, high + 1))
         if single is not None:
-            if not 0 < single <= _MAX_ID:
+            if not 0 < single <= MAX_VLAN:
                 raise _refuse("incorrect trunk id parameter")
             vlans.add(single)
     return sorted(vlans)
@@ -57,10 +37,5 @@ def _refuse(message: str) -> CniError:
     return CniError(
         INVALID_CONFIG,
         message,
-        f'an entry of "vlanTrunk" has an "id", or "minID" and "maxID", from 1 to {_MAX_ID}',
+        f'an entry of "vlanTrunk" has an "id", or "minID" and "maxID", from 1 to {MAX_VLAN}',
     )
-
-
-def calc_gateway_link(bridge: str, vlan: int) -> str:
-    """Return the name of the host's own link in a VLAN of the bridge."""
-    return f"{bridge}.{vlan}"

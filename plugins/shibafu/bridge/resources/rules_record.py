@@ -1,0 +1,79 @@
+"""What is remembered of a network's rules: a hint of what was made, whatever the configuration says now."""
+
+from shibafu.bridge.config import is_valid_link_name
+from shibafu.cni.ip import Cidr, parse_cidr
+from shibafu.cni.names import ISOLATED, OPEN, STRICT, calc_isolate
+from shibafu.netfilter.network_rulesets import NetworkRules
+
+
+def calc_record(rules: NetworkRules) -> dict[str, object]:
+    """Return what is remembered of rules, besides how far they are made."""
+    record: dict[str, object] = {
+        "bridges": rules.bridges,
+        "subnets": [str(subnet) for subnet in rules.subnets],
+        "masqueraded": rules.is_masqueraded,
+        "isolated": calc_isolate(rules.isolation),
+        "versions": rules.versions(),
+        "bridged": rules.bridged,
+    }
+    # Records of releases without it are whole.
+    return record | {"strict": True} if rules.was_strict else record
+
+
+def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
+    """Return the rules of all containers: of one, which the configuration is of, and of those remembered.
+
+    Masquerading is a container's, which may depend on it until it ends; isolation is the network's.
+    """
+    bridges = rules.bridges + recorded_bridges(record)
+    subnets = rules.subnets + recorded_subnets(record)
+    is_masqueraded = rules.is_masqueraded or was_masqueraded(record)
+    versions = rules.versions() + recorded_versions(record, "versions")
+    bridged = rules.bridged + recorded_versions(record, "bridged")
+    was_strict = rules.was_strict or bool(record.get("strict"))
+    return NetworkRules(
+        rules.network, bridges, subnets, is_masqueraded, rules.isolation, versions, bridged, was_strict
+    )
+
+
+def was_masqueraded(record: dict[str, object]) -> bool:
+    """Return whether the rules masquerade and forward."""
+    # Before there was isolation, there were no other rules, and the record did not say.
+    return bool(record.get("masqueraded", "backends" in record))
+
+
+def recorded_isolation(record: dict[str, object]) -> str:
+    """Return which other networks are kept apart: OPEN, ISOLATED or STRICT."""
+    value = record.get("isolated")
+    if value == STRICT:
+        return STRICT
+    return ISOLATED if value else OPEN
+
+
+def recorded_bridges(record: dict[str, object]) -> list[str]:
+    """Return the links that traffic enters and leaves the host by."""
+    # Records had one bridge before a change of it was thought of.
+    bridges = record.get("bridges", [record["bridge"]] if "bridge" in record else [])
+    names = bridges if isinstance(bridges, list) else []
+    return [name for name in names if isinstance(name, str) and is_valid_link_name(name)]
+
+
+def recorded_subnets(record: dict[str, object]) -> list[Cidr]:
+    """Return the containers' subnets."""
+    subnets = record.get("subnets")
+    try:
+        return [parse_cidr(str(subnet)) for subnet in subnets] if isinstance(subnets, list) else []
+    except ValueError:
+        return []  # it is a hint; somebody has written into it
+
+
+def recorded_versions(record: dict[str, object], key: str) -> list[int]:
+    """Return the families below a key, `versions` or `bridged`; see `NetworkRules`."""
+    versions = record.get(key)
+    return [version for version in (4, 6) if isinstance(versions, list) and version in versions]
+
+
+def recorded_backends(record: dict[str, object]) -> list[str]:
+    """Return the backends that the network may have rules of: one, unless a change of them broke off."""
+    backends = record.get("backends")
+    return [str(name) for name in backends] if isinstance(backends, list) else []
