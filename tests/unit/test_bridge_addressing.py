@@ -2,7 +2,7 @@
 
 import pytest
 
-from shibafu.bridge.addressing import calc_gateways, resolve_gateway
+from shibafu.bridge.addressing import complete_result, resolve_gateway
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.ip import parse_address, parse_cidr
@@ -28,7 +28,7 @@ def texts(routes: list[Route]) -> list[tuple[str, str]]:
 
 def test_without_a_gateway_only_the_interface_is_filled_in() -> None:
     result = Result(ips=[ip("10.1.0.5/24"), ip("fd00::5/64", "fd00::1")])
-    assert calc_gateways(config(), result) == []
+    complete_result(config(), result)
     assert [i.interface for i in result.ips] == [2, 2]
     assert [str(i.gateway or "") for i in result.ips] == ["", "fd00::1"]
     assert result.routes == []
@@ -36,8 +36,7 @@ def test_without_a_gateway_only_the_interface_is_filled_in() -> None:
 
 def test_the_gateway_is_ipams_or_the_first_of_the_subnet() -> None:
     result = Result(ips=[ip("10.1.0.5/24"), ip("10.2.0.5/24", "10.2.0.254"), ip("fd00::5/64")])
-    gateways = calc_gateways(config(isGateway=True), result)
-    assert [str(g) for g in gateways] == ["10.1.0.1/24", "10.2.0.254/24", "fd00::1/64"]
+    complete_result(config(isGateway=True), result)
     assert [str(i.gateway) for i in result.ips] == ["10.1.0.1", "10.2.0.254", "fd00::1"]
     assert result.routes == []
 
@@ -45,33 +44,35 @@ def test_the_gateway_is_ipams_or_the_first_of_the_subnet() -> None:
 @pytest.mark.parametrize("address", ["255.255.255.255/32", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128"])
 def test_an_address_that_no_gateway_comes_after(address: str) -> None:
     with pytest.raises(CniError) as caught:
-        calc_gateways(config(isGateway=True), Result(ips=[ip(address)]))
+        complete_result(config(isGateway=True), Result(ips=[ip(address)]))
     assert (caught.value.code, address in caught.value.msg) == (INVALID_CONFIG, True)
     result = Result(ips=[ip(address, "10.1.0.1" if "." in address else "fd00::1")])
-    assert len(calc_gateways(config(isGateway=True), result)) == 1
+    complete_result(config(isGateway=True), result)
+    assert [str(i.gateway) for i in result.ips] == ["10.1.0.1" if "." in address else "fd00::1"]
 
 
 def test_one_gateway_for_two_addresses_of_a_subnet() -> None:
     result = Result(ips=[ip("10.1.0.5/24"), ip("10.1.0.6/24")])
-    assert len(calc_gateways(config(isGateway=True), result)) == 1
+    complete_result(config(isGateway=True), result)
+    assert [str(i.gateway) for i in result.ips] == ["10.1.0.1", "10.1.0.1"]
 
 
 def test_each_family_gets_one_default_route() -> None:
     result = Result(ips=[ip("10.1.0.5/24"), ip("10.2.0.5/24"), ip("fd00::5/64")])
-    calc_gateways(config(isDefaultGateway=True), result)
+    complete_result(config(isDefaultGateway=True), result)
     assert texts(result.routes) == [("0.0.0.0/0", "10.1.0.1"), ("::/0", "fd00::1")]
 
 
 @pytest.mark.parametrize("gw", ["", "10.1.0.9"])
 def test_a_default_route_of_ipam_is_kept(gw: str) -> None:
     result = Result(ips=[ip("10.1.0.5/24")], routes=[route("0.0.0.0/0", gw), route("192.168.0.0/16")])
-    calc_gateways(config(isDefaultGateway=True), result)
+    complete_result(config(isDefaultGateway=True), result)
     assert texts(result.routes) == [("0.0.0.0/0", gw or "10.1.0.1"), ("192.168.0.0/16", "")]
 
 
 def test_a_default_route_of_another_table_is_no_default_route() -> None:
     result = Result(ips=[ip("10.1.0.5/24")], routes=[route("0.0.0.0/0", "10.1.0.9", table=100)])
-    calc_gateways(config(isDefaultGateway=True), result)
+    complete_result(config(isDefaultGateway=True), result)
     assert texts(result.routes) == [("0.0.0.0/0", "10.1.0.9"), ("0.0.0.0/0", "10.1.0.1")]
 
 

@@ -1,7 +1,7 @@
 """ADD: attach a container to the bridge, wholly or not at all."""
 
-from shibafu.bridge.addressing import calc_gateways
-from shibafu.bridge.answer import describe_interfaces
+from shibafu.bridge.addressing import complete_result
+from shibafu.bridge.answer import render_answer, require_answerable
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_rules
@@ -15,7 +15,7 @@ from shibafu.resource.netns import open_container_netns
 from shibafu.resource.record import ADDRESSED, COMPLETE
 from shibafu.resource.records import NetworkState
 from shibafu.resource.transaction import Transaction
-from shibafu.resource.view import View, open_view
+from shibafu.resource.view import open_view
 
 
 def add(request: Request, installation: Installation) -> dict[str, object]:
@@ -25,44 +25,25 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
         CniError: why it could not be done; nothing is left of the attempt.
     """
     attachment = Attachment(request, BridgeConfig(request))
-    if not attachment.config.has_ipam:
-        # The oldest versions have no result without addresses: refused before anything is done.
-        Result().to_json(request.cni_version)
+    require_answerable(attachment)
     with open_container_netns(request) as netns, open_view(netns) as view:
-        state = NetworkState(attachment.config.network)
-        claim = Claim(state, attachment.host_link, attachment.calc_record(netns.identify()))
-        with netns.lock(), claim.lock():
+        state, link, result = NetworkState(attachment.config.network), attachment.host_link, Result()
+        claim = Claim(state, link, attachment.calc_record(netns.identify()))
+        with netns.lock(), claim.lock(), Transaction(view) as transaction:
             refuse_if_attached(attachment, netns)
-            return _attach(attachment, view, installation, state, claim)
-
-
-def _attach(
-    attachment: Attachment,
-    view: View,
-    installation: Installation,
-    state: NetworkState,
-    claim: Claim,
-) -> dict[str, object]:
-    request, config, record = attachment.request, attachment.config, claim.record
-    result = Result()
-    with Transaction(view) as transaction:
-        transaction.ensure(NetworkRecord(state, config, request.env))
-        transaction.ensure(claim)
-        for lease in plan_addresses(attachment, installation):
-            transaction.ensure(lease)
-            result = lease.result or result
-        calc_gateways(config, result)
-        # They take longest: links are made while iptables runs.
-        for rules in plan_rules(attachment, state, result):
-            transaction.ensure(rules)
-        if result.ips:
-            record.ips = [str(ip.address) for ip in result.ips]
-            claim.update(ADDRESSED)
-        guards = plan_guards(attachment, state)
-        for resource in plan_links(attachment, result, attachment.host_link, guards, claim):
-            transaction.ensure(resource)
-        result.interfaces = describe_interfaces(attachment, view)
-        result.dns = config.dns or result.dns
-        answer = record.result = result.to_json(request.cni_version)
-        claim.update(COMPLETE)
-        return answer
+            transaction.ensure(NetworkRecord(state, attachment.config, request.env))
+            transaction.ensure(claim)
+            for lease in plan_addresses(attachment, installation):
+                transaction.ensure(lease)
+                result = lease.result or result
+            complete_result(attachment.config, result)
+            # They take longest: links are made while iptables runs.
+            for rules in plan_rules(attachment, state, result):
+                transaction.ensure(rules)
+            if result.ips:
+                claim.update(ADDRESSED, ips=[str(ip.address) for ip in result.ips])
+            for resource in plan_links(attachment, result, link, plan_guards(attachment, state), claim):
+                transaction.ensure(resource)
+            answer = render_answer(attachment, result, view)
+            claim.update(COMPLETE, result=answer)
+            return answer

@@ -28,13 +28,15 @@ def select_own_ips(request: "Request", result: Result) -> list[IPConfig]:
     return [ip for ip in result.ips if ip.interface is None or ip.interface in places]
 
 
-def calc_gateways(config: BridgeConfig, result: Result) -> list[Cidr]:
-    """Complete an IPAM result in place, and return the addresses that the bridge shall have.
+def complete_result(config: BridgeConfig, result: Result) -> None:
+    """Complete an IPAM result in place.
 
     Each address belongs to the container's link; where the bridge is the gateway, an address without
     one gets the first of its subnet; with isDefaultGateway each family gets a default route.
+
+    Raises:
+        CniError: INVALID_CONFIG for a gateway that cannot be.
     """
-    gateways: list[Cidr] = []
     for ip in result.ips:
         ip.interface = CONTAINER_INTERFACE
         if not config.is_gateway:
@@ -47,12 +49,8 @@ def calc_gateways(config: BridgeConfig, result: Result) -> list[Cidr]:
                 f"gateway {ip.gateway} is no address that the bridge can have",
                 'remove "gateway", for the first address of the subnet, or set "isGateway" to false',
             )
-        gateway = Cidr(ip.gateway, ip.address.prefix)
-        if gateway not in gateways:
-            gateways.append(gateway)
         if config.is_default_gateway:
             _ensure_default_route(result, ip)
-    return gateways
 
 
 def _calc_default_gateway(address: Cidr) -> Address:

@@ -1,14 +1,37 @@
-"""What ADD answers of the links that it made."""
+"""What ADD answers."""
 
 from shibafu.bridge.attachment import Attachment
-from shibafu.cni.result import Interface
+from shibafu.cni.result import Interface, Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.resource.view import View
 
 
-def describe_interfaces(attachment: Attachment, view: "View") -> list[Interface]:
+def require_answerable(attachment: Attachment) -> None:
+    """Refuse what cannot be answered in the configuration's version, before anything is done.
+
+    Raises:
+        CniError: the oldest versions have no result without addresses.
+    """
+    if not attachment.config.has_ipam:
+        Result().to_json(attachment.request.cni_version)
+
+
+def render_answer(attachment: Attachment, result: Result, view: "View") -> dict[str, object]:
+    """Return the result of an attachment that is made, in the configuration's version.
+
+    Args:
+        attachment: the attachment.
+        result: addresses and routes; it takes in the rest.
+        view: the host's namespace, and the container's beside it.
+    """
+    result.interfaces = _find_interfaces(attachment, view)
+    result.dns = attachment.config.dns or result.dns
+    return result.to_json(attachment.request.cni_version)
+
+
+def _find_interfaces(attachment: Attachment, view: "View") -> list[Interface]:
     """Return the result's interfaces; `addressing.CONTAINER_INTERFACE` is the place of the container's."""
     config, version = attachment.config, attachment.request.cni_version
     bridge, port = view.link(config.bridge), view.link(attachment.host_link)

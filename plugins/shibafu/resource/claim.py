@@ -57,14 +57,23 @@ class Claim(Resource):
         self._state.write_attachment(self._link, self.record)
         return True
 
-    def update(self, phase: str) -> None:
+    def update(
+        self, phase: str, *, ips: list[str] | None = None, result: dict[str, object] | None = None
+    ) -> None:
         """Write how far the attachment has come, and what is known of it by now.
+
+        Args:
+            phase: one of `record`'s.
+            ips: its addresses with their prefixes, if they have become known.
+            result: what ADD answers, likewise.
 
         Raises:
             CniError: a DEL has overtaken this call.
         """
         self.require()
         self.record.phase = phase
+        self.record.ips = ips or self.record.ips
+        self.record.result = result or self.record.result
         try:
             self._state.update_attachment(self._link, self.record)
         except FileNotFoundError:
