@@ -119,6 +119,18 @@ def test_the_address_of_a_namespace_that_was_replaced(replacement: Replacement, 
     assert machine.leases() == {"net/10.10.0.2"}
 
 
+def test_add_while_the_replaced_namespace_is_kept(replacement: Replacement, machine: Machine) -> None:
+    """By a process that has it open; until the kernel has taken it apart, it is no different."""
+    config = machine.config("10.10.0.0/30")
+    machine.add(config)
+    kept = os.open(machine.container().path, os.O_RDONLY)
+    replacement.replace(machine.container(), machine.data_dir, machine.records)
+    result = machine.add(config)
+    os.close(kept)
+    assert result["ips"][0]["address"] == "10.10.0.2/30"
+    assert can_reach(machine.host, "10.10.0.1", machine.container())
+
+
 # The command
 
 

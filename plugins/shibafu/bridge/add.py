@@ -30,7 +30,7 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
         state, link, result = NetworkState(attachment.config.network), attachment.host_link, Result()
         claim = Claim(state, link, attachment.calc_record(netns.identify()))
         with netns.lock(), claim.lock(), Transaction(view) as transaction:
-            refuse_if_attached(attachment, netns)
+            refuse_if_attached(attachment, netns, state)
             transaction.ensure(NetworkRecord(state, attachment.config, request.env))
             transaction.ensure(claim)
             for lease in plan_addresses(attachment, installation):

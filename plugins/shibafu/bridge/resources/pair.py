@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from shibafu.resource.claim import Claim
     from shibafu.resource.netns import Netns
+    from shibafu.resource.records import NetworkState
     from shibafu.resource.view import View
 
 
@@ -119,18 +120,25 @@ def remove_host_links(names: set[str]) -> dict[str, NetlinkError]:
         return link_del_all(sock, [link for link in found if link is not None])
 
 
-def refuse_if_attached(attachment: Attachment, netns: "Netns") -> None:
+def refuse_if_attached(attachment: Attachment, netns: "Netns", state: "NetworkState") -> None:
     """Refuse an interface that is there already, before anything of it could be touched.
+
+    Of a namespace that is gone without DEL the host's end of the link may still be there: the kernel takes
+    namespaces apart some time later, and once no process has them open.
 
     Raises:
         CniError: it is.
+        NetlinkError: the kernel refuses to delete what is left of an earlier namespace.
     """
     with netns.entered():
         exists = link_exists(attachment.ifname)
     if exists:
         raise refuse_existing(attachment, "DEL that interface first, or choose another CNI_IFNAME")
-    if link_exists(attachment.host_link):
+    if not link_exists(attachment.host_link):
+        return
+    if not state.read_attachment(attachment.host_link).has_ended():
         raise refuse_existing(attachment, "the container is attached from another namespace; DEL that first")
+    HostLink(attachment.host_link).remove()
 
 
 def refuse_existing(attachment: Attachment, details: str) -> CniError:
