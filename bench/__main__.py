@@ -20,6 +20,7 @@ from bench.netavark import measure_netavark
 from bench.process import Failed, run
 from bench.report import Row, Table
 from bench.suite import make_ours, make_reference
+from bench.targets import TARGETS
 from bench.trace import trace_calls
 from bench.traffic import measure_traffic
 
@@ -61,6 +62,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="take less than a minute, and be less exact")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, all samples too")
     parser.add_argument("--check", action="store_true", help="fail when a ratio is above its target")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="compare with this build of shibafu, not the reference"
+    )
     parser.add_argument("--root", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -70,7 +74,12 @@ def main() -> int:
     """Measure what was asked for; return the exit status."""
     options = parse_arguments()
     pairs = options.pairs or (_QUICK_PAIRS if options.quick else _PAIRS)
-    bed = Bed(make_ours(options.root, options.work), make_reference(), options.work, pairs, options.quick)
+    ours = make_ours("shibafu", options.root / "dist" / "shibafu", options.work / "cni-bin")
+    other = make_reference()
+    if options.against:
+        other = make_ours("the other build", options.against.resolve(), options.work / "other-cni-bin")
+        TARGETS.clear()  # they are beside the reference
+    bed = Bed(ours, other, options.work, pairs, options.quick)
     machine = describe_machine()
     tables: dict[str, Table] = {}
     try:

@@ -7,6 +7,7 @@
 #   bench/run.sh --json FILE          all samples, too
 #   bench/run.sh --trace              where the time of one ADD and one DEL goes
 #   bench/run.sh --check              the exit status is 1 when a ratio is above its target
+#   bench/run.sh --against DIR        beside another build of shibafu: before and after a change
 #   bench/run.sh --help               all options
 #
 # As root. Installs the Debian packages that are missing, and builds dist/shibafu. Networks are made in namespaces

@@ -49,14 +49,18 @@ class Suite:
         return run([self.programs[plugin]], self.calc_environment(command, container, netns), config)
 
 
-def make_ours(root: Path, work: Path) -> Suite:
-    """Return what packaging/build.sh has built, with a link by which `host-local` is ours."""
-    directory = work / "cni-bin"
+def make_ours(name: str, built: Path, directory: Path) -> Suite:
+    """Return what packaging/build.sh has built.
+
+    Args:
+        name: how the table calls it.
+        built: the folder of the executables.
+        directory: is made, and gets a link by which `host-local` is ours.
+    """
     directory.mkdir()
-    built = root / "dist" / "shibafu"
     os.symlink(built / "shibafu-ipam", directory / "host-local")
     programs = {"bridge": str(built / "shibafu-bridge"), "host-local": str(built / "shibafu-ipam")}
-    return Suite("shibafu", programs, str(directory))
+    return Suite(name, programs, str(directory))
 
 
 def make_reference() -> Suite:
