@@ -5,7 +5,7 @@ from errno import EBUSY, ENETDOWN, ENODEV
 
 from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.attachment import Attachment
-from shibafu.bridge.resources.interface import announce_addresses, wait_for_dad
+from shibafu.bridge.resources.interface import announce_addresses
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.result import Result
 from shibafu.netlink.constants import BR_STATE_DISABLED, BR_STATE_FORWARDING, IF_OPER_UP
@@ -124,6 +124,8 @@ class Carrier(Resource):
             return
         sock, ifname = view.inside.sock, self._attachment.ifname
         if self._attachment.config.enable_dad:
+            from shibafu.bridge.resources.dad import wait_for_dad
+
             wait_for_dad(sock, ifname, own)
         link = view.inside.link(ifname)
         announce_addresses(sock, ifname, link.mac if link is not None else self._attachment.mac, own)
