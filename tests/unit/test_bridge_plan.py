@@ -7,7 +7,7 @@ import pytest
 
 from shibafu.bridge import resources
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.plan import list_kinds
+from shibafu.bridge.status import list_kinds
 from shibafu.resource.base import Resource
 from support.calls import make_request
 

@@ -91,6 +91,12 @@ def test_verbs_leave_the_kernel_to_resources() -> None:
             assert calc_part(name) not in ("shibafu.netlink", "shibafu.netfilter"), f"{module}:{line}: {name}"
 
 
+@pytest.mark.parametrize("verb", ["add", "check", "delete", "gc", "status"])
+def test_verbs_are_short(verb: str) -> None:
+    """A verb interprets resources; what it would say of them itself, the other verbs would not know."""
+    assert len((PLUGINS / "bridge" / f"{verb}.py").read_text().splitlines()) <= 50
+
+
 def test_all_parts_are_known() -> None:
     assert {calc_part(module) for module in MODULES} == set(ARROWS)
 

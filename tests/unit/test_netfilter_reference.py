@@ -1,13 +1,11 @@
 """What the reference plugins make of rules, read from what iptables and nft list."""
 
-from collections.abc import Mapping
 from hashlib import sha512
 
 import pytest
 
 from shibafu.bridge.compat import reference_nft
 from shibafu.bridge.compat.reference import calc_reference_chain, list_reference_containers
-from shibafu.netfilter.listing import Listing
 
 SPOOF = """table bridge nat { # handle 1
 	chain PREROUTING { # handle 1
@@ -62,13 +60,6 @@ def test_masquerading_rules_of_some_instances() -> None:
     assert removal == "delete rule inet cni_plugins_masquerade masq_checks handle 6\n"
 
 
-class Listed(Listing):
-    """What iptables would have listed."""
-
-    def __init__(self, lines: Mapping[int, list[str]]) -> None:
-        self.lines = dict(lines)
-
-
 @pytest.mark.parametrize("network", ["net", "net.2"])
 def test_containers_by_their_masquerading_chains(network: str) -> None:
     def jump(source: str, network: str, container: str, chain: str = "") -> str:
@@ -76,19 +67,17 @@ def test_containers_by_their_masquerading_chains(network: str) -> None:
         target = chain or calc_reference_chain(network, container)
         return f'-A POSTROUTING -s {source} -m comment --comment "{comment}" -j {target}'
 
-    listing = Listed(
-        {
-            4: [
-                "-P POSTROUTING ACCEPT",
-                jump("10.1.0.2/32", network, "c1"),
-                jump("10.1.0.3/32", network, "c1"),
-                jump("10.1.0.4/32", "else", "c1"),
-                jump("10.1.0.5/32", network, "c3", "CNI-somebody-else-s"),
-            ],
-            6: [jump("fd00::2/128", network, "c2")],
-        }
-    )
-    assert list_reference_containers(listing, network) == {
+    listed = {
+        4: [
+            "-P POSTROUTING ACCEPT",
+            jump("10.1.0.2/32", network, "c1"),
+            jump("10.1.0.3/32", network, "c1"),
+            jump("10.1.0.4/32", "else", "c1"),
+            jump("10.1.0.5/32", network, "c3", "CNI-somebody-else-s"),
+        ],
+        6: [jump("fd00::2/128", network, "c2")],
+    }
+    assert list_reference_containers(listed, network) == {
         "c1": {"10.1.0.2", "10.1.0.3"},
         "c2": {"fd00::2"},
     }

@@ -3,14 +3,34 @@
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.cni.result import IPConfig, Result, Route
+from shibafu.cni.result import IPConfig, Result, Route, parse_prev_result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shibafu.bridge.attachment import Attachment
     from shibafu.cni.request import Request
 
 # The container's place in the result's list of interfaces: bridge, host's link, container's link.
 CONTAINER_INTERFACE = 2
+
+
+def parse_own_result(attachment: "Attachment") -> Result:
+    """Return prevResult, which says what there is to compare.
+
+    Raises:
+        CniError: INVALID_CONFIG: it is missing, or says nothing of the attachment.
+    """
+    request, ifname = attachment.request, attachment.ifname
+    result = parse_prev_result(request.config, request.cni_version)
+    if result is None:
+        what = "Required prevResult missing"
+    elif not any(interface.name == ifname and interface.sandbox for interface in result.interfaces):
+        what = f"prevResult lacks interface {ifname} of the container"
+    elif attachment.config.has_ipam and not select_own_ips(request, result):
+        what = f"prevResult lacks an address of interface {ifname}"
+    else:
+        return result
+    raise CniError(INVALID_CONFIG, what, "CHECK needs the result of ADD as prevResult")
 
 
 def find_own_interfaces(request: "Request", result: Result) -> list[int]:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shibafu.bridge.attachment import Attachment
-    from shibafu.bridge.config import BridgeConfig
     from shibafu.cni.delegate import Installation
     from shibafu.cni.result import Result
     from shibafu.resource.base import Resource
@@ -22,25 +21,30 @@ if TYPE_CHECKING:
     from shibafu.resource.records import NetworkState
 
 
-def list_kinds(config: "BridgeConfig") -> "list[type[Resource]]":
-    """Return the kinds of resources of which ADD makes an attachment, those with an obstacle to it."""
-    from shibafu.bridge.resources.network import NetworkRecord
-    from shibafu.bridge.resources.passage import Passage
+def plan_attachment(
+    attachment: "Attachment", state: "NetworkState", result: "Result", installation: "Installation"
+) -> "list[Resource]":
+    """Return what an attachment is made of and needs, in the order in which CHECK looks at it.
 
-    kinds: list[type[Resource]] = []
-    if config.ip_masq or config.isolate:
-        from shibafu.bridge.resources.masquerade import Rules
+    Args:
+        attachment: the attachment; the reference's plugin may have made it.
+        state: the network's records.
+        result: what its network gave it, and later plugins of the chain changed.
+        installation: whose programs are called as functions.
 
-        kinds.append(Rules)
-    if config.mac_spoof_check:
-        from shibafu.bridge.resources.spoofcheck import SpoofCheck
+    Raises:
+        CniError: it cannot be looked at.
+    """
+    port = attachment.host_link
+    if state.knows(port):
+        made = plan_links(attachment, result, port, plan_guards(attachment, state))
+        made += plan_rules(attachment, state, result)
+    else:
+        from shibafu.bridge.compat.plan import plan_reference
 
-        kinds.append(SpoofCheck)
-    if config.internal:
-        from shibafu.bridge.resources.internal import HostBarrier
-
-        kinds.append(HostBarrier)
-    return [*kinds, Bridge, NetworkRecord, Passage]
+        made = plan_reference(attachment, state, result)
+    addresses = plan_addresses(attachment, installation, result)
+    return [*addresses, *made, *plan_passage(attachment, result)]
 
 
 def plan_addresses(

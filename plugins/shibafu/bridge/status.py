@@ -1,9 +1,15 @@
 """STATUS: would ADD work now?"""
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.plan import list_kinds
+from shibafu.bridge.resources.fabric import Bridge
+from shibafu.bridge.resources.network import NetworkRecord
+from shibafu.bridge.resources.passage import Passage
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.request import Request
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.resource.base import Resource
 
 
 def status(request: Request, installation: Installation) -> None:
@@ -19,3 +25,21 @@ def status(request: Request, installation: Installation) -> None:
             raise obstacle
     if config.has_ipam:
         delegate(request, config.ipam_type, "STATUS", installation)
+
+
+def list_kinds(config: BridgeConfig) -> "list[type[Resource]]":
+    """Return the kinds of what ADD makes on such a network that something could keep it from making."""
+    kinds: list[type[Resource]] = []
+    if config.ip_masq or config.isolate:
+        from shibafu.bridge.resources.masquerade import Rules
+
+        kinds.append(Rules)
+    if config.mac_spoof_check:
+        from shibafu.bridge.resources.spoofcheck import SpoofCheck
+
+        kinds.append(SpoofCheck)
+    if config.internal:
+        from shibafu.bridge.resources.internal import HostBarrier
+
+        kinds.append(HostBarrier)
+    return [*kinds, Bridge, NetworkRecord, Passage]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from json import dumps
 
 from shibafu.bridge.attachment import Attachment
-from shibafu.bridge.compat.plan import plan_foreign_guards
+from shibafu.bridge.compat.plan import plan_reference_links
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_passage, plan_rules
 from shibafu.cni.args import join_args, split_args
@@ -235,7 +235,7 @@ class Repair:
         attachment, endpoint = made.attachment, made.endpoint
         port = endpoint.host_link or attachment.host_link
         if RECORD not in endpoint.sources:
-            return plan_links(attachment, made.result, port, plan_foreign_guards(attachment, port))
+            return plan_reference_links(attachment, made.result, port)
         claim = Claim(self._state, port, self._read_record(endpoint))
         guards = plan_guards(attachment, self._state)
         links = plan_links(attachment, made.result, port, guards, claim)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Listing:
-    """Rules in iptables-save's words.
+    """Rules in iptables-save's words, listed when they are first asked for.
 
     A program that is not installed, or fails, lists none.
 
@@ -19,17 +19,29 @@ class Listing:
         text: what iptables-restore is asked to list.
     """
 
-    __slots__ = ("_env", "_programs", "lines")
+    __slots__ = ("_env", "_lines", "_programs", "_text")
 
     def __init__(self, env: "Mapping[str, str]", text: str) -> None:
         self._env = env
+        self._text = text
         found = {version: find_program(name, env.get("PATH", "")) for version, name in PROGRAMS.items()}
         self._programs = {version: path for version, path in found.items() if path is not None}
-        children = {version: self._start(version, text) for version in self._programs}
-        self.lines = {
-            version: child.wait()[1].decode("utf-8", "replace").splitlines()
-            for version, child in children.items()
-        }
+        self._lines: dict[int, list[str]] | None = None
+
+    @property
+    def lines(self) -> dict[int, list[str]]:
+        """What is listed, by family.
+
+        Raises:
+            CniError: a program cannot be executed.
+        """
+        if self._lines is None:
+            children = {version: self._start(version, self._text) for version in self._programs}
+            self._lines = {
+                version: child.wait()[1].decode("utf-8", "replace").splitlines()
+                for version, child in children.items()
+            }
+        return self._lines
 
     def jumps(self, version: int, chain: str) -> list[str]:
         """Return the rules that lead to a chain."""

@@ -87,6 +87,10 @@ class NetworkState:
         """Return whether there is a record of an attachment, whole or not."""
         return os.path.lexists(f"{self.directory}/{link}")
 
+    def knows(self, link: str) -> bool:
+        """Return whether there is anything of an attachment: else another plugin may have made it."""
+        return self.remembers(link) or link_exists(link)
+
     def is_in_use(self, besides: str = "") -> bool:
         """Tell whether the link of any attachment exists, besides one that is about to be deleted."""
         return any(link != besides and link_exists(link) for link in self.attachments())

@@ -1,5 +1,6 @@
 """What the reference's bridge plugin attached, and attachments whose records were lost.
 
-`takeover` finds its links, `takeover_check` and `takeover_gc` do CHECK and GC of them, `leftovers` removes
-rules that no record tells of; `reference` and `reference_nft` know its rules.
+`plan` says what they are made of. `takeover` finds links and `takeover_gc` all that GC removes, `leftovers`
+removes rules that no record tells of; `reference_rules` are the reference's, which `reference` and
+`reference_nft` know how to find.
 """

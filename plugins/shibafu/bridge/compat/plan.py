@@ -1,73 +1,72 @@
-"""What a container that the reference's bridge plugin attached is made of, besides links as ours."""
+"""What an attachment is made of that the reference's bridge plugin made, or whose records were lost."""
 
-from shibafu.bridge.addressing import select_own_ips
-from shibafu.bridge.attachment import Attachment
-from shibafu.bridge.compat.reference import has_reference_masquerade
-from shibafu.bridge.compat.reference_nft import ReferenceTables
-from shibafu.bridge.compat.takeover import find_reference_peer
-from shibafu.bridge.plan import plan_rules
-from shibafu.bridge.resources.spoofcheck import find_no_guard
-from shibafu.cni.result import Result
-from shibafu.resource.base import Fault, Resource
-from shibafu.resource.records import NetworkState
-from shibafu.resource.view import View
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.bridge.attachment import Attachment
+    from shibafu.cni.result import Result
+    from shibafu.resource.base import Resource
+    from shibafu.resource.records import NetworkState
 
 
-def find_port(attachment: Attachment, result: Result, view: View) -> str:
-    """Return the name of the container's link on the host, one that the result names; ours without one."""
-    link = view.inside.link(attachment.ifname) if view.inside is not None else None
-    peer = find_reference_peer(view.sock, link) if link is not None and link.kind == "veth" else None
-    on_host = [interface.name for interface in result.interfaces if not interface.sandbox]
-    return peer.name if peer is not None and peer.name in on_host else attachment.host_link
+def plan_reference(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
+    """Return the links of a container that shibafu did not attach, and its rules."""
+    from shibafu.bridge.compat.takeover import find_port
+
+    links = plan_reference_links(attachment, result, find_port(attachment, result))
+    return links + _plan_rules(attachment, state, result)
 
 
-class ReferenceSpoofCheck(Resource):
-    """The reference's chains that guard a port.
+def plan_reference_links(attachment: "Attachment", result: "Result", port: str) -> "list[Resource]":
+    """Return the links, of which the one on the host is called `port`, and what guards that."""
+    from shibafu.bridge.plan import plan_links
 
-    Args:
-        attachment: whose.
-        port: the link on the host.
-    """
+    guards: list[Resource] = []
+    if attachment.config.mac_spoof_check:
+        from shibafu.bridge.compat.reference_rules import ReferenceSpoofCheck
 
-    __slots__ = ("_attachment", "_port")
-
-    def __init__(self, attachment: Attachment, port: str) -> None:
-        self._attachment = attachment
-        self._port = port
-
-    def faults(self, view: View) -> list[Fault]:
-        """See `Resource.faults`."""
-        request = self._attachment.request
-        tables = ReferenceTables(request.env)
-        is_there = tables.is_spoof_checked(request.container_id, request.ifname, self._port)
-        return [] if is_there else [find_no_guard(self._port, "chains of nftables were removed")]
-
-    def describe(self) -> dict[str, object]:
-        """See `Resource.describe`."""
-        return {"port": self._port}
+        guards.append(ReferenceSpoofCheck(attachment, port))
+    return plan_links(attachment, result, port, guards)
 
 
-def plan_foreign_guards(attachment: Attachment, port: str) -> list[Resource]:
-    """Return what limits what the container's port may send."""
-    return [ReferenceSpoofCheck(attachment, port)] if attachment.config.mac_spoof_check else []
-
-
-def plan_foreign_rules(attachment: Attachment, state: NetworkState, result: Result) -> list[Resource]:
+def _plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
     """Return the network's rules, where the container has none of its own that the reference made.
 
     The network's, which are there as soon as shibafu has attached a container, are as good.
     """
+    from shibafu.bridge.compat.reference_rules import has_reference_rules
+    from shibafu.bridge.plan import plan_rules
+
     config = attachment.config
-    if config.isolate or (config.ip_masq and not _has_reference_rules(attachment, result)):
+    if config.isolate or (config.ip_masq and not has_reference_rules(attachment, result)):
         return plan_rules(attachment, state, result)
     return []
 
 
-def _has_reference_rules(attachment: Attachment, result: Result) -> bool:
-    """Tell whether the container's addresses are masqueraded by rules that the reference made."""
-    request, network = attachment.request, attachment.config.network
-    addresses = [ip.address.address for ip in select_own_ips(request, result)]
-    if has_reference_masquerade(network, request.container_id, addresses, request.env):
-        return True
-    tables = ReferenceTables(request.env)
-    return tables.has_masquerade(network, request.container_id, request.ifname, list(map(str, addresses)))
+def complete_removal(
+    plan: "list[Resource]", attachment: "Attachment", state: "NetworkState", is_known: bool
+) -> "list[Resource]":
+    """Return a removal together with what no record tells of.
+
+    Args:
+        plan: what is removed by records.
+        attachment: the attachment.
+        state: the network's records.
+        is_known: whether shibafu made the attachment; else the reference may have.
+    """
+    config, env = attachment.config, attachment.request.env
+    lost: list[Resource] = []
+    if config.needs_rules or config.mac_spoof_check or config.internal:
+        from shibafu.bridge.compat.leftovers import LostRules, list_rules
+
+        listing = list_rules(config, env)
+        lost.append(LostRules(config, state, env, listing))
+        if not is_known:
+            from shibafu.bridge.compat.reference_rules import ReferenceMasquerade, ReferenceSpoofCheck
+
+            lost += [ReferenceMasquerade(attachment, listing)] if config.ip_masq else []
+            lost += [ReferenceSpoofCheck(attachment)] if config.mac_spoof_check else []
+    if is_known:
+        return lost + plan
+    from shibafu.bridge.compat.takeover import ReferenceLink
+
+    return [*lost, *plan, ReferenceLink(attachment)]

@@ -41,11 +41,16 @@ def calc_reference_chain(network: str, container_id: str) -> str:
     return f"CNI-{calc_reference_hash(network + container_id)}"[:_CHAIN_LENGTH]
 
 
-def list_reference_containers(listing: Listing, network: str) -> dict[str, set[str]]:
-    """Return each container of a network that has a chain, and its addresses."""
+def list_reference_containers(listed: "Mapping[int, list[str]]", network: str) -> dict[str, set[str]]:
+    """Return each container of a network that has a chain, and its addresses.
+
+    Args:
+        listed: the jumps to chains, by family.
+        network: the network.
+    """
     containers: dict[str, set[str]] = {}
     mark = f'--comment "name: \\"{network}\\" id: \\"'
-    for lines in listing.lines.values():
+    for lines in listed.values():
         for line in lines:
             head, found, tail = line.partition(mark)
             container_id = tail.partition('\\"')[0]

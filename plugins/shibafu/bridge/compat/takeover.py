@@ -14,6 +14,10 @@ from shibafu.netlink.teardown import link_del_announced
 from shibafu.resource.base import Resource
 from shibafu.resource.netns import open_container_netns
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.cni.result import Result
+
 
 class ReferenceLink(Resource):
     """The link of a container that shibafu does not know: it is removed by its name in the container.
@@ -52,6 +56,19 @@ def _delete_reference_link(attachment: Attachment) -> None:
         if link is not None and link.kind == "veth" and _is_of_network(link, attachment):
             with netns.entered():
                 link_del_announced(link.index)
+
+
+def find_port(attachment: Attachment, result: "Result") -> str:
+    """Return the name of the container's link on the host, one that the result names; ours without one.
+
+    Raises:
+        CniError: CNI_NETNS is no network namespace, or the host's.
+    """
+    with open_container_netns(attachment.request) as netns, NetlinkSocket() as sock:
+        link = link_by_name(netns.sock, attachment.ifname)
+        peer = find_reference_peer(sock, link) if link is not None and link.kind == "veth" else None
+    on_host = [interface.name for interface in result.interfaces if not interface.sandbox]
+    return peer.name if peer is not None and peer.name in on_host else attachment.host_link
 
 
 def find_reference_peer(sock: NetlinkSocket, link: Link) -> Link | None:

@@ -18,6 +18,7 @@ from shibafu.netlink.inside import addr_list_inside, peer_inside
 from shibafu.netlink.link import Link, link_by_name, link_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.netlink.teardown import link_del_all
+from shibafu.resource.base import Resource
 from shibafu.resource.teardown import Teardown
 
 Owner = tuple[str, str]
@@ -26,42 +27,71 @@ _DATA_DIR = "/var/lib/cni/networks"
 _LEASE_SIZE = 4096
 
 
-def collect_foreign_garbage(
-    request: Request, config: BridgeConfig, valid: list[Owner], known: set[str]
-) -> None:
-    """Remove ports and rules of attachments that are not listed as valid.
+class ReferenceAttachments(Resource):
+    """Ports and rules of attachments that are not listed as valid.
 
     Args:
         request: the call.
         config: its configuration.
         valid: (container ID, interface) of each valid attachment.
         known: the links on the host that records or the list tell of.
-
-    Raises:
-        CniError: something could not be removed, or a port's other end not be looked at: then addresses of
-            such attachments must not be released either.
     """
-    teardown = Teardown()
-    listing = Listing(request.env, HOOK) if config.ip_masq else None
-    chains = list_reference_containers(listing, config.network) if listing is not None else {}
-    sources = {address: container_id for container_id in chains for address in chains[container_id]}
-    owners = set(valid)
-    stale: list[tuple[Link, Owner]] = []
-    with NetlinkSocket() as sock:
-        for port in _list_ports(sock, config.bridge, known):
-            teardown.do(_collect_port, sock, port, request, config, owners, sources, stale)
-        failures = link_del_all(sock, [port for port, _ in stale])
-    teardown.add(failures.values())
-    gone = [owner for port, owner in stale if port.name not in failures]
-    if listing is not None:
-        unlisted = chains.keys() - {container_id for container_id, _ in valid}
-        teardown.do(teardown_reference_masquerade, listing, config.network, unlisted)
-    tables = ReferenceTables(request.env)
-    if config.ip_masq:
-        teardown.do(lambda: tables.teardown_masquerade_besides(config.network, valid))
-    if config.mac_spoof_check:
-        teardown.do(lambda: tables.teardown_spoof_checks(gone))
-    teardown.finish()
+
+    __slots__ = ("_config", "_known", "_request", "_valid")
+
+    def __init__(self, request: Request, config: BridgeConfig, valid: "list[Owner]", known: set[str]) -> None:
+        self._request = request
+        self._config = config
+        self._valid = set(valid)
+        self._known = known
+
+    def remove(self) -> None:
+        """See `Resource.remove`.
+
+        Raises:
+            CniError: something could not be removed, or a port's other end not be looked at: then addresses
+                of such attachments must not be released either.
+        """
+        config, env = self._config, self._request.env
+        teardown = Teardown()
+        listing = Listing(env, HOOK) if config.ip_masq else None
+        chains = list_reference_containers(listing.lines, config.network) if listing is not None else {}
+        gone = self._remove_links(chains, teardown)
+        if listing is not None:
+            unlisted = chains.keys() - {container_id for container_id, _ in self._valid}
+            teardown.do(teardown_reference_masquerade, listing, config.network, unlisted)
+        tables = ReferenceTables(env)
+        if config.ip_masq:
+            teardown.do(tables.teardown_masquerade_besides, config.network, self._valid)
+        if config.mac_spoof_check:
+            teardown.do(tables.teardown_spoof_checks, gone)
+        teardown.finish()
+
+    def _remove_links(self, chains: dict[str, set[str]], teardown: Teardown) -> "list[Owner]":
+        """Delete the ports of unlisted attachments; return whose are gone."""
+        sources = {address: container_id for container_id in chains for address in chains[container_id]}
+        stale: list[tuple[Link, Owner]] = []
+        with NetlinkSocket() as sock:
+            for port in _list_ports(sock, self._config.bridge, self._known):
+                teardown.do(self._collect_port, sock, port, sources, stale)
+            failures = link_del_all(sock, [port for port, _ in stale])
+        teardown.add(failures.values())
+        return [owner for port, owner in stale if port.name not in failures]
+
+    def _collect_port(
+        self, sock: NetlinkSocket, port: Link, sources: dict[str, str], stale: "list[tuple[Link, Owner]]"
+    ) -> None:
+        """Add a port and its owner to those that are stale, if it is of this network and not valid."""
+        inside = peer_inside(sock, port)
+        if inside is None:
+            return
+        addresses = [str(Address.from_packed(address.ip)) for address in addr_list_inside(sock, port)]
+        owner = _find_owner(self._request, self._config, inside.name, addresses, sources)
+        if owner is None or owner in self._valid:
+            return
+        if is_host_veth(port.name) and port.name != calc_host_veth(self._config.network, *owner):
+            return
+        stale.append((port, owner))
 
 
 def _list_ports(sock: NetlinkSocket, bridge_name: str, known: set[str]) -> list[Link]:
@@ -71,28 +101,6 @@ def _list_ports(sock: NetlinkSocket, bridge_name: str, known: set[str]) -> list[
     return [
         port for port in ports if port.kind == "veth" and port.link_netnsid >= 0 and port.name not in known
     ]
-
-
-def _collect_port(
-    sock: NetlinkSocket,
-    port: Link,
-    request: Request,
-    config: BridgeConfig,
-    valid: set[Owner],
-    sources: dict[str, str],
-    stale: list[tuple[Link, Owner]],
-) -> None:
-    """Add a port and its owner to those that are stale, if it is of this network and not valid."""
-    inside = peer_inside(sock, port)
-    if inside is None:
-        return
-    addresses = [str(Address.from_packed(address.ip)) for address in addr_list_inside(sock, port)]
-    owner = _find_owner(request, config, inside.name, addresses, sources)
-    if owner is None or owner in valid:
-        return
-    if is_host_veth(port.name) and port.name != calc_host_veth(config.network, *owner):
-        return
-    stale.append((port, owner))
 
 
 def _find_owner(

@@ -105,21 +105,6 @@ class Pair(HostLink):
             super().remove()
 
 
-def remove_host_links(names: set[str]) -> dict[str, NetlinkError]:
-    """Delete the host's ends of containers' links; return the kernel's refusals by name.
-
-    Args:
-        names: their names; one that is too long for a link is of a file that somebody has put among records.
-    """
-    from shibafu.netlink.link import link_by_name
-    from shibafu.netlink.socket import NetlinkSocket
-    from shibafu.netlink.teardown import link_del_all
-
-    with NetlinkSocket() as sock:
-        found = [link_by_name(sock, name) for name in names if link_exists(name)]
-        return link_del_all(sock, [link for link in found if link is not None])
-
-
 def refuse_if_attached(attachment: Attachment, netns: "Netns", state: "NetworkState") -> None:
     """Refuse an interface that is there already, before anything of it could be touched.
 

@@ -1,0 +1,105 @@
+"""The rules that the reference's plugins made for one container, as resources."""
+
+from shibafu.bridge.attachment import Attachment
+from shibafu.bridge.compat.leftovers import uses_nft
+from shibafu.bridge.compat.reference import has_reference_masquerade, teardown_reference_masquerade
+from shibafu.resource.base import Fault, Resource
+from shibafu.resource.teardown import Teardown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shibafu.bridge.compat.reference_nft import ReferenceTables
+    from shibafu.cni.result import Result
+    from shibafu.netfilter.listing import Listing
+    from shibafu.resource.view import View
+
+
+class ReferenceMasquerade(Resource):
+    """Masquerading of the container's addresses.
+
+    Args:
+        attachment: whose.
+        listing: what iptables lists of what leads to chains.
+    """
+
+    __slots__ = ("_attachment", "_listing")
+
+    def __init__(self, attachment: Attachment, listing: "Listing") -> None:
+        self._attachment = attachment
+        self._listing = listing
+
+    def remove(self) -> None:
+        """See `Resource.remove`.
+
+        Raises:
+            CniError: everything that could not be removed.
+        """
+        config, request = self._attachment.config, self._attachment.request
+        teardown = Teardown()
+        teardown.do(self._remove_chain)
+        if config.mac_spoof_check or uses_nft(config, request.env):
+            tables = _open_tables(request.env)
+            teardown.do(tables.teardown_masquerade, config.network, request.container_id, request.ifname)
+        teardown.finish()
+
+    def _remove_chain(self) -> None:
+        request = self._attachment.request
+        teardown_reference_masquerade(self._listing, request.network, [request.container_id])
+
+
+class ReferenceSpoofCheck(Resource):
+    """The chains that guard the container's port.
+
+    Args:
+        attachment: whose.
+        port: the link on the host; empty when unknown.
+    """
+
+    __slots__ = ("_attachment", "_port")
+
+    def __init__(self, attachment: Attachment, port: str = "") -> None:
+        self._attachment = attachment
+        self._port = port
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        request = self._attachment.request
+        tables = _open_tables(request.env)
+        if tables.is_spoof_checked(request.container_id, request.ifname, self._port):
+            return []
+        from shibafu.bridge.resources.spoofcheck import find_no_guard
+
+        return [find_no_guard(self._port, "chains of nftables were removed")]
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"port": self._port}
+
+    def remove(self) -> None:
+        """See `Resource.remove`.
+
+        Raises:
+            CniError: nft refused.
+        """
+        request = self._attachment.request
+        _open_tables(request.env).teardown_spoof_checks([(request.container_id, request.ifname)])
+
+
+def has_reference_rules(attachment: Attachment, result: "Result") -> bool:
+    """Return whether the container's addresses are masqueraded by rules that the reference made."""
+    from shibafu.bridge.addressing import select_own_ips
+
+    request, network = attachment.request, attachment.config.network
+    addresses = [ip.address.address for ip in select_own_ips(request, result)]
+    if has_reference_masquerade(network, request.container_id, addresses, request.env):
+        return True
+    tables = _open_tables(request.env)
+    return tables.has_masquerade(network, request.container_id, request.ifname, list(map(str, addresses)))
+
+
+def _open_tables(env: "Mapping[str, str]") -> "ReferenceTables":
+    from shibafu.bridge.compat.reference_nft import ReferenceTables
+
+    return ReferenceTables(env)
