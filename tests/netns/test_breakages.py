@@ -217,6 +217,28 @@ def test_a_strictly_isolated_network_is_open(network: Network, command: str, sai
         assert not any(can_reach(db, address, web) for address in ("10.67.0.2", "fd67::2"))
 
 
+def test_networks_on_one_bridge_that_do_not_agree(network: Network) -> None:
+    """Network red, which is isolated, comes to the bridge of blue, which is not: no repair opens it."""
+    shibafu, web = network.shibafu, network.web
+    shibafu("network create green --subnet 10.68.0.0/24 --isolate")
+    shibafu("network create red --subnet fd67::/64 --isolate")
+    (config,) = shibafu.conf_dir.glob("*red*")
+    config.write_text(config.read_text().replace("br-red", "br-blue"))
+    with Namespace("db") as db, Namespace("app") as app:
+        shibafu(f"network connect green {app.name}")
+        shibafu(f"network connect red {db.name}")
+        network.assert_seen("link br-blue is still in the group of isolated networks")
+        network.host.run("ip", "link", "set", "br-blue", "down")
+        text, _ = shibafu.run("network", "repair", status=1)
+        assert 'network "red" on bridge "br-blue" is isolated, and this one is not' in text
+        assert all(can_reach(network.host, gateway, web) for gateway in GATEWAYS)
+        assert not can_reach(web, "10.66.0.2", app)
+        shibafu(f"network disconnect red {db.name}")
+        shibafu("network repair")
+        network.assert_sound()
+        assert can_reach(web, "10.66.0.2", app)
+
+
 def test_a_lease_that_is_gone_is_named(network: Network) -> None:
     (lease,) = network.shibafu.store.rglob("10.66.0.2")
     lease.unlink()

@@ -1,5 +1,6 @@
 """`isolate`: isolated networks do not reach each other, and everything else goes on."""
 
+import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 from netns.namespaces import Namespace
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import Bridge, Gateway
+from shibafu.bridge.resources.isolation import NetworkGroup
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, OPEN, STRICT, calc_chain
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket
@@ -126,6 +128,12 @@ def are_apart(
         reached = list(pool.map(can_reach, *zip(*ways, strict=True)))
     assert len(set(reached)) == 1, reached
     return not reached[0]
+
+
+def fail_late(config: Config) -> Config:
+    """Return a configuration whose ADD fails inside the container, when all of the host's is there."""
+    unreachable = {"dst": "192.0.2.0/24", "gw": "198.51.100.1"}
+    return config | {"ipam": config["ipam"] | {"routes": [unreachable]}}
 
 
 def group(machine: Machine, link: str) -> str:
@@ -370,6 +378,53 @@ def test_a_group_of_somebody_elses_is_kept(networks: Networks) -> None:
     assert group(machine, "br30") == "7"
 
 
+@pytest.fixture(params=[False, True], ids=["remembered", "forgotten"])
+def is_forgotten(request: pytest.FixtureRequest) -> bool:
+    """Whether the records of the network whose bridge is wanted are lost."""
+    return bool(request.param)
+
+
+@pytest.mark.parametrize("networks", ["nft"], indirect=True)
+@pytest.mark.parametrize("isolate", [True, STRICT])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_an_open_network_wants_the_bridge_of_an_isolated_one(
+    networks: Networks, isolate: bool | str, is_late: bool, is_forgotten: bool
+) -> None:
+    """Its ADD is refused because of the other network, or the bridge's address, or fails at the end."""
+    machine = networks.machine
+    networks.blue |= {"isolate": isolate}
+    networks.all["c1"] = networks.blue
+    blue, green, plain = networks.attach()
+    other, addresses = (plain, PLAIN) if isolate == STRICT else (green, GREEN)
+    if is_forgotten:
+        shutil.rmtree(machine.records / "blue")
+    before = group(machine, "br10"), machine.addresses("br10")
+    number = 10 if is_late else 50
+    thief = fail_late(networks.config("thief", number, bridge="br10", forceAddress=not is_forgotten))
+    error = machine.fail(thief, "c5")
+    if is_forgotten:
+        assert ("route" if is_late else "already has an IP address") in error["msg"]
+    else:
+        how = "strictly isolated" if isolate == STRICT else "isolated"
+        assert error["msg"] == f'network "blue" on bridge "br10" is {how}, and this one is not'
+        assert '"isolate"' in error["details"]
+    assert (group(machine, "br10"), machine.addresses("br10")) == before
+    assert are_apart(blue, other, BLUE, addresses)
+
+
+@pytest.mark.parametrize("networks", ["nft"], indirect=True)
+def test_a_failed_add_of_an_isolated_network_leaves_an_open_one_s_bridge(
+    networks: Networks, is_forgotten: bool
+) -> None:
+    machine = networks.machine
+    _, green, plain = networks.attach()
+    if is_forgotten:
+        shutil.rmtree(machine.records / "plain")
+    machine.fail(fail_late(networks.config("gold", 30, isolate=True)), "c5")
+    assert group(machine, "br30") == OPEN_GROUP
+    assert not are_apart(green, plain, GREEN, PLAIN)
+
+
 @pytest.mark.parametrize("masquerade", [True, False])
 def test_the_key_is_switched_on_and_off(networks: Networks, masquerade: bool) -> None:
     machine = networks.machine
@@ -494,7 +549,7 @@ def test_the_group_goes_with_the_gateway_and_not_with_the_bridge(
     config = BridgeConfig(make_request(keys))
     with host.enter(), NetlinkSocket() as sock:
         bridge, view = Bridge(config), View(sock)
-        for resource in (bridge, Gateway(config, bridge, [], [])):
+        for resource in (bridge, Gateway(config, bridge, [], []), NetworkGroup(config, "veth0")):
             resource.ensure(view)
         groups = [link.group for link in (link_by_name(sock, name) for name in ("br0", "br0.100")) if link]
     assert groups == [0, ISOLATED_GROUP if isolate else NETWORK_GROUPS[OPEN]]

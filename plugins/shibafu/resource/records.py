@@ -113,10 +113,6 @@ class NetworkState:
         """Return what is remembered of the rules; empty when there are none."""
         return self._read_rules("firewall")
 
-    def remembers_isolation(self) -> bool:
-        """Tell whether the rules isolate the network, or are about to."""
-        return bool(self.read_rules().get("isolated"))
-
     def versions_of_others(self, backend: str) -> set[int]:
         """Return the families, 4 or 6, in which other networks have rules made with a backend."""
         names = list_networks(self._home)

@@ -5,15 +5,9 @@ from errno import EEXIST, ENODEV
 
 from shibafu.bridge.attachment import calc_mac, parse_known_mac
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.resources.isolation import (
-    ensure_group,
-    ensure_others,
-    find_faults_of_others,
-    find_group_faults,
-)
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.cni.names import NETWORK_GROUPS, STRICT, calc_isolate
+from shibafu.cni.names import NETWORK_GROUPS
 from shibafu.netfilter.forwarding import (
     bridged_versions,
     ensure_forwarding,
@@ -91,10 +85,6 @@ class Bridge(Resource):
         if link.flags & IFF_NOARP:
             faults.append(Fault(f"bridge {name} does not answer ARP requests", "somebody switched ARP off"))
         faults += _find_advertisement_faults(link)
-        if not self._config.vlan:
-            faults += find_group_faults(link, self._config.isolate)
-        if self._config.isolate == STRICT:
-            faults += view.once("unknown bridges", lambda: find_faults_of_others(view.sock))
         if self._config.internal:
             faults += _find_internal_faults(link, view.addresses(link))
         if self._mac and link.mac.hex(":") != self._mac:
@@ -106,8 +96,6 @@ class Bridge(Resource):
         """See `Resource.describe`."""
         config = self._config
         wanted: dict[str, object] = {"name": config.bridge, "state": "up", "arp": True, "acceptRA": False}
-        if not config.vlan:
-            wanted["isolate"] = calc_isolate(config.isolate)
         for key, is_wanted in (("promiscMode", config.promisc_mode), ("internal", config.internal)):
             if is_wanted:
                 wanted[key] = True
@@ -168,9 +156,7 @@ class Gateway(Resource):
         link = view.link(name)
         if link is None:
             return [Fault(f"gateway link {name} is missing")] if config.vlan else []
-        faults = []
-        if config.vlan:
-            faults += find_group_faults(link, config.isolate) + _find_advertisement_faults(link)
+        faults = _find_advertisement_faults(link) if config.vlan else []
         present = view.addresses(link)
         for gateway in self._gateways:
             if (gateway.address.packed, gateway.prefix) not in present:
@@ -219,7 +205,7 @@ class Gateway(Resource):
         config = self._config
         return {
             "link": config.gateway_link,
-            **({"isolate": calc_isolate(config.isolate), "acceptRA": False} if config.vlan else {}),
+            **({"acceptRA": False} if config.vlan else {}),
             "addresses": [str(gateway) for gateway in self._gateways],
             "forwarding": sorted({f"ipv{gateway.version}" for gateway in self._gateways}),
             "routes": [str(ip) for ip in self._ips if self._has_route_to(ip)],
@@ -326,7 +312,7 @@ def _find_or_create_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[L
         # leaves: for the containers, their gateway would be gone for as long as their caches live.
         request = link_add_bridge(
             config.bridge,
-            mac=_calc_bridge_mac(config),
+            mac=calc_bridge_mac(config),
             mtu=config.mtu or None,
             vlan_filtering=True if config.has_vlans else None,
             group=None if config.vlan else NETWORK_GROUPS[config.isolate],
@@ -352,12 +338,6 @@ def _find_or_create_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[L
 
 def _set_up_bridge(sock: NetlinkSocket, config: BridgeConfig, link: Link, created: bool) -> None:
     _ensure_state(sock, config, link, created)
-    # One that the administrator made may lead to the outside, which strictly isolated networks reach.
-    is_known = config.isolate or link.group or link.mac == _calc_bridge_mac(config)
-    if is_known and not config.vlan:
-        ensure_group(sock, link, config.isolate)
-    if config.isolate == STRICT:
-        ensure_others(sock)
     if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
         refuse_router_advertisements(link.name)
     if config.internal:
@@ -376,7 +356,7 @@ def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link, created
         sock.request(link_set(link.index, promisc=True))
 
 
-def _calc_bridge_mac(config: BridgeConfig) -> bytes:
+def calc_bridge_mac(config: BridgeConfig) -> bytes:
     """Return the hardware address of a network's bridge, if an ADD made that."""
     return calc_mac(0x02, _machine_id(), config.bridge)
 
@@ -411,11 +391,10 @@ def _ensure_gateway(
         from shibafu.bridge.resources.vlans import ensure_gateway_link
 
         link = ensure_gateway_link(sock, bridge, config.vlan, config.preserve_default_vlan)
-        ensure_group(sock, link, config.isolate)
         if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
             refuse_router_advertisements(link.name)
         created = False
-    _ensure_addresses(sock, link, gateways, created, config.force_address)
+    _ensure_addresses(sock, config, link, gateways, created)
     if not created and link.up:
         ensure_own_routes(sock, link, gateways)
     for version in {gateway.version for gateway in gateways}:
@@ -426,7 +405,7 @@ def _ensure_gateway(
 
 
 def _ensure_addresses(
-    sock: NetlinkSocket, bridge: Link, gateways: list[Cidr], created: bool, force: bool
+    sock: NetlinkSocket, config: BridgeConfig, bridge: Link, gateways: list[Cidr], created: bool
 ) -> None:
     """Give a link the gateways' addresses.
 
@@ -434,13 +413,13 @@ def _ensure_addresses(
 
     Args:
         sock: a socket in the host's namespace.
+        config: the network's configuration; with `forceAddress`, conflicting addresses are removed.
         bridge: the link.
-        gateways: the addresses that it shall have.
+        gateways: the addresses that it is to have.
         created: whether it is new, and so has none.
-        force: whether conflicting addresses are removed.
 
     Raises:
-        CniError: there is a conflict and `force` is not set.
+        CniError: there is a conflict and `forceAddress` is not set, or another network isolates the link.
     """
     present = {} if created else {(a.ip, a.prefix): a for a in addr_list(sock, bridge.index)}
     wanted = {(g.address.packed, g.prefix): g for g in gateways}
@@ -451,7 +430,10 @@ def _ensure_addresses(
         conflict = next((g for g in missing if _conflicts(g, address.ip, address.prefix)), None)
         if key in wanted or conflict is None:
             continue
-        if not force:
+        from shibafu.bridge.resources.sharing import refuse_stricter
+
+        refuse_stricter(config)
+        if not config.force_address:
             raise CniError(
                 INVALID_CONFIG,
                 f'failed to set bridge addr: "{bridge.name}" already has an IP address different from '

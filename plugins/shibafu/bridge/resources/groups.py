@@ -1,0 +1,102 @@
+"""Changing the group of a network's link, and finding links of networks that have none yet."""
+
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.isolation import NO_GROUP, OWN_GROUPS
+from shibafu.bridge.resources.sharing import WORDS, find_stricter, has_stricter_sharer, refuse_stricter
+from shibafu.cni.errors import CniError
+from shibafu.cni.names import ISOLATED, NETWORK_GROUPS, OPEN, STRICT, is_host_veth
+from shibafu.netlink.link import Link, link_by_name, link_list, link_set
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.base import Fault
+
+
+def find_group_faults(config: BridgeConfig, link: Link) -> list[Fault]:
+    """Return what is wrong with the group of a network's link, which is not that of networks like it."""
+    if config.isolate != OPEN:
+        what = f"link {link.name} is not in the group of {WORDS[config.isolate]} networks"
+        advice = f"somebody changed it from {NETWORK_GROUPS[config.isolate]} to {link.group}"
+    elif link.group in (NETWORK_GROUPS[ISOLATED], NETWORK_GROUPS[STRICT]):
+        what = f"link {link.name} is still in the group of isolated networks"
+        advice = "the network was isolated, or somebody put it there"
+    else:
+        return []
+    other = find_stricter(config)
+    if other is not None:
+        return [Fault(what, f"{other.describe()}; {other.advice}", is_mendable=False)]
+    return [Fault(what, f"{advice}; the next ADD of this network restores it")]
+
+
+def change_group(sock: NetlinkSocket, link: Link, config: BridgeConfig) -> None:
+    """Put a network's link into the group of networks that are isolated as it is.
+
+    Raises:
+        CniError: another network has containers on it, and isolates them more strictly.
+    """
+    refuse_stricter(config)
+    sock.request(link_set(link.index, group=NETWORK_GROUPS[config.isolate]))
+    try:
+        # Again: an ADD at the same moment that has found the former group has written its record before that.
+        refuse_stricter(config)
+    except CniError:
+        sock.request(link_set(link.index, group=link.group))
+        raise
+
+
+def restore_group(config: BridgeConfig, port: str, former: int) -> None:
+    """Put a network's link back into the group that a failed ADD has found.
+
+    It stays where it is if that isolates containers which have come meanwhile.
+
+    Args:
+        config: the network's configuration.
+        port: the link of the attachment that failed.
+        former: the group.
+    """
+    wanted = NETWORK_GROUPS[config.isolate]
+    if has_stricter_sharer(config, port, former):
+        return
+    with NetlinkSocket() as sock:
+        link = link_by_name(sock, config.gateway_link)
+        if link is None or link.group != wanted:
+            return
+        sock.request(link_set(link.index, group=former))
+        # Again, as in `change_group`.
+        if has_stricter_sharer(config, port, former):
+            sock.request(link_set(link.index, group=wanted))
+
+
+def ensure_others(sock: NetlinkSocket) -> None:
+    """Put other networks' bridges into the group of open ones that are in none: older releases made them."""
+    for link in _list_unknown(sock):
+        if link.group == NO_GROUP:
+            sock.request(link_set(link.index, group=NETWORK_GROUPS[OPEN]))
+
+
+def find_faults_of_others(sock: NetlinkSocket) -> list[Fault]:
+    """Return the bridges of other networks that a strictly isolated one does not know by their group."""
+    return [
+        Fault(
+            f"bridge {link.name} of another network is not kept apart",
+            f"its interface group is {link.group}, by which no rule knows it: "
+            f"`ip link set {link.name} group {NETWORK_GROUPS[OPEN]}` changes that",
+            is_mendable=link.group == NO_GROUP,
+        )
+        for link in _list_unknown(sock)
+    ]
+
+
+def _list_unknown(sock: NetlinkSocket) -> list[Link]:
+    """Return the bridges that have no group of ours, but containers of ours and nothing else.
+
+    One with another port, such as an uplink, may lead to the outside.
+    """
+    return [
+        bridge
+        for bridge in link_list(sock, kind="bridge")
+        if bridge.group not in OWN_GROUPS and _has_only_containers(sock, bridge)
+    ]
+
+
+def _has_only_containers(sock: NetlinkSocket, bridge: Link) -> bool:
+    ports = link_list(sock, master=bridge.index)
+    return bool(ports) and all(is_host_veth(port.name) for port in ports)
