@@ -47,8 +47,8 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
-        "resources": "carrier container_routes fabric interface interface_faults isolation lease masquerade "
-        "pair passage port rules_record",
+        "resources": "carrier container_routes fabric fabric_faults interface interface_faults isolation lease "
+        "masquerade pair passage port rules_record",
         "resource": "base home identity netns record records view",
         "ipam": f"{STORE} check ranges",
     },

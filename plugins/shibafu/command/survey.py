@@ -8,7 +8,7 @@ or this command attached the containers.
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from shibafu.bridge.resources.fabric import find_forwarding
+from shibafu.bridge.resources.fabric_faults import find_forwarding
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.command.kernel import Kernel, Link, Traffic

@@ -12,24 +12,21 @@ from shibafu.netfilter.forwarding import (
     bridged_versions,
     ensure_forwarding,
     ensure_link_forwarding,
-    is_forwarding,
     is_link_forwarding,
     routes_loopback,
     try_sysctl,
     write_sysctl,
 )
-from shibafu.netlink.address import addr_add, addr_del, addr_list
+from shibafu.netlink.address import addr_add, addr_list
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IF_OPER_UP, IFF_NOARP, IFF_PROMISC, RTPROT_KERNEL
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_add_bridge, link_by_index, link_by_name, link_set
-from shibafu.netlink.route import route_add, route_get, route_list
+from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
+from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import HOST, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from shibafu.cni.request import Request
     from shibafu.resource.view import View
 
@@ -71,26 +68,9 @@ class Bridge(Resource):
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        name = self._config.bridge
-        link = view.link(name)
-        if link is None:
-            return [Fault(f"bridge {name} is missing")]
-        if link.kind != "bridge":
-            return [Fault(f"{name} is not a bridge", "remove or rename that link", is_mendable=False)]
-        faults = []
-        if not link.up:
-            faults.append(Fault(f"bridge {name} is down"))
-        if self._config.promisc_mode and not link.flags & IFF_PROMISC:
-            faults.append(Fault(f"bridge {name} is not in promiscuous mode"))
-        if link.flags & IFF_NOARP:
-            faults.append(Fault(f"bridge {name} does not answer ARP requests", "somebody switched ARP off"))
-        faults += _find_advertisement_faults(link)
-        if self._config.internal:
-            faults += _find_internal_faults(link, view.addresses(link))
-        if self._mac and link.mac.hex(":") != self._mac:
-            present = link.mac.hex(":")
-            faults.append(Fault(f"bridge {name} has the hardware address {present}, not {self._mac}"))
-        return faults
+        from shibafu.bridge.resources.fabric_faults import find_bridge_faults
+
+        return find_bridge_faults(view, self._config, self._mac)
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
@@ -152,48 +132,10 @@ class Gateway(Resource):
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        config, name = self._config, self._config.gateway_link
-        link = view.link(name)
-        if link is None:
-            return [Fault(f"gateway link {name} is missing")] if config.vlan else []
-        faults = _find_advertisement_faults(link) if config.vlan else []
-        present = view.addresses(link)
-        for gateway in self._gateways:
-            if (gateway.address.packed, gateway.prefix) not in present:
-                faults.append(Fault(f"gateway address {gateway} is missing on {name}"))
-        for version in sorted({gateway.version for gateway in self._gateways}):
-            if not is_forwarding(version):
-                faults.append(Fault(f"forwarding of IPv{version} is switched off on the host"))
-            elif not is_link_forwarding(link, version):
-                faults.append(Fault(f"forwarding of IPv{version} is switched off on {name}"))
-        if link.up and not faults:
-            faults += self._find_route_faults(view, link)
-        return faults
+        from shibafu.bridge.resources.fabric_faults import find_gateway_faults
 
-    def _find_route_faults(self, view: "View", link: Link) -> list[Fault]:
-        faults = []
-        for ip in filter(self._has_route_to, self._ips):
-            route = route_get(view.sock, ip.packed)
-            if route is not None and route.index == link.index:
-                continue
-            if self._find_lost_routes(view, link):
-                faults.append(Fault(f"the host has no route to {ip} by {link.name}"))
-                continue
-            other = link_by_index(view.sock, route.index) if route is not None else None
-            where = f"leave by {other.name}" if other is not None else "are not let out"
-            faults.append(
-                Fault(
-                    f"packets of the host for {ip} {where}, not by {link.name}",
-                    "a route or a routing rule that is not of this network takes them: see `ip rule` and "
-                    "`ip route get`; remove it, or choose another subnet for the network",
-                    is_mendable=False,
-                )
-            )
-        return faults
-
-    def _find_lost_routes(self, view: "View", link: Link) -> list[Cidr]:
-        """Return the gateways whose own routes are gone: those that the kernel makes with an address."""
-        return [gateway for gateway in self._gateways if not _has_own_route(view.sock, link, gateway)]
+        routed = filter(self._has_route_to, self._ips)
+        return find_gateway_faults(view, self._config, self._gateways, list(routed))
 
     @property
     def title(self) -> str:
@@ -238,40 +180,6 @@ def needs_unasked_rules(config: BridgeConfig) -> bool:
     return routes_loopback(config.gateway_link) or bool(bridged_versions(config.bridge))
 
 
-def find_forwarding(versions: "Iterable[int]") -> dict[str, bool]:
-    """Return whether the host forwards packets, by family: `ipv4`, `ipv6`."""
-    return {f"ipv{version}": is_forwarding(version) for version in sorted(versions)}
-
-
-def _find_advertisement_faults(link: Link) -> list[Fault]:
-    """Return whether a link listens to what containers say of routers (ipv6_accept_ra in include/net/ipv6.h).
-
-    One that forwards does so only if that is asked for.
-    """
-    least = 2 if is_link_forwarding(link, 6) else 1
-    if (link.inet6_conf(DEVCONF_ACCEPT_RA) or 0) < least:
-        return []
-    return [
-        Fault(
-            f"link {link.name} listens to router advertisements, which any container can send",
-            "somebody switched accept_ra on",
-        )
-    ]
-
-
-def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list[Fault]:
-    from shibafu.bridge.resources.internal import is_closed
-
-    if is_closed(link, addresses):
-        return []
-    return [
-        Fault(
-            f"bridge {link.name} is open to its containers, though its network is internal",
-            "somebody switched IPv6 on, or rp_filter off; the next ADD of this network restores them",
-        )
-    ]
-
-
 def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> None:
     """Put back the routes that the kernel made with a link's addresses, where somebody deleted them.
 
@@ -279,7 +187,7 @@ def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> 
         NetlinkError: the kernel refuses.
     """
     for gateway in gateways:
-        if not _has_own_route(sock, link, gateway):
+        if not has_own_route(sock, link, gateway):
             request = route_add(
                 link.index,
                 gateway.network.address.packed,
@@ -291,7 +199,8 @@ def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> 
             sock.request(request.ignoring(EEXIST))
 
 
-def _has_own_route(sock: NetlinkSocket, link: Link, gateway: Cidr) -> bool:
+def has_own_route(sock: NetlinkSocket, link: Link, gateway: Cidr) -> bool:
+    """Return whether the route is there that the kernel makes with a gateway's address."""
     if gateway.prefix == gateway.address.bits:
         return True  # the route to the address itself is in the table of the kernel's own
     routes = route_list(sock, link.index, gateway.address.family)
@@ -409,38 +318,25 @@ def _ensure_addresses(
 ) -> None:
     """Give a link the gateways' addresses.
 
-    An IPv4 address that is none of them, or an IPv6 one of an overlapping subnet, is a conflict.
-
     Args:
         sock: a socket in the host's namespace.
-        config: the network's configuration; with `forceAddress`, conflicting addresses are removed.
+        config: the network's configuration.
         bridge: the link.
         gateways: the addresses that it is to have.
         created: whether it is new, and so has none.
 
     Raises:
-        CniError: there is a conflict and `forceAddress` is not set, or another network isolates the link.
+        CniError: others are in the way; see `clear_conflicts`.
     """
     present = {} if created else {(a.ip, a.prefix): a for a in addr_list(sock, bridge.index)}
     wanted = {(g.address.packed, g.prefix): g for g in gateways}
     missing = [gateway for key, gateway in wanted.items() if key not in present]
     if not missing:
         return
-    for key, address in present.items():
-        conflict = next((g for g in missing if _conflicts(g, address.ip, address.prefix)), None)
-        if key in wanted or conflict is None:
-            continue
-        from shibafu.bridge.resources.sharing import refuse_stricter
+    if len(present) > len(wanted) - len(missing):
+        from shibafu.bridge.resources.gateway_addresses import clear_conflicts
 
-        refuse_stricter(config)
-        if not config.force_address:
-            raise CniError(
-                INVALID_CONFIG,
-                f'failed to set bridge addr: "{bridge.name}" already has an IP address different from '
-                f"{conflict}",
-                'remove the other address from the bridge, set "forceAddress", or choose another "bridge"',
-            )
-        sock.request(addr_del(bridge.index, address.ip, address.prefix))
+        clear_conflicts(sock, config, bridge, missing, [a for key, a in present.items() if key not in wanted])
     requests = [addr_add(bridge.index, g.address.packed, g.prefix).ignoring(EEXIST) for g in missing]
     if not created and bridge.mac:
         # Somebody else's bridge becomes a gateway: from now on its hardware address must not change.
@@ -448,11 +344,6 @@ def _ensure_addresses(
     if any(g.version == 6 for g in missing):
         enable_ipv6(bridge.name)
     sock.request_all(requests)
-
-
-def _conflicts(gateway: Cidr, ip: bytes, prefix: int) -> bool:
-    other = Cidr(Address.from_packed(ip), prefix)
-    return gateway.version == other.version and (gateway.version == 4 or gateway.overlaps(other))
 
 
 def refuse_router_advertisements(link: str) -> None:

@@ -1,0 +1,126 @@
+"""What is wrong with the host's side of a network: ADD does not look, it makes."""
+
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.fabric import has_own_route
+from shibafu.cni.ip import Address, Cidr
+from shibafu.netfilter.forwarding import is_forwarding, is_link_forwarding
+from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IFF_NOARP, IFF_PROMISC
+from shibafu.netlink.link import Link, link_by_index
+from shibafu.netlink.route import route_get
+from shibafu.resource.base import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shibafu.resource.view import View
+
+
+def find_bridge_faults(view: "View", config: BridgeConfig, mac: str) -> list[Fault]:
+    """Return what is wrong with a network's bridge; see `Bridge`."""
+    name = config.bridge
+    link = view.link(name)
+    if link is None:
+        return [Fault(f"bridge {name} is missing")]
+    if link.kind != "bridge":
+        return [Fault(f"{name} is not a bridge", "remove or rename that link", is_mendable=False)]
+    faults = []
+    if not link.up:
+        faults.append(Fault(f"bridge {name} is down"))
+    if config.promisc_mode and not link.flags & IFF_PROMISC:
+        faults.append(Fault(f"bridge {name} is not in promiscuous mode"))
+    if link.flags & IFF_NOARP:
+        faults.append(Fault(f"bridge {name} does not answer ARP requests", "somebody switched ARP off"))
+    faults += _find_advertisement_faults(link)
+    if config.internal:
+        faults += _find_internal_faults(link, view.addresses(link))
+    if mac and link.mac.hex(":") != mac:
+        present = link.mac.hex(":")
+        faults.append(Fault(f"bridge {name} has the hardware address {present}, not {mac}"))
+    return faults
+
+
+def find_gateway_faults(
+    view: "View", config: BridgeConfig, gateways: list[Cidr], ips: list[Address]
+) -> list[Fault]:
+    """Return what is wrong with the host as its containers' gateway; see `Gateway`.
+
+    Args:
+        view: the host.
+        config: the network's configuration.
+        gateways: the addresses.
+        ips: the container's addresses that the gateways bring routes to.
+    """
+    name = config.gateway_link
+    link = view.link(name)
+    if link is None:
+        return [Fault(f"gateway link {name} is missing")] if config.vlan else []
+    faults = _find_advertisement_faults(link) if config.vlan else []
+    present = view.addresses(link)
+    for gateway in gateways:
+        if (gateway.address.packed, gateway.prefix) not in present:
+            faults.append(Fault(f"gateway address {gateway} is missing on {name}"))
+    for version in sorted({gateway.version for gateway in gateways}):
+        if not is_forwarding(version):
+            faults.append(Fault(f"forwarding of IPv{version} is switched off on the host"))
+        elif not is_link_forwarding(link, version):
+            faults.append(Fault(f"forwarding of IPv{version} is switched off on {name}"))
+    if link.up and not faults:
+        faults += _find_route_faults(view, link, gateways, ips)
+    return faults
+
+
+def find_forwarding(versions: "Iterable[int]") -> dict[str, bool]:
+    """Return whether the host forwards packets, by family: `ipv4`, `ipv6`."""
+    return {f"ipv{version}": is_forwarding(version) for version in sorted(versions)}
+
+
+def _find_route_faults(view: "View", link: Link, gateways: list[Cidr], ips: list[Address]) -> list[Fault]:
+    faults = []
+    for ip in ips:
+        route = route_get(view.sock, ip.packed)
+        if route is not None and route.index == link.index:
+            continue
+        if not all(has_own_route(view.sock, link, gateway) for gateway in gateways):
+            faults.append(Fault(f"the host has no route to {ip} by {link.name}"))
+            continue
+        other = link_by_index(view.sock, route.index) if route is not None else None
+        where = f"leave by {other.name}" if other is not None else "are not let out"
+        faults.append(
+            Fault(
+                f"packets of the host for {ip} {where}, not by {link.name}",
+                "a route or a routing rule that is not of this network takes them: see `ip rule` and "
+                "`ip route get`; remove it, or choose another subnet for the network",
+                is_mendable=False,
+            )
+        )
+    return faults
+
+
+def _find_advertisement_faults(link: Link) -> list[Fault]:
+    """Return whether a link listens to what containers say of routers (ipv6_accept_ra in include/net/ipv6.h).
+
+    One that forwards does so only if that is asked for.
+    """
+    least = 2 if is_link_forwarding(link, 6) else 1
+    if (link.inet6_conf(DEVCONF_ACCEPT_RA) or 0) < least:
+        return []
+    return [
+        Fault(
+            f"link {link.name} listens to router advertisements, which any container can send",
+            "somebody switched accept_ra on",
+        )
+    ]
+
+
+def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list[Fault]:
+    from shibafu.bridge.resources.internal import is_closed
+
+    if is_closed(link, addresses):
+        return []
+    return [
+        Fault(
+            f"bridge {link.name} is open to its containers, though its network is internal",
+            "somebody switched IPv6 on, or rp_filter off; the next ADD of this network restores them",
+        )
+    ]
