@@ -47,8 +47,8 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
-        "resources": "carrier container_routes fabric fabric_faults interface interface_faults isolation lease "
-        "masquerade pair passage port rules_record",
+        "resources": "carrier container_routes fabric fabric_faults interface interface_faults isolation "
+        "lease masquerade pair passage port rules_record",
         "resource": "base home identity netns record records view",
         "ipam": f"{STORE} check ranges",
     },
@@ -91,7 +91,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": "backend drops forwarding network_rulesets ruleset",
         "bridge": f"{CONFIGURATION} attachment status",
-        "resources": "fabric isolation masquerade network passage rules_record",
+        "resources": "fabric masquerade network passage rules_record",
         "resource": "base home identity obstacles record records",
         "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
     },
