@@ -12,12 +12,12 @@ import pytest
 
 import shibafu
 import shibafu_ipam
+from shibafu.cni.errors import CniError
 from shibafu.cni.ip import parse_address
-from shibafu.command import leases
 from shibafu.command.cli import run
-from shibafu.command.errors import CommandError
-from shibafu.command.leases import RESERVED, locked_ledger, release_address, reserve_address
+from shibafu.command.leases import open_pool, release_address, reserve_address
 from shibafu.command.networks import ConfiguredNetwork, load_network
+from shibafu_ipam.pool import RESERVED, Pool
 from shibafu_ipam.store import Store
 from support.ipam import Ipam
 
@@ -147,7 +147,7 @@ def start_add(network: Network) -> subprocess.Popen[bytes]:
 
 def test_the_command_keeps_the_plugin_out(network: Network) -> None:
     network.ipam.add("c1")
-    with locked_ledger(network.configured):
+    with open_pool(network.configured):
         process = start_add(network)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1)
@@ -157,23 +157,25 @@ def test_the_command_keeps_the_plugin_out(network: Network) -> None:
     process.communicate()
 
 
-def test_the_plugin_keeps_the_command_out(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_plugin_keeps_the_command_out(network: Network) -> None:
     network.ipam.add("c1")
-    monkeypatch.setattr(leases, "_LOCK_PATIENCE", 0.2)
+    pool = Pool(str(network.ipam.data_dir), "net", patience=0.2)
     with Store(str(network.ipam.data_dir), "net") as store:
         assert store.lock_existing()
         started = time.monotonic()
-        with pytest.raises(CommandError, match="have been locked"):
-            reserve_address(network.configured, parse_address("10.1.0.5"), "x")
+        with pytest.raises(CniError, match="have been locked"), pool:
+            pass
         assert time.monotonic() - started >= 0.2
-    assert reserve_address(network.configured, parse_address("10.1.0.5"), "x")
+    with pool:
+        assert pool.take(parse_address("10.1.0.5"), "c2", "eth0")
+    network.ipam.check_index()
 
 
 def test_the_lock_is_flock_on_the_same_file(network: Network) -> None:
     network.ipam.add("c1")
     path = network.ipam.directory / "lock"
     inode = path.stat().st_ino
-    with locked_ledger(network.configured), path.open("rb") as lock, pytest.raises(BlockingIOError):
+    with open_pool(network.configured), path.open("rb") as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with path.open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -13,7 +13,7 @@ from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
 from shibafu.cni.names import calc_host_veth, is_valid_identifier
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel, open_kernel
-from shibafu.command.leases import list_holdings
+from shibafu.command.leases import open_pool
 from shibafu.command.netns import find_netns, inside
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.subcommand import Context
@@ -150,7 +150,7 @@ class Caller:
         findings = [Finding(network.name, "", "", *answer)]
         broken: list[CniError] = []
         endpoints = self.find_endpoints(network, broken)
-        list_holdings(network, broken)
+        open_pool(network).list(broken)
         findings += [Finding(network.name, "", "", error.msg) for error in broken]
         for endpoint in endpoints:
             if endpoint.state == GONE:
@@ -193,9 +193,9 @@ class Caller:
             what = f"its configuration is refused: {network.problem}"
             errors.append(CniError(INVALID_CONFIG, what, network.config.path))
             return freed
-        holdings = [holding for holding in list_holdings(network, errors) if not holding.is_abandoned]
+        leases = [lease for lease in open_pool(network).list(errors) if not lease.is_abandoned]
         valid = {endpoint.key for endpoint in endpoints if endpoint.state != GONE}
-        valid |= {(holding.container_id, holding.ifname) for holding in holdings if holding.container_id}
+        valid |= {(lease.container_id, lease.ifname) for lease in leases if lease.container_id}
         broken = self._find_unknown_links(network, valid)
         if broken:
             # What is not listed, the plugins' GC removes.

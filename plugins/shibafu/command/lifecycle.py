@@ -13,7 +13,7 @@ from shibafu.cni.lock import Lock
 from shibafu.command.attaching import Caller, attempt
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel
-from shibafu.command.leases import RESERVED, list_holdings, locked_ledger
+from shibafu.command.leases import open_pool
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.output import format_count
 from shibafu.command.specification import NetworkSpec, calc_conflist
@@ -141,17 +141,15 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
 
 def _remove_leases(network: ConfiguredNetwork) -> list[str]:
     """Remove the network's store, unless somebody has an address of it of whom nothing is known."""
-    directory = f"{network.data_dir}/{network.name}"
-    if not network.range_sets or not os.path.isdir(directory):
+    pool = open_pool(network)
+    if not network.range_sets or not os.path.isdir(pool.directory):
         return []
-    with locked_ledger(network) as ledger:
-        unknown = [h for h in list_holdings(network) if h.container_id != RESERVED and not h.is_abandoned]
-        if unknown:
+    with pool:
+        if not all(lease.is_reserved or lease.is_abandoned for lease in pool.list()):
             return []
-        index = ledger.index.directory
-    shutil.rmtree(directory)
-    shutil.rmtree(index, ignore_errors=True)
-    return [f"leases in {directory}"]
+    shutil.rmtree(pool.directory)
+    shutil.rmtree(pool.index_directory, ignore_errors=True)
+    return [f"leases in {pool.directory}"]
 
 
 def describe(spec: NetworkSpec) -> dict[str, Any]:

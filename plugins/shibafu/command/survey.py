@@ -12,13 +12,14 @@ from shibafu.bridge.resources.fabric_faults import find_forwarding
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.command.kernel import Kernel, Link, Traffic
-from shibafu.command.leases import Holding, count_usable, list_holdings
+from shibafu.command.leases import count_usable, open_pool
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.rules import Rule
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.record import ADDRESSED, CLAIMED, COMPLETE, LEAVING, Record
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import Attachment, cache_list
+from shibafu_ipam.pool import PoolLease
 
 GONE = "namespace gone"
 MISSING = "link missing"
@@ -153,7 +154,7 @@ class Surveyor:
         """Return what there is of a network; `rules` are put in as they are."""
         broken: list[CniError] = []
         endpoints = self.find_endpoints(network, broken)
-        holdings = list_holdings(network, broken)
+        leases = open_pool(network).list(broken)
         known = {endpoint.host_link for endpoint in endpoints}
         bridge = network.bridge
         ports = self._ports(bridge.bridge) if bridge is not None else []
@@ -163,7 +164,7 @@ class Surveyor:
             version=network.config.cni_version,
             plugins=network.types,
             bridge=self._bridge_state(network),
-            subnets=calc_subnet_uses(network, holdings),
+            subnets=calc_subnet_uses(network, leases),
             endpoints=endpoints,
             other_ports=sorted(port.name for port in ports if port.name not in known),
             rules=rules or [],
@@ -264,7 +265,7 @@ def find_broken_records(network: str) -> list[CniError]:
     ]
 
 
-def calc_subnet_uses(network: ConfiguredNetwork, holdings: list[Holding]) -> list[SubnetUse]:
+def calc_subnet_uses(network: ConfiguredNetwork, leases: list[PoolLease]) -> list[SubnetUse]:
     """Return how much of each range of a network is given out."""
     return [
         SubnetUse(
@@ -273,7 +274,7 @@ def calc_subnet_uses(network: ConfiguredNetwork, holdings: list[Holding]) -> lis
             last=str(one.address_at(one.last)),
             gateway=str(one.gateway),
             usable=count_usable(one),
-            used=sum(one.contains(holding.address) for holding in holdings),
+            used=sum(one.contains(lease.address) for lease in leases),
         )
         for ranges in network.range_sets
         for one in ranges.ranges

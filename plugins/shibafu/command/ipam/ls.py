@@ -12,38 +12,39 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.failures import Failures
-    from shibafu.command.leases import Holding, list_holdings
+    from shibafu.command.leases import open_pool
     from shibafu.command.networks import load_networks
     from shibafu.runtime.conflist import ConflistError
+    from shibafu_ipam.pool import PoolLease
 
     failures = Failures(context.out)
     broken: list[ConflistError] = []
-    holdings: list[Holding] = []
+    leases: list[tuple[str, PoolLease]] = []
     for network in load_networks(context.conf_dir, arguments.networks, broken):
         with failures.part(f"network {network.name}"):
             unreadable: list[CniError] = []
-            holdings += list_holdings(network, unreadable)
+            leases += [(network.name, lease) for lease in open_pool(network).list(unreadable)]
             failures.add(*unreadable)
     failures.add(*broken)
     context.out.data(
         [
             {
-                "network": holding.network,
-                "address": str(holding.address),
-                "containerID": holding.container_id,
-                "ifname": holding.ifname,
-                "netns": holding.netns,
-                "reserved": holding.is_reserved,
-                "abandoned": holding.is_abandoned,
+                "network": name,
+                "address": str(lease.address),
+                "containerID": lease.container_id,
+                "ifname": lease.ifname,
+                "netns": lease.netns,
+                "reserved": lease.is_reserved,
+                "abandoned": lease.is_abandoned,
             }
-            for holding in holdings
+            for name, lease in leases
         ]
     )
     rows = []
-    for holding in holdings:
-        state = "abandoned" if holding.is_abandoned else "reserved" if holding.is_reserved else "in use"
-        owner = "-" if holding.is_reserved else holding.container_id or "?"
-        rows.append([holding.network, str(holding.address), owner, holding.ifname or "-", state])
+    for name, lease in leases:
+        state = "abandoned" if lease.is_abandoned else "reserved" if lease.is_reserved else "in use"
+        owner = "-" if lease.is_reserved else lease.container_id or "?"
+        rows.append([name, str(lease.address), owner, lease.ifname or "-", state])
     context.out.table(("NETWORK", "ADDRESS", "CONTAINER", "INTERFACE", "STATE"), rows)
     return failures.status
 

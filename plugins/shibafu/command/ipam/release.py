@@ -27,10 +27,10 @@ def _run(context: Context, arguments: Namespace) -> int:
         released = release_container(network, arguments.container, arguments.force)
     else:
         found = [release_address(network, address, arguments.force) for address in arguments.addresses]
-        released = [holding for holding in found if holding is not None]
-    context.out.data({"network": network.name, "released": [str(holding.address) for holding in released]})
-    for holding in released:
-        context.out.text(f"{holding.address} is free; it belonged to {holding.container_id} {holding.ifname}")
+        released = [lease for lease in found if lease is not None]
+    context.out.data({"network": network.name, "released": [str(lease.address) for lease in released]})
+    for lease in released:
+        context.out.text(f"{lease.address} is free; it belonged to {lease.container_id} {lease.ifname}")
     if not released:
         context.out.text("nothing to do: free already")
     return 0

@@ -16,7 +16,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.attaching import Caller
     from shibafu.command.failures import Failures
     from shibafu.command.kernel import open_kernel
-    from shibafu.command.leases import list_holdings
+    from shibafu.command.leases import open_pool
     from shibafu.command.lifecycle import lock_configuration, remove_network
     from shibafu.command.networks import load_networks
 
@@ -31,7 +31,7 @@ def _run(context: Context, arguments: Namespace) -> int:
             with failures.part(f"network {network.name}"):
                 removed[network.name] = remove_network(network, others, caller, arguments.force)
                 context.out.text(f"{network.name}: removed {', '.join(removed[network.name])}")
-                left[network.name] = [str(holding.address) for holding in list_holdings(network)]
+                left[network.name] = [str(lease.address) for lease in open_pool(network).list()]
                 if left[network.name]:
                     leased = ", ".join(left[network.name])
                     context.out.text(
