@@ -101,6 +101,34 @@ def a_route_is_refused(_: Machine, config: Config) -> dict[str, str]:
     return {}
 
 
+def make_bridge(machine: Machine, config: Config, address: str = "", **keys: object) -> dict[str, str]:
+    """Make a bridge as an administrator does, and have ADD fail when all of the host's is there."""
+    machine.host.run("ip", "link", "add", "br7", "up", "type", "bridge")
+    if address:
+        machine.host.run("ip", "addr", "add", address, "dev", "br7")
+    config |= {"bridge": "br7", **keys}
+    config["ipam"]["ranges"] = [[{"subnet": "10.10.0.0/24"}], [{"subnet": "fd00:10::/64"}]]
+    return a_route_is_refused(machine, config)
+
+
+def the_bridge_becomes_a_gateway(machine: Machine, config: Config) -> dict[str, str]:
+    return make_bridge(machine, config)
+
+
+def another_address_is_removed(machine: Machine, config: Config) -> dict[str, str]:
+    return make_bridge(machine, config, "10.77.0.1/24", forceAddress=True)
+
+
+def a_vlan_of_a_new_bridge_becomes_a_gateway(machine: Machine, config: Config) -> dict[str, str]:
+    # A kernel without VLAN filtering on bridges refuses these two earlier.
+    config |= {"bridge": "br7", "vlan": 100}
+    return a_route_is_refused(machine, config)
+
+
+def a_vlan_of_the_bridge_becomes_a_gateway(machine: Machine, config: Config) -> dict[str, str]:
+    return make_bridge(machine, config, vlan=100)
+
+
 def iptables_fails(machine: Machine, _: Config) -> dict[str, str]:
     return {"PATH": machine.make_program("iptables-restore", "echo oops >&2; exit 2")}
 
@@ -161,6 +189,10 @@ SABOTAGES: list[tuple[Sabotage, int, str]] = [
     (the_mtu_is_refused, 7, "invalid mtu 20"),
     (the_mtu_is_too_small_for_ipv6, 101, ""),
     (a_route_is_refused, 101, "cannot add route to 192.0.2.0/24 via 198.51.100.1: network is unreachable"),
+    (the_bridge_becomes_a_gateway, 101, "cannot add route to 192.0.2.0/24"),
+    (another_address_is_removed, 101, "cannot add route to 192.0.2.0/24"),
+    (a_vlan_of_the_bridge_becomes_a_gateway, 101, ""),
+    (a_vlan_of_a_new_bridge_becomes_a_gateway, 101, ""),
     (iptables_fails, 102, "iptables-restore refused the rules of network net: oops"),
     (iptables_fails_late, 102, "iptables-restore refused the rules of network net: oops"),
     (ip6tables_fails, 102, "ip6tables-restore refused the rules of network net: oops"),

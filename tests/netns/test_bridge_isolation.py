@@ -386,11 +386,11 @@ def is_forgotten(request: pytest.FixtureRequest) -> bool:
 
 @pytest.mark.parametrize("networks", ["nft"], indirect=True)
 @pytest.mark.parametrize("isolate", [True, STRICT])
-@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("subnets", ["others", "the same", "others of IPv6"])
 def test_an_open_network_wants_the_bridge_of_an_isolated_one(
-    networks: Networks, isolate: bool | str, is_late: bool, is_forgotten: bool
+    networks: Networks, isolate: bool | str, subnets: str, is_forgotten: bool
 ) -> None:
-    """Its ADD is refused because of the other network, or the bridge's address, or fails at the end."""
+    """Its ADD is refused because of the other network or the bridge's addresses, or fails at the end."""
     machine = networks.machine
     networks.blue |= {"isolate": isolate}
     networks.all["c1"] = networks.blue
@@ -399,11 +399,13 @@ def test_an_open_network_wants_the_bridge_of_an_isolated_one(
     if is_forgotten:
         shutil.rmtree(machine.records / "blue")
     before = group(machine, "br10"), machine.addresses("br10")
-    number = 10 if is_late else 50
+    number = 10 if subnets == "the same" else 50
     thief = fail_late(networks.config("thief", number, bridge="br10", forceAddress=not is_forgotten))
+    if subnets == "others of IPv6":
+        thief["ipam"] |= {"ranges": thief["ipam"]["ranges"][1:]}
     error = machine.fail(thief, "c5")
     if is_forgotten:
-        assert ("route" if is_late else "already has an IP address") in error["msg"]
+        assert ("already has an IP address" if subnets == "others" else "route") in error["msg"]
     else:
         how = "strictly isolated" if isolate == STRICT else "isolated"
         assert error["msg"] == f'network "blue" on bridge "br10" is {how}, and this one is not'
@@ -549,7 +551,7 @@ def test_the_group_goes_with_the_gateway_and_not_with_the_bridge(
     config = BridgeConfig(make_request(keys))
     with host.enter(), NetlinkSocket() as sock:
         bridge, view = Bridge(config), View(sock)
-        for resource in (bridge, Gateway(config, bridge, [], []), NetworkGroup(config, "veth0")):
+        for resource in (bridge, Gateway(config, bridge, [], [], "veth0"), NetworkGroup(config, "veth0")):
             resource.ensure(view)
         groups = [link.group for link in (link_by_name(sock, name) for name in ("br0", "br0.100")) if link]
     assert groups == [0, ISOLATED_GROUP if isolate else NETWORK_GROUPS[OPEN]]

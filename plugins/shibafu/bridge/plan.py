@@ -78,7 +78,7 @@ def plan_links(
     if config.is_gateway:
         ips = select_own_ips(attachment.request, result)
         gateways = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
-        links.append(Gateway(config, bridge, gateways, [ip.address.address for ip in ips]))
+        links.append(Gateway(config, bridge, gateways, [ip.address.address for ip in ips], port))
     # Once the addresses were accepted, and before there is a container.
     links.append(NetworkGroup(config, port))
     if claim is not None and attachment.request.command == "ADD":

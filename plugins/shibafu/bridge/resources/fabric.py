@@ -28,6 +28,7 @@ from shibafu.resource.base import HOST, Fault, Resource
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
+    from shibafu.netlink.address import Addr
     from shibafu.resource.view import View
 
 _MACHINE_ID = "/etc/machine-id"
@@ -117,18 +118,24 @@ class Gateway(Resource):
         bridge: the bridge.
         gateways: the addresses.
         ips: the container's addresses, to which the host's packets must find by this link.
+        port: the attachment's link on the host: it alone does not keep a failed ADD from being undone.
     """
 
-    __slots__ = ("_bridge", "_config", "_gateways", "_ips")
+    __slots__ = ("_added", "_bridge", "_config", "_gateways", "_has_new_link", "_ips", "_port", "_removed")
     scope = HOST
 
     def __init__(
-        self, config: BridgeConfig, bridge: Bridge, gateways: list[Cidr], ips: list[Address]
+        self, config: BridgeConfig, bridge: Bridge, gateways: list[Cidr], ips: list[Address], port: str
     ) -> None:
         self._config = config
         self._bridge = bridge
         self._gateways = gateways
         self._ips = ips
+        self._port = port
+        # What this call has changed: the link in the VLAN, addresses that are new and that were in the way.
+        self._has_new_link = False
+        self._added: list[Cidr] = []
+        self._removed: list[Addr] = []
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
@@ -158,18 +165,67 @@ class Gateway(Resource):
         return any(gateway.contains(ip) and gateway.address != ip for gateway in self._gateways)
 
     def ensure(self, view: "View") -> bool:
-        """See `Resource.ensure`."""
+        """See `Resource.ensure`.
+
+        Raises:
+            CniError: the link has other addresses, or the kernel lacks a feature.
+        """
         bridge = view.link(self._config.bridge)
         if bridge is None or bridge.kind != "bridge":
             self._bridge.ensure(view)  # or it says why not
             bridge = view.link(self._config.bridge)
         if bridge is not None:
-            is_new = self._bridge.is_new
-            view.learn(_ensure_gateway(view.sock, self._config, bridge, self._gateways, is_new))
-        return False
+            view.learn(self._ensure_gateway(view.sock, bridge))
+        return self._has_new_link or bool(self._added)
+
+    def _ensure_gateway(self, sock: NetlinkSocket, bridge: Link) -> Link:
+        """Return the link that has the addresses: the bridge or, in a VLAN, the host's own port of it."""
+        config, link, is_new = self._config, bridge, self._bridge.is_new
+        if config.vlan:
+            from shibafu.bridge.resources.vlans import ensure_gateway_link
+
+            link, self._has_new_link = ensure_gateway_link(
+                sock, bridge, config.vlan, config.preserve_default_vlan
+            )
+            if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
+                refuse_router_advertisements(link.name)
+            is_new = False
+        self._ensure_addresses(sock, link, is_new)
+        if not is_new and link.up:
+            ensure_own_routes(sock, link, self._gateways)
+        for version in {gateway.version for gateway in self._gateways}:
+            ensure_forwarding(version)
+            if not is_link_forwarding(link, version):
+                ensure_link_forwarding(link.name, version)
+        return link
+
+    def _ensure_addresses(self, sock: NetlinkSocket, link: Link, is_new: bool) -> None:
+        """Give a link the addresses; one that is new has none."""
+        present = {} if is_new else {(a.ip, a.prefix): a for a in addr_list(sock, link.index)}
+        wanted = {(g.address.packed, g.prefix): g for g in self._gateways}
+        missing = [gateway for key, gateway in wanted.items() if key not in present]
+        if not missing:
+            return
+        if len(present) > len(wanted) - len(missing):
+            from shibafu.bridge.resources.gateway_addresses import clear_conflicts
+
+            others = [address for key, address in present.items() if key not in wanted]
+            clear_conflicts(sock, self._config, link, missing, others, self._removed)
+        requests = [addr_add(link.index, g.address.packed, g.prefix).ignoring(EEXIST) for g in missing]
+        if not is_new and link.mac:
+            # Somebody else's bridge becomes a gateway: from now on its hardware address must not change.
+            requests.append(link_set(link.index, mac=link.mac))
+        if any(g.version == 6 for g in missing):
+            enable_ipv6(link.name)
+        self._added = missing
+        sock.request_all(requests)
 
     def remove(self) -> None:
-        """Leave it: it goes with the bridge."""
+        """Take back what this call has changed, unless other containers depend on it."""
+        if self._has_new_link or self._added or self._removed:
+            from shibafu.bridge.resources.gateway_addresses import undo_gateway
+
+            undo_gateway(self._config, self._port, self._has_new_link, self._added, self._removed)
 
 
 def needs_unasked_rules(config: BridgeConfig) -> bool:
@@ -283,67 +339,6 @@ def _machine_id() -> str:
     digits = content.strip()
     is_set = len(digits) == 32 and _HEX_DIGITS.issuperset(digits)
     return (content if is_set else os.urandom(16)).hex()
-
-
-def _ensure_gateway(
-    sock: NetlinkSocket, config: BridgeConfig, bridge: Link, gateways: list[Cidr], created: bool
-) -> Link:
-    """Make the host the containers' gateway, and return the link that has the gateways' addresses.
-
-    That is the bridge itself or, in a VLAN, a link of the host's own that is a port of the bridge.
-
-    Raises:
-        CniError: the link has other addresses, or the kernel lacks a feature.
-    """
-    link = bridge
-    if config.vlan:
-        from shibafu.bridge.resources.vlans import ensure_gateway_link
-
-        link = ensure_gateway_link(sock, bridge, config.vlan, config.preserve_default_vlan)
-        if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
-            refuse_router_advertisements(link.name)
-        created = False
-    _ensure_addresses(sock, config, link, gateways, created)
-    if not created and link.up:
-        ensure_own_routes(sock, link, gateways)
-    for version in {gateway.version for gateway in gateways}:
-        ensure_forwarding(version)
-        if not is_link_forwarding(link, version):
-            ensure_link_forwarding(link.name, version)
-    return link
-
-
-def _ensure_addresses(
-    sock: NetlinkSocket, config: BridgeConfig, bridge: Link, gateways: list[Cidr], created: bool
-) -> None:
-    """Give a link the gateways' addresses.
-
-    Args:
-        sock: a socket in the host's namespace.
-        config: the network's configuration.
-        bridge: the link.
-        gateways: the addresses that it is to have.
-        created: whether it is new, and so has none.
-
-    Raises:
-        CniError: others are in the way; see `clear_conflicts`.
-    """
-    present = {} if created else {(a.ip, a.prefix): a for a in addr_list(sock, bridge.index)}
-    wanted = {(g.address.packed, g.prefix): g for g in gateways}
-    missing = [gateway for key, gateway in wanted.items() if key not in present]
-    if not missing:
-        return
-    if len(present) > len(wanted) - len(missing):
-        from shibafu.bridge.resources.gateway_addresses import clear_conflicts
-
-        clear_conflicts(sock, config, bridge, missing, [a for key, a in present.items() if key not in wanted])
-    requests = [addr_add(bridge.index, g.address.packed, g.prefix).ignoring(EEXIST) for g in missing]
-    if not created and bridge.mac:
-        # Somebody else's bridge becomes a gateway: from now on its hardware address must not change.
-        requests.append(link_set(bridge.index, mac=bridge.mac))
-    if any(g.version == 6 for g in missing):
-        enable_ipv6(bridge.name)
-    sock.request_all(requests)
 
 
 def refuse_router_advertisements(link: str) -> None:

@@ -1,16 +1,23 @@
-"""Addresses that are in the way of a gateway's."""
+"""Addresses that are in the way of a gateway's, and what a failed ADD has changed of a gateway."""
+
+from errno import EADDRNOTAVAIL, EEXIST, ENODEV
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.resources.sharing import refuse_stricter
+from shibafu.bridge.resources.sharing import list_sharers, refuse_stricter
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.netlink.address import Addr, addr_del
-from shibafu.netlink.link import Link
+from shibafu.netlink.address import Addr, addr_add, addr_del
+from shibafu.netlink.link import Link, link_by_name, link_del
 from shibafu.netlink.socket import NetlinkSocket
 
 
 def clear_conflicts(
-    sock: NetlinkSocket, config: BridgeConfig, link: Link, missing: list[Cidr], others: list[Addr]
+    sock: NetlinkSocket,
+    config: BridgeConfig,
+    link: Link,
+    missing: list[Cidr],
+    others: list[Addr],
+    removed: list[Addr],
 ) -> None:
     """Remove a link's addresses that are in the way of a gateway's, if the network may do so.
 
@@ -22,6 +29,7 @@ def clear_conflicts(
         link: the link.
         missing: the addresses that it is to have, and has not.
         others: those that it has, and that are not the network's.
+        removed: is added those that were removed, also if one of them cannot be.
 
     Raises:
         CniError: it may not: `forceAddress` is not set, or another network isolates the link.
@@ -39,6 +47,37 @@ def clear_conflicts(
                 'remove the other address from the bridge, set "forceAddress", or choose another "bridge"',
             )
         sock.request(addr_del(link.index, address.ip, address.prefix))
+        removed.append(address)
+
+
+def undo_gateway(
+    config: BridgeConfig, port: str, has_new_link: bool, added: list[Cidr], removed: list[Addr]
+) -> None:
+    """Take back what a failed ADD has changed of a gateway, unless containers have come that depend on it.
+
+    Args:
+        config: the network's configuration.
+        port: the link of the attachment that failed.
+        has_new_link: whether the link in the VLAN is new.
+        added: the addresses that are new.
+        removed: those that were in the way.
+    """
+    others = list(list_sharers(config, port))
+    with NetlinkSocket() as sock:
+        link = link_by_name(sock, config.gateway_link)
+        if link is None:
+            return
+        if has_new_link and not any(other.has_gateway() for other in others):
+            sock.request(link_del(link.index).ignoring(ENODEV))
+            return
+        if any(other.has_gateway(added) for other in others):
+            return
+        for gateway in added:
+            request = addr_del(link.index, gateway.address.packed, gateway.prefix)
+            sock.request(request.ignoring(EADDRNOTAVAIL))
+        for address in removed:
+            request = addr_add(link.index, address.ip, address.prefix, scope=address.scope)
+            sock.request(request.ignoring(EEXIST))
 
 
 def _conflicts(gateway: Cidr, present: Addr) -> bool:

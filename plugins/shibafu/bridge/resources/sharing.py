@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from shibafu.cni.ip import Cidr
+
 _STRICTNESS = {OPEN: 0, ISOLATED: 1, STRICT: 2}
 WORDS = {ISOLATED: "isolated", STRICT: "strictly isolated"}
 _VALUES = {ISOLATED: "true", STRICT: f'"{STRICT}"'}
@@ -37,6 +39,17 @@ class Sharer:
     def is_there(self) -> bool:
         """Return whether it has a link, or an ADD is about to make it."""
         return link_exists(self.link) or self.record.phase in (CLAIMED, ADDRESSED)
+
+    def has_gateway(self, gateways: "list[Cidr] | None" = None) -> bool:
+        """Return whether the host is its gateway, by one of these addresses if any are given."""
+        stated = Section(self.record.config or {}, "NetConf")
+        if not any(stated.get(key) for key in ("isGateway", "isDefaultGateway")) and stated.values:
+            return False
+        ips = (self.record.result or {}).get("ips")
+        if gateways is None or not isinstance(ips, list):
+            return True  # what is not known may be so
+        used = {ip.get("gateway") for ip in ips if isinstance(ip, dict)}
+        return any(str(gateway.address) in used for gateway in gateways)
 
     def describe(self) -> str:
         """Return in what a network that is isolated less strictly differs from its own, in words."""

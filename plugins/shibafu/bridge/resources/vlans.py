@@ -1,12 +1,12 @@
 """VLANs of a bridge's ports in the kernel; what is configured of them is in `config`."""
 
-from errno import EEXIST, EOPNOTSUPP
+from errno import EEXIST, ENODEV, EOPNOTSUPP
 
 from shibafu.bridge.config import calc_gateway_link
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import calc_digest
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_set
+from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_del, link_set
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, bridge_vlan_list
 from shibafu.resource.base import Fault
@@ -85,8 +85,10 @@ def explain_vlan_error(error: NetlinkError) -> CniError:
     return CniError(NETWORK_SETUP, str(error))
 
 
-def ensure_gateway_link(sock: NetlinkSocket, bridge: Link, vlan: int, preserve_default: bool) -> Link:
-    """Return the host's own link in the VLAN, which is the gateway there: `br0.100`.
+def ensure_gateway_link(
+    sock: NetlinkSocket, bridge: Link, vlan: int, preserve_default: bool
+) -> tuple[Link, bool]:
+    """Return the host's own link in the VLAN, which is the gateway there, `br0.100`, and whether it is new.
 
     It is one end of a veth pair whose other end is a port of the bridge, as the reference makes it.
 
@@ -96,7 +98,7 @@ def ensure_gateway_link(sock: NetlinkSocket, bridge: Link, vlan: int, preserve_d
     name = calc_gateway_link(bridge.name, vlan)
     link = link_by_name(sock, name)
     if link is not None:
-        return link
+        return link, False
     if len(name) > 15:
         raise CniError(
             INVALID_CONFIG,
@@ -106,13 +108,24 @@ def ensure_gateway_link(sock: NetlinkSocket, bridge: Link, vlan: int, preserve_d
     port = "veth" + calc_digest("vlan", name, size=6)[:11]
     pair = link_add_veth(port, name, mtu=bridge.mtu, master=bridge.index)
     # Another ADD may have been first.
-    if sock.request(pair.ignoring(EEXIST)) == 0:
-        created = link_by_name(sock, port)
-        if created is not None:
-            default = None if preserve_default else bridge.vlan_default_pvid
-            setup_port_vlans(sock, calc_port_vlans(created.index, vlan, [], default))
+    is_new = sock.request(pair.ignoring(EEXIST)) == 0
+    if is_new:
+        try:
+            _set_up_gateway_port(sock, port, bridge, vlan, preserve_default)
+        except CniError:
+            sock.request(link_del(port).ignoring(ENODEV))
+            raise
         sock.request(link_set(name, up=True))
     link = link_by_name(sock, name)
     if link is None:
         raise CniError(NETWORK_SETUP, f'failed to find host interface "{name}"')
-    return link
+    return link, is_new
+
+
+def _set_up_gateway_port(
+    sock: NetlinkSocket, name: str, bridge: Link, vlan: int, preserve_default: bool
+) -> None:
+    port = link_by_name(sock, name)
+    if port is not None:
+        default = None if preserve_default else bridge.vlan_default_pvid
+        setup_port_vlans(sock, calc_port_vlans(port.index, vlan, [], default))
