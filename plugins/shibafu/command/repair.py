@@ -8,6 +8,7 @@ records and from cached results. Containers are not restarted, and keep their ad
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass
 from json import dumps
 
@@ -36,6 +37,7 @@ from shibafu.resource.teardown import Teardown
 from shibafu.resource.view import View, open_view
 from shibafu.runtime.cache import Attachment as Cached
 from shibafu.runtime.cache import cache_list, cache_write
+from shibafu.runtime.conflist import NetworkList
 from shibafu.runtime.derivation import build_config, convert_result
 
 _ORDER = {HOST: 0, ATTACHMENT: 1, NETWORK: 2}
@@ -262,16 +264,19 @@ class Repair:
         capabilities = dict(cached.capability_args) if cached is not None else _find_capabilities(record)
         args = dict(cached.cni_args) if cached is not None else split_args(record.args)
         addresses = [address.partition("/")[0] for address in endpoint.addresses]
+        network = self._network.config
         if addresses and self._network.declares("ips"):
             capabilities["ips"] = addresses
-        elif addresses:
-            args |= {"IgnoreUnknown": "1", "IP": addresses[0]}
+        elif addresses and self._network.range_sets:
+            # CNI_ARGS have room for one.
+            args.pop("IP", None)
+            network = _request(self._network, {"ips": addresses})
         runtime = self._caller.runtime
         with runtime.lock_container(endpoint.container_id):
             self._caller.detach(self._network, endpoint)
             try:
                 runtime.add(
-                    self._network.config,
+                    network,
                     endpoint.container_id,
                     endpoint.netns,
                     endpoint.ifname,
@@ -284,6 +289,18 @@ class Repair:
                     cache_write(cached, runtime.cache_dir)
                 what = f"cannot attach {endpoint.container_id}, {endpoint.ifname} again: {error.msg}"
                 raise CniError(error.code, what, error.details) from None
+
+
+def _request(network: ConfiguredNetwork, wanted: dict[str, object]) -> NetworkList:
+    """Return a network by which a container gets certain addresses; it is kept as the one that it is of."""
+    stated = Section(network.plugin, "NetConf").section("args")
+    arguments = stated.values | {"cni": stated.section("cni").values | wanted}
+    others = {key: value for key, value in network.plugin.items() if key.lower() != "args"}
+    config = copy(network.config)
+    config.plugins = [
+        others | {"args": arguments} if plugin is network.plugin else plugin for plugin in config.plugins
+    ]
+    return config
 
 
 def _find_capabilities(record: Record) -> dict[str, object]:
