@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from json import dumps
 
 from shibafu.bridge.attachment import Attachment
-from shibafu.bridge.compat.plan import plan_reference_links
+from shibafu.bridge.compat.plan import plan_reference_links, plan_reference_rules
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_passage, plan_rules
 from shibafu.cni.args import join_args, split_args
@@ -236,16 +236,16 @@ class Repair:
     def _plan(self, made: _Made) -> list[Resource]:
         attachment, endpoint = made.attachment, made.endpoint
         port = endpoint.host_link or attachment.host_link
-        if RECORD not in endpoint.sources:
-            return plan_reference_links(attachment, made.result, port)
-        claim = Claim(self._state, port, self._read_record(endpoint))
-        guards = plan_guards(attachment, self._state)
-        links = plan_links(attachment, made.result, port, guards, claim)
         addresses: Sequence[Resource] = []
         if allows_verb(attachment.request.cni_version, "CHECK"):
             directory = self._caller.runtime.plugin_path[0]
             addresses = plan_addresses(attachment, Installation(directory, {}))
-        return [*links, *addresses]
+        if RECORD in endpoint.sources:
+            claim = Claim(self._state, port, self._read_record(endpoint))
+            guards = plan_guards(attachment, self._state)
+            return [*plan_links(attachment, made.result, port, guards, claim), *addresses]
+        links = plan_reference_links(attachment, made.result, port)
+        return [*links, *addresses, *plan_reference_rules(attachment, self._state, made.result)]
 
     def _plan_network(self, everything: list[_Made]) -> list[Resource]:
         """Return the rules that all containers need together."""

@@ -13,7 +13,7 @@ def plan_reference(attachment: "Attachment", state: "NetworkState", result: "Res
     from shibafu.bridge.compat.takeover import find_port
 
     links = plan_reference_links(attachment, result, find_port(attachment, result))
-    return links + _plan_rules(attachment, state, result)
+    return links + plan_reference_rules(attachment, state, result)
 
 
 def plan_reference_links(attachment: "Attachment", result: "Result", port: str) -> "list[Resource]":
@@ -28,18 +28,15 @@ def plan_reference_links(attachment: "Attachment", result: "Result", port: str) 
     return plan_links(attachment, result, port, guards)
 
 
-def _plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
-    """Return the network's rules, where the container has none of its own that the reference made.
+def plan_reference_rules(
+    attachment: "Attachment", state: "NetworkState", result: "Result"
+) -> "list[Resource]":
+    """Return the rules that the container needs, if it needs any."""
+    if not (attachment.config.isolate or attachment.config.ip_masq):
+        return []
+    from shibafu.bridge.compat.reference_rules import ReferenceRules
 
-    The network's, which are there as soon as shibafu has attached a container, are as good.
-    """
-    from shibafu.bridge.compat.reference_rules import has_reference_rules
-    from shibafu.bridge.plan import plan_rules
-
-    config = attachment.config
-    if config.isolate or (config.ip_masq and not has_reference_rules(attachment, result)):
-        return plan_rules(attachment, state, result)
-    return []
+    return [ReferenceRules(attachment, state, result)]
 
 
 def complete_removal(

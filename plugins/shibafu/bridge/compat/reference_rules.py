@@ -3,7 +3,7 @@
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.compat.leftovers import uses_nft
 from shibafu.bridge.compat.reference import has_reference_masquerade, teardown_reference_masquerade
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import NETWORK, Fault, Resource, find_faults
 from shibafu.resource.teardown import Teardown
 
 TYPE_CHECKING = False
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shibafu.bridge.compat.reference_nft import ReferenceTables
-    from shibafu.cni.result import Result
+    from shibafu.cni.result import IPConfig, Result
     from shibafu.netfilter.listing import Listing
+    from shibafu.resource.records import NetworkState
     from shibafu.resource.view import View
 
 
@@ -71,7 +72,7 @@ class ReferenceSpoofCheck(Resource):
             return []
         from shibafu.bridge.resources.spoofcheck import find_no_guard
 
-        return [find_no_guard(self._port, "chains of nftables were removed")]
+        return [_name_only(find_no_guard(self._port, "chains of nftables were removed"))]
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
@@ -87,12 +88,56 @@ class ReferenceSpoofCheck(Resource):
         _open_tables(request.env).teardown_spoof_checks([(request.container_id, request.ifname)])
 
 
-def has_reference_rules(attachment: Attachment, result: "Result") -> bool:
-    """Return whether the container's addresses are masqueraded by rules that the reference made."""
+class ReferenceRules(Resource):
+    """The rules that a container needs: its own, which the reference made, or the network's.
+
+    The network's, which are there as soon as shibafu has attached a container, are as good. They are not made
+    for this one, as the reference's DEL would not remove them.
+
+    Args:
+        attachment: whose.
+        state: the network's records.
+        result: what the network gave the container.
+    """
+
+    __slots__ = ("_attachment", "_result", "_state")
+    scope = NETWORK
+
+    def __init__(self, attachment: Attachment, state: "NetworkState", result: "Result") -> None:
+        self._attachment = attachment
+        self._state = state
+        self._result = result
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        attachment, result = self._attachment, self._result
+        if not attachment.config.isolate and _has_own_rules(attachment, result):
+            return []
+        from shibafu.bridge.plan import plan_rules
+
+        return list(map(_name_only, find_faults(plan_rules(attachment, self._state, result), view)))
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"subnets": [str(ip.address.network) for ip in _select_ips(self._attachment, self._result)]}
+
+
+def _name_only(fault: Fault) -> Fault:
+    """Return a fault of what we do not make."""
+    advice = "another plugin had made them for the container; attach it again"
+    return Fault(fault.what, advice, is_mendable=False)
+
+
+def _select_ips(attachment: Attachment, result: "Result") -> "list[IPConfig]":
     from shibafu.bridge.addressing import select_own_ips
 
+    return select_own_ips(attachment.request, result)
+
+
+def _has_own_rules(attachment: Attachment, result: "Result") -> bool:
+    """Return whether the container's addresses are masqueraded by rules that the reference made."""
     request, network = attachment.request, attachment.config.network
-    addresses = [ip.address.address for ip in select_own_ips(request, result)]
+    addresses = [ip.address.address for ip in _select_ips(attachment, result)]
     if has_reference_masquerade(network, request.container_id, addresses, request.env):
         return True
     tables = _open_tables(request.env)

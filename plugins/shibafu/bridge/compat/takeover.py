@@ -61,6 +61,8 @@ def _delete_reference_link(attachment: Attachment) -> None:
 def find_port(attachment: Attachment, result: "Result") -> str:
     """Return the name of the container's link on the host, one that the result names; ours without one.
 
+    Where the interface leads elsewhere, or is gone, it is the first that the result names besides the bridge.
+
     Raises:
         CniError: CNI_NETNS is no network namespace, or the host's.
     """
@@ -68,7 +70,9 @@ def find_port(attachment: Attachment, result: "Result") -> str:
         link = link_by_name(netns.sock, attachment.ifname)
         peer = find_reference_peer(sock, link) if link is not None and link.kind == "veth" else None
     on_host = [interface.name for interface in result.interfaces if not interface.sandbox]
-    return peer.name if peer is not None and peer.name in on_host else attachment.host_link
+    if peer is not None and peer.name in on_host:
+        return peer.name
+    return next((name for name in on_host if name != attachment.config.bridge), attachment.host_link)
 
 
 def find_reference_peer(sock: NetlinkSocket, link: Link) -> Link | None:
