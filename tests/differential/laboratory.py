@@ -23,7 +23,7 @@ PLUGIN_DIRECTORY = "/opt/cni/bin"
 STORE = Path("/var/lib/cni")
 _PRIVATE = ("/run", "/var/lib", "/opt")
 _OUTSIDE_MAC = "02:00:00:00:00:0e"
-_BASE = {"cniVersion": "1.0.0", "name": "net"}
+BASE = {"cniVersion": "1.0.0", "name": "net"}
 _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 _LIBC = CDLL(None, use_errno=True)
@@ -84,6 +84,18 @@ def run_case(case: Case, is_reference: bool) -> dict[str, str]:
     containers = _containers(case)
     # An IPAM plugin sees nothing of networks.
     has_network = case.plugin == "bridge"
+    with made_namespaces(containers, has_network):
+        return _Run(case, is_reference, containers if has_network else []).run()
+
+
+@contextmanager
+def made_namespaces(containers: list[str], has_network: bool = True) -> Iterator[None]:
+    """Have the host's namespace and containers', and remove them with all that plugins remember.
+
+    Args:
+        containers: their names.
+        has_network: whether the host is connected to the world outside.
+    """
     namespaces = ["host", *containers, *(["outside"] if has_network else [])]
     for namespace in namespaces:
         _ip("netns", "add", namespace)
@@ -92,7 +104,7 @@ def run_case(case: Case, is_reference: bool) -> dict[str, str]:
     try:
         if has_network:
             _setup_uplink()
-        return _Run(case, is_reference, containers if has_network else []).run()
+        yield
     finally:
         for namespace in namespaces:
             _ip("netns", "del", namespace)
@@ -127,7 +139,7 @@ class _Run:
         self.case = case
         self.is_reference = is_reference
         self.containers = containers
-        config = _BASE | dict(case.config)
+        config = BASE | dict(case.config)
         if is_reference and case.reference is not None:
             config = _change(config, case.reference)
         self.config = config
@@ -137,11 +149,11 @@ class _Run:
     def run(self) -> dict[str, str]:
         STORE.mkdir(parents=True, exist_ok=True)
         for shell in self.case.setup:
-            _run_shell(shell)
+            run_shell(shell)
         adds = [i for i, call in enumerate(self.case.calls) if call.verb == "ADD"]
         for i, call in enumerate(self.case.calls):
             for shell in call.before:
-                _run_shell(shell)
+                run_shell(shell)
             self._call(f"{i + 1}-{call.verb}", call)
             if adds and i == adds[-1]:
                 self._look("after-ADD")
@@ -199,6 +211,7 @@ def _change(config: Mapping[str, object], changes: Mapping[str, object]) -> dict
     return {key: value for key, value in (dict(config) | dict(changes)).items() if value is not None}
 
 
-def _run_shell(shell: Shell) -> None:
+def run_shell(shell: Shell) -> None:
+    """Run a command line in its namespace, which must succeed."""
     with entered(shell.namespace):
         subprocess.run(["sh", "-ec", shell.line], check=True)

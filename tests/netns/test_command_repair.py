@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
+from shibafu.cni.names import calc_chain
 from support.command import CommandLine
 from support.machine import can_reach
 from support.suite import Suite
@@ -199,6 +200,57 @@ def test_isolation_is_made_strict_and_back(network: Network) -> None:
             assert can_reach(network.web, "10.66.0.2", shop) == (text == declared)
     network.shibafu("network rm blue open --force")
     assert "SHIBAFU" not in network.host.run("iptables-save")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("iptables -t mangle -F {chain}-S", "firewall rules of network blue are missing"),
+        ("ip6tables -t mangle -D FORWARD 1", "firewall rules of network blue are missing"),
+        ("iptables -t mangle -I {chain}-S -j ACCEPT", "firewall rules of network blue are mixed with others"),
+        ("ip link set br-open group 0", "bridge br-open of another network is not kept apart"),
+    ],
+)
+def test_a_strictly_isolated_network_was_opened(network: Network, command: str, said: str) -> None:
+    network.create("--subnet fd66::/64 --isolate=strict")
+    network.shibafu("network create open --subnet 10.67.0.0/24 --subnet fd67::/64")
+    with Namespace("shop") as shop:
+        network.shibafu(f"network connect open {shop.name}")
+
+        def is_open() -> bool:
+            return any(can_reach(network.web, address, shop) for address in ("10.66.0.2", "fd66::2"))
+
+        assert not is_open()
+        network.host.run("sh", "-ec", command.format(chain=calc_chain("blue")))
+        assert is_open()
+        (fault,) = network.repair()
+        assert said in fault
+        assert not is_open()
+
+
+def test_networks_on_one_bridge_that_do_not_agree(network: Network) -> None:
+    """Network red, which is isolated, comes to the bridge of blue, which is not: no repair opens it."""
+    network.create()
+    shibafu, web = network.shibafu, network.web
+    shibafu("network create green --subnet 10.68.0.0/24 --isolate")
+    shibafu("network create red --subnet fd67::/64 --isolate")
+    (config,) = shibafu.conf_dir.glob("*red*")
+    config.write_text(config.read_text().replace("br-red", "br-blue"))
+    with Namespace("shop") as shop, Namespace("app") as app:
+        shibafu(f"network connect green {app.name}")
+        shibafu(f"network connect red {shop.name}")
+        said = "link br-blue is still in the group of isolated networks"
+        assert said in shibafu.run("network", "check", status=1)[0]
+        assert said in [fault["what"] for fault in shibafu.json("network repair -n", status=1)["faults"]]
+        network.host.run("ip", "link", "set", "br-blue", "down")
+        text, _ = shibafu.run("network", "repair", status=1)
+        assert 'network "red" on bridge "br-blue" is isolated, and this one is not' in text
+        assert can_reach(network.host, "10.66.0.1", web)
+        assert not can_reach(web, "10.66.0.2", app)
+        shibafu(f"network disconnect red {shop.name}")
+        shibafu("network repair")
+        network.check()
+        assert can_reach(web, "10.66.0.2", app)
 
 
 def test_a_link_was_deleted_and_comes_again_with_its_addresses(network: Network) -> None:

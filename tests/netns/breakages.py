@@ -1,0 +1,512 @@
+"""How to break each attribute of an attachment, and what is said of it then.
+
+CHECK and `repair --dry-run` say it in the same words. `repair` mends it; or it is on the list of what cannot
+be mended, in docs/operation.md, and it says what to do.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_interface
+from typing import Any
+
+from differential.case import Case
+from differential.samples import DUAL, V4, host
+
+# On one of which each breakage is tried.
+NETWORKS = (
+    Case("gateway", {"isDefaultGateway": True, "promiscMode": True, "mtu": 1400, "ipam": DUAL}),
+    Case("nat", {"isDefaultGateway": True, "ipMasq": True, "macspoofchk": True, "ipam": DUAL}),
+    Case(
+        "nftables",
+        {
+            "isDefaultGateway": True,
+            "ipMasq": True,
+            "ipMasqBackend": "nftables",
+            "isolate": True,
+            "hairpinMode": True,
+            "portIsolation": True,
+            "ipam": DUAL,
+        },
+    ),
+    Case("isolated", {"isDefaultGateway": True, "isolate": True, "ipam": V4}),
+    Case("strict", {"isDefaultGateway": True, "ipMasq": True, "isolate": "strict", "ipam": DUAL}),
+    Case("internal", {"internal": True, "ipam": V4}),
+    Case("bridged", {"ipam": V4}, setup=(host("sysctl -qw net.bridge.bridge-nf-call-iptables=1"),)),
+    Case("vlan", {"vlan": 100, "vlanTrunk": [{"id": 42}], "isGateway": True, "ipam": DUAL}),
+)
+# Whose container the reference attaches.
+REFERENCE_NETWORK = Case(
+    "reference", {"isDefaultGateway": True, "ipMasq": True, "macspoofchk": True, "ipam": DUAL}
+)
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """One way to break an attribute.
+
+    Args:
+        attribute: the resource and the attribute. Each item of a list is broken by itself.
+        command: for sh(1), on the host or, where it begins with `inside:`, in the container. In braces are
+            the resource's attributes, and what `Breakage.calc_words` adds.
+        said: a part of what is said.
+        when: attributes that the resource has to have for it.
+        undo: what removes what the command has made; of what cannot be mended, it mends it.
+        listed: what the list of what cannot be mended calls it; empty for what can.
+        network: which one of NETWORKS it is tried on.
+    """
+
+    attribute: str
+    command: str
+    said: str
+    when: Mapping[str, Any] = field(default_factory=dict)
+    undo: str = ""
+    listed: str = ""
+    network: str = "gateway"
+
+    def __str__(self) -> str:
+        return f"{self.attribute}: {self.command}"
+
+    def fits(self, name: str, described: Mapping[str, Any]) -> bool:
+        """Return whether a resource can be broken by it."""
+        resource, _, attribute = self.attribute.partition(".")
+        return name == resource and attribute in described and self.when.items() <= described.items()
+
+    def calc_words(self, described: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+        """Yield what stands for the words in braces, once for each item of the attribute.
+
+        Of an address or the destination of a route: `address` without the prefix, `family` and `iptables` as
+        options and programs call the family, `version` as people do.
+        """
+        value = described[self.attribute.partition(".")[2]]
+        for item in value if isinstance(value, list) else [value]:
+            filled = {**words, **described, "item": item}
+            if isinstance(item, dict):
+                filled |= item
+            try:
+                address = ip_interface(str(filled.get("dst", item)))
+            except ValueError:
+                yield filled
+                continue
+            is_v6 = address.version == 6
+            filled |= {"address": str(address.ip), "family": f"-{address.version}"}
+            yield filled | {"iptables": "ip6tables" if is_v6 else "iptables"}
+
+
+_IPTABLES, _NFTABLES = {"backend": "iptables"}, {"backend": "nftables"}
+_ISOLATED, _STRICT = {"isolate": True}, {"isolate": "strict"}
+_MISSING = "firewall rules of network {network} are missing"
+_MIXED = "firewall rules of network {network} are mixed with others, or in another order"
+_NO_GUARD = "the guard against spoofed hardware addresses is missing on {port}"
+_NO_BARRIER = "the barrier between the host and internal network {network} is missing"
+_NOT_CLOSED = "bridge {name} is open to its containers, though its network is internal"
+_NOT_INTERNAL = "link {name} is not kept from reaching the host, though its network is internal"
+_LISTENS = "interface {name} listens to router advertisements"
+_ELSEWHERE = "packets of the host for {item} leave by lo, not by {link}"
+
+# The list of docs/operation.md.
+_ROUTE = "A route or a routing rule of others"
+_KIND = "Another kind of link"
+_GROUP = "A bridge with an interface group of somebody else's"
+_RENAMED = "An interface that was renamed or moved"
+_OTHER_END = "An interface that is not the other end of its port"
+_LEASE = "A lease that is gone"
+_DROP = "A chain of others that drops"
+_FOREIGN = "Rules that the reference plugins made"
+
+BRIDGE = (
+    Breakage("Bridge.name", "ip link del {name}", "bridge {name} is missing"),
+    Breakage(
+        "Bridge.name",
+        "ip link del {name}; ip link add {name} type veth",
+        "{name} is not a bridge",
+        undo="ip link del {name}",
+        listed=_KIND,
+    ),
+    Breakage("Bridge.state", "ip link set {name} down", "bridge {name} is down"),
+    Breakage("Bridge.arp", "ip link set {name} arp off", "bridge {name} does not answer ARP requests"),
+    Breakage(
+        "Bridge.acceptRA",
+        "sysctl -qw net.ipv6.conf.{name}.accept_ra=2",
+        "link {name} listens to router advertisements",
+    ),
+    Breakage(
+        "Bridge.mac",
+        "ip link set {name} address 02:00:00:00:00:99",
+        "bridge {name} has the hardware address 02:00:00:00:00:99, not {mac}",
+    ),
+    Breakage(
+        "Bridge.promiscMode", "ip link set {name} promisc off", "bridge {name} is not in promiscuous mode"
+    ),
+    Breakage("NetworkGroup.link", "ip link del {link}", "{link} is missing"),
+    Breakage(
+        "NetworkGroup.isolate",
+        "ip link set {link} group 23323",
+        "link {link} is still in the group of isolated networks",
+        when={"isolate": False},
+    ),
+    Breakage(
+        "NetworkGroup.isolate",
+        "ip link set {link} group 0",
+        "link {link} is not in the group of isolated networks",
+        when=_ISOLATED,
+        network="isolated",
+    ),
+    Breakage(
+        "NetworkGroup.isolate",
+        "ip link set {link} group 23323",
+        "link {link} is not in the group of strictly isolated networks",
+        when=_STRICT,
+        network="strict",
+    ),
+    Breakage(
+        "NetworkGroup.isolate",
+        "ip link add other up type bridge; ip link add veth0123456789a master other type veth",
+        "bridge other of another network is not kept apart",
+        when=_STRICT,
+        undo="ip link del veth0123456789a; ip link del other",
+        network="strict",
+    ),
+    Breakage(
+        "NetworkGroup.isolate",
+        "ip link add other group 7 up type bridge; ip link add veth0123456789a master other type veth",
+        "bridge other of another network is not kept apart",
+        when=_STRICT,
+        undo="ip link del veth0123456789a; ip link del other",
+        listed=_GROUP,
+        network="strict",
+    ),
+    Breakage(
+        "Bridge.internal", "sysctl -qw net.ipv6.conf.{name}.disable_ipv6=0", _NOT_CLOSED, network="internal"
+    ),
+    Breakage(
+        "Bridge.internal", "sysctl -qw net.ipv4.conf.{name}.rp_filter=0", _NOT_CLOSED, network="internal"
+    ),
+)
+
+GATEWAY = (
+    Breakage("Gateway.link", "ip link del {link}", "{link} is missing"),
+    Breakage(
+        "Gateway.addresses", "ip addr del {item} dev {link}", "gateway address {item} is missing on {link}"
+    ),
+    Breakage(
+        "Gateway.forwarding",
+        "sysctl -qw net.{item}.conf.all.forwarding=0",
+        "forwarding of IPv{item[3]} is switched off on the host",
+    ),
+    Breakage(
+        "Gateway.forwarding",
+        "sysctl -qw net.{item}.conf.{link}.forwarding=0",
+        "forwarding of IPv{item[3]} is switched off on {link}",
+    ),
+    Breakage(
+        "Gateway.routes",
+        "ip {family} route flush match {item} dev {link}",
+        "the host has no route to {item} by {link}",
+    ),
+    Breakage(
+        "Gateway.routes",
+        "ip route add {item} dev lo",
+        _ELSEWHERE,
+        undo="ip route del {item} dev lo",
+        listed=_ROUTE,
+    ),
+    Breakage(
+        "Gateway.routes",
+        "ip route add blackhole {item}",
+        "packets of the host for {item} are not let out, not by {link}",
+        undo="ip route del blackhole {item}",
+        listed=_ROUTE,
+    ),
+    Breakage(
+        "Gateway.routes",
+        "ip {family} rule add to {item} table 77; ip {family} route add default dev lo table 77",
+        _ELSEWHERE,
+        undo="ip {family} rule del to {item} table 77; ip {family} route del default dev lo table 77",
+        listed=_ROUTE,
+    ),
+    Breakage(
+        "Gateway.acceptRA",
+        "sysctl -qw net/ipv6/conf/{link}/accept_ra=2",
+        "link {link} listens to router advertisements",
+        network="vlan",
+    ),
+)
+
+PORT = (
+    Breakage("Port.name", "ip link del {name}", "link {name} of the host is missing"),
+    Breakage("Port.bridge", "ip link set {name} nomaster", "link {name} is not a port of bridge {bridge}"),
+    Breakage(
+        "Port.bridge",
+        "ip link add other type bridge; ip link set {name} master other",
+        "link {name} is not a port of bridge {bridge}",
+        undo="ip link del other",
+    ),
+    Breakage(
+        "Port.portIsolation",
+        "bridge link set dev {name} isolated on",
+        "link {name} is isolated from other ports of bridge {bridge}",
+        when={"portIsolation": False},
+    ),
+    Breakage(
+        "Port.portIsolation",
+        "bridge link set dev {name} isolated off",
+        "link {name} is not isolated from other ports of bridge {bridge}",
+        when={"portIsolation": True},
+        network="nftables",
+    ),
+    Breakage(
+        "Port.hairpinMode",
+        "bridge link set dev {name} hairpin off",
+        "hairpin mode of link {name} is off",
+        network="nftables",
+    ),
+    Breakage(
+        "Port.mtu", "ip link set {name} mtu 1300", "link {name} of the host has an MTU of 1300, not {mtu}"
+    ),
+    Breakage(
+        "Port.internal",
+        "ip link set {name} group 23324",
+        "link {name} is still kept from reaching the host",
+        when={"internal": False},
+    ),
+    Breakage(
+        "Port.internal",
+        "ip link set {name} group 0",
+        _NOT_INTERNAL,
+        when={"internal": True},
+        network="internal",
+    ),
+    Breakage(
+        "Port.internal",
+        "ip link set {name} type bridge_slave group_fwd_mask 0",
+        _NOT_INTERNAL,
+        when={"internal": True},
+        network="internal",
+    ),
+    Breakage(
+        "Port.vlan",
+        "bridge vlan del vid {vlan} dev {name}",
+        "link {name} is not in VLAN {vlan}",
+        network="vlan",
+    ),
+    Breakage(
+        "Port.vlan",
+        "bridge vlan add vid 77 pvid untagged dev {name}",
+        "link {name} has another VLAN than {vlan} for untagged frames",
+        network="vlan",
+    ),
+    Breakage(
+        "Port.vlanTrunk",
+        "bridge vlan del vid {item} dev {name}",
+        "link {name} is not in VLAN {item}",
+        network="vlan",
+    ),
+    Breakage("Carrier.state", "ip link set {port} down", "link {port} of the host is down"),
+    Breakage(
+        "Carrier.portState",
+        "bridge link set dev {port} state 0",
+        "port {port} of bridge {bridge} is disabled",
+    ),
+)
+
+GUARDS = (
+    Breakage(
+        "SpoofCheck.port", "nft delete element bridge {table} ports {{ {port} }}", _NO_GUARD, network="nat"
+    ),
+    Breakage("SpoofCheck.port", "nft flush ruleset", _NO_GUARD, network="nat"),
+    Breakage("SpoofCheck.port", "nft insert rule bridge {table} prerouting accept", _NO_GUARD, network="nat"),
+    Breakage(
+        "SpoofCheck.mac",
+        "nft delete element bridge {table} allowed {{ {port} . {mac} }}",
+        _NO_GUARD,
+        network="nat",
+    ),
+    Breakage("HostBarrier.group", "nft flush ruleset", _NO_BARRIER, network="internal"),
+    Breakage(
+        "HostBarrier.group",
+        "nft insert rule bridge {table}-internal input accept",
+        _NO_BARRIER,
+        network="internal",
+    ),
+)
+
+INTERFACE = (
+    Breakage(
+        "ContainerInterface.name",
+        "inside: ip link set {name} down; ip link set {name} name away",
+        "interface {name} of the container is missing",
+        undo="inside: ip link set away name {name}",
+        listed=_RENAMED,
+    ),
+    Breakage(
+        "ContainerInterface.name",
+        "inside: ip link set {name} down; ip link set {name} name away; ip link add {name} type veth",
+        "interface {name} is not the other end of {port}",
+        undo="inside: ip link del {name}; ip link set away name {name}",
+        listed=_OTHER_END,
+    ),
+    Breakage(
+        "ContainerInterface.state",
+        "inside: ip link set {name} down",
+        "interface {name} of the container is down",
+    ),
+    Breakage(
+        "ContainerInterface.arp", "inside: ip link set {name} arp off", "interface {name} does not answer ARP"
+    ),
+    Breakage(
+        "ContainerInterface.mac",
+        "inside: ip link set {name} address 02:00:00:00:00:98",
+        "interface {name} has the hardware address 02:00:00:00:00:98, not {mac}",
+    ),
+    Breakage(
+        "ContainerInterface.mtu",
+        "inside: ip link set {name} mtu 9000",
+        "interface {name} has an MTU of 9000, which is more than {mtu}",
+    ),
+    Breakage(
+        "ContainerInterface.addresses",
+        "inside: ip addr del {item} dev {name}",
+        "address {item} is missing on {name}",
+    ),
+    Breakage(
+        "ContainerInterface.routes",
+        "inside: ip {family} route del {dst}",
+        "route to {dst} is missing in the container",
+    ),
+    Breakage(
+        "ContainerInterface.routes",
+        "inside: ip {family} route replace {dst} dev {name}",
+        "route to {dst} does not lead to {gw} in the container",
+    ),
+    Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net.ipv6.conf.{name}.accept_ra=1", _LISTENS),
+    Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net.ipv6.conf.{name}.autoconf=1", _LISTENS),
+    Breakage(
+        "Lease.addresses",
+        "mv {store}/networks/{network}/{address} /run/kept",
+        "host-local: Failed to find address added by container",
+        undo="mv /run/kept {store}/networks/{network}/{address}",
+        listed=_LEASE,
+    ),
+)
+
+RULES = (
+    Breakage("Rules.backend", "iptables -F; ip6tables -F", _MISSING, when=_IPTABLES, network="nat"),
+    Breakage("Rules.backend", "nft delete table inet {table}", _MISSING, when=_NFTABLES, network="nftables"),
+    Breakage("Rules.links", "iptables -t raw -F PREROUTING", _MISSING, when=_IPTABLES, network="nat"),
+    Breakage(
+        "Rules.links", "nft flush chain inet {table} prerouting", _MISSING, when=_NFTABLES, network="nftables"
+    ),
+    Breakage(
+        "Rules.links", "iptables -I {chain} -i {links[0]} -j ACCEPT", _MIXED, when=_IPTABLES, network="nat"
+    ),
+    Breakage(
+        "Rules.links",
+        "iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER",
+        "firewall rules of network {network} come before those of chain DOCKER-USER",
+        when=_IPTABLES,
+        undo="iptables -D FORWARD -j DOCKER-USER; iptables -X DOCKER-USER",
+        network="nat",
+    ),
+    Breakage(
+        "Rules.subnets",
+        "{iptables} -t nat -F {chain}",
+        _MISSING,
+        when=_IPTABLES | {"ipMasq": True},
+        network="nat",
+    ),
+    Breakage(
+        "Rules.ipMasq",
+        "iptables -t nat -F POSTROUTING",
+        _MISSING,
+        when=_IPTABLES | {"ipMasq": True},
+        network="nat",
+    ),
+    Breakage(
+        "Rules.ipMasq",
+        "nft flush chain inet {table} postrouting",
+        _MISSING,
+        when=_NFTABLES | {"ipMasq": True},
+        network="nftables",
+    ),
+    Breakage(
+        "Rules.ipMasq",
+        "ip6tables -t nat -I {chain} 2 -j RETURN",
+        _MIXED,
+        when=_IPTABLES | {"ipMasq": True},
+        network="nat",
+    ),
+    Breakage(
+        "Rules.isolate",
+        """sed -i 's/"isolated": false/"isolated": true/' /run/shibafu/*/{network}/firewall""",
+        "firewall rules still isolate network {network}",
+        when={"isolate": False},
+        network="nat",
+    ),
+    Breakage(
+        "Rules.isolate", "iptables -F {chain}", _MISSING, when=_IPTABLES | _ISOLATED, network="isolated"
+    ),
+    Breakage(
+        "Rules.isolate",
+        "nft flush chain inet {table} forward",
+        _MISSING,
+        when=_NFTABLES | _ISOLATED,
+        network="nftables",
+    ),
+    Breakage(
+        "Rules.isolate",
+        "iptables -t mangle -F {chain}-S",
+        _MISSING,
+        when=_IPTABLES | _STRICT,
+        network="strict",
+    ),
+    Breakage(
+        "Rules.isolate",
+        "ip6tables -t mangle -D FORWARD 1",
+        _MISSING,
+        when=_IPTABLES | _STRICT,
+        network="strict",
+    ),
+    Breakage(
+        "Rules.isolate",
+        "iptables -t mangle -I {chain}-S -j ACCEPT",
+        _MIXED,
+        when=_IPTABLES | _STRICT,
+        network="strict",
+    ),
+    Breakage("Rules.bridged", "iptables -F {chain}", _MISSING, when=_IPTABLES, network="bridged"),
+    Breakage(
+        "Passage.subnets",
+        "nft add table inet admin; nft add chain inet admin forward "
+        "'{{ type filter hook forward priority 0; policy drop; }}'",
+        "chain forward of table inet admin drops",
+        undo="nft delete table inet admin",
+        listed=_DROP,
+        network="nat",
+    ),
+)
+
+# Of a container that the reference attached.
+FOREIGN = (
+    Breakage(
+        "ReferenceSpoofCheck.port",
+        "nft list ruleset bridge > /run/kept; nft flush ruleset bridge",
+        _NO_GUARD,
+        undo="nft -f /run/kept",
+        listed=_FOREIGN,
+        network="reference",
+    ),
+    Breakage(
+        "ReferenceRules.subnets",
+        "{iptables}-save > /run/kept; {iptables} -t nat -F",
+        _MISSING,
+        undo="{iptables}-restore < /run/kept",
+        listed=_FOREIGN,
+        network="reference",
+    ),
+)
+_SHARED = ("Port.bridge", "Carrier.state", "ContainerInterface.routes", "Lease.addresses")
+
+BREAKAGES = (
+    *(BRIDGE + GATEWAY + PORT + GUARDS + INTERFACE + RULES + FOREIGN),
+    *(replace(one, network="reference") for one in PORT + INTERFACE if one.attribute in _SHARED),
+)
