@@ -101,6 +101,7 @@ _NO_BARRIER = "the barrier between the host and internal network {network} is mi
 _NOT_CLOSED = "bridge {name} is open to its containers, though its network is internal"
 _NOT_INTERNAL = "link {name} is not kept from reaching the host, though its network is internal"
 _LISTENS = "interface {name} listens to router advertisements"
+_NO_LEASE = "host-local: Failed to find address added by container"
 _ELSEWHERE = "packets of the host for {item} leave by lo, not by {link}"
 
 # The list of docs/operation.md.
@@ -109,7 +110,7 @@ _KIND = "Another kind of link"
 _GROUP = "A bridge with an interface group of somebody else's"
 _RENAMED = "An interface that was renamed or moved"
 _OTHER_END = "An interface that is not the other end of its port"
-_LEASE = "A lease that is gone"
+_LEASE = "A lease that is another container's"
 _DROP = "A chain of others that drops"
 _FOREIGN = "Rules that the reference plugins made"
 
@@ -380,10 +381,11 @@ INTERFACE = (
     ),
     Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net.ipv6.conf.{name}.accept_ra=1", _LISTENS),
     Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net.ipv6.conf.{name}.autoconf=1", _LISTENS),
+    Breakage("Lease.addresses", "rm {store}/networks/{network}/{address}", _NO_LEASE),
     Breakage(
         "Lease.addresses",
-        "mv {store}/networks/{network}/{address} /run/kept",
-        "host-local: Failed to find address added by container",
+        "cd {store}/networks/{network}; mv {address} /run/kept; printf 'other\\r\\neth0' > {address}",
+        _NO_LEASE,
         undo="mv /run/kept {store}/networks/{network}/{address}",
         listed=_LEASE,
     ),

@@ -6,12 +6,13 @@ records and from cached results. Containers are not restarted, and keep their ad
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
 from json import dumps
 
+from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.compat.plan import plan_reference_links, plan_reference_rules
 from shibafu.bridge.config import BridgeConfig
@@ -27,6 +28,7 @@ from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.command.attaching import Caller
 from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
+from shibafu.command.own_lease import OwnLease
 from shibafu.command.survey import ATTACHING, DETACHING, GONE, MISSING, RECORD, Endpoint
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, Resource
 from shibafu.resource.claim import Claim
@@ -236,16 +238,24 @@ class Repair:
     def _plan(self, made: _Made) -> list[Resource]:
         attachment, endpoint = made.attachment, made.endpoint
         port = endpoint.host_link or attachment.host_link
-        addresses: Sequence[Resource] = []
-        if allows_verb(attachment.request.cni_version, "CHECK"):
-            directory = self._caller.runtime.plugin_path[0]
-            addresses = plan_addresses(attachment, Installation(directory, {}))
+        leases = self._plan_leases(made)
         if RECORD in endpoint.sources:
             claim = Claim(self._state, port, self._read_record(endpoint))
             guards = plan_guards(attachment, self._state)
-            return [*plan_links(attachment, made.result, port, guards, claim), *addresses]
+            return [*plan_links(attachment, made.result, port, guards, claim), *leases]
         links = plan_reference_links(attachment, made.result, port)
-        return [*links, *addresses, *plan_reference_rules(attachment, self._state, made.result)]
+        return [*links, *leases, *plan_reference_rules(attachment, self._state, made.result)]
+
+    def _plan_leases(self, made: _Made) -> list[Resource]:
+        attachment = made.attachment
+        if not allows_verb(attachment.request.cni_version, "CHECK"):
+            return []
+        leases = plan_addresses(attachment, Installation(self._caller.runtime.plugin_path[0], {}))
+        own = [ip.address.address for ip in select_own_ips(attachment.request, made.result)]
+        # Another IPAM plugin's are its own matter.
+        addresses = [address for address in own if self._network.find_gateway(address) is not None]
+        owner, netns = made.endpoint.key, made.endpoint.netns
+        return [OwnLease(lease, self._network, owner, netns, addresses) for lease in leases]
 
     def _plan_network(self, everything: list[_Made]) -> list[Resource]:
         """Return the rules that all containers need together."""
