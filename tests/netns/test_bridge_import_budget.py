@@ -37,7 +37,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
-        "resources": "carrier fabric interface isolation lease masquerade network pair port rules_record",
+        "resources": "carrier fabric interface lease masquerade network pair port rules_record",
         "resource": "base claim home identity netns record records transaction view",
         "ipam": f"{STORE} add allocator netns ranges",
     },
@@ -47,7 +47,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": f"{IPTABLES} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
-        "resources": "carrier container_routes fabric fabric_faults interface interface_faults isolation "
+        "resources": "carrier container_routes fabric fabric_faults interface interface_faults "
         "lease masquerade pair passage port rules_record",
         "resource": "base home identity netns record records view",
         "ipam": f"{STORE} check ranges",

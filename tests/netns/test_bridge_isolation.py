@@ -12,7 +12,6 @@ import pytest
 from netns.namespaces import Namespace
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import Bridge, Gateway
-from shibafu.bridge.resources.isolation import NetworkGroup
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, OPEN, STRICT, calc_chain
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket
@@ -551,7 +550,7 @@ def test_the_group_goes_with_the_gateway_and_not_with_the_bridge(
     config = BridgeConfig(make_request(keys))
     with host.enter(), NetlinkSocket() as sock:
         bridge, view = Bridge(config), View(sock)
-        for resource in (bridge, Gateway(config, bridge, [], [], "veth0"), NetworkGroup(config, "veth0")):
+        for resource in (bridge, Gateway(config, bridge, [], [], "veth0")):
             resource.ensure(view)
         groups = [link.group for link in (link_by_name(sock, name) for name in ("br0", "br0.100")) if link]
     assert groups == [0, ISOLATED_GROUP if isolate else NETWORK_GROUPS[OPEN]]

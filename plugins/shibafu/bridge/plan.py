@@ -4,7 +4,6 @@ from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.resources.carrier import Carrier
 from shibafu.bridge.resources.fabric import Bridge, Gateway, needs_unasked_rules
 from shibafu.bridge.resources.interface import ContainerInterface
-from shibafu.bridge.resources.isolation import NetworkGroup
 from shibafu.bridge.resources.lease import Lease
 from shibafu.bridge.resources.pair import Pair
 from shibafu.bridge.resources.port import Port
@@ -74,13 +73,10 @@ def plan_links(
     """
     config = attachment.config
     bridge = Bridge(config, _find_bridge_mac(attachment, result))
-    links: list[Resource] = [bridge]
-    if config.is_gateway:
-        ips = select_own_ips(attachment.request, result)
-        gateways = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
-        links.append(Gateway(config, bridge, gateways, [ip.address.address for ip in ips], port))
-    # Once the addresses were accepted, and before there is a container.
-    links.append(NetworkGroup(config, port))
+    ips = select_own_ips(attachment.request, result) if config.is_gateway else []
+    gateways = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
+    gateway = Gateway(config, bridge, gateways, [ip.address.address for ip in ips], port)
+    links: list[Resource] = [bridge, gateway]
     if claim is not None and attachment.request.command == "ADD":
         links.append(Pair(attachment, claim))
     links.append(Port(config, port, claim))

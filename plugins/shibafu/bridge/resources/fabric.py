@@ -7,7 +7,7 @@ from shibafu.bridge.attachment import calc_mac, parse_known_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.cni.names import NETWORK_GROUPS
+from shibafu.cni.names import NETWORK_GROUPS, STRICT, calc_isolate
 from shibafu.netfilter.forwarding import (
     bridged_versions,
     ensure_forwarding,
@@ -111,17 +111,29 @@ class Bridge(Resource):
 
 
 class Gateway(Resource):
-    """The host as its containers' gateway: addresses of the bridge or of a link in its VLAN, and forwarding.
+    """The link that a network's packets enter and leave the host by: the bridge, or one of its own in a VLAN.
+
+    Rules know it by its group. With addresses, it is the containers' gateway, and the host forwards.
 
     Args:
         config: the network's configuration.
         bridge: the bridge.
-        gateways: the addresses.
+        gateways: the addresses; none where the host is no gateway.
         ips: the container's addresses, to which the host's packets must find by this link.
         port: the attachment's link on the host: it alone does not keep a failed ADD from being undone.
     """
 
-    __slots__ = ("_added", "_bridge", "_config", "_gateways", "_has_new_link", "_ips", "_port", "_removed")
+    __slots__ = (
+        "_added",
+        "_bridge",
+        "_config",
+        "_former_group",
+        "_gateways",
+        "_has_new_link",
+        "_ips",
+        "_port",
+        "_removed",
+    )
     scope = HOST
 
     def __init__(
@@ -134,6 +146,7 @@ class Gateway(Resource):
         self._port = port
         # What this call has changed: the link in the VLAN, addresses that are new and that were in the way.
         self._has_new_link = False
+        self._former_group: int | None = None
         self._added: list[Cidr] = []
         self._removed: list[Addr] = []
 
@@ -152,13 +165,14 @@ class Gateway(Resource):
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`; `routes` are the addresses that the host's packets find by the link."""
         config = self._config
-        return {
-            "link": config.gateway_link,
-            **({"acceptRA": False} if config.vlan else {}),
-            "addresses": [str(gateway) for gateway in self._gateways],
-            "forwarding": sorted({f"ipv{gateway.version}" for gateway in self._gateways}),
-            "routes": [str(ip) for ip in self._ips if self._has_route_to(ip)],
-        }
+        wanted: dict[str, object] = {"link": config.gateway_link, "isolate": calc_isolate(config.isolate)}
+        if config.vlan:
+            wanted["acceptRA"] = False
+        if config.is_gateway:
+            wanted["addresses"] = [str(gateway) for gateway in self._gateways]
+            wanted["forwarding"] = sorted({f"ipv{gateway.version}" for gateway in self._gateways})
+            wanted["routes"] = [str(ip) for ip in self._ips if self._has_route_to(ip)]
+        return wanted if config.is_gateway or not config.vlan else {}
 
     def _has_route_to(self, ip: Address) -> bool:
         """Return whether a gateway brings a route to an address, which else is elsewhere, or its own."""
@@ -168,28 +182,42 @@ class Gateway(Resource):
         """See `Resource.ensure`.
 
         Raises:
-            CniError: the link has other addresses, or the kernel lacks a feature.
+            CniError: the link has other addresses, another network isolates it more strictly, or the kernel
+                lacks a feature.
         """
-        bridge = view.link(self._config.bridge)
+        config, sock = self._config, view.sock
+        bridge = view.link(config.bridge)
         if bridge is None or bridge.kind != "bridge":
             self._bridge.ensure(view)  # or it says why not
-            bridge = view.link(self._config.bridge)
-        if bridge is not None:
-            view.learn(self._ensure_gateway(view.sock, bridge))
-        return self._has_new_link or bool(self._added)
+            bridge = view.link(config.bridge)
+        link = self._ensure_vlan_link(sock, bridge) if config.vlan and bridge is not None else bridge
+        if link is not None:
+            if self._gateways:
+                self._ensure_gateway(sock, link, self._bridge.is_new and not config.vlan)
+            # Once the addresses were accepted, and before there is a container.
+            self._ensure_group(sock, link)
+            view.learn(link)
+        if config.isolate == STRICT:
+            from shibafu.bridge.resources.isolation import ensure_others
 
-    def _ensure_gateway(self, sock: NetlinkSocket, bridge: Link) -> Link:
-        """Return the link that has the addresses: the bridge or, in a VLAN, the host's own port of it."""
-        config, link, is_new = self._config, bridge, self._bridge.is_new
-        if config.vlan:
-            from shibafu.bridge.resources.vlans import ensure_gateway_link
+            ensure_others(sock)
+        return self._has_new_link or bool(self._added) or self._former_group is not None
 
-            link, self._has_new_link = ensure_gateway_link(
-                sock, bridge, config.vlan, config.preserve_default_vlan
-            )
-            if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
-                refuse_router_advertisements(link.name)
-            is_new = False
+    def _ensure_vlan_link(self, sock: NetlinkSocket, bridge: Link) -> Link | None:
+        """Return the host's own port of the bridge in the VLAN; None where the host is no gateway."""
+        config = self._config
+        if not config.is_gateway:
+            return None
+        from shibafu.bridge.resources.vlans import ensure_gateway_link
+
+        link, self._has_new_link = ensure_gateway_link(
+            sock, bridge, config.vlan, config.preserve_default_vlan
+        )
+        if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
+            refuse_router_advertisements(link.name)
+        return link
+
+    def _ensure_gateway(self, sock: NetlinkSocket, link: Link, is_new: bool) -> None:
         self._ensure_addresses(sock, link, is_new)
         if not is_new and link.up:
             ensure_own_routes(sock, link, self._gateways)
@@ -197,7 +225,17 @@ class Gateway(Resource):
             ensure_forwarding(version)
             if not is_link_forwarding(link, version):
                 ensure_link_forwarding(link.name, version)
-        return link
+
+    def _ensure_group(self, sock: NetlinkSocket, link: Link) -> None:
+        config = self._config
+        if link.group == NETWORK_GROUPS[config.isolate]:
+            return
+        is_ours = bool(config.vlan) or link.mac == calc_bridge_mac(config)
+        if is_ours or link.group or config.isolate:
+            from shibafu.bridge.resources.isolation import ensure_group
+
+            if ensure_group(sock, link, config, is_ours):
+                self._former_group = link.group
 
     def _ensure_addresses(self, sock: NetlinkSocket, link: Link, is_new: bool) -> None:
         """Give a link the addresses; one that is new has none."""
@@ -222,6 +260,10 @@ class Gateway(Resource):
 
     def remove(self) -> None:
         """Take back what this call has changed, unless other containers depend on it."""
+        if self._former_group is not None:
+            from shibafu.bridge.resources.isolation import restore_group
+
+            restore_group(self._config, self._port, self._former_group)
         if self._has_new_link or self._added or self._removed:
             from shibafu.bridge.resources.gateway_addresses import undo_gateway
 

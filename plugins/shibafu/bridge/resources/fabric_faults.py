@@ -3,6 +3,7 @@
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import has_own_route
 from shibafu.cni.ip import Address, Cidr
+from shibafu.cni.names import NETWORK_GROUPS, STRICT
 from shibafu.netfilter.forwarding import is_forwarding, is_link_forwarding
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IFF_NOARP, IFF_PROMISC
 from shibafu.netlink.link import Link, link_by_index
@@ -43,30 +44,47 @@ def find_bridge_faults(view: "View", config: BridgeConfig, mac: str) -> list[Fau
 def find_gateway_faults(
     view: "View", config: BridgeConfig, gateways: list[Cidr], ips: list[Address]
 ) -> list[Fault]:
-    """Return what is wrong with the host as its containers' gateway; see `Gateway`.
+    """Return what is wrong with a network's link; see `Gateway`.
 
     Args:
         view: the host.
         config: the network's configuration.
-        gateways: the addresses.
+        gateways: the addresses; none where the host is no gateway.
         ips: the container's addresses that the gateways bring routes to.
     """
-    name = config.gateway_link
-    link = view.link(name)
-    if link is None:
-        return [Fault(f"gateway link {name} is missing")] if config.vlan else []
+    faults = []
+    if config.is_gateway or not config.vlan:
+        link = view.link(config.gateway_link)
+        if link is not None and (config.vlan or link.kind == "bridge"):
+            faults += _find_link_faults(view, link, config, gateways, ips)
+        elif config.vlan:
+            faults.append(Fault(f"gateway link {config.gateway_link} is missing"))
+    if config.isolate == STRICT:
+        from shibafu.bridge.resources.isolation import find_faults_of_others
+
+        faults += view.once("unknown bridges", lambda: find_faults_of_others(view.sock))
+    return faults
+
+
+def _find_link_faults(
+    view: "View", link: Link, config: BridgeConfig, gateways: list[Cidr], ips: list[Address]
+) -> list[Fault]:
     faults = _find_advertisement_faults(link) if config.vlan else []
-    present = view.addresses(link)
+    present = view.addresses(link) if gateways else set()
     for gateway in gateways:
         if (gateway.address.packed, gateway.prefix) not in present:
-            faults.append(Fault(f"gateway address {gateway} is missing on {name}"))
+            faults.append(Fault(f"gateway address {gateway} is missing on {link.name}"))
     for version in sorted({gateway.version for gateway in gateways}):
         if not is_forwarding(version):
             faults.append(Fault(f"forwarding of IPv{version} is switched off on the host"))
         elif not is_link_forwarding(link, version):
-            faults.append(Fault(f"forwarding of IPv{version} is switched off on {name}"))
+            faults.append(Fault(f"forwarding of IPv{version} is switched off on {link.name}"))
     if link.up and not faults:
         faults += _find_route_faults(view, link, gateways, ips)
+    if link.group != NETWORK_GROUPS[config.isolate]:
+        from shibafu.bridge.resources.isolation import find_group_faults
+
+        faults += find_group_faults(config, link)
     return faults
 
 

@@ -1,106 +1,122 @@
 """`isolate`: the group by which rules know the link that a network's packets enter and leave the host by.
 
-That of an open network is in a group as well, by which strictly isolated ones know it.
+That of an open network is in a group as well, by which strictly isolated ones know it. ADD comes here where a
+group has to change, or others' have to be looked at.
 """
 
-from shibafu.cni.names import NETWORK_GROUPS, STRICT, calc_isolate
-from shibafu.resource.base import HOST, Resource
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.sharing import WORDS, find_stricter, has_stricter_sharer, refuse_stricter
+from shibafu.cni.errors import CniError
+from shibafu.cni.names import ISOLATED, NETWORK_GROUPS, OPEN, STRICT, is_host_veth
+from shibafu.netlink.link import Link, link_by_name, link_list, link_set
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.base import Fault
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from shibafu.bridge.config import BridgeConfig
-    from shibafu.netlink.link import Link
-    from shibafu.resource.base import Fault
-    from shibafu.resource.view import View
-
-OWN_GROUPS = frozenset(NETWORK_GROUPS.values())
+_OWN_GROUPS = frozenset(NETWORK_GROUPS.values())
 # The kernel's for links that nobody put into one.
-NO_GROUP = 0
+_NO_GROUP = 0
 
 
-class NetworkGroup(Resource):
-    """The group of a network's link: of the bridge, or of the gateway's link in a VLAN.
+def find_group_faults(config: BridgeConfig, link: Link) -> list[Fault]:
+    """Return what is wrong with the group of a network's link, which is not that of networks like it."""
+    if config.isolate != OPEN:
+        what = f"link {link.name} is not in the group of {WORDS[config.isolate]} networks"
+        advice = f"somebody changed it from {NETWORK_GROUPS[config.isolate]} to {link.group}"
+    elif link.group in (NETWORK_GROUPS[ISOLATED], NETWORK_GROUPS[STRICT]):
+        what = f"link {link.name} is still in the group of isolated networks"
+        advice = "the network was isolated, or somebody put it there"
+    else:
+        return []
+    other = find_stricter(config)
+    if other is not None:
+        return [Fault(what, f"{other.describe()}; {other.advice}", is_mendable=False)]
+    return [Fault(what, f"{advice}; the next ADD of this network restores it")]
+
+
+def ensure_group(sock: NetlinkSocket, link: Link, config: BridgeConfig, is_ours: bool) -> bool:
+    """Put a network's link into the group of networks that are isolated as it is; return whether it was not.
+
+    The group that somebody else gave to the link of an open network stays.
+
+    Args:
+        sock: a socket in the host's namespace.
+        link: the link.
+        config: the network's configuration.
+        is_ours: whether ADD made the link. A bridge of the administrator's may lead to the outside, which
+            strictly isolated networks reach.
+
+    Raises:
+        CniError: another network has containers on it, and isolates them more strictly.
+    """
+    is_free = is_ours if link.group == _NO_GROUP else link.group in _OWN_GROUPS
+    if link.group == NETWORK_GROUPS[config.isolate] or (config.isolate == OPEN and not is_free):
+        return False
+    refuse_stricter(config)
+    sock.request(link_set(link.index, group=NETWORK_GROUPS[config.isolate]))
+    try:
+        # Again: an ADD at the same moment that has found the former group has written its record before that.
+        refuse_stricter(config)
+    except CniError:
+        sock.request(link_set(link.index, group=link.group))
+        raise
+    return True
+
+
+def restore_group(config: BridgeConfig, port: str, former: int) -> None:
+    """Put a network's link back into the group that a failed ADD has found.
+
+    It stays where it is if that isolates containers which have come meanwhile.
 
     Args:
         config: the network's configuration.
-        port: the attachment's link on the host: it alone does not keep a failed ADD from undoing the change.
+        port: the link of the attachment that failed.
+        former: the group.
     """
+    wanted = NETWORK_GROUPS[config.isolate]
+    if has_stricter_sharer(config, port, former):
+        return
+    with NetlinkSocket() as sock:
+        link = link_by_name(sock, config.gateway_link)
+        if link is None or link.group != wanted:
+            return
+        sock.request(link_set(link.index, group=former))
+        # Again, as in `ensure_group`.
+        if has_stricter_sharer(config, port, former):
+            sock.request(link_set(link.index, group=wanted))
 
-    __slots__ = ("_config", "_former", "_port")
-    scope = HOST
 
-    def __init__(self, config: "BridgeConfig", port: str) -> None:
-        self._config = config
-        self._port = port
-        # The group that this call has changed.
-        self._former: int | None = None
+def ensure_others(sock: NetlinkSocket) -> None:
+    """Put other networks' bridges into the group of open ones that are in none: older releases made them."""
+    for link in _list_unknown(sock):
+        if link.group == _NO_GROUP:
+            sock.request(link_set(link.index, group=NETWORK_GROUPS[OPEN]))
 
-    @property
-    def title(self) -> str:
-        """See `Resource.title`."""
-        return f"the interface group of {self._config.gateway_link}"
 
-    def faults(self, view: "View") -> "list[Fault]":
-        """See `Resource.faults`."""
-        config = self._config
-        link = self._find_link(view)
-        faults: list[Fault] = []
-        if link is not None and link.group != NETWORK_GROUPS[config.isolate]:
-            from shibafu.bridge.resources.groups import find_group_faults
+def find_faults_of_others(sock: NetlinkSocket) -> list[Fault]:
+    """Return the bridges of other networks that a strictly isolated one does not know by their group."""
+    return [
+        Fault(
+            f"bridge {link.name} of another network is not kept apart",
+            f"its interface group is {link.group}, by which no rule knows it: "
+            f"`ip link set {link.name} group {NETWORK_GROUPS[OPEN]}` changes that",
+            is_mendable=link.group == _NO_GROUP,
+        )
+        for link in _list_unknown(sock)
+    ]
 
-            faults += find_group_faults(config, link)
-        if config.isolate == STRICT:
-            from shibafu.bridge.resources.groups import find_faults_of_others
 
-            faults += view.once("unknown bridges", lambda: find_faults_of_others(view.sock))
-        return faults
+def _list_unknown(sock: NetlinkSocket) -> list[Link]:
+    """Return the bridges that have no group of ours, but containers of ours and nothing else.
 
-    def describe(self) -> dict[str, object]:
-        """See `Resource.describe`."""
-        return {"link": self._config.gateway_link, "isolate": calc_isolate(self._config.isolate)}
+    One with another port, such as an uplink, may lead to the outside.
+    """
+    return [
+        bridge
+        for bridge in link_list(sock, kind="bridge")
+        if bridge.group not in _OWN_GROUPS and _has_only_containers(sock, bridge)
+    ]
 
-    def ensure(self, view: "View") -> bool:
-        """See `Resource.ensure`.
 
-        Raises:
-            CniError: another network has containers on the link, and isolates them more strictly.
-        """
-        config = self._config
-        link = self._find_link(view)
-        if link is not None and self._is_to_be_changed(link):
-            from shibafu.bridge.resources.groups import change_group
-
-            change_group(view.sock, link, config)
-            self._former = link.group
-        if config.isolate == STRICT:
-            from shibafu.bridge.resources.groups import ensure_others
-
-            ensure_others(view.sock)
-        return self._former is not None
-
-    def _find_link(self, view: "View") -> "Link | None":
-        """Return the network's link; None where it is missing, or another kind of link is in its place."""
-        config = self._config
-        if config.vlan:
-            return view.link(config.gateway_link) if config.is_gateway else None
-        link = view.link(config.bridge)
-        return link if link is not None and link.kind == "bridge" else None
-
-    def _is_to_be_changed(self, link: "Link") -> bool:
-        """Return whether a link's group has to change; what somebody else gave to an open network's stays."""
-        config = self._config
-        if link.group == NETWORK_GROUPS[config.isolate]:
-            return False
-        if config.isolate or link.group:
-            return bool(config.isolate) or link.group in OWN_GROUPS
-        from shibafu.bridge.resources.fabric import calc_bridge_mac
-
-        # A bridge of the administrator's may lead to the outside, which strictly isolated networks reach.
-        return bool(config.vlan) or link.mac == calc_bridge_mac(config)
-
-    def remove(self) -> None:
-        """Restore the group that this call has changed, unless other containers depend on it."""
-        if self._former is not None:
-            from shibafu.bridge.resources.groups import restore_group
-
-            restore_group(self._config, self._port, self._former)
+def _has_only_containers(sock: NetlinkSocket, bridge: Link) -> bool:
+    ports = link_list(sock, master=bridge.index)
+    return bool(ports) and all(is_host_veth(port.name) for port in ports)
