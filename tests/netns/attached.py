@@ -278,11 +278,18 @@ class Attached:
 
         return allows_verb(self.version, "CHECK")
 
-    def find_wrong(self) -> list[str]:
-        """Return what CHECK says, and what packets do not get through."""
+    def read_routes(self) -> list[str]:
+        """Return the routes in the container."""
+        with entered(CONTAINER):
+            return sorted(_run("ip route; ip -6 route").splitlines())
+
+    def find_wrong(self, routes: list[str]) -> list[str]:
+        """Return what CHECK says, what packets do not get through, and routes that are none of `routes`."""
         told = self.call("CHECK").error if self.is_checked() else ""
         lost = find_lost(dict(self.describe()), self.ifname)
-        return [told] * bool(told) + [f"lost: {what}" for what in lost]
+        strange = set(self.read_routes()).symmetric_difference(routes)
+        wrong = [f"lost: {what}" for what in lost] + [f"route: {route}" for route in strange]
+        return [told] * bool(told) + wrong
 
     def find_words(self) -> dict[str, str]:
         """Return what stands for words in braces of any breakage."""
@@ -301,7 +308,7 @@ class Attached:
 
     def try_breakage(self, breakage: Breakage, words: Mapping[str, Any]) -> list[str]:
         """Break something and have it mended; return what was not as it is to be."""
-        said = breakage.said.format(**words)
+        said, routes = breakage.said.format(**words), self.read_routes()
         _run_line(breakage.command.format(**words))
         problems = []
         checked = self.call("CHECK").error if self.is_checked() else said
@@ -321,7 +328,7 @@ class Attached:
             _run_line(breakage.undo.format(**words))
         if breakage.listed:
             problems += [f"left: {fault}" for fault in self.repair() if not fault["repaired"]]
-        problems += [f"after the repair: {what}" for what in self.find_wrong()]
+        problems += [f"after the repair: {what}" for what in self.find_wrong(routes)]
         return [f"{breakage.command.format(**words)}: {problem}" for problem in problems]
 
 
