@@ -138,29 +138,28 @@ BRIDGE = (
     Breakage(
         "Bridge.promiscMode", "ip link set {name} promisc off", "bridge {name} is not in promiscuous mode"
     ),
-    Breakage("NetworkGroup.link", "ip link del {link}", "{link} is missing"),
     Breakage(
-        "NetworkGroup.isolate",
+        "Gateway.isolate",
         "ip link set {link} group 23323",
         "link {link} is still in the group of isolated networks",
         when={"isolate": False},
     ),
     Breakage(
-        "NetworkGroup.isolate",
+        "Gateway.isolate",
         "ip link set {link} group 0",
         "link {link} is not in the group of isolated networks",
         when=_ISOLATED,
         network="isolated",
     ),
     Breakage(
-        "NetworkGroup.isolate",
+        "Gateway.isolate",
         "ip link set {link} group 23323",
         "link {link} is not in the group of strictly isolated networks",
         when=_STRICT,
         network="strict",
     ),
     Breakage(
-        "NetworkGroup.isolate",
+        "Gateway.isolate",
         "ip link add other up type bridge; ip link add veth0123456789a master other type veth",
         "bridge other of another network is not kept apart",
         when=_STRICT,
@@ -168,7 +167,7 @@ BRIDGE = (
         network="strict",
     ),
     Breakage(
-        "NetworkGroup.isolate",
+        "Gateway.isolate",
         "ip link add other group 7 up type bridge; ip link add veth0123456789a master other type veth",
         "bridge other of another network is not kept apart",
         when=_STRICT,

@@ -33,7 +33,7 @@ def find_lost(described: Described, ifname: str) -> list[str]:
     interface = described["ContainerInterface"]
     if "state" not in interface:
         return []  # it is left down
-    if "Gateway" in described:
+    if "addresses" in described["Gateway"]:
         lost = list(_find_lost_of_gateway(described["Gateway"]))
     else:
         lost = list(_find_lost_of_neighbour(described, ifname))
