@@ -75,7 +75,7 @@ class Breakage:
         """Yield what stands for the words in braces, once for each item of the attribute.
 
         Of an address or the destination of a route: `address` without the prefix, `family` and `iptables` as
-        options and programs call the family, `version` as people do.
+        options and programs call the family, and `other`, another address of the subnet.
         """
         value = described[self.attribute.partition(".")[2]]
         for item in value if isinstance(value, list) else [value]:
@@ -89,6 +89,7 @@ class Breakage:
                 continue
             is_v6 = address.version == 6
             filled |= {"address": str(address.ip), "family": f"-{address.version}"}
+            filled |= {"other": f"{address.ip + 77}/{address.network.prefixlen}"}
             yield filled | {"iptables": "ip6tables" if is_v6 else "iptables"}
 
 
@@ -105,6 +106,7 @@ _NO_LEASE = "host-local: Failed to find address added by container"
 _ELSEWHERE = "packets of the host for {item} leave by lo, not by {link}"
 
 # The list of docs/operation.md.
+_IN_THE_WAY = "An address in the way of the gateway's"
 _ROUTE = "A route or a routing rule of others"
 _KIND = "Another kind of link"
 _GROUP = "A bridge with an interface group of somebody else's"
@@ -187,6 +189,13 @@ GATEWAY = (
     Breakage("Gateway.link", "ip link del {link}", "{link} is missing"),
     Breakage(
         "Gateway.addresses", "ip addr del {item} dev {link}", "gateway address {item} is missing on {link}"
+    ),
+    Breakage(
+        "Gateway.addresses",
+        "ip addr del {item} dev {link}; ip addr add {other} dev {link} nodad",
+        "gateway address {item} is missing on {link}, where {other} is in its way",
+        undo="ip addr del {other} dev {link}; ip addr add {item} dev {link} nodad",
+        listed=_IN_THE_WAY,
     ),
     Breakage(
         "Gateway.forwarding",

@@ -550,7 +550,8 @@ def test_the_group_goes_with_the_gateway_and_not_with_the_bridge(
     config = BridgeConfig(make_request(keys))
     with host.enter(), NetlinkSocket() as sock:
         bridge, view = Bridge(config), View(sock)
-        for resource in (bridge, Gateway(config, bridge, [], [], "veth0")):
+        gateway = Gateway(config, bridge, [], [], "veth0", is_adding=True)
+        for resource in (bridge, gateway):
             resource.ensure(view)
         groups = [link.group for link in (link_by_name(sock, name) for name in ("br0", "br0.100")) if link]
     assert groups == [0, ISOLATED_GROUP if isolate else NETWORK_GROUPS[OPEN]]

@@ -102,6 +102,26 @@ def test_single_things_are_missing(network: Network) -> None:
     assert network.repair() == ["forwarding of IPv4 is switched off on the host"]
 
 
+@pytest.mark.parametrize("option", ["", "--driver-opt forceAddress=true"])
+def test_an_address_in_the_gateways_way_is_named_and_left(network: Network, option: str) -> None:
+    """An administrator's: only ADD goes by forceAddress."""
+    network.create(option)
+    host = network.host
+    host.run("ip", "addr", "flush", "dev", "br-blue")
+    host.run("ip", "addr", "add", "10.99.0.1/24", "dev", "br-blue")
+    host.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    conflict, forwarding = network.shibafu.json("network repair", status=1)["faults"]
+    missing = "gateway address 10.66.0.1/24 is missing on br-blue"
+    assert conflict["what"] == f"{missing}, where 10.99.0.1/24 is in its way"
+    assert "ip addr del 10.99.0.1/24 dev br-blue" in conflict["advice"]
+    assert (conflict["repaired"], forwarding["repaired"]) == (False, True)
+    assert missing in network.shibafu.run("network", "check", status=1)[0]
+    (address,) = loads(host.run("ip", "-j", "-4", "addr", "show", "br-blue"))[0]["addr_info"]
+    assert address["local"] == "10.99.0.1"
+    host.run(*conflict["advice"].split("`")[1].split())
+    assert network.repair() == [missing]
+
+
 def test_the_order_of_forward_is_mended(network: Network) -> None:
     """Another program's chain, whose drops are to hold, was put behind the network's."""
     network.create()

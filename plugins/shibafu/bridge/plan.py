@@ -75,7 +75,8 @@ def plan_links(
     bridge = Bridge(config, _find_bridge_mac(attachment, result))
     ips = select_own_ips(attachment.request, result) if config.is_gateway else []
     gateways = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
-    gateway = Gateway(config, bridge, gateways, [ip.address.address for ip in ips], port)
+    addresses, is_adding = [ip.address.address for ip in ips], attachment.request.command == "ADD"
+    gateway = Gateway(config, bridge, gateways, addresses, port, is_adding)
     links: list[Resource] = [bridge, gateway]
     if claim is not None and attachment.request.command == "ADD":
         links.append(Pair(attachment, claim))

@@ -121,6 +121,8 @@ class Gateway(Resource):
         gateways: the addresses; none where the host is no gateway.
         ips: the container's addresses, to which the host's packets must find by this link.
         port: the attachment's link on the host: it alone does not keep a failed ADD from being undone.
+        is_adding: whether a container is being attached; if not, addresses in the way of the gateways' are
+            left to the administrator, whatever `forceAddress` says.
     """
 
     __slots__ = (
@@ -131,19 +133,27 @@ class Gateway(Resource):
         "_gateways",
         "_has_new_link",
         "_ips",
+        "_is_adding",
         "_port",
         "_removed",
     )
     scope = HOST
 
     def __init__(
-        self, config: BridgeConfig, bridge: Bridge, gateways: list[Cidr], ips: list[Address], port: str
+        self,
+        config: BridgeConfig,
+        bridge: Bridge,
+        gateways: list[Cidr],
+        ips: list[Address],
+        port: str,
+        is_adding: bool,
     ) -> None:
         self._config = config
         self._bridge = bridge
         self._gateways = gateways
         self._ips = ips
         self._port = port
+        self._is_adding = is_adding
         # What this call has changed: the link in the VLAN, addresses that are new and that were in the way.
         self._has_new_link = False
         self._former_group: int | None = None
@@ -218,9 +228,14 @@ class Gateway(Resource):
         return link
 
     def _ensure_gateway(self, sock: NetlinkSocket, link: Link, is_new: bool) -> None:
-        self._ensure_addresses(sock, link, is_new)
+        gateways = self._gateways
+        if not self._is_adding:
+            from shibafu.bridge.resources.gateway_addresses import select_possible
+
+            gateways = select_possible(gateways, {(a.ip, a.prefix) for a in addr_list(sock, link.index)})
+        self._ensure_addresses(sock, link, gateways, is_new)
         if not is_new and link.up:
-            ensure_own_routes(sock, link, self._gateways)
+            ensure_own_routes(sock, link, gateways)
         for version in {gateway.version for gateway in self._gateways}:
             ensure_forwarding(version)
             if not is_link_forwarding(link, version):
@@ -237,10 +252,10 @@ class Gateway(Resource):
             if ensure_group(sock, link, config, is_ours):
                 self._former_group = link.group
 
-    def _ensure_addresses(self, sock: NetlinkSocket, link: Link, is_new: bool) -> None:
+    def _ensure_addresses(self, sock: NetlinkSocket, link: Link, gateways: list[Cidr], is_new: bool) -> None:
         """Give a link the addresses; one that is new has none."""
         present = {} if is_new else {(a.ip, a.prefix): a for a in addr_list(sock, link.index)}
-        wanted = {(g.address.packed, g.prefix): g for g in self._gateways}
+        wanted = {(g.address.packed, g.prefix): g for g in gateways}
         missing = [gateway for key, gateway in wanted.items() if key not in present]
         if not missing:
             return

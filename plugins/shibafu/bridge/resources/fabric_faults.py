@@ -70,10 +70,7 @@ def _find_link_faults(
     view: "View", link: Link, config: BridgeConfig, gateways: list[Cidr], ips: list[Address]
 ) -> list[Fault]:
     faults = _find_advertisement_faults(link) if config.vlan else []
-    present = view.addresses(link) if gateways else set()
-    for gateway in gateways:
-        if (gateway.address.packed, gateway.prefix) not in present:
-            faults.append(Fault(f"gateway address {gateway} is missing on {link.name}"))
+    faults += _find_address_faults(link.name, gateways, view.addresses(link) if gateways else set())
     for version in sorted({gateway.version for gateway in gateways}):
         if not is_forwarding(version):
             faults.append(Fault(f"forwarding of IPv{version} is switched off on the host"))
@@ -85,6 +82,22 @@ def _find_link_faults(
         from shibafu.bridge.resources.isolation import find_group_faults
 
         faults += find_group_faults(config, link)
+    return faults
+
+
+def _find_address_faults(link: str, gateways: list[Cidr], present: set[tuple[bytes, int]]) -> list[Fault]:
+    wanted = {(gateway.address.packed, gateway.prefix): gateway for gateway in gateways}
+    faults = []
+    for gateway in (gateway for key, gateway in wanted.items() if key not in present):
+        from shibafu.bridge.resources.gateway_addresses import find_conflict
+
+        what = f"gateway address {gateway} is missing on {link}"
+        other = find_conflict(gateway, present - wanted.keys())
+        if other is None:
+            faults.append(Fault(what))
+            continue
+        advice = f"if nobody needs it, `ip addr del {other} dev {link}`; or choose another bridge or subnet"
+        faults.append(Fault(f"{what}, where {other} is in its way", advice, is_mendable=False))
     return faults
 
 

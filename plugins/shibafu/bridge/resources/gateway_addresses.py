@@ -10,6 +10,10 @@ from shibafu.netlink.address import Addr, addr_add, addr_del
 from shibafu.netlink.link import Link, link_by_name, link_del
 from shibafu.netlink.socket import NetlinkSocket
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 def clear_conflicts(
     sock: NetlinkSocket,
@@ -20,8 +24,6 @@ def clear_conflicts(
     removed: list[Addr],
 ) -> None:
     """Remove a link's addresses that are in the way of a gateway's, if the network may do so.
-
-    An IPv4 address is, and an IPv6 one of an overlapping subnet.
 
     Args:
         sock: a socket in the host's namespace.
@@ -35,7 +37,8 @@ def clear_conflicts(
         CniError: it may not: `forceAddress` is not set, or another network isolates the link.
     """
     for address in others:
-        conflict = next((gateway for gateway in missing if _conflicts(gateway, address)), None)
+        key = (address.ip, address.prefix)
+        conflict = next((gateway for gateway in missing if find_conflict(gateway, [key])), None)
         if conflict is None:
             continue
         refuse_stricter(config)
@@ -80,6 +83,22 @@ def undo_gateway(
             sock.request(request.ignoring(EEXIST))
 
 
-def _conflicts(gateway: Cidr, present: Addr) -> bool:
-    other = Cidr(Address.from_packed(present.ip), present.prefix)
-    return gateway.version == other.version and (gateway.version == 4 or gateway.overlaps(other))
+def find_conflict(gateway: Cidr, others: "Iterable[tuple[bytes, int]]") -> Cidr | None:
+    """Return the first of a link's other addresses that is in a gateway's way; None if there is none.
+
+    An IPv4 address is, and an IPv6 one of an overlapping subnet.
+
+    Args:
+        gateway: the gateway's address, which the link has not.
+        others: the link's addresses that are no gateway's, and the lengths of their prefixes.
+    """
+    addresses = (Cidr(Address.from_packed(ip), prefix) for ip, prefix in others)
+    same_family = (other for other in addresses if other.version == gateway.version)
+    return next((other for other in same_family if gateway.version == 4 or gateway.overlaps(other)), None)
+
+
+def select_possible(gateways: list[Cidr], present: set[tuple[bytes, int]]) -> list[Cidr]:
+    """Return the gateways' addresses that a link has, or could have beside the others that it has."""
+    wanted = {(gateway.address.packed, gateway.prefix): gateway for gateway in gateways}
+    others = present - wanted.keys()
+    return [g for key, g in wanted.items() if key in present or find_conflict(g, others) is None]
