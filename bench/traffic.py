@@ -92,7 +92,7 @@ def parse_flow(report: str) -> float:
 
 
 def _is_listening() -> bool:
-    """Tell whether a server waits for connections in the namespace that this process is in, proc(5)."""
+    """Return whether a server waits for connections in the namespace that this process is in, proc(5)."""
     with open("/proc/self/net/tcp6", encoding="ascii") as file:
         sockets = [line.split() for line in file][1:]
     return any(local.endswith(_PORT) and state == _LISTENING for _, local, _, state, *_ in sockets)

@@ -62,17 +62,17 @@ class path:  # noqa: N801 - a module elsewhere
 
     @staticmethod
     def isfile(name: str) -> bool:
-        """Tell whether there is a regular file, or a link to one."""
+        """Return whether there is a regular file, or a link to one."""
         return _kind(name, stat) == _S_IFREG
 
     @staticmethod
     def isdir(name: str) -> bool:
-        """Tell whether there is a directory, or a link to one."""
+        """Return whether there is a directory, or a link to one."""
         return _kind(name, stat) == _S_IFDIR
 
     @staticmethod
     def lexists(name: str) -> bool:
-        """Tell whether there is anything, be it a link to nothing."""
+        """Return whether there is anything, be it a link to nothing."""
         return _kind(name, lstat) != 0
 
     @staticmethod

@@ -61,7 +61,7 @@ class Index:
     # Validity
 
     def is_valid(self) -> bool:
-        """Tell whether the index was made in this boot and nobody changed the directory since."""
+        """Return whether the index was made in this boot and nobody changed the directory since."""
         return (
             self._stamp >= 0
             and self.stamped_boot == self.boot_id
@@ -69,7 +69,7 @@ class Index:
         )
 
     def is_of_earlier_boot(self) -> bool:
-        """Tell whether the index was certainly made in another boot than this one."""
+        """Return whether the index was certainly made in another boot than this one."""
         return bool(self.stamped_boot and self.boot_id) and self.stamped_boot != self.boot_id
 
     def begin(self) -> None:
@@ -100,7 +100,7 @@ class Index:
                 make_directory(path, 0o700, parents=0o700)
 
     def is_blocked_by(self, error: OSError) -> bool:
-        """Tell whether an error comes from something in the index that is not what it should be."""
+        """Return whether an error comes from something in the index that is not what it should be."""
         kinds = (NotRegularError, NotADirectoryError, IsADirectoryError, FileExistsError, FileNotFoundError)
         return isinstance(error, kinds) and str(error.filename).startswith(self.directory)
 

@@ -64,7 +64,7 @@ class Ledger:
         raise _defect(f"the record of {container_id} {ifname}")
 
     def is_right(self, record: Record) -> bool:
-        """Tell whether the leases are as they are recorded."""
+        """Return whether the leases are as they are recorded."""
         return bool(record.addresses) and all(
             (lease := self.store.lease_read(address)) is not None and lease.owner == record.owner
             for address in record.addresses

@@ -33,7 +33,7 @@ def calc_view(path: str) -> str:
 
 
 def is_abandoned(record: "Record | None") -> bool:
-    """Tell whether the namespace of an attachment is certainly gone, or another one in its place.
+    """Return whether the namespace of an attachment is certainly gone, or another one in its place.
 
     What was recorded from elsewhere, or by a version that did not say from where, counts as being
     there: an address that is kept too long costs an address, one that is given away too early two

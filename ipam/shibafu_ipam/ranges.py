@@ -45,11 +45,11 @@ class Range:
         return self.subnet.version
 
     def contains(self, address: Address) -> bool:
-        """Tell whether `address` is one of the range, its gateway included."""
+        """Return whether `address` is one of the range, its gateway included."""
         return address.version == self.version and self.first <= address.value <= self.last
 
     def overlaps(self, other: "Range") -> bool:
-        """Tell whether both ranges have an address in common."""
+        """Return whether both ranges have an address in common."""
         return self.version == other.version and self.first <= other.last and other.first <= self.last
 
     def address_at(self, value: int) -> Address:
@@ -91,7 +91,7 @@ class RangeSet:
         return None
 
     def overlaps(self, other: "RangeSet") -> bool:
-        """Tell whether both sets have an address in common."""
+        """Return whether both sets have an address in common."""
         return any(a.overlaps(b) for a in self.ranges for b in other.ranges)
 
     def __str__(self) -> str:
@@ -238,5 +238,5 @@ def _name_edge(subnet: Cidr, value: int) -> str:
 
 
 def _is_after(address: Address, end: Address | None) -> bool:
-    """Tell whether `end` is stated and lies before `address`; of another family it is refused later."""
+    """Return whether `end` is stated and lies before `address`; of another family it is refused later."""
     return end is not None and end.version == address.version and address.value > end.value

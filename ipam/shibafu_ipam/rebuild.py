@@ -107,7 +107,7 @@ class _Reboot:
         self._booted_at = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def ended(self, lease: Lease, is_recorded: bool) -> bool:
-        """Tell whether a lease ended.
+        """Return whether a lease ended.
 
         What the index recorded was made before, unless the file is younger than the last operation:
         then host-local, in this boot, gave the address to the same attachment again. What it did not

@@ -70,7 +70,7 @@ class Records:
         return _parse_line(content[start:end])
 
     def is_intact(self, container_id: str) -> bool:
-        """Tell whether nobody else has changed the file of a container's records."""
+        """Return whether nobody else has changed the file of a container's records."""
         try:
             return _is_signed(self._path(container_id))
         except FileNotFoundError:

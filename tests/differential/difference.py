@@ -45,7 +45,7 @@ class Difference:
     by_chance: bool = False
 
     def explains(self, case: Case, deviation: Deviation) -> bool:
-        """Tell whether this is the reason of a deviation."""
+        """Return whether this is the reason of a deviation."""
         return (
             any(fnmatchcase(case.name, pattern) for pattern in self.cases)
             and any(fnmatchcase(deviation.field, pattern) for pattern in self.fields)

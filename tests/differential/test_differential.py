@@ -22,7 +22,7 @@ def _find_shown(trial: Trial, case: Case) -> set[str]:
 
 
 def _is_proven(difference: Difference, ours: dict[str, str]) -> bool:
-    """Tell whether our outcome has the facts that a difference promises."""
+    """Return whether our outcome has the facts that a difference promises."""
     return all(
         any(fnmatchcase(field, wanted) and fnmatchcase(value, pattern) for field, value in ours.items())
         for wanted, pattern in difference.shows.items()

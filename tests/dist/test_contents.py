@@ -78,7 +78,7 @@ def read_index(built: Path) -> "tuple[Index, bytes]":
 
 
 def is_of_version(test: ast.expr) -> TypeGuard[ast.Compare]:
-    """Tell whether a condition is `sys.version_info >= (3, ...)`."""
+    """Return whether a condition is `sys.version_info >= (3, ...)`."""
     return ast.unparse(test).startswith("sys.version_info >= ")
 
 

@@ -37,7 +37,7 @@ class Containers:
         return str(address).partition("/")[0]
 
     def ping(self, name: str, address: str) -> bool:
-        """Tell whether an address answers to a container."""
+        """Return whether an address answers to a container."""
         return self.command.try_run(f"exec {name} ping -c1 -W1 {address}").returncode == 0
 
     def wait_until(self, name: str, state: str) -> None:

@@ -82,7 +82,7 @@ class Host:
             machine.add(config, container)
 
     def reaches_outside(self, version: int) -> bool:
-        """Tell whether a container reaches the world, and is answered."""
+        """Return whether a container reaches the world, and is answered."""
         try:
             ask_source(
                 self.outside.namespace, OUTSIDE[version], self.machine.container(), socket.SOCK_DGRAM, 1
@@ -92,7 +92,7 @@ class Host:
         return True
 
     def reaches_neighbour(self, version: int) -> bool:
-        """Tell whether a container reaches another one."""
+        """Return whether a container reaches another one."""
         return can_reach(self.machine.container(), FIRST[version], self.machine.container("c2"))
 
     def refuse(self) -> Config:

@@ -116,7 +116,7 @@ def are_apart(
     own: dict[int, str] = BLUE,
     others: dict[int, str] = GREEN,
 ) -> bool:
-    """Tell whether containers of blue and of green cannot reach each other at all; False if they can."""
+    """Return whether containers of blue and of green cannot reach each other at all; False if they can."""
     ways = [
         (server, addresses[version], client)
         for version in (4, 6)

@@ -98,7 +98,7 @@ def reached(first: Namespace, second: Namespace) -> list[bool]:
 
 
 def reaches_out(outside: Outside, container: Namespace) -> bool:
-    """Tell whether connections are answered, whatever they have to wait for at first."""
+    """Return whether connections are answered, whatever they have to wait for at first."""
     sources = [ask_source(outside.namespace, OUTSIDE[version], container, TCP) for version in (4, 6)]
     return sources == [UPLINK[4], UPLINK[6]]
 

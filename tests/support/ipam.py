@@ -112,7 +112,7 @@ class Ipam:
         (self.directory / address).write_bytes(body)
 
     def is_index_valid(self) -> bool:
-        """Tell whether the next operation will believe the index."""
+        """Return whether the next operation will believe the index."""
         with Index(Store(str(self.data_dir), str(self.config["name"]))) as index:
             return self.directory.exists() and index.is_valid()
 

@@ -16,7 +16,7 @@ from shibafu.cni.lock import Lock
 
 
 def is_free(name: str, directory: Path, shared: bool = False) -> bool:
-    """Tell whether a lock can be had; who waits for it gets it at the end of the test."""
+    """Return whether a lock can be had; who waits for it gets it at the end of the test."""
     got = Event()
 
     def take() -> None:

@@ -53,7 +53,7 @@ def rule(**more: Any) -> dict[str, Any]:
 
 
 def holds(capabilities: tuple[str, ...] = (), machine: str = "x86_64", **conditions: Any) -> bool:
-    """Tell whether a rule with conditions holds."""
+    """Return whether a rule with conditions holds."""
     profile = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule(**conditions)]}
     return bool(calc_seccomp(profile, capabilities, machine, "6.1.0-18-amd64")["syscalls"])
 

@@ -20,7 +20,7 @@ def answered(version: int = 4) -> Packet:
 
 
 def drops_nft(rules: str, packet: Packet, policy: str = "drop") -> bool:
-    """Tell whether a chain of nft drops a packet."""
+    """Return whether a chain of nft drops a packet."""
     head = "table inet t {\n\tset s {\n\t\ttype ifname\n\t\telements = { br0,\n\t\t\t     br1 }\n\t}\n\n"
     tail = "\t}\n\n\tchain user {\n\t\taccept\n\t}\n\tchain back {\n\t\tcounter return\n\t}\n}\n"
     lines = "".join(f"\t\t{rule}\n" for rule in rules.split(";"))
@@ -94,7 +94,7 @@ def test_families_directions_and_policies_are_told_apart() -> None:
 
 
 def drops_iptables(rules: str, packet: Packet) -> bool:
-    """Tell whether FORWARD of iptables drops a packet, with the policy DROP."""
+    """Return whether FORWARD of iptables drops a packet, with the policy DROP."""
     lines = [
         "-P FORWARD DROP",
         "-N USER",

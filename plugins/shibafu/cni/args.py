@@ -10,7 +10,7 @@ _BOOLEANS = {"1": True, "true": True, "0": False, "false": False}
 
 
 def is_valid_value(value: str) -> bool:
-    """Tell whether a value can stand in CNI_ARGS and is nothing else there."""
+    """Return whether a value can stand in CNI_ARGS and is nothing else there."""
     return value.isprintable() and not {";", "="} & set(value)
 
 

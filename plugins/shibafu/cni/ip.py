@@ -85,11 +85,11 @@ class Cidr:
         return Cidr(Address(self.version, self.first), self.prefix)
 
     def contains(self, address: Address) -> bool:
-        """Tell whether `address` is in the subnet."""
+        """Return whether `address` is in the subnet."""
         return address.version == self.version and self.first <= address.value <= self.last
 
     def overlaps(self, other: "Cidr") -> bool:
-        """Tell whether both subnets have an address in common."""
+        """Return whether both subnets have an address in common."""
         return self.version == other.version and self.first <= other.last and other.first <= self.last
 
     def __str__(self) -> str:

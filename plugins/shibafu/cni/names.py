@@ -33,7 +33,7 @@ _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 def is_valid_identifier(name: str) -> bool:
-    r"""Tell whether `name` may be a container ID or a network name.
+    r"""Return whether `name` may be a container ID or a network name.
 
     The grammar is the specification's, ``^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$``; such a name is safe as
     a file name, in an iptables comment and as an argument.
@@ -59,7 +59,7 @@ def calc_host_veth(network: str, container_id: str, ifname: str) -> str:
 
 
 def is_host_veth(name: str) -> bool:
-    """Tell whether a link on the host is called like an attachment's; other programs' names are shorter."""
+    """Return whether a link on the host is called like an attachment's; other programs' names are shorter."""
     return name.startswith("veth") and len(name) == 15 and _HEX_DIGITS.issuperset(name[4:])
 
 

@@ -21,6 +21,6 @@ def result_group(version: str) -> tuple[str, ...]:
 
 
 def allows_verb(version: str, verb: str) -> bool:
-    """Tell whether a configuration of `version` may be given to `verb`."""
+    """Return whether a configuration of `version` may be given to `verb`."""
     first = _FIRST_VERSION.get(verb, DEFAULT)
     return SUPPORTED.index(version) >= SUPPORTED.index(first)

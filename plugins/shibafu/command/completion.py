@@ -82,7 +82,7 @@ def _find_options(parser: ArgumentParser) -> Iterator[Action]:
 
 
 def takes_value(action: Action) -> bool:
-    """Tell whether an option is followed by a value."""
+    """Return whether an option is followed by a value."""
     return bool(action.option_strings) and action.nargs != 0
 
 

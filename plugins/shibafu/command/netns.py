@@ -61,5 +61,5 @@ def inside(path: str) -> Iterator[int]:
 
 
 def is_same_netns(path: str, other: str = "/proc/self/ns/net") -> bool:
-    """Tell whether two paths are one namespace."""
+    """Return whether two paths are one namespace."""
     return os.path.samefile(path, other)

@@ -71,7 +71,7 @@ class ConfiguredNetwork:
         return None
 
     def declares(self, capability: str) -> bool:
-        """Tell whether one of its plugins takes an argument by a capability."""
+        """Return whether one of its plugins takes an argument by a capability."""
         stated = [plugin.get("capabilities") for plugin in self.config.plugins]
         return any(isinstance(capabilities, dict) and capabilities.get(capability) for capabilities in stated)
 

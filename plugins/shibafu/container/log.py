@@ -60,7 +60,7 @@ class LogReader:
         return open(path, "rb", buffering=0, opener=open_file)
 
     def _is(self, path: Path) -> bool:
-        """Tell whether the open file has that name; one that was removed has not got another."""
+        """Return whether the open file has that name; one that was removed has not got another."""
         try:
             return os.path.samestat(path.stat(), os.fstat(self._file.fileno()))
         except FileNotFoundError:

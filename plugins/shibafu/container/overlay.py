@@ -46,7 +46,7 @@ def unmount_overlay(directory: Path) -> None:
 
 
 def is_mounted(path: Path) -> bool:
-    """Tell whether something is mounted at a path, proc_mounts(5)."""
+    """Return whether something is mounted at a path, proc_mounts(5)."""
     wanted = str(path.resolve())
     with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as mounts:
         return any(_unescape(line.split(" ")[1]) == wanted for line in mounts)

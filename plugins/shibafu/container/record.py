@@ -81,7 +81,7 @@ class Record:
         return descriptor
 
     def is_held(self) -> bool:
-        """Tell whether somebody runs the container."""
+        """Return whether somebody runs the container."""
         descriptor = self.try_lock()
         if descriptor is not None:
             os.close(descriptor)

@@ -109,7 +109,7 @@ def _is_local_server(line: str) -> bool:
 
 
 def _is_hostname(name: str) -> bool:
-    """Tell whether a name can stand in a line of hosts (RFC 1123, and underscores, which are common)."""
+    """Return whether a name can stand in a line of hosts (RFC 1123, and underscores, which are common)."""
     return len(name) <= _MAX_HOSTNAME and is_valid_identifier(name)
 
 

@@ -34,7 +34,7 @@ class Step:
         self.is_preference = False
 
     def takes(self, capability: str) -> bool:
-        """Tell whether a plugin of the chain declares a capability."""
+        """Return whether a plugin of the chain declares a capability."""
         return has_capability(self.network, capability)
 
     def drop_ips(self) -> None:

@@ -56,7 +56,7 @@ class BaseChain:
         return self.family != "inet" and (self.table, self.name) == ("filter", "FORWARD")
 
     def sees(self, version: int) -> bool:
-        """Tell whether packets of one family pass it."""
+        """Return whether packets of one family pass it."""
         return self.family in ("inet", {4: "ip", 6: "ip6"}[version])
 
 

@@ -96,7 +96,7 @@ def ensure_link_forwarding(link: str, version: int) -> None:
 
 
 def is_forwarding(version: int) -> bool:
-    """Tell whether the host forwards packets of one family."""
+    """Return whether the host forwards packets of one family."""
     try:
         return read_sysctl(_SWITCH[version]) != "0"
     except OSError:
@@ -104,7 +104,7 @@ def is_forwarding(version: int) -> bool:
 
 
 def is_link_forwarding(link: "Link", version: int) -> bool:
-    """Tell whether the host forwards what a link receives; it may be off for one link alone."""
+    """Return whether the host forwards what a link receives; it may be off for one link alone."""
     conf = link.inet_conf(IPV4_DEVCONF_FORWARDING) if version == 4 else link.inet6_conf(DEVCONF_FORWARDING)
     return bool(conf)
 
@@ -115,7 +115,7 @@ def bridged_versions(bridge: str) -> list[int]:
 
 
 def routes_loopback(link: str) -> bool:
-    """Tell whether a link takes packets for 127.0.0.0/8; the reference's portmap plugin has it do so."""
+    """Return whether a link takes packets for 127.0.0.0/8; the reference's portmap plugin has it do so."""
     return _is_on(_ROUTE_LOOPBACK.format(link))
 
 

@@ -38,7 +38,7 @@ def current_netns() -> int:
 
 
 def same_netns(fd_a: int, fd_b: int) -> bool:
-    """Tell whether two file descriptors are of one namespace."""
+    """Return whether two file descriptors are of one namespace."""
     a = os.fstat(fd_a)
     b = os.fstat(fd_b)
     return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)

@@ -92,7 +92,7 @@ class NetworkState:
         return self.remembers(link) or link_exists(link)
 
     def is_in_use(self, besides: str = "") -> bool:
-        """Tell whether the link of any attachment exists, besides one that is about to be deleted."""
+        """Return whether the link of any attachment exists, besides one that is about to be deleted."""
         return any(link != besides and link_exists(link) for link in self.attachments())
 
     def networks(self) -> list[str]:
@@ -292,7 +292,7 @@ class NetworkState:
 
 
 def link_exists(name: str) -> bool:
-    """Tell whether the current namespace has a link of that name."""
+    """Return whether the current namespace has a link of that name."""
     try:
         if_nametoindex(name)
     except OSError:

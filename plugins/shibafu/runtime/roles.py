@@ -19,7 +19,7 @@ _BRIDGES = ("shibafu-bridge", "bridge")
 
 
 def has_capability(network: NetworkList, capability: str) -> bool:
-    """Tell whether a plugin of the chain declares a capability."""
+    """Return whether a plugin of the chain declares a capability."""
     return any(
         Section(plugin, "NetConf").section("capabilities").values.get(capability) is True
         for plugin in network.plugins

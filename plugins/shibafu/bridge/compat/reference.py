@@ -99,7 +99,7 @@ def _run_all(listing: Listing, version: int, removals: list[list[str]]) -> None:
 def has_reference_masquerade(
     network: str, container_id: str, addresses: "list[Address]", env: "Mapping[str, str]"
 ) -> bool:
-    """Tell whether all of a container's addresses are masqueraded by its chain."""
+    """Return whether all of a container's addresses are masqueraded by its chain."""
     chain = calc_reference_chain(network, container_id)
     listing = Listing(env, f"*nat\n-S POSTROUTING\n-S {chain}\nCOMMIT\n")
     for address in addresses:

@@ -119,14 +119,14 @@ class ReferenceTables:
         self._teardown_masquerade(network, lambda instance: instance not in staying)
 
     def has_masquerade(self, network: str, container_id: str, ifname: str, addresses: "list[str]") -> bool:
-        """Tell whether all of an interface's addresses are masqueraded."""
+        """Return whether all of an interface's addresses are masqueraded."""
         listing = self._list(_MASQUERADE_TABLE)
         owner = f"{calc_reference_hash(network)[:_HASH_LENGTH]}-{calc_instance(container_id, ifname)}"
         own = [text for _, text, _ in parse_handles(listing) if f' comment "{owner}' in text]
         return all(any(f" saddr {address} " in text for text in own) for address in addresses)
 
     def is_spoof_checked(self, container_id: str, ifname: str, port: str) -> bool:
-        """Tell whether a container's port is guarded."""
+        """Return whether a container's port is guarded."""
         comment = f'comment "macspoofchk-{container_id}-{ifname}"'
         rules = [text for chain, text, _ in parse_handles(self._list(_SPOOF_TABLE)) if chain == "PREROUTING"]
         return any(f'"{port}"' in text and text.endswith(comment) for text in rules)

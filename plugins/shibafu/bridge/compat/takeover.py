@@ -84,7 +84,7 @@ def find_reference_peer(sock: NetlinkSocket, link: Link) -> Link | None:
 
 
 def _is_of_network(link: Link, attachment: Attachment) -> bool:
-    """Tell whether the reference attached the link to the network that is asked for.
+    """Return whether the reference attached the link to the network that is asked for.
 
     A runtime sends DEL after a failed ADD; what made that fail may have been this very link.
     """

@@ -110,7 +110,7 @@ def calc_open_port(port: str) -> "list[Request]":
 
 
 def is_internal_port(link: Link) -> bool:
-    """Tell whether a port is behind the barrier, once that is there."""
+    """Return whether a port is behind the barrier, once that is there."""
     mask = link.port.group_fwd_mask if link.port is not None else 0
     return link.group == INTERNAL_GROUP and mask == _FORWARD_RESERVED
 
@@ -122,7 +122,7 @@ def close_bridge(bridge: str) -> None:
 
 
 def is_closed(bridge: Link, addresses: "Iterable[tuple[bytes, int]]") -> bool:
-    """Tell whether a bridge is as `close_bridge` leaves it, or has to be open.
+    """Return whether a bridge is as `close_bridge` leaves it, or has to be open.
 
     Args:
         bridge: the bridge.

@@ -119,7 +119,7 @@ class Masquerade:
             self._state.hand_down_lock(False)
 
     def _recall(self) -> bool:
-        """Tell whether all that this container needs was set up, by what is remembered now.
+        """Return whether all that this container needs was set up, by what is remembered now.
 
         What the network's other containers need becomes part of what is made sure of.
         """
