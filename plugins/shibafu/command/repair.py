@@ -118,9 +118,10 @@ class Repair:
             CniError: what was refused; all else is mended.
         """
         steps = Teardown()
+        mended: list[_Made] = []
         with open_view() as view:
-            for _, resource, beside in self._walk(view):
-                steps.do(_mend, resource, beside)
+            for made, resource, beside in self._walk(view):
+                steps.do(_mend, made, resource, beside, mended)
             for made in self._find_made():
                 if made.endpoint.state == MISSING:
                     steps.do(self._attach_again, made.endpoint)
@@ -319,13 +320,19 @@ def _find_capabilities(record: Record) -> dict[str, object]:
     return runtime_config if isinstance(runtime_config, dict) else {}
 
 
-def _mend(resource: Resource, view: View) -> None:
+def _mend(made: _Made, resource: Resource, view: View, mended: list[_Made]) -> None:
+    """Mend a resource, and add whose it is to those of which something was mended.
+
+    What is to come after all others of its container comes after what was mended of them, too: it waits until
+    packets get through, and tells neighbours.
+    """
     try:
         is_broken = any(fault.is_mendable for fault in resource.faults(view))
     except CniError:
         return  # what an IPAM plugin says is told, and not mended
-    if is_broken:
+    if is_broken or (resource.is_barrier and made in mended):
         try:
+            mended.append(made)
             resource.ensure(view)
             resource.settle()
         except BaseException:

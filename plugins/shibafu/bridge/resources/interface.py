@@ -13,7 +13,6 @@ from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.netfilter.forwarding import try_sysctl
 from shibafu.netlink.address import addr_add
 from shibafu.netlink.constants import (
-    IF_OPER_UP,
     IFF_NOARP,
     IPV4_DEVCONF_ARP_NOTIFY,
     RT_TABLE_LOCAL,
@@ -95,7 +94,7 @@ class ContainerInterface(Resource):
         return wanted
 
     def ensure(self, view: "View") -> bool:
-        """See `Resource.ensure`. Neighbours hear of it, if it is not for `Carrier` to tell them."""
+        """See `Resource.ensure`. Neighbours hear of it by `Carrier`."""
         inside, config, mac = view.inside, self.attachment.config, self.find_mac()
         link = inside.link(self.attachment.ifname) if inside is not None else None
         if inside is None or link is None:
@@ -112,8 +111,6 @@ class ContainerInterface(Resource):
                 delete_other_routes(inside, link, own.routes)
             if not config.disable_container_interface:
                 _configure(inside.sock, link, own, config)
-        if own.ips and link.operstate == IF_OPER_UP:
-            announce_addresses(inside.sock, link.name, parse_known_mac(mac) or link.mac, own)
         return False
 
     def remove(self) -> None:
