@@ -82,6 +82,8 @@ class Breakage:
             filled = {**words, **described, "item": item}
             if isinstance(item, dict):
                 filled |= item
+            if "{gw}" in self.said and "gw" not in filled:
+                continue  # a route that says of no gateway
             try:
                 address = ip_interface(str(filled.get("dst", item)))
             except ValueError:
@@ -484,14 +486,18 @@ RULES = (
         network="strict",
     ),
     Breakage("Rules.bridged", "iptables -F {chain}", _MISSING, when=_IPTABLES, network="bridged"),
-    Breakage(
-        "Passage.subnets",
-        "nft add table inet admin; nft add chain inet admin forward "
-        "'{{ type filter hook forward priority 0; policy drop; }}'",
-        "chain forward of table inet admin drops",
-        undo="nft delete table inet admin",
-        listed=_DROP,
-        network="nat",
+    *(
+        Breakage(
+            attribute,
+            "nft add table inet admin; nft add chain inet admin forward "
+            "'{{ type filter hook forward priority 0; policy drop; }}'",
+            "chain forward of table inet admin drops",
+            when={"ipMasq": True},
+            undo="nft delete table inet admin",
+            listed=_DROP,
+            network="nat",
+        )
+        for attribute in ("Passage.subnets", "Passage.ipMasq")
     ),
 )
 

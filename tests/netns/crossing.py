@@ -65,7 +65,7 @@ def _find_lost_of_neighbour(described: Described, ifname: str) -> Iterator[str]:
     bridge, vlan = described["Bridge"]["name"], described["Port"].get("vlan")
     addresses = described["ContainerInterface"]["addresses"]
     if not addresses:
-        _ip("c1", f"addr replace {_OWN} dev {ifname}")
+        _ip("c1", f"addr add {_OWN} dev {ifname}")
     for own in map(ip_interface, addresses or [_OWN]):
         first = own.network.network_address + 1
         neighbour = f"{first if first != own.ip else first + 1}/{own.network.prefixlen}"
@@ -76,6 +76,8 @@ def _find_lost_of_neighbour(described: Described, ifname: str) -> Iterator[str]:
                 yield f"from a neighbour to the container at {own.ip}"
             if not _can_reach(OUTSIDE, neighbour.partition("/")[0], CONTAINER):
                 yield f"from the container to a neighbour at {neighbour}"
+    if not addresses:
+        _ip("c1", f"addr del {_OWN} dev {ifname}")
 
 
 @contextmanager

@@ -85,10 +85,10 @@ def test_life(laboratory: ProcessPoolExecutor, case: Case) -> None:
 
 
 def break_all(
-    laboratory: ProcessPoolExecutor, network: Case, breakages: list[Breakage], is_reference: bool = False
+    laboratory: ProcessPoolExecutor, network: Case, breakages: list[Breakage], **options: bool
 ) -> Broken:
     """Break what a network's container has; see that all of it is named and mended."""
-    broken = laboratory.submit(break_each, network, breakages, is_reference).result()
+    broken = laboratory.submit(break_each, network, breakages, **options).result()
     skip_without(broken.refusal)
     assert broken.problems == []
     assert broken.described <= ATTRIBUTES
@@ -111,9 +111,10 @@ def test_what_breaks_of_a_container_of_the_reference(laboratory: ProcessPoolExec
 @pytest.mark.long
 @pytest.mark.parametrize("case", CONFIGURATIONS, ids=lambda case: case.name)
 def test_whatever_breaks_in_any_configuration(laboratory: ProcessPoolExecutor, case: Case) -> None:
-    if case.name in WRONG:
-        pytest.skip("it is broken before")
-    break_all(laboratory, case, [breakage for breakage in BREAKAGES if breakage.network != "reference"])
+    if case.name in WRONG or "elsewhere-in-container" in case.name:
+        pytest.skip("it is broken before, or has what looks as if it were not")
+    breakages = [breakage for breakage in BREAKAGES if breakage.network != "reference"]
+    break_all(laboratory, case, breakages, is_first=False)
 
 
 def test_every_resource_has_breakages() -> None:

@@ -62,7 +62,9 @@ class Carrier(Resource):
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
-        return {"state": "up", "portState": "forwarding"}
+        # One whose other end is left down has no carrier.
+        is_dark = self._attachment.config.disable_container_interface
+        return {"state": "up"} if is_dark else {"state": "up", "portState": "forwarding"}
 
     def ensure(self, view: "View") -> bool:
         """Set the port up, and wait until packets get through: the container's first ones would be lost.

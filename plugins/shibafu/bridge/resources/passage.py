@@ -54,7 +54,7 @@ class Passage(Resource):
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
-        return {"subnets": [str(subnet) for subnet in self._subnets]}
+        return {"subnets": [str(subnet) for subnet in self._subnets], "ipMasq": self._config.ip_masq}
 
 
 def _find_drop(config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]") -> "Drop | None":
