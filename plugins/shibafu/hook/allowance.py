@@ -61,7 +61,7 @@ def calc_refusal(flags: "Mapping[str, str]", allowed: Allowed, key: str, value: 
 
 
 def says_the_same(flags: "Mapping[str, str]", key: str, value: str) -> bool:
-    """Return whether an annotation has the same items as a flag, however they are spelled: the flag's count."""
+    """Return whether an annotation has a flag's items, however they are spelled: the flag's count."""
     return key in flags and split_items(flags[key]) == split_items(value)
 
 
