@@ -200,9 +200,16 @@ class Attached:
         return faults
 
     def repair(self) -> list[dict[str, Any]]:
-        """Repair; return what it names."""
-        faults: list[dict[str, Any]] = self.command(f"network repair {self.network}").json["faults"]
-        return faults
+        """Repair; return what is left.
+
+        Raises:
+            AssertionError: it failed, though nothing is left.
+        """
+        told = self.command(f"network repair {self.network}")
+        left: list[dict[str, Any]] = [fault for fault in told.json["faults"] if not fault["repaired"]]
+        if told.status and not left:
+            raise AssertionError(f"a repair fails, though nothing is left: {told}")
+        return left
 
     def describe(self) -> list[tuple[str, dict[str, Any]]]:
         """Return the resources' names, and what each says that it is to be."""
@@ -325,7 +332,7 @@ class Attached:
             problems.append(f"the dry run says {faults}")
         if self.is_checked() and checked not in [fault["what"] for fault in faults]:
             problems.append(f"CHECK says {checked!r}, and the dry run {faults}")
-        left = [fault for fault in self.repair() if not fault["repaired"]]
+        left = self.repair()
         if not breakage.listed:
             problems += [f"left: {fault}" for fault in left]
         elif not any(said in fault["what"] and fault["advice"] for fault in left):
@@ -333,7 +340,7 @@ class Attached:
         if breakage.undo:
             _run_line(breakage.undo.format(**words))
         if breakage.listed:
-            problems += [f"left: {fault}" for fault in self.repair() if not fault["repaired"]]
+            problems += [f"left: {fault}" for fault in self.repair()]
         problems += [f"after the repair: {what}" for what in self.find_wrong(routes)]
         return [f"{breakage.command.format(**words)}: {problem}" for problem in problems]
 

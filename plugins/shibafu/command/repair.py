@@ -330,7 +330,8 @@ def _mend(made: _Made, resource: Resource, view: View, mended: list[_Made]) -> N
         is_broken = any(fault.is_mendable for fault in resource.faults(view))
     except CniError:
         return  # what an IPAM plugin says is told, and not mended
-    if is_broken or (resource.is_barrier and made in mended):
+    is_there = made.endpoint.state != MISSING
+    if is_broken or (resource.is_barrier and is_there and made in mended):
         try:
             mended.append(made)
             resource.ensure(view)
