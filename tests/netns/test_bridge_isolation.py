@@ -1,6 +1,5 @@
 """`isolate`: isolated networks do not reach each other, and everything else goes on."""
 
-import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,23 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from netns.isolated import BLUE, GOLD, GREEN, OPEN_GROUP, PLAIN, Networks, are_apart, group
 from netns.namespaces import Namespace
-from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.resources.fabric import Bridge, Gateway
-from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, OPEN, STRICT, calc_chain
-from shibafu.netlink.link import link_by_name
-from shibafu.netlink.socket import NetlinkSocket
-from shibafu.resource.view import View
-from support.calls import make_request
+from shibafu.cni.names import (
+    STRICT,
+    calc_chain,
+)
 from support.machine import (
     OUTSIDE,
     SYSTEM_PATH,
     UPLINK,
-    Config,
     Machine,
     Outside,
     ask_source,
-    can_reach,
     link_iptables,
     open_socket,
 )
@@ -33,63 +28,11 @@ from support.remains import assert_no_rules
 from support.suite import Suite
 
 TCP = socket.SOCK_STREAM
-GROUP, OPEN_GROUP = str(ISOLATED_GROUP), str(NETWORK_GROUPS[OPEN])
-# Addresses of the first container and of the gateway of each network.
-BLUE, GREEN, PLAIN, GOLD = ({4: f"10.{n}.0.2", 6: f"fd00:{n}::2"} for n in (10, 20, 30, 40))
+# Addresses of blue's gateway.
 GATEWAY = {4: "10.10.0.1", 6: "fd00:10::1"}
 MISSING = "firewall rules of network blue are missing"
 
 families = pytest.mark.parametrize("version", [4, 6])
-
-
-class Networks:
-    """Two isolated networks and one that is not, with the containers c1, c2 and c3.
-
-    Args:
-        machine: the host.
-        backend: what their rules are made with.
-    """
-
-    def __init__(self, machine: Machine, backend: str) -> None:
-        self.machine = machine
-        self.backend = backend
-        self.blue = self.config("blue", 10, isolate=True)
-        self.green = self.config("green", 20, isolate=True)
-        self.plain = self.config("plain", 30)
-        self.all = {"c1": self.blue, "c2": self.green, "c3": self.plain}
-
-    def config(self, name: str, number: int, **keys: object) -> Config:
-        """Return a dual-stack NAT network."""
-        subnets = f"10.{number}.0.0/24", f"fd00:{number}::/64"
-        keys = {"name": name, "bridge": f"br{number}", "ipMasqBackend": self.backend} | keys
-        return self.machine.config(*subnets, **keys)
-
-    def attach(self) -> tuple[Namespace, ...]:
-        """Attach the containers and return them."""
-        for name, config in self.all.items():
-            self.machine.add(config, name)
-            self.machine.check(config, name)
-        return tuple(map(self.machine.container, self.all))
-
-    def delete(self) -> None:
-        """Detach them; nothing is left."""
-        for name, config in self.all.items():
-            self.machine.delete(config, name)
-        assert_no_rules(self.machine)
-
-    def drops(self) -> int:
-        """Return how many rules keep networks apart."""
-        listed = self.machine.host.run("nft", "list", "ruleset") if self.backend == "nftables" else ""
-        return listed.count(f"oifgroup {GROUP} ct state") + "\n".join(self.machine.rules()).count("devgroup")
-
-    def flush(self) -> None:
-        """Lose all rules, as an administrator or a reload does it."""
-        if self.backend == "nftables":
-            self.machine.host.run("nft", "flush", "ruleset")
-            return
-        for family in ("iptables", "ip6tables"):
-            for arguments in ("-F", "-X", "-t nat -F", "-t nat -X"):
-                self.machine.iptables(arguments, family=family)
 
 
 @pytest.fixture(params=["nft", "legacy", "nftables"])
@@ -108,36 +51,6 @@ def networks(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> It
 @pytest.fixture
 def machine(networks: Networks) -> Machine:
     return networks.machine
-
-
-def are_apart(
-    first: Namespace,
-    second: Namespace,
-    own: dict[int, str] = BLUE,
-    others: dict[int, str] = GREEN,
-) -> bool:
-    """Return whether containers of blue and of green cannot reach each other at all; False if they can."""
-    ways = [
-        (server, addresses[version], client)
-        for version in (4, 6)
-        for server, addresses, client in ((first, own, second), (second, others, first))
-    ]
-    # All at once: each waits for what must not arrive.
-    with ThreadPoolExecutor(len(ways)) as pool:
-        reached = list(pool.map(can_reach, *zip(*ways, strict=True)))
-    assert len(set(reached)) == 1, reached
-    return not reached[0]
-
-
-def fail_late(config: Config) -> Config:
-    """Return a configuration whose ADD fails inside the container, when all of the host's is there."""
-    unreachable = {"dst": "192.0.2.0/24", "gw": "198.51.100.1"}
-    return config | {"ipam": config["ipam"] | {"routes": [unreachable]}}
-
-
-def group(machine: Machine, link: str) -> str:
-    (shown,) = loads(machine.host.run("ip", "-j", "link", "show", link))
-    return str(shown["group"])
 
 
 def test_isolated_networks_do_not_reach_each_other(networks: Networks) -> None:
@@ -197,44 +110,6 @@ def test_a_strict_network_reaches_all_else(networks: Networks, outside: Outside,
     networks.machine.add(networks.all["c1"], "c4")
     assert ask_source(blue, BLUE[version], networks.machine.container("c4"), TCP)
     networks.machine.delete(networks.all["c1"], "c4")
-    networks.delete()
-
-
-def test_a_bridge_that_a_strict_network_does_not_know(networks: Networks) -> None:
-    """One that an older release made is told by its ports; a group of somebody else's stays, and is named."""
-    machine = networks.machine
-    networks.all["c1"] = strict = networks.blue | {"isolate": STRICT}
-    blue, _, plain = networks.attach()
-    for name in ("0", "7"):
-        machine.host.run("ip", "link", "set", "br30", "group", name)
-        machine.host.run("ip", "link", "add", f"docker{name}", "type", "bridge")
-        assert not are_apart(blue, plain, BLUE, PLAIN)
-        error = machine.fail(strict, "c1", command="CHECK")
-        assert error["msg"] == "bridge br30 of another network is not kept apart"
-        machine.check(networks.plain, "c3")
-        machine.add(strict, "c4")
-        assert are_apart(blue, plain, BLUE, PLAIN) == (name == "0")
-        assert group(machine, f"docker{name}") == "default"
-        machine.delete(strict, "c4")
-    assert group(machine, "br30") == "7"
-    networks.delete()
-
-
-def test_the_outside_is_behind_a_bridge_of_an_open_network(networks: Networks, outside: Outside) -> None:
-    machine = networks.machine
-    run = machine.host.run
-    run("ip", "link", "add", "wan", "type", "bridge")
-    run("ip", "link", "set", "wan", "up")
-    run("ip", "link", "set", "uplink", "master", "wan")
-    run("ip", "addr", "flush", "dev", "uplink")
-    run("ip", "addr", "add", f"{UPLINK[4]}/24", "dev", "wan")
-    machine.add(machine.layer2(name="wan", bridge="wan"), "c5")
-    networks.all["c1"] = networks.blue | {"isolate": STRICT}
-    blue, *_ = networks.attach()
-    machine.check(networks.all["c1"], "c1")
-    assert group(machine, "wan") == "default"
-    assert ask_source(outside.namespace, OUTSIDE[4], blue, TCP) == UPLINK[4]
-    machine.delete(machine.layer2(name="wan", bridge="wan"), "c5")
     networks.delete()
 
 
@@ -358,74 +233,6 @@ def test_the_rule_alone_is_missed(networks: Networks, isolate: bool | str) -> No
     machine.check(networks.blue)
 
 
-def test_the_group_is_missed_and_set_again(networks: Networks) -> None:
-    networks.attach()
-    machine = networks.machine
-    assert [group(machine, f"br{number}") for number in (10, 20, 30)] == [GROUP, GROUP, OPEN_GROUP]
-    machine.host.run("ip", "link", "set", "br10", "group", "7")
-    error = machine.fail(networks.blue, "c1", command="CHECK")
-    assert (error["code"], error["msg"]) == (104, "link br10 is not in the group of isolated networks")
-    machine.add(networks.blue, "c4")
-    machine.check(networks.blue, "c1")
-    assert group(machine, "br10") == GROUP
-
-
-def test_a_group_of_somebody_elses_is_kept(networks: Networks) -> None:
-    machine = networks.machine
-    machine.host.run("ip", "link", "add", "br30", "group", "7", "type", "bridge")
-    machine.add(networks.plain)
-    assert group(machine, "br30") == "7"
-
-
-@pytest.fixture(params=[False, True], ids=["remembered", "forgotten"])
-def is_forgotten(request: pytest.FixtureRequest) -> bool:
-    """Whether the records of the network whose bridge is wanted are lost."""
-    return bool(request.param)
-
-
-@pytest.mark.parametrize("networks", ["nft"], indirect=True)
-@pytest.mark.parametrize("isolate", [True, STRICT])
-@pytest.mark.parametrize("subnets", ["others", "the same", "others of IPv6"])
-def test_an_open_network_wants_the_bridge_of_an_isolated_one(
-    networks: Networks, isolate: bool | str, subnets: str, is_forgotten: bool
-) -> None:
-    """Its ADD is refused because of the other network or the bridge's addresses, or fails at the end."""
-    machine = networks.machine
-    networks.blue |= {"isolate": isolate}
-    networks.all["c1"] = networks.blue
-    blue, green, plain = networks.attach()
-    other, addresses = (plain, PLAIN) if isolate == STRICT else (green, GREEN)
-    if is_forgotten:
-        shutil.rmtree(machine.records / "blue")
-    before = group(machine, "br10"), machine.addresses("br10")
-    number = 10 if subnets == "the same" else 50
-    thief = fail_late(networks.config("thief", number, bridge="br10", forceAddress=not is_forgotten))
-    if subnets == "others of IPv6":
-        thief["ipam"] |= {"ranges": thief["ipam"]["ranges"][1:]}
-    error = machine.fail(thief, "c5")
-    if is_forgotten:
-        assert ("already has an IP address" if subnets == "others" else "route") in error["msg"]
-    else:
-        how = "strictly isolated" if isolate == STRICT else "isolated"
-        assert error["msg"] == f'network "blue" on bridge "br10" is {how}, and this one is not'
-        assert '"isolate"' in error["details"]
-    assert (group(machine, "br10"), machine.addresses("br10")) == before
-    assert are_apart(blue, other, BLUE, addresses)
-
-
-@pytest.mark.parametrize("networks", ["nft"], indirect=True)
-def test_a_failed_add_of_an_isolated_network_leaves_an_open_one_s_bridge(
-    networks: Networks, is_forgotten: bool
-) -> None:
-    machine = networks.machine
-    _, green, plain = networks.attach()
-    if is_forgotten:
-        shutil.rmtree(machine.records / "plain")
-    machine.fail(fail_late(networks.config("gold", 30, isolate=True)), "c5")
-    assert group(machine, "br30") == OPEN_GROUP
-    assert not are_apart(green, plain, GREEN, PLAIN)
-
-
 @pytest.mark.parametrize("masquerade", [True, False])
 def test_the_key_is_switched_on_and_off(networks: Networks, masquerade: bool) -> None:
     machine = networks.machine
@@ -524,34 +331,3 @@ def test_rules_that_were_made_before_there_was_isolation(networks: Networks) -> 
     machine.delete(networks.plain, "c1")
     machine.delete(networks.plain, "c2")
     assert_no_rules(networks.machine)
-
-
-def test_the_gateway_of_a_vlan_has_the_group(networks: Networks) -> None:
-    machine = networks.machine
-    blue = networks.blue | {"bridge": "br0", "vlan": 100}
-    answer = machine.call("ADD", blue)
-    if answer.status and "CONFIG_BRIDGE_VLAN_FILTERING" in answer.json["details"]:
-        pytest.skip("this kernel has no VLAN filtering on bridges")
-    machine.add(networks.green | {"bridge": "br0", "vlan": 200}, "c2")
-    assert [group(machine, link) for link in ("br0", "br0.100", "br0.200")] == ["default", GROUP, GROUP]
-    assert are_apart(machine.container("c1"), machine.container("c2"))
-
-
-@pytest.mark.parametrize("before", ["0", GROUP])
-@pytest.mark.parametrize("isolate", [True, False])
-def test_the_group_goes_with_the_gateway_and_not_with_the_bridge(
-    host: Namespace, isolate: bool, before: str
-) -> None:
-    """Of links that are there, so that the kernel need not filter VLANs."""
-    host.run("ip", "link", "add", "br0", "type", "bridge")
-    host.run("ip", "link", "add", "br0.100", "group", before, "type", "bridge")
-    ipam = {"type": "host-local"}
-    keys = {"bridge": "br0", "vlan": 100, "isGateway": True, "isolate": isolate, "ipam": ipam}
-    config = BridgeConfig(make_request(keys))
-    with host.enter(), NetlinkSocket() as sock:
-        bridge, view = Bridge(config), View(sock)
-        gateway = Gateway(config, bridge, [], [], "veth0", is_adding=True)
-        for resource in (bridge, gateway):
-            resource.ensure(view)
-        groups = [link.group for link in (link_by_name(sock, name) for name in ("br0", "br0.100")) if link]
-    assert groups == [0, ISOLATED_GROUP if isolate else NETWORK_GROUPS[OPEN]]

@@ -1,9 +1,16 @@
-"""Which VLANs a port of the bridge is put into, byte for byte."""
+"""What ADD asks of the kernel for VLANs, byte for byte, and what it calls gateways' links in them."""
 
 import pytest
 
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.fabric import calc_bridge
+from shibafu.bridge.resources.isolation import calc_gateway_names
 from shibafu.bridge.resources.vlans import calc_port_vlans
+from shibafu.cni.names import NETWORK_GROUPS, OPEN, STRICT
+from shibafu.netlink.codec import attr_u32
+from shibafu.netlink.constants import IFLA_GROUP
 from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del
+from support.calls import make_request
 
 LEAVE_1 = bridge_vlan_del(5, 1)
 NATIVE_1 = bridge_vlan_add(5, 1, pvid=True, untagged=True)
@@ -39,3 +46,15 @@ def test_the_native_vlan_of_a_trunk_in_the_kernel_s_bytes() -> None:
     native, tagged = calc_port_vlans(5, 0, [10], 1)
     assert native.payload.endswith(bytes([6, 0, 1, 0]))
     assert tagged.payload.endswith(bytes([0, 0, 10, 0]))
+
+
+@pytest.mark.parametrize(("vlan", "group"), [(0, NETWORK_GROUPS[STRICT]), (100, NETWORK_GROUPS[OPEN])])
+def test_the_bridge_is_nobody_s_gateway_where_there_are_vlans(vlan: int, group: int) -> None:
+    keys = {"bridge": "br0", "vlan": vlan, "isolate": STRICT, "ipam": {"type": "host-local"}}
+    request = calc_bridge(BridgeConfig(make_request(keys)))
+    assert attr_u32(IFLA_GROUP, group) in request.payload
+
+
+def test_names_of_gateways_in_vlans() -> None:
+    links = ["lo", "br0", "br0.1", "br0.x", "br0.", "br0.10.20", "eth0.7", "br0.10", "default"]
+    assert calc_gateway_names({"br0", "br0.10"}, links) == ["br0.1", "br0.10.20", "br0.10"]

@@ -7,7 +7,7 @@ from shibafu.bridge.attachment import calc_mac, parse_known_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.cni.names import NETWORK_GROUPS, STRICT, calc_isolate
+from shibafu.cni.names import NETWORK_GROUPS, OPEN, STRICT, calc_isolate
 from shibafu.netfilter.forwarding import (
     bridged_versions,
     ensure_forwarding,
@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
     from shibafu.netlink.address import Addr
+    from shibafu.netlink.socket import Request as NetlinkRequest
     from shibafu.resource.view import View
 
 _MACHINE_ID = "/etc/machine-id"
@@ -210,7 +211,7 @@ class Gateway(Resource):
         if config.isolate == STRICT:
             from shibafu.bridge.resources.isolation import ensure_others
 
-            ensure_others(sock)
+            ensure_others(sock, config.bridge)
         return self._has_new_link or bool(self._added) or self._former_group is not None
 
     def _ensure_vlan_link(self, sock: NetlinkSocket, bridge: Link) -> Link | None:
@@ -330,15 +331,7 @@ def _find_or_create_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[L
     link = link_by_name(sock, config.bridge)
     created = False
     if link is None:
-        # A bridge whose address is not set takes over its lowest port's, and changes it when that
-        # leaves: for the containers, their gateway would be gone for as long as their caches live.
-        request = link_add_bridge(
-            config.bridge,
-            mac=calc_bridge_mac(config),
-            mtu=config.mtu or None,
-            vlan_filtering=True if config.has_vlans else None,
-            group=None if config.vlan else NETWORK_GROUPS[config.isolate],
-        )
+        request = calc_bridge(config)
         try:
             # Another ADD may have been first.
             created = sock.request(request.ignoring(EEXIST)) == 0
@@ -356,6 +349,22 @@ def _find_or_create_bridge(sock: NetlinkSocket, config: BridgeConfig) -> tuple[L
             'choose another name for "bridge"',
         )
     return link, created
+
+
+def calc_bridge(config: BridgeConfig) -> "NetlinkRequest":
+    """Return the request that makes a network's bridge.
+
+    A bridge whose address is not set takes over its lowest port's, and changes it when that leaves: for the
+    containers, their gateway would be gone for as long as their caches live.
+    """
+    return link_add_bridge(
+        config.bridge,
+        mac=calc_bridge_mac(config),
+        mtu=config.mtu or None,
+        vlan_filtering=True if config.has_vlans else None,
+        # In a VLAN, the network's link is another one.
+        group=NETWORK_GROUPS[OPEN if config.vlan else config.isolate],
+    )
 
 
 def _set_up_bridge(sock: NetlinkSocket, config: BridgeConfig, link: Link, created: bool) -> None:

@@ -4,14 +4,22 @@ That of an open network is in a group as well, by which strictly isolated ones k
 group has to change, or others' have to be looked at.
 """
 
+import os
+
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.sharing import WORDS, find_stricter, has_stricter_sharer, refuse_stricter
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import ISOLATED, NETWORK_GROUPS, OPEN, STRICT, is_host_veth
-from shibafu.netlink.link import Link, link_by_name, link_list, link_set
+from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list, link_set
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Fault
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Mapping
+
+# Has a directory for each link, and is listed much faster than links are by netlink.
+_LINKS = "/proc/sys/net/ipv4/conf"
 _OWN_GROUPS = frozenset(NETWORK_GROUPS.values())
 # The kernel's for links that nobody put into one.
 _NO_GROUP = 0
@@ -85,18 +93,24 @@ def restore_group(config: BridgeConfig, port: str, former: int) -> None:
             sock.request(link_set(link.index, group=wanted))
 
 
-def ensure_others(sock: NetlinkSocket) -> None:
-    """Put other networks' bridges into the group of open ones that are in none: older releases made them."""
-    for link in _list_unknown(sock):
+def ensure_others(sock: NetlinkSocket, own_bridge: str) -> None:
+    """Put other networks' links into the group of open ones that are in none: older releases made them.
+
+    Args:
+        sock: a socket in the host's namespace.
+        own_bridge: the bridge of a strictly isolated network, which may have no port yet.
+    """
+    for link in _list_unknown(sock, own_bridge):
         if link.group == _NO_GROUP:
             sock.request(link_set(link.index, group=NETWORK_GROUPS[OPEN]))
 
 
 def find_faults_of_others(sock: NetlinkSocket) -> list[Fault]:
-    """Return the bridges of other networks that a strictly isolated one does not know by their group."""
+    """Return the links of other networks that a strictly isolated one does not know by their group."""
     return [
         Fault(
-            f"bridge {link.name} of another network is not kept apart",
+            f"{'bridge' if link.kind == 'bridge' else 'gateway link'} {link.name} of another network "
+            "is not kept apart",
             f"its interface group is {link.group}, by which no rule knows it: "
             f"`ip link set {link.name} group {NETWORK_GROUPS[OPEN]}` changes that",
             is_mendable=link.group == _NO_GROUP,
@@ -105,18 +119,44 @@ def find_faults_of_others(sock: NetlinkSocket) -> list[Fault]:
     ]
 
 
-def _list_unknown(sock: NetlinkSocket) -> list[Link]:
-    """Return the bridges that have no group of ours, but containers of ours and nothing else.
+def _list_unknown(sock: NetlinkSocket, empty: str = "") -> list[Link]:
+    """Return the links that have no group of ours, but lead to containers of ours.
 
-    One with another port, such as an uplink, may lead to the outside.
+    A bridge does that has containers' ports and nothing else, and a gateway's link in a VLAN. A bridge with
+    another port, such as an uplink, may lead to the outside.
+
+    Args:
+        sock: a socket in the host's namespace.
+        empty: a bridge that counts even without ports.
     """
-    return [
+    bridges = {link.name: link for link in link_list(sock, kind="bridge")}
+    unknown = [
         bridge
-        for bridge in link_list(sock, kind="bridge")
-        if bridge.group not in _OWN_GROUPS and _has_only_containers(sock, bridge)
+        for bridge in bridges.values()
+        if bridge.group not in _OWN_GROUPS and _has_only_containers(sock, bridge, bridge.name == empty)
     ]
+    for name in calc_gateway_names(bridges, os.listdir(_LINKS)):
+        link = link_by_name(sock, name)
+        if link is not None and link.group not in _OWN_GROUPS and _is_gateway_link(sock, link, bridges):
+            unknown.append(link)
+    return unknown
 
 
-def _has_only_containers(sock: NetlinkSocket, bridge: Link) -> bool:
+def _has_only_containers(sock: NetlinkSocket, bridge: Link, may_be_empty: bool) -> bool:
     ports = link_list(sock, master=bridge.index)
-    return bool(ports) and all(is_host_veth(port.name) for port in ports)
+    return (bool(ports) or may_be_empty) and all(is_host_veth(port.name) for port in ports)
+
+
+def calc_gateway_names(bridges: "Container[str]", links: "Iterable[str]") -> list[str]:
+    """Return those names of links that gateways have in VLANs of bridges: `br0.100`."""
+    parts = ((name, *name.rpartition(".")[::2]) for name in links)
+    return [name for name, bridge, vlan in parts if bridge in bridges and vlan.isdecimal()]
+
+
+def _is_gateway_link(sock: NetlinkSocket, link: Link, bridges: "Mapping[str, Link]") -> bool:
+    """Return whether a link's other end is a port that we have made, on the bridge that it is named after."""
+    if link.kind != "veth" or link.link_netnsid >= 0:
+        return False
+    port = link_by_index(sock, link.peer)
+    bridge = bridges[link.name.rpartition(".")[0]]
+    return port is not None and port.master == bridge.index and is_host_veth(port.name)
