@@ -3,7 +3,8 @@
 This module composes the plugin and is the only one that knows both the bridge and the IPAM that may
 run inside it. It and everything that a verb imports keep to the import budget: of the standard
 library only `os`, `sys`, `io`, `time`, `errno`, `fcntl`, `struct` and C modules such as `_socket`;
-VERSION imports nothing but the protocol's shell. tests/unit/test_import_budget.py holds it.
+VERSION imports nothing but the protocol's shell. tests/unit/test_import_budget.py and
+tests/netns/test_bridge_import_budget.py hold it.
 """
 
 import os

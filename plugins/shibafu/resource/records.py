@@ -1,9 +1,11 @@
 """What is attached to a network, remembered in /run beside what the kernel holds.
 
-    /run/shibafu/<host's namespace>/<network>/
-        veth1a2b3c4d5e6    an attachment, named as its link on the host (`record`)
-        firewall           the rules that were set up for the network
-        lock               held shared by ADD, exclusive by whoever changes the rules
+    /run/shibafu/<host's namespace>/
+        .netns                 which namespace that is (`home`)
+        <network>/
+            veth1a2b3c4d5e6    an attachment, named as its link on the host (`record`)
+            firewall           the rules that were set up for the network
+            lock               held shared by ADD, exclusive by whoever changes the rules
 
 A record is written before the first link of its attachment and removed after the last, so that
 whatever a killed call left behind is found. Like the kernel's state, /run does not outlive a boot.

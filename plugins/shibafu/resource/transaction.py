@@ -19,7 +19,8 @@ class Transaction:
         view: where they are made.
 
     Raises:
-        CniError: on leaving the block, in place of an OSError, with what could not be taken back.
+        CniError: on leaving the block, in place of an OSError or a NetlinkError, with what could not be
+            taken back.
     """
 
     __slots__ = ("_made", "_running", "_view")
