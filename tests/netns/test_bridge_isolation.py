@@ -1,5 +1,6 @@
 """`isolate`: isolated networks do not reach each other, and everything else goes on."""
 
+import shutil
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,24 @@ def test_strictness_is_switched_on_and_off(networks: Networks) -> None:
     machine.add(blue, "c7")
     assert networks.drops() == drops
     machine.delete(blue, "c7")
+    networks.delete()
+
+
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+def test_strictness_that_no_record_tells_of(networks: Networks, command: str) -> None:
+    """It was switched off, the records were lost, and the last container goes."""
+    machine, blue = networks.machine, networks.blue | {"isolate": False}
+    networks.all["c1"] = networks.blue | {"isolate": STRICT}
+    *_, plain = networks.attach()
+    shutil.rmtree(machine.records / "blue")
+    if command == "DEL":
+        machine.delete(blue, "c1")
+    else:
+        machine.collect_garbage(blue)
+    machine.add(blue, "c4")
+    assert not are_apart(machine.container("c4"), plain, {4: "10.10.0.3", 6: "fd00:10::3"}, PLAIN)
+    machine.delete(blue, "c4")
+    networks.all = {"c2": networks.green, "c3": networks.plain}
     networks.delete()
 
 

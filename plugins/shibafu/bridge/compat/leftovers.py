@@ -5,7 +5,7 @@ Shibafu made them, and /run/shibafu was emptied since, or a record in it torn.
 
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.errors import CniError
-from shibafu.cni.names import NFTABLES, STRICT, is_host_veth
+from shibafu.cni.names import NFTABLES, STRICT, calc_chain, calc_strict_chain, is_host_veth
 from shibafu.netfilter.backend import choose_backend
 from shibafu.netfilter.listing import Listing
 from shibafu.netfilter.network_rulesets import calc_iptables_remains
@@ -69,9 +69,10 @@ class LostRules(Resource):
 
     def _remove_chains(self) -> None:
         """Remove chains of iptables."""
+        network = self._config.network
         listing = self._listing or list_rules(self._config, self._env)
-        ruleset = _calc_remains(self._config)
-        names = {chain.name for chain in ruleset.chains}
+        strict = calc_strict_chain(network)
+        names = (calc_chain(network), strict)
 
         def has_jumps(current: Listing, version: int) -> bool:
             return any(current.jumps(version, name) for name in names)
@@ -86,6 +87,9 @@ class LostRules(Resource):
             current = list_rules(self._config, self._env)
             for version, lines in current.lines.items():
                 if has_jumps(current, version):
+                    # Whatever it is now; and a kernel may lack that table.
+                    was_strict = self._config.isolate == STRICT or bool(current.jumps(version, strict))
+                    ruleset = calc_iptables_remains(network, was_strict)
                     current.run(version, render_removal(ruleset, "\n".join(lines)))
                     current.attempt(version, render_shared_teardown(ruleset.shared))
 
@@ -133,12 +137,7 @@ def uses_nft(config: BridgeConfig, env: "Mapping[str, str]") -> bool:
 
 def list_rules(config: BridgeConfig, env: "Mapping[str, str]") -> Listing:
     """Return what iptables lists of a network's chains, and of what leads to any chain."""
-    return Listing(env, render_list(_calc_remains(config)))
-
-
-def _calc_remains(config: BridgeConfig) -> "Ruleset":
-    """Return the chains of iptables that may be there of a network."""
-    return calc_iptables_remains(config.network, was_strict=config.isolate == STRICT)
+    return Listing(env, render_list(calc_iptables_remains(config.network, was_strict=True)))
 
 
 def _has_containers(bridge_name: str) -> bool:
