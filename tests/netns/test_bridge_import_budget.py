@@ -26,7 +26,7 @@ CONFIGURATION = "__main__ config"
 ATTACHING = "addressing attachment"
 NETLINK = "codec constants errors link socket"
 CONTAINER = "address inet namespace route"
-IPTABLES = "backend iptables network_rulesets render_iptables ruleset"
+IPTABLES = "backend iptables network_rulesets render_iptables restore ruleset"
 FIREWALL = ("masquerade", "passage", "rules_record")
 STORE = "__main__ config index ledger pages records store"
 
@@ -67,7 +67,7 @@ BUDGETS = {
         "": f"{INTERPRETER} {SETNS} {SHA512}",
         "cni": f"{PROTOCOL} process",
         "netlink": f"{NETLINK} namespace teardown",
-        "netfilter": "backend forwarding listing network_rulesets render_iptables ruleset",
+        "netfilter": "backend forwarding listing network_rulesets render_iptables restore ruleset",
         "bridge": f"{CONFIGURATION} attachment delete removal",
         "resources": "lease network pair",
         "compat": "leftovers plan reference reference_rules takeover",
@@ -78,7 +78,8 @@ BUDGETS = {
         "": INTERPRETER,
         "cni": f"{PROTOCOL} attachments process",
         "netlink": f"{NETLINK} address inet inside namespace teardown",
-        "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables ruleset",
+        "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables restore "
+        "ruleset",
         "bridge": f"{CONFIGURATION} gc",
         "resources": "network stale",
         "compat": "leftovers reference reference_nft takeover_gc",

@@ -59,6 +59,11 @@ class Thing(Resource):
         self.note("remove")
 
 
+class Slow(Thing):
+    def settle_removal(self) -> None:
+        self.note("settle the removal of")
+
+
 class Barrier(Thing):
     is_barrier = True
 
@@ -160,3 +165,9 @@ def test_a_defect_stays_one(log: list[str]) -> None:
     with pytest.raises(ZeroDivisionError):
         run(Thing(log, "a"), failure=ZeroDivisionError())
     assert log[-1] == "remove a"
+
+
+def test_what_a_removal_leaves_running_is_completed(log: list[str]) -> None:
+    with pytest.raises(CniError):
+        run(Thing(log, "a"), Slow(log, "b"), failure=CniError(errors.INTERNAL, "no"))
+    assert log[-3:] == ["remove b", "settle the removal of b", "remove a"]

@@ -23,15 +23,6 @@ def calc_mac(first_byte: int, *owner: str) -> bytes:
     return bytes([first_byte]) + bytes.fromhex(calc_digest(*owner, size=5))
 
 
-def parse_known_mac(text: str) -> bytes | None:
-    """Return the hardware address that a result states; None where that is none."""
-    try:
-        mac = bytes.fromhex(text.replace(":", ""))
-    except ValueError:
-        return None
-    return mac if len(mac) == 6 else None
-
-
 class Attachment:
     """One interface of one container on one network.
 

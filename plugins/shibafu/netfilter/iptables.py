@@ -18,6 +18,7 @@ from shibafu.netfilter.render_iptables import (
     render_shared_teardown,
     render_teardown,
 )
+from shibafu.netfilter.restore import decode, spawn_restore
 from shibafu.netfilter.ruleset import MISSING, MIXED, Ruleset
 
 TYPE_CHECKING = False
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from shibafu.netfilter.generation import GenerationWatch
 
-# Seconds to wait for the legacy variant's lock.
-_LOCK_WAIT = "30"
 # Seconds for transactions to be announced; the legacy variant announces none.
 _COMMIT_PATIENCE = 0.004
 
@@ -112,11 +111,11 @@ class Iptables:
         ended = [(version, *child.wait()) for version, child in children.items()]
         for version, status, _, stderr in ended:
             if status:
-                missing = find_missing(self._rulesets[version], _decode(stderr)) if self._is_check else ""
+                missing = find_missing(self._rulesets[version], decode(stderr)) if self._is_check else ""
                 self._blame(MISSING, missing, version)
                 return False
         for version, _, stdout, _ in ended:
-            ruleset, printed = self._rulesets[version], _decode(stdout)
+            ruleset, printed = self._rulesets[version], decode(stdout)
             overtaken = find_overtaken(printed, ruleset.name)
             stray = find_stray(ruleset, printed) if self._is_check and self._is_exact else ""
             if overtaken or stray:
@@ -138,7 +137,7 @@ class Iptables:
             existing = self._run(program, render_list(self._rulesets[version]))
             # Another network's first ADD or last DEL may make or remove the shared chain at the same moment.
             attempts = [render_repair(self._rulesets[version], existing, has) for has in (True, False)]
-            if not any(self._spawn(program, text).wait()[0] == 0 for text in attempts):
+            if not any(spawn_restore(program, self._env, text).wait()[0] == 0 for text in attempts):
                 self._run(program, attempts[0])
 
     def prepare_teardown(self, others: set[int]) -> None:
@@ -152,7 +151,7 @@ class Iptables:
 
         self._watch = GenerationWatch()
         for version, program in self._programs.items():
-            child = self._spawn(program, None, (self._watch.fileno(),))
+            child = spawn_restore(program, self._env, None, (self._watch.fileno(),))
             # Looking up the extensions that rules use opens and closes sockets: better now.
             child.feed(self._split_teardown(version)[0])
             self._children[version] = child
@@ -204,29 +203,16 @@ class Iptables:
             program, ruleset = self._programs[version], self._rulesets[version]
             existing = self._run(program, render_list(ruleset))
             self._run(program, render_removal(ruleset, existing))
-            self._spawn(program, render_shared_teardown(ruleset.shared)).wait()
+            spawn_restore(program, self._env, render_shared_teardown(ruleset.shared)).wait()
 
     def _start(self, inputs: dict[int, str]) -> None:
         for version, text in inputs.items():
-            self._children[version] = self._spawn(self._programs[version], text)
-
-    def _spawn(self, program: str, text: str | None, inherit: tuple[int, ...] = ()) -> Child:
-        argv = [program, "--noflush", "--wait", _LOCK_WAIT]
-        try:
-            stdin = text.encode("utf-8", "surrogateescape") if text is not None else None
-            return Child(program, argv, self._env, stdin, keep_stderr=True, inherit=inherit)
-        except OSError as error:
-            raise CniError(FIREWALL, f"cannot execute {program}: {error.strerror}") from None
+            self._children[version] = spawn_restore(self._programs[version], self._env, text)
 
     def _run(self, program: str, text: str) -> str:
-        status, stdout, stderr = self._spawn(program, text).wait()
+        status, stdout, stderr = spawn_restore(program, self._env, text).wait()
         if status:
             said = stderr.decode("utf-8", "replace").strip()
             name = program.rpartition("/")[2]
             raise CniError(FIREWALL, f"{name} refused the rules of network {self._network}: {said}", text)
-        return _decode(stdout)
-
-
-def _decode(printed: bytes) -> str:
-    """Return what a program has printed; others' comments may be no UTF-8."""
-    return printed.decode("utf-8", "surrogateescape")
+        return decode(stdout)

@@ -1,8 +1,9 @@
 """What iptables lists, of both families: looked at where nothing is known of a network's rules."""
 
 from shibafu.cni.errors import FIREWALL, CniError
-from shibafu.cni.process import Child, find_program
+from shibafu.cni.process import find_program
 from shibafu.netfilter.render_iptables import PROGRAMS
+from shibafu.netfilter.restore import decode, spawn_restore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +37,12 @@ class Listing:
             CniError: a program cannot be executed.
         """
         if self._lines is None:
-            children = {version: self._start(version, self._text) for version in self._programs}
+            children = {
+                version: spawn_restore(path, self._env, self._text)
+                for version, path in self._programs.items()
+            }
             self._lines = {
-                version: child.wait()[1].decode("utf-8", "replace").splitlines()
-                for version, child in children.items()
+                version: decode(child.wait()[1]).splitlines() for version, child in children.items()
             }
         return self._lines
 
@@ -57,19 +60,11 @@ class Listing:
         Raises:
             CniError: iptables refused.
         """
-        status, _, stderr = self._start(version, text).wait()
+        status, _, stderr = spawn_restore(self._programs[version], self._env, text).wait()
         if status:
             said = stderr.decode("utf-8", "replace").strip()
             raise CniError(FIREWALL, f"{PROGRAMS[version]} refused to remove rules: {said}", text)
 
     def attempt(self, version: int, text: str) -> None:
         """Change something, or leave it as it is if iptables refuses."""
-        self._start(version, text).wait()
-
-    def _start(self, version: int, text: str) -> Child:
-        path = self._programs[version]
-        try:
-            argv = [path, "--noflush", "--wait", "30"]
-            return Child(path, argv, self._env, text.encode(), keep_stderr=True)
-        except OSError as error:
-            raise CniError(FIREWALL, f"cannot execute {path}: {error.strerror}") from None
+        spawn_restore(self._programs[version], self._env, text).wait()

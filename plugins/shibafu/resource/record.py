@@ -161,7 +161,7 @@ class Record:
             text("ifname"),
             text("netns"),
             text("bridge"),
-            text("mac") if _is_mac(text("mac")) else "",
+            text("mac") if parse_known_mac(text("mac")) else "",
             fields.get("macspoofchk") is True,
             fields.get("internal") is True,
             [ip for ip in ips if isinstance(ip, str)] if isinstance(ips, list) else [],
@@ -175,11 +175,13 @@ class Record:
         )
 
 
-def _is_mac(text: str) -> bool:
+def parse_known_mac(text: str) -> bytes | None:
+    """Return the hardware address that a record or a result states; None where that is none."""
     try:
-        return len(bytes.fromhex(text.replace(":", ""))) == 6
+        mac = bytes.fromhex(text.replace(":", ""))
     except ValueError:
-        return False
+        return None
+    return mac if len(mac) == 6 else None
 
 
 def _read_lines(content: bytes) -> dict[str, object]:

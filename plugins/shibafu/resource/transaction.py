@@ -77,6 +77,7 @@ class Transaction:
         for resource in reversed(self._made):
             if not (left and resource.is_last):
                 _attempt(resource.remove, resource, left)
+                _attempt(resource.settle_removal, resource, left)
         return left
 
 

@@ -3,7 +3,7 @@
 import os
 from errno import EEXIST, ENODEV
 
-from shibafu.bridge.attachment import calc_mac, parse_known_mac
+from shibafu.bridge.attachment import calc_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.cni.ip import Address, Cidr
@@ -24,6 +24,7 @@ from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
 from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import HOST, Fault, Resource
+from shibafu.resource.record import parse_known_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

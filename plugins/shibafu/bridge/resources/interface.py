@@ -6,7 +6,6 @@ from _socket import AF_INET6
 from errno import EEXIST
 
 from shibafu.bridge.addressing import find_own_interfaces, resolve_gateway, select_own_ips
-from shibafu.bridge.attachment import parse_known_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import enable_ipv6
 from shibafu.cni.result import IPConfig, Result, Route
@@ -22,6 +21,7 @@ from shibafu.netlink.link import Link, link_set
 from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.resource.base import Fault, Resource
+from shibafu.resource.record import parse_known_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
