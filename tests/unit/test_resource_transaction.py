@@ -127,13 +127,13 @@ def test_an_error_on_the_way_back_stops_nothing_and_is_told(log: list[str], erro
         )
     # By the record, what is left is found.
     assert log[-2:] == ["remove 1", "remove 0"]
-    assert (caught.value.msg, caught.value.details) == ("failed", "why; link 1 was left: oops")
+    assert (caught.value.msg, caught.value.details) == ("failed", "why; could not remove link 1: oops")
 
 
 def test_details_may_have_been_empty(log: list[str]) -> None:
     with pytest.raises(CniError) as caught:
         run(Thing(log, "0", remove=OSError("oops")), failure=CniError(7, "failed"))
-    assert caught.value.details == "link 0 was left: oops"
+    assert caught.value.details == "could not remove link 0: oops"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_the_system_refuses_becomes_an_error_object(
     with pytest.raises(CniError) as caught:
         run(Thing(log, "0", remove=OSError("oops")), failure=error)
     assert (caught.value.code, caught.value.msg) == (code, message)
-    assert caught.value.details.endswith("link 0 was left: oops")
+    assert caught.value.details.endswith("could not remove link 0: oops")
     assert (code == errors.IO_FAILURE) is caught.value.details.startswith("free space")
 
 

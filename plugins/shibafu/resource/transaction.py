@@ -85,4 +85,4 @@ def _attempt(step: "Callable[[], object]", resource: "Resource", left: list[str]
     try:
         step()
     except Exception as error:  # not even a defect may keep the rest from being taken back
-        left.append(f"{resource.title} was left: {error}")
+        left.append(f"could not remove {resource.title}: {error}")
