@@ -71,6 +71,11 @@ class Told:
         """Why it was refused; empty when it was not."""
         return str(self.json["msg"]) if self.status else ""
 
+    @property
+    def details(self) -> str:
+        """What else is said of the refusal."""
+        return str(self.json.get("details", "")) if self.status else ""
+
 
 def enter_laboratory(plugins: dict[str, str]) -> None:
     """Make this process the laboratory, with all that calls import, which then need not.
@@ -324,10 +329,13 @@ class Attached:
         said, routes = breakage.said.format(**words), self.read_routes()
         _run_line(breakage.command.format(**words))
         problems = []
-        checked = self.call("CHECK").error if self.is_checked() else said
+        told = self.call("CHECK") if self.is_checked() else None
+        checked = told.error if told is not None else said
         faults = self.find_faults()
         if is_first and said not in checked:
             problems.append(f"CHECK says {checked!r}")
+        if told is not None and not told.details:
+            problems.append(f"CHECK says {checked!r}, and not what to do")
         if not any(said in fault["what"] for fault in faults):
             problems.append(f"the dry run says {faults}")
         if self.is_checked() and checked not in [fault["what"] for fault in faults]:

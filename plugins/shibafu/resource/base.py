@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ATTACHMENT = "attachment"  # goes with one interface of one container
 NETWORK = "network"  # shared by a network's containers; goes with the last of them
 HOST = "host"  # perhaps shared by networks, or there before them
+# What is said of a fault that a repair mends, unless there is more to say.
+MEND = "`shibafu network repair` mends it"
 
 
 class Fault:
@@ -22,13 +24,13 @@ class Fault:
 
     Args:
         what: in words, such as "bridge br-blue is missing".
-        advice: what to do about it, or why it is so.
+        advice: what to do about it, and why it is so where that is known.
         is_mendable: whether `Resource.ensure` mends it.
     """
 
     __slots__ = ("advice", "is_mendable", "what")
 
-    def __init__(self, what: str, advice: str = "", is_mendable: bool = True) -> None:
+    def __init__(self, what: str, advice: str = MEND, is_mendable: bool = True) -> None:
         self.what = what
         self.advice = advice
         self.is_mendable = is_mendable
@@ -48,7 +50,7 @@ class Resource:
 
     @property
     def title(self) -> str:
-        """What it is called where an error says that it was left."""
+        """What it is called where an error says that it could not be removed."""
         raise NotImplementedError
 
     @classmethod

@@ -11,7 +11,7 @@ from shibafu.cni.result import Result
 from shibafu.netlink.constants import BR_STATE_DISABLED, BR_STATE_FORWARDING, IF_OPER_UP
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_name, link_set, link_set_port
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import MEND, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,12 @@ class Carrier(Resource):
             return [Fault(f"link {link.name} of the host is down")]
         if _is_disabled(link):
             bridge = self._attachment.config.bridge
-            return [Fault(f"port {link.name} of bridge {bridge} is disabled", "somebody set its state")]
+            return [
+                Fault(
+                    f"port {link.name} of bridge {bridge} is disabled",
+                    f"somebody set its state; {MEND}",
+                )
+            ]
         return []
 
     @property

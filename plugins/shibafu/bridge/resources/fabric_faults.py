@@ -8,7 +8,7 @@ from shibafu.netfilter.forwarding import is_forwarding, is_link_forwarding
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IFF_NOARP, IFF_PROMISC
 from shibafu.netlink.link import Link, link_by_index
 from shibafu.netlink.route import route_get
-from shibafu.resource.base import Fault
+from shibafu.resource.base import MEND, Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def find_bridge_faults(view: "View", config: BridgeConfig, mac: str) -> list[Fau
     name = config.bridge
     link = view.link(name)
     if link is None:
-        return [Fault(f"bridge {name} is missing")]
+        advice = f"somebody deleted it; {MEND}, and puts the containers back on it"
+        return [Fault(f"bridge {name} is missing", advice)]
     if link.kind != "bridge":
         return [Fault(f"{name} is not a bridge", "remove or rename that link", is_mendable=False)]
     faults = []
@@ -31,7 +32,8 @@ def find_bridge_faults(view: "View", config: BridgeConfig, mac: str) -> list[Fau
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         faults.append(Fault(f"bridge {name} is not in promiscuous mode"))
     if link.flags & IFF_NOARP:
-        faults.append(Fault(f"bridge {name} does not answer ARP requests", "somebody switched ARP off"))
+        advice = f"somebody switched ARP off; {MEND}"
+        faults.append(Fault(f"bridge {name} does not answer ARP requests", advice))
     faults += _find_advertisement_faults(link)
     if config.internal:
         faults += _find_internal_faults(link, view.addresses(link))
@@ -58,7 +60,8 @@ def find_gateway_faults(
         if link is not None and (config.vlan or link.kind == "bridge"):
             faults += _find_link_faults(view, link, config, gateways, ips)
         elif config.vlan:
-            faults.append(Fault(f"gateway link {config.gateway_link} is missing"))
+            advice = f"somebody deleted it; {MEND}, and the next ADD of this network"
+            faults.append(Fault(f"gateway link {config.gateway_link} is missing", advice))
     if config.isolate == STRICT:
         from shibafu.bridge.resources.isolation import find_faults_of_others
 
@@ -139,7 +142,7 @@ def _find_advertisement_faults(link: Link) -> list[Fault]:
     return [
         Fault(
             f"link {link.name} listens to router advertisements, which any container can send",
-            "somebody switched accept_ra on",
+            f"somebody switched accept_ra on; {MEND}, and the next ADD of this network",
         )
     ]
 
@@ -152,6 +155,6 @@ def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list
     return [
         Fault(
             f"bridge {link.name} is open to its containers, though its network is internal",
-            "somebody switched IPv6 on, or rp_filter off; the next ADD of this network restores them",
+            f"somebody switched IPv6 on, or rp_filter off; {MEND}, and the next ADD of this network",
         )
     ]

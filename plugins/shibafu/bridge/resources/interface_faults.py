@@ -3,7 +3,7 @@
 from shibafu.bridge.resources.container_routes import find_route_faults
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, DEVCONF_AUTOCONF, IFF_NOARP
 from shibafu.netlink.link import Link
-from shibafu.resource.base import Fault
+from shibafu.resource.base import MEND, Fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
     if not link.up and not interface.attachment.config.disable_container_interface:
         yield Fault(f"interface {ifname} of the container is down")
     if link.flags & IFF_NOARP:
-        yield Fault(f"interface {ifname} does not answer ARP requests", "somebody switched ARP off")
+        yield Fault(f"interface {ifname} does not answer ARP requests", f"somebody switched ARP off; {MEND}")
     mac = interface.find_mac()
     if mac and link.mac.hex(":") != mac:
         yield Fault(f"interface {ifname} has the hardware address {link.mac.hex(':')}, not {mac}")
@@ -45,7 +45,7 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
     if link.mtu > (mtu := interface.attachment.config.mtu or link.mtu):
         yield Fault(
             f"interface {ifname} has an MTU of {link.mtu}, which is more than {mtu}",
-            "what is larger than the other end of the link takes is lost",
+            f"larger packets than the other end takes are lost; {MEND}",
         )
     present = inside.addresses(link)
     for ip in interface.own_ips():

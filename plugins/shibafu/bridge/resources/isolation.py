@@ -38,7 +38,7 @@ def find_group_faults(config: BridgeConfig, link: Link) -> list[Fault]:
     other = find_stricter(config)
     if other is not None:
         return [Fault(what, f"{other.describe()}; {other.advice}", is_mendable=False)]
-    return [Fault(what, f"{advice}; the next ADD of this network restores it")]
+    return [Fault(what, f"{advice}; the next ADD of this network, or `shibafu network repair`, restores it")]
 
 
 def ensure_group(sock: NetlinkSocket, link: Link, config: BridgeConfig, is_ours: bool) -> bool:

@@ -11,7 +11,7 @@ from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import choose_backend, open_backend
 from shibafu.netfilter.network_rulesets import NetworkRules
-from shibafu.resource.base import NETWORK, Fault, Resource
+from shibafu.resource.base import MEND, NETWORK, Fault, Resource
 from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
@@ -208,10 +208,11 @@ class Rules(Resource):
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
         remembered = recorded_isolation(self._state.read_rules())
-        if remembered and not self._rules.isolation:
-            return [Fault(f"firewall rules still isolate network {self._rules.network}")]
-        if remembered == STRICT and self._rules.isolation != STRICT:
-            return [Fault(f"firewall rules still isolate network {self._rules.network} strictly")]
+        is_open = bool(remembered) and not self._rules.isolation
+        if is_open or (remembered == STRICT and self._rules.isolation != STRICT):
+            what = f"firewall rules still isolate network {self._rules.network}"
+            advice = f'the key "isolate" was changed; {MEND}, and the next ADD of this network'
+            return [Fault(what if is_open else f"{what} strictly", advice)]
         if self._backend is None:
             self.prepare()
         backend, self._backend = self._backend, None

@@ -5,7 +5,7 @@ from shibafu.bridge.resources.fabric import refuse_router_advertisements
 from shibafu.cni.names import INTERNAL_GROUP
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA
 from shibafu.netlink.link import Link, link_set, link_set_port
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import MEND, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Port(Resource):
             faults.append(
                 Fault(
                     f"link {name} is isolated from other ports of bridge {bridge.name}",
-                    'somebody isolated it; the network lacks "portIsolation"',
+                    f'somebody isolated it; the network lacks "portIsolation"; {MEND}',
                 )
             )
         if config.mtu and link.mtu != config.mtu:
@@ -65,14 +65,14 @@ class Port(Resource):
         from shibafu.bridge.resources.internal import is_internal_port
 
         if not self._config.internal:
-            return [Fault(f"link {link.name} is still kept from reaching the host")]
+            what = f"link {link.name} is still kept from reaching the host"
+            return [Fault(what, f"the network was internal when it was attached; {MEND}")]
         if is_internal_port(link):
             return []
         return [
             Fault(
                 f"link {link.name} is not kept from reaching the host, though its network is internal",
-                "it was attached before the network was, or its group was changed; "
-                "`shibafu network repair` mends it, or attach it again",
+                f"it was attached before the network was, or its group was changed; {MEND}",
             )
         ]
 
