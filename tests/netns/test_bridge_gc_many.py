@@ -12,9 +12,9 @@ import pytest
 
 from netns.namespaces import Namespace
 from netns.test_bridge_killed import call_and_kill, find_steps
-from netns.test_bridge_overtaken import wait_for
 from support.machine import Config, Machine
 from support.remains import assert_clean
+from support.waiting import wait_for
 
 LIVE = ("live", "eth0")
 
@@ -192,12 +192,12 @@ def test_while_an_add_works(machine: Machine) -> None:
     reached, go_on = machine.directory / "reached", machine.directory / "go-on"
     slow = machine.make_plugin(f"$REAL; touch {reached}; while [ ! -e {go_on} ]; do sleep 0.01; done")
     adding = machine.start("ADD", config, "late", CNI_PATH=slow)
-    wait_for(reached)
+    wait_for(reached.exists)
     gc_reached, gc_go_on = machine.directory / "gc-reached", machine.directory / "gc-go-on"
     pause = f"touch {gc_reached}; while [ ! -e {gc_go_on} ]; do sleep 0.01; done"
     slow_nft = machine.make_program("nft", f'[ -e {gc_reached} ] || {{ {pause}; }}; exec $REAL "$@"')
     collecting = machine.start("GC", listing(config, LIVE), PATH=slow_nft)
-    wait_for(gc_reached)
+    wait_for(gc_reached.exists)
     go_on.touch()
     added = adding.finish()
     assert (added.status, "was detached while it was being attached" in added.json["msg"]) == (1, True)

@@ -2,12 +2,12 @@
 
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support.machine import Config, Machine
+from support.waiting import wait_for
 
 # System calls by which a call changes something that outlives it, or passes a point of no return.
 STEPS = "sendto,write,linkat,renameat,rename,link,unlink,mkdir,rmdir,ftruncate,flock,vfork,clone,clone3,setns"
@@ -124,13 +124,6 @@ def test_del_killed_beside_a_guarded_container(machine: Machine) -> None:
             machine.delete(config)
         assert machine.host.run("nft", "list", "ruleset") == table, step
     machine.check(config, "stays")
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 @pytest.mark.parametrize("kind", ["DEL", "GC"])

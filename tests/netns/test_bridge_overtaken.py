@@ -1,11 +1,11 @@
 """DEL while the ADD of the same interface is at work: either all is there in the end, or nothing."""
 
 import time
-from pathlib import Path
 
 import pytest
 
 from support.machine import Answer, Config, Machine
+from support.waiting import wait_for
 
 KINDS = ["its namespace", "no namespace"]
 
@@ -14,13 +14,6 @@ KINDS = ["its namespace", "no namespace"]
 def config(machine: Machine, request: pytest.FixtureRequest) -> Config:
     """Networks with rules, without, and with a guard."""
     return machine.config(ipMasq=request.param == "nat", macspoofchk=request.param == "guarded")
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 10
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def assert_consistent(machine: Machine, config: Config, added: Answer) -> None:
@@ -52,7 +45,7 @@ def test_while_ipam_works(machine: Machine, config: Config, kind: str, instant: 
         script = f'in=$(cat); {pause}; echo "$in" | $REAL'
     slow = machine.make_plugin(f"[ $CNI_COMMAND = ADD ] || exec $REAL; {script}")
     call = machine.start("ADD", config, CNI_PATH=slow)
-    wait_for(reached)
+    wait_for(reached.exists)
     assert call_delete(machine, config, kind).status == 0
     go_on.touch()
     added = call.finish()
@@ -76,10 +69,10 @@ def test_a_del_that_has_looked_for_the_link_and_not_yet_removed_the_record(
         f"$REAL; touch {del_reached}; while [ ! -e {del_go_on} ]; do sleep 0.01; done"
     )
     adding = machine.start("ADD", config, CNI_PATH=slow_add)
-    wait_for(add_reached)
+    wait_for(add_reached.exists)
     netns = {"CNI_NETNS": ""} if kind == "no namespace" else {}
     deleting = machine.start("DEL", config, CNI_PATH=slow_delete, **netns)
-    wait_for(del_reached)
+    wait_for(del_reached.exists)
     add_go_on.touch()
     added = adding.finish()
     del_go_on.touch()

@@ -1,12 +1,10 @@
 """`macspoofchk`: what is there of the guard while containers come and go, and when somebody flushes it."""
 
-import time
-from pathlib import Path
-
 import pytest
 
 from support.machine import Config, Machine
 from support.remains import assert_no_rules
+from support.waiting import wait_for
 
 
 @pytest.fixture(params=[True, False], ids=["masquerade", "plain"])
@@ -24,13 +22,6 @@ def guarded(machine: Machine) -> list[str]:
 
 def find_ports(machine: Machine) -> list[str]:
     return sorted(name for name in machine.links() if name.startswith("veth"))
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 10
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_each_container_is_guarded_and_the_last_takes_the_guard_away(
@@ -57,7 +48,7 @@ def test_an_add_beside_the_last_del(machine: Machine, config: Config) -> None:
     )
     machine.container("c2")
     call = machine.start("DEL", config, "c1", PATH=slow)
-    wait_for(reached)
+    wait_for(reached.exists)
     machine.add(config, "c2")
     assert call.finish().status == 0
     machine.check(config, "c2")

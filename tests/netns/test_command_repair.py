@@ -1,16 +1,18 @@
 """`shibafu network repair`: what was taken away by force is there again, and no container was restarted."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from json import dumps, loads
 from pathlib import Path
 
 import pytest
 
 from netns.namespaces import Namespace
-from shibafu.cni.names import calc_chain
+from shibafu.cni.names import calc_chain, calc_host_veth
 from support.command import CommandLine
 from support.machine import can_reach
 from support.suite import Suite
+from support.waiting import wait_for
 
 
 class Network:
@@ -317,3 +319,81 @@ def test_both_families_come_back(network: Network) -> None:
     assert network.repair()[-1] == "firewall rules of network blue are missing"
     assert can_reach(network.db, address, network.web)
     network.web.run("ping", "-6", "-c1", "-W2", address.partition("::")[0] + "::1")
+
+
+@contextmanager
+def stopped_repair(network: Network, program: Path, real: str, look: str, number: int) -> Iterator[None]:
+    """Repair the network, which must succeed, and stop when a program has looked at something.
+
+    Args:
+        network: the network.
+        program: stands for the program meanwhile.
+        real: the program itself.
+        look: a pattern of sh(1) for what it is called with on stdin, after CNI_COMMAND and a space.
+        number: which of such calls it is.
+    """
+    program.parent.mkdir()
+    calls, resumed = program.with_suffix(".calls"), program.with_suffix(".resumed")
+    program.write_text(
+        f"""#!/bin/sh
+        text=$(cat)
+        printf '%s\\n' "$text" | {real} "$@"
+        status=$?
+        case "$CNI_COMMAND $text" in {look}) echo >>{calls};; *) exit $status;; esac
+        [ $(wc -l <{calls}) = {number} ] || exit $status
+        for _ in $(seq 1000); do [ -e {resumed} ] && break; sleep 0.01; done
+        exit $status
+        """
+    )
+    program.chmod(0o755)
+    shibafu = network.shibafu
+    before = dict(shibafu.env)
+    for name in ("PATH", "CNI_PATH"):
+        shibafu.env[name] = f"{program.parent}:{before[name]}"
+    repair = shibafu.start("network", "repair", "blue")
+    shibafu.env = before
+    wait_for(lambda: calls.exists() and len(calls.read_text()) == number)
+    yield
+    resumed.touch()
+    out, err = repair.communicate(timeout=60)
+    assert repair.returncode == 0, (out, err)
+
+
+@pytest.mark.parametrize("leaving", [["db"], ["db", "web"]], ids=len)
+@pytest.mark.parametrize("option", ["--driver-opt macspoofchk=true", "--internal"])
+def test_a_container_is_detached_while_it_is_being_repaired(
+    network: Network, tmp_path: Path, option: str, leaving: list[str]
+) -> None:
+    """Between the look at what guards it and the mending: nothing of it is left."""
+    network.is_internal = option == "--internal"
+    network.create(f"--no-masq {option}")
+    host, shibafu = network.host, network.shibafu
+    ports = {name: calc_host_veth("blue", getattr(network, name).name, "eth0") for name in ("web", "db")}
+    host.run("nft", "flush", "ruleset")
+    for port in ports.values():
+        host.run("ip", "link", "set", port, "nomaster")
+    # The faults are counted first.
+    with stopped_repair(network, tmp_path / "bin/nft", "/usr/sbin/nft", '*" list table bridge"*', 2):
+        for name in leaving:
+            shibafu(f"network disconnect blue {getattr(network, name).name}")
+    rules = host.run("nft", "list", "ruleset")
+    assert not any(ports[name] in rules for name in leaving)
+    if len(leaving) == 1:
+        assert ports["web"] in rules or (network.is_internal and "shibafu" in rules)
+        assert "nothing to repair" in shibafu("network repair --dry-run")
+    else:
+        assert rules == ""
+        assert not [path for path in shibafu.records.glob("*") if not path.name.startswith(".")]
+
+
+def test_a_container_is_detached_while_it_gets_its_lease_back(network: Network, tmp_path: Path) -> None:
+    network.create()
+    shibafu = network.shibafu
+    addresses = shibafu.json("ipam ls blue")
+    lost = next(path for path in shibafu.store.rglob("10.66.0.*") if network.db.name in path.read_text())
+    lost.unlink()
+    plugin = f"{shibafu.env['CNI_PATH']}/shibafu-ipam"
+    with stopped_repair(network, tmp_path / "bin/shibafu-ipam", plugin, '"CHECK "*', 3):
+        shibafu(f"network disconnect blue {network.db.name}")
+    assert not lost.exists()
+    assert len(shibafu.json("ipam ls blue")) == len(addresses) - 1

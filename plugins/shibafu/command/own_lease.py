@@ -67,6 +67,10 @@ class OwnLease(Resource):
                 pool.take(address, *self._owner, self._netns)
         return False
 
+    def remove(self) -> None:
+        """See `Resource.remove`."""
+        self._lease.remove()
+
     def _is_mendable(self) -> bool:
         """Return whether an address is lost, and nobody else has one of these."""
         owners = {lease.address: lease.owner for lease in self._pool.list()}

@@ -17,6 +17,7 @@ from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.compat.plan import plan_reference_links, plan_reference_rules
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_passage, plan_rules
+from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.cni.args import join_args, split_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import Installation
@@ -32,6 +33,7 @@ from shibafu.command.own_lease import OwnLease
 from shibafu.command.survey import ATTACHING, DETACHING, GONE, MISSING, RECORD, Endpoint
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, Resource
 from shibafu.resource.claim import Claim
+from shibafu.resource.mending import mend
 from shibafu.resource.netns import Netns
 from shibafu.resource.record import Record
 from shibafu.resource.records import NetworkState
@@ -70,11 +72,12 @@ class Fault:
 
 @dataclass(frozen=True)
 class _Made:
-    """What is known of how a container was attached."""
+    """What is known of how a container was attached; the claim is None where another plugin attached it."""
 
     endpoint: Endpoint
     attachment: Attachment
     result: Result
+    claim: Claim | None
 
 
 class Repair:
@@ -120,11 +123,17 @@ class Repair:
         steps = Teardown()
         mended: list[_Made] = []
         with open_view() as view:
-            for made, resource, beside in self._walk(view):
+            everything = self._find_made()
+            for made, resource, beside in self._walk_containers(everything, view):
                 steps.do(_mend, made, resource, beside, mended)
+            for resource in self._plan_network(everything):
+                steps.do(mend, resource, view, None)
             for made in self._find_made():
                 if made.endpoint.state == MISSING:
                     steps.do(self._attach_again, made.endpoint)
+        if self._network.bridge is not None:
+            # The last container may have been detached meanwhile.
+            steps.do(NetworkRecord(self._state, self._network.bridge, os.environ).remove)
         steps.finish()
 
     def _walk(self, view: View) -> Iterator[tuple[_Made, Resource, View]]:
@@ -133,12 +142,16 @@ class Repair:
         What is shared by the network's containers comes last, once for all of them.
         """
         everything = self._find_made()
-        for made in everything:
-            with self._hold(made.endpoint) as is_free, _beside(view, made.endpoint.netns) as beside:
-                for resource in self._plan(made) if is_free else ():
-                    yield made, resource, beside
+        yield from self._walk_containers(everything, view)
         for resource in self._plan_network(everything):
             yield everything[0], resource, view
+
+    def _walk_containers(self, everything: list[_Made], view: View) -> Iterator[tuple[_Made, Resource, View]]:
+        for made in everything:
+            with _hold(made.claim) as is_free, _beside(view, made.endpoint.netns) as beside:
+                is_there = is_free and (made.claim is None or made.claim.holds())
+                for resource in self._plan(made) if is_there else ():
+                    yield made, resource, beside
 
     def _look(self, made: _Made, resource: Resource, view: View) -> Iterator[Fault]:
         container_id = made.endpoint.container_id if resource.scope == ATTACHMENT else ""
@@ -162,27 +175,11 @@ class Repair:
         faults = []
         for endpoint in self._caller.find_endpoints(self._network):
             what = _UNFINISHED.get(endpoint.state)
-            with self._hold(endpoint) as is_free:
+            with _hold(self._find_claim(endpoint)) as is_free:
                 if what is not None and is_free:
                     what = what.format(endpoint.ifname)
                     faults.append(Fault(self._network.name, endpoint.container_id, what, _DETACH))
         return faults
-
-    @contextmanager
-    def _hold(self, endpoint: Endpoint) -> Iterator[bool]:
-        """Keep other calls from attaching or mending a container; yield whether none was at it already."""
-        record = self._state.read_attachment(endpoint.host_link)
-        claim = Claim(self._state, endpoint.host_link, record)
-        with ExitStack() as stack:
-            is_free = True
-            if RECORD in endpoint.sources:
-                try:
-                    stack.enter_context(claim.lock(patience=0))
-                except CniError as error:
-                    if error.code != TRY_AGAIN_LATER:
-                        raise
-                    is_free = False
-            yield is_free
 
     def _recall(self, endpoint: Endpoint) -> _Made:
         """Return how a container was attached, by what its runtime kept, or else by its record."""
@@ -205,7 +202,14 @@ class Repair:
             "CNI_ARGS": join_args(cached.cni_args) if cached is not None else record.args,
         }
         request = Request("CHECK", env, dumps(config).encode(), Section(config, "NetConf"), version)
-        return _Made(endpoint, Attachment(request, BridgeConfig(request)), result)
+        attachment = Attachment(request, BridgeConfig(request))
+        return _Made(endpoint, attachment, result, self._find_claim(endpoint))
+
+    def _find_claim(self, endpoint: Endpoint) -> Claim | None:
+        """Return the claim to an attachment; None where another plugin made it."""
+        if RECORD not in endpoint.sources:
+            return None
+        return Claim(self._state, endpoint.host_link, self._read_record(endpoint))
 
     def _read_record(self, endpoint: Endpoint) -> Record:
         """Return a container's record; one that says nothing, where there is none."""
@@ -240,10 +244,9 @@ class Repair:
         attachment, endpoint = made.attachment, made.endpoint
         port = endpoint.host_link or attachment.host_link
         leases = self._plan_leases(made)
-        if RECORD in endpoint.sources:
-            claim = Claim(self._state, port, self._read_record(endpoint))
+        if made.claim is not None:
             guards = plan_guards(attachment, self._state)
-            return [*plan_links(attachment, made.result, port, guards, claim), *leases]
+            return [*plan_links(attachment, made.result, port, guards, made.claim), *leases]
         links = plan_reference_links(attachment, made.result, port)
         return [*links, *leases, *plan_reference_rules(attachment, self._state, made.result)]
 
@@ -264,7 +267,7 @@ class Repair:
             return []
         attachment = everything[0].attachment
         # Other plugins' DEL would not remove them.
-        own = [made for made in everything if RECORD in made.endpoint.sources]
+        own = [made for made in everything if made.claim is not None]
         rules = plan_rules(attachment, self._state, _join_addresses(own))
         return rules + plan_passage(attachment, _join_addresses(everything))
 
@@ -326,21 +329,28 @@ def _mend(made: _Made, resource: Resource, view: View, mended: list[_Made]) -> N
     What is to come after all others of its container comes after what was mended of them, too: it waits until
     packets get through, and tells neighbours.
     """
+    is_next = resource.is_barrier and made.endpoint.state != MISSING and made in mended
+    was_tried = True
     try:
-        is_broken = any(fault.is_mendable for fault in resource.faults(view))
-    except CniError:
-        return  # what an IPAM plugin says is told, and not mended
-    is_there = made.endpoint.state != MISSING
-    if is_broken or (resource.is_barrier and is_there and made in mended):
-        try:
+        was_tried = mend(resource, view, made.claim, is_next)
+    finally:
+        if was_tried:
             mended.append(made)
-            resource.ensure(view)
-            resource.settle()
-        except BaseException:
-            resource.cancel()
-            raise
-        finally:
-            view.forget()
+
+
+@contextmanager
+def _hold(claim: Claim | None) -> Iterator[bool]:
+    """Keep other calls from attaching or mending a container; yield whether none was at it already."""
+    with ExitStack() as stack:
+        is_free = True
+        if claim is not None:
+            try:
+                stack.enter_context(claim.lock(patience=0))
+            except CniError as error:
+                if error.code != TRY_AGAIN_LATER:
+                    raise
+                is_free = False
+        yield is_free
 
 
 def _join_addresses(everything: list[_Made]) -> Result:

@@ -1,0 +1,49 @@
+"""Mending what an attachment that is there has lost; a DEL of it does not wait for that."""
+
+from shibafu.cni.errors import CniError
+from shibafu.resource.base import HOST
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.resource.base import Resource
+    from shibafu.resource.claim import Claim
+    from shibafu.resource.view import View
+
+
+def mend(resource: "Resource", view: "View", claim: "Claim | None", is_next: bool = False) -> bool:
+    """Mend what is wrong with a resource, if it can be mended; return whether anything was.
+
+    What was made for an attachment that a DEL has removed meanwhile is taken away again.
+
+    Args:
+        resource: the resource.
+        view: where it is.
+        claim: the claim to its attachment; None for what is not one attachment's, or is not recorded.
+        is_next: whether it is ensured whatever is wrong with it, as what comes before it was mended.
+
+    Raises:
+        CniError: it cannot be mended, or not be taken away.
+        NetlinkError: the kernel refuses.
+    """
+    try:
+        is_broken = any(fault.is_mendable for fault in resource.faults(view))
+    except CniError:
+        return False  # what an IPAM plugin says is told, and not mended
+    if not (is_broken or is_next):
+        return False
+    try:
+        resource.ensure(view)
+        resource.settle()
+    except (CniError, OSError):
+        resource.cancel()
+        if claim is None or claim.holds():
+            raise
+    except BaseException:
+        resource.cancel()
+        raise
+    finally:
+        view.forget()
+    if claim is not None and not claim.holds() and resource.scope != HOST:
+        resource.remove()
+        resource.settle_removal()
+    return True
