@@ -1,5 +1,6 @@
 """`shibafu network repair`: what was taken away by force is there again, and no container was restarted."""
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from json import dumps, loads
@@ -319,6 +320,29 @@ def test_both_families_come_back(network: Network) -> None:
     assert network.repair()[-1] == "firewall rules of network blue are missing"
     assert can_reach(network.db, address, network.web)
     network.web.run("ping", "-6", "-c1", "-W2", address.partition("::")[0] + "::1")
+
+
+def test_who_waits_for_a_neighbour_finds_it_as_soon_as_the_bridge_is_back(network: Network) -> None:
+    """The gateway and another container: without waiting to ask again, which is once a minute here."""
+    network.create("--ipv6")
+    host, web = network.host, network.web
+    addresses = [
+        address["local"]
+        for at, link in ((host, "br-blue"), (network.db, "eth0"))
+        for address in loads(at.run("ip", "-j", "addr", "show", link))[0]["addr_info"]
+        if address["scope"] == "global"
+    ]
+    assert len(addresses) == 4
+    host.run("ip", "link", "del", "br-blue")
+    for family in ("ipv4", "ipv6"):
+        web.run("sysctl", "-qw", f"net.{family}.neigh.eth0.retrans_time_ms=60000")
+    web.run("ip", "neigh", "flush", "dev", "eth0")
+    command = ["ip", "netns", "exec", web.name, "ping", "-qc1", "-w20", "-i0.2"]
+    pings = [subprocess.Popen([*command, address], stdout=subprocess.DEVNULL) for address in addresses]
+    wait_for(lambda: web.run("ip", "neigh").count("INCOMPLETE") == len(addresses))
+    network.shibafu("network repair")
+    for ping in pings:
+        assert ping.wait(timeout=5) == 0
 
 
 @contextmanager
