@@ -74,7 +74,7 @@ class Breakage:
     def calc_words(self, described: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """Yield what stands for the words in braces, once for each item of the attribute.
 
-        Of an address or the destination of a route: `address` without the prefix, `family` and `iptables` as
+        Of an address or the destination of a route: `address`, and its `prefix`; `family` and `iptables` as
         options and programs call the family, and `other`, another address of the subnet.
         """
         value = described[self.attribute.partition(".")[2]]
@@ -90,7 +90,11 @@ class Breakage:
                 yield filled
                 continue
             is_v6 = address.version == 6
-            filled |= {"address": str(address.ip), "family": f"-{address.version}"}
+            filled |= {
+                "address": str(address.ip),
+                "prefix": str(address.network),
+                "family": f"-{address.version}",
+            }
             filled |= {"other": f"{address.ip + 77}/{address.network.prefixlen}"}
             yield filled | {"iptables": "ip6tables" if is_v6 else "iptables"}
 
@@ -371,8 +375,8 @@ INTERFACE = (
     ),
     Breakage(
         "ContainerInterface.mtu",
-        "inside: ip link set {name} mtu 9000",
-        "interface {name} has an MTU of 9000, which is more than {mtu}",
+        "inside: ip link set {name} mtu 65000",
+        "interface {name} has an MTU of 65000, which is more than {mtu}",
     ),
     Breakage(
         "ContainerInterface.addresses",
@@ -381,12 +385,12 @@ INTERFACE = (
     ),
     Breakage(
         "ContainerInterface.routes",
-        "inside: ip {family} route del {dst}",
+        "inside: ip {family} route del {prefix}",
         "route to {dst} is missing in the container",
     ),
     Breakage(
         "ContainerInterface.routes",
-        "inside: ip {family} route replace {dst} dev {name}",
+        "inside: ip {family} route replace {prefix} dev {name}",
         "route to {dst} does not lead to {gw} in the container",
     ),
     Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net.ipv6.conf.{name}.accept_ra=1", _LISTENS),
@@ -404,19 +408,29 @@ INTERFACE = (
 RULES = (
     Breakage("Rules.backend", "iptables -F; ip6tables -F", _MISSING, when=_IPTABLES, network="nat"),
     Breakage("Rules.backend", "nft delete table inet {table}", _MISSING, when=_NFTABLES, network="nftables"),
-    Breakage("Rules.links", "iptables -t raw -F PREROUTING", _MISSING, when=_IPTABLES, network="nat"),
+    Breakage(
+        "Rules.links",
+        "iptables -t raw -F PREROUTING; ip6tables -t raw -F PREROUTING",
+        _MISSING,
+        when=_IPTABLES,
+        network="nat",
+    ),
     Breakage(
         "Rules.links", "nft flush chain inet {table} prerouting", _MISSING, when=_NFTABLES, network="nftables"
     ),
     Breakage(
-        "Rules.links", "iptables -I {chain} -i {links[0]} -j ACCEPT", _MIXED, when=_IPTABLES, network="nat"
+        "Rules.subnets",
+        "{iptables} -I {chain} -i {links[0]} -j ACCEPT",
+        _MIXED,
+        when=_IPTABLES,
+        network="nat",
     ),
     Breakage(
-        "Rules.links",
-        "iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER",
+        "Rules.subnets",
+        "{iptables} -N DOCKER-USER; {iptables} -A FORWARD -j DOCKER-USER",
         "firewall rules of network {network} come before those of chain DOCKER-USER",
         when=_IPTABLES,
-        undo="iptables -D FORWARD -j DOCKER-USER; iptables -X DOCKER-USER",
+        undo="{iptables} -D FORWARD -j DOCKER-USER; {iptables} -X DOCKER-USER",
         network="nat",
     ),
     Breakage(
@@ -428,7 +442,7 @@ RULES = (
     ),
     Breakage(
         "Rules.ipMasq",
-        "iptables -t nat -F POSTROUTING",
+        "iptables -t nat -F POSTROUTING; ip6tables -t nat -F POSTROUTING",
         _MISSING,
         when=_IPTABLES | {"ipMasq": True},
         network="nat",
@@ -441,8 +455,8 @@ RULES = (
         network="nftables",
     ),
     Breakage(
-        "Rules.ipMasq",
-        "ip6tables -t nat -I {chain} 2 -j RETURN",
+        "Rules.subnets",
+        "{iptables} -t nat -I {chain} 2 -j RETURN",
         _MIXED,
         when=_IPTABLES | {"ipMasq": True},
         network="nat",
