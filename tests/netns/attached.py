@@ -48,7 +48,7 @@ _TABLES = frozenset(
 
 
 _IMPORTED = [f"shibafu.bridge.{verb}" for verb in ("__main__", "add", "check", "delete")]
-_IMPORTED += [f"shibafu.command.{module}" for module in ("cli", "attaching", "repair", "rules")]
+_IMPORTED += [f"shibafu.command.{module}" for module in ("cli", "attaching", "condition", "repair", "rules")]
 _IMPORTED += [f"shibafu.bridge.resources.{module}" for module in ("masquerade", "spoofcheck", "internal")]
 _IMPORTED += ["shibafu.netfilter.iptables", "shibafu.netfilter.nftables"]
 _IMPORTED += [f"shibafu_ipam.{verb}" for verb in ("__main__", "add", "check", "delete")]
@@ -204,6 +204,12 @@ class Attached:
         faults: list[dict[str, Any]] = self.command(f"network repair --dry-run {self.network}").json["faults"]
         return faults
 
+    def inspect(self) -> list[str]:
+        """Return the faults that `inspect` tells of."""
+        (view,) = self.command(f"network inspect {self.network}").json
+        parts = [view, *view["endpoints"]]
+        return [fault["what"] for part in parts for one in part["resources"] for fault in one["faults"]]
+
     def repair(self) -> list[dict[str, Any]]:
         """Repair; return what is left.
 
@@ -338,6 +344,10 @@ class Attached:
             problems.append(f"CHECK says {checked!r}, and not what to do")
         if not any(said in fault["what"] for fault in faults):
             problems.append(f"the dry run says {faults}")
+        # Nobody is asked for leases there.
+        named = self.inspect()
+        if not any(said in what for what in named) and not breakage.attribute.startswith("Lease."):
+            problems.append(f"inspect says {named}")
         if self.is_checked() and checked not in [fault["what"] for fault in faults]:
             problems.append(f"CHECK says {checked!r}, and the dry run {faults}")
         left = self.repair()

@@ -289,6 +289,50 @@ def test_the_picture_shows_what_is_there(shibafu: CommandLine, host: Namespace, 
     assert "namespace gone" in shibafu("network inspect blue")
 
 
+def list_faults(resources: list[dict[str, Any]]) -> list[str]:
+    return [fault["what"] for resource in resources for fault in resource["faults"]]
+
+
+def test_inspecting_names_what_is_wrong(
+    shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
+) -> None:
+    """In the words of the dry run, and of each resource what it is to be."""
+    shibafu("network create blue --subnet 10.66.0.0/24 --driver-opt hairpinMode=true")
+    addresses = [connect(shibafu, "blue", container) for container in (web, db)]
+    view = inspect(shibafu, "blue")
+    shared = {resource["resource"]: resource["attributes"] for resource in view["resources"]}
+    assert shared.keys() == {"bridge", "gateway", "rules", "passage"}
+    assert sorted(shared["gateway"]["routes"]) == addresses
+    endpoints = {endpoint["containerID"]: endpoint for endpoint in view["endpoints"]}
+    own = {resource["resource"]: resource["attributes"] for resource in endpoints[db.name]["resources"]}
+    assert own.keys() == {"port", "containerInterface", "carrier"}
+    assert own["containerInterface"]["addresses"] == ["10.66.0.3/24"]
+    resources = [*view["resources"], *(r for e in view["endpoints"] for r in e["resources"])]
+    assert list_faults(resources) == []
+    assert "✗" not in shibafu("network inspect blue")
+
+    port = endpoints[web.name]["hostLink"]
+    host.run("bridge", "link", "set", "dev", port, "hairpin", "off")
+    host.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+    web.run("ip", "route", "del", "default")
+    view = inspect(shibafu, "blue")
+    of_web, of_db = (
+        list_faults(e["resources"])
+        for name in (web, db)
+        for e in view["endpoints"]
+        if e["containerID"] == name.name
+    )
+    assert of_web == [f"hairpin mode of link {port} is off", "route to 0.0.0.0/0 is missing in the container"]
+    assert of_db == []
+    assert list_faults(view["resources"]) == ["forwarding of IPv4 is switched off on the host"]
+    found = shibafu.json("network repair --dry-run", status=1)["faults"]
+    assert {fault["what"] for fault in found} == {*of_web, *list_faults(view["resources"])}
+    picture = shibafu("network inspect blue").splitlines()
+    assert picture[1] == "✗ forwarding of IPv4 is switched off on the host"
+    (line,) = (line for line in picture if web.name in line)
+    assert line.endswith(f"✗ hairpin mode of link {port} is off (and 1 more)")
+
+
 def test_watching_goes_on_until_it_is_interrupted(shibafu: CommandLine) -> None:
     shibafu("network create blue --subnet 10.66.0.0/24")
     process = shibafu.start("network", "inspect", "blue", "--watch", "--interval", "0.05", "--format", "json")

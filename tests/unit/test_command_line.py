@@ -7,6 +7,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from json import loads
 from pathlib import Path
@@ -22,7 +23,7 @@ from shibafu.command.drawing import draw_network
 from shibafu.command.kernel import Traffic
 from shibafu.command.output import Style, format_count, format_size, format_table
 from shibafu.command.rules import parse_saved
-from shibafu.command.survey import BridgeState, Endpoint, NetworkView, SubnetUse
+from shibafu.command.survey import BridgeState, Condition, Endpoint, NetworkView, ResourceFault, SubnetUse
 
 LINES = [f"{group} {subcommand.name}" for group, _, subcommands in GROUPS for subcommand in subcommands]
 LINES += ["completion", *(subcommand.name for subcommand in SUBCOMMANDS)]
@@ -307,6 +308,23 @@ def test_a_picture_is_straight() -> None:
     assert lines[-2].index("10.1.0.2") == lines[-1].index("10.1.0.2")
     assert "─✗──" in lines[-1]
     assert "↓ 1 B ↑ 2.0 kB" in lines[-2]
+
+
+def test_a_picture_names_what_is_wrong() -> None:
+    faults = [
+        ResourceFault("hairpin mode of link veth1 is off", ""),
+        ResourceFault("link veth1 is isolated", ""),
+    ]
+    port = Condition("port", {"hairpinMode": True}, faults)
+    gateway = Condition("gateway", {}, [ResourceFault("forwarding of IPv4 is switched off on the host", "")])
+    view = replace(
+        make_view(replace(make_endpoint("web"), resources=[port]), make_endpoint("db")), resources=[gateway]
+    )
+    lines = draw_network(view, Style(False))
+    assert lines[1] == "✗ forwarding of IPv4 is switched off on the host"
+    assert "─✗── eth0  web" in lines[-2]
+    assert lines[-2].endswith("  ✗ hairpin mode of link veth1 is off (and 1 more)")
+    assert "✗" not in lines[-1]
 
 
 def test_a_picture_of_nothing() -> None:

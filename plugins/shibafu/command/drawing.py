@@ -3,7 +3,7 @@
 from shibafu.cni.names import STRICT
 from shibafu.command.kernel import Traffic
 from shibafu.command.output import Style, format_count, format_size, format_table
-from shibafu.command.survey import BridgeState, Endpoint, NetworkView
+from shibafu.command.survey import BridgeState, Condition, Endpoint, NetworkView, ResourceFault
 
 _GOOD = ("up",)
 _STATE_COLOURS = {"no carrier": "yellow", "down": "yellow"}
@@ -15,15 +15,20 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     if view.problem:
         lines.append(style.paint("red", f"its configuration is refused: {view.problem}"))
     lines += [style.paint("red", what) for what in view.broken]
+    lines += [style.paint("red", f"✗ {fault.what}") for fault in _find_faults(view.resources)]
     lines += _draw_subnets(view)
     lines.append("")
     if view.bridge is not None:
-        lines += _draw_way_out(view, style)
+        lines += _draw_way_out(view)
         lines += _draw_bridge(view.bridge, style, bool(view.endpoints or view.other_ports))
     lines += _draw_ports(view, style)
     if view.rules:
         lines += ["", *_draw_rules(view, style)]
     return lines
+
+
+def _find_faults(resources: list[Condition]) -> list[ResourceFault]:
+    return [fault for condition in resources for fault in condition.faults]
 
 
 def _draw_subnets(view: NetworkView) -> list[str]:
@@ -34,21 +39,15 @@ def _draw_subnets(view: NetworkView) -> list[str]:
     ]
 
 
-def _draw_way_out(view: NetworkView, style: Style) -> list[str]:
+def _draw_way_out(view: NetworkView) -> list[str]:
     """Return what lies between the bridge and the world: nothing for a network whose host is no gateway."""
     if view.bridge is None or not view.bridge.addresses:
         return []
-    off = [family for family, is_on in view.is_forwarding.items() if not is_on]
     masquerading = [rule for rule in view.rules if "MASQUERADE" in rule.text or "masquerade" in rule.text]
-    told = []
-    if off:
-        told.append(style.paint("red", f"forwarding is off for {' and '.join(off)}"))
-    if masquerading:
-        counted = sum(rule.packets or 0 for rule in masquerading)
-        told.append(f"masquerades, {format_count(counted, 'connection')} so far")
-    lines = ["     the world"]
-    lines += [f"       │  {text}" for text in told] or ["       │"]
-    return lines
+    if not masquerading:
+        return ["     the world", "       │"]
+    counted = sum(rule.packets or 0 for rule in masquerading)
+    return ["     the world", f"       │  masquerades, {format_count(counted, 'connection')} so far"]
 
 
 def _draw_bridge(bridge: BridgeState, style: Style, has_ports: bool) -> list[str]:
@@ -80,15 +79,25 @@ def _draw_ports(view: NetworkView, style: Style) -> list[str]:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         link, ifname, container, addresses, state, traffic = cells
         is_good = endpoint.state in _GOOD
-        cable = "────" if is_good else "─✗──"
+        faults = _find_faults(endpoint.resources)
+        cable = "────" if is_good and not faults else "─✗──"
         colour = "green" if is_good else _STATE_COLOURS.get(endpoint.state, "red")
         corner = "└" if number == last else "├"
         line = f"   {corner}─ {link} {cable} {ifname}  {style.paint('cyan', container)}  {addresses}"
-        lines.append(f"{line}  {style.paint(colour, state)}  {style.paint('dim', traffic)}".rstrip())
+        line += f"  {style.paint(colour, state)}  {style.paint('dim', traffic)}"
+        lines.append((line + style.paint("red", _format_faults(faults))).rstrip())
     for number, name in enumerate(view.other_ports, len(rows)):
         corner = "└" if number == last else "├"
         lines.append(f"   {corner}─ {name}  " + style.paint("dim", "no container's"))
     return lines
+
+
+def _format_faults(faults: list[ResourceFault]) -> str:
+    """Return the first fault, and how many more there are; empty for none."""
+    if not faults:
+        return ""
+    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"  ✗ {faults[0].what}{others}"
 
 
 def _calc_cells(endpoint: Endpoint) -> tuple[str, ...]:

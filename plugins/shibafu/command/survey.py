@@ -35,6 +35,23 @@ CACHE = "cache"
 
 
 @dataclass(frozen=True)
+class ResourceFault:
+    """What is wrong with a resource, in words, and what to do about it where a repair does not help."""
+
+    what: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A resource of a network or of a container: its kind, what it is to be, and what is wrong with it."""
+
+    resource: str
+    attributes: dict[str, Any]
+    faults: list[ResourceFault]
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """A container on a network.
 
@@ -48,6 +65,7 @@ class Endpoint:
         state: `up`, `down`, `no carrier`, or what is wrong.
         traffic: as the container sees it; None when there is no link.
         sources: who knows of it: RECORD, CACHE.
+        resources: what it is made of; empty also when nobody looked.
     """
 
     container_id: str
@@ -59,6 +77,7 @@ class Endpoint:
     state: str
     traffic: Traffic | None
     sources: list[str]
+    resources: list[Condition] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -112,6 +131,7 @@ class NetworkView:
         rules: its rules; empty also when they were not asked for.
         is_forwarding: whether the host forwards packets, by family.
         problem: why its configuration would be refused; empty when it would not.
+        resources: what its containers share; empty also when nobody looked.
         broken: records, cached results and leases that tell of no container, in words.
     """
 
@@ -126,6 +146,7 @@ class NetworkView:
     rules: list[Rule] = field(default_factory=list)
     is_forwarding: dict[str, bool] = field(default_factory=dict)
     problem: str = ""
+    resources: list[Condition] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:

@@ -42,8 +42,10 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 
 def _look(context: Context, names: list[str], failures: Failures) -> list["NetworkView"]:
+    from shibafu.command.condition import add_conditions
     from shibafu.command.kernel import open_kernel
     from shibafu.command.networks import load_networks
+    from shibafu.command.recall import Recall
     from shibafu.command.rules import list_rules
     from shibafu.command.survey import Surveyor
 
@@ -54,8 +56,11 @@ def _look(context: Context, names: list[str], failures: Failures) -> list["Netwo
         for network in networks:
             with failures.part(f"network {network.name}"):
                 rules = list_rules(network.name, os.environ.get("PATH", ""))
-                views.append(surveyor.survey(network, rules))
-                failures.add(*map(CommandError, views[-1].broken))
+                view = surveyor.survey(network, rules)
+                if network.bridge is not None:
+                    view = add_conditions(view, Recall(network, context.cni_path, context.cache_dir))
+                views.append(view)
+                failures.add(*map(CommandError, view.broken))
     return views
 
 
@@ -70,8 +75,9 @@ def _show(context: Context, views: list["NetworkView"], compact: bool = False) -
 SUBCOMMAND = Subcommand(
     "inspect",
     "show networks as they are now",
-    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, and what\n"
-    "has passed. With --format json it is one array; with --watch, one array on each line.",
+    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, what has\n"
+    "passed, and what is wrong, in the words of `shibafu network check` and `repair`, which ask for leases,\n"
+    "too. With --format json it is one array; with --watch, one array on each line.",
     (
         "shibafu network inspect blue",
         "shibafu network inspect blue green --watch --interval 1",
