@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.bridge.resources import fabric as host
+from shibafu.bridge import attachment
 
 
 @pytest.mark.parametrize("content", ["", "\n", "uninitialized\n", "0123", "x" * 32, None])
@@ -14,12 +14,12 @@ def test_machines_without_an_identity_do_not_share_one(
     path = tmp_path / "machine-id"
     if content is not None:
         path.write_text(content)
-    monkeypatch.setattr(host, "_MACHINE_ID", str(path))
-    assert len({host._machine_id() for _ in range(4)}) == 4
+    monkeypatch.setattr(attachment, "_MACHINE_ID", str(path))
+    assert len({attachment._machine_id() for _ in range(4)}) == 4
 
 
 def test_a_machine_s_identity_is_that_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "machine-id"
     path.write_text("0123456789abcdef0123456789abcdef\n")
-    monkeypatch.setattr(host, "_MACHINE_ID", str(path))
-    assert bytes.fromhex(host._machine_id()) == path.read_bytes()
+    monkeypatch.setattr(attachment, "_MACHINE_ID", str(path))
+    assert bytes.fromhex(attachment._machine_id()) == path.read_bytes()

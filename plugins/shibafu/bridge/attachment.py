@@ -1,4 +1,6 @@
-"""What identifies one attachment, and the names and addresses computed from that."""
+"""What identifies one attachment and its bridge, and the names and addresses computed from that."""
+
+import os
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.names import calc_digest, calc_host_veth
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 # Of runtimeConfig, what this plugin and its IPAM plugin go by; the rest is for other plugins of the chain,
 # and may change while the container runs.
 _KEPT = ("ips", "ipranges", "mac", "portmappings")
+_MACHINE_ID = "/etc/machine-id"
+_HEX_DIGITS = frozenset(b"0123456789abcdef")
 
 
 def calc_mac(first_byte: int, *owner: str) -> bytes:
@@ -21,6 +25,26 @@ def calc_mac(first_byte: int, *owner: str) -> bytes:
     same when a link is made again, so that neighbours' caches stay right.
     """
     return bytes([first_byte]) + bytes.fromhex(calc_digest(*owner, size=5))
+
+
+def calc_bridge_mac(bridge: str) -> bytes:
+    """Return the hardware address of a bridge, if an ADD made that."""
+    return calc_mac(0x02, _machine_id(), bridge)
+
+
+def _machine_id() -> str:
+    """Return what tells this machine's bridges from those of others: machine-id(5), if it has been set.
+
+    Images have an empty one, or the word "uninitialized", until a machine's first boot.
+    """
+    try:
+        with open(_MACHINE_ID, "rb") as file:
+            content = file.read()
+    except OSError:
+        content = b""
+    digits = content.strip()
+    is_set = len(digits) == 32 and _HEX_DIGITS.issuperset(digits)
+    return (content if is_set else os.urandom(16)).hex()
 
 
 class Attachment:

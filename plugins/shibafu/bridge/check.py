@@ -26,8 +26,12 @@ def check(request: Request, installation: Installation) -> None:
     attachment = Attachment(request, BridgeConfig(request))
     result = parse_own_result(attachment)
     plan = plan_attachment(attachment, NetworkState(request.network), result, installation)
-    for resource in plan:
-        resource.prepare()
-    with open_container_netns(request) as netns, open_view(netns) as view:
-        for fault in find_faults(plan, view):
-            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+    try:
+        for resource in plan:
+            resource.prepare()
+        with open_container_netns(request) as netns, open_view(netns) as view:
+            for fault in find_faults(plan, view):
+                raise CniError(CHECK_FAILED, fault.what, fault.advice)
+    finally:
+        for resource in plan:
+            resource.cancel()

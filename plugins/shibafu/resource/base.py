@@ -104,7 +104,7 @@ class Resource:
         """
 
     def cancel(self) -> None:
-        """Wait for what `ensure` left running, to have it removed."""
+        """Wait for what `prepare` or `ensure` left running: nobody asks for its outcome."""
 
     def prepare_removal(self) -> None:
         """Start what `remove` will need, and what takes time."""

@@ -1,9 +1,8 @@
 """The host's side of a network: the bridge, and the link that is the containers' gateway."""
 
-import os
 from errno import EEXIST, ENODEV
 
-from shibafu.bridge.attachment import calc_mac
+from shibafu.bridge.attachment import calc_bridge_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.cni.ip import Address, Cidr
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
     from shibafu.netlink.address import Addr
     from shibafu.netlink.socket import Request as NetlinkRequest
     from shibafu.resource.view import View
-
-_MACHINE_ID = "/etc/machine-id"
-_HEX_DIGITS = frozenset(b"0123456789abcdef")
 
 
 class Bridge(Resource):
@@ -247,7 +243,7 @@ class Gateway(Resource):
         config = self._config
         if link.group == NETWORK_GROUPS[config.isolate]:
             return
-        is_ours = bool(config.vlan) or link.mac == calc_bridge_mac(config)
+        is_ours = bool(config.vlan) or link.mac == calc_bridge_mac(config.bridge)
         if is_ours or link.group or config.isolate:
             from shibafu.bridge.resources.isolation import ensure_group
 
@@ -360,7 +356,7 @@ def calc_bridge(config: BridgeConfig) -> "NetlinkRequest":
     """
     return link_add_bridge(
         config.bridge,
-        mac=calc_bridge_mac(config),
+        mac=calc_bridge_mac(config.bridge),
         mtu=config.mtu or None,
         vlan_filtering=True if config.has_vlans else None,
         # In a VLAN, the network's link is another one.
@@ -386,26 +382,6 @@ def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link, created
         sock.request(link_set(link.index, up=True, mac=link.mac))
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         sock.request(link_set(link.index, promisc=True))
-
-
-def calc_bridge_mac(config: BridgeConfig) -> bytes:
-    """Return the hardware address of a network's bridge, if an ADD made that."""
-    return calc_mac(0x02, _machine_id(), config.bridge)
-
-
-def _machine_id() -> str:
-    """Return what tells this machine's bridges from those of others: machine-id(5), if it has been set.
-
-    Images have an empty one, or the word "uninitialized", until a machine's first boot.
-    """
-    try:
-        with open(_MACHINE_ID, "rb") as file:
-            content = file.read()
-    except OSError:
-        content = b""
-    digits = content.strip()
-    is_set = len(digits) == 32 and _HEX_DIGITS.issuperset(digits)
-    return (content if is_set else os.urandom(16)).hex()
 
 
 def refuse_router_advertisements(link: str) -> None:

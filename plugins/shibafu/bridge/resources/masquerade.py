@@ -23,138 +23,18 @@ if TYPE_CHECKING:
     from shibafu.netfilter.backend import Backend
     from shibafu.resource.view import View
 
-# What `start` found, and `finish` has to complete.
+# What `ensure` found, and `settle` has to complete.
+_IDLE = "idle"
 _ENSURING = "ensuring"  # rules were set up earlier, and are being looked at
 _MAKING = "making"  # there were none; they are being made under the exclusive lock
 _WAITING = "waiting"  # there were none or others, and another ADD may be at work
 
 
-class Masquerade:
-    """Makes sure of a network's rules during one ADD.
-
-    Between `start` and `finish` the caller makes the links. The network's lock is held shared, so
-    that the last DEL of the network cannot take the rules away in between.
-
-    Args:
-        state: the network's records.
-        backend: the name of the backend.
-        rules: what this container needs.
-        env: the environment.
-    """
-
-    __slots__ = ("_backend", "_backend_name", "_env", "_mode", "_remembered", "_rules", "_state")
-
-    def __init__(
-        self, state: NetworkState, backend: str, rules: NetworkRules, env: "Mapping[str, str]"
-    ) -> None:
-        self._state = state
-        self._backend_name = backend
-        self._rules = rules
-        self._env = env
-        self._remembered: dict[str, object] = {}
-        self._mode = _WAITING
-        self._backend = open_backend(backend, rules, env)
-
-    def start(self) -> None:
-        """Begin: look at what should be there, or make it for the network's first container."""
-        self._state.lock_shared()
-        is_there = self._recall()
-        if not self._remembered:
-            if self._state.try_lock_exclusive() and not self._recall() and not self._remembered:
-                self._mode = _MAKING
-                self._remember(complete=False)
-                self._state.hand_down_lock(True)
-                self._backend.start_setup(self._state.versions_of_others(IPTABLES))
-                self._state.hand_down_lock(False)
-                return
-            # While the lock changed hands, another ADD may have passed.
-            self._state.lock_shared()
-            is_there = self._recall()
-        if is_there:
-            self._mode = _ENSURING
-            self._backend.start_ensure()
-
-    def finish(self) -> None:
-        """Complete: after this all rules are there.
-
-        Raises:
-            CniError: FIREWALL when they cannot be made.
-        """
-        if self._mode == _ENSURING and self._backend.finish():
-            return
-        if self._mode == _MAKING:
-            if not self._backend.finish():
-                self._repair()
-            self._remember(complete=True)
-        else:
-            self._repair_unless_done()
-        self._state.lock_shared()
-
-    def cancel(self) -> None:
-        """Wait for what was begun, so that nothing is made after a failed ADD was undone."""
-        self._backend.finish()
-
-    def _repair_unless_done(self) -> None:
-        """Make the rules, unless another ADD did so while this one waited for its turn."""
-        seen = self._remembered.get("stamp")
-        self._state.lock_exclusive()
-        if self._recall() and self._remembered.get("stamp") != seen:
-            return
-        former = self._remembered
-        names = [name for name in recorded_backends(former) if name != self._backend_name]
-        self._remember(complete=False, former=names)
-        self._repair()
-        # Only now: the network's other containers are never without rules.
-        if names:
-            from shibafu.bridge.resources.rules_removal import teardown_backends
-
-            teardown_backends(self._state, former, names, self._env)
-        self._remember(complete=True)
-
-    def _repair(self) -> None:
-        self._state.hand_down_lock(True)
-        try:
-            self._backend.repair()
-        finally:
-            self._state.hand_down_lock(False)
-
-    def _recall(self) -> bool:
-        """Return whether all that this container needs was set up, by what is remembered now.
-
-        What the network's other containers need becomes part of what is made sure of.
-        """
-        self._remembered = self._state.read_rules()
-        everything = combine(self._rules, self._remembered)
-        needed = calc_record(everything)
-        if needed != calc_record(self._rules):
-            self._rules = everything
-            self._backend = open_backend(self._backend_name, everything, self._env)
-        return (
-            all(self._remembered.get(key) == value for key, value in needed.items())
-            and bool(self._remembered.get("complete"))
-            and recorded_backends(self._remembered) == [self._backend_name]
-        )
-
-    def _remember(self, complete: bool, former: list[str] | None = None) -> None:
-        """Record the intention before the rules are made, and its completion after.
-
-        Args:
-            complete: whether they are made.
-            former: other backends that the network may have rules of.
-        """
-        from time import monotonic_ns
-
-        record: dict[str, object] = {
-            **calc_record(self._rules),
-            "backends": [self._backend_name, *(former or [])],
-            "complete": complete,
-            "stamp": monotonic_ns(),
-        }
-        self._state.write_rules(record)
-
-
 class Rules(Resource):
     """The rules of a network, as one of its containers needs them and the others are remembered to.
+
+    Between `ensure` and `settle` links are made. The network's lock is held shared, so that the last DEL of
+    the network cannot take the rules away in between.
 
     Args:
         state: the network's records.
@@ -163,7 +43,7 @@ class Rules(Resource):
         env: the environment.
     """
 
-    __slots__ = ("_backend", "_backend_name", "_env", "_masquerade", "_rules", "_state")
+    __slots__ = ("_backend", "_backend_name", "_env", "_mode", "_remembered", "_rules", "_state")
     scope = NETWORK
 
     def __init__(
@@ -174,7 +54,8 @@ class Rules(Resource):
         self._rules = rules
         self._env = env
         self._backend: Backend | None = None
-        self._masquerade: Masquerade | None = None
+        self._mode = _IDLE
+        self._remembered: dict[str, object] = {}
 
     @classmethod
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
@@ -245,23 +126,25 @@ class Rules(Resource):
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. The network's lock is held until `settle` or `cancel`."""
-        self._masquerade = Masquerade(self._state, self._backend_name, self._rules, self._env)
-        self._masquerade.start()
+        self._mode = _WAITING
+        self._open()
+        self._start()
         return False
 
     def settle(self) -> None:
         """See `Resource.settle`."""
-        if self._masquerade is not None:
-            self._masquerade.finish()
-            self._masquerade = None
+        if self._mode != _IDLE:
+            self._complete()
+            self._mode = _IDLE
             self._state.unlock()
 
     def cancel(self) -> None:
-        """See `Resource.cancel`."""
-        masquerade, self._masquerade = self._masquerade, None
+        """See `Resource.cancel`. It also ends what `prepare` has started."""
+        backend, self._backend = self._backend, None
+        self._mode = _IDLE
         try:
-            if masquerade is not None:
-                masquerade.cancel()
+            if backend is not None:
+                backend.finish()
         finally:
             self._state.unlock()
 
@@ -270,6 +153,106 @@ class Rules(Resource):
         from shibafu.bridge.resources.rules_removal import teardown_if_unused
 
         teardown_if_unused(self._state, self._env)
+
+    def _open(self) -> "Backend":
+        if self._backend is None:
+            self._backend = open_backend(self._backend_name, self._rules, self._env)
+        return self._backend
+
+    def _start(self) -> None:
+        """Look at what should be there, or make it for the network's first container."""
+        self._state.lock_shared()
+        is_there = self._recall()
+        if not self._remembered:
+            if self._state.try_lock_exclusive() and not self._recall() and not self._remembered:
+                self._mode = _MAKING
+                self._remember(complete=False)
+                self._state.hand_down_lock(True)
+                try:
+                    self._open().start_setup(self._state.versions_of_others(IPTABLES))
+                finally:
+                    self._state.hand_down_lock(False)
+                return
+            # While the lock changed hands, another ADD may have passed.
+            self._state.lock_shared()
+            is_there = self._recall()
+        if is_there:
+            self._mode = _ENSURING
+            self._open().start_ensure()
+
+    def _complete(self) -> None:
+        """Complete what was started: after this all rules are there.
+
+        Raises:
+            CniError: FIREWALL when they cannot be made.
+        """
+        if self._mode == _ENSURING and self._open().finish():
+            return
+        if self._mode == _MAKING:
+            if not self._open().finish():
+                self._repair()
+            self._remember(complete=True)
+        else:
+            self._repair_unless_done()
+        self._state.lock_shared()
+
+    def _repair_unless_done(self) -> None:
+        """Make the rules, unless another ADD did so while this one waited for its turn."""
+        seen = self._remembered.get("stamp")
+        self._state.lock_exclusive()
+        if self._recall() and self._remembered.get("stamp") != seen:
+            return
+        former = self._remembered
+        names = [name for name in recorded_backends(former) if name != self._backend_name]
+        self._remember(complete=False, former=names)
+        self._repair()
+        # Only now: the network's other containers are never without rules.
+        if names:
+            from shibafu.bridge.resources.rules_removal import teardown_backends
+
+            teardown_backends(self._state, former, names, self._env)
+        self._remember(complete=True)
+
+    def _repair(self) -> None:
+        self._state.hand_down_lock(True)
+        try:
+            self._open().repair()
+        finally:
+            self._state.hand_down_lock(False)
+
+    def _recall(self) -> bool:
+        """Return whether all that this container needs was set up, by what is remembered now.
+
+        What the network's other containers need becomes part of what is made sure of.
+        """
+        self._remembered = self._state.read_rules()
+        everything = combine(self._rules, self._remembered)
+        needed = calc_record(everything)
+        if needed != calc_record(self._rules):
+            self._rules = everything
+            self._backend = None
+        return (
+            all(self._remembered.get(key) == value for key, value in needed.items())
+            and bool(self._remembered.get("complete"))
+            and recorded_backends(self._remembered) == [self._backend_name]
+        )
+
+    def _remember(self, complete: bool, former: list[str] | None = None) -> None:
+        """Record the intention before the rules are made, and its completion after.
+
+        Args:
+            complete: whether they are made.
+            former: other backends that the network may have rules of.
+        """
+        from time import monotonic_ns
+
+        record: dict[str, object] = {
+            **calc_record(self._rules),
+            "backends": [self._backend_name, *(former or [])],
+            "complete": complete,
+            "stamp": monotonic_ns(),
+        }
+        self._state.write_rules(record)
 
 
 def find_needs(
