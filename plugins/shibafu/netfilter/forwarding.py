@@ -1,4 +1,4 @@
-"""The kernel's switches for forwarding between links (Documentation/networking/ip-sysctl.rst)."""
+"""The kernel's switches of links: forwarding, and IPv6 (Documentation/networking/ip-sysctl.rst)."""
 
 import os
 
@@ -129,3 +129,27 @@ def _is_on(path: str) -> bool:
 def stop_routing_loopback(link: str) -> None:
     """Drop packets for 127.0.0.0/8 from a link again, as the kernel does by default."""
     try_sysctl(_ROUTE_LOOPBACK.format(link), "0")
+
+
+def refuse_router_advertisements(link: str) -> None:
+    """Keep containers from configuring the host by router advertisements.
+
+    A host that forwards refuses them anyway, unless it is told not to.
+    """
+    try_sysctl(f"/proc/sys/net/ipv6/conf/{link}/accept_ra", "0")
+
+
+def enable_ipv6(link: str) -> None:
+    """Let a link have IPv6 addresses, also where `default/disable_ipv6` is set.
+
+    Raises:
+        CniError: the kernel has no IPv6, or refuses.
+    """
+    try:
+        write_sysctl(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6", "0")
+    except OSError as error:
+        raise CniError(
+            NETWORK_SETUP,
+            f"cannot enable IPv6 on {link}: {error}",
+            "boot the kernel with IPv6, or remove the IPv6 ranges from the network",
+        ) from None

@@ -9,12 +9,12 @@ from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.names import NETWORK_GROUPS, OPEN, STRICT, calc_isolate
 from shibafu.netfilter.forwarding import (
     bridged_versions,
+    enable_ipv6,
     ensure_forwarding,
     ensure_link_forwarding,
     is_link_forwarding,
+    refuse_router_advertisements,
     routes_loopback,
-    try_sysctl,
-    write_sysctl,
 )
 from shibafu.netlink.address import addr_add, addr_list
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IF_OPER_UP, IFF_NOARP, IFF_PROMISC, RTPROT_KERNEL
@@ -382,27 +382,3 @@ def _ensure_state(sock: NetlinkSocket, config: BridgeConfig, link: Link, created
         sock.request(link_set(link.index, up=True, mac=link.mac))
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         sock.request(link_set(link.index, promisc=True))
-
-
-def refuse_router_advertisements(link: str) -> None:
-    """Keep containers from configuring the host by router advertisements.
-
-    A host that forwards refuses them anyway, unless it is told not to.
-    """
-    try_sysctl(f"/proc/sys/net/ipv6/conf/{link}/accept_ra", "0")
-
-
-def enable_ipv6(link: str) -> None:
-    """Let a link have IPv6 addresses, also where `default/disable_ipv6` is set.
-
-    Raises:
-        CniError: the kernel has no IPv6, or refuses.
-    """
-    try:
-        write_sysctl(f"/proc/sys/net/ipv6/conf/{link}/disable_ipv6", "0")
-    except OSError as error:
-        raise CniError(
-            NETWORK_SETUP,
-            f"cannot enable IPv6 on {link}: {error}",
-            "boot the kernel with IPv6, or remove the IPv6 ranges from the network",
-        ) from None

@@ -1,8 +1,8 @@
 """The port of the bridge that the host's end of a container's link is."""
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.resources.fabric import refuse_router_advertisements
 from shibafu.cni.names import INTERNAL_GROUP
+from shibafu.netfilter.forwarding import refuse_router_advertisements
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA
 from shibafu.netlink.link import Link, link_set, link_set_port
 from shibafu.resource.base import MEND, Fault, Resource
