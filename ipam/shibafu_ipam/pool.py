@@ -114,7 +114,7 @@ class Pool:
                 continue
             if not lease.container_id and broken is not None:
                 path = self._store.lease_path(address)
-                broken.append(CniError(IO_FAILURE, f"{path} is no lease that can be read"))
+                broken.append(CniError(IO_FAILURE, f"{path} is not a readable lease"))
             leases.append(PoolLease(address, *lease.owner, records.get(lease.owner)))
         return sorted(leases, key=lambda lease: (lease.address.version, lease.address.value))
 

@@ -24,8 +24,8 @@ CHOICES = (
     Difference(
         "router-advertisements",
         "choice",
-        "A container with addresses of its network listens to no router advertisements, which any neighbour "
-        "can send to give it a default route and addresses; `acceptRA` has it listen.",
+        "A container with addresses of its network accepts no router advertisements, which any neighbour "
+        "can send to give it a default route and addresses; `acceptRA` has it accept them.",
         (
             "* sysctl ipv6/conf/[*]/accept_ra",
             "* sysctl ipv6/conf/[*]/autoconf",

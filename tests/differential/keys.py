@@ -57,9 +57,7 @@ BRIDGE = (
         "keepIPv6",
         "shibafu's own, ignored by the reference: IPv6 stays on where the network has no IPv6 addresses.",
     ),
-    Key(
-        "acceptRA", "shibafu's own, ignored by the reference: the container listens to router advertisements."
-    ),
+    Key("acceptRA", "shibafu's own, ignored by the reference: the container accepts router advertisements."),
     Key("dns", SAME, ("dns-of-ipam", "empty-dns")),
     Key("dns.nameservers"),
     Key("dns.domain"),

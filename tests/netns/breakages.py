@@ -102,17 +102,17 @@ class Breakage:
 _IPTABLES, _NFTABLES = {"backend": "iptables"}, {"backend": "nftables"}
 _ISOLATED, _STRICT = {"isolate": True}, {"isolate": "strict"}
 _MISSING = "firewall rules of network {network} are missing"
-_MIXED = "firewall rules of network {network} are mixed with others, or in another order"
-_NO_GUARD = "the guard against spoofed hardware addresses is missing on {port}"
-_NO_BARRIER = "the barrier between the host and internal network {network} is missing"
-_NOT_CLOSED = "bridge {name} is open to its containers, though its network is internal"
-_NOT_INTERNAL = "link {name} is not kept from reaching the host, though its network is internal"
-_LISTENS = "interface {name} listens to router advertisements"
+_MIXED = "firewall rules of network {network} contain other rules or are out of order"
+_NO_GUARD = "the MAC spoof check of port {port} is missing"
+_NO_BARRIER = "the rules that keep internal network {network} from the host are missing"
+_NOT_CLOSED = "bridge {name} is not closed to its containers, although its network is internal"
+_NOT_INTERNAL = "link {name} can reach the host, although its network is internal"
+_LISTENS = "interface {name} accepts router advertisements"
 _NO_LEASE = "host-local: Failed to find address added by container"
-_ELSEWHERE = "packets of the host for {item} leave by lo, not by {link}"
+_ELSEWHERE = "the host routes {item} via lo, not via {link}"
 
 # The list of docs/operation.md.
-_IN_THE_WAY = "An address in the way of the gateway's"
+_IN_THE_WAY = "An address that conflicts with the gateway's"
 _ROUTE = "A route or a routing rule of others"
 _KIND = "Another kind of link"
 _GROUP = "A bridge with an interface group of somebody else's"
@@ -136,7 +136,7 @@ BRIDGE = (
     Breakage(
         "Bridge.acceptRA",
         "sysctl -qw net.ipv6.conf.{name}.accept_ra=2",
-        "link {name} listens to router advertisements",
+        "link {name} accepts router advertisements",
     ),
     Breakage(
         "Bridge.mac",
@@ -169,7 +169,7 @@ BRIDGE = (
     Breakage(
         "Gateway.isolate",
         "ip link add other up type bridge; ip link add veth0123456789a master other type veth",
-        "bridge other of another network is not kept apart",
+        "bridge other of another network is not isolated from this one",
         when=_STRICT,
         undo="ip link del veth0123456789a; ip link del other",
         network="strict",
@@ -177,7 +177,7 @@ BRIDGE = (
     Breakage(
         "Gateway.isolate",
         "ip link add other group 7 up type bridge; ip link add veth0123456789a master other type veth",
-        "bridge other of another network is not kept apart",
+        "bridge other of another network is not isolated from this one",
         when=_STRICT,
         undo="ip link del veth0123456789a; ip link del other",
         listed=_GROUP,
@@ -199,7 +199,7 @@ GATEWAY = (
     Breakage(
         "Gateway.addresses",
         "ip addr del {item} dev {link}; ip addr add {other} dev {link} nodad",
-        "gateway address {item} is missing on {link}, where {other} is in its way",
+        "gateway address {item} is missing on {link}: {other} conflicts with it",
         undo="ip addr del {other} dev {link}; ip addr add {item} dev {link} nodad",
         listed=_IN_THE_WAY,
     ),
@@ -216,7 +216,7 @@ GATEWAY = (
     Breakage(
         "Gateway.routes",
         "ip {family} route flush match {item} dev {link}",
-        "the host has no route to {item} by {link}",
+        "the host has no route to {item} via {link}",
     ),
     Breakage(
         "Gateway.routes",
@@ -228,7 +228,7 @@ GATEWAY = (
     Breakage(
         "Gateway.routes",
         "ip route add blackhole {item}",
-        "packets of the host for {item} are not let out, not by {link}",
+        "the host drops packets for {item} instead of routing them via {link}",
         undo="ip route del blackhole {item}",
         listed=_ROUTE,
     ),
@@ -242,7 +242,7 @@ GATEWAY = (
     Breakage(
         "Gateway.acceptRA",
         "sysctl -qw net/ipv6/conf/{link}/accept_ra=2",
-        "link {link} listens to router advertisements",
+        "link {link} accepts router advertisements",
         network="vlan",
     ),
 )
@@ -281,7 +281,7 @@ PORT = (
     Breakage(
         "Port.internal",
         "ip link set {name} group 23324",
-        "link {name} is still kept from reaching the host",
+        "link {name} is still cut off from the host",
         when={"internal": False},
     ),
     Breakage(

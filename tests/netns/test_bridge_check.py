@@ -20,7 +20,7 @@ IN_THE_CONTAINER = {
     "ip link del eth0": " of the host is missing",
     "ip link set eth0 address 02:00:00:00:00:99": "interface eth0 has the hardware address 02:00:00:00:00:99",
     "ip -6 route del default": "route to ::/0 is missing in the container",
-    "sysctl -qw net.ipv6.conf.eth0.autoconf=1": "interface eth0 listens to router advertisements",
+    "sysctl -qw net.ipv6.conf.eth0.autoconf=1": "interface eth0 accepts router advertisements",
     "ip route del 192.168.0.0/16": "route to 192.168.0.0/16 is missing in the container",
 }
 

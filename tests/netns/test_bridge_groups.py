@@ -106,7 +106,7 @@ def test_a_bridge_that_a_strict_network_does_not_know(networks: Networks) -> Non
         machine.host.run("ip", "link", "add", f"docker{name}", "type", "bridge")
         assert not are_apart(blue, plain, BLUE, PLAIN)
         error = machine.fail(strict, "c1", command="CHECK")
-        assert error["msg"] == "bridge br30 of another network is not kept apart"
+        assert error["msg"] == "bridge br30 of another network is not isolated from this one"
         machine.check(networks.plain, "c3")
         machine.add(strict, "c4")
         assert are_apart(blue, plain, BLUE, PLAIN) == (name == "0")
@@ -191,7 +191,7 @@ def test_the_gateway_in_a_vlan_that_an_older_release_made(networks: Networks) ->
     machine.host.run("ip", "link", "set", "br0.100", "group", "0")
     assert not are_apart(blue, old, BLUE, OLD)
     error = machine.fail(networks.all["c1"], "c1", command="CHECK")
-    assert error["msg"] == "gateway link br0.100 of another network is not kept apart"
+    assert error["msg"] == "gateway link br0.100 of another network is not isolated from this one"
     machine.add(networks.all["c1"], "c4")
     machine.check(networks.all["c1"], "c1")
     assert are_apart(blue, old, BLUE, OLD)

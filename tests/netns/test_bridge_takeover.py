@@ -15,7 +15,7 @@ REFERENCE = "/usr/lib/cni"
 pytestmark = pytest.mark.skipif(
     not os.path.exists(f"{REFERENCE}/bridge"), reason="the reference plugins are not installed"
 )
-MISSING_GUARD = "the guard against spoofed hardware addresses is missing on "
+MISSING_GUARD = "the MAC spoof check of port "
 
 
 @pytest.fixture(params=["10.10.0.0/24", "10.10.0.0/24 fd00:10::/64"])

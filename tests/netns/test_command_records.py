@@ -52,7 +52,7 @@ def test_what_a_killed_call_was_at_is_named_and_not_mended(
     (endpoint,) = shibafu.json("network inspect blue")[0]["endpoints"]
     assert endpoint["state"] == f"being {said}"
     (fault,) = shibafu.json("network repair --dry-run", status=1)["faults"]
-    assert fault["what"] == f"interface eth0 was not {said} to the end"
+    assert fault["what"] == f"interface eth0 is only partly {said}"
     assert "disconnect the container" in fault["advice"]
     shibafu.run("network", "repair", status=1)
     (link,) = loads(host.run("ip", "-j", "link", "show", record.name))
@@ -82,7 +82,7 @@ def test_gc_leaves_a_link_alone_whose_record_is_torn(
     record = connect(shibafu, web)
     record.write_text('{"cont')
     _, said = shibafu.run("network", "gc", status=1)
-    assert f"{record} tells of no container" in said
+    assert f"{record} names no container" in said
     assert "eth0" in web.run("ip", "-br", "link")
     host.run("ip", "link", "del", record.name)
     shibafu.run("network", "gc")

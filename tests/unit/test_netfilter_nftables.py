@@ -125,8 +125,8 @@ RULE = 'iifgroup 23324 drop comment "shibafu network net"\n'
         ("23324", '"internal"', ""),
         (RULE, "", f"chain input of table {TABLE} lacks the rule: iifgroup 23324 drop"),
         ("drop", "accept", f"chain input of table {TABLE} lacks the rule: iifgroup 23324 drop"),
-        (RULE, f"accept\n{RULE}", f"chain input of table {TABLE} has other rules, or in another order"),
-        (RULE, f"{RULE}accept\n", f"chain input of table {TABLE} has other rules, or in another order"),
+        (RULE, f"accept\n{RULE}", f"chain input of table {TABLE} contains other rules or is out of order"),
+        (RULE, f"{RULE}accept\n", f"chain input of table {TABLE} contains other rules or is out of order"),
         ("hook input", "hook output", f"chain input of table {TABLE} is missing"),
         ("chain input", "chain other", f"chain input of table {TABLE} is missing"),
         (f"table {TABLE} {{", f"table {TABLE} {{\n\tflags dormant\n", f"table {TABLE} is dormant"),
@@ -146,7 +146,7 @@ def test_the_order_of_rules_matters() -> None:
         for name, texts in texts.items()
     }
     assert Listing(listed["right"]).find_difference(ruleset) == ""
-    assert "in another order" in Listing(listed["wrong"]).find_difference(ruleset)
+    assert "out of order" in Listing(listed["wrong"]).find_difference(ruleset)
 
 
 def _list_chains(ruleset: Ruleset, last: list[str]) -> list[str]:

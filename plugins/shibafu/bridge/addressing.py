@@ -66,7 +66,7 @@ def complete_result(config: BridgeConfig, result: Result) -> None:
         if not any(ip.gateway.packed):
             raise CniError(
                 INVALID_CONFIG,
-                f"gateway {ip.gateway} is no address that the bridge can have",
+                f"gateway {ip.gateway} is not a usable address",
                 'remove "gateway", for the first address of the subnet, or set "isGateway" to false',
             )
         if config.is_default_gateway:
@@ -78,7 +78,7 @@ def _calc_default_gateway(address: Cidr) -> Address:
     if first >> address.address.bits:
         raise CniError(
             INVALID_CONFIG,
-            f"address {address} has no gateway: there is no address after its subnet's first",
+            f"address {address} has no default gateway: no address follows it",
             'state a "gateway" in "ipam", or set "isGateway" to false',
         )
     return Address(address.version, first)

@@ -214,7 +214,7 @@ class Caller:
         return [
             CniError(
                 IO_FAILURE,
-                f"{state.directory}/{link} tells of no container, and its link may be a running one's",
+                f"{state.directory}/{link} names no container, and its link may be a running one's",
                 f"nothing else of network {network.name} is freed; if nobody needs it: ip link del {link}",
             )
             for link in unknown

@@ -80,7 +80,5 @@ def reserve_address(network: ConfiguredNetwork, address: Address, label: str) ->
                 f"see: shibafu ipam ls {network.name}; `shibafu ipam release` takes it back",
             )
         if not pool.take(address, RESERVED, label):
-            raise CommandError(
-                f"{address} was given to a container at this moment", "try again, or another one"
-            )
+            raise CommandError(f"{address} has just been given to a container", "choose another address")
     return True

@@ -32,10 +32,13 @@ _Steps = Iterator[tuple[Recalled, Resource, View]]
 _ORDER = {HOST: 0, ATTACHMENT: 1, NETWORK: 2}
 # What is said of an attachment that a call was to make, or to remove, and did not.
 _UNFINISHED = {
-    ATTACHING: "interface {} was not attached to the end",
-    DETACHING: "interface {} was not detached to the end",
+    ATTACHING: "interface {} is only partly attached",
+    DETACHING: "interface {} is only partly detached",
 }
-_DETACH = "the call was killed, or is at work; otherwise disconnect the container, or have its runtime do so"
+_DETACH = (
+    "its call was killed or is still running; if it was killed, "
+    "disconnect the container or have its runtime detach it"
+)
 
 
 @dataclass(frozen=True)

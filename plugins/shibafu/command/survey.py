@@ -132,7 +132,7 @@ class NetworkView:
         is_forwarding: whether the host forwards packets, by family.
         problem: why its configuration would be refused; empty when it would not.
         resources: what its containers share; empty also when nobody looked.
-        broken: records, cached results and leases that tell of no container, in words.
+        broken: records, cached results and leases that name no container, in words.
     """
 
     name: str
@@ -201,7 +201,7 @@ class Surveyor:
 
         Args:
             network: the network.
-            broken: takes the records and cached results that tell of no container.
+            broken: takes the records and cached results that name no container.
         """
         broken = [] if broken is None else broken
         state = NetworkState(network.name)
@@ -274,11 +274,11 @@ class Surveyor:
 
 
 def find_broken_records(network: str) -> list[CniError]:
-    """Return what is wrong with records that tell of no container: a killed call left half of one, say."""
+    """Return the records that name no container, such as one that a killed call left half written."""
     state = NetworkState(network)
     return [
         CniError(
-            IO_FAILURE, f"{state.directory}/{link} tells of no container", "`shibafu network gc` removes it"
+            IO_FAILURE, f"{state.directory}/{link} names no container", "`shibafu network gc` removes it"
         )
         for link in state.attachments()
         # What is not there any more, or was being written, is not broken.

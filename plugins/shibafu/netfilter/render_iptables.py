@@ -37,7 +37,7 @@ def find_missing(ruleset: Ruleset, complaint: str) -> str:
 
 
 def find_stray(ruleset: Ruleset, printed: str) -> str:
-    """Return a chain that has rules besides its own, or in another order, in words; empty if there is none.
+    """Return in words a chain with other rules, or with its own out of order; empty if there is none.
 
     Args:
         ruleset: one whose check succeeded.
@@ -54,7 +54,7 @@ def find_stray(ruleset: Ruleset, printed: str) -> str:
     for chain, targets in zip(ruleset.chains, listed, strict=False):
         # iptables prints a rule as it likes: it has found each by itself, and these tell their order.
         if targets != [_calc_target(rule) for rule in chain.rules]:
-            return f"chain {chain.name} of table {chain.table} has other rules, or in another order"
+            return f"chain {chain.name} of table {chain.table} contains other rules or is out of order"
     return ""
 
 

@@ -107,11 +107,11 @@ class Listing:
         return ""
 
     def find_stray(self, ruleset: Ruleset) -> str:
-        """Return a chain that has rules besides its own, or in another order, in words; empty if none has."""
+        """Return in words a chain with other rules, or with its own out of order; empty if there is none."""
         for chain in ruleset.chains:
             lines = self._lines.get(chain.name, [])[1:]
             if len(lines) != len(chain.rules) or not all(map(_is_same, chain.rules, lines)):
-                return f"chain {chain.name} of table {ruleset.name} has other rules, or in another order"
+                return f"chain {chain.name} of table {ruleset.name} contains other rules or is out of order"
         return ""
 
 

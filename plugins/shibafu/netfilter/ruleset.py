@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # What is wrong with a network's rules.
 MISSING = "are missing"
-MIXED = "are mixed with others, or in another order"
+MIXED = "contain other rules or are out of order"
 
 
 class Chain:

@@ -44,7 +44,10 @@ class Drop:
     @property
     def advice(self) -> str:
         """What to do about it."""
-        return f"no rule of another table overrules that: let it through there, as `{self.example}` does"
+        return (
+            "no rule of another table overrules that: accept it in that chain, "
+            f"for example with `{self.example}`"
+        )
 
 
 def calc_packets(bridge: str, subnets: list[Cidr], is_masqueraded: bool) -> "Iterator[tuple[str, Packet]]":

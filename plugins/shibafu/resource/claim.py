@@ -128,5 +128,5 @@ class Claim(Resource):
             NETWORK_SETUP,
             f"interface {self.record.ifname} of container {self.record.container_id} was detached "
             "while it was being attached",
-            "a DEL of it came before ADD had ended; ADD it again if it is wanted",
+            "DEL came before ADD had finished; ADD again if the container is still wanted",
         )

@@ -97,6 +97,6 @@ def open_container_netns(request: "Request") -> Netns:
         raise CniError(
             SAME_NETNS,
             "plugin's netns and netns from CNI_NETNS should not be the same",
-            f"{path} is the namespace of the host; the container would lose nothing and the host its network",
+            f"{path} is the host's namespace; attaching it would cut the host off",
         )
     return netns

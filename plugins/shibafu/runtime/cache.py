@@ -200,7 +200,7 @@ def cache_list(
         network: the network's name; empty for all.
         container_id: likewise.
         directory: the cache.
-        broken: takes the files that tell of no attachment, or of another one than they are called like.
+        broken: takes the files that name no attachment, or another one than their own name does.
 
     Raises:
         CniError: others can write there.
@@ -230,7 +230,7 @@ def cache_list(
 
 
 def _describe_broken(path: str) -> CniError:
-    return CniError(IO_FAILURE, f"{path} tells of no attachment", "see what it is, and remove it")
+    return CniError(IO_FAILURE, f"{path} names no attachment", "see what it is, and remove it")
 
 
 def _secure(directory: str) -> None:

@@ -124,7 +124,7 @@ class ReferenceRules(Resource):
 
 def _name_only(fault: Fault) -> Fault:
     """Return a fault of what we do not make."""
-    advice = "another plugin had made them for the container; attach it again"
+    advice = "the reference plugin made them and shibafu does not make them again: attach the container again"
     return Fault(fault.what, advice, is_mendable=False)
 
 

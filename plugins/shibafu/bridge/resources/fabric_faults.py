@@ -32,7 +32,7 @@ def find_bridge_faults(view: "View", config: BridgeConfig, mac: str) -> list[Fau
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         faults.append(Fault(f"bridge {name} is not in promiscuous mode"))
     if link.flags & IFF_NOARP:
-        advice = f"somebody switched ARP off; {MEND}"
+        advice = f"ARP was switched off; {MEND}"
         faults.append(Fault(f"bridge {name} does not answer ARP requests", advice))
     faults += _find_advertisement_faults(link)
     if config.internal:
@@ -100,7 +100,7 @@ def _find_address_faults(link: str, gateways: list[Cidr], present: set[tuple[byt
             faults.append(Fault(what))
             continue
         advice = f"if nobody needs it, `ip addr del {other} dev {link}`; or choose another bridge or subnet"
-        faults.append(Fault(f"{what}, where {other} is in its way", advice, is_mendable=False))
+        faults.append(Fault(f"{what}: {other} conflicts with it", advice, is_mendable=False))
     return faults
 
 
@@ -116,13 +116,15 @@ def _find_route_faults(view: "View", link: Link, gateways: list[Cidr], ips: list
         if route is not None and route.index == link.index:
             continue
         if not all(has_own_route(view.sock, link, gateway) for gateway in gateways):
-            faults.append(Fault(f"the host has no route to {ip} by {link.name}"))
+            faults.append(Fault(f"the host has no route to {ip} via {link.name}"))
             continue
         other = link_by_index(view.sock, route.index) if route is not None else None
-        where = f"leave by {other.name}" if other is not None else "are not let out"
+        what = f"the host drops packets for {ip} instead of routing them via {link.name}"
+        if other is not None:
+            what = f"the host routes {ip} via {other.name}, not via {link.name}"
         faults.append(
             Fault(
-                f"packets of the host for {ip} {where}, not by {link.name}",
+                what,
                 "a route or a routing rule that is not of this network takes them: see `ip rule` and "
                 "`ip route get`; remove it, or choose another subnet for the network",
                 is_mendable=False,
@@ -132,7 +134,7 @@ def _find_route_faults(view: "View", link: Link, gateways: list[Cidr], ips: list
 
 
 def _find_advertisement_faults(link: Link) -> list[Fault]:
-    """Return whether a link listens to what containers say of routers (ipv6_accept_ra in include/net/ipv6.h).
+    """Return the fault of a link that accepts router advertisements (ipv6_accept_ra in include/net/ipv6.h).
 
     One that forwards does so only if that is asked for.
     """
@@ -141,8 +143,8 @@ def _find_advertisement_faults(link: Link) -> list[Fault]:
         return []
     return [
         Fault(
-            f"link {link.name} listens to router advertisements, which any container can send",
-            f"somebody switched accept_ra on; {MEND}, and the next ADD of this network",
+            f"link {link.name} accepts router advertisements, which any container can send",
+            f"accept_ra was switched on; {MEND}, and the next ADD of this network",
         )
     ]
 
@@ -154,7 +156,7 @@ def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list
         return []
     return [
         Fault(
-            f"bridge {link.name} is open to its containers, though its network is internal",
-            f"somebody switched IPv6 on, or rp_filter off; {MEND}, and the next ADD of this network",
+            f"bridge {link.name} is not closed to its containers, although its network is internal",
+            f"IPv6 was switched on, or rp_filter off; {MEND}, and the next ADD of this network",
         )
     ]

@@ -1,4 +1,4 @@
-"""Addresses that are in the way of a gateway's, and what a failed ADD has changed of a gateway."""
+"""Addresses that conflict with a gateway's, and what a failed ADD has changed of a gateway."""
 
 from errno import EADDRNOTAVAIL, EEXIST, ENODEV
 
@@ -23,7 +23,7 @@ def clear_conflicts(
     others: list[Addr],
     removed: list[Addr],
 ) -> None:
-    """Remove a link's addresses that are in the way of a gateway's, if the network may do so.
+    """Remove a link's addresses that conflict with a gateway's, if the network may do so.
 
     Args:
         sock: a socket in the host's namespace.

@@ -126,7 +126,7 @@ def _configure(sock: NetlinkSocket, link: Link, result: Result, config: BridgeCo
         link: the link.
         result: addresses and routes.
         config: says whether IPv6 looks for duplicates of the addresses before it uses them, for
-            `wait_for_dad`, and whether it listens to routers.
+            `wait_for_dad`, and whether it accepts router advertisements.
 
     Raises:
         NetlinkError: the kernel refuses one of them.

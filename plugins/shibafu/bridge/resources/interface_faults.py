@@ -30,14 +30,14 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
     if link.kind != "veth" or port is None or link.peer != port.index:
         yield Fault(
             f"interface {ifname} is not the other end of {interface.port}",
-            "somebody made it; remove it, and attach the container again",
+            "another process created it; remove it and attach the container again",
             is_mendable=False,
         )
         return
     if not link.up and not interface.attachment.config.disable_container_interface:
         yield Fault(f"interface {ifname} of the container is down")
     if link.flags & IFF_NOARP:
-        yield Fault(f"interface {ifname} does not answer ARP requests", f"somebody switched ARP off; {MEND}")
+        yield Fault(f"interface {ifname} does not answer ARP requests", f"ARP was switched off; {MEND}")
     mac = interface.find_mac()
     if mac and link.mac.hex(":") != mac:
         yield Fault(f"interface {ifname} has the hardware address {link.mac.hex(':')}, not {mac}")
@@ -45,7 +45,7 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
     if link.mtu > (mtu := interface.attachment.config.mtu or link.mtu):
         yield Fault(
             f"interface {ifname} has an MTU of {link.mtu}, which is more than {mtu}",
-            f"larger packets than the other end takes are lost; {MEND}",
+            f"frames larger than the other end accepts are dropped; {MEND}",
         )
     present = inside.addresses(link)
     for ip in interface.own_ips():
@@ -61,7 +61,7 @@ def _find_advertisement_faults(link: Link) -> "Iterator[Fault]":
     for name, switch in (("accept_ra", DEVCONF_ACCEPT_RA), ("autoconf", DEVCONF_AUTOCONF)):
         if link.inet6_conf(switch):
             yield Fault(
-                f"interface {link.name} listens to router advertisements, which any neighbour can send",
+                f"interface {link.name} accepts router advertisements, which any neighbour can send",
                 f'{name} is on; switch it off in the container, or set the key "acceptRA"',
             )
             return

@@ -66,7 +66,7 @@ class HostBarrier(Resource):
             return []
         return [
             Fault(
-                f"the barrier between the host and internal network {network} is missing",
+                f"the rules that keep internal network {network} from the host are missing",
                 f"nftables: {difference}; the next ADD of this network restores it",
             )
         ]

@@ -110,7 +110,7 @@ def find_faults_of_others(sock: NetlinkSocket) -> list[Fault]:
     return [
         Fault(
             f"{'bridge' if link.kind == 'bridge' else 'gateway link'} {link.name} of another network "
-            "is not kept apart",
+            "is not isolated from this one",
             f"its interface group is {link.group}, by which no rule knows it: "
             f"`ip link set {link.name} group {NETWORK_GROUPS[OPEN]}` changes that",
             is_mendable=link.group == _NO_GROUP,

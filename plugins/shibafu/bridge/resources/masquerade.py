@@ -99,7 +99,7 @@ class Rules(Resource):
         backend, self._backend = self._backend, None
         if backend is None or backend.finish():
             return []
-        seen = backend.detail or f"chain {self._rules.chain} or the way to it was removed or moved"
+        seen = backend.detail or f"chain {self._rules.chain} or the jump to it was removed or moved"
         return [
             Fault(
                 f"firewall rules of network {self._rules.network} {backend.fault}",

@@ -93,7 +93,7 @@ class Pair(HostLink):
         except NetlinkError as error:
             if error.errno != EEXIST:
                 raise
-            raise refuse_existing(attachment, "somebody made it while it was being attached") from None
+            raise refuse_existing(attachment, "another process created it during this ADD") from None
         self._is_ours = True
         # From here on, DEL sees the link.
         self._claim.require()

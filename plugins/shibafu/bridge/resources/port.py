@@ -65,13 +65,13 @@ class Port(Resource):
         from shibafu.bridge.resources.internal import is_internal_port
 
         if not self._config.internal:
-            what = f"link {link.name} is still kept from reaching the host"
+            what = f"link {link.name} is still cut off from the host"
             return [Fault(what, f"the network was internal when it was attached; {MEND}")]
         if is_internal_port(link):
             return []
         return [
             Fault(
-                f"link {link.name} is not kept from reaching the host, though its network is internal",
+                f"link {link.name} can reach the host, although its network is internal",
                 f"it was attached before the network was, or its group was changed; {MEND}",
             )
         ]

@@ -81,7 +81,7 @@ class SpoofCheck(Resource):
 def find_no_guard(port: str, seen: str) -> Fault:
     """Return the fault of a port that has no guard; `seen` says what is missing."""
     return Fault(
-        f"the guard against spoofed hardware addresses is missing on {port}",
+        f"the MAC spoof check of port {port} is missing",
         f"{seen}; the next ADD of this network restores it",
     )
 
