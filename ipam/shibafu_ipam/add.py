@@ -99,7 +99,7 @@ class Reservation:
         self._ledger = ledger
         self._record = ledger.find(request.container_id, request.ifname)
         if self._record.addresses and is_abandoned(self._record):
-            # The same container was started anew, and its DEL has never come.
+            # The same container was started again, and its DEL has never come.
             ledger.release(self._record)
         # Some callers give a path that never was a namespace: its absence later would say nothing.
         if not self._record.addresses:
@@ -164,7 +164,7 @@ class Reservation:
             f"requested IP address {address} is not available in range set {range_set}",
             f"container {holder.container_id} has it"
             if holder.container_id
-            else f"{self._ledger.store.lease_path(address)} is no lease; remove it if it is nobody's",
+            else f"{self._ledger.store.lease_path(address)} is not a lease; remove it if it is nobody's",
         )
 
     def _refuse_duplicate(self, range_set: RangeSet) -> None:

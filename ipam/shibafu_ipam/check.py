@@ -50,7 +50,7 @@ def _find(store: Store, container_id: str, ifname: str) -> list[Address]:
                     if record is not None and ledger.is_right(record):
                         return record.addresses
     except OSError:
-        pass  # the index is a hint, and ADD makes it anew
+        pass  # the index is a hint, and ADD rebuilds it
     leases = [lease for _, lease in store.leases() if lease is not None]
     own = [lease.address for lease in leases if lease.owner == (container_id, ifname)]
     return own or [lease.address for lease in leases if lease.owner == (container_id, "")]

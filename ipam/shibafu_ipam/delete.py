@@ -26,7 +26,7 @@ def _release(store: Store, container_id: str, ifname: str) -> None:
         _release_by_index(store, container_id, ifname)
     except OSError:
         # The index cannot be written, because the disk is full for instance. A lease can still go; the
-        # index stays invalid, and the next call makes it anew.
+        # index stays invalid, and the next call rebuilds it.
         _release_by_reading(store, container_id, ifname)
 
 

@@ -6,7 +6,7 @@
         pages/            which addresses are taken, see `pages`
         aside             a lease that is being written
 
-The index is a hint: what it says of a lease is verified against the lease, and it is made anew when
+The index is a hint: what it says of a lease is verified against the lease, and it is rebuilt when
 anybody else has changed the network's directory. That shows in the directory's mtime: after each
 operation the directory and the stamp get the same one, which no later change by the kernel can
 produce. The same comparison finds an operation that was killed before its end.
@@ -73,7 +73,7 @@ class Index:
         return bool(self.stamped_boot and self.boot_id) and self.stamped_boot != self.boot_id
 
     def begin(self) -> None:
-        """Make the index invalid until `commit`: who is killed in between leaves one that says so."""
+        """Make the index invalid until `commit`: an index that a killed process leaves says so."""
         os.utime(self.store.directory, ns=(_NEVER, _NEVER))
 
     def commit(self) -> None:

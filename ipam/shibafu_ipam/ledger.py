@@ -15,7 +15,7 @@ class Ledger:
     """The addresses of one network, for one operation under the store's lock.
 
     Nothing is changed until something is taken or released; `close` then makes the changes valid. A
-    call that is killed, or that the disk fails, does not get there, and the next one makes the index anew.
+    call that is killed, or that the disk fails, does not get there, and the next one rebuilds the index.
 
     Args:
         index: the network's index.
@@ -40,7 +40,7 @@ class Ledger:
             self._is_changed = False
 
     def rebuild(self, is_needed: "IsNeeded | None" = None) -> list[OSError]:
-        """Make the index anew from the leases; see `rebuild.rebuild`."""
+        """Rebuild the index from the leases; see `rebuild.rebuild`."""
         from shibafu_ipam.rebuild import rebuild
 
         errors = rebuild(self.index, is_needed)
@@ -51,7 +51,7 @@ class Ledger:
         """Return what an attachment has, with an empty list when that is nothing.
 
         Raises:
-            CniError: the index stays wrong however often it is made anew, which is a defect.
+            CniError: the index stays wrong however often it is rebuilt, which is a defect.
         """
         for is_last in (False, True):
             record = self.index.records.read(container_id, ifname)
@@ -94,7 +94,7 @@ class Ledger:
         return True
 
     def release(self, record: Record, addresses: list[Address] | None = None) -> None:
-        """Take addresses back from an attachment, by default all; it is no error when it has none."""
+        """Take addresses back from an attachment, by default all; that it has none is not an error."""
         released = list(record.addresses if addresses is None else addresses)
         if not released:
             return

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RESERVED = "shibafu.reserved"
 # Seconds to wait for calls that are at work.
 PATIENCE = 10.0
+# Of the lock's file: host-local's.
 _LOCK_MODE = 0o750
 
 
@@ -96,7 +97,7 @@ class Pool:
 
     @property
     def index_directory(self) -> str:
-        """Where it is kept what finds them."""
+        """The directory of the index."""
         return self._store.index_directory
 
     def list(self, broken: list[CniError] | None = None) -> list[PoolLease]:

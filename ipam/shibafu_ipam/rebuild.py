@@ -1,4 +1,4 @@
-"""Making the index anew from the leases, and letting go of leases that nobody can need any more.
+"""Rebuilding the index from the leases, and letting go of leases that nobody can need any more.
 
 It reads every lease, so it happens only when somebody else has changed the store, after a killed call,
 after a reboot, for GC, and before an ADD would fail for want of an address.
@@ -120,7 +120,7 @@ class _Reboot:
 
 
 def rebuild(index: Index, is_needed: "IsNeeded | None" = None) -> list[OSError]:
-    """Make the index anew, and remove the leases that are not needed.
+    """Rebuild the index, and remove the leases that are not needed.
 
     Returns:
         Why leases could not be removed; they are still in the index.

@@ -86,7 +86,7 @@ class Records:
         if start < end:
             self._rewrite(path, content[:start] + line + content[end:])
             return
-        # Who writes a record has looked for it before, so that the file, or its absence, was right.
+        # The writer of a record has looked for it before, so that the file, or its absence, was right.
         descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             if os.write(descriptor, line) != len(line):

@@ -82,7 +82,7 @@ def _find_exhausted(store: Store, range_sets: list[RangeSet]) -> RangeSet | None
             if index.is_valid() and _first_exhausted(range_sets, index.pages.find_free) is None:
                 return None
         except OSError:
-            pass  # the index is a hint, and ADD makes it anew
+            pass  # the index is a hint, and ADD rebuilds it
         # As ADD does before it fails: leases whose namespace has vanished are as good as free.
         pages = Survey(index, lambda _, record: not is_abandoned(record)).calc_pages()
         return _first_exhausted(range_sets, pages.find_free)

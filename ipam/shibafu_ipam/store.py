@@ -206,7 +206,7 @@ class Store:
         return True
 
     def lease_del(self, address: Address) -> None:
-        """Remove a lease; it is no error when there is none."""
+        """Remove a lease; that there is none is not an error."""
         remove_file(self.lease_path(address))
 
     def lease_read(self, address: Address) -> Lease | None:

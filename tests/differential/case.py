@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# A value that shall not be there, in a documented expectation.
+# A value that must not be there, in a documented expectation.
 ABSENT = "(absent)"
 
 

@@ -74,7 +74,7 @@ ERRORS = (
     Difference(
         "not-a-network-namespace",
         "error",
-        "A CNI_NETNS that is no network namespace is called so, where the reference gives the file "
+        "A CNI_NETNS that is not a network namespace is called so, where the reference gives the file "
         "system's number.",
         ("1-ADD answer.msg",),
         ("netns-is-a-file", "netns-is-a-directory"),

@@ -251,7 +251,7 @@ def test_the_exit_status_is_the_programs(containers: Containers) -> None:
     for options, why in (
         ("--nosuchoption", "unrecognized arguments"),
         ("--network nowhere", "there is no network nowhere"),
-        ("--network ''", "is no name for a network"),
+        ("--network ''", "is not a valid name for a network"),
         ("-p 99999:80", "--publish:"),
         ("-w /etc/passwd", "not a directory"),
         ("--conf-dir /etc/passwd", "cannot be listed"),
@@ -313,7 +313,7 @@ def test_names_are_taken_once(containers: Containers) -> None:
     assert "is running" in containers.command.fail("rm web1")
     assert "there is no container web2" in containers.command.fail("stop web2")
     said = containers.command.fail("run -d --name ../x alpine sleep 600", status=125)
-    assert '"../x" is no name for a container' in said
+    assert '"../x" is not a valid name for a container' in said
 
 
 def test_a_damaged_container_hides_no_other(machine: Machine, containers: Containers) -> None:

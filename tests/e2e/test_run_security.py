@@ -426,7 +426,7 @@ def test_rights_as_asked_for(run: Command, options: str, key: str, value: int) -
             "the seccomp profile /dev/zero cannot be used: is not a regular",
         ),
         ("--security-opt seccomp=/run/huge.json", "cannot be used: it has more than 1048576 bytes"),
-        ("--security-opt label=disable", '"label=disable" is no security option'),
+        ("--security-opt label=disable", 'invalid security option "label=disable"'),
     ],
 )
 def test_rights_that_make_no_sense_are_refused(

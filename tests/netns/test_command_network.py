@@ -101,7 +101,7 @@ def test_a_free_subnet_is_chosen_and_overlaps_are_refused(shibafu: CommandLine, 
     assert "already" in shibafu.fail("network create one", status=2)
     assert "belongs to network one" in shibafu.fail("network create three --bridge br-one")
     assert "not a bridge" in shibafu.fail("network create three --bridge uplink")
-    assert "no name for a network" in shibafu.fail("network create -- -x/y", status=2)
+    assert "not a valid name for a network" in shibafu.fail("network create -- -x/y", status=2)
     assert shibafu("network ls --quiet") == "one\ntwo\n"
 
 

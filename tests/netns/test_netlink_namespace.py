@@ -101,7 +101,7 @@ def test_nothing_happens_where_entering_fails() -> None:
     assert os.listdir("/proc/self/fd") == descriptors
 
 
-def test_failing_return_is_told(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_return_records_suffice(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     home = current_netns()
 
     def refuse(target: int) -> None:

@@ -304,7 +304,7 @@ def test_the_host_s_namespace_is_refused(machine: Machine, crun: Crun) -> None:
     assert is_clean(machine)
 
 
-def test_a_process_that_is_gone_is_told(machine: Machine, crun: Crun) -> None:
+def test_a_process_that_is_gone_records_suffice(machine: Machine, crun: Crun) -> None:
     crun.write_bundle(network="blue")
     gone = subprocess.Popen(["true"])
     gone.wait()

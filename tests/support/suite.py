@@ -22,7 +22,7 @@ class Suite:
     """Installed plugins.
 
     Args:
-        directory: what CNI_PATH shall hold.
+        directory: what CNI_PATH holds.
         command: how the command `shibafu` is called.
         is_built: whether they are executables that were built, not sources.
     """

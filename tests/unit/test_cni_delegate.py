@@ -101,7 +101,7 @@ def test_a_result_that_is_none_is_the_plugins_fault(tmp_path: Path, result: str)
     with pytest.raises(CniError) as caught:
         parse_answer(plugin.name, answer)
     assert caught.value.code == errors.DELEGATE
-    assert caught.value.msg == 'plugin "sample" answered ADD with what is no result'
+    assert caught.value.msg == 'plugin "sample" answered ADD with something that is not a result'
     assert "netconf" not in caught.value.details.lower()
 
 

@@ -40,7 +40,7 @@ def test_a_child_that_does_not_read_its_input_is_no_error() -> None:
     assert run("exit 0", b"x" * 1_000_000) == (0, b"", b"")
 
 
-def test_the_signal_that_ended_it_is_told() -> None:
+def test_the_signal_that_ended_it_records_suffice() -> None:
     assert run("kill -9 $$")[0] == -signal.SIGKILL
 
 

@@ -101,7 +101,7 @@ def test_gateways_and_ranges_find_their_subnets() -> None:
         (["10.2.0.1"], [], "does not lie in subnet"),
         (["10.1.0.1", "10.1.0.2"], [], "two gateways"),
         ([], ["10.1.0.250-10.1.1.3"], "does not lie in subnet"),
-        ([], ["10.1.0.1-x"], "no range of addresses"),
+        ([], ["10.1.0.1-x"], "not a range of addresses"),
     ):
         with pytest.raises(UsageError, match=said):
             combine_subnets(networks, [ip_address(gateway) for gateway in gateways], ranges)
@@ -320,7 +320,7 @@ def mistakes(text: str) -> Iterator[tuple[int, str]]:
         ("network: {}", 1, "has no key"),
         ("networks:\n  a: [\n", 3, "expected"),
         ("networks: [a]", 1, '"networks" holds keys'),
-        ("networks:\n  a b:", 2, "no name for a network"),
+        ("networks:\n  a b:", 2, "not a valid name for a network"),
         ("networks:\n  a:\n  none:", 3, "choose another name"),
         ("networks:\n  a:\n  b:\n  a:", 4, "occurs twice, first on line 2"),
         ("networks:\n  a:\n    mtu: big", 3, '"mtu" is a whole number'),
@@ -343,7 +343,7 @@ def mistakes(text: str) -> Iterator[tuple[int, str]]:
         (
             "networks:\n  a:\n    subnets:\n    - {subnet: 10.1.0.0/24, range: 3}",
             4,
-            "is no range of addresses",
+            "is not a range of addresses",
         ),
         ("networks:\n  a:\n    driver-opts:\n      vlan: x", 4, "driver option vlan is a whole number"),
         ("networks:\n  a:\n    driver-opts:\n      ipMasqBackend: ipfw", 4, "is iptables or nftables"),

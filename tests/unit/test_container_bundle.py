@@ -120,9 +120,9 @@ def require_possible(spec: Specification) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": "a/b"}, "no name for a container"),
-        ({"name": "-a"}, "no name for a container"),
-        ({"name": "a" * 64}, "no name for a container"),
+        ({"name": "a/b"}, "not a valid name for a container"),
+        ({"name": "-a"}, "not a valid name for a container"),
+        ({"name": "a" * 64}, "not a valid name for a container"),
         ({"networks": ["none", "blue"]}, 'network "none" goes with no other'),
         ({"networks": ["host"], "ports": ["80:80"]}, "need a network"),
         ({"networks": ["none"], "ip": "10.0.0.1"}, "need a network"),
@@ -130,8 +130,8 @@ def require_possible(spec: Specification) -> None:
         ({"ports": ["80"]}, '^--publish: "80" is no published port'),
         ({"bandwidth": "fast"}, '^--bandwidth: "fast" is no limit'),
         ({"mac": "02:00"}, "^--mac: "),
-        ({"networks": [""]}, '^"" is no name for a network'),
-        ({"networks": ["blue,green"]}, "is no name for a network"),
+        ({"networks": [""]}, '^"" is not a valid name for a network'),
+        ({"networks": ["blue,green"]}, "is not a valid name for a network"),
         ({"networks": ["blue", "blue"]}, "^--network names a network twice"),
         ({"hostname": ""}, '^"" is no host name'),
         ({"hostname": "a b"}, '^"a b" is no host name'),
@@ -153,7 +153,7 @@ def test_what_is_kept_is_what_was_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"volumes": [{}]}', '{"volumes": [], "x": 1}'])
-def test_a_damaged_file_is_told(tmp_path: Path, content: str) -> None:
+def test_a_damaged_file_records_suffice(tmp_path: Path, content: str) -> None:
     (tmp_path / "container.json").write_text(content)
     with pytest.raises(ContainerError, match="is damaged"):
         load_specification(tmp_path / "container.json")

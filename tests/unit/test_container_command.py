@@ -60,7 +60,7 @@ def test_the_environment(images: ImageStore, monkeypatch: pytest.MonkeyPatch) ->
     env = parse(images, "-e", "A=9", "-e", "MINE", "-e", "NOBODYS", "-e", "E=", "alpine").env
     assert {"A=9", "MINE=7", "E="} <= set(env)
     assert not any(variable.startswith("NOBODYS") for variable in env)
-    with pytest.raises(ContainerError, match="is no variable"):
+    with pytest.raises(ContainerError, match="invalid variable"):
         parse(images, "-e", "=x", "alpine")
 
 
@@ -86,7 +86,7 @@ def test_volumes(tmp_path: Path) -> None:
     assert parse_volume(f"{tmp_path}:/mnt") == Volume(str(tmp_path), "/mnt")
     assert parse_volume(f"{tmp_path}:/mnt:ro") == Volume(str(tmp_path), "/mnt", is_read_only=True)
     for text in (str(tmp_path), f"{tmp_path}:mnt", f"{tmp_path}:/mnt:xx", ":/mnt"):
-        with pytest.raises(ContainerError, match="is no volume"):
+        with pytest.raises(ContainerError, match="invalid volume"):
             parse_volume(text)
     with pytest.raises(ContainerError, match="there is no file or directory"):
         parse_volume(f"{tmp_path}/nothing:/mnt")

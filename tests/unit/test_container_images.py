@@ -72,7 +72,7 @@ class TestStore:
     @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a:b", "-a"])
     def test_names_are_no_paths(self, store: ImageStore, name: str) -> None:
         assert store.find(name) is None
-        with pytest.raises(ContainerError, match="no name for an image"), store.making(name, "test"):
+        with pytest.raises(ContainerError, match="not a valid name for an image"), store.making(name, "test"):
             pass
         with pytest.raises(ContainerError, match="there is no image"):
             store.remove(name)

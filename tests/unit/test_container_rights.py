@@ -122,14 +122,14 @@ def test_rules_keep_their_arguments_and_errors() -> None:
         '{"defaultAction": "x", "defaultErrno": "ENOWHERE"}',
     ],
 )
-def test_a_profile_that_is_none_is_told(tmp_path: Path, content: str) -> None:
+def test_a_profile_that_is_none_records_suffice(tmp_path: Path, content: str) -> None:
     path = tmp_path / "profile.json"
     path.write_text(content)
     with pytest.raises(ContainerError, match=r"the seccomp profile .*profile\.json cannot be used"):
         load_seccomp(str(path), ())
 
 
-def test_a_profile_that_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_profile_that_is_missing_records_suffice(tmp_path: Path) -> None:
     with pytest.raises(ContainerError, match="cannot be used: No such file"):
         load_seccomp(f"{tmp_path}/none", ())
     with pytest.raises(ContainerError, match="the default seccomp profile is missing") as told:

@@ -168,7 +168,7 @@ class TestFiles:
         self.write(tmp_path, RESULT, resolv_conf="made")
         assert (tmp_path / "made").read_text().startswith("nameserver 10.0.0.1\n")
 
-    def test_what_cannot_be_written_is_told(self, tmp_path: Path) -> None:
+    def test_what_cannot_be_written_records_suffice(self, tmp_path: Path) -> None:
         with pytest.raises(CniError, match=r"cannot open none/hosts: No such file"):
             self.write(tmp_path, RESULT, hosts="none/hosts")
 

@@ -117,7 +117,7 @@ def test_what_was_there_before_is_left(log: list[str]) -> None:
 
 
 @pytest.mark.parametrize("error", [CniError(100, "oops"), OSError("oops"), ValueError("oops")])
-def test_an_error_on_the_way_back_stops_nothing_and_is_told(log: list[str], error: Exception) -> None:
+def test_an_error_on_the_way_back_stops_nothing_and_records_suffice(log: list[str], error: Exception) -> None:
     with pytest.raises(CniError) as caught:
         run(
             Last(log, "record"),

@@ -107,7 +107,7 @@ def test_add_veth(
 
 
 def test_veth_peer_is_not_up() -> None:
-    """The kernel answers ENOTCONN to a pair whose peer shall be up at once."""
+    """The kernel answers ENOTCONN to a pair whose peer is to be up at once."""
     request = link_add_veth("veth1", "eth0")
     message = ifinfmsg(pack_message(request.type, 0, 1, request.payload))
     message.decode()

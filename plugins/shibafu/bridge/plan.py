@@ -33,7 +33,7 @@ def plan_attachment(
         installation: whose programs are called as functions.
 
     Raises:
-        CniError: it cannot be looked at.
+        CniError: the check itself fails.
     """
     port = attachment.host_link
     if state.knows(port):

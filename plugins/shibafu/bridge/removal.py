@@ -38,15 +38,15 @@ def plan_removal(
     is_known = state.knows(link)
     if is_known:
         plan.append(HostLink(link, meanwhile))
-        if _is_told(config, claim.record, has_rules):
+        if _records_suffice(config, claim.record, has_rules):
             return plan
     from shibafu.bridge.compat.plan import complete_removal
 
     return complete_removal(plan, attachment, state, is_known)
 
 
-def _is_told(config: "BridgeConfig", record: "Record", has_rules: bool) -> bool:
-    """Return whether records tell of all that the configuration has a known attachment be made of."""
+def _records_suffice(config: "BridgeConfig", record: "Record", has_rules: bool) -> bool:
+    """Return whether the records name everything that the configuration asks for."""
     return (
         (has_rules or not config.needs_rules or not config.has_ipam)
         and (bool(record.version) or not config.mac_spoof_check)

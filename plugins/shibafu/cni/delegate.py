@@ -219,5 +219,5 @@ def parse_answer(plugin_type: str, answer: Section | None) -> "Result":
     except CniError as error:
         wrong = error.msg.removeprefix(_NETCONF)
         raise CniError(
-            DELEGATE, f'plugin "{plugin_type}" answered ADD with what is no result', wrong
+            DELEGATE, f'plugin "{plugin_type}" answered ADD with something that is not a result', wrong
         ) from None

@@ -59,7 +59,7 @@ def secure_directories(*paths: str) -> None:
             if S_ISLNK(found.st_mode) and found.st_uid in (own, 0):
                 found = os.stat(path)  # the administrator has moved it
         except OSError:
-            return  # it is not there, or cannot be: whoever needs it is told so
+            return  # it is missing, or cannot be made: what needs it says so
         if found.st_uid not in (own, 0):
             raise CniError(
                 IO_FAILURE,

@@ -23,7 +23,7 @@ NO_ADDRESS = 105  # no address is free, or the requested one is not
 
 
 class CniError(Exception):
-    """A failure that the runtime shall see as a CNI error object.
+    """A failure that the runtime sees as a CNI error object.
 
     Args:
         code: one of the codes above.
@@ -48,7 +48,7 @@ class CniError(Exception):
 
 
 def calc_line(text: str) -> str:
-    """Return a text as one line that does nothing to a terminal, whoever has written parts of it."""
+    """Return a text as one line that does nothing to a terminal, whatever parts of it say."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 

@@ -1,4 +1,4 @@
-"""What a call does when something has gone wrong, or is odd: imported by hardly any."""
+"""Handling of rare failures, kept out of the hot path."""
 
 import os
 import sys

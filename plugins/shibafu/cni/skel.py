@@ -136,9 +136,9 @@ def _answer_version(plugin: Plugin, stdin: "BinaryIO") -> dict[str, object]:
 
 
 def _read_available(stdin: "BinaryIO") -> bytes:
-    """Read what the caller sends; whoever keeps the input open without sending anything is not waited for."""
+    """Read what the caller sends; a caller that keeps it open without sending anything is not waited for."""
     try:
-        # Opened anew, so that not waiting is nobody else's matter who has the same pipe.
+        # Opened again, so that not waiting affects nobody else who has the same pipe.
         descriptor = os.open(f"/proc/self/fd/{stdin.fileno()}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return stdin.read()  # a buffer in memory, or a socket

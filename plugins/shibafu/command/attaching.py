@@ -91,7 +91,7 @@ class Caller:
             network: the network.
             target: the container.
             ifname: the interface's name; empty for the first eth<n> that is free.
-            ip: the address that it shall have; empty for any.
+            ip: the address that it gets; empty for any.
             mac: its hardware address; empty for any.
 
         Raises:
@@ -101,7 +101,7 @@ class Caller:
         for option, text in (("--ip", ip), ("--mac", mac)):
             # Whether it is an address, plugins say; what could be more than itself, nobody gets.
             if not is_valid_value(text):
-                raise CommandError(f"{option}: {text[:_SHOWN]!r} is no address", "write only an address")
+                raise CommandError(f"{option}: {text[:_SHOWN]!r} is not an address", "write only an address")
         ifname = ifname or self._choose_ifname(target)
         args: dict[str, str] = {}
         capabilities: dict[str, object] = {}
@@ -320,7 +320,7 @@ def _known_containers(cache_dir: str) -> dict[str, set[str]]:
             state = NetworkState(name)
             links = state.attachments()
         except (CniError, OSError):
-            continue  # others could have forged them, say; whoever looks at that network is told so
+            continue  # others could have forged them, say; looking at that network tells so
         for link in links:
             record = state.read_attachment(link)
             if record.owner is not None:

@@ -92,7 +92,7 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
         status: int = arguments.run(context, arguments)
         stdout.flush()
     except BrokenPipeError:
-        return FAILED  # whoever read the output has seen enough
+        return FAILED  # the reader of the output has seen enough
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:

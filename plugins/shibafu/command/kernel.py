@@ -50,7 +50,7 @@ class Link:
         has_carrier: whether it can carry anything.
         master: the number of the bridge that it is a port of; 0 for none.
         peer: the number of a veth's other end, in that one's namespace; 0 for none.
-        port_state: what the bridge does with its frames; empty when it is no port.
+        port_state: what the bridge does with its frames; empty when it is not a port.
         is_hairpin: whether frames may go back to where they came from.
         is_isolated: whether it is kept from other isolated ports.
         group: the number of its group.

@@ -22,7 +22,7 @@ from shibafu.resource.records import NetworkState
 
 
 def lock_configuration() -> Lock:
-    """Return the lock of whoever chooses subnets or writes configuration files."""
+    """Return the lock to hold while choosing subnets or writing configuration files."""
     return Lock("configuration", "the configuration of networks")
 
 
@@ -66,7 +66,7 @@ def update_network(path: str, spec: NetworkSpec) -> None:
 
 
 def _write_aside(directory: str, spec: NetworkSpec) -> str:
-    # Who can write there has the plugins of his choice called by root.
+    # A user who can write there has root call plugins of his choice.
     secure_given_directory(os.path.dirname(directory))
     secure_given_directory(directory)
     make_directory(directory, 0o755)
@@ -75,7 +75,7 @@ def _write_aside(directory: str, spec: NetworkSpec) -> str:
     with open(aside, "w", encoding="utf-8", opener=open_file) as file:
         file.write(json.dumps(calc_conflist(spec), indent=4) + "\n")
         file.flush()
-        # Whoever may use a network may know what it is; nobody else may write it, not even for a moment.
+        # Users of a network may know what it is; nobody else may write it, not even for a moment.
         os.fchmod(file.fileno(), 0o644)
         os.fsync(file.fileno())
     return aside

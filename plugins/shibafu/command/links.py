@@ -208,7 +208,7 @@ def require_link_name(name: str) -> None:
         )
     if not is_valid_link_name(name):
         raise UsageError(
-            f'"{name}" is no name for a link',
+            f'"{name}" is not a valid name for a link',
             "use letters, digits and any of _ . - +; all and default are taken",
         )
 

@@ -54,7 +54,7 @@ def inside(path: str) -> Iterator[int]:
         netns = Netns(path)
     except OSError as error:
         raise CommandError(
-            f"{path} is no network namespace: {(error.strerror or str(error)).lower()}"
+            f"{path} is not a network namespace: {(error.strerror or str(error)).lower()}"
         ) from None
     with netns, netns.entered():
         yield netns.descriptor

@@ -106,7 +106,9 @@ def load_networks(directory: str, names: list[str], broken: list[ConflistError])
         if is_valid_identifier(network.name):
             found[network.name] = network
         else:  # no plugin takes it, and it would lead to other directories
-            unusable.append(ConflistError(network.path, f'"{network.name}" is no name for a network'))
+            unusable.append(
+                ConflistError(network.path, f'"{network.name}" is not a valid name for a network')
+            )
     for name in names:
         if name not in found:
             raise unknown_network(name, directory, sorted(found), unusable)

@@ -10,7 +10,7 @@ from shibafu.resource.view import View
 
 
 class OwnLease(Resource):
-    """What `Lease` is, mended by the pool as long as nobody else has been given the addresses.
+    """A `Lease` that the pool can restore while nobody else has the addresses.
 
     Args:
         lease: what asks the IPAM plugin.

@@ -30,7 +30,7 @@ class Step:
 
     Args:
         action: CREATE, CHANGE or KEEP.
-        spec: the network as it shall be.
+        spec: the network as declared.
         differences: what changes, in words.
         present: the network as it is; None when it is new.
     """
@@ -51,7 +51,7 @@ def calc_plan(
     """Return what is to be done, in the order of the declaration; nothing is changed.
 
     Args:
-        declared: the networks as they shall be.
+        declared: the networks as declared.
         networks: those that there are; what is not declared stays.
         surroundings: what they must not collide with.
         caller: knows the containers.

@@ -103,7 +103,7 @@ def require_network_name(name: str) -> None:
     """
     if not is_valid_identifier(name):
         raise UsageError(
-            f'"{name}" is no name for a network',
+            f'"{name}" is not a valid name for a network',
             "use letters, digits and any of _ . - and begin with a letter or digit",
         )
     if len(name) > _MAX_NAME:

@@ -74,7 +74,7 @@ def parse_subnet(text: str) -> Network:
     try:
         interface = ip_interface(text)
     except ValueError:
-        raise ValueError(f'"{text}" is no subnet: write one such as 10.1.0.0/24') from None
+        raise ValueError(f'"{text}" is not a subnet: write one such as 10.1.0.0/24') from None
     if "/" not in text:
         length = 24 if interface.version == 4 else 64
         raise ValueError(f"{text} is an address, not a subnet: write {text}/{length} or the like")
@@ -167,7 +167,7 @@ def parse_ip_range(text: str) -> tuple[Address, Address]:
         network = ip_network(text)
     except ValueError as error:
         raise UsageError(
-            f"{text} is no range of addresses: {error}", "write 10.1.0.128/25, or 10.1.0.100-10.1.0.199"
+            f"{text} is not a range of addresses: {error}", "write 10.1.0.128/25, or 10.1.0.100-10.1.0.199"
         ) from None
     return network[0], network[-1]
 

@@ -1,8 +1,8 @@
 """What there is of a network: its configuration, the kernel's links and rules, leases, cached results.
 
-Attachments come from two sides: the records that shibafu-bridge keeps in /run, whoever called it, and the
-results that runtimes keep, whichever plugin made them. So networks show alike whether cnitool, Podman
-or this command attached the containers.
+Attachments come from two sides: the records that shibafu-bridge keeps in /run, whichever runtime called
+it, and the results that runtimes keep, whichever plugin made them. So networks show alike whether cnitool,
+Podman or this command attached the containers.
 """
 
 from dataclasses import asdict, dataclass, field

@@ -120,7 +120,7 @@ class ImageStore:
         """
         if not is_valid_identifier(name):
             raise ContainerError(
-                f'"{name}" is no name for an image',
+                f'"{name}" is not a valid name for an image',
                 "use letters, digits and any of _ . - and begin with a letter or digit",
             )
         if (self.directory / name).exists():
@@ -225,7 +225,7 @@ class Making:
         directory: where.
 
     Attributes:
-        defaults: what its containers shall have.
+        defaults: what its containers get.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -121,7 +121,7 @@ class Specification:
         require_name(self.name)
         for name in self.networks:
             if not is_valid_identifier(name):
-                raise ContainerError(f'"{name}" is no name for a network', "see: shibafu network ls")
+                raise ContainerError(f'"{name}" is not a valid name for a network', "see: shibafu network ls")
         special = [name for name in self.networks if name in (NO_NETWORK, HOST_NETWORK)]
         if special and len(self.networks) > 1:
             raise ContainerError(f'network "{special[0]}" goes with no other network')
@@ -172,7 +172,7 @@ def require_name(name: str) -> None:
         ContainerError: why.
     """
     if not _is_hostname(name):
-        raise ContainerError(f'"{name}" is no name for a container', _HOSTNAME_HINT)
+        raise ContainerError(f'"{name}" is not a valid name for a container', _HOSTNAME_HINT)
 
 
 def _is_hostname(name: str) -> bool:

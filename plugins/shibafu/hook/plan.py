@@ -43,7 +43,7 @@ class Step:
         self.capabilities.pop("ips", None)
 
     def set_argument(self, key: str, value: str) -> None:
-        """Set a pair of CNI_ARGS, which plugins that do not know it shall pass over."""
+        """Set a pair of CNI_ARGS, which plugins that do not know it pass over."""
         self.args |= {"IgnoreUnknown": "1", key: value}
 
 

@@ -5,7 +5,7 @@ netlink socket for 10 to 20 ms, until no processor can hold the rules any more (
 transaction gets through. The kernel announces each transaction with the number of the process that made
 it. So a program that has more input to expect, and hence does not end, is done when that came.
 
-The same wait hits whoever closes a socket to nf_tables. The programs inherit the watching one: closed
+The same wait hits a process that closes a socket to nf_tables. The programs inherit the watching one: closed
 here, it is still open there.
 """
 

@@ -82,7 +82,11 @@ class Iptables:
             self._programs[version] = path
 
     def start_ensure(self) -> None:
-        """Begin to make sure of what should be there; when `finish` is false, `repair` it."""
+        """Begin to make sure of what should be there; when `finish` is false, `repair` it.
+
+        Raises:
+            CniError: a program cannot be executed.
+        """
         self.start_check()
 
     def start_check(self, is_exact: bool = True) -> None:
@@ -90,6 +94,9 @@ class Iptables:
 
         Args:
             is_exact: whether there should be no other rules in their chains.
+
+        Raises:
+            CniError: a program cannot be executed.
         """
         self._is_check = True
         self._is_exact = is_exact
@@ -100,6 +107,9 @@ class Iptables:
 
         Args:
             others: the families where other networks probably have rulesets, and the shared chain is.
+
+        Raises:
+            CniError: a program cannot be executed.
         """
         self._is_check = False
         rulesets = self._rulesets.items()
@@ -145,6 +155,10 @@ class Iptables:
 
         Args:
             others: the families in which there are other networks' rulesets, so that the shared chain stays.
+
+        Raises:
+            CniError: a program cannot be executed.
+            OSError: see `GenerationWatch`.
         """
         self._others = others
         from shibafu.netfilter.generation import GenerationWatch
@@ -175,7 +189,7 @@ class Iptables:
         return head.encode(), f"{commit}{tail}".encode()
 
     def finish_teardown(self) -> None:
-        """Wait until everything is removed; what was not there is no error.
+        """Wait until everything is removed; what was not there is not an error.
 
         Raises:
             CniError: iptables refused.

@@ -37,7 +37,11 @@ class Nft:
         self._env = env
 
     def start(self, text: str | None, *options: str) -> Child:
-        """Begin a transaction; without a text, one that begins when the child is fed with it."""
+        """Begin a transaction; without a text, one that begins when the child is fed with it.
+
+        Raises:
+            CniError: nft cannot be executed.
+        """
         argv = [self._path, *options, "-f", "-"]
         try:
             stdin = text.encode() if text is not None else None
@@ -58,7 +62,11 @@ class Nft:
         return stdout.decode("utf-8", "replace")
 
     def list_table(self, table: str, handles: bool = False) -> str:
-        """Return what is in a table, on request with the numbers of its parts; empty without a table."""
+        """Return what is in a table, on request with the numbers of its parts; empty without a table.
+
+        Raises:
+            CniError: nft cannot be executed.
+        """
         child = self.start(f"list table {table}\n", *(["--handle"] if handles else []))
         status, stdout, _ = child.wait()
         return "" if status else stdout.decode("utf-8", "replace")
@@ -90,7 +98,11 @@ class Nftables:
         self._is_exact = False
 
     def start_ensure(self) -> None:
-        """Begin to make sure of it."""
+        """Begin to make sure of it.
+
+        Raises:
+            CniError: nft cannot be executed.
+        """
         self.start_setup(set())
 
     def start_check(self, is_exact: bool = True) -> None:
@@ -98,13 +110,20 @@ class Nftables:
 
         Args:
             is_exact: whether there should be no other rules in its chains.
+
+        Raises:
+            CniError: nft cannot be executed.
         """
         self._is_check = True
         self._is_exact = is_exact
         self._child = self._nft.start(render_list(self._ruleset))
 
     def start_setup(self, others: set[int]) -> None:
-        """Begin to make it."""
+        """Begin to make it.
+
+        Raises:
+            CniError: nft cannot be executed.
+        """
         self._is_check = False
         self._child = self._nft.start(render_setup(self._ruleset))
 
@@ -131,7 +150,11 @@ class Nftables:
         self._nft.run(render_setup(self._ruleset))
 
     def extend(self) -> bool:
-        """Make sure of chains and elements; return False if the table is missing."""
+        """Make sure of chains and elements; return False if the table is missing.
+
+        Raises:
+            CniError: nft cannot be executed.
+        """
         return self._nft.start(render_content(self._ruleset)).wait()[0] == 0
 
     def remove_elements(self) -> None:
@@ -155,7 +178,11 @@ class Nftables:
         self._nft.run(render_teardown(self._ruleset))
 
     def prepare_teardown(self, others: set[int]) -> None:
-        """Start the program that will remove all of it."""
+        """Start the program that will remove all of it.
+
+        Raises:
+            CniError: nft cannot be executed.
+        """
         self._child = self._nft.start(None)
 
     def start_teardown(self) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from shibafu.netfilter.drops import BaseChain
 
 _LEGACY_PROGRAMS = {4: "iptables-legacy", 6: "ip6tables-legacy"}
+# Seconds to wait for the legacy variant's lock.
+_LOCK_WAIT = "5"
 
 
 class Drop:
@@ -103,7 +105,7 @@ def find_legacy_drop(
         program = find_program(name, env.get("PATH", ""))
         if program is None:
             continue
-        policies, chains = parse_iptables(_run(program, [name, "--wait", "5", "-S"], env))
+        policies, chains = parse_iptables(_run(program, [name, "--wait", _LOCK_WAIT, "-S"], env))
         for what, packet in packets:
             policy = policies.get("FORWARD", ACCEPT)
             if packet.version == version and is_dropped(chains, "FORWARD", policy, packet):

@@ -17,7 +17,7 @@ def open_netns(path: str) -> int:
     """Open a network namespace and return its file descriptor.
 
     Raises:
-        OSError: there is nothing at path, or it is no network namespace (EINVAL).
+        OSError: there is nothing at path, or it is not a network namespace (EINVAL).
     """
     # Whatever lies at path, opening it must not wait (a FIFO would).
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

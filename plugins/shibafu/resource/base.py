@@ -50,7 +50,7 @@ class Resource:
 
     @property
     def title(self) -> str:
-        """What it is called where an error says that it could not be removed."""
+        """Name in errors about what was left behind."""
         raise NotImplementedError
 
     @classmethod
@@ -73,7 +73,7 @@ class Resource:
         """Return what is wrong with it, in the order in which to say it; nothing is changed.
 
         Raises:
-            CniError: it cannot be looked at.
+            CniError: the check itself fails.
             NetlinkError: likewise.
         """
         raise NotImplementedError

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Claim(Resource):
-    """One attachment's.
+    """The claim to one attachment.
 
     Args:
         state: the network's records.
@@ -37,10 +37,13 @@ class Claim(Resource):
         self.record = record
 
     def lock(self, patience: float = PATIENCE) -> Lock:
-        """Return the lock that who makes or mends the attachment holds by `with`.
+        """Return the lock to hold, by `with`, while attaching or repairing.
 
         Two ADDs of one interface may name different namespaces, each with a lock of its own; the record and
-        the address are those of the interface all the same. Who waited finds the other's link.
+        the address are those of the interface all the same. The one that waited finds the other's link.
+
+        Args:
+            patience: seconds.
         """
         name = f"{self._link}-{os.stat('/proc/self/ns/net').st_ino}"
         what = f"interface {self.record.ifname} of container {self.record.container_id}"
@@ -104,7 +107,11 @@ class Claim(Resource):
                 pass  # another DEL was first
 
     def note_barrier(self) -> None:
-        """Remember that the port is behind its network's barrier: DEL goes by the record."""
+        """Remember that the port is behind its network's barrier: DEL goes by the record.
+
+        Raises:
+            CniError: a DEL has overtaken this call.
+        """
         if self.record.owner is not None and not self.record.is_internal:
             self.record.is_internal = True
             self.update(self.record.phase)

@@ -15,7 +15,7 @@ MARK = ".netns"
 
 
 def find_home(root: str) -> tuple[str, bool]:
-    """Return the namespace's directory, which need not be there, and whether it says whose it is.
+    """Return the namespace's directory, which may be missing, and whether it is marked.
 
     One that another namespace has left is removed: it tells of links that went with that.
     """
@@ -28,7 +28,7 @@ def find_home(root: str) -> tuple[str, bool]:
 
 
 def mark_home(home: str) -> None:
-    """Have the directory say whose it is, if it is there."""
+    """Mark the directory as this namespace's, if it exists."""
     try:
         os.symlink(_calc_mark(), f"{home}/{MARK}")
     except OSError:

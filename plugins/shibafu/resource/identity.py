@@ -65,7 +65,7 @@ class NetnsIdentity:
         return self.processes == find_process_namespace(self.path) and not self.has_ended()
 
     def to_json(self) -> dict[str, object]:
-        """Return it without the path, which whoever keeps it has already."""
+        """Return it for JSON without the path, which the caller stores."""
         return {
             "inode": self.inode,
             "cookie": self.cookie,
@@ -157,7 +157,7 @@ def _read_cookie_of(descriptor: int) -> int | None:
     except PermissionError:
         if has_entered:
             raise  # the way back was refused
-        return None  # only who may enter it can ask
+        return None  # only a process that may enter it can ask
 
 
 def read_boot_id() -> str:

@@ -20,7 +20,7 @@ class Netns:
         path: where it is.
 
     Raises:
-        OSError: there is nothing, or it is no network namespace.
+        OSError: there is nothing, or it is not a network namespace.
     """
 
     __slots__ = ("_guard", "_path", "_sock", "descriptor")
@@ -39,7 +39,7 @@ class Netns:
 
     @property
     def sock(self) -> NetlinkSocket:
-        """A netlink socket in the namespace; who asks first must not be inside."""
+        """A netlink socket in the namespace. The first access must come from outside it."""
         if self._sock is None:
             with self.entered():
                 self._sock = NetlinkSocket()
@@ -76,7 +76,7 @@ def open_container_netns(request: "Request") -> Netns:
     """Open CNI_NETNS.
 
     Raises:
-        CniError: it is no network namespace, or the one that the plugin itself is in.
+        CniError: it is not a network namespace, or the one that the plugin itself is in.
     """
     path = request.netns
     try:

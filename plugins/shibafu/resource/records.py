@@ -5,7 +5,7 @@
         <network>/
             veth1a2b3c4d5e6    an attachment, named as its link on the host (`record`)
             firewall           the rules that were set up for the network
-            lock               held shared by ADD, exclusive by whoever changes the rules
+            lock               held shared by ADD, exclusive by calls that change the rules
 
 A record is written before the first link of its attachment and removed after the last, so that
 whatever a killed call left behind is found. Like the kernel's state, /run does not outlive a boot.

@@ -94,6 +94,6 @@ def open_view(netns: "Netns | None" = None) -> View:
     """Open the namespace that the process is in, to be closed by `with`.
 
     Args:
-        netns: a container's, whose view is beside it; who opened it closes it.
+        netns: a container's, whose view is beside it; the caller closes it.
     """
     return View(NetlinkSocket(), View(netns.sock, netns=netns) if netns is not None else None)

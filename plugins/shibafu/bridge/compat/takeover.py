@@ -64,7 +64,7 @@ def find_port(attachment: Attachment, result: "Result") -> str:
     Where the interface leads elsewhere, or is gone, it is the first that the result names besides the bridge.
 
     Raises:
-        CniError: CNI_NETNS is no network namespace, or the host's.
+        CniError: CNI_NETNS is not a network namespace, or the host's.
     """
     with open_container_netns(attachment.request) as netns, NetlinkSocket() as sock:
         link = link_by_name(netns.sock, attachment.ifname)

@@ -117,7 +117,7 @@ class Gateway(Resource):
         config: the network's configuration.
         bridge: the bridge.
         gateways: the addresses; none where the host is no gateway.
-        ips: the container's addresses, to which the host's packets must find by this link.
+        ips: the container's addresses, which the host must route by this link.
         port: the attachment's link on the host: it alone does not keep a failed ADD from being undone.
         is_adding: whether a container is being attached; if not, addresses in the way of the gateways' are
             left to the administrator, whatever `forceAddress` says.

@@ -106,7 +106,7 @@ def ensure_guard(state: NetworkState, own: Nftables, port: str, mac: str, env: "
 
 
 def list_guarded(state: NetworkState, besides: str = "") -> list[tuple[str, str]]:
-    """Return the ports that shall be guarded, by what is remembered, and the address of each."""
+    """Return the ports to guard, as the records have them, and the address of each."""
     ports = []
     for link in state.attachments():
         record = state.read_attachment(link)

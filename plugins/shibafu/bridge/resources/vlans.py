@@ -12,6 +12,7 @@ from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, bridge_vlan_l
 from shibafu.resource.base import Fault
 
 _NATIVE = 1
+_MAX_NAME = 15  # IFNAMSIZ - 1, include/uapi/linux/if.h
 
 
 def calc_port_vlans(index: int, vlan: int, trunk: list[int], default_pvid: int | None) -> list[Request]:
@@ -21,7 +22,7 @@ def calc_port_vlans(index: int, vlan: int, trunk: list[int], default_pvid: int |
         index: the port.
         vlan: the VLAN of its untagged frames; 0 for none that was chosen.
         trunk: the VLANs whose frames it carries tagged.
-        default_pvid: the VLAN that the bridge has put it in already and that it shall leave.
+        default_pvid: the VLAN that the bridge has put it in already and that it leaves.
     """
     requests = []
     native = _calc_native(vlan, trunk)
@@ -99,7 +100,7 @@ def ensure_gateway_link(
     link = link_by_name(sock, name)
     if link is not None:
         return link, False
-    if len(name) > 15:
+    if len(name) > _MAX_NAME:
         raise CniError(
             INVALID_CONFIG,
             f'failed to create vlan interface "{name}": name too long',

@@ -27,7 +27,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     command.required = False  # argparse would name it beside an IMAGE that is missing
     parser.add_argument("-d", "--detach", action="store_true", help="leave it running in the background")
     parser.add_argument("--rm", action="store_true", help="remove the container at its end")
-    parser.add_argument("--name", default="", help="what it shall be called; a random name without it")
+    parser.add_argument("--name", default="", help="the container's name; a random one without it")
     parser.add_argument("-i", "--interactive", action="store_true", help="let it read standard input")
     parser.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
     network = parser.add_argument_group("its networks")

@@ -39,7 +39,7 @@ def calc_specification(
     if arguments.detach and arguments.tty:
         raise ContainerError("a container in the background has no terminal", "leave out --tty or --detach")
     if arguments.tty and not is_terminal:
-        raise ContainerError("standard input is no terminal", "leave out --tty")
+        raise ContainerError("standard input is not a terminal", "leave out --tty")
     uid, gid = find_user(Path(image.rootfs), arguments.user or image.defaults.user)
     networks = arguments.network or [DEFAULT_NETWORK]
     seccomp, has_no_new_privileges = parse_security_options(arguments.security_opt)
@@ -121,7 +121,9 @@ def parse_volume(text: str) -> Volume:
     source, _, rest = text.partition(":")
     destination, _, mode = rest.partition(":")
     if not source or not destination.startswith("/") or mode not in ("", "ro", "rw"):
-        raise ContainerError(f'"{text}" is no volume', "write SOURCE:PATH or SOURCE:PATH:ro, as /srv:/srv:ro")
+        raise ContainerError(
+            f'invalid volume "{text}"', "write SOURCE:PATH or SOURCE:PATH:ro, as /srv:/srv:ro"
+        )
     path = os.path.abspath(source)
     if not os.path.exists(path):
         raise ContainerError(f"there is no file or directory {path}", f"make it: mkdir -p {path}")
@@ -143,7 +145,7 @@ def parse_security_options(texts: list[str]) -> tuple[str, bool]:
             seccomp = value if value == UNCONFINED else os.path.abspath(value)
         else:
             raise ContainerError(
-                f'"{text}" is no security option',
+                f'invalid security option "{text}"',
                 f"write seccomp=FILE, seccomp={UNCONFINED}, or no-new-privileges",
             )
     return seccomp, has_no_new_privileges
@@ -164,7 +166,9 @@ def _calc_env(defaults: list[str], stated: list[str], is_terminal: bool) -> list
     for text in [_PATH, *terminal, *defaults, *stated]:
         name, equals, value = text.partition("=")
         if not name:
-            raise ContainerError(f'"{text}" is no variable', "write NAME=VALUE, or NAME to hand on your own")
+            raise ContainerError(
+                f'invalid variable "{text}"', "write NAME=VALUE, or NAME to hand on your own"
+            )
         if equals:
             env[name] = value
         elif name in os.environ:

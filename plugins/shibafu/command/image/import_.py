@@ -9,7 +9,7 @@ from shibafu.command.subcommand import Context, Subcommand
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="what the image shall be called")
+    parser.add_argument("name", metavar="NAME", help="the image's name")
     parser.add_argument(
         "source",
         metavar="FILE|DIR",

@@ -39,8 +39,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "release",
     "take addresses back",
-    "Take addresses back whose containers are gone, or that are reserved. It is no error that an address\n"
-    "is free already. The plugins are kept out meanwhile.",
+    "Take addresses back whose containers are gone, or that are reserved. It is not an error that an\n"
+    "address is free already. The plugins are kept out meanwhile.",
     (
         "shibafu ipam release blue 172.21.0.7",
         "shibafu ipam release blue --container web1",

@@ -9,7 +9,7 @@ from shibafu.command.subcommand import Context, Subcommand
 
 def _parse_label(text: str) -> str:
     if not is_valid_identifier(text):
-        raise ArgumentTypeError(f'"{text}" is no word of letters, digits and _ . -')
+        raise ArgumentTypeError(f'"{text}" is not a word of letters, digits and _ . -')
     return text
 
 

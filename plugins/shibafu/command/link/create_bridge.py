@@ -7,7 +7,7 @@ from shibafu.command.subcommand import Context, Subcommand, parse_mtu
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="what the bridge shall be called")
+    parser.add_argument("name", metavar="NAME", help="the bridge's name")
     parser.add_argument("--mtu", type=parse_mtu, default=0, help="size of the largest packet in bytes")
 
 

@@ -8,7 +8,7 @@ from shibafu.command.subcommand import Context, Subcommand
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("link", metavar="LINK", help="a link of this namespace")
-    parser.add_argument("netns", metavar="NETNS|PID", help="where it shall be")
+    parser.add_argument("netns", metavar="NETNS|PID", help="where to move it")
 
 
 def _run(context: Context, arguments: Namespace) -> int:

@@ -19,7 +19,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "rm",
     "remove a link",
-    "Remove a link; of a veth pair the other end goes with it. That it is gone already is no error.",
+    "Remove a link; of a veth pair the other end goes with it. That it is gone already is not an error.",
     ("shibafu link rm veth-web", "shibafu link rm br0                   # its ports stay, unconnected"),
     _run,
     _add_arguments,

@@ -10,8 +10,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "container", metavar="CONTAINER|NETNS", help="a container's ID, or a namespace's name or path"
     )
-    parser.add_argument("--ip", default="", help="the address that it shall have")
-    parser.add_argument("--mac", default="", help="the hardware address that it shall have")
+    parser.add_argument("--ip", default="", help="the address that it gets")
+    parser.add_argument("--mac", default="", help="the hardware address that it gets")
     parser.add_argument(
         "--ifname", default="", help="the interface's name; by default the first eth<n> that is free"
     )

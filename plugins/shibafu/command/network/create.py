@@ -21,7 +21,7 @@ def _parse_address(text: str) -> object:
     try:
         return ip_address(text)
     except ValueError:
-        raise ArgumentTypeError(f'"{text}" is no address: write one such as 10.1.0.1') from None
+        raise ArgumentTypeError(f'"{text}" is not an address: write one such as 10.1.0.1') from None
 
 
 def _parse_option(text: str) -> tuple[str, object]:
@@ -37,7 +37,7 @@ def _parse_option(text: str) -> tuple[str, object]:
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="what the network shall be called")
+    parser.add_argument("name", metavar="NAME", help="the network's name")
     parser.add_argument(
         "--subnet",
         metavar="CIDR",

@@ -51,7 +51,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 
 def _report(context: Context, found: list["Fault"], left: list["Fault"], failures: "Failures") -> int:
-    # What a repair brought to light is no news for the dry run after it.
+    # What a repair brought to light is not news to the dry run after it.
     found += [fault for fault in left if fault not in found]
     context.out.data({"faults": [asdict(fault) | {"repaired": fault not in left} for fault in found]})
     style = context.out.style
