@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from errno import EEXIST, ENODEV, ENOENT
+from errno import EEXIST, ENODEV
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -14,7 +14,6 @@ from shibafu.netlink.address import addr_add, addr_del, addr_list
 from shibafu.netlink.constants import AF_INET, AF_INET6, AF_UNSPEC, IFA_F_NODAD, RT_SCOPE_LINK
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import link_add_veth, link_by_name, link_set
-from shibafu.netlink.neighbour import neigh_del
 from shibafu.netlink.route import Route, route_add, route_del, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
 from wire.pyroute2_view import attr, packed_ip
@@ -209,19 +208,3 @@ def test_hundreds_of_routes(container: Namespace, sock: NetlinkSocket, index: in
         }
     ours = {(r.dst, r.dst_prefix, r.index, r.table) for r in route_list(sock, table=None)}
     assert ours == theirs
-
-
-@pytest.mark.parametrize(
-    ("address", "prefix", "neighbour"), [("10.22.0.1", 24, "10.22.0.9"), ("fd00::1", 64, "fd00::9")]
-)
-def test_neighbours(
-    container: Namespace, sock: NetlinkSocket, index: int, address: str, prefix: int, neighbour: str
-) -> None:
-    sock.request(addr_add(index, ip(address), prefix))
-    lladdr = "02:00:00:00:00:09"
-    container.run("ip", "neigh", "add", neighbour, "dev", "veth1", "lladdr", lladdr, "nud", "reachable")
-    assert sock.request(neigh_del(index, ip(neighbour))) == 0
-    assert neighbour not in container.run("ip", "neigh", "show", "nud", "reachable")
-    assert sock.request(neigh_del(index, ip("10.22.0.200"))) == ENOENT
-    with pytest.raises(NetlinkError, match=r"^cannot delete neighbour"):
-        sock.request(neigh_del(4711, ip(neighbour)))

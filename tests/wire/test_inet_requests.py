@@ -12,7 +12,6 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from shibafu.netlink import constants as c
 from shibafu.netlink.address import addr_add, addr_del, parse_addr
 from shibafu.netlink.inet import calc_broadcast, calc_family
-from shibafu.netlink.neighbour import neigh_del
 from shibafu.netlink.route import parse_route, route_add, route_del
 from wire.pyroute2_view import decode
 from wire.strategies import addresses, indexes, ips, networks
@@ -213,15 +212,6 @@ def test_parse_the_route_that_pyroute2_encodes(
     assert (route.gateway, route.source, route.table, route.priority) == (dst, dst, table, number)
     assert (route.mtu, route.advmss, route.protocol, route.scope) == (number, 1200, 2, 253)
     assert (route.type, route.flags) == (1, 4)
-
-
-@given(indexes, ips)
-def test_del_neighbour(index: int, ip: bytes) -> None:
-    request = neigh_del(index, ip)
-    fields, attrs = decode(request)
-    assert request.type == c.RTM_DELNEIGH
-    assert (fields["family"], fields["ifindex"]) == (calc_family(ip), index)
-    assert attrs == [("NDA_DST", text(ip))]
 
 
 @given(st.binary(max_size=20).filter(lambda ip: len(ip) not in (4, 16)))

@@ -3,7 +3,6 @@
 # Error codes of the CNI specification 1.1.0, section "Error"; 0-99 are reserved for it.
 INCOMPATIBLE_VERSION = 1
 UNSUPPORTED_FIELD = 2
-UNKNOWN_CONTAINER = 3
 INVALID_ENVIRONMENT = 4
 IO_FAILURE = 5
 DECODING_FAILURE = 6
