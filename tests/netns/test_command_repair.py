@@ -79,6 +79,26 @@ def test_nothing_is_left_of_bridge_and_rules(network: Network) -> None:
     assert loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]["address"] == container
 
 
+def test_what_the_kernel_refuses_to_show_stops_nothing(network: Network) -> None:
+    """The kernel looks up no link of a longer name than it has room for, such as this bridge's in a VLAN."""
+    bridge = "bridge-of-blues"
+    network.create(f"--bridge {bridge}")
+    file = network.shibafu.conf_dir / "blue.conflist"
+    config = loads(file.read_text())
+    config["plugins"][0]["vlan"] = 100
+    file.write_text(dumps(config))
+    network.host.run("ip", "link", "set", bridge, "down")
+    faults = network.shibafu.json("network repair --dry-run", status=1)["faults"]
+    assert {"what": f"bridge {bridge} is down", "advice": "", "repaired": False}.items() <= faults[0].items()
+    refused = [fault for fault in faults if fault["what"].startswith(f"cannot look up {bridge}.100: ")]
+    assert [(fault["containerID"], "not checked" in fault["advice"]) for fault in refused] == [("", True)]
+    shown = network.shibafu.json("network inspect blue")[0]["resources"]
+    assert refused[0]["what"] in [fault["what"] for each in shown for fault in each["faults"]]
+    faults = network.shibafu.json("network repair", status=1)["faults"]
+    assert [fault["repaired"] for fault in faults if fault["what"] == f"bridge {bridge} is down"] == [True]
+    assert [fault["repaired"] for fault in faults if fault["what"] == refused[0]["what"]] == [False]
+
+
 @pytest.mark.parametrize("table", ["nat", "filter"])
 def test_a_table_was_flushed_and_its_chains_deleted(network: Network, table: str) -> None:
     network.create()

@@ -17,6 +17,8 @@ NETWORK = "network"  # shared by a network's containers; goes with the last of t
 HOST = "host"  # perhaps shared by networks, or there before them
 # What is said of a fault that a repair mends, unless there is more to say.
 MEND = "`shibafu network repair` mends it"
+# What is said where the kernel's refusal stands in a fault's place.
+NOT_CHECKED = "the kernel refused to show it, so it was not checked; try again, or change what it refuses"
 
 
 class Fault:

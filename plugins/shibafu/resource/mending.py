@@ -1,6 +1,7 @@
 """Mending what an attachment that is there has lost; a DEL of it does not wait for that."""
 
 from shibafu.cni.errors import CniError
+from shibafu.netlink.errors import NetlinkError
 from shibafu.resource.base import HOST
 
 TYPE_CHECKING = False
@@ -27,8 +28,8 @@ def mend(resource: "Resource", view: "View", claim: "Claim | None", is_next: boo
     """
     try:
         is_broken = any(fault.is_mendable for fault in resource.faults(view))
-    except CniError:
-        return False  # what an IPAM plugin says is told, and not mended
+    except (CniError, NetlinkError):
+        return False  # what an IPAM plugin says, or the kernel does not show, is told and not mended
     if not (is_broken or is_next):
         return False
     try:
