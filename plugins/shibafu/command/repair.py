@@ -151,8 +151,10 @@ class Repair:
         faults = []
         for endpoint in self._caller.find_endpoints(self._network):
             what = _UNFINISHED.get(endpoint.state)
+            if what is None:
+                continue
             with _hold(self._recall.find_claim(endpoint)) as is_free:
-                if what is not None and is_free:
+                if is_free:
                     what = what.format(endpoint.ifname)
                     faults.append(Fault(self._network.name, endpoint.container_id, what, _DETACH))
         return faults
