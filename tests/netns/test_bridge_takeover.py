@@ -57,6 +57,14 @@ def test_del(machine: Machine, config: Config) -> None:
     assert_clean(machine)
 
 
+def test_del_after_the_bridge_was_deleted(machine: Machine, config: Config) -> None:
+    attached = attach(machine, config)
+    machine.host.run("ip", "link", "del", "br0")
+    machine.delete(attached)
+    assert set(machine.links(machine.container())) == {"lo"}
+    assert machine.leases() == set()
+
+
 @pytest.mark.parametrize("netns", [{}, {"CNI_NETNS": ""}], ids=str)
 def test_del_beside_a_container_of_our_own(machine: Machine, config: Config, netns: Config) -> None:
     machine.add(config, "c2")

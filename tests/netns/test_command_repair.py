@@ -161,6 +161,42 @@ def test_guards_are_mended(network: Network) -> None:
     assert all(fault.startswith("the MAC spoof check of port veth") for fault in faults)
 
 
+def test_a_spoof_check_that_a_repair_has_made_goes_with_its_container(network: Network) -> None:
+    network.create("--no-masq")
+    (config,) = network.shibafu.conf_dir.glob("*blue*")
+    config.write_text(
+        config.read_text().replace('"isDefaultGateway"', '"macspoofchk": true, "isDefaultGateway"')
+    )
+    assert len(network.repair()) == 2
+    for container in (network.web, network.db):
+        network.shibafu(f"network disconnect blue {container.name}")
+    assert network.host.run("nft", "list", "tables") == ""
+
+
+def test_containers_stay_on_the_bridge_that_they_are_on(network: Network) -> None:
+    network.create()
+    (config,) = network.shibafu.conf_dir.glob("*blue*")
+    config.write_text(config.read_text().replace("br-blue", "br-new"))
+    network.host.run("ip", "link", "set", "br-blue", "down")
+    for left in ("bridge br-blue is down", "is on bridge br-blue, and the network's is br-new by now"):
+        told, _ = network.shibafu.run("network", "repair", "--dry-run", status=1)
+        assert left in told
+        network.shibafu.run("network", "repair", status=1)
+        assert can_reach(network.db, "10.66.0.3", network.web)
+        assert can_reach(network.host, "10.66.0.1", network.web)
+    assert "br-new" not in network.host.run("ip", "-br", "link")
+
+
+def test_a_dry_run_where_records_are_read_only(network: Network) -> None:
+    network.create()
+    network.host.run("ip", "link", "set", "br-blue", "down")
+    records = network.shibafu.records.parent
+    read_only = f"mount --bind {records} {records} && mount -o remount,bind,ro {records}"
+    process = network.shibafu.start("network", "repair", "--dry-run", prepare=read_only)
+    told, _ = process.communicate(timeout=60)
+    assert "bridge br-blue is down" in told
+
+
 def test_a_barrier_is_mended(network: Network) -> None:
     network.is_internal = True
     network.create("--internal --driver-opt macspoofchk=true")

@@ -53,8 +53,8 @@ class CommandLine:
         """Remove what the plugins remember of this host: another namespace may get its number."""
         shutil.rmtree(self.records, ignore_errors=True)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Begin to run it."""
+    def start(self, *arguments: str, prepare: str = "true") -> subprocess.Popen[str]:
+        """Begin to run it, after a line for sh(1) that concerns its own mounts."""
         command = [*self._command, *arguments]
         return subprocess.Popen(
             [
@@ -64,7 +64,7 @@ class CommandLine:
                 "-m",
                 "sh",
                 "-c",
-                _ISOLATED,
+                f"{prepare} && {_ISOLATED}",
                 str(self.store),
                 *command,
             ],

@@ -102,14 +102,16 @@ def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result"
     return [Rules(state, *needs, env)] if needs is not None else []
 
 
-def plan_guards(attachment: "Attachment", state: "NetworkState") -> "list[Resource]":
+def plan_guards(
+    attachment: "Attachment", state: "NetworkState", claim: "Claim | None" = None
+) -> "list[Resource]":
     """Return what limits what the container's port may send."""
     config, env = attachment.config, attachment.request.env
     guards: list[Resource] = []
     if config.mac_spoof_check:
         from shibafu.bridge.resources.spoofcheck import SpoofCheck
 
-        guards.append(SpoofCheck(state, attachment.host_link, attachment.mac.hex(":"), env))
+        guards.append(SpoofCheck(state, attachment.host_link, attachment.mac.hex(":"), env, claim))
     if config.internal:
         from shibafu.bridge.resources.internal import HostBarrier
 

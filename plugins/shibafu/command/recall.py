@@ -1,7 +1,7 @@
 """What the containers of a network are made of, by what is kept of how each was attached.
 
 That is the result that its runtime keeps, and the record of shibafu-bridge. The configuration is the one that
-the network has now.
+the network has now, but for the bridge, which the container stays on.
 """
 
 import os
@@ -82,6 +82,10 @@ class Recall:
             result.to_json(version) if result.ips or version not in ("0.1.0", "0.2.0") else None,
             cached.capability_args if cached is not None else find_capabilities(record),
         )
+        if record.bridge:
+            # Where it is, whatever the network's bridge is called by now.
+            config = {key: value for key, value in config.items() if key.lower() != "bridge"}
+            config["bridge"] = record.bridge
         env = os.environ | {
             "CNI_COMMAND": "CHECK",
             "CNI_CONTAINERID": endpoint.container_id,
@@ -138,7 +142,7 @@ class Recall:
         attachment, result, claim = recalled.attachment, recalled.result, recalled.claim
         port = recalled.endpoint.host_link or attachment.host_link
         if claim is not None:
-            return plan_links(attachment, result, port, plan_guards(attachment, self.state), claim)
+            return plan_links(attachment, result, port, plan_guards(attachment, self.state, claim), claim)
         links = plan_reference_links(attachment, result, port)
         return links + plan_reference_rules(attachment, self.state, result)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
+from errno import EROFS
 
 from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.cni.args import split_args
@@ -80,16 +81,22 @@ class Repair:
             )
         self._network = network
         self._caller = caller
-        self._recall = Recall(network, caller.runtime.plugin_path, caller.runtime.cache_dir)
+        self._recall = self._open_recall()
+
+    def _open_recall(self) -> Recall:
+        runtime = self._caller.runtime
+        return Recall(self._network, runtime.plugin_path, runtime.cache_dir)
 
     def find_faults(self) -> list[Fault]:
         """Return what is wrong, changing nothing; a network without containers lacks nothing."""
+        # A repair may have attached a container again, and changed what is kept of it.
+        self._recall = self._open_recall()
         found: dict[Fault, int] = {}
         with open_view() as view:
             for made, resource, beside in self._walk(view):
                 for fault in self._look(made, resource, beside):
                     found.setdefault(fault, _ORDER[resource.scope])
-        return sorted(found, key=lambda fault: found[fault]) + self._find_unfinished()
+        return sorted(found, key=lambda fault: found[fault]) + self._find_moved() + self._find_unfinished()
 
     def run(self) -> None:
         """Mend what can be mended.
@@ -145,6 +152,21 @@ class Repair:
         """Return the containers that are attached, and that no other call is at work on."""
         endpoints = self._caller.find_endpoints(self._network)
         return [self._recall.recall(one) for one in endpoints if one.state not in PASSED_OVER]
+
+    def _find_moved(self) -> list[Fault]:
+        """Return which containers stay on a bridge that is no longer the network's."""
+        now = self._network.bridge.bridge if self._network.bridge is not None else ""
+        return [
+            Fault(
+                self._network.name,
+                made.endpoint.container_id,
+                f"interface {made.endpoint.ifname} is on bridge {made.attachment.config.bridge}, and the "
+                f"network's is {now} by now",
+                "disconnect the container and connect it again, or give the network its bridge back",
+            )
+            for made in self._find_made()
+            if made.attachment.config.bridge != now
+        ]
 
     def _find_unfinished(self) -> list[Fault]:
         """Return what calls that were killed have left half made, or half removed."""
@@ -232,4 +254,8 @@ def _hold(claim: Claim | None) -> Iterator[bool]:
                 if error.code != TRY_AGAIN_LATER:
                     raise
                 is_free = False
+            except OSError as error:
+                # Where no lock can be made, no other call can attach anything, either.
+                if error.errno != EROFS:
+                    raise
         yield is_free

@@ -236,6 +236,7 @@ class Surveyor:
             on_host = [str(i.get("name")) for i in interfaces if not i.get("sandbox")]
             host_link = next((name for name in on_host if name != bridge), "")
         link = self._links.get(host_link)
+        bridge = known.bridge or bridge
         addresses = list(map(str, known.addresses)) or [i.get("address") for i in result.get("ips") or []]
         return Endpoint(
             *owner,

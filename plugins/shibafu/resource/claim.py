@@ -106,15 +106,18 @@ class Claim(Resource):
             except FileNotFoundError:
                 pass  # another DEL was first
 
-    def note_barrier(self) -> None:
-        """Remember that the port is behind its network's barrier: DEL goes by the record.
+    def note_port_rules(self, *, is_internal: bool = False, has_spoof_check: bool = False) -> None:
+        """Remember rules that the port gets later than its attachment: DEL goes by the record.
 
         Raises:
             CniError: a DEL has overtaken this call.
         """
-        if self.record.owner is not None and not self.record.is_internal:
-            self.record.is_internal = True
-            self.update(self.record.phase)
+        record = self.record
+        is_known = record.is_internal >= is_internal and record.has_spoof_check >= has_spoof_check
+        if record.owner is not None and not is_known:
+            record.is_internal |= is_internal
+            record.has_spoof_check |= has_spoof_check
+            self.update(record.phase)
 
     def remove(self) -> None:
         """Forget the attachment; after `leave`, look for its link once more.

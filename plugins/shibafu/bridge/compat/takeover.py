@@ -92,4 +92,17 @@ def _is_of_network(link: Link, attachment: Attachment) -> bool:
     with NetlinkSocket() as sock:
         peer = find_reference_peer(sock, link)
         bridge = link_by_name(sock, bridge_name) if is_valid_link_name(bridge_name) else None
-    return peer is not None and bridge is not None and peer.master == bridge.index
+    if peer is None:
+        return False
+    if not peer.master:
+        return peer.name in _list_stated_links(attachment)  # its bridge was deleted
+    return bridge is not None and peer.master == bridge.index
+
+
+def _list_stated_links(attachment: Attachment) -> list[str]:
+    """Return the names of links that prevResult states; none where it makes no sense."""
+    try:
+        interfaces = attachment.request.config.section("prevResult").sections("interfaces")
+        return [interface.text("name") for interface in interfaces if not interface.text("sandbox")]
+    except CniError:
+        return []

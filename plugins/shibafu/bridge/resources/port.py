@@ -138,7 +138,7 @@ class Port(Resource):
             from shibafu.bridge.resources.internal import calc_internal_port, calc_open_port
 
             if config.internal and self._claim is not None:
-                self._claim.note_barrier()
+                self._claim.note_port_rules(is_internal=True)
             requests += calc_internal_port(name) if config.internal else calc_open_port(name)
         return requests
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from shibafu.bridge.config import BridgeConfig
     from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
+    from shibafu.resource.claim import Claim
     from shibafu.resource.view import View
 
 
@@ -23,16 +24,25 @@ class SpoofCheck(Resource):
         port: the link on the host.
         mac: the hardware address that its frames may have.
         env: the environment.
+        claim: the claim to the attachment, which may have been made before the network had the key.
     """
 
-    __slots__ = ("_env", "_is_removable", "_mac", "_port", "_state")
+    __slots__ = ("_claim", "_env", "_is_removable", "_mac", "_port", "_state")
     is_removal_barrier = True
 
-    def __init__(self, state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:
+    def __init__(
+        self,
+        state: NetworkState,
+        port: str,
+        mac: str,
+        env: "Mapping[str, str]",
+        claim: "Claim | None" = None,
+    ) -> None:
         self._state = state
         self._port = port
         self._mac = mac
         self._env = env
+        self._claim = claim
         self._is_removable = True
 
     @classmethod
@@ -64,6 +74,8 @@ class SpoofCheck(Resource):
         self._is_removable = False
         guard = Nftables(calc_spoofcheck(self._state.network, [(self._port, self._mac)]), self._env)
         self._is_removable = True
+        if self._claim is not None:
+            self._claim.note_port_rules(has_spoof_check=True)
         is_locked_here = self._state.hold_shared()
         try:
             ensure_guard(self._state, guard, self._port, self._mac, self._env)
