@@ -82,7 +82,7 @@ def test_the_next_add_guards_all_again_after_a_flush(machine: Machine, config: C
     else:
         table = next(table for table in machine.tables() if " bridge " in table)
         machine.host.run("nft", "flush", "chain", *table.split()[1:], "prerouting")
-    assert "guard" in machine.fail(config, "c1", command="CHECK")["msg"]
+    assert "the MAC spoof check of port" in machine.fail(config, "c1", command="CHECK")["msg"]
     machine.add(config, "c3")
     for name in ("c1", "c2", "c3"):
         machine.check(config, name)
