@@ -384,6 +384,18 @@ INTERFACE = (
         "address {item} is missing on {name}",
     ),
     Breakage(
+        "ContainerInterface.addresses",
+        "inside: ip {family} route del {prefix} dev {name}",
+        "route to {prefix} is missing in the container",
+        when={"state": "up"},
+    ),
+    Breakage(
+        "ContainerInterface.addresses",
+        "inside: ip {family} route flush match {address} dev {name}",
+        "route to {prefix} is missing in the container",
+        when={"state": "up"},
+    ),
+    Breakage(
         "ContainerInterface.routes",
         "inside: ip {family} route del {prefix}",
         "route to {dst} is missing in the container",

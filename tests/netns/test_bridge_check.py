@@ -161,11 +161,14 @@ def test_the_main_table_by_either_number(
 def test_a_route_that_a_later_plugin_moved_to_another_table(machine: Machine, config: Config) -> None:
     machine.add(config)
     container = machine.container()
-    for family, gateway in (("-4", "10.10.0.1"), ("-6", "fd00:10::1")):
-        container.run("ip", family, "route", "del", "default")
+    subnets = (("-4", "10.10.0.1", "10.10.0.0/24"), ("-6", "fd00:10::1", "fd00:10::/64"))
+    for family, gateway, subnet in subnets:
         container.run("ip", family, "route", "add", "default", "via", gateway, "dev", "eth0", "table", "100")
+        container.run("ip", family, "route", "add", subnet, "dev", "eth0", "table", "100")
+        for moved in ("default", subnet):
+            container.run("ip", family, "route", "del", moved)
     machine.check(config)
-    container.run("ip", "-4", "route", "flush", "table", "100")
+    container.run("ip", "-4", "route", "del", "default", "table", "100")
     container.run("ip", "link", "add", "other", "up", "type", "bridge")
     container.run("ip", "route", "add", "default", "dev", "other", "table", "100")
     expect_failure(machine, config, "route to 0.0.0.0/0 is missing in the container")

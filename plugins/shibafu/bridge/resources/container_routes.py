@@ -1,7 +1,9 @@
-"""Routes in a container's namespace, compared with those of the result."""
+"""Routes in a container's namespace, compared with those of the result and of the interface's addresses."""
 
 from errno import ESRCH
 
+from shibafu.bridge.resources.fabric import ensure_own_routes
+from shibafu.cni.ip import Cidr
 from shibafu.cni.result import Route
 from shibafu.netlink.constants import RT_TABLE_MAIN, RTN_UNICAST
 from shibafu.netlink.link import Link
@@ -18,13 +20,9 @@ def find_route_faults(inside: "View", link: Link, wanted: Route) -> list[Fault]:
     """Return what is wrong with a route of the result."""
     family, table = wanted.dst.network.address.family, wanted.table or RT_TABLE_MAIN
     stated = inside.once(("routes", family, table), lambda: route_list(inside.sock, None, family, table))
-    found = _select_routes(stated, wanted)
+    found = _select_routes(stated, wanted.dst)
     if not found:
-        # A later plugin of the chain, such as sbr, may have moved it to another table.
-        others = inside.once(
-            ("routes of", link.index, family), lambda: route_list(inside.sock, link.index, family, None)
-        )
-        found = _select_routes(others, wanted)
+        found = _select_routes(_list_own_routes(inside, link, family), wanted.dst)
     if not found:
         return [Fault(f"route to {wanted.dst} is missing in the container")]
     if all(_has_other_gateway(present, wanted) for present in found):
@@ -32,9 +30,41 @@ def find_route_faults(inside: "View", link: Link, wanted: Route) -> list[Fault]:
     return []
 
 
-def _select_routes(routes: "list[KernelRoute]", wanted: Route) -> "list[KernelRoute]":
+def find_lost_subnets(inside: "View", link: Link, addresses: list[Cidr]) -> list[Cidr]:
+    """Return a link's addresses without the route to their subnet that the kernel makes with them.
+
+    It makes them while the link is up (fib_add_ifaddr in net/ipv4/fib_frontend.c).
+    """
+    present = inside.addresses(link)
+    lost: dict[Cidr, Cidr] = {}
+    for address in addresses if link.up else []:
+        has_subnet = 0 < address.prefix < address.address.bits
+        if has_subnet and (address.address.packed, address.prefix) in present:
+            routes = _list_own_routes(inside, link, address.address.family)
+            if not _select_routes(routes, address):
+                lost.setdefault(address.network, address)
+    return list(lost.values())
+
+
+def ensure_subnets(inside: "View", link: Link, addresses: list[Cidr]) -> None:
+    """Put back the routes that `find_lost_subnets` tells of.
+
+    Raises:
+        NetlinkError: the kernel refuses.
+    """
+    ensure_own_routes(inside.sock, link, find_lost_subnets(inside, link, addresses))
+
+
+def _list_own_routes(inside: "View", link: Link, family: int) -> "list[KernelRoute]":
+    """Return a link's routes in all tables: a later plugin, such as sbr, may have moved them to another."""
+    return inside.once(
+        ("routes of", link.index, family), lambda: route_list(inside.sock, link.index, family, None)
+    )
+
+
+def _select_routes(routes: "list[KernelRoute]", wanted: Cidr) -> "list[KernelRoute]":
     """Return the routes that have a destination."""
-    destination = wanted.dst.network
+    destination = wanted.network
     return [
         present
         for present in routes
@@ -61,7 +91,7 @@ def delete_other_routes(inside: "View", link: Link, routes: list[Route]) -> None
     """
     for wanted in routes:
         family, table = wanted.dst.network.address.family, wanted.table or RT_TABLE_MAIN
-        found = _select_routes(route_list(inside.sock, link.index, family, table), wanted)
+        found = _select_routes(route_list(inside.sock, link.index, family, table), wanted.dst)
         if all(_has_other_gateway(present, wanted) for present in found):
             inside.sock.request_all(
                 [

@@ -17,7 +17,14 @@ from shibafu.netfilter.forwarding import (
     routes_loopback,
 )
 from shibafu.netlink.address import addr_add, addr_list
-from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IF_OPER_UP, IFF_NOARP, IFF_PROMISC, RTPROT_KERNEL
+from shibafu.netlink.constants import (
+    DEVCONF_ACCEPT_RA,
+    IF_OPER_UP,
+    IFF_NOARP,
+    IFF_PROMISC,
+    RT_PRIORITY_ADDRCONF,
+    RTPROT_KERNEL,
+)
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
 from shibafu.netlink.route import route_add, route_list
@@ -304,6 +311,7 @@ def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> 
                 gateway.network.address.packed,
                 gateway.prefix,
                 source=gateway.address.packed if gateway.version == 4 else None,
+                priority=RT_PRIORITY_ADDRCONF if gateway.version == 6 else None,
                 # So that it goes with the address.
                 protocol=RTPROT_KERNEL,
             )

@@ -105,8 +105,9 @@ class ContainerInterface(Resource):
             if 0 < config.mtu < link.mtu:
                 inside.sock.request(link_set(link.index, mtu=config.mtu))
             if link.up:
-                from shibafu.bridge.resources.container_routes import delete_other_routes
+                from shibafu.bridge.resources.container_routes import delete_other_routes, ensure_subnets
 
+                ensure_subnets(inside, link, [ip.address for ip in own.ips])
                 delete_other_routes(inside, link, own.routes)
             if not config.disable_container_interface:
                 _configure(inside.sock, link, own, config)

@@ -1,6 +1,6 @@
 """What is wrong with the container's side of an attachment: ADD does not look, it makes."""
 
-from shibafu.bridge.resources.container_routes import find_route_faults
+from shibafu.bridge.resources.container_routes import find_lost_subnets, find_route_faults
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, DEVCONF_AUTOCONF, IFF_NOARP
 from shibafu.netlink.link import Link
 from shibafu.resource.base import MEND, Fault
@@ -51,6 +51,8 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
     for ip in interface.own_ips():
         if (ip.address.address.packed, ip.address.prefix) not in present:
             yield Fault(f"address {ip.address} is missing on {ifname}")
+    for address in find_lost_subnets(inside, link, [ip.address for ip in interface.own_ips()]):
+        yield Fault(f"route to {address.network} is missing in the container")
     for route in interface.result.routes:
         yield from find_route_faults(inside, link, route)
     if interface.refuses_routers():
