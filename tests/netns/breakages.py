@@ -49,7 +49,7 @@ class Breakage:
         command: for sh(1), on the host or, where it begins with `inside:`, in the container. In braces are
             the resource's attributes, and what `Breakage.calc_words` adds.
         said: a part of what is said.
-        when: attributes that the resource has to have for it.
+        when: attributes that the resource has to have for it; None for one that it is not to have.
         undo: what removes what the command has made; of what cannot be mended, it mends it.
         listed: what the list of what cannot be mended calls it; empty for what can.
         network: which one of NETWORKS it is tried on.
@@ -69,7 +69,8 @@ class Breakage:
     def fits(self, name: str, described: Mapping[str, Any]) -> bool:
         """Return whether a resource can be broken by it."""
         resource, _, attribute = self.attribute.partition(".")
-        return name == resource and attribute in described and self.when.items() <= described.items()
+        has_all = all(described.get(key) == value for key, value in self.when.items())
+        return name == resource and attribute in described and has_all
 
     def calc_words(self, described: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[dict[str, Any]]:
         """Yield what stands for the words in braces, once for each item of the attribute.
@@ -377,6 +378,20 @@ INTERFACE = (
         "ContainerInterface.mtu",
         "inside: ip link set {name} mtu 65000",
         "interface {name} has an MTU of 65000, which is more than {mtu}",
+    ),
+    Breakage(
+        "ContainerInterface.name",
+        "inside: ip link set {name} mtu 65000",
+        "interface {name} has an MTU of 65000, which is more than 1500",
+        when={"mtu": None},
+        network="nat",
+    ),
+    Breakage(
+        "ContainerInterface.name",
+        "ip link set {port} mtu 1300",
+        "interface {name} has an MTU of 1500, which is more than 1300",
+        when={"mtu": None},
+        network="nat",
     ),
     Breakage(
         "ContainerInterface.addresses",

@@ -109,6 +109,24 @@ def test_a_table_was_flushed_and_its_chains_deleted(network: Network, table: str
     assert rules.count('--comment "shibafu network blue"') == 1
 
 
+@pytest.mark.parametrize(("end", "mtu", "size"), [("host", 1300, 1372), ("container", 9000, 4000)])
+def test_ends_of_a_link_whose_mtus_differ(network: Network, end: str, mtu: int, size: int) -> None:
+    """Larger packets than the host's end takes are lost without a word, fragmented or not."""
+    network.create()
+    port = calc_host_veth("blue", network.web.name, "eth0")
+    place, link = (network.host, port) if end == "host" else (network.web, "eth0")
+    ping = ("ping", "-qn", "-c", "1", "-W", "1", "-M", "dont", "-s", str(size), "10.66.0.1")
+    place.run("ip", "link", "set", link, "mtu", str(mtu))
+    with pytest.raises(AssertionError, match="100% packet loss"):
+        network.web.run(*ping)
+    (fault,) = network.repair()
+    assert fault.startswith("interface eth0 has an MTU of ")
+    network.web.run(*ping)
+    # As a later plugin of the chain may do.
+    network.web.run("ip", "link", "set", "eth0", "mtu", "1300")
+    network.check()
+
+
 def test_single_things_are_missing(network: Network) -> None:
     network.create("--driver-opt", "hairpinMode=true")
     network.host.run("ip", "addr", "flush", "dev", "br-blue")

@@ -102,8 +102,10 @@ class ContainerInterface(Resource):
         with inside.entered():
             if link.flags & IFF_NOARP or (mac and link.mac.hex(":") != mac):
                 inside.sock.request(link_set(link.index, arp=True, mac=parse_known_mac(mac)))
-            if 0 < config.mtu < link.mtu:
-                inside.sock.request(link_set(link.index, mtu=config.mtu))
+            if self.attachment.request.command != "ADD":
+                from shibafu.bridge.resources.interface_faults import mend_mtu
+
+                mend_mtu(view, self, link)
             if link.up:
                 from shibafu.bridge.resources.container_routes import delete_other_routes, ensure_subnets
 

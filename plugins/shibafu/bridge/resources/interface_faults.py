@@ -2,8 +2,11 @@
 
 from shibafu.bridge.resources.container_routes import find_lost_subnets, find_route_faults
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, DEVCONF_AUTOCONF, IFF_NOARP
-from shibafu.netlink.link import Link
+from shibafu.netlink.link import Link, link_set
 from shibafu.resource.base import MEND, Fault
+
+# What both ends of a link are made with (ether_setup in net/ethernet/eth.c).
+_DEFAULT_MTU = 1500
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
     if mac and link.mac.hex(":") != mac:
         yield Fault(f"interface {ifname} has the hardware address {link.mac.hex(':')}, not {mac}")
     # A later plugin of the chain may have set a lower one, which no result tells.
-    if link.mtu > (mtu := interface.attachment.config.mtu or link.mtu):
+    if link.mtu > (mtu := interface.attachment.config.mtu or port.mtu):
         yield Fault(
             f"interface {ifname} has an MTU of {link.mtu}, which is more than {mtu}",
             f"frames larger than the other end accepts are dropped; {MEND}",
@@ -57,6 +60,26 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
         yield from find_route_faults(inside, link, route)
     if interface.refuses_routers():
         yield from _find_advertisement_faults(link)
+
+
+def mend_mtu(view: "View", interface: "ContainerInterface", link: Link) -> None:
+    """Make both ends of a container's link agree, so that none sends larger packets than the other takes.
+
+    Where the configuration states no MTU, the host's end is the one that was changed if it takes less than
+    what both were made with, and else the container's is.
+
+    Raises:
+        NetlinkError: the kernel refuses.
+    """
+    inside, port, mtu = view.inside, view.link(interface.port), interface.attachment.config.mtu
+    if inside is None or port is None:
+        return
+    if not mtu:
+        mtu = max(port.mtu, min(link.mtu, _DEFAULT_MTU))
+        if port.mtu < mtu:
+            view.sock.request(link_set(port.index, mtu=mtu))
+    if mtu < link.mtu:
+        inside.sock.request(link_set(link.index, mtu=mtu))
 
 
 def _find_advertisement_faults(link: Link) -> "Iterator[Fault]":
