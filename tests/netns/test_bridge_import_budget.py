@@ -58,7 +58,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} namespace teardown",
         "netfilter": f"{IPTABLES} forwarding generation",
         "bridge": f"{CONFIGURATION} attachment delete removal",
-        "resources": "lease network pair rules_record rules_removal",
+        "resources": "lease network occupancy pair rules_record rules_removal",
         "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} delete",
     },
@@ -69,7 +69,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} namespace teardown",
         "netfilter": "backend forwarding listing network_rulesets render_iptables restore ruleset",
         "bridge": f"{CONFIGURATION} attachment delete removal",
-        "resources": "lease network pair",
+        "resources": "lease network occupancy pair rules_record",
         "compat": "leftovers plan reference reference_rules takeover",
         "resource": "base claim home identity netns record records teardown",
         "ipam": f"{STORE} delete",
@@ -81,7 +81,7 @@ BUDGETS = {
         "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables restore "
         "ruleset",
         "bridge": f"{CONFIGURATION} gc",
-        "resources": "network stale",
+        "resources": "network occupancy rules_record stale",
         "compat": "leftovers reference reference_nft takeover_gc",
         "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} gc",
@@ -182,6 +182,7 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     _, modules = call(machine, "DEL", flat)
     unneeded = {"select", "shibafu.cni.ip", "shibafu.cni.process"}
     unneeded |= {
-        f"shibafu.bridge.resources.{module}" for module in ("lease", "rules_record", "rules_removal")
+        f"shibafu.bridge.resources.{module}"
+        for module in ("lease", "occupancy", "rules_record", "rules_removal")
     }
     check_budget(modules, calc_budget("DEL", "ipam", "netfilter") - unneeded)

@@ -1,12 +1,16 @@
-"""Records in /run that cannot be written or named, or are something else than files."""
+"""Records in /run that cannot be written or named, are something else than files, or were lost."""
 
 import os
+import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.machine import Machine
+from shibafu.cni.names import calc_host_veth
+from support.machine import OUTSIDE, UPLINK, Machine, Outside, ask_source
+from support.remains import assert_clean, assert_no_rules
 
 UNWRITABLE = {
     "read-only": ("mkdir -p /run/shibafu", "mount -t tmpfs -o ro none /run/shibafu"),
@@ -110,3 +114,84 @@ def test_a_network_whose_name_is_too_long(machine: Machine) -> None:
     machine.delete(config)
     machine.collect_garbage(config)
     assert machine.snapshot() == before
+
+
+def lose_attachments(machine: Machine) -> None:
+    for path in machine.records.glob("*/veth*"):
+        path.unlink()
+
+
+def lose_everything(machine: Machine) -> None:
+    shutil.rmtree(machine.records)
+
+
+def ask_from(machine: Machine, outside: Outside, container: str) -> str:
+    """Return the source address by which the world sees a container, which it answers."""
+    client = machine.container(container)
+    return ask_source(outside.namespace, OUTSIDE[4], client, socket.SOCK_DGRAM, patience=1)
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+@pytest.mark.parametrize("lose", [lose_attachments, lose_everything])
+@pytest.mark.parametrize("command", ["DEL", "GC"])
+def test_a_container_whose_record_was_lost_keeps_the_rules(
+    machine: Machine, outside: Outside, backend: str, lose: Callable[[Machine], None], command: str
+) -> None:
+    config = machine.config(ipMasqBackend=backend)
+    machine.add(config)
+    lose(machine)
+    machine.add(config, "c2")
+    if command == "DEL":
+        machine.delete(config, "c2")
+    else:
+        machine.collect_garbage(config, ("c1", "eth0"))
+    assert ask_from(machine, outside, "c1") == UPLINK[4]
+    machine.delete(config)
+    assert_no_rules(machine)
+
+
+def test_the_last_of_those_whose_records_were_lost_takes_the_rules(
+    machine: Machine, outside: Outside
+) -> None:
+    """The first ones' bridge is known only from the record of the rules."""
+    config = machine.config()
+    moved = machine.config("10.20.0.0/24", bridge="br1")
+    for container in ("c1", "c2"):
+        machine.add(config, container)
+    lose_attachments(machine)
+    machine.delete(moved, "c2")
+    assert ask_from(machine, outside, "c1") == UPLINK[4]
+    machine.delete(moved)
+    assert_no_rules(machine)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"macspoofchk": True}, {"internal": True, "isDefaultGateway": None}], ids=str
+)
+def test_a_container_whose_record_was_lost_keeps_what_guards_its_port(
+    machine: Machine, keys: dict[str, object]
+) -> None:
+    config = machine.config(ipMasq=None, **keys)
+    for container in ("c1", "c2"):
+        machine.add(config, container)
+    (record,) = machine.records.glob(f"*/{calc_host_veth('net', 'c1', 'eth0')}")
+    record.unlink()
+    machine.delete(config, "c2")
+    machine.check(config)
+    machine.delete(config)
+    assert_clean(machine)
+
+
+def test_another_network_on_the_bridge_does_not_keep_the_rules(machine: Machine, outside: Outside) -> None:
+    blue, green = machine.config(name="blue"), machine.config(name="green")
+    green["ipam"]["ranges"][0][0]["rangeStart"] = "10.10.0.100"
+    machine.add(blue)
+    before = machine.rules()
+    machine.add(green, "c2")
+    machine.delete(green, "c2")
+    assert machine.rules() == before
+    machine.add(green, "c2")
+    machine.delete(blue)
+    assert ask_from(machine, outside, "c2") == UPLINK[4]
+    machine.delete(green, "c2")
+    assert_no_rules(machine)

@@ -40,5 +40,5 @@ def _plan(request: Request, config: BridgeConfig, installation: Installation) ->
         NetworkRecord(state, config, request.env),
         *leases,
         ReferenceAttachments(request, config, valid, keep | known),
-        StaleAttachments(state, known - keep, request.env),
+        StaleAttachments(state, config.bridge, known - keep, request.env),
     ]

@@ -111,11 +111,13 @@ def plan_guards(
     if config.mac_spoof_check:
         from shibafu.bridge.resources.spoofcheck import SpoofCheck
 
-        guards.append(SpoofCheck(state, attachment.host_link, attachment.mac.hex(":"), env, claim))
+        guards.append(
+            SpoofCheck(state, config.bridge, attachment.host_link, attachment.mac.hex(":"), env, claim)
+        )
     if config.internal:
         from shibafu.bridge.resources.internal import HostBarrier
 
-        guards.append(HostBarrier(state, attachment.host_link, env))
+        guards.append(HostBarrier(state, config.bridge, attachment.host_link, env))
     return guards
 
 

@@ -22,7 +22,7 @@ def plan_removal(
     """Return what is there of an attachment and its network, in the order in which it was made."""
     request, config, link = attachment.request, attachment.config, attachment.host_link
     plan: list[Resource] = [NetworkRecord(state, config, request.env), claim]
-    plan += _plan_guards(state, link, claim.record, request.env)
+    plan += _plan_guards(state, config.bridge, link, claim.record, request.env)
     meanwhile = None
     if config.has_ipam:
         from shibafu.bridge.resources.lease import Lease
@@ -34,7 +34,7 @@ def plan_removal(
     if has_rules:
         from shibafu.bridge.resources.rules_removal import RulesTeardown
 
-        plan.append(RulesTeardown(state, request.env, link))
+        plan.append(RulesTeardown(state, request.env, config.bridge, link))
     is_known = state.knows(link)
     if is_known:
         plan.append(HostLink(link, meanwhile))
@@ -56,15 +56,15 @@ def _records_suffice(config: "BridgeConfig", record: "Record", has_rules: bool) 
 
 
 def _plan_guards(
-    state: "NetworkState", link: str, record: "Record", env: "Mapping[str, str]"
+    state: "NetworkState", bridge: str, link: str, record: "Record", env: "Mapping[str, str]"
 ) -> "list[Resource]":
     guards: list[Resource] = []
     if record.is_internal:
         from shibafu.bridge.resources.internal import HostBarrier
 
-        guards.append(HostBarrier(state, link, env))
+        guards.append(HostBarrier(state, bridge, link, env))
     if record.has_spoof_check and record.mac:
         from shibafu.bridge.resources.spoofcheck import SpoofCheck
 
-        guards.append(SpoofCheck(state, link, record.mac, env))
+        guards.append(SpoofCheck(state, bridge, link, record.mac, env))
     return guards

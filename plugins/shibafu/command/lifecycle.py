@@ -112,7 +112,7 @@ def remove_network(
     if errors:
         raise merge_errors(errors)
     state = NetworkState(network.name)
-    teardown_if_unused(state, os.environ)
+    teardown_if_unused(state, os.environ, network.bridge.bridge if network.bridge is not None else "")
     state.remove_if_unused()
     done += remove_bridge(network, others, caller.kernel)
     done += _remove_leases(network)

@@ -94,8 +94,16 @@ class NetworkState:
         return self.remembers(link) or link_exists(link)
 
     def is_in_use(self, besides: str = "") -> bool:
-        """Return whether the link of any attachment exists, besides one that is about to be deleted."""
+        """Return whether the link of any recorded attachment exists, besides one that is about to go."""
         return any(link != besides and link_exists(link) for link in self.attachments())
+
+    def is_recorded(self, link: str) -> bool:
+        """Return whether there is a record of an attachment to any network of the namespace."""
+        try:
+            names = self.networks()
+        except FileNotFoundError:
+            return False
+        return any(os.path.lexists(f"{self._home}/{name}/{link}") for name in names)
 
     def networks(self) -> list[str]:
         """Return all networks of the namespace of which there are records.
@@ -125,6 +133,10 @@ class NetworkState:
                 versions = record.get("versions")
                 found.update(versions if isinstance(versions, list) else (4, 6))
         return found
+
+    def has_rules(self) -> bool:
+        """Return whether anything is remembered of the rules, whole or not."""
+        return os.path.lexists(f"{self.directory}/firewall")
 
     def remove_rules(self) -> None:
         """Forget the rules."""

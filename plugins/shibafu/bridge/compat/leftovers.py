@@ -3,15 +3,14 @@
 Shibafu made them, and /run/shibafu was emptied since, or a record in it torn.
 """
 
-from shibafu.bridge.config import BridgeConfig, is_valid_link_name
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.occupancy import is_in_use
 from shibafu.cni.errors import CniError
-from shibafu.cni.names import NFTABLES, STRICT, calc_chain, calc_strict_chain, is_host_veth
+from shibafu.cni.names import NFTABLES, STRICT, calc_chain, calc_strict_chain
 from shibafu.netfilter.backend import choose_backend
 from shibafu.netfilter.listing import Listing
 from shibafu.netfilter.network_rulesets import calc_iptables_remains
 from shibafu.netfilter.render_iptables import render_list
-from shibafu.netlink.link import link_by_name, link_list
-from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import NETWORK, Resource
 from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
@@ -121,7 +120,7 @@ class LostRules(Resource):
     def _do_if_unused(self, remove: "Callable[[], object]") -> None:
         self._state.lock_exclusive()
         try:
-            if not self._state.is_in_use() and not _has_containers(self._config.bridge):
+            if not is_in_use(self._state, self._config.bridge):
                 remove()
         finally:
             self._state.unlock()
@@ -138,14 +137,3 @@ def uses_nft(config: BridgeConfig, env: "Mapping[str, str]") -> bool:
 def list_rules(config: BridgeConfig, env: "Mapping[str, str]") -> Listing:
     """Return what iptables lists of a network's chains, and of what leads to any chain."""
     return Listing(env, render_list(calc_iptables_remains(config.network, was_strict=True)))
-
-
-def _has_containers(bridge_name: str) -> bool:
-    """Return whether a container that shibafu may have attached is on the bridge."""
-    if not is_valid_link_name(bridge_name):
-        return False
-    with NetlinkSocket() as sock:
-        bridge = link_by_name(sock, bridge_name)
-        ports = link_list(sock, master=bridge.index) if bridge is not None else []
-    # The other end of a gateway's link in a VLAN is in the host's own namespace.
-    return any(is_host_veth(port.name) and port.link_netnsid >= 0 for port in ports)

@@ -36,16 +36,18 @@ class HostBarrier(Resource):
 
     Args:
         state: the network's records.
+        bridge: the bridge that the configuration names.
         port: the link on the host for whose sake it is made or removed.
         env: the environment.
     """
 
-    __slots__ = ("_env", "_is_removable", "_port", "_state")
+    __slots__ = ("_bridge", "_env", "_is_removable", "_port", "_state")
     is_removal_barrier = True
     scope = NETWORK
 
-    def __init__(self, state: NetworkState, port: str, env: "Mapping[str, str]") -> None:
+    def __init__(self, state: NetworkState, bridge: str, port: str, env: "Mapping[str, str]") -> None:
         self._state = state
+        self._bridge = bridge
         self._port = port
         self._env = env
         self._is_removable = True
@@ -96,7 +98,7 @@ class HostBarrier(Resource):
     def remove(self) -> None:
         """See `Resource.remove`. Where nothing could be made, nothing is."""
         if self._is_removable:
-            release_barrier(self._state, self._port, self._env)
+            release_barrier(self._state, self._bridge, self._port, self._env)
 
 
 def calc_internal_port(port: str) -> "list[Request]":
@@ -156,16 +158,18 @@ def ensure_barrier(state: NetworkState, barrier: Nftables) -> None:
         state.hand_down_lock(False)
 
 
-def release_barrier(state: NetworkState, port: str, env: "Mapping[str, str]") -> None:
+def release_barrier(state: NetworkState, bridge: str, port: str, env: "Mapping[str, str]") -> None:
     """Remove the barrier when no port but this one needs it.
 
     Raises:
         CniError: nft is not installed, or refused.
     """
+    from shibafu.bridge.resources.occupancy import find_lost_ports
+
     # Between looking for other links and removing the table, none may come.
     state.lock_exclusive()
     try:
-        if not _is_needed(state, besides=port):
+        if not _is_needed(state, port) and not find_lost_ports(state, bridge, port):
             open_barrier(state.network, env).teardown()
     finally:
         state.unlock()

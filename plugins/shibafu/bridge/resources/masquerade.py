@@ -152,7 +152,7 @@ class Rules(Resource):
         """See `Resource.remove`."""
         from shibafu.bridge.resources.rules_removal import teardown_if_unused
 
-        teardown_if_unused(self._state, self._env)
+        teardown_if_unused(self._state, self._env, self._rules.bridges[0])
 
     def _open(self) -> "Backend":
         if self._backend is None:

@@ -22,13 +22,14 @@ class NetworkRecord(Resource):
         env: the environment.
     """
 
-    __slots__ = ("_config", "_env", "_state")
+    __slots__ = ("_config", "_env", "_is_new", "_state")
     scope = NETWORK
 
     def __init__(self, state: NetworkState, config: BridgeConfig, env: "Mapping[str, str]") -> None:
         self._state = state
         self._config = config
         self._env = env
+        self._is_new = False
 
     @classmethod
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
@@ -44,7 +45,12 @@ class NetworkRecord(Resource):
         return "the network's record"
 
     def ensure(self, view: "View") -> bool:
-        """Leave it to the records of its containers and rules, with which it comes."""
+        """Leave it to the records of its containers and rules, with which it comes.
+
+        Rules that this very call makes go when it fails, though containers are there that no record tells
+        of: these had none of this network, as far as is known.
+        """
+        self._is_new = not self._state.has_rules()
         return False
 
     def remove(self) -> None:
@@ -56,7 +62,7 @@ class NetworkRecord(Resource):
         if self._state.read_rules():
             from shibafu.bridge.resources.rules_removal import teardown_if_unused
 
-            teardown_if_unused(self._state, self._env)
+            teardown_if_unused(self._state, self._env, None if self._is_new else self._config.bridge)
         self._state.remove_if_unused()
         if self._config.has_ipam:
             self._close_loopback()

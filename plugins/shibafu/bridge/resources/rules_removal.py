@@ -27,15 +27,19 @@ class RulesTeardown(Resource):
     Args:
         state: the network's records.
         env: the environment.
+        bridge: the bridge that the configuration names; None to go by records alone.
         leaving: the link of the container that goes, which may still be there.
     """
 
-    __slots__ = ("_backends", "_env", "_leaving", "_state")
+    __slots__ = ("_backends", "_bridge", "_env", "_leaving", "_state")
     scope = NETWORK
 
-    def __init__(self, state: NetworkState, env: "Mapping[str, str]", leaving: str = "") -> None:
+    def __init__(
+        self, state: NetworkState, env: "Mapping[str, str]", bridge: str | None, leaving: str = ""
+    ) -> None:
         self._state = state
         self._env = env
+        self._bridge = bridge
         self._leaving = leaving
         self._backends: list[Backend] = []
 
@@ -82,7 +86,7 @@ class RulesTeardown(Resource):
     def _prepare_if_unused(self, leaving: str = "") -> None:
         """Prepare under the exclusive lock: before it was got, an ADD may have come or a DEL ended."""
         record = self._state.read_rules()
-        if record and not self._state.is_in_use(besides=leaving):
+        if record and not self._is_in_use(leaving):
             # Should this process be killed, nobody makes rules before the programs have removed theirs.
             self._state.hand_down_lock(True)
             try:
@@ -93,15 +97,27 @@ class RulesTeardown(Resource):
             finally:
                 self._state.hand_down_lock(False)
 
+    def _is_in_use(self, leaving: str) -> bool:
+        if self._bridge is None:
+            return self._state.is_in_use(leaving)
+        from shibafu.bridge.resources.occupancy import is_in_use
 
-def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]") -> None:
+        return is_in_use(self._state, self._bridge, leaving)
+
+
+def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]", bridge: str | None) -> None:
     """Remove the network's rules if none of its containers is left.
+
+    Args:
+        state: the network's records.
+        env: the environment.
+        bridge: the bridge that the configuration names; None to go by records alone.
 
     Raises:
         CniError: FIREWALL when they cannot be removed.
     """
     if state.read_rules():
-        RulesTeardown(state, env).settle_removal()
+        RulesTeardown(state, env, bridge).settle_removal()
 
 
 def teardown_backends(

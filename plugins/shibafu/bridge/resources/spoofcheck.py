@@ -21,24 +21,27 @@ class SpoofCheck(Resource):
 
     Args:
         state: the network's records.
+        bridge: the bridge that the configuration names.
         port: the link on the host.
         mac: the hardware address that its frames may have.
         env: the environment.
         claim: the claim to the attachment, which may have been made before the network had the key.
     """
 
-    __slots__ = ("_claim", "_env", "_is_removable", "_mac", "_port", "_state")
+    __slots__ = ("_bridge", "_claim", "_env", "_is_removable", "_mac", "_port", "_state")
     is_removal_barrier = True
 
     def __init__(
         self,
         state: NetworkState,
+        bridge: str,
         port: str,
         mac: str,
         env: "Mapping[str, str]",
         claim: "Claim | None" = None,
     ) -> None:
         self._state = state
+        self._bridge = bridge
         self._port = port
         self._mac = mac
         self._env = env
@@ -87,7 +90,7 @@ class SpoofCheck(Resource):
     def remove(self) -> None:
         """See `Resource.remove`. Where nothing could be made, nothing is."""
         if self._is_removable:
-            release_guard(self._state, self._port, self._mac, self._env)
+            release_guards(self._state, self._bridge, [(self._port, self._mac)], self._env, self._port)
 
 
 def find_no_guard(port: str, seen: str) -> Fault:
@@ -127,22 +130,18 @@ def list_guarded(state: NetworkState, besides: str = "") -> list[tuple[str, str]
     return ports
 
 
-def release_guard(state: NetworkState, port: str, mac: str, env: "Mapping[str, str]") -> None:
-    """Give up guarding a port; with the network's last link goes the whole guard.
-
-    Raises:
-        CniError: nft is not installed, or refused.
-    """
-    release_guards(state, [(port, mac)], env, besides=port)
-
-
 def release_guards(
-    state: NetworkState, ports: list[tuple[str, str]], env: "Mapping[str, str]", besides: str = ""
+    state: NetworkState,
+    bridge: str,
+    ports: list[tuple[str, str]],
+    env: "Mapping[str, str]",
+    besides: str = "",
 ) -> None:
     """Give up guarding ports, each with its address; with the network's last link goes the whole guard.
 
     Args:
         state: the network's records.
+        bridge: the bridge that the configuration names.
         ports: the ports, whose links are gone.
         env: the environment.
         besides: the one of them whose link may still be there.
@@ -150,11 +149,13 @@ def release_guards(
     Raises:
         CniError: nft is not installed, or refused.
     """
+    from shibafu.bridge.resources.occupancy import is_in_use
+
     guard = Nftables(calc_spoofcheck(state.network, ports), env)
     # Between looking for other links and removing the table, none may come.
     state.lock_exclusive()
     try:
-        if state.is_in_use(besides):
+        if is_in_use(state, bridge, besides):
             guard.remove_elements()
         else:
             guard.teardown()

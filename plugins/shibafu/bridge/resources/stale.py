@@ -26,14 +26,16 @@ class StaleAttachments(Resource):
 
     Args:
         state: the network's records.
+        bridge: the bridge that the configuration names.
         links: the links on the host that they are called after.
         env: the environment.
     """
 
-    __slots__ = ("_env", "_links", "_state")
+    __slots__ = ("_bridge", "_env", "_links", "_state")
 
-    def __init__(self, state: NetworkState, links: set[str], env: "Mapping[str, str]") -> None:
+    def __init__(self, state: NetworkState, bridge: str, links: set[str], env: "Mapping[str, str]") -> None:
         self._state = state
+        self._bridge = bridge
         self._links = links
         self._env = env
 
@@ -50,7 +52,8 @@ class StaleAttachments(Resource):
         gone: set[str] = set()
         teardown.do(self._remove_links, gone, teardown)
         before = len(teardown.errors)
-        _remove_guards(self._state, {link: claims[link].record for link in gone}, self._env, teardown)
+        records = {link: claims[link].record for link in gone}
+        _remove_guards(self._state, self._bridge, records, self._env, teardown)
         if len(teardown.errors) == before:
             for link in gone:
                 teardown.do(claims[link].remove)
@@ -67,7 +70,11 @@ class StaleAttachments(Resource):
 
 
 def _remove_guards(
-    state: NetworkState, records: "dict[str, Record]", env: "Mapping[str, str]", teardown: Teardown
+    state: NetworkState,
+    bridge: str,
+    records: "dict[str, Record]",
+    env: "Mapping[str, str]",
+    teardown: Teardown,
 ) -> None:
     """Remove what only these ports still needed."""
     guarded = [
@@ -76,11 +83,11 @@ def _remove_guards(
     if guarded:
         from shibafu.bridge.resources.spoofcheck import release_guards
 
-        teardown.do(release_guards, state, guarded, env)
+        teardown.do(release_guards, state, bridge, guarded, env)
     if any(record.is_internal for record in records.values()):
         from shibafu.bridge.resources.internal import release_barrier
 
-        teardown.do(release_barrier, state, "", env)
+        teardown.do(release_barrier, state, bridge, "", env)
 
 
 class StaleLeases(Resource):
