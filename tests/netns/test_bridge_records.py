@@ -168,14 +168,19 @@ def test_the_last_of_those_whose_records_were_lost_takes_the_rules(
 @pytest.mark.parametrize(
     "keys", [{"macspoofchk": True}, {"internal": True, "isDefaultGateway": None}], ids=str
 )
+@pytest.mark.parametrize("is_alone", [True, False])
 def test_a_container_whose_record_was_lost_keeps_what_guards_its_port(
-    machine: Machine, keys: dict[str, object]
+    machine: Machine, keys: dict[str, object], is_alone: bool
 ) -> None:
     config = machine.config(ipMasq=None, **keys)
-    for container in ("c1", "c2"):
-        machine.add(config, container)
+    machine.add(config)
+    if not is_alone:
+        machine.add(config, "c2")
     (record,) = machine.records.glob(f"*/{calc_host_veth('net', 'c1', 'eth0')}")
     record.unlink()
+    if is_alone:
+        machine.add(config, "c2")
+        machine.check(config)
     machine.delete(config, "c2")
     machine.check(config)
     machine.delete(config)

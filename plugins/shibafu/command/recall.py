@@ -42,12 +42,17 @@ PASSED_OVER = (GONE, ATTACHING, DETACHING)
 
 @dataclass(frozen=True)
 class Recalled:
-    """What is known of how a container was attached; the claim is None where another plugin attached it."""
+    """What is known of how a container was attached; the claim is None where there is no record of it."""
 
     endpoint: Endpoint
     attachment: Attachment
     result: Result
     claim: Claim | None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether shibafu attached it: there is a record, or the link on the host has a name that tells."""
+        return self.claim is not None or self.endpoint.host_link == self.attachment.host_link
 
 
 class Recall:
@@ -99,7 +104,7 @@ class Recall:
         return Recalled(endpoint, attachment, result, self.find_claim(endpoint))
 
     def find_claim(self, endpoint: Endpoint) -> Claim | None:
-        """Return the claim to an attachment; None where another plugin made it."""
+        """Return the claim to an attachment; None where there is no record of it."""
         if RECORD not in endpoint.sources:
             return None
         return Claim(self.state, endpoint.host_link, self.read_record(endpoint))
@@ -141,7 +146,7 @@ class Recall:
         """Return what an attachment is made of, without leases, and what it needs for itself alone."""
         attachment, result, claim = recalled.attachment, recalled.result, recalled.claim
         port = recalled.endpoint.host_link or attachment.host_link
-        if claim is not None:
+        if recalled.is_own:
             return plan_links(attachment, result, port, plan_guards(attachment, self.state, claim), claim)
         links = plan_reference_links(attachment, result, port)
         return links + plan_reference_rules(attachment, self.state, result)
@@ -164,7 +169,7 @@ class Recall:
             return []
         attachment = everything[0].attachment
         # Other plugins' DEL would not remove them.
-        own = [recalled for recalled in everything if recalled.claim is not None]
+        own = [recalled for recalled in everything if recalled.is_own]
         rules = plan_rules(attachment, self.state, _join_addresses(own))
         return rules + plan_passage(attachment, _join_addresses(everything))
 

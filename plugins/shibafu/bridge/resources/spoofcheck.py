@@ -81,7 +81,7 @@ class SpoofCheck(Resource):
             self._claim.note_port_rules(has_spoof_check=True)
         is_locked_here = self._state.hold_shared()
         try:
-            ensure_guard(self._state, guard, self._port, self._mac, self._env)
+            ensure_guard(self._state, self._bridge, guard, (self._port, self._mac), self._env)
         finally:
             if is_locked_here:
                 self._state.unlock()
@@ -101,7 +101,9 @@ def find_no_guard(port: str, seen: str) -> Fault:
     )
 
 
-def ensure_guard(state: NetworkState, own: Nftables, port: str, mac: str, env: "Mapping[str, str]") -> None:
+def ensure_guard(
+    state: NetworkState, bridge: str, own: Nftables, port: tuple[str, str], env: "Mapping[str, str]"
+) -> None:
     """Guard a port whose link is there, and all others of the network if their guard was flushed.
 
     The caller holds the network's lock, so that the last DEL does not take the table away at the same
@@ -110,11 +112,14 @@ def ensure_guard(state: NetworkState, own: Nftables, port: str, mac: str, env: "
     Raises:
         CniError: nft refused.
     """
+    from shibafu.bridge.resources.occupancy import find_lost_ports
+
     state.hand_down_lock(True)
     try:
         # The first has nothing to add to, and to find that out is what a call of nft costs.
-        if len(state.attachments()) < 2 or not own.extend():
-            ports = [*list_guarded(state, besides=port), (port, mac)]
+        is_first = len(state.attachments()) < 2 and not find_lost_ports(state, bridge, port[0])
+        if is_first or not own.extend():
+            ports = [*list_guarded(state, besides=port[0]), port]
             Nftables(calc_spoofcheck(state.network, ports), env).repair()
     finally:
         state.hand_down_lock(False)
