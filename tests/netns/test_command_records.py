@@ -1,5 +1,6 @@
 """What the command makes of records: unfinished, torn, or of a namespace that is gone."""
 
+import shutil
 from collections.abc import Iterator
 from json import dumps, loads
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 
 from netns.namespaces import Namespace
 from netns.replacement import Replacement
+from shibafu.cni.names import calc_host_veth
 from support.command import CommandLine
-from support.machine import can_reach
+from support.machine import arrives, can_reach
 from support.suite import Suite
+from support.waiting import wait_for
 
 
 @pytest.fixture
@@ -98,3 +101,52 @@ def test_a_namespace_that_was_replaced_is_known_by_the_record(
     assert endpoint["state"] == "namespace gone"
     assert web.name in shibafu("network gc")
     assert shibafu.json("network inspect blue")[0]["endpoints"] == []
+
+
+@pytest.fixture
+def lost(shibafu: CommandLine, web: Namespace) -> Namespace:
+    """A container of which there is no record."""
+    shibafu(f"network connect blue {web.name}")
+    shutil.rmtree(shibafu.records)
+    return web
+
+
+def test_rules_are_mended_for_a_container_whose_record_was_lost(
+    shibafu: CommandLine, host: Namespace, lost: Namespace
+) -> None:
+    """Its result is kept, and the name of its link tells that shibafu made it."""
+    host.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+    with Namespace("outside") as outside:
+        host.run("ip", "link", "add", "uplink", "type", "veth", "peer", "uplink", "netns", outside.name)
+        for end, address in ((host, "203.0.113.1/24"), (outside, "203.0.113.2/24")):
+            end.run("ip", "addr", "add", address, "dev", "uplink")
+            end.run("ip", "link", "set", "uplink", "up")
+        wait_for(lambda: can_reach(outside, "203.0.113.2", host))
+        host.run("iptables", "-t", "nat", "-F")
+        host.run("iptables", "-t", "nat", "-X")
+        assert arrives(outside, "203.0.113.2", lost) == "10.66.0.2"
+        assert "firewall rules of network blue are missing" in shibafu.run("network", "check", status=1)[0]
+        (fault,) = shibafu.json("network repair")["faults"]
+        assert (fault["what"], fault["repaired"]) == ("firewall rules of network blue are missing", True)
+        assert arrives(outside, "203.0.113.2", lost) == "203.0.113.1"
+        assert shibafu("network repair --dry-run") == "nothing to repair\n"
+        shibafu("network check")
+
+
+@pytest.mark.parametrize("has_leases", [True, False])
+def test_a_network_with_a_container_of_which_nothing_tells_is_not_removed(
+    shibafu: CommandLine, host: Namespace, lost: Namespace, has_leases: bool
+) -> None:
+    shutil.rmtree(shibafu.cache_dir)
+    if not has_leases:
+        shutil.rmtree(shibafu.store / "networks")
+    port = calc_host_veth("blue", lost.name, "eth0")
+    assert f"the bridge of network blue has 1 port of containers of which there is no record: {port}" in (
+        shibafu.fail("network rm blue")
+    )
+    assert can_reach(host, "10.66.0.1", lost)
+    assert "blue" in shibafu("network ls")
+    shibafu("network rm blue --force")
+    assert "br-blue" not in host.run("ip", "link") + host.run("iptables-save")
+    assert port not in host.run("ip", "link")
+    assert not list(shibafu.store.glob("networks/blue"))

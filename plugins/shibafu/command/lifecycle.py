@@ -5,11 +5,15 @@ import os
 import shutil
 from typing import Any
 
+from shibafu.bridge.compat.leftovers import LostRules
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
 from shibafu.cni.directories import make_directory, secure_given_directory
 from shibafu.cni.errors import CniError, merge_errors
 from shibafu.cni.files import open_file
 from shibafu.cni.lock import Lock
+from shibafu.cni.names import calc_host_veth
 from shibafu.command.attaching import Caller, attempt
 from shibafu.command.errors import CommandError
 from shibafu.command.kernel import Kernel
@@ -17,7 +21,7 @@ from shibafu.command.leases import open_pool
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.output import format_count
 from shibafu.command.specification import NetworkSpec, calc_conflist
-from shibafu.command.survey import GONE
+from shibafu.command.survey import GONE, STRAY, Endpoint
 from shibafu.resource.records import NetworkState
 
 
@@ -93,7 +97,7 @@ def remove_network(
         force: whether to disconnect containers that are still there.
 
     Raises:
-        CommandError: it has containers.
+        CommandError: it has containers, or its bridge has ports that may be of some.
         CniError: some cannot be disconnected; the others are, and the network stays.
     """
     endpoints = caller.find_endpoints(network)
@@ -104,15 +108,25 @@ def remove_network(
             f"network {network.name} has {format_count(len(names), 'container')}: {', '.join(names)}",
             "disconnect them (shibafu network disconnect), or have that done: --force",
         )
+    lost = _find_lost_ports(network, others, caller)
+    if lost and not force:
+        raise CommandError(
+            f"the bridge of network {network.name} has {format_count(len(lost), 'port')} "
+            f"of containers of which there is no record: {', '.join(lost)}",
+            "end these containers, or have their ports removed: --force",
+        )
     done = []
     errors: list[CniError] = []
-    for endpoint in endpoints:
+    for endpoint in endpoints + _find_lost_endpoints(network, lost):
         if attempt(errors, caller.detach, network, endpoint):
             done.append(f"container {endpoint.container_id} disconnected from {endpoint.ifname}")
     if errors:
         raise merge_errors(errors)
+    done += _remove_ports(network, others, caller)
     state = NetworkState(network.name)
-    teardown_if_unused(state, os.environ, network.bridge.bridge if network.bridge is not None else "")
+    teardown_if_unused(state, os.environ, None)
+    if network.bridge is not None:
+        LostRules(network.bridge, state, os.environ).remove()
     state.remove_if_unused()
     done += remove_bridge(network, others, caller.kernel)
     done += _remove_leases(network)
@@ -120,10 +134,45 @@ def remove_network(
     return [*done, network.config.path]
 
 
+def _find_lost_ports(
+    network: ConfiguredNetwork, others: list[ConfiguredNetwork], caller: Caller
+) -> list[str]:
+    """Return the ports of containers that neither a record nor a cached result tells of."""
+    if network.bridge is None:
+        return []
+    lost = find_lost_ports(NetworkState(network.name), network.bridge.bridge)
+    if not lost:
+        return []
+    known = {endpoint.host_link for one in (network, *others) for endpoint in caller.find_endpoints(one)}
+    return sorted(set(lost) - known)
+
+
+def _find_lost_endpoints(network: ConfiguredNetwork, ports: list[str]) -> list[Endpoint]:
+    """Return the containers whose leases tell that ports are theirs."""
+    owners = {lease.owner for lease in open_pool(network).list() if all(lease.owner)} if ports else set()
+    links = {owner: calc_host_veth(network.name, *owner) for owner in sorted(owners)}
+    return [Endpoint(*o, "", link, "", [], STRAY, None, []) for o, link in links.items() if link in ports]
+
+
+def _remove_ports(network: ConfiguredNetwork, others: list[ConfiguredNetwork], caller: Caller) -> list[str]:
+    """Remove the ports of which nothing tells whose they are, unless they may be another network's."""
+    if network.bridge is None or _is_shared(network.bridge, others):
+        return []
+    ports = _find_lost_ports(network, others, caller)
+    links = caller.kernel.links()
+    for port in ports:
+        caller.kernel.link_request("del", f"cannot remove {port}", index=links[port].index)
+    return [f"port {port}" for port in ports]
+
+
+def _is_shared(bridge: BridgeConfig, others: list[ConfiguredNetwork]) -> bool:
+    return any(other.bridge is not None and other.bridge.bridge == bridge.bridge for other in others)
+
+
 def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], kernel: Kernel) -> list[str]:
     """Remove a network's bridge, unless another network uses it or it has ports; return what was removed."""
     config = network.bridge
-    if config is None or any(o.bridge is not None and o.bridge.bridge == config.bridge for o in others):
+    if config is None or _is_shared(config, others):
         return []
     links = kernel.links()
     bridge = links.get(config.bridge)
