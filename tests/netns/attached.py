@@ -332,7 +332,8 @@ class Attached:
             words: what stands for the words in its braces.
             is_first: whether it is what CHECK names, which names the first fault alone.
         """
-        said, routes = breakage.said.format(**words), self.read_routes()
+        said, advised = breakage.said.format(**words), breakage.advised.format(**words)
+        routes = self.read_routes()
         _run_line(breakage.command.format(**words))
         problems = []
         told = self.call("CHECK") if self.is_checked() else None
@@ -353,7 +354,9 @@ class Attached:
         left = self.repair()
         if not breakage.listed:
             problems += [f"left: {fault}" for fault in left]
-        elif not any(said in fault["what"] and fault["advice"] for fault in left):
+        elif not any(
+            said in fault["what"] and fault["advice"] and advised in fault["advice"] for fault in left
+        ):
             problems.append(f"a repair does not say what to do: {left}")
         if breakage.undo:
             _run_line(breakage.undo.format(**words))

@@ -52,6 +52,7 @@ class Breakage:
         when: attributes that the resource has to have for it; None for one that it is not to have.
         undo: what removes what the command has made; of what cannot be mended, it mends it.
         listed: what the list of what cannot be mended calls it; empty for what can.
+        advised: a part of what is to be done about what cannot be mended.
         network: which one of NETWORKS it is tried on.
     """
 
@@ -61,6 +62,7 @@ class Breakage:
     when: Mapping[str, Any] = field(default_factory=dict)
     undo: str = ""
     listed: str = ""
+    advised: str = ""
     network: str = "gateway"
 
     def __str__(self) -> str:
@@ -429,6 +431,16 @@ INTERFACE = (
         _NO_LEASE,
         undo="mv /run/kept {store}/networks/{network}/{address}",
         listed=_LEASE,
+        advised="{address} is leased to container other by now: disconnect container c1 and connect it again",
+    ),
+    Breakage(
+        "Lease.addresses",
+        "cd {store}/networks/{network}; mv {address} /run/kept; "
+        "printf 'shibafu.reserved\\r\\nprinter' > {address}",
+        _NO_LEASE,
+        undo="mv /run/kept {store}/networks/{network}/{address}",
+        listed=_LEASE,
+        advised="{address} is reserved by now: disconnect container c1 and connect it again",
     ),
 )
 

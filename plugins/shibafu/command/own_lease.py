@@ -7,6 +7,7 @@ from shibafu.command.leases import open_pool
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.view import View
+from shibafu_ipam.pool import PoolLease
 
 
 class OwnLease(Resource):
@@ -54,7 +55,14 @@ class OwnLease(Resource):
         except CniError as error:
             if error.code != CHECK_FAILED:
                 raise
-            return [Fault(error.msg, error.details, is_mendable=self._is_mendable())]
+            leases = {lease.address: lease for lease in self._pool.list()}
+            found = [leases.get(address) for address in self._addresses]
+            others = [lease for lease in found if lease is not None and lease.owner != self._owner]
+            # That of a file that cannot be read has no container.
+            named = [lease for lease in others if lease.container_id]
+            advice = self._advise(named[0]) if named else error.details
+            # One is lost, and nobody else has one of these.
+            return [Fault(error.msg, advice, is_mendable=None in found and not others)]
 
     def ensure(self, view: View) -> bool:
         """See `Resource.ensure`.
@@ -71,8 +79,9 @@ class OwnLease(Resource):
         """See `Resource.remove`."""
         self._lease.remove()
 
-    def _is_mendable(self) -> bool:
-        """Return whether an address is lost, and nobody else has one of these."""
-        owners = {lease.address: lease.owner for lease in self._pool.list()}
-        found = [owners.get(address) for address in self._addresses]
-        return None in found and all(owner in (None, self._owner) for owner in found)
+    def _advise(self, other: PoolLease) -> str:
+        """Return what to do about an address that is somebody else's."""
+        holding = "reserved" if other.is_reserved else f"leased to container {other.container_id}"
+        return (
+            f"{other.address} is {holding} by now: disconnect container {self._owner[0]} and connect it again"
+        )
