@@ -9,7 +9,6 @@ from typing import Any
 from shibafu.cni.errors import CniError
 from shibafu.command.recall import PASSED_OVER, Recall, Recalled, open_beside
 from shibafu.command.survey import Condition, Endpoint, NetworkView, ResourceFault
-from shibafu.netlink.errors import NetlinkError
 from shibafu.resource.base import ATTACHMENT, NOT_CHECKED, Resource
 from shibafu.resource.view import View, open_view
 
@@ -59,7 +58,7 @@ def _look(resource: Resource, view: View) -> Condition:
         found = [(fault.what, "" if fault.is_mendable else fault.advice) for fault in resource.faults(view)]
     except CniError as error:
         found = [(error.msg, error.details)]
-    except NetlinkError as error:
+    except OSError as error:
         found = [(str(error), NOT_CHECKED)]
     faults = [ResourceFault(what, advice) for what, advice in found]
     return Condition(name[0].lower() + name[1:], resource.describe(), faults)

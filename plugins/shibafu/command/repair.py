@@ -21,7 +21,6 @@ from shibafu.command.errors import CommandError
 from shibafu.command.networks import ConfiguredNetwork
 from shibafu.command.recall import PASSED_OVER, Recall, Recalled, find_capabilities, open_beside
 from shibafu.command.survey import ATTACHING, DETACHING, MISSING, Endpoint
-from shibafu.netlink.errors import NetlinkError
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, NOT_CHECKED, Resource
 from shibafu.resource.claim import Claim
 from shibafu.resource.mending import mend
@@ -145,7 +144,7 @@ class Repair:
                 yield Fault(self._network.name, container_id, fault.what, advice)
         except CniError as error:
             yield Fault(self._network.name, container_id, error.msg, error.details)
-        except NetlinkError as error:
+        except OSError as error:
             yield Fault(self._network.name, container_id, str(error), NOT_CHECKED)
 
     def _find_made(self) -> list[Recalled]:
