@@ -86,7 +86,7 @@ class RulesTeardown(Resource):
     def _prepare_if_unused(self, leaving: str = "") -> None:
         """Prepare under the exclusive lock: before it was got, an ADD may have come or a DEL ended."""
         record = self._state.read_rules()
-        if record and not self._is_in_use(leaving):
+        if record and not self._is_in_use(leaving, record):
             # Should this process be killed, nobody makes rules before the programs have removed theirs.
             self._state.hand_down_lock(True)
             try:
@@ -97,12 +97,12 @@ class RulesTeardown(Resource):
             finally:
                 self._state.hand_down_lock(False)
 
-    def _is_in_use(self, leaving: str) -> bool:
+    def _is_in_use(self, leaving: str, record: dict[str, object]) -> bool:
         if self._bridge is None:
             return self._state.is_in_use(leaving)
         from shibafu.bridge.resources.occupancy import is_in_use
 
-        return is_in_use(self._state, self._bridge, leaving)
+        return is_in_use(self._state, self._bridge, leaving, record)
 
 
 def teardown_if_unused(state: NetworkState, env: "Mapping[str, str]", bridge: str | None) -> None:
