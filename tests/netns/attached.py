@@ -296,6 +296,10 @@ class Attached:
 
         return allows_verb(self.version, "CHECK")
 
+    def has_leases(self) -> bool:
+        """Return whether an IPAM plugin keeps leases, and is asked for them."""
+        return self.is_checked() and (STORE / "networks" / self.network).exists()
+
     def read_routes(self) -> list[str]:
         """Return the routes in the container."""
         with entered(CONTAINER):
@@ -450,8 +454,8 @@ def break_each(
         unfit = []
         for breakage in breakages:
             fitting = [described for name, described in attached.describe() if breakage.fits(name, described)]
-            # Where no IPAM plugin has CHECK, nobody is asked for leases.
-            fitting = fitting if attached.is_checked() or "Lease" not in breakage.attribute else []
+            if breakage.attribute.startswith("Lease.") and not attached.has_leases():
+                fitting = []
             unfit += [] if fitting else [str(breakage)]
             for described in fitting:
                 for filled in breakage.calc_words(described, words):

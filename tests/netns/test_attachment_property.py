@@ -33,6 +33,8 @@ WRONG = {
 UNLIKE = {
     "default-route-elsewhere-in-container": "where the route is gone, the other one is there",
     "mtu-below-ipv6-minimum": "its links have no switches of IPv6",
+    "newest-route-scope": "its route states a gateway that is none",
+    "newest-route-table": "its route is in another table",
 }
 # What `inspect` prints, and somebody has tried to break.
 ATTRIBUTES = {breakage.attribute for breakage in BREAKAGES}
