@@ -124,6 +124,7 @@ def test_lists_and_inspects_the_default_network(containers: Containers) -> None:
     assert "bridge   shibafu0 (up)  172.20.0.0/24           1     1   252" in containers.command("network ls")
     drawn = containers.command("network inspect bridge")
     assert "eth0  web1  172.20.0.2/24  up" in drawn
+    assert "✗" not in drawn
     listed = containers.command("ps")
     assert listed.splitlines()[0].split() == [
         "NAME", "IMAGE", "STATUS", "NETWORKS", "ADDRESSES", "PORTS", "COMMAND",
