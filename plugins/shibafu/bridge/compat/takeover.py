@@ -101,8 +101,11 @@ def _is_of_network(link: Link, attachment: Attachment) -> bool:
 
 def _list_stated_links(attachment: Attachment) -> list[str]:
     """Return the names of links that prevResult states; none where it makes no sense."""
+    from shibafu.cni.result import parse_prev_result
+
     try:
-        interfaces = attachment.request.config.section("prevResult").sections("interfaces")
-        return [interface.text("name") for interface in interfaces if not interface.text("sandbox")]
+        result = parse_prev_result(attachment.request.config, attachment.request.cni_version)
     except CniError:
         return []
+    interfaces = result.interfaces if result is not None else []
+    return [interface.name for interface in interfaces if not interface.sandbox]
