@@ -138,7 +138,7 @@ BRIDGE = (
     Breakage("Bridge.arp", "ip link set {name} arp off", "bridge {name} does not answer ARP requests"),
     Breakage(
         "Bridge.acceptRA",
-        "sysctl -qw net.ipv6.conf.{name}.accept_ra=2",
+        "sysctl -qw net/ipv6/conf/{name}/accept_ra=2",
         "link {name} accepts router advertisements",
     ),
     Breakage(
@@ -187,10 +187,10 @@ BRIDGE = (
         network="strict",
     ),
     Breakage(
-        "Bridge.internal", "sysctl -qw net.ipv6.conf.{name}.disable_ipv6=0", _NOT_CLOSED, network="internal"
+        "Bridge.internal", "sysctl -qw net/ipv6/conf/{name}/disable_ipv6=0", _NOT_CLOSED, network="internal"
     ),
     Breakage(
-        "Bridge.internal", "sysctl -qw net.ipv4.conf.{name}.rp_filter=0", _NOT_CLOSED, network="internal"
+        "Bridge.internal", "sysctl -qw net/ipv4/conf/{name}/rp_filter=0", _NOT_CLOSED, network="internal"
     ),
 )
 
@@ -213,7 +213,7 @@ GATEWAY = (
     ),
     Breakage(
         "Gateway.forwarding",
-        "sysctl -qw net.{item}.conf.{link}.forwarding=0",
+        "sysctl -qw net/{item}/conf/{link}/forwarding=0",
         "forwarding of IPv{item[3]} is switched off on {link}",
     ),
     Breakage(
@@ -422,8 +422,8 @@ INTERFACE = (
         "inside: ip {family} route replace {prefix} dev {name}",
         "route to {dst} does not lead to {gw} in the container",
     ),
-    Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net.ipv6.conf.{name}.accept_ra=1", _LISTENS),
-    Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net.ipv6.conf.{name}.autoconf=1", _LISTENS),
+    Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net/ipv6/conf/{name}/accept_ra=1", _LISTENS),
+    Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net/ipv6/conf/{name}/autoconf=1", _LISTENS),
     Breakage("Lease.addresses", "rm {store}/networks/{network}/{address}", _NO_LEASE),
     Breakage(
         "Lease.addresses",
