@@ -35,6 +35,7 @@ from shibafu.resource.view import View
 from shibafu.runtime.cache import Attachment as Cached
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.derivation import build_config, convert_result
+from shibafu_ipam.__main__ import run as run_ipam
 
 # The states of containers with which there is nothing to compare, or that a call is at work on.
 PASSED_OVER = (GONE, ATTACHING, DETACHING)
@@ -156,7 +157,9 @@ class Recall:
         attachment = recalled.attachment
         if not allows_verb(attachment.request.cni_version, "CHECK"):
             return []
-        leases = plan_addresses(attachment, Installation(self._plugin_path[0], {}))
+        # Without a process for each container, where the plugin is our own.
+        installation = Installation(self._plugin_path[0], {"shibafu-ipam": lambda: run_ipam})
+        leases = plan_addresses(attachment, installation)
         own = [ip.address.address for ip in select_own_ips(attachment.request, recalled.result)]
         # Another IPAM plugin's are its own matter.
         addresses = [address for address in own if self._network.find_gateway(address) is not None]
