@@ -4,6 +4,7 @@ It lives in the laboratory of the differential tests, a process with file system
 made in children of that process, without the start of an interpreter.
 """
 
+import gc
 import os
 import subprocess
 import sys
@@ -14,9 +15,13 @@ from importlib import import_module
 from io import BytesIO, StringIO
 from json import dumps, loads
 from pathlib import Path
+from pkgutil import walk_packages
 from traceback import format_exc
 from typing import Any
 
+import shibafu.bridge
+import shibafu.netfilter
+import shibafu_ipam
 from differential.case import Case, Shell
 from differential.laboratory import (
     BASE,
@@ -47,11 +52,9 @@ _TABLES = frozenset(
 )
 
 
-_IMPORTED = [f"shibafu.bridge.{verb}" for verb in ("__main__", "add", "check", "delete")]
-_IMPORTED += [f"shibafu.command.{module}" for module in ("cli", "attaching", "condition", "repair", "rules")]
-_IMPORTED += [f"shibafu.bridge.resources.{module}" for module in ("masquerade", "spoofcheck", "internal")]
-_IMPORTED += ["shibafu.netfilter.iptables", "shibafu.netfilter.nftables"]
-_IMPORTED += [f"shibafu_ipam.{verb}" for verb in ("__main__", "add", "check", "delete")]
+# What calls import, which then need not.
+_PACKAGES = (shibafu.bridge, shibafu.netfilter, shibafu_ipam)
+_COMMAND = ("attaching", "cli", "condition", "drawing", "repair", "rules")
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,13 @@ def enter_laboratory(plugins: dict[str, str]) -> None:
         plugins: the plugins' names and their executables.
     """
     enter_machine(plugins)
-    for module in _IMPORTED:
-        import_module(module)
+    for package in _PACKAGES:
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    for name in _COMMAND:
+        import_module(f"shibafu.command.{name}")
+    # Children do not look for garbage in what they share with this process, which would copy it.
+    gc.freeze()
 
 
 def run_forked(do: Callable[[], tuple[int, str]]) -> Told:
