@@ -69,7 +69,7 @@ def laboratory(suite: Suite) -> Iterator[ProcessPoolExecutor]:
     """A process with file systems of its own, in which the plugins and the command are called."""
     if suite.is_built:
         pytest.skip("it calls the sources, without a process for each call")
-    plugins = {name: f"{suite.directory}/{name}" for name in ("bridge", "host-local", "shibafu-ipam")}
+    plugins = {name: f"{suite.directory}/{name}" for name in ("bridge", "host-local")}
     if isdir(REFERENCE):
         plugins |= {"static": f"{REFERENCE}/static"}
     with ProcessPoolExecutor(1, get_context("spawn"), enter_laboratory, (plugins,)) as process:

@@ -5,6 +5,7 @@ the network has now, but for the bridge, which the container stays on.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,8 +158,9 @@ class Recall:
         attachment = recalled.attachment
         if not allows_verb(attachment.request.cni_version, "CHECK"):
             return []
-        # Without a process for each container, where the plugin is our own.
-        installation = Installation(self._plugin_path[0], {"shibafu-ipam": lambda: run_ipam})
+        # Without a process for each container, where the plugin is the executable beside this one.
+        directory = os.path.dirname(os.path.realpath(sys.executable))
+        installation = Installation(directory, {"shibafu-ipam": lambda: run_ipam})
         leases = plan_addresses(attachment, installation)
         own = [ip.address.address for ip in select_own_ips(attachment.request, recalled.result)]
         # Another IPAM plugin's are its own matter.
