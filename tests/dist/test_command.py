@@ -109,6 +109,7 @@ def test_a_network_from_its_declaration_to_its_end(shibafu: CommandLine) -> None
         shibafu("ipam reserve blue 172.20.7.9")
         assert "172.20.7.9" in shibafu("ipam ls blue")
         shibafu("network check blue")
+        assert shibafu("network repair --dry-run blue") == "nothing to repair\n"
         shibafu(f"network disconnect blue {web.name}")
     # Whose subnet is computed of a file in ASCII.
     shibafu("network create green --ipv6")
