@@ -172,6 +172,7 @@ class Pool:
             self._ledger = Ledger(Index(self._store))
             self._ledger.open()
         except BaseException:
+            # `with` does not close what could not be entered.
             self._close()
             raise
         return self

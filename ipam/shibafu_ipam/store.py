@@ -126,6 +126,7 @@ class Store:
             try:
                 lock_file(lock, fcntl.LOCK_EX, f"address store {self.directory}")
             except BaseException:
+                # Ctrl-C and SIGTERM, too, come while it waits.
                 os.close(lock)
                 raise
             # While this call waited, the directory may have been deleted with the lock in it.

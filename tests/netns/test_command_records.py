@@ -141,7 +141,7 @@ def test_a_network_with_a_container_of_which_nothing_tells_is_not_removed(
     if not has_leases:
         shutil.rmtree(shibafu.store / "networks")
     port = calc_host_veth("blue", lost.name, "eth0")
-    assert f"the bridge of network blue has 1 port of containers of which there is no record: {port}" in (
+    assert f"the bridge of network blue has 1 port of containers without a record: {port}" in (
         shibafu.fail("network rm blue")
     )
     assert can_reach(host, "10.66.0.1", lost)

@@ -224,7 +224,7 @@ def _parse_vlan(config: Section) -> int:
     """Return the key `vlan`; 0 when the port is in none.
 
     Raises:
-        CniError: it is no VLAN's number.
+        CniError: the number is out of range.
     """
     vlan = config.number("vlan") or 0
     if not 0 <= vlan <= MAX_VLAN:

@@ -115,6 +115,7 @@ class Lock:
             try:
                 lock_file(descriptor, self._operation, self._what, self._patience)
             except BaseException:
+                # Ctrl-C and SIGTERM, too, come while it waits.
                 os.close(descriptor)
                 raise
             # Who held it may have deleted the file while this process waited.

@@ -92,6 +92,7 @@ class Child:
                 path, argv, env, file_actions=actions, setsigdef=[SIGPIPE], setsid=has_session
             )
         except BaseException:
+            # Whatever it is, nobody else has these descriptors.
             for descriptor in descriptors:
                 os.close(descriptor)
             raise
@@ -141,6 +142,7 @@ class Child:
             if not self._has_ended(seconds):
                 raise TimeoutError
         except BaseException:
+            # After Ctrl-C, too, it is not left to run alone.
             self._end()
             os.close(self._stdout)
             raise

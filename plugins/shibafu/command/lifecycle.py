@@ -112,7 +112,7 @@ def remove_network(
     if lost and not force:
         raise CommandError(
             f"the bridge of network {network.name} has {format_count(len(lost), 'port')} "
-            f"of containers of which there is no record: {', '.join(lost)}",
+            f"of containers without a record: {', '.join(lost)}",
             "end these containers, or have their ports removed: --force",
         )
     done = []

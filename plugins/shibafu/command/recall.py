@@ -44,7 +44,7 @@ PASSED_OVER = (GONE, ATTACHING, DETACHING)
 
 @dataclass(frozen=True)
 class Recalled:
-    """What is known of how a container was attached; the claim is None where there is no record of it."""
+    """What is known of how a container was attached; without a record the claim is None."""
 
     endpoint: Endpoint
     attachment: Attachment

@@ -49,7 +49,8 @@ def attach(runtime: Runtime, container: Container, settings: Settings, sticky_di
         if sticky_dir:
             write_addresses(sticky_dir, container.id, dict(zip(settings.networks, results, strict=True)))
     except BaseException:
-        # Not every runtime runs the poststop hooks of a container that it could not create.
+        # After a signal, too. Not every runtime runs the poststop hooks of a container that it could not
+        # create.
         done = [(step.network, step.ifname) for step in reversed(steps[: len(results)])]
         delete_attachments(runtime, container.id, done, container.netns)
         raise

@@ -98,6 +98,7 @@ class NetlinkSocket:
             self._socket.bind((0, groups))
             self._port: int = self._socket.getsockname()[0]
         except BaseException:
+            # `with` does not close what could not be made.
             self._socket.close()
             raise
 

@@ -35,13 +35,12 @@ def mend(resource: "Resource", view: "View", claim: "Claim | None", is_next: boo
     try:
         resource.ensure(view)
         resource.settle()
-    except (CniError, OSError):
+    except BaseException as error:
+        # After Ctrl-C, too: programs may be at work.
         resource.cancel()
-        if claim is None or claim.holds():
+        is_refusal = isinstance(error, CniError | OSError)
+        if not is_refusal or claim is None or claim.holds():
             raise
-    except BaseException:
-        resource.cancel()
-        raise
     finally:
         view.forget()
     if claim is not None and not claim.holds() and resource.scope != HOST:

@@ -167,6 +167,7 @@ class Runtime:
                     attachment.result = self._add_plugin(network, plugin, path, attachment)
                 cache_write(attachment, self.cache_dir)
             except BaseException:
+                # After Ctrl-C, too, a container is attached wholly or not at all.
                 self._undo(network, paths, attachment)
                 raise
         return attachment.result or {}

@@ -123,7 +123,7 @@ class Gateway(Resource):
     Args:
         config: the network's configuration.
         bridge: the bridge.
-        gateways: the addresses; none where the host is no gateway.
+        gateways: the addresses; empty where the host is not the gateway.
         ips: the container's addresses, which the host must route by this link.
         port: the attachment's link on the host: it alone does not keep a failed ADD from being undone.
         is_adding: whether a container is being attached; if not, addresses in the way of the gateways' are
@@ -219,7 +219,7 @@ class Gateway(Resource):
         return self._has_new_link or bool(self._added) or self._former_group is not None
 
     def _ensure_vlan_link(self, sock: NetlinkSocket, bridge: Link) -> Link | None:
-        """Return the host's own port of the bridge in the VLAN; None where the host is no gateway."""
+        """Return the host's own port of the bridge in the VLAN; None where the host is not the gateway."""
         config = self._config
         if not config.is_gateway:
             return None

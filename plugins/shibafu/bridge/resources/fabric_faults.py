@@ -51,7 +51,7 @@ def find_gateway_faults(
     Args:
         view: the host.
         config: the network's configuration.
-        gateways: the addresses; none where the host is no gateway.
+        gateways: the addresses; empty where the host is not the gateway.
         ips: the container's addresses that the gateways bring routes to.
     """
     faults = []

@@ -90,7 +90,7 @@ def find_conflict(gateway: Cidr, others: "Iterable[tuple[bytes, int]]") -> Cidr 
 
     Args:
         gateway: the gateway's address, which the link has not.
-        others: the link's addresses that are no gateway's, and the lengths of their prefixes.
+        others: the link's addresses besides the gateways', with the lengths of their prefixes.
     """
     addresses = (Cidr(Address.from_packed(ip), prefix) for ip, prefix in others)
     same_family = (other for other in addresses if other.version == gateway.version)

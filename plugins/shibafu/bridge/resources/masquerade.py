@@ -267,7 +267,7 @@ def find_needs(
         state: the network's records; the rules that it has are kept, whatever the configuration asks for.
 
     Raises:
-        CniError: there is no such backend.
+        CniError: the backend is unknown.
     """
     from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
 

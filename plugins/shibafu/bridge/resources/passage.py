@@ -61,7 +61,7 @@ def _find_drop(config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str
     """Return the first chain of others that certainly drops what is to get through; None if there is none.
 
     Raises:
-        CniError: there is no such backend.
+        CniError: the backend is unknown.
     """
     backend = choose_backend(config.ip_masq_backend, env)
     return find_drop(config.gateway_link, subnets, config.ip_masq, backend, env) if subnets else None
