@@ -14,7 +14,7 @@ _MODULES = {
 
 
 def make_empty_program(program: Path, directory: Path) -> str:
-    """Copy the executable `program` with a bundle of another main module only; see packaging/bundle.py.
+    """Copy the executable `program` with a bundle of another main only; see packaging/freeze/bundle.py.
 
     This process has to be of the version of Python that the executable was built from.
     """

@@ -19,7 +19,7 @@ requirements=$root/packaging/requirements-build.txt
 # What the executables are made of.
 sources=(
     plugins ipam
-    packaging/{build.sh,bundle.py,command_entry.py,entry.py,lean_encodings.py,lean_os.py,requirements-build.txt,shibafu.spec}
+    packaging/{build.sh,freeze,requirements-build.txt}
     packaging/versions.sh
 )
 # shellcheck source=packaging/apt.sh
@@ -90,7 +90,7 @@ build() {
     # No position of columns in the code: what nobody prints is not loaded either.
     env -u PYTHONPATH -u PYTHONHOME -u PYTHONOPTIMIZE PYTHONHASHSEED=0 PYTHONNODEBUGRANGES=1 \
         PYINSTALLER_CONFIG_DIR="$work/config" "$venv/bin/python" -P -s -m PyInstaller --log-level WARN --noconfirm --clean \
-        --workpath "$work" --distpath "$work/dist" "$root/packaging/shibafu.spec" >"$log" 2>&1 ||
+        --workpath "$work" --distpath "$work/dist" "$root/packaging/freeze/shibafu.spec" >"$log" 2>&1 ||
         fail "PyInstaller failed: $(tail -n 20 "$log")"
     set_interpreter "$work/dist/shibafu" "$dist/shibafu"
     write_completions "$work/dist/shibafu"

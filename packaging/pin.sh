@@ -5,7 +5,7 @@
 #   packaging/pin.sh             the versions stay, where setup.cfg does not say otherwise
 #   packaging/pin.sh --upgrade   the newest versions
 #
-# With other versions, the executables are others, too: run tests/run.sh. command_entry.py and shibafu.spec know the
+# With other versions, the executables are others, too: run tests/run.sh. freeze/command_entry.py and freeze/shibafu.spec know the
 # bootloader of PyInstaller's version; tests/dist tells when another one differs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -1,4 +1,4 @@
-"""How the bundle is made of modules: what packaging/bundle.py makes of imports is what `import` does."""
+"""How the bundle is made: what packaging/freeze/bundle.py makes of imports is what `import` does."""
 
 import importlib.util
 import sys
@@ -30,7 +30,7 @@ SOURCES = {
 
 @pytest.fixture(scope="module")
 def bundle() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bundle", ROOT / "packaging" / "bundle.py")
+    spec = importlib.util.spec_from_file_location("bundle", ROOT / "packaging" / "freeze" / "bundle.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

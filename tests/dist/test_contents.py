@@ -60,7 +60,7 @@ def list_files(directory: Path) -> set[str]:
 
 
 def read_bundle(built: Path) -> dict[str, CodeType]:
-    """Read the bundle in the way that packaging/entry.py does."""
+    """Read the bundle in the way that packaging/freeze/entry.py does."""
     (modules, packs, _, _), content = read_index(built)
     code = {}
     for at, size, _ in packs:
@@ -71,7 +71,7 @@ def read_bundle(built: Path) -> dict[str, CodeType]:
 
 
 def read_index(built: Path) -> "tuple[Index, bytes]":
-    """Return the bundle's index, which packaging/bundle.py describes, and the packs."""
+    """Return the bundle's index, which packaging/freeze/bundle.py describes, and the packs."""
     content = (built / "_internal" / "shibafu.bundle").read_bytes()
     size = int.from_bytes(content[:4], "little")
     return marshal.loads(content[4 : 4 + size]), content[4 + size :]  # noqa: S302 - just built
@@ -161,7 +161,7 @@ def find_source(name: str) -> Path:
             if source.exists():
                 return source
     if name == "os":
-        return ROOT / "packaging" / "lean_os.py"
+        return ROOT / "packaging" / "freeze" / "lean_os.py"
     spec = importlib.util.find_spec(name)
     assert spec is not None
     return Path(str(spec.origin))
@@ -239,7 +239,7 @@ def archive(built: Path) -> dict[str, str]:
 
 
 def test_the_command_has_every_module_that_it_imports(built: Path, archive: dict[str, str]) -> None:
-    """Nothing that packaging/shibafu.spec leaves out of libraries is imported by the suite itself."""
+    """Nothing that packaging/freeze/shibafu.spec leaves out of libraries is imported by the suite itself."""
     extensions = {path.name.partition(".")[0] for path in (built / "_internal").glob("*.so")}
     # The bootstrap, which reads the archive, has struct.
     there = archive.keys() | extensions | set(sys.builtin_module_names) | {"struct"}

@@ -11,7 +11,7 @@ import pytest
 
 from dist.conftest import ROOT
 
-SOURCE = ROOT / "packaging" / "lean_encodings.py"
+SOURCE = ROOT / "packaging" / "freeze" / "lean_encodings.py"
 HANDLERS = ["strict", "ignore", "replace", "surrogateescape", "backslashreplace"]
 TEXTS = ["", "ascii", "ümläut", "日本 語", "\U0001f415 柴犬", "a\udce4b", "\0\r\n"]
 BYTES = [text.encode("utf-8", "surrogateescape") for text in TEXTS] + [

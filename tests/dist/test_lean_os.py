@@ -16,7 +16,7 @@ HOT_PATH = [ROOT / "plugins" / "shibafu" / part for part in PARTS] + [ROOT / "ip
 
 @pytest.fixture(scope="module")
 def lean() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("lean_os", ROOT / "packaging" / "lean_os.py")
+    spec = importlib.util.spec_from_file_location("lean_os", ROOT / "packaging" / "freeze" / "lean_os.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -43,7 +43,7 @@ def find_uses() -> set[str]:
 def test_has_what_the_sources_use(lean: ModuleType, name: str) -> None:
     value: object = lean
     for part in name.split("."):
-        assert hasattr(value, part), f"os.{name} is used, and packaging/lean_os.py lacks it"
+        assert hasattr(value, part), f"os.{name} is used, and packaging/freeze/lean_os.py lacks it"
         value = getattr(value, part)
 
 

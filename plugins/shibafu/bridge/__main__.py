@@ -62,7 +62,7 @@ def _find_installation() -> "Installation":
     """Return where this executable and its siblings are; a link to it, or a copy, may be anywhere."""
     from shibafu.cni.delegate import Installation
 
-    # The interpreter of the executables is in a folder beside them, which packaging/shibafu.spec makes.
+    # The interpreter of the executables is in a folder beside them; see packaging/freeze/shibafu.spec.
     frozen = getattr(sys, "frozen", False)
     inside = os.path.dirname(sys.executable) if frozen else os.path.realpath(sys.argv[0])
     return Installation(os.path.dirname(inside), {"shibafu-ipam": _load_ipam}, sys.argv[0])
