@@ -106,8 +106,8 @@ _IPTABLES, _NFTABLES = {"backend": "iptables"}, {"backend": "nftables"}
 _ISOLATED, _STRICT = {"isolate": True}, {"isolate": "strict"}
 _MISSING = "firewall rules of network {network} are missing"
 _MIXED = "firewall rules of network {network} contain other rules or are out of order"
-_NO_GUARD = "the MAC spoof check of port {port} is missing"
-_NO_BARRIER = "the rules that keep internal network {network} from the host are missing"
+_UNCHECKED = "the MAC spoof check of port {port} is missing"
+_NO_HOST_RULES = "the rules that keep internal network {network} from the host are missing"
 _NOT_CLOSED = "bridge {name} is not closed to its containers, although its network is internal"
 _NOT_INTERNAL = "link {name} can reach the host, although its network is internal"
 _LISTENS = "interface {name} accepts router advertisements"
@@ -327,23 +327,28 @@ PORT = (
     ),
 )
 
-GUARDS = (
+PORT_RULES = (
     Breakage(
-        "SpoofCheck.port", "nft delete element bridge {table} ports {{ {port} }}", _NO_GUARD, network="nat"
+        "SpoofCheck.port",
+        "nft delete element bridge {table} ports {{ {port} }}",
+        _UNCHECKED,
+        network="nat",
     ),
-    Breakage("SpoofCheck.port", "nft flush ruleset", _NO_GUARD, network="nat"),
-    Breakage("SpoofCheck.port", "nft insert rule bridge {table} prerouting accept", _NO_GUARD, network="nat"),
+    Breakage("SpoofCheck.port", "nft flush ruleset", _UNCHECKED, network="nat"),
+    Breakage(
+        "SpoofCheck.port", "nft insert rule bridge {table} prerouting accept", _UNCHECKED, network="nat"
+    ),
     Breakage(
         "SpoofCheck.mac",
         "nft delete element bridge {table} allowed {{ {port} . {mac} }}",
-        _NO_GUARD,
+        _UNCHECKED,
         network="nat",
     ),
-    Breakage("HostBarrier.group", "nft flush ruleset", _NO_BARRIER, network="internal"),
+    Breakage("HostBarrier.group", "nft flush ruleset", _NO_HOST_RULES, network="internal"),
     Breakage(
         "HostBarrier.group",
         "nft insert rule bridge {table}-internal input accept",
-        _NO_BARRIER,
+        _NO_HOST_RULES,
         network="internal",
     ),
 )
@@ -559,7 +564,7 @@ FOREIGN = (
     Breakage(
         "ReferenceSpoofCheck.port",
         "nft list ruleset bridge > /run/kept; nft flush ruleset bridge",
-        _NO_GUARD,
+        _UNCHECKED,
         undo="nft -f /run/kept",
         listed=_FOREIGN,
         network="reference",
@@ -576,6 +581,6 @@ FOREIGN = (
 _SHARED = ("Port.bridge", "Carrier.state", "ContainerInterface.routes", "Lease.addresses")
 
 BREAKAGES = (
-    *(BRIDGE + GATEWAY + PORT + GUARDS + INTERFACE + RULES + FOREIGN),
+    *(BRIDGE + GATEWAY + PORT + PORT_RULES + INTERFACE + RULES + FOREIGN),
     *(replace(one, network="reference") for one in PORT + INTERFACE if one.attribute in _SHARED),
 )

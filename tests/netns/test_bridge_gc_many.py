@@ -41,8 +41,8 @@ def listing(config: Config, *valid: tuple[str, str]) -> Config:
     return config | {"cni.dev/valid-attachments": listed}
 
 
-def guarded(machine: Machine) -> set[str]:
-    """Return the ports in any set of the network's guard."""
+def list_checked(machine: Machine) -> set[str]:
+    """Return the ports in any set of the network's MAC spoof check."""
     return set(re.findall(r'"(veth\w+)"', machine.host.run("nft", "list", "ruleset", "bridge")))
 
 
@@ -127,7 +127,7 @@ def test_links_that_are_gone_or_no_ports_any_more(machine: Machine, config: Conf
     machine.host.run("ip", "link", "del", links[0])
     machine.host.run("ip", "link", "set", links[1], "nomaster")
     machine.collect_garbage(config, LIVE)
-    assert not set(links) & (set(machine.links()) | guarded(machine))
+    assert not set(links) & (set(machine.links()) | list_checked(machine))
     machine.check(config, *LIVE)
 
 
@@ -138,7 +138,7 @@ def test_a_torn_record_keeps_nothing_from_going(machine: Machine, config: Config
     record_of(machine, "veth" + "x" * 60).write_text("{}")
     machine.collect_garbage(config, LIVE)
     assert not set(links) & set(machine.links())
-    assert not set(links[1:]) & guarded(machine)
+    assert not set(links[1:]) & list_checked(machine)
     assert len([name for name in machine.remembered() if "/veth" in name]) == 1
     machine.check(config, *LIVE)
 
@@ -149,9 +149,9 @@ def test_what_nft_refuses_is_tried_again(machine: Machine, config: Config) -> No
     error = machine.fail(listing(config, LIVE), command="GC", PATH=failing)
     assert "oops" in error["msg"]
     assert not set(links) & set(machine.links())
-    assert set(links) <= guarded(machine)
+    assert set(links) <= list_checked(machine)
     machine.collect_garbage(config, LIVE)
-    assert not set(links) & guarded(machine)
+    assert not set(links) & list_checked(machine)
     assert len([name for name in machine.remembered() if "/veth" in name]) == 1
 
 
@@ -173,7 +173,7 @@ def test_killed_at_every_step(machine: Machine, config: Config, share: int) -> N
         machine.collect_garbage(config, *valid)
         if valid:
             assert machine.snapshot() == before, step
-            assert not set(links) & guarded(machine), step
+            assert not set(links) & list_checked(machine), step
         else:
             assert_clean(machine)
             machine.add(config, *LIVE)
@@ -206,7 +206,7 @@ def test_while_an_add_works(machine: Machine) -> None:
     assert set(machine.links(machine.container("late"))) == {"lo"}
     assert len(machine.leases()) == 1
     (live,) = (name for name in machine.links() if name.startswith("veth"))
-    assert guarded(machine) == {live}
+    assert list_checked(machine) == {live}
     assert len([name for name in machine.remembered() if "/veth" in name]) == 1
     machine.check(config, *LIVE)
 

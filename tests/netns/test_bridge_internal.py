@@ -234,7 +234,7 @@ def test_other_networks_without_gateway_are_open(machine: Machine, outside: Outs
     assert can_reach_neighbour(machine, attacker)
 
 
-def test_switches_keep_out_what_they_can_while_the_barrier_is_flushed(
+def test_switches_keep_out_what_they_can_while_the_rules_are_flushed(
     machine: Machine, outside: Outside, config: Config
 ) -> None:
     attacker = attach(machine, config)

@@ -108,7 +108,7 @@ def test_del_killed_at_every_step(machine: Machine, keys: Config) -> None:
     assert killed > len(steps) // 2
 
 
-def test_del_killed_beside_a_guarded_container(machine: Machine) -> None:
+def test_del_killed_beside_a_container_with_the_mac_spoof_check(machine: Machine) -> None:
     """The network's table stays, and must not keep what belonged to the one that left."""
     config = machine.config(ipMasq=False, macspoofchk=True)
     machine.add(config, "stays")

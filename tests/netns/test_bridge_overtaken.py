@@ -10,10 +10,10 @@ from support.waiting import wait_for
 KINDS = ["its namespace", "no namespace"]
 
 
-@pytest.fixture(params=["nat", "plain", "guarded"])
+@pytest.fixture(params=["nat", "plain", "checked"])
 def config(machine: Machine, request: pytest.FixtureRequest) -> Config:
-    """Networks with rules, without, and with a guard."""
-    return machine.config(ipMasq=request.param == "nat", macspoofchk=request.param == "guarded")
+    """Networks with rules, without, and with the MAC spoof check."""
+    return machine.config(ipMasq=request.param == "nat", macspoofchk=request.param == "checked")
 
 
 def assert_consistent(machine: Machine, config: Config, added: Answer) -> None:

@@ -169,7 +169,7 @@ def test_the_last_of_those_whose_records_were_lost_takes_the_rules(
     "keys", [{"macspoofchk": True}, {"internal": True, "isDefaultGateway": None}], ids=str
 )
 @pytest.mark.parametrize("is_alone", [True, False])
-def test_a_container_whose_record_was_lost_keeps_what_guards_its_port(
+def test_a_container_whose_record_was_lost_keeps_the_rules_of_its_port(
     machine: Machine, keys: dict[str, object], is_alone: bool
 ) -> None:
     config = machine.config(ipMasq=None, **keys)

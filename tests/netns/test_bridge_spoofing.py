@@ -1,4 +1,4 @@
-"""`macspoofchk`: what is there of the guard while containers come and go, and when somebody flushes it."""
+"""`macspoofchk`: what is there of the check while containers come and go, and when somebody flushes it."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from support.waiting import wait_for
 
 @pytest.fixture(params=[True, False], ids=["masquerade", "plain"])
 def config(machine: Machine, request: pytest.FixtureRequest) -> Config:
-    """A guarded network, with rules besides and without."""
+    """A network with the check, with rules besides and without."""
     return machine.config(macspoofchk=True, ipMasq=request.param)
 
 
-def guarded(machine: Machine) -> list[str]:
-    """Return the ports that are guarded."""
+def list_checked(machine: Machine) -> list[str]:
+    """Return the ports that are checked."""
     listed = machine.host.run("nft", "list", "ruleset").replace("\n", " ")
     ports = listed.partition("set ports {")[2].partition("elements = {")[2].partition("}")[0]
     return sorted(port.strip().strip('"') for port in ports.split(",") if port.strip())
@@ -24,17 +24,17 @@ def find_ports(machine: Machine) -> list[str]:
     return sorted(name for name in machine.links() if name.startswith("veth"))
 
 
-def test_each_container_is_guarded_and_the_last_takes_the_guard_away(
+def test_each_container_is_checked_and_the_last_takes_the_table_away(
     machine: Machine, config: Config
 ) -> None:
     names = ("c1", "c2", "c3")
     for name in names:
         machine.add(config, name)
-        assert guarded(machine) == find_ports(machine)
+        assert list_checked(machine) == find_ports(machine)
     for name in names:
         machine.check(config, name)
         machine.delete(config, name)
-        assert guarded(machine) == find_ports(machine)
+        assert list_checked(machine) == find_ports(machine)
     assert_no_rules(machine)
 
 
@@ -52,7 +52,7 @@ def test_an_add_beside_the_last_del(machine: Machine, config: Config) -> None:
     machine.add(config, "c2")
     assert call.finish().status == 0
     machine.check(config, "c2")
-    assert guarded(machine) == find_ports(machine)
+    assert list_checked(machine) == find_ports(machine)
     machine.delete(config, "c2")
     assert_no_rules(machine)
 
@@ -67,14 +67,14 @@ def test_many_at_once(machine: Machine, config: Config) -> None:
         calls = [machine.start("DEL", config, name) for name in names[:4]]
         calls += [machine.start("ADD", config, name) for name in names[4:]]
         assert [call.finish().status for call in calls] == [0] * 8
-        assert guarded(machine) == find_ports(machine)
+        assert list_checked(machine) == find_ports(machine)
         calls = [machine.start("DEL", config, name) for name in names[4:]]
         assert [call.finish().status for call in calls] == [0] * 4
         assert_no_rules(machine)
 
 
 @pytest.mark.parametrize("flush", ["ruleset", "chain"])
-def test_the_next_add_guards_all_again_after_a_flush(machine: Machine, config: Config, flush: str) -> None:
+def test_the_next_add_checks_all_again_after_a_flush(machine: Machine, config: Config, flush: str) -> None:
     machine.add(config, "c1")
     machine.add(config, "c2")
     if flush == "ruleset":
@@ -86,20 +86,20 @@ def test_the_next_add_guards_all_again_after_a_flush(machine: Machine, config: C
     machine.add(config, "c3")
     for name in ("c1", "c2", "c3"):
         machine.check(config, name)
-    assert guarded(machine) == find_ports(machine)
+    assert list_checked(machine) == find_ports(machine)
     for name in ("c1", "c2", "c3"):
         machine.delete(config, name)
     assert_no_rules(machine)
 
 
-def test_a_failed_add_leaves_no_guard(machine: Machine, config: Config) -> None:
+def test_a_failed_add_leaves_no_check(machine: Machine, config: Config) -> None:
     bad = config["ipam"] | {"routes": [{"dst": "192.0.2.0/24", "gw": "198.51.100.1"}]}
     machine.fail(config | {"ipam": bad})
     assert_no_rules(machine)
     machine.add(config, "c2")
     machine.fail(config | {"ipam": bad})
     machine.check(config, "c2")
-    assert guarded(machine) == find_ports(machine)
+    assert list_checked(machine) == find_ports(machine)
 
 
 def test_the_last_del_beside_a_stale_record(machine: Machine, config: Config) -> None:
@@ -113,7 +113,7 @@ def test_the_last_del_beside_a_stale_record(machine: Machine, config: Config) ->
 
 
 @pytest.mark.parametrize("removal", ["DEL", "GC"])
-def test_a_guard_that_cannot_be_removed_is_remembered(machine: Machine, config: Config, removal: str) -> None:
+def test_a_check_that_cannot_be_removed_is_remembered(machine: Machine, config: Config, removal: str) -> None:
     machine.add(config, "c1")
     machine.add(config, "c2")
     failing = machine.make_program("nft", "echo oops >&2; exit 2")
@@ -123,9 +123,9 @@ def test_a_guard_that_cannot_be_removed_is_remembered(machine: Machine, config: 
         listed = [{"containerID": "c2", "ifname": "eth0"}]
         valid = config | {"cni.dev/valid-attachments": listed}
         assert "oops" in machine.fail(valid, command="GC", PATH=failing)["msg"]
-    assert guarded(machine) != find_ports(machine)
+    assert list_checked(machine) != find_ports(machine)
     machine.collect_garbage(config, ("c2", "eth0"))
-    assert guarded(machine) == find_ports(machine)
+    assert list_checked(machine) == find_ports(machine)
     machine.delete(config, "c2")
     assert_no_rules(machine)
 

@@ -15,7 +15,7 @@ REFERENCE = "/usr/lib/cni"
 pytestmark = pytest.mark.skipif(
     not os.path.exists(f"{REFERENCE}/bridge"), reason="the reference plugins are not installed"
 )
-MISSING_GUARD = "the MAC spoof check of port "
+MISSING_CHECK = "the MAC spoof check of port "
 
 
 @pytest.fixture(params=["10.10.0.0/24", "10.10.0.0/24 fd00:10::/64"])
@@ -117,28 +117,28 @@ def test_check_of_another_container_than_the_result_s(machine: Machine, config: 
 
 
 def test_spoof_check(machine: Machine, config: Config) -> None:
-    guarded = config | {"macspoofchk": True}
-    taken_over = attach(machine, guarded)
-    attach(machine, guarded, "c2")
+    checked = config | {"macspoofchk": True}
+    taken_over = attach(machine, checked)
+    attach(machine, checked, "c2")
     machine.check(taken_over)
     port = taken_over["prevResult"]["interfaces"][1]["name"]
-    machine.delete(guarded, "c1")
+    machine.delete(checked, "c1")
     left = spoof_chains(machine)
     assert left
     assert not any("-c1-eth0" in line for line in left)
-    machine.delete(guarded, "c2")
+    machine.delete(checked, "c2")
     assert spoof_chains(machine) == []
-    attach(machine, guarded)
+    attach(machine, checked)
     machine.host.run("nft", "flush", "chain", "bridge", "nat", "PREROUTING")
     expect_failure(machine, taken_over, "of the host is missing")
     assert port
 
 
 def test_check_without_the_spoof_check_s_chains(machine: Machine, config: Config) -> None:
-    guarded = config | {"macspoofchk": True}
-    taken_over = attach(machine, guarded)
+    checked = config | {"macspoofchk": True}
+    taken_over = attach(machine, checked)
     machine.host.run("nft", "flush", "chain", "bridge", "nat", "PREROUTING")
-    expect_failure(machine, taken_over, MISSING_GUARD)
+    expect_failure(machine, taken_over, MISSING_CHECK)
 
 
 def make_newer_masquerade(machine: Machine, *owners: tuple[str, str, str]) -> None:

@@ -171,7 +171,7 @@ def test_the_order_of_forward_is_mended(network: Network) -> None:
     assert network.repair() == ["firewall rules of network blue come before those of chain DOCKER-USER"]
 
 
-def test_guards_are_mended(network: Network) -> None:
+def test_mac_spoof_checks_are_mended(network: Network) -> None:
     network.create("--no-masq --driver-opt macspoofchk=true")
     network.host.run("nft", "flush", "ruleset")
     faults = network.repair()
@@ -215,7 +215,7 @@ def test_a_dry_run_where_records_are_read_only(network: Network) -> None:
     assert "bridge br-blue is down" in told
 
 
-def test_a_barrier_is_mended(network: Network) -> None:
+def test_the_rules_that_keep_a_network_from_the_host_are_mended(network: Network) -> None:
     network.is_internal = True
     network.create("--internal --driver-opt macspoofchk=true")
     host = network.host
@@ -460,7 +460,7 @@ def stopped_repair(network: Network, program: Path, real: str, look: str, number
 def test_a_container_is_detached_while_it_is_being_repaired(
     network: Network, tmp_path: Path, option: str, leaving: list[str]
 ) -> None:
-    """Between the look at what guards it and the mending: nothing of it is left."""
+    """Between the look at the rules of its port and the mending: nothing of it is left."""
     network.is_internal = option == "--internal"
     network.create(f"--no-masq {option}")
     host, shibafu = network.host, network.shibafu

@@ -161,14 +161,14 @@ def test_removing_a_table_that_may_be_missing() -> None:
     assert render_teardown(INTERNAL) == f"add table {TABLE}\ndelete table {TABLE}\n"
 
 
-def test_the_guard_against_spoofing_is_one_rule_and_two_sets() -> None:
-    guard = calc_spoofcheck("net", [("veth1", "02:00:00:00:00:01")])
-    text = render_setup(guard)
+def test_the_mac_spoof_check_is_one_rule_and_two_sets() -> None:
+    ruleset = calc_spoofcheck("net", [("veth1", "02:00:00:00:00:01")])
+    text = render_setup(ruleset)
     assert text.count("add rule ") == 1
     assert text.count("add set ") == 2
-    # Allowed before guarded: at no moment are the container's own frames dropped.
+    # Allowed before checked: at no moment are the container's own frames dropped.
     assert text.index("allowed {") < text.index('ports { "veth1" }')
-    removal = render_without_elements(guard)
+    removal = render_without_elements(ruleset)
     assert removal.index("delete element") > removal.index("add element")
     assert removal.rindex("allowed") > removal.rindex("ports {")
 
@@ -184,14 +184,14 @@ def test_the_guard_against_spoofing_is_one_rule_and_two_sets() -> None:
 )
 def test_elements_are_found_among_others(ports: list[int], lacks: str) -> None:
     """Also where nft lists them on several lines."""
-    guard = calc_spoofcheck("net", [(f"veth{n}", f"02:00:00:00:00:0{n}") for n in ports])
+    ruleset = calc_spoofcheck("net", [(f"veth{n}", f"02:00:00:00:00:0{n}") for n in ports])
     elements = {part.name: part for part in calc_spoofcheck("net", _ports(4)).sets}
-    lines = [f"table {guard.name} {{"]
+    lines = [f"table {ruleset.name} {{"]
     for name, part in elements.items():
         listed = ",\n\t\t\t".join(part.elements)
         lines += [f"\tset {name} {{", f"\t\ttype {part.kind}", f"\t\telements = {{ {listed} }}", "\t}", ""]
-    lines += _list_chains(guard, guard.chains[-1].rules)
-    assert Listing("\n".join([*lines, "}"])).find_difference(guard) == lacks.format(guard.name)
+    lines += _list_chains(ruleset, ruleset.chains[-1].rules)
+    assert Listing("\n".join([*lines, "}"])).find_difference(ruleset) == lacks.format(ruleset.name)
 
 
 def _ports(count: int) -> list[tuple[str, str]]:

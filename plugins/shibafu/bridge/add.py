@@ -4,7 +4,7 @@ from shibafu.bridge.addressing import complete_result
 from shibafu.bridge.answer import render_answer, require_answerable
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_rules
+from shibafu.bridge.plan import plan_addresses, plan_links, plan_port_rules, plan_rules
 from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.bridge.resources.pair import refuse_if_attached
 from shibafu.cni.delegate import Installation
@@ -42,7 +42,7 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
                 transaction.ensure(rules)
             if result.ips:
                 claim.update(ADDRESSED, ips=[str(ip.address) for ip in result.ips])
-            for resource in plan_links(attachment, result, link, plan_guards(attachment, state), claim):
+            for resource in plan_links(attachment, result, link, plan_port_rules(attachment, state), claim):
                 transaction.ensure(resource)
             answer = render_answer(attachment, result, view)
             claim.update(COMPLETE, result=answer)

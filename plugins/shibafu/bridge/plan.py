@@ -37,7 +37,7 @@ def plan_attachment(
     """
     port = attachment.host_link
     if state.knows(port):
-        made = plan_links(attachment, result, port, plan_guards(attachment, state))
+        made = plan_links(attachment, result, port, plan_port_rules(attachment, state))
         made += plan_rules(attachment, state, result)
     else:
         from shibafu.bridge.compat.plan import plan_reference
@@ -59,7 +59,7 @@ def plan_links(
     attachment: "Attachment",
     result: "Result",
     port: str,
-    guards: "Iterable[Resource]",
+    port_rules: "Iterable[Resource]",
     claim: "Claim | None" = None,
 ) -> "list[Resource]":
     """Return the links of an attachment, the bridge first.
@@ -68,7 +68,7 @@ def plan_links(
         attachment: the attachment.
         result: what its network gave it, and later plugins of the chain changed.
         port: the name of its link on the host.
-        guards: what limits what the port may send: it is there before anything gets through.
+        port_rules: what limits what the port may send: it is there before anything gets through.
         claim: the claim to the attachment; None when there is none.
     """
     config = attachment.config
@@ -81,7 +81,7 @@ def plan_links(
     if claim is not None and attachment.request.command == "ADD":
         links.append(Pair(attachment, claim))
     links.append(Port(config, port, claim))
-    links += guards
+    links += port_rules
     return [*links, ContainerInterface(attachment, result, port), Carrier(attachment, result, port, claim)]
 
 
@@ -102,23 +102,23 @@ def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result"
     return [Rules(state, *needs, env)] if needs is not None else []
 
 
-def plan_guards(
+def plan_port_rules(
     attachment: "Attachment", state: "NetworkState", claim: "Claim | None" = None
 ) -> "list[Resource]":
     """Return what limits what the container's port may send."""
     config, env = attachment.config, attachment.request.env
-    guards: list[Resource] = []
+    port_rules: list[Resource] = []
     if config.mac_spoof_check:
         from shibafu.bridge.resources.spoofcheck import SpoofCheck
 
-        guards.append(
+        port_rules.append(
             SpoofCheck(state, config.bridge, attachment.host_link, attachment.mac.hex(":"), env, claim)
         )
     if config.internal:
         from shibafu.bridge.resources.internal import HostBarrier
 
-        guards.append(HostBarrier(state, config.bridge, attachment.host_link, env))
-    return guards
+        port_rules.append(HostBarrier(state, config.bridge, attachment.host_link, env))
+    return port_rules
 
 
 def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]":

@@ -22,7 +22,7 @@ def plan_removal(
     """Return what is there of an attachment and its network, in the order in which it was made."""
     request, config, link = attachment.request, attachment.config, attachment.host_link
     plan: list[Resource] = [NetworkRecord(state, config, request.env), claim]
-    plan += _plan_guards(state, config.bridge, link, claim.record, request.env)
+    plan += _plan_port_rules(state, config.bridge, link, claim.record, request.env)
     meanwhile = None
     if config.has_ipam:
         from shibafu.bridge.resources.lease import Lease
@@ -55,16 +55,16 @@ def _records_suffice(config: "BridgeConfig", record: "Record", has_rules: bool) 
     )
 
 
-def _plan_guards(
+def _plan_port_rules(
     state: "NetworkState", bridge: str, link: str, record: "Record", env: "Mapping[str, str]"
 ) -> "list[Resource]":
-    guards: list[Resource] = []
+    rules: list[Resource] = []
     if record.is_internal:
         from shibafu.bridge.resources.internal import HostBarrier
 
-        guards.append(HostBarrier(state, bridge, link, env))
+        rules.append(HostBarrier(state, bridge, link, env))
     if record.has_spoof_check and record.mac:
         from shibafu.bridge.resources.spoofcheck import SpoofCheck
 
-        guards.append(SpoofCheck(state, bridge, link, record.mac, env))
-    return guards
+        rules.append(SpoofCheck(state, bridge, link, record.mac, env))
+    return rules

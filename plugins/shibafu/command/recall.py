@@ -15,7 +15,7 @@ from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.compat.plan import plan_reference_links, plan_reference_rules
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.plan import plan_addresses, plan_guards, plan_links, plan_passage, plan_rules
+from shibafu.bridge.plan import plan_addresses, plan_links, plan_passage, plan_port_rules, plan_rules
 from shibafu.cni.args import join_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import Installation
@@ -149,7 +149,7 @@ class Recall:
         attachment, result, claim = recalled.attachment, recalled.result, recalled.claim
         port = recalled.endpoint.host_link or attachment.host_link
         if recalled.is_own:
-            return plan_links(attachment, result, port, plan_guards(attachment, self.state, claim), claim)
+            return plan_links(attachment, result, port, plan_port_rules(attachment, self.state, claim), claim)
         links = plan_reference_links(attachment, result, port)
         return links + plan_reference_rules(attachment, self.state, result)
 

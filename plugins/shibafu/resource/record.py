@@ -29,8 +29,8 @@ class Record:
         netns: the path of its network namespace.
         bridge: the bridge that its port is on.
         mac: the hardware address of its interface, as text.
-        has_spoof_check: whether its port is guarded.
-        is_internal: whether it is behind its network's barrier.
+        has_spoof_check: whether its port has the MAC spoof check.
+        is_internal: whether its network's rules keep it from the host.
         ips: its addresses with their prefixes, as text.
         phase: how far it has come. Version 1 did not say: then it counts as whole.
         identity: which namespace was at `netns`; None in version 1.

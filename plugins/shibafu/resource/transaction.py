@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Transaction:
-    """Resources that are there all together when the block that it guards ends, or none that this call made.
+    """Resources that are there all together when the `with` block ends, or none that this call made.
 
     Args:
         view: where they are made.

@@ -17,15 +17,15 @@ def plan_reference(attachment: "Attachment", state: "NetworkState", result: "Res
 
 
 def plan_reference_links(attachment: "Attachment", result: "Result", port: str) -> "list[Resource]":
-    """Return the links, of which the one on the host is called `port`, and what guards that."""
+    """Return the links, of which the one on the host is called `port`, and what limits that."""
     from shibafu.bridge.plan import plan_links
 
-    guards: list[Resource] = []
+    rules: list[Resource] = []
     if attachment.config.mac_spoof_check:
         from shibafu.bridge.compat.reference_rules import ReferenceSpoofCheck
 
-        guards.append(ReferenceSpoofCheck(attachment, port))
-    return plan_links(attachment, result, port, guards)
+        rules.append(ReferenceSpoofCheck(attachment, port))
+    return plan_links(attachment, result, port, rules)
 
 
 def plan_reference_rules(

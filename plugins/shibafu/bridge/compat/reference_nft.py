@@ -37,7 +37,7 @@ def parse_handles(listing: str) -> list[tuple[str, str, str]]:
 
 
 def calc_spoof_removal(listing: str, owners: "Iterable[tuple[str, str]]") -> str:
-    """Return the input that removes what guards interfaces of containers; empty when nothing does.
+    """Return the input that removes the MAC spoof checks of containers; empty when there are none.
 
     Args:
         listing: the table, as nft lists it.
@@ -92,7 +92,7 @@ class ReferenceTables:
         self._nft = Nft(env) if find_program("nft", env.get("PATH", "")) is not None else None
 
     def teardown_spoof_checks(self, owners: "Collection[tuple[str, str]]") -> None:
-        """Remove what guards the interfaces of `owners`, (container ID, interface) each.
+        """Remove the MAC spoof checks of `owners`, (container ID, interface) each.
 
         Raises:
             CniError: nft refused.
@@ -126,7 +126,7 @@ class ReferenceTables:
         return all(any(f" saddr {address} " in text for text in own) for address in addresses)
 
     def is_spoof_checked(self, container_id: str, ifname: str, port: str) -> bool:
-        """Return whether a container's port is guarded."""
+        """Return whether a container's port has the MAC spoof check."""
         comment = f'comment "macspoofchk-{container_id}-{ifname}"'
         rules = [text for chain, text, _ in parse_handles(self._list(_SPOOF_TABLE)) if chain == "PREROUTING"]
         return any(f'"{port}"' in text and text.endswith(comment) for text in rules)

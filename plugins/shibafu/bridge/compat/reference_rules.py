@@ -51,7 +51,7 @@ class ReferenceMasquerade(Resource):
 
 
 class ReferenceSpoofCheck(Resource):
-    """The chains that guard the container's port.
+    """The chains of the MAC spoof check of the container's port.
 
     Args:
         attachment: whose.
@@ -70,9 +70,9 @@ class ReferenceSpoofCheck(Resource):
         tables = _open_tables(request.env)
         if tables.is_spoof_checked(request.container_id, request.ifname, self._port):
             return []
-        from shibafu.bridge.resources.spoofcheck import find_no_guard
+        from shibafu.bridge.resources.spoofcheck import find_missing_check
 
-        return [_name_only(find_no_guard(self._port, "chains of nftables were removed"))]
+        return [_name_only(find_missing_check(self._port, "chains of nftables were removed"))]
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StaleAttachments(Resource):
-    """Recorded attachments: their links, then what watches over their ports, then the claims.
+    """Recorded attachments: their links, then the rules of their ports, then the claims.
 
     What fails, or is not reached because the process is killed, has a record by which the next GC finds it.
     An element of a set that no record tells of would stay until the network's last container goes.
@@ -53,7 +53,7 @@ class StaleAttachments(Resource):
         teardown.do(self._remove_links, gone, teardown)
         before = len(teardown.errors)
         records = {link: claims[link].record for link in gone}
-        _remove_guards(self._state, self._bridge, records, self._env, teardown)
+        _remove_port_rules(self._state, self._bridge, records, self._env, teardown)
         if len(teardown.errors) == before:
             for link in gone:
                 teardown.do(claims[link].remove)
@@ -69,7 +69,7 @@ class StaleAttachments(Resource):
         gone |= self._links - failures.keys()
 
 
-def _remove_guards(
+def _remove_port_rules(
     state: NetworkState,
     bridge: str,
     records: "dict[str, Record]",
@@ -77,17 +77,17 @@ def _remove_guards(
     teardown: Teardown,
 ) -> None:
     """Remove what only these ports still needed."""
-    guarded = [
+    checked = [
         (link, record.mac) for link, record in records.items() if record.has_spoof_check and record.mac
     ]
-    if guarded:
-        from shibafu.bridge.resources.spoofcheck import release_guards
+    if checked:
+        from shibafu.bridge.resources.spoofcheck import release_checks
 
-        teardown.do(release_guards, state, bridge, guarded, env)
+        teardown.do(release_checks, state, bridge, checked, env)
     if any(record.is_internal for record in records.values()):
-        from shibafu.bridge.resources.internal import release_barrier
+        from shibafu.bridge.resources.internal import HostBarrier
 
-        teardown.do(release_barrier, state, bridge, "", env)
+        teardown.do(HostBarrier(state, bridge, "", env).remove)
 
 
 class StaleLeases(Resource):
