@@ -107,10 +107,10 @@ def test_failing_return_records_suffice(fd: int, monkeypatch: pytest.MonkeyPatch
     def refuse(target: int) -> None:
         raise OSError(EBADF, "refused")
 
-    guard = entered(fd)
+    context = entered(fd)
     try:
-        with pytest.raises(OSError, match="refused"), guard:
-            guard._setns = refuse
+        with pytest.raises(OSError, match="refused"), context:
+            context._setns = refuse
     finally:
         setns(home)
         os.close(home)

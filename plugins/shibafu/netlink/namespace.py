@@ -78,7 +78,7 @@ def setns(fd: int) -> None:
     _load_setns()(fd)
 
 
-class NetnsGuard:
+class NetnsContext:
     """A context in which the process is in another network namespace; it can be entered again and again.
 
     Leaving it always leads back. Where that fails, the error must end the process, which would otherwise go
@@ -110,9 +110,9 @@ class NetnsGuard:
             os.close(self._home)
 
 
-def entered(fd: int) -> NetnsGuard:
+def entered(fd: int) -> NetnsContext:
     """Return a context in which the process is in that network namespace."""
-    return NetnsGuard(fd)
+    return NetnsContext(fd)
 
 
 def _load_setns() -> "Callable[[int], None]":

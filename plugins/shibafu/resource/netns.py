@@ -4,7 +4,7 @@ import os
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, SAME_NETNS, CniError
 from shibafu.cni.lock import Lock
-from shibafu.netlink.namespace import NetnsGuard, current_netns, entered, open_netns, same_netns
+from shibafu.netlink.namespace import NetnsContext, current_netns, entered, open_netns, same_netns
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.identity import NetnsIdentity, identify_open_netns
 
@@ -23,19 +23,19 @@ class Netns:
         OSError: there is nothing, or it is not a network namespace.
     """
 
-    __slots__ = ("_guard", "_path", "_sock", "descriptor")
+    __slots__ = ("_context", "_path", "_sock", "descriptor")
 
     def __init__(self, path: str) -> None:
         self._path = path
         self.descriptor = open_netns(path)
-        self._guard: NetnsGuard | None = None
+        self._context: NetnsContext | None = None
         self._sock: NetlinkSocket | None = None
 
-    def entered(self) -> NetnsGuard:
+    def entered(self) -> NetnsContext:
         """Return a context in which the process is in the namespace."""
-        if self._guard is None:
-            self._guard = entered(self.descriptor)
-        return self._guard
+        if self._context is None:
+            self._context = entered(self.descriptor)
+        return self._context
 
     @property
     def sock(self) -> NetlinkSocket:

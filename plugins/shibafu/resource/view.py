@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from typing import TypeVar
 
-    from shibafu.netlink.namespace import NetnsGuard
+    from shibafu.netlink.namespace import NetnsContext
     from shibafu.resource.netns import Netns
 
     T = TypeVar("T")
@@ -52,7 +52,7 @@ class View:
         """The namespace's descriptor; -1 where the process is in it."""
         return self._netns.descriptor if self._netns is not None else -1
 
-    def entered(self) -> "NetnsGuard":
+    def entered(self) -> "NetnsContext":
         """Return a context in which the process is in the namespace."""
         if self._netns is None:
             raise ValueError("the process is in it")
