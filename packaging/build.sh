@@ -50,10 +50,12 @@ ensure_python() {
     python=$(find_python) || fail "no python3 of version 3.11 or newer in PATH: install one"
 }
 
-# venv and ensurepip for the virtual environment, objdump for PyInstaller, libpython to be shipped.
+# venv and ensurepip for the virtual environment, objdump for PyInstaller, musl for the launcher, libpython to be shipped.
 missing_packages() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     command -v objdump >/dev/null || echo binutils
+    # Who cannot install it gets plugins that start cold.
+    [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null || command -v musl-gcc >/dev/null || echo musl-tools
     local library="libpython$version.so"
     [[ $python != /usr/bin/python3 || -n $(compgen -G "/usr/lib/*/$library.*") ]] || echo "libpython$version"
 }
@@ -73,6 +75,7 @@ ensure_venv() {
 describe_inputs() {
     echo "$SOURCE_DATE_EPOCH $dist"
     "$python" -VV
+    command -v musl-gcc || true
     (cd "$root" && find "${sources[@]}" -type f -not -name '*.pyc' -print0 | sort -z | xargs -0 sha256sum)
 }
 
@@ -85,6 +88,17 @@ write_completions() {
     env -i "$program" completion fish >"$directory/shibafu.fish"
 }
 
+# The launcher, which packaging/versions.sh makes executables of, and the build's id, by which launchers and the engine
+# know each other. Without musl's compiler the plugins are scripts, and start cold.
+write_launcher_template() {
+    if command -v musl-gcc >/dev/null; then
+        musl-gcc -static -Os -s -Wall -Wextra -Wl,--build-id=none -o "$1/launcher" "$root/packaging/freeze/launcher.c" \
+            >"$log" 2>&1 || fail "cannot compile the launcher: $(tail -n 5 "$log")"
+        chmod 644 "$1/launcher"
+    fi
+    (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -c1-16 >"$1/build-id"
+}
+
 build() {
     rm -rf "$work"
     # No position of columns in the code: what nobody prints is not loaded either.
@@ -92,7 +106,8 @@ build() {
         PYINSTALLER_CONFIG_DIR="$work/config" "$venv/bin/python" -P -s -m PyInstaller --log-level WARN --noconfirm --clean \
         --workpath "$work" --distpath "$work/dist" "$root/packaging/freeze/shibafu.spec" >"$log" 2>&1 ||
         fail "PyInstaller failed: $(tail -n 20 "$log")"
-    set_interpreter "$work/dist/shibafu" "$dist/shibafu"
+    write_launcher_template "$work/dist/shibafu/_internal"
+    write_programs "$work/dist/shibafu" "$dist/shibafu"
     write_completions "$work/dist/shibafu"
     find "$work/dist/shibafu" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
     rm -rf "$dist/shibafu"

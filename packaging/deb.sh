@@ -72,13 +72,13 @@ stage_files() {
     local program directory page name
     mkdir -p "$stage$prefix" "$stage/usr/share/man/man8" "$stage/usr/share/doc/shibafu"
     cp -R --preserve=mode,links "$from" "$stage$prefix/package"
-    set_interpreter "$stage$prefix/package" "$prefix/package"
+    write_programs "$stage$prefix/package" "$prefix/package"
     cp "$root/packaging/versions.sh" "$stage$prefix/"
     for program in "$from"/shibafu*; do
         name=${program##*/}
         case $name in
             shibafu | shibafu-hook) link_program "$name" "/usr/sbin/$name" ;;
-            shibafu-monitor) ;; # the command's own
+            shibafu-engine | shibafu-monitor) ;; # the command's own
             *)
                 for directory in "${plugin_directories[@]}"; do
                     link_program "$name" "$directory/$name"

@@ -139,7 +139,7 @@ for program in "$from"/shibafu*; do
     program=${program##*/}
     case $program in
         shibafu | shibafu-hook) install_link "$program" "$sbindir/$program" ;;
-        shibafu-monitor) ;; # the command's own
+        shibafu-engine | shibafu-monitor) ;; # the command's own
         *) install_link "$program" "$bindir/$program" ;;
     esac
 done

@@ -7,10 +7,12 @@
 # Sourced by build.sh, install.sh, deb.sh, and by the Debian package; POSIX shell.
 # shellcheck shell=sh
 
-# An executable is a file of a few lines. The first has it run by the interpreter that it was built with: without site,
-# PYTHON* variables and the caller's directory (-I, -S), and in UTF-8. So it depends on where the folder is. The interpreter
-# opens the executable by the path that it was called by, which may lead to another version by then: the other
-# lines are the same in all versions.
+# What is called for each container is a program that hands its call to the resident engine: `_internal/launcher`, with
+# the place that it has been put to written into it. Where that was not built, and for what starts once, the executable
+# is a script, whose first line has it run by the interpreter that it was built with: without site, PYTHON* variables
+# and the caller's directory (-I, -S), and in UTF-8. Either depends on where the folder is. The interpreter opens a
+# script by the path that it was called by, which may lead to another version by then: its other lines are the same in
+# all versions.
 
 # calc_first_line HOME: print the first line of the executables of the folder HOME.
 calc_first_line() {
@@ -29,17 +31,40 @@ fits_interpreter() {
 
 # has_programs DIRECTORY: tell whether build.sh has made its executables.
 has_programs() {
-    for has_program in "$1"/shibafu-bridge "$1"/shibafu-*; do
-        [ "$(head -c 2 "$has_program" 2>/dev/null | tr -d '\0')" = '#!' ] || return 1
-    done
+    [ -s "$1/_internal/build-id" ] && [ -s "$1/_internal/cold/shibafu-bridge" ]
 }
 
-# set_interpreter DIRECTORY HOME: make the executables in DIRECTORY those of the folder HOME, where they will be.
-set_interpreter() {
-    for set_program in "$1"/shibafu-*; do
-        { calc_first_line "$2" && sed '1{/^#!/d}' "$set_program"; } >"$set_program.new"
-        chmod --reference="$set_program" "$set_program.new"
-        mv -f "$set_program.new" "$set_program"
+# calc_socket HOME: print where the engine of the folder HOME listens, as plugins/shibafu/engine/place.py has it.
+calc_socket() {
+    echo "/run/shibafu-engine/$(printf %s "$1" | b2sum -l 64 | cut -c1-16).sock"
+}
+
+# write_launcher DIRECTORY HOME NAME: print the executable NAME, which hands its calls over; see launcher.c.
+write_launcher() {
+    launcher=$1/_internal/launcher
+    launcher_offset=$(LC_ALL=C grep -abo '@SHIBAFU-PLACE@' "$launcher" | cut -d: -f1)
+    launcher_place=$(printf '%s\n' "$2" "$3" "$(cat "$1/_internal/build-id")" "$(calc_socket "$2")")
+    head -c "$launcher_offset" "$launcher"
+    { printf '%s\n' "$launcher_place" && head -c 512 /dev/zero; } | head -c 512
+    tail -c "+$((launcher_offset + 513))" "$launcher"
+}
+
+# write_program DIRECTORY HOME NAME: print the executable NAME of the folder HOME.
+write_program() {
+    if [ -e "$1/_internal/launcher" ] && grep -qx "$3" "$1/_internal/served"; then
+        write_launcher "$1" "$2" "$3"
+    else
+        calc_first_line "$2" && cat "$1/_internal/cold/$3"
+    fi
+}
+
+# write_programs DIRECTORY HOME: make the executables in DIRECTORY those of the folder HOME, where they will be.
+write_programs() {
+    for write_cold in "$1"/_internal/cold/*; do
+        write_name=${write_cold##*/}
+        write_program "$1" "$2" "$write_name" >"$1/$write_name.new"
+        chmod 755 "$1/$write_name.new"
+        mv -f "$1/$write_name.new" "$1/$write_name"
     done
 }
 
@@ -47,19 +72,18 @@ set_interpreter() {
 calc_digest() {
     (
         cd "$1" || exit
-        find . -mindepth 1 -printf '%P %y %m %l\n' | LC_ALL=C sort
+        # The executables are made of what is in _internal, and of the place.
+        find . -mindepth 1 -not -path './shibafu-*' -printf '%P %y %m %l\n' | LC_ALL=C sort
         find . -type f -not -path './shibafu-*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
-        for calc_program in shibafu-*; do
-            LC_ALL=C sed '1{/^#!/d}' "$calc_program" | sha256sum
-        done
     ) | sha256sum | cut -c1-12
 }
 
 # is_whole DIRECTORY HOME DIGEST: tell whether it is what it was made to be, for the folder HOME.
 is_whole() {
     [ "$(calc_digest "$1")" = "$3" ] || return 1
-    for whole_program in "$1"/shibafu-*; do
-        [ "$(head -n 1 "$whole_program" | tr -d '\0')" = "$(calc_first_line "$2")" ] || return 1
+    for whole_cold in "$1"/_internal/cold/*; do
+        whole_name=${whole_cold##*/}
+        write_program "$1" "$2" "$whole_name" | cmp -s - "$1/$whole_name" || return 1
     done
 }
 
@@ -93,7 +117,7 @@ add_version() {
     if [ ! -e "$add_prefix/versions/$add_name" ]; then
         add_new=$(mktemp -d "$add_prefix/versions/.new-XXXXXX")
         cp -R --preserve=mode,timestamps,links "$2/." "$add_new/"
-        set_interpreter "$add_new" "$add_home/versions/$add_name"
+        write_programs "$add_new" "$add_home/versions/$add_name"
         # After a power cut, too, `current` leads to something whole.
         sync -f "$add_new"
         mv -T "$add_new" "$add_prefix/versions/$add_name"

@@ -146,6 +146,8 @@ def run_program(name: str) -> None:
     """
     gc.disable()  # a call ends before garbage matters
     internal = sys.path.pop()  # from here on, nothing but what the importer knows
+    if sys.argv[0].startswith(f"{internal}/cold/"):
+        del sys.argv[0]  # started by the launcher, which says next what it was called by
     sys.frozen = True  # type: ignore[attr-defined]  # by convention of all that freeze Python programs
     importer = BundleImporter(internal, posix.environ.get(b"CNI_COMMAND", b"").decode("ascii", "replace"))
     sys.meta_path.insert(0, importer)

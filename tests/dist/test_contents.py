@@ -105,6 +105,9 @@ def find_imports(path: Path) -> Iterator[tuple[str, str]]:
     return visit(ast.parse(path.read_text()))
 
 
+PROGRAMS = ["shibafu-bridge", "shibafu-engine", "shibafu-hook", "shibafu-ipam", "shibafu-monitor"]
+
+
 def test_nothing_but_what_is_needed(built: Path) -> None:
     names = {name.split(".cpython-")[0].split(".so")[0] for name in list_files(built)}
     libpython = {name for name in names if name.startswith("_internal/libpython3.")}
@@ -114,24 +117,25 @@ def test_nothing_but_what_is_needed(built: Path) -> None:
     assert names - libpython == {
         *json,
         "shibafu",
-        "shibafu-bridge",
-        "shibafu-hook",
-        "shibafu-ipam",
-        "shibafu-monitor",
+        *PROGRAMS,
+        *(f"_internal/cold/{name}" for name in PROGRAMS),
         "completions/_shibafu",
         "completions/shibafu",
         "completions/shibafu.fish",
         "_internal/_contextvars",
         "_internal/_ctypes",
         "_internal/_decimal",
+        "_internal/build-id",
         "_internal/encodings.pyc",
         "_internal/entry.pyc",
         "_internal/libexpat",
+        "_internal/launcher",
         "_internal/libffi",
         "_internal/libz",
         "_internal/python3",
         "_internal/python3._pth",
         "_internal/resource",
+        "_internal/served",
         "_internal/shibafu.bundle",
     }
 
@@ -268,7 +272,7 @@ def test_the_command_has_nothing_that_it_does_without(archive: dict[str, str]) -
 def test_the_command_starts_no_plugin_slower(built: Path) -> None:
     """Nothing that the interpreter of every executable looks for, and would search, is there."""
     assert not (built / "_internal" / "base_library.zip").exists()
-    assert [path.name for path in (built / "_internal").iterdir() if path.is_dir()] == []
+    assert [path.name for path in (built / "_internal").iterdir() if path.is_dir()] == ["cold"]
 
 
 def test_libraries_are_those_of_the_tests() -> None:

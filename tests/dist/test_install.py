@@ -234,22 +234,23 @@ def test_damage_is_repaired(target: Target) -> None:
 def test_damaged_executable_is_repaired(target: Target) -> None:
     target.install()
     program = target.prefix / "current" / "shibafu-bridge"
-    program.write_text(program.read_text().replace("bridge", "ditch"))
+    program.write_bytes(program.read_bytes().replace(b"bridge", b"ditch"))
     target.install()
     ask_version(target.bindir / "shibafu-bridge")
 
 
-def read_interpreter(program: Path) -> Path:
-    """Return the interpreter that an executable is run by."""
-    return Path(program.read_text().splitlines()[0].removeprefix("#!").split()[0])
+def read_home(program: Path) -> Path:
+    """Return the folder that a launcher takes for its own."""
+    return Path(re.findall(rb"(/[^\0\n]*)\nshibafu-[a-z]+\n", program.read_bytes())[0].decode())
 
 
-def test_another_interpreter_is_damage(target: Target) -> None:
+@pytest.mark.parametrize("program", ["shibafu-ipam", "shibafu-monitor"])
+def test_executable_of_another_place_is_damage(target: Target, program: str) -> None:
     target.install()
-    program = target.prefix / "current" / "shibafu-ipam"
-    _, rest = program.read_text().split("\n", 1)
-    program.write_text(f"#!/nonexistent/python3\n{rest}")
+    path = target.prefix / "current" / program
+    path.write_bytes(path.read_bytes().replace(b"/versions/", b"/visions_/"))
     target.install()
+    assert b"/visions_/" not in (target.prefix / "current" / program).read_bytes()
     ask_version(target.bindir / "shibafu-ipam")
 
 
@@ -260,7 +261,7 @@ def test_moved_installation(target: Target) -> None:
     target.prefix = target.root / "moved"
     target.install("--prefix", target.prefix)
     ask_version(target.bindir / "shibafu-bridge")
-    assert read_interpreter(target.bindir / "shibafu-bridge").is_relative_to(target.prefix)
+    assert read_home(target.bindir / "shibafu-bridge").is_relative_to(target.prefix)
 
 
 def test_prefix_by_a_link(target: Target, tmp_path: Path) -> None:
@@ -275,8 +276,8 @@ def test_prefix_by_a_link(target: Target, tmp_path: Path) -> None:
 
 
 def test_executables_of_the_time_before(target: Target, other: Path) -> None:
-    """They were no text, of which a line can be replaced."""
-    shutil.copy("/bin/true", other / "shibafu-bridge")
+    """They had nothing that executables of another place can be made of."""
+    shutil.rmtree(other / "_internal" / "cold")
     assert "build it again" in target.install(source=other, status=1)
     assert not (target.prefix / "current").exists()
 
@@ -286,7 +287,7 @@ def test_read_only_source(target: Target, other: Path) -> None:
         program.chmod(0o555)
     target.install(source=other)
     ask_version(target.bindir / "shibafu-bridge")
-    assert (target.bindir / "shibafu-bridge").stat().st_mode & 0o777 == 0o555
+    assert (target.bindir / "shibafu-bridge").stat().st_mode & 0o777 == 0o755
 
 
 def test_it_runs_by_itself(target: Target, tmp_path: Path) -> None:
@@ -295,7 +296,7 @@ def test_it_runs_by_itself(target: Target, tmp_path: Path) -> None:
     target.install(source=source)
     shutil.rmtree(source)
     for name in ("shibafu-bridge", "shibafu-ipam"):
-        assert read_interpreter(target.bindir / name).is_relative_to(target.prefix)
+        assert read_home(target.bindir / name).is_relative_to(target.prefix)
         ask_version(target.bindir / name)
 
 
@@ -320,9 +321,10 @@ def test_other_root(tmp_path: Path, built: Path) -> None:
     assert str(link.readlink()) == "/usr/lib/shibafu/current/shibafu-bridge"
     assert str(tmp_path) not in (tmp_path / "usr/lib/shibafu/installed").read_text()
     program = tmp_path / "usr/lib/shibafu/current/shibafu-bridge"
-    interpreter, options = program.read_text().splitlines()[0].removeprefix("#!").split()
-    assert interpreter.startswith("/usr/lib/shibafu/versions/0.")
-    ask_version(f"{tmp_path}{interpreter}", options, program)
+    home = read_home(program)
+    assert str(home).startswith("/usr/lib/shibafu/versions/0.")
+    internal = tmp_path / home.relative_to("/") / "_internal"
+    ask_version(internal / "python3", "-ISXutf8", internal / "cold/shibafu-bridge", program)
     assert str((tmp_path / "usr/sbin/shibafu").readlink()) == "/usr/lib/shibafu/current/shibafu"
     assert (tmp_path / "usr/share/bash-completion/completions/shibafu").is_symlink()
     run_script("uninstall.sh", destdir=tmp_path)

@@ -22,6 +22,7 @@ ARROWS = {
     "shibafu.bridge": ["shibafu.cni", "shibafu.netlink", "shibafu.netfilter", "shibafu.resource"],
     "shibafu.runtime": ["shibafu.cni", "shibafu.resource"],
     "shibafu.hook": ["shibafu.cni", "shibafu.netlink", "shibafu.resource", "shibafu.runtime"],
+    "shibafu.engine": ["shibafu", "shibafu.cni", "shibafu.netlink"],
     "shibafu.monitor": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.container": ["shibafu.cni", "shibafu.hook", "shibafu.monitor"],
     "shibafu_ipam": ["shibafu.cni", "shibafu.resource"],

@@ -117,7 +117,14 @@ def _delete_as_group(sock: NetlinkSocket, links: list[Link]) -> list[Link]:
 
 
 def _start_deletion(index: int) -> bool:
-    """Have another process delete the link; False if there can be none."""
+    """Have another process, or thread, delete the link; False if there can be none."""
+    # A process of the engine stays until its threads have ended, and nobody waits for it.
+    if getattr(sys, "shibafu_resident", False):
+        try:
+            start_new_thread(_delete, (index,))
+        except RuntimeError:
+            return False
+        return True
     try:
         child = os.fork()
     except OSError:
@@ -126,8 +133,7 @@ def _start_deletion(index: int) -> bool:
         try:
             # The runtime waits for the end of our output, others for our locks.
             os.closerange(0, os.sysconf("SC_OPEN_MAX"))
-            with NetlinkSocket() as sock:
-                sock.request(link_del(index))
+            _delete(index)
         finally:
             # Not even an exception may go up from here: that code belongs to the parent.
             os._exit(0)
@@ -140,6 +146,14 @@ def _start_deletion(index: int) -> bool:
     except RuntimeError:
         _collect(child)
     return True
+
+
+def _delete(index: int) -> None:
+    try:
+        with NetlinkSocket() as sock:
+            sock.request(link_del(index))
+    except NetlinkError:
+        pass  # the announcement that does not come makes the caller ask, and be told why
 
 
 def _collect(child: int) -> None:

@@ -1,0 +1,15 @@
+"""The resident engine: runs the calls of plugins in processes that have started before they are needed.
+
+    launcher.c (packaging/freeze)   what a runtime executes; hands its call over, or starts the plugin cold
+    __main__    shibafu-engine, the executable: loads everything once
+    parent      keeps spares ready, counts what they did, ends with its installation
+    worker      a spare: waits for one call, does it, ends
+    caller      who calls, whether the engine may work for them, and becoming like them
+    protocol    what launcher and worker say to each other, and workers to the parent
+    training    calls in a namespace of their own, so that those that count find everything warm
+    ledger      which calls were served and which went cold, for `shibafu engine status` and Prometheus
+    place       where an installation's engine listens
+    programs    which executables it serves
+
+A call is still a process of its own, which runs `main` once and ends: no state passes from call to call.
+"""

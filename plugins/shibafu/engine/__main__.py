@@ -1,0 +1,59 @@
+"""shibafu-engine, the executable: `shibafu engine run` and the service start it.
+
+    shibafu-engine [--ready-fd=N] [--metrics=FILE] [--untrained]
+
+It stays until SIGTERM, or until another build takes its own's place.
+"""
+
+import os
+import sys
+
+from shibafu.cni.errors import CniError
+from shibafu.engine.parent import AlreadyRunningError, Parent
+from shibafu.engine.place import Place
+from shibafu.engine.programs import SERVED
+from shibafu.engine.training import train
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def load_everything() -> None:
+    """Import whatever a call may need: later there may be another build, or another mount namespace."""
+    importer = sys.meta_path[0]
+    for name in getattr(importer, "modules", ()):
+        if not name.endswith("__main__") or name in SERVED.values():
+            __import__(name)
+
+
+def run(argv: "Sequence[str]") -> int:
+    """Be the engine of the installation that this is part of; return the exit status."""
+    flags = dict(word[2:].partition("=")[::2] for word in argv)
+    # A process of the engine outlives the call that it has answered.
+    sys.shibafu_resident = True  # type: ignore[attr-defined]  # netlink.teardown looks
+    home = os.path.dirname(os.path.dirname(sys.executable))
+    place = Place(home)
+    try:
+        parent = Parent(place, flags.get("metrics", ""))
+    except AlreadyRunningError:
+        sys.stderr.write(f"shibafu-engine: the engine of {home} is running already\n")
+        return 1
+    load_everything()
+    parent.leave()
+    is_trained = "untrained" not in flags and train(home)
+    return parent.run(is_trained)
+
+
+def main() -> None:
+    """Run as a process."""
+    os.umask(0o022)
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except (CniError, OSError) as error:
+        sys.stderr.write(f"shibafu-engine: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Who calls: whether the engine may work for them, and becoming like them for the one call.
+
+A worker has all the power that root has on the machine. It may use that for processes that have it
+themselves, and for them only: otherwise a container's root that can reach the socket would be the machine's.
+"""
+
+import os
+
+# `signal` pulls in enum.
+from _signal import pidfd_send_signal  # type: ignore[import-not-found]
+from _socket import SO_PEERCRED, SOL_SOCKET
+from errno import ESRCH
+from resource import prlimit, setrlimit
+from struct import Struct
+
+from shibafu.engine.protocol import Call, RefusedError
+from shibafu.netlink.constants import CLONE_NEWNET
+from shibafu.netlink.namespace import load_libc_function
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+
+CLONE_NEWNS = 0x20000  # include/uapi/linux/sched.h
+SO_PEERPIDFD = 77  # include/uapi/asm-generic/socket.h, since Linux 6.5
+_RLIM_NLIMITS = 16  # include/uapi/asm-generic/resource.h
+_UCRED = Struct("=iII")
+_PIDFD = Struct("=i")
+_LARGEST_FILE = 1 << 16
+_CAPABILITIES = b"\nCapEff:\t"
+_MOUNT_ID = b"\nmnt_id:\t"
+
+
+class Power:
+    """What a process may do.
+
+    Args:
+        pid: its number, or "self".
+
+    Raises:
+        OSError: it has ended, or there is no /proc.
+    """
+
+    __slots__ = ("capabilities", "pids", "user")
+
+    def __init__(self, pid: int | str) -> None:
+        status = _read(f"/proc/{pid}/status")
+        start = status.index(_CAPABILITIES) + len(_CAPABILITIES)
+        self.capabilities = int(status[start : start + 16], 16)
+        self.user = os.stat(f"/proc/{pid}/ns/user").st_ino
+        self.pids = os.stat(f"/proc/{pid}/ns/pid").st_ino
+
+
+class Surroundings:
+    """What a process of the engine is like before it becomes like a caller: looked up once, for all of them.
+
+    Raises:
+        OSError: there is no /proc.
+    """
+
+    __slots__ = ("limits", "mount", "network", "power", "root", "setns")
+
+    def __init__(self) -> None:
+        self.power = Power("self")
+        self.network = os.stat("/proc/self/ns/net").st_ino
+        self.mount = os.stat("/proc/self/ns/mnt").st_ino
+        self.root = _identify_root()
+        self.limits = [prlimit(0, limit) for limit in range(_RLIM_NLIMITS)]
+        self.setns = load_libc_function("setns")
+
+
+def check_caller(connection: "socket", engine: Power) -> int:
+    """Return the number of the process that has connected.
+
+    Raises:
+        RefusedError: it has less power than the engine, or lives in a world of its own.
+    """
+    pid, uid, gid = _UCRED.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _UCRED.size))
+    if (uid, gid) != (0, 0):
+        raise RefusedError("the caller is not root")
+    if pid <= 0:
+        raise RefusedError("the caller is in another process namespace")
+    process = _open_process(connection, pid)
+    try:
+        caller = Power(pid)
+        # It still lives: so nobody else has had its number.
+        pidfd_send_signal(process, 0)
+    except (OSError, ValueError):
+        raise RefusedError("the caller has ended") from None
+    finally:
+        os.close(process)
+    if caller.user != engine.user:
+        raise RefusedError("the caller is in another user namespace")
+    if caller.pids != engine.pids:
+        raise RefusedError("the caller is in another process namespace")
+    if caller.capabilities & engine.capabilities != engine.capabilities:
+        raise RefusedError("the caller has fewer capabilities")
+    return int(pid)
+
+
+def become_caller(call: Call, pid: int, engine: Surroundings) -> None:
+    """Take over the caller's namespaces, directories, limits, environment and descriptors.
+
+    Args:
+        call: what the caller has sent. Its descriptors are closed.
+        pid: the caller.
+        engine: where this process is so far.
+
+    Raises:
+        RefusedError: its root directory is another one than its mount namespace's.
+        OSError: the kernel's refusal; this process is good for nothing any more.
+    """
+    stdin, stdout, stderr, directory, root, network, mount = call.descriptors
+    own_root = engine.root
+    if os.fstat(mount).st_ino != engine.mount:
+        engine.setns(mount, CLONE_NEWNS)
+        own_root = _identify_root()
+    if _identify(root) != own_root:
+        raise RefusedError("the caller is in another root directory")
+    if os.fstat(network).st_ino != engine.network:
+        engine.setns(network, CLONE_NEWNET)
+    os.fchdir(directory)
+    os.umask(call.umask)
+    for limit, own in enumerate(engine.limits):
+        value = prlimit(pid, limit)
+        if value != own:
+            setrlimit(limit, value)
+    _take_environment(call.env)
+    for number, descriptor in enumerate((stdin, stdout, stderr)):
+        os.dup2(descriptor, number)
+    # Whoever reads what the program prints waits until the last copy is closed.
+    for descriptor in call.descriptors:
+        os.close(descriptor)
+
+
+def _open_process(connection: "socket", pid: int) -> int:
+    """Return a descriptor of the process that has connected.
+
+    Before Linux 6.5 it is opened by its number, in the moment after it has connected.
+    """
+    try:
+        return int(_PIDFD.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERPIDFD, _PIDFD.size))[0])
+    except OSError as error:
+        if error.errno == ESRCH:
+            raise RefusedError("the caller has ended") from None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        raise RefusedError("the caller has ended") from None
+
+
+def _identify_root() -> tuple[int, bytes]:
+    own = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _identify(own)
+    finally:
+        os.close(own)
+
+
+def _identify(directory: int) -> tuple[int, bytes]:
+    """Return what tells a directory from all others: its inode, and its mount; see proc_pid_fdinfo(5)."""
+    lines = _read(f"/proc/self/fdinfo/{directory}")
+    return os.fstat(directory).st_ino, lines.partition(_MOUNT_ID)[2].partition(b"\n")[0]
+
+
+def _read(path: str) -> bytes:
+    """Return the content of a small file of /proc."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _LARGEST_FILE)
+    finally:
+        os.close(descriptor)
+
+
+def _take_environment(lines: list[bytes]) -> None:
+    os.environ.clear()
+    for line in lines:
+        name, equals, value = line.partition(b"=")
+        if name and equals:
+            os.environ.setdefault(os.fsdecode(name), os.fsdecode(value))

@@ -1,0 +1,346 @@
+"""The engine's parent: keeps spares ready, counts what they did, and ends with its installation.
+
+It runs no call itself. Whatever happens to a call happens to the one process that has it.
+"""
+
+import gc
+import os
+import sys
+import time
+from _signal import (  # type: ignore[import-not-found]  # typeshed knows only `signal`, which pulls in enum
+    SIG_IGN,
+    SIGCHLD,
+    SIGHUP,
+    SIGKILL,
+    SIGTERM,
+    set_wakeup_fd,
+    signal,
+)
+from _socket import (
+    AF_UNIX,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    SOCK_CLOEXEC,
+    SOCK_DGRAM,
+    SOCK_NONBLOCK,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    socketpair,
+)
+from _socket import socket as _socket
+from fcntl import LOCK_EX, LOCK_NB, flock
+from select import POLLIN, poll
+
+import shibafu
+from shibafu.cni.files import write_file
+from shibafu.cni.jsontext import dumps
+from shibafu.engine import protocol
+from shibafu.engine.caller import CLONE_NEWNS, Surroundings
+from shibafu.engine.ledger import FAILED, LOST, SERVED, Ledger, render_metrics
+from shibafu.engine.place import Place
+from shibafu.engine.worker import Worker
+from shibafu.netlink.constants import CLONE_NEWNET
+from shibafu.netlink.namespace import load_libc_function
+
+SPARES = 3
+_BACKLOG = 1024
+_LARGEST_REPORT = 4096
+# Seconds between two looks at the installation, and between two writings of the metrics.
+_LOOK = 1.0
+_METRICS = 15.0
+# Seconds that calls have to end when the engine ends: more than the longest delegate takes.
+_DRAIN = 95.0
+# Spares that may fail one after the other before the engine gives up.
+_MAX_FAILURES = 20
+
+
+class AlreadyRunningError(Exception):
+    """Another process is the engine of this installation."""
+
+
+class Parent:
+    """The engine of one installation.
+
+    Args:
+        place: where it listens.
+        metrics: a file that its metrics are written to; empty for none.
+
+    Raises:
+        AlreadyRunningError: another process is it.
+        OSError, CniError: it cannot listen.
+    """
+
+    def __init__(self, place: Place, metrics: str = "") -> None:
+        self._place = place
+        self._metrics = metrics
+        self._build = place.read_build()
+        self._identity = place.read_identity()
+        self._started = time.time()
+        self._ledger = Ledger()
+        self._idle: set[int] = set()
+        self._busy: dict[int, tuple[str, str, float]] = {}
+        self._failures = 0
+        self._is_ending = False
+        self._is_trained = False
+        place.make()
+        # Everything is opened before this process leaves for the first process's namespaces.
+        self._directory = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            flock(self._lock, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunningError(place.home) from None
+        self._calls = _bind(place.calls, SOCK_SEQPACKET)
+        self._status = _bind(place.status, SOCK_STREAM)
+        self._nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        self._stop, self._stop_spares = os.pipe2(os.O_CLOEXEC)
+        self._reports, self._report_here = socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+        self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+        for number in (SIGCHLD, SIGTERM):
+            signal(number, _note)
+        signal(SIGHUP, SIG_IGN)
+
+    def leave(self) -> None:
+        """Go to the first process's namespaces, so that those which the engine was started in can end."""
+        setns = load_libc_function("setns")
+        for name, kind in (("mnt", CLONE_NEWNS), ("net", CLONE_NEWNET)):
+            try:
+                descriptor = os.open(f"/proc/1/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue  # a container without the right to look: this is as far out as it gets
+            try:
+                setns(descriptor, kind)
+            except OSError:
+                pass  # likewise
+            finally:
+                os.close(descriptor)
+        os.chdir("/")
+
+    def run(self, is_trained: bool) -> int:
+        """Serve calls until told to end, or until another build takes this one's place.
+
+        Args:
+            is_trained: whether calls have been made before, for the status.
+
+        Returns:
+            The exit status.
+        """
+        self._is_trained = is_trained
+        self._own = Surroundings()
+        gc.collect()
+        # What is there is shared with all spares; the collector would write to each object.
+        gc.freeze()
+        self._refill()
+        self._calls.listen(_BACKLOG)
+        self._status.listen(_BACKLOG)
+        notify("READY=1")
+        poller = poll()
+        for descriptor in (self._reports.fileno(), self._status.fileno(), self._signals):
+            poller.register(descriptor, POLLIN)
+        next_look = next_metrics = time.monotonic()
+        while not self._is_ending:
+            ready = [descriptor for descriptor, _ in poller.poll(_LOOK * 1000)]
+            self._handle(ready)
+            now = time.monotonic()
+            if now >= next_look:
+                next_look = now + _LOOK
+                notify("WATCHDOG=1")
+                if self._place.read_identity() != self._identity:
+                    sys.stderr.write("shibafu-engine: another build has taken this one's place: ending\n")
+                    break
+            if self._metrics and now >= next_metrics:
+                next_metrics = now + _METRICS
+                self._write_metrics()
+            if self._failures >= _MAX_FAILURES:
+                sys.stderr.write("shibafu-engine: its processes end before they have served: giving up\n")
+                break
+        self._end()
+        return 1 if self._failures >= _MAX_FAILURES else 0
+
+    def describe(self) -> dict[str, object]:
+        """Return the engine's status: what `shibafu engine status --format json` prints."""
+        processes = [os.getpid(), *self._idle, *self._busy]
+        return {
+            "home": self._place.home,
+            "pid": os.getpid(),
+            "version": shibafu.__version__,
+            "build": self._build,
+            "started": round(self._started, 3),
+            "seconds": round(time.time() - self._started, 3),
+            "isTrained": self._is_trained,
+            "supervisor": "systemd" if os.environ.get("NOTIFY_SOCKET") else "",
+            "spares": len(self._idle),
+            "running": len(self._busy),
+            "memory": sum(map(_read_memory, processes)),
+            **self._ledger.to_json(),
+        }
+
+    def _handle(self, ready: list[int]) -> None:
+        if self._reports.fileno() in ready:
+            self._read_reports()
+        if self._signals in ready:
+            self._read_signals()
+        if self._status.fileno() in ready:
+            self._answer_status()
+        if not self._is_ending:
+            self._refill()
+
+    def _refill(self) -> None:
+        """Fork spares: as many as ever while there is little to do, one at a time while there is much.
+
+        One is always there: a call may wait for others, which it has started itself.
+        """
+        while not self._idle or len(self._idle) + len(self._busy) < SPARES:
+            try:
+                pid = os.fork()
+            except OSError:
+                return  # calls go cold, or wait for those that are running
+            if pid == 0:
+                self._become_spare()
+            self._idle.add(pid)
+
+    def _become_spare(self) -> None:
+        """Serve one call in this process, which has just been forked, and end it."""
+        try:
+            for descriptor in (self._lock, self._directory, self._signals, self._stop_spares):
+                os.close(descriptor)
+            self._status.close()
+            self._reports.close()
+            gc.disable()
+            Worker(self._calls, self._stop, self._report_here, self._nothing, self._build, self._own).serve()
+            os._exit(0)
+        finally:
+            # Not even an exception may go up from here: that code belongs to the parent.
+            os._exit(1)
+
+    def _read_reports(self) -> None:
+        while True:
+            try:
+                report = self._reports.recv(_LARGEST_REPORT, MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            event, pid, words = protocol.parse_event(report)
+            self._idle.discard(pid)
+            self._failures = 0
+            if event == protocol.EVENT_ACCEPTED:
+                self._busy[pid] = (words[0], words[1], time.monotonic())
+            elif event == protocol.EVENT_DONE:
+                program, verb, status, microseconds = words
+                self._busy.pop(pid, None)
+                outcome = SERVED if status == "0" else FAILED
+                self._ledger.count_call(program, verb, outcome, int(microseconds) / 1e6)
+            else:
+                self._ledger.count_cold(words[0])
+
+    def _read_signals(self) -> None:
+        for number in os.read(self._signals, _LARGEST_REPORT):
+            if number == SIGTERM:
+                self._is_ending = True
+        self._reap()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            # What it has said comes before its end.
+            self._read_reports()
+            if pid in self._idle:
+                self._idle.discard(pid)
+                self._failures += status != 0
+            lost = self._busy.pop(pid, None)
+            if lost is not None:
+                program, verb, begin = lost
+                self._ledger.count_call(program, verb, LOST, time.monotonic() - begin)
+
+    def _answer_status(self) -> None:
+        try:
+            descriptor, _ = self._status._accept()  # type: ignore[attr-defined]  # what socket.accept calls
+        except OSError:
+            return
+        connection = _socket(AF_UNIX, SOCK_STREAM, 0, descriptor)
+        try:
+            connection.send(dumps(self.describe()).encode() + b"\n", MSG_DONTWAIT | MSG_NOSIGNAL)
+        except OSError:
+            pass  # whoever asked has gone
+        finally:
+            connection.close()
+
+    def _write_metrics(self) -> None:
+        new = f"{self._metrics}.new"
+        try:
+            write_file(new, render_metrics(self.describe()).encode())
+            os.replace(new, self._metrics)
+        except OSError as error:
+            sys.stderr.write(f"shibafu-engine: cannot write {self._metrics}: {error.strerror}\n")
+
+    def _end(self) -> None:
+        """Take no more calls, which go cold from here on, and wait for those that are running."""
+        notify("STOPPING=1")
+        for name in (self._place.calls, self._place.status):
+            try:
+                os.unlink(name.rpartition("/")[2], dir_fd=self._directory)
+            except OSError:
+                pass  # somebody has cleaned up
+        os.close(self._stop_spares)
+        self._calls.close()
+        deadline = time.monotonic() + _DRAIN
+        poller = poll()
+        poller.register(self._reports.fileno(), POLLIN)
+        poller.register(self._signals, POLLIN)
+        self._reap()
+        while (self._idle or self._busy) and time.monotonic() < deadline:
+            poller.poll(100)
+            self._read_reports()
+            self._reap()
+        for pid in self._busy:
+            os.kill(pid, SIGKILL)
+        if self._metrics:
+            self._write_metrics()
+
+
+def _bind(path: str, kind: int) -> _socket:
+    """Return a socket at a path, which only root may connect to."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    made = _socket(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK)
+    before = os.umask(0o177)
+    try:
+        made.bind(path)
+    finally:
+        os.umask(before)
+    return made
+
+
+def _note(_number: int, _frame: object) -> None:
+    """Have the signal written to the wakeup descriptor."""
+
+
+def _read_memory(pid: int) -> int:
+    """Return a process's memory in bytes, with its share of what others have, too; 0 if it has ended."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:"))
+
+
+def notify(state: str) -> None:
+    """Tell the service manager, if one has started this process; see sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    sender = _socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
+    try:
+        sender.sendto(state.encode(), b"\0" + os.fsencode(address[1:]) if address[0] == "@" else address)
+    except OSError:
+        pass
+    finally:
+        sender.close()

@@ -1,0 +1,70 @@
+"""Where the engine of an installation is: each folder of executables has one of its own."""
+
+import os
+
+from shibafu.cni.directories import make_directory
+from shibafu.cni.files import read_file
+from shibafu.cni.names import calc_digest
+
+# Not below /run/shibafu, whose children are network namespaces.
+DIRECTORY = "/run/shibafu-engine"
+_BYTES = 8
+
+
+class Place:
+    """The files of one engine.
+
+    Args:
+        home: the folder that the executables are in.
+        directory: where engines listen.
+    """
+
+    __slots__ = ("directory", "home", "name")
+
+    def __init__(self, home: str, directory: str = DIRECTORY) -> None:
+        self.home = home
+        self.directory = directory
+        self.name = calc_name(home)
+
+    @property
+    def calls(self) -> str:
+        """The socket that launchers connect to; packaging/versions.sh has written it into them."""
+        return f"{self.directory}/{self.name}.sock"
+
+    @property
+    def status(self) -> str:
+        """The socket that answers who connects with a JSON object, see `Parent.describe`."""
+        return f"{self.directory}/{self.name}.status"
+
+    @property
+    def lock(self) -> str:
+        """The file that the running engine has locked."""
+        return f"{self.directory}/{self.name}.lock"
+
+    def make(self) -> None:
+        """Make the directory.
+
+        Raises:
+            CniError: it cannot be made, or others may write to it.
+        """
+        make_directory(self.directory, 0o700)
+
+    def read_build(self) -> str:
+        """Return the id of the build that is installed here; empty when there is none."""
+        try:
+            return (read_file(f"{self.home}/_internal/build-id", 64) or b"").decode().strip()
+        except OSError:
+            return ""
+
+    def read_identity(self) -> tuple[int, int, int]:
+        """Return what changes when another build takes this one's place; zeros when nothing is there."""
+        try:
+            found = os.stat(f"{self.home}/_internal/build-id")
+        except OSError:
+            return 0, 0, 0
+        return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+def calc_name(home: str) -> str:
+    """Return the name of a folder's engine, which b2sum(1) can calculate, too: packaging/versions.sh does."""
+    return calc_digest(home, size=_BYTES)

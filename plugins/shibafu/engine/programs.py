@@ -1,0 +1,13 @@
+"""The executables of the suite, and the modules whose `main` they run; the freezer reads this list, too."""
+
+# Called for each container, and served by the engine.
+SERVED = {
+    "shibafu-bridge": "shibafu.bridge.__main__",
+    "shibafu-hook": "shibafu.hook.__main__",
+    "shibafu-ipam": "shibafu_ipam.__main__",
+}
+# Started by the command `shibafu`.
+RESIDENT = {
+    "shibafu-engine": "shibafu.engine.__main__",
+    "shibafu-monitor": "shibafu.monitor.__main__",
+}

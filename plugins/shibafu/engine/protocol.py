@@ -1,0 +1,103 @@
+"""What launchers and workers say to each other over a SOCK_SEQPACKET connection, and workers to the parent.
+
+The launcher sends one message: a head, and NUL-terminated strings: the program's name, the path that it was
+called by, its arguments, its environment. With it come descriptors (SCM_RIGHTS): 0, 1, 2, the current
+directory, the root directory, the network namespace, the mount namespace. Where the head says that the call
+goes cold, nothing else is there; it is sent so that the engine can count it.
+
+The worker answers `A` when it has accepted the call, which is then never done by anybody else, and `S` and a
+byte, the exit status, when it is done. Who closes the connection before `A` refuses, and the call goes cold.
+"""
+
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAGIC = b"shibafu1"
+# Magic and version, build id, reason to go cold, umask, number of arguments, size of the environment.
+HEAD = Struct("=8s16sIIII")
+MAX_MESSAGE = 200_000
+DESCRIPTORS = 7
+ACCEPTED = b"A"
+DONE = b"S"
+
+# Reasons of the launcher, by number; see launcher.c.
+COLD = {1: "the call is too large", 2: "no /proc"}
+
+
+class RefusedError(Exception):
+    """The call is not the engine's to do. The text says why, and is what refusals are counted by."""
+
+
+class Call:
+    """A call as the launcher hands it over.
+
+    Args:
+        program: the executable's name.
+        argv: the path that it was called by, and its arguments.
+        env: its environment, `NAME=value`.
+        umask: its file mode creation mask.
+        descriptors: the descriptors that came with it, in the protocol's order.
+    """
+
+    __slots__ = ("argv", "descriptors", "env", "program", "umask")
+
+    def __init__(
+        self, program: bytes, argv: list[bytes], env: list[bytes], umask: int, descriptors: "Sequence[int]"
+    ) -> None:
+        self.program = program.decode("utf-8", "replace")
+        self.argv = argv
+        self.env = env
+        self.umask = umask
+        self.descriptors = descriptors
+
+    @property
+    def verb(self) -> str:
+        """CNI_COMMAND, as far as it is one that the specification has; empty for other programs."""
+        stated = next((line[12:] for line in self.env if line.startswith(b"CNI_COMMAND=")), b"")
+        verb = stated.decode("utf-8", "replace")
+        return verb if verb in ("ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION") else ""
+
+
+def parse_call(message: bytes, descriptors: "Sequence[int]", build: bytes) -> Call:
+    """Take a launcher's message apart.
+
+    Args:
+        message: the message.
+        descriptors: what came with it.
+        build: the id of this build.
+
+    Raises:
+        RefusedError: it is no message of this version, or of another build's launcher, or goes cold anyway.
+    """
+    if len(message) < HEAD.size:
+        raise RefusedError("malformed")
+    magic, its_build, cold, umask, argc, envc = HEAD.unpack_from(message)
+    if magic != MAGIC:
+        raise RefusedError("another version of the protocol")
+    if its_build.rstrip(b"\0") != build:
+        raise RefusedError("another build")
+    if cold:
+        raise RefusedError(COLD.get(cold, "unknown reason"))
+    strings = message[HEAD.size :].split(b"\0")
+    # The last string's terminator leaves an empty one behind it.
+    if len(strings) != 1 + argc + envc + 1 or argc < 1 or strings.pop() or len(descriptors) != DESCRIPTORS:
+        raise RefusedError("malformed")
+    return Call(strings[0], strings[1 : 1 + argc], strings[1 + argc :], umask, descriptors)
+
+
+# What workers tell the parent: the event, their number, and more, separated by NUL.
+EVENT_ACCEPTED, EVENT_DONE, EVENT_REFUSED = "accepted", "done", "refused"
+
+
+def render_event(event: str, pid: int, *words: object) -> bytes:
+    """Return what a worker tells the parent."""
+    return "\0".join([event, str(pid), *map(str, words)]).encode("utf-8", "replace")
+
+
+def parse_event(datagram: bytes) -> tuple[str, int, list[str]]:
+    """Return the event, the worker's number, and what else it says."""
+    event, pid, *words = datagram.decode().split("\0")
+    return event, int(pid), words

@@ -1,0 +1,102 @@
+"""Calls that are made before any that counts: they have the interpreter specialise what calls run.
+
+They happen in network and mount namespaces of their own, with directories of their own, so that nothing of
+them is left, not even when the engine is killed in the middle. The kernel takes apart what they have made.
+"""
+
+import os
+import sys
+from io import BytesIO
+
+from shibafu.cni.jsontext import dumps, loads
+from shibafu.engine.caller import CLONE_NEWNS
+from shibafu.engine.programs import SERVED
+from shibafu.engine.worker import wait_for_threads
+from shibafu.netlink.constants import CLONE_NEWNET
+from shibafu.netlink.namespace import load_libc_function
+
+# The interpreter specialises a function when it has run eight times.
+_ROUNDS = 8
+_NETWORKS = (
+    {"ipMasq": False, "ranges": [[{"subnet": "10.88.0.0/16"}]]},
+    {"ipMasq": True, "ranges": [[{"subnet": "10.88.0.0/16"}], [{"subnet": "fd88::/64"}]]},
+)
+# include/uapi/linux/mount.h
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+
+
+def train(home: str) -> bool:
+    """Make some calls of each kind; return whether they succeeded.
+
+    Args:
+        home: the folder that the executables are in.
+
+    Raises:
+        OSError: this process cannot get back to where it was, and must not go on.
+    """
+    places = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("mnt", "net")]
+    cwd = os.open(".", os.O_PATH | os.O_CLOEXEC)
+    try:
+        try:
+            return _train_apart(home)
+        except OSError:
+            return False  # no right to make namespaces, for example
+    finally:
+        setns = load_libc_function("setns")
+        setns(places[0], CLONE_NEWNS)
+        setns(places[1], CLONE_NEWNET)
+        os.fchdir(cwd)
+        for descriptor in (*places, cwd):
+            os.close(descriptor)
+
+
+def _train_apart(home: str) -> bool:
+    unshare = load_libc_function("unshare")
+    mount = load_libc_function("mount")
+    unshare(CLONE_NEWNS)
+    mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+    # All that these calls write is below it.
+    mount(b"tmpfs", b"/run", b"tmpfs", 0, None)
+    unshare(CLONE_NEWNET)
+    container = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    unshare(CLONE_NEWNET)
+    try:
+        return all(_attach(home, f"/proc/self/fd/{container}", network) for network in _NETWORKS * _ROUNDS)
+    finally:
+        os.close(container)
+        # A process with threads cannot leave the mount namespace.
+        wait_for_threads()
+
+
+def _attach(home: str, netns: str, network: dict[str, object]) -> bool:
+    """Make the calls of one container's life."""
+    ipam = {"type": "shibafu-ipam", "ranges": network["ranges"], "dataDir": "/run/leases"}
+    config = {
+        "cniVersion": "1.0.0",
+        "name": "training",
+        "type": "shibafu-bridge",
+        "bridge": "training0",
+        "isDefaultGateway": True,
+        "ipMasq": network["ipMasq"],
+        "ipam": ipam,
+    }
+    result = _call("ADD", home, netns, config)
+    if result is None:
+        return False
+    config["prevResult"] = loads(result)
+    return _call("CHECK", home, netns, config) is not None and _call("DEL", home, netns, config) is not None
+
+
+def _call(verb: str, home: str, netns: str, config: dict[str, object]) -> bytes | None:
+    """Make one call; return what it printed, or None when it failed."""
+    env = {
+        "CNI_COMMAND": verb,
+        "CNI_CONTAINERID": "training",
+        "CNI_NETNS": netns,
+        "CNI_IFNAME": "eth0",
+        "CNI_PATH": home,
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    }
+    answer = BytesIO()
+    status = sys.modules[SERVED["shibafu-bridge"]].run(env, BytesIO(dumps(config).encode()), answer)
+    return answer.getvalue() if status == 0 else None

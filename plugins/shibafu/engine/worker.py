@@ -1,0 +1,187 @@
+"""A spare process of the engine: waits for one call, does it as a plugin's process would, and ends."""
+
+import os
+import sys
+import time
+from _signal import SIG_DFL, SIGCHLD, SIGIO, SIGTERM, set_wakeup_fd, signal  # type: ignore[import-not-found]
+from _socket import (
+    AF_UNIX,
+    CMSG_SPACE,
+    MSG_CMSG_CLOEXEC,
+    MSG_CTRUNC,
+    MSG_DONTWAIT,
+    MSG_NOSIGNAL,
+    MSG_TRUNC,
+    SCM_RIGHTS,
+    SO_RCVTIMEO,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+)
+from _socket import socket as _socket
+from _thread import _count as count_threads
+from fcntl import F_GETFL, F_SETFL, F_SETOWN, fcntl
+from select import EPOLLEXCLUSIVE, EPOLLIN, epoll
+from struct import Struct
+
+from shibafu.engine import protocol
+from shibafu.engine.caller import Surroundings, become_caller, check_caller
+from shibafu.engine.pages import populate_pages
+from shibafu.engine.programs import SERVED
+from shibafu.engine.protocol import Call, RefusedError
+
+# Seconds without a call after which a spare makes its memory ready: at once, it would take that time from the
+# calls of a burst, which then takes twice as long.
+_IDLE = 0.01
+# Seconds that a launcher has for its message, and what may still run after a call has for its end.
+_PATIENCE = 2
+_REST = 60.0
+_PAUSE = 0.005
+_DESCRIPTOR = Struct("=i")
+_TIMEVAL = Struct("@ll")
+
+
+class Worker:
+    """One spare.
+
+    Args:
+        listener: where launchers connect.
+        stop: a descriptor that becomes readable when spares are to end.
+        reports: takes what the parent is told.
+        nothing: a descriptor of /dev/null, which a caller's namespace may lack.
+        build: the id of this build.
+        engine: where the engine is, and what it may do.
+    """
+
+    __slots__ = ("_build", "_engine", "_listener", "_nothing", "_pid", "_reports", "_stop")
+
+    def __init__(
+        self,
+        listener: "_socket",
+        stop: int,
+        reports: "_socket",
+        nothing: int,
+        build: str,
+        engine: Surroundings,
+    ) -> None:
+        self._listener = listener
+        self._stop = stop
+        self._reports = reports
+        self._nothing = nothing
+        self._build = build.encode()
+        self._engine = engine
+        self._pid = os.getpid()
+
+    def serve(self) -> None:
+        """Wait for one call and do it."""
+        for number in (SIGCHLD, SIGTERM, SIGIO):
+            signal(number, SIG_DFL)
+        set_wakeup_fd(-1)
+        connection = self._accept()
+        if connection is None:
+            return
+        begin = time.monotonic()
+        try:
+            call = self._receive(connection)
+            self._take_over(call, connection)
+        except RefusedError as refusal:
+            self._report(protocol.EVENT_REFUSED, refusal)
+            return
+        except OSError as error:
+            self._report(protocol.EVENT_REFUSED, f"{error.strerror}")
+            return
+        self._report(protocol.EVENT_ACCEPTED, call.program, call.verb)
+        status = run_program(SERVED[call.program])
+        self._answer(connection, status)
+        took = int((time.monotonic() - begin) * 1e6)
+        self._report(protocol.EVENT_DONE, call.program, call.verb, status, took)
+        wait_for_threads()
+
+    def _accept(self) -> "_socket | None":
+        """Wait for a launcher; None when the engine ends."""
+        poller = epoll()
+        # Of all spares one wakes up.
+        poller.register(self._listener.fileno(), EPOLLIN | EPOLLEXCLUSIVE)
+        poller.register(self._stop, EPOLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in poller.poll(_IDLE)]
+            if not ready:
+                populate_pages()
+                ready = [descriptor for descriptor, _ in poller.poll()]
+            if self._stop in ready:
+                return None
+            try:
+                descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]  # what socket.accept calls
+            except BlockingIOError:
+                continue  # another spare was first
+            except OSError:
+                continue  # the launcher has gone already
+            poller.close()
+            return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
+
+    def _receive(self, connection: "_socket") -> Call:
+        connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.pack(_PATIENCE, 0))
+        size = CMSG_SPACE(protocol.DESCRIPTORS * _DESCRIPTOR.size)
+        message, ancillary, flags, _ = connection.recvmsg(protocol.MAX_MESSAGE + 1, size, MSG_CMSG_CLOEXEC)
+        descriptors = [
+            descriptor
+            for level, kind, content in ancillary
+            if (level, kind) == (SOL_SOCKET, SCM_RIGHTS)
+            for (descriptor,) in _DESCRIPTOR.iter_unpack(content)
+        ]
+        if flags & (MSG_TRUNC | MSG_CTRUNC):
+            raise RefusedError("malformed")
+        call = protocol.parse_call(message, descriptors, self._build)
+        if call.program not in SERVED:
+            raise RefusedError("unknown program")
+        return call
+
+    def _take_over(self, call: Call, connection: "_socket") -> None:
+        """Become like the caller, and accept the call: from here on nobody else will do it."""
+        become_caller(call, check_caller(connection, self._engine.power), self._engine)
+        sys.argv = [os.fsdecode(word) for word in call.argv]
+        # When the launcher is killed, SIGIO ends this process, as SIGKILL would have ended the plugin.
+        descriptor = connection.fileno()
+        fcntl(descriptor, F_SETOWN, self._pid)
+        fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | os.O_ASYNC)
+        connection.send(protocol.ACCEPTED, MSG_NOSIGNAL)
+
+    def _answer(self, connection: "_socket", status: int) -> None:
+        """Tell the exit status, and let go of everything that is the caller's."""
+        descriptor = connection.fileno()
+        fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~os.O_ASYNC)
+        for number in range(3):
+            os.dup2(self._nothing, number)
+        try:
+            connection.send(protocol.DONE + bytes([status & 0xFF]), MSG_NOSIGNAL)
+        except OSError:
+            pass  # the launcher was killed in this moment
+
+    def _report(self, event: str, *words: object) -> None:
+        try:
+            self._reports.send(protocol.render_event(event, self._pid, *words), MSG_DONTWAIT | MSG_NOSIGNAL)
+        except OSError:
+            pass  # the parent has ended, or has too much to read: nothing that a call could wait for
+
+
+def run_program(module: str) -> int:
+    """Run the `main` of a module that is loaded, and return the exit status that its process would have."""
+    try:
+        status = sys.modules[module].main() or 0
+    except SystemExit as ending:
+        status = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            status = status or 1
+    return int(status)
+
+
+def wait_for_threads() -> None:
+    """Wait for what the call has left running, which is the kernel's work on links that are gone."""
+    deadline = time.monotonic() + _REST
+    while count_threads() > 0 and time.monotonic() < deadline:
+        time.sleep(_PAUSE)

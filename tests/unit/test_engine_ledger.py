@@ -1,0 +1,38 @@
+"""What the engine counts, and how Prometheus reads it."""
+
+from shibafu.engine.ledger import BOUNDS, FAILED, SERVED, Ledger, render_metrics
+
+
+def calc_status(ledger: Ledger) -> dict[str, object]:
+    return {"started": 1.5, "memory": 4096, **ledger.to_json()}
+
+
+def test_buckets() -> None:
+    ledger = Ledger()
+    for seconds in (0.0001, 0.001, 0.0011, 10.0, 11.0):
+        ledger.count_call("shibafu-bridge", "ADD", SERVED, seconds)
+    (calls,) = ledger.to_json()["calls"]  # type: ignore[misc]  # one object
+    assert calls["count"] == 5  # type: ignore[has-type]
+    assert calls["buckets"] == [2, 1, *[0] * (len(BOUNDS) - 3), 1, 1]  # type: ignore[has-type]
+
+
+def test_metrics() -> None:
+    ledger = Ledger()
+    ledger.count_call("shibafu-bridge", "ADD", SERVED, 0.002)
+    ledger.count_call("shibafu-bridge", "ADD", SERVED, 0.2)
+    ledger.count_call("shibafu-hook", "", FAILED, 60.0)
+    ledger.count_cold("another build")
+    ledger.count_cold("another build")
+    lines = render_metrics(calc_status(ledger)).splitlines()
+    of_add = 'program="shibafu-bridge",verb="ADD",outcome="served"'
+    assert f'shibafu_engine_call_seconds_bucket{{{of_add},le="0.001"}} 0' in lines
+    assert f'shibafu_engine_call_seconds_bucket{{{of_add},le="0.0025"}} 1' in lines
+    assert f'shibafu_engine_call_seconds_bucket{{{of_add},le="0.25"}} 2' in lines
+    assert f'shibafu_engine_call_seconds_bucket{{{of_add},le="+Inf"}} 2' in lines
+    assert f"shibafu_engine_call_seconds_count{{{of_add}}} 2" in lines
+    of_hook = 'program="shibafu-hook",verb="",outcome="failed"'
+    assert f'shibafu_engine_call_seconds_bucket{{{of_hook},le="10.0"}} 0' in lines
+    assert f'shibafu_engine_call_seconds_bucket{{{of_hook},le="+Inf"}} 1' in lines
+    assert 'shibafu_engine_cold_calls_total{reason="another build"} 2' in lines
+    assert "shibafu_engine_memory_bytes 4096" in lines
+    assert all(line.startswith("#") or len(line.rsplit(" ", 1)) == 2 for line in lines)
