@@ -1,13 +1,15 @@
 """shibafu-engine, the executable: `shibafu engine run` and the service start it.
 
-    shibafu-engine [--ready-fd=N] [--metrics=FILE] [--untrained]
+    shibafu-engine [--metrics=FILE] [--untrained]
 
 It stays until SIGTERM, or until another build takes its own's place.
 """
 
 import os
 import sys
+from _thread import stack_size
 
+from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
 from shibafu.engine.parent import AlreadyRunningError, Parent
 from shibafu.engine.place import Place
@@ -17,6 +19,10 @@ from shibafu.engine.training import train
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+# Bytes; a thread does nothing but ask the kernel to delete a link.
+_STACK = 1 << 18
 
 
 def load_everything() -> None:
@@ -30,6 +36,8 @@ def load_everything() -> None:
 def run(argv: "Sequence[str]") -> int:
     """Be the engine of the installation that this is part of; return the exit status."""
     flags = dict(word[2:].partition("=")[::2] for word in argv)
+    # Spares populate the stacks of threads that have ended, too: the usual 8 MiB each.
+    stack_size(_STACK)
     # A process of the engine outlives the call that it has answered.
     sys.shibafu_resident = True  # type: ignore[attr-defined]  # netlink.teardown looks
     home = os.path.dirname(os.path.dirname(sys.executable))
@@ -45,9 +53,23 @@ def run(argv: "Sequence[str]") -> int:
     return parent.run(is_trained)
 
 
+def open_standard_files() -> None:
+    """Have all of standard input, output and error, of which each call gets its caller's in their places."""
+    nothing = os.open("/dev/null", os.O_RDWR)
+    while nothing <= 2:
+        nothing = os.dup(nothing)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    # As the interpreter makes them in UTF-8 mode. They stay open, whatever becomes of these objects.
+    sys.stdin = sys.stdin or open(0, errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
 def main() -> None:
     """Run as a process."""
-    os.umask(0o022)
+    os.umask(UMASK)
+    open_standard_files()
     try:
         sys.exit(run(sys.argv[1:]))
     except (CniError, OSError) as error:

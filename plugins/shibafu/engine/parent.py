@@ -11,6 +11,7 @@ from _signal import (  # type: ignore[import-not-found]  # typeshed knows only `
     SIG_IGN,
     SIGCHLD,
     SIGHUP,
+    SIGINT,
     SIGKILL,
     SIGTERM,
     set_wakeup_fd,
@@ -97,7 +98,7 @@ class Parent:
         self._reports, self._report_here = socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
         self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-        for number in (SIGCHLD, SIGTERM):
+        for number in (SIGCHLD, SIGINT, SIGTERM):
             signal(number, _note)
         signal(SIGHUP, SIG_IGN)
 
@@ -235,8 +236,7 @@ class Parent:
 
     def _read_signals(self) -> None:
         for number in os.read(self._signals, _LARGEST_REPORT):
-            if number == SIGTERM:
-                self._is_ending = True
+            self._is_ending |= number in (SIGINT, SIGTERM)
         self._reap()
 
     def _reap(self) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from io import BytesIO
 
+from shibafu.cni.errors import calc_line
 from shibafu.cni.jsontext import dumps, loads
 from shibafu.engine.caller import CLONE_NEWNS
 from shibafu.engine.programs import SERVED
@@ -39,8 +40,10 @@ def train(home: str) -> bool:
     try:
         try:
             return _train_apart(home)
-        except OSError:
-            return False  # no right to make namespaces, for example
+        except OSError as error:
+            # No right to make namespaces, for example: the first calls are a little slower, that is all.
+            sys.stderr.write(f"shibafu-engine: no training: {error.strerror}\n")
+            return False
     finally:
         setns = load_libc_function("setns")
         setns(places[0], CLONE_NEWNS)
@@ -99,4 +102,9 @@ def _call(verb: str, home: str, netns: str, config: dict[str, object]) -> bytes 
     }
     answer = BytesIO()
     status = sys.modules[SERVED["shibafu-bridge"]].run(env, BytesIO(dumps(config).encode()), answer)
-    return answer.getvalue() if status == 0 else None
+    if status:
+        sys.stderr.write(
+            f"shibafu-engine: {verb} in training failed: {calc_line(answer.getvalue().decode())}\n"
+        )
+        return None
+    return answer.getvalue()

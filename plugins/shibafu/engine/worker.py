@@ -3,7 +3,16 @@
 import os
 import sys
 import time
-from _signal import SIG_DFL, SIGCHLD, SIGIO, SIGTERM, set_wakeup_fd, signal  # type: ignore[import-not-found]
+from _signal import (  # type: ignore[import-not-found]  # typeshed knows only `signal`, which pulls in enum
+    SIG_DFL,
+    SIGCHLD,
+    SIGHUP,
+    SIGINT,
+    SIGTERM,
+    default_int_handler,
+    set_wakeup_fd,
+    signal,
+)
 from _socket import (
     AF_UNIX,
     CMSG_SPACE,
@@ -19,7 +28,7 @@ from _socket import (
 )
 from _socket import socket as _socket
 from _thread import _count as count_threads
-from fcntl import F_GETFL, F_SETFL, F_SETOWN, fcntl
+from fcntl import F_GETFL, F_SETFL, F_SETOWN, F_SETSIG, fcntl
 from select import EPOLLEXCLUSIVE, EPOLLIN, epoll
 from struct import Struct
 
@@ -73,9 +82,12 @@ class Worker:
 
     def serve(self) -> None:
         """Wait for one call and do it."""
-        for number in (SIGCHLD, SIGTERM, SIGIO):
-            signal(number, SIG_DFL)
         set_wakeup_fd(-1)
+        for number in (SIGCHLD, SIGHUP, SIGTERM):
+            signal(number, SIG_DFL)
+        signal(SIGINT, default_int_handler)
+        # What is typed at the terminal that the engine runs in is for the engine.
+        os.setpgid(0, 0)
         connection = self._accept()
         if connection is None:
             return
@@ -139,8 +151,10 @@ class Worker:
         """Become like the caller, and accept the call: from here on nobody else will do it."""
         become_caller(call, check_caller(connection, self._engine.power), self._engine)
         sys.argv = [os.fsdecode(word) for word in call.argv]
-        # When the launcher is killed, SIGIO ends this process, as SIGKILL would have ended the plugin.
+        # When the launcher is killed, the connection's end is a signal that ends this process, as it would
+        # have ended the plugin, and with it the delegate that it may be waiting for.
         descriptor = connection.fileno()
+        fcntl(descriptor, F_SETSIG, SIGTERM)
         fcntl(descriptor, F_SETOWN, self._pid)
         fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | os.O_ASYNC)
         connection.send(protocol.ACCEPTED, MSG_NOSIGNAL)
