@@ -93,6 +93,17 @@ static int connect_engine(void)
     return engine;
 }
 
+/* Wait for a word of the engine's; of an engine that does not answer, ask for nothing more, and then look once again: it
+ * either has said it by now, or never will. */
+static int is_told(int engine, char word)
+{
+    char answer = 0;
+    struct pollfd wanted = { engine, POLLIN, 0 };
+    if (poll(&wanted, 1, PATIENCE_MS) == 0)
+        shutdown(engine, SHUT_RD);
+    return recv(engine, &answer, 1, 0) == 1 && answer == word;
+}
+
 /* Append strings to the message; 0 when they do not fit. */
 static size_t append(char *message, size_t size, char **strings, size_t count)
 {
@@ -144,18 +155,8 @@ static int send_call(int engine, int argc)
         rights->cmsg_len = CMSG_LEN(sizeof descriptors);
         memcpy(CMSG_DATA(rights), descriptors, sizeof descriptors);
     }
-    return sendmsg(engine, &packet, MSG_NOSIGNAL) == (ssize_t)part.iov_len && !head.cold;
-}
-
-/* Wait for the engine's word; of an engine that does not answer, ask for nothing more, and then look once again: it
- * either has accepted by now, or never will. */
-static int is_accepted(int engine)
-{
-    char answer = 0;
-    struct pollfd wanted = { engine, POLLIN, 0 };
-    if (poll(&wanted, 1, PATIENCE_MS) == 0)
-        shutdown(engine, SHUT_RD);
-    return recv(engine, &answer, 1, 0) == 1 && answer == 'A';
+    /* Descriptors that nobody receives would be open for as long as the engine has not ended. */
+    return is_told(engine, 'R') && sendmsg(engine, &packet, MSG_NOSIGNAL) == (ssize_t)part.iov_len && !head.cold;
 }
 
 static int report_lost(void)
@@ -182,7 +183,7 @@ int main(int argc, char **argv)
         if (fcntl(i, F_GETFD) < 0)
             start_cold(argc);
     int engine = connect_engine();
-    if (engine < 0 || !send_call(engine, argc) || !is_accepted(engine))
+    if (engine < 0 || !send_call(engine, argc) || !is_told(engine, 'A'))
         start_cold(argc);
     ssize_t size;
     while ((size = recv(engine, answer, sizeof answer, 0)) < 0 && errno == EINTR)

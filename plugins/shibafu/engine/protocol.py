@@ -1,5 +1,8 @@
 """What launchers and workers say to each other over a SOCK_SEQPACKET connection, and workers to the parent.
 
+The worker says `R` when it is ready to receive a call: what the launcher gives away before would stay open,
+and keep its caller waiting, should nobody receive it.
+
 The launcher sends one message: a head, and NUL-terminated strings: the program's name, the path that it was
 called by, its arguments, its environment. With it come descriptors (SCM_RIGHTS): 0, 1, 2, the current
 directory, the root directory, the network namespace, the mount namespace. Where the head says that the call
@@ -20,6 +23,7 @@ MAGIC = b"shibafu1"
 HEAD = Struct("=8s16sIIII")
 MAX_MESSAGE = 200_000
 DESCRIPTORS = 7
+READY = b"R"
 ACCEPTED = b"A"
 DONE = b"S"
 

@@ -133,7 +133,14 @@ class Worker:
     def _receive(self, connection: "_socket") -> Call:
         connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.pack(_PATIENCE, 0))
         size = CMSG_SPACE(protocol.DESCRIPTORS * _DESCRIPTOR.size)
-        message, ancillary, flags, _ = connection.recvmsg(protocol.MAX_MESSAGE + 1, size, MSG_CMSG_CLOEXEC)
+        try:
+            connection.send(protocol.READY, MSG_NOSIGNAL)
+            received = connection.recvmsg(protocol.MAX_MESSAGE + 1, size, MSG_CMSG_CLOEXEC)
+        except ConnectionError:
+            raise RefusedError("the caller has not waited") from None
+        except BlockingIOError:
+            raise RefusedError("the caller sends nothing") from None
+        message, ancillary, flags, _ = received
         descriptors = [
             descriptor
             for level, kind, content in ancillary
