@@ -4,7 +4,7 @@ from shibafu.engine.ledger import BOUNDS, FAILED, SERVED, Ledger, render_metrics
 
 
 def calc_status(ledger: Ledger) -> dict[str, object]:
-    return {"started": 1.5, "memory": 4096, **ledger.to_json()}
+    return {"running": True, "ending": False, "started": 1.5, "memory": 4096, **ledger.to_json()}
 
 
 def test_buckets() -> None:
@@ -36,3 +36,11 @@ def test_metrics() -> None:
     assert 'shibafu_engine_cold_calls_total{reason="another build"} 2' in lines
     assert "shibafu_engine_memory_bytes 4096" in lines
     assert all(line.startswith("#") or len(line.rsplit(" ", 1)) == 2 for line in lines)
+    assert "shibafu_engine_up 1" in lines
+
+
+def test_metrics_of_an_engine_that_takes_no_calls() -> None:
+    ending = calc_status(Ledger()) | {"ending": True}
+    assert "shibafu_engine_up 0" in render_metrics(ending).splitlines()
+    absent = render_metrics({"running": False, "home": "/usr/lib/shibafu"})
+    assert [line for line in absent.splitlines() if line[0] != "#"] == ["shibafu_engine_up 0"]

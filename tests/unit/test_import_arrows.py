@@ -32,6 +32,7 @@ ARROWS = {
         "shibafu.resource",
         "shibafu.bridge",
         "shibafu.runtime",
+        "shibafu.engine",
         "shibafu.container",
         "shibafu_ipam",
     ],

@@ -8,6 +8,7 @@ from typing import TextIO
 import shibafu
 from shibafu.command import completion
 from shibafu.command.container.commands import SUBCOMMANDS
+from shibafu.command.engine import commands as engine
 from shibafu.command.errors import FAILED, USAGE, describe_failure
 from shibafu.command.image import commands as image
 from shibafu.command.ipam import commands as ipam
@@ -17,7 +18,7 @@ from shibafu.command.output import Output, Style
 from shibafu.command.subcommand import CACHE_DIR, CNI_PATH, CONF_DIR, Context, Subcommand
 
 INTERRUPTED = 130
-GROUPS = (image.GROUP, network.GROUP, ipam.GROUP, link.GROUP)
+GROUPS = (image.GROUP, network.GROUP, ipam.GROUP, link.GROUP, engine.GROUP)
 
 
 def build_parser() -> ArgumentParser:

@@ -77,12 +77,18 @@ def render_metrics(status: "Mapping[str, object]") -> str:
     """Return the engine's status as text for Prometheus.
 
     Args:
-        status: what the engine tells of itself; see `Parent.describe`.
+        status: see `Parent.describe`; where there is no engine, `running` is false and nothing else matters.
     """
     return "\n".join(_render_lines(status)) + "\n"
 
 
 def _render_lines(status: "Mapping[str, object]") -> "Iterator[str]":
+    is_up = status["running"] and not status["ending"]
+    yield "# HELP shibafu_engine_up Whether the engine takes calls."
+    yield "# TYPE shibafu_engine_up gauge"
+    yield f"shibafu_engine_up {int(bool(is_up))}"
+    if not status["running"]:
+        return
     calls = status["calls"]
     yield "# HELP shibafu_engine_call_seconds How long calls took that the engine served."
     yield "# TYPE shibafu_engine_call_seconds histogram"

@@ -149,13 +149,13 @@ class Parent:
                 notify("WATCHDOG=1")
                 if self._place.read_identity() != self._identity:
                     sys.stderr.write("shibafu-engine: another build has taken this one's place: ending\n")
-                    break
+                    self._is_ending = True
             if self._metrics and now >= next_metrics:
                 next_metrics = now + _METRICS
                 self._write_metrics()
             if self._failures >= _MAX_FAILURES:
                 sys.stderr.write("shibafu-engine: its processes end before they have served: giving up\n")
-                break
+                self._is_ending = True
         self._end()
         return 1 if self._failures >= _MAX_FAILURES else 0
 
@@ -163,6 +163,8 @@ class Parent:
         """Return the engine's status: what `shibafu engine status --format json` prints."""
         processes = [os.getpid(), *self._idle, *self._busy]
         return {
+            "running": True,
+            "ending": self._is_ending,
             "home": self._place.home,
             "pid": os.getpid(),
             "version": shibafu.__version__,
@@ -172,7 +174,7 @@ class Parent:
             "isTrained": self._is_trained,
             "supervisor": "systemd" if os.environ.get("NOTIFY_SOCKET") else "",
             "spares": len(self._idle),
-            "running": len(self._busy),
+            "busy": len(self._busy),
             "memory": sum(map(_read_memory, processes)),
             **self._ledger.to_json(),
         }
@@ -279,28 +281,34 @@ class Parent:
             sys.stderr.write(f"shibafu-engine: cannot write {self._metrics}: {error.strerror}\n")
 
     def _end(self) -> None:
-        """Take no more calls, which go cold from here on, and wait for those that are running."""
+        """Take no more calls, which go cold from here on, and wait for those that are running.
+
+        Who asks for the status is answered until the end, and can wait for that.
+        """
         notify("STOPPING=1")
-        for name in (self._place.calls, self._place.status):
-            try:
-                os.unlink(name.rpartition("/")[2], dir_fd=self._directory)
-            except OSError:
-                pass  # somebody has cleaned up
+        self._unlink(self._place.calls)
         os.close(self._stop_spares)
         self._calls.close()
         deadline = time.monotonic() + _DRAIN
         poller = poll()
-        poller.register(self._reports.fileno(), POLLIN)
-        poller.register(self._signals, POLLIN)
+        for descriptor in (self._reports.fileno(), self._status.fileno(), self._signals):
+            poller.register(descriptor, POLLIN)
         self._reap()
         while (self._idle or self._busy) and time.monotonic() < deadline:
-            poller.poll(100)
-            self._read_reports()
-            self._reap()
+            self._handle([descriptor for descriptor, _ in poller.poll(100)])
+            notify("WATCHDOG=1")
         for pid in self._busy:
             os.kill(pid, SIGKILL)
         if self._metrics:
             self._write_metrics()
+        self._unlink(self._place.status)
+
+    def _unlink(self, path: str) -> None:
+        """Remove a socket by the directory that this engine has made it in, wherever it is now."""
+        try:
+            os.unlink(path.rpartition("/")[2], dir_fd=self._directory)
+        except OSError:
+            pass  # somebody has cleaned up
 
 
 def _bind(path: str, kind: int) -> _socket:

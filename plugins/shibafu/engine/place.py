@@ -41,6 +41,11 @@ class Place:
         """The file that the running engine has locked."""
         return f"{self.directory}/{self.name}.lock"
 
+    @property
+    def log(self) -> str:
+        """What an engine has to say that the command has started."""
+        return f"{self.directory}/{self.name}.log"
+
     def make(self) -> None:
         """Make the directory.
 

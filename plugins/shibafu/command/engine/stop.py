@@ -1,0 +1,43 @@
+"""`shibafu engine stop`."""
+
+import os
+import signal
+from argparse import Namespace
+
+from shibafu.command.errors import CommandError
+from shibafu.command.subcommand import Context, Subcommand
+
+SERVICE = "shibafu-engine.service"
+
+
+def _run(context: Context, _arguments: Namespace) -> int:
+    from shibafu.command.engine.installation import ask_engine, find_installation, require_root, wait_for_end
+
+    require_root()
+    place = find_installation().place
+    found = ask_engine(place)
+    if found is not None:
+        if found.status["supervisor"]:
+            raise CommandError(
+                f"{found.status['supervisor']} keeps the engine running", f"systemctl stop {SERVICE}"
+            )
+        if found.pid <= 0:
+            raise CommandError("the engine runs in another process namespace", "stop it from there")
+        try:
+            os.kill(found.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass  # it has ended in this moment
+        wait_for_end(found.pid)
+    context.out.data({"stopped": found is not None})
+    context.out.text("the engine is not running" if found is None else "stopped the engine")
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "stop",
+    "stop the engine",
+    "Stop the engine, and wait until the calls have ended that it runs, at most 95 seconds. Calls that\n"
+    "are made meanwhile, and from then on, start cold. That none is running is not an error.",
+    ("shibafu engine stop", f"systemctl stop {SERVICE}   # where systemd has started it"),
+    _run,
+)
