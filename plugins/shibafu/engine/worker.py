@@ -195,7 +195,8 @@ def run_program(module: str) -> int:
         status = 1
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None:  # the program has given it up
+                stream.flush()
         except OSError:
             status = status or 1
     return int(status)
