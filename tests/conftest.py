@@ -12,8 +12,8 @@ from support.machine import Machine, Outside
 from support.suite import Suite
 
 HERE = Path(__file__).parent
-# Its assertions show what they compared, as those of tests do.
-pytest.register_assert_rewrite("support.remains")
+# Their assertions show what they compared, as those of tests do.
+pytest.register_assert_rewrite("support.remains", "support.engine", "engine.calls")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

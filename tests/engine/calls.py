@@ -67,3 +67,8 @@ class Ipam:
     def leases(self) -> list[str]:
         """Return the addresses that are in use."""
         return sorted(path.name for path in (self.data_dir / "net").glob("10.*"))
+
+
+def in_shell(script: str, *before: str) -> tuple[str, ...]:
+    """Return a program that runs shell commands, and then its arguments."""
+    return (*before, "/bin/sh", "-ec", f'{script} exec "$@"', "sh")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.calls import Ipam
+from engine.calls import Ipam, in_shell
 from shibafu.engine.place import Place
 from shibafu.engine.protocol import DESCRIPTORS, HEAD, MAGIC, READY
 from support.engine import Engine, tally
@@ -29,11 +29,6 @@ EMPTY = (
     'mkdir -p "$ROOT" && mount -t tmpfs tmpfs "$ROOT" && for i in bin lib lib64 usr etc proc dev run tmp; '
     'do mkdir "$ROOT/$i" && mount --rbind "/$i" "$ROOT/$i"; done && '
 )
-
-
-def in_shell(script: str, *before: str) -> tuple[str, ...]:
-    """Return a program that runs shell commands, and then its arguments."""
-    return (*before, "/bin/sh", "-ec", f'{script} exec "$@"', "sh")
 
 
 UNSHARE = "/usr/bin/unshare"

@@ -57,14 +57,17 @@ class Engine:
         home: the folder; see `copy_executables`.
         is_trained: whether it makes calls before those that count, which takes a moment.
         redirection: of sh(1), for its standard files.
+        prefix: a program that executes its arguments, for an engine that is started somewhere else.
     """
 
-    def __init__(self, home: Path, is_trained: bool = False, redirection: str = "") -> None:
+    def __init__(
+        self, home: Path, is_trained: bool = False, redirection: str = "", prefix: tuple[str, ...] = ()
+    ) -> None:
         self.home = home
         self.place = Place(str(home))
         flags = [] if is_trained else ["--untrained"]
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$0" "$@" {redirection}', home / "shibafu-engine", *flags],
+            [*prefix, "/bin/sh", "-c", f'exec "$0" "$@" {redirection}', home / "shibafu-engine", *flags],
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
