@@ -5,22 +5,27 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from json import dumps
 from pathlib import Path
 from time import monotonic
 
-from bench.attach import measure_attachment, measure_memory, measure_version
+from bench.attach import measure_attachment, measure_cpu, measure_peak, measure_version
 from bench.bed import Bed
+from bench.burst import measure_burst, measure_mass
 from bench.containers import measure_containers
-from bench.crowd import measure_burst, measure_crowd
+from bench.cpu import CpuAccount
+from bench.crowd import measure_crowd
+from bench.engine import Engine
 from bench.floors import measure_floors
 from bench.ipam import measure_ipam
 from bench.netavark import measure_netavark
 from bench.process import Failed, run
 from bench.report import Row, Table
-from bench.suite import make_ours, make_reference
-from bench.targets import TARGETS
+from bench.resident import measure_idleness, measure_memory
+from bench.suite import Suite, copy_build, make_ours, make_reference
 from bench.trace import trace_calls
 from bench.traffic import measure_traffic
 
@@ -31,19 +36,44 @@ _QUICK_PAIRS = 7
 _ATTACHING, _TRAFFIC, _FLOORS = "One container", "Traffic", "Floors"
 _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
     "plain": (_ATTACHING, partial(measure_attachment, name="no NAT")),
+    "spoof": (_ATTACHING, partial(measure_attachment, name="no NAT, macspoofchk", spoof_check=True)),
     "nat": (_ATTACHING, partial(measure_attachment, name="NAT", nat=True)),
     "dual": (_ATTACHING, partial(measure_attachment, name="NAT, dual stack", nat=True, dual_stack=True)),
     "nat-next": (
         _ATTACHING,
         partial(measure_attachment, name="NAT, beside another", nat=True, is_first=False),
     ),
+    "dual-next": (
+        _ATTACHING,
+        partial(
+            measure_attachment,
+            name="NAT, dual stack, beside another",
+            nat=True,
+            dual_stack=True,
+            is_first=False,
+        ),
+    ),
+    "foreign": (
+        _ATTACHING,
+        partial(
+            measure_attachment,
+            name="NAT, beside another, foreign commits",
+            nat=True,
+            is_first=False,
+            has_foreign=True,
+        ),
+    ),
+    "idle": (_ATTACHING, measure_idleness),
     "version": (_ATTACHING, measure_version),
-    "memory": (_ATTACHING, measure_memory),
+    "cpu": (_ATTACHING, measure_cpu),
+    "peak": (_ATTACHING, measure_peak),
     "burst": (_ATTACHING, measure_burst),
     "traffic": (_TRAFFIC, measure_traffic),
     "floors": (_FLOORS, measure_floors),
 }
 _TABLES: dict[str, Callable[[Bed], list[Table]]] = {
+    "mass": measure_mass,
+    "memory": measure_memory,
     "ipam": measure_ipam,
     "crowd": measure_crowd,
     "netavark": measure_netavark,
@@ -51,6 +81,8 @@ _TABLES: dict[str, Callable[[Bed], list[Table]]] = {
     "trace": trace_calls,
 }
 CASES = tuple(case for case in (*_ROWS, *_TABLES) if case != "trace")
+# What does not depend on how the calls were made.
+_OF_ALL_OURS = ("traffic",)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -62,58 +94,83 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="take less than a minute, and be less exact")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, all samples too")
     parser.add_argument("--check", action="store_true", help="fail when a ratio is above its target")
-    parser.add_argument(
-        "--against", type=Path, metavar="DIR", help="compare with this build of shibafu, not the reference"
-    )
+    parser.add_argument("--against", type=Path, metavar="DIR", help="compare with the build in this folder")
+    parser.add_argument("--engine", action="store_true", help="with --against: both builds by their engines")
     parser.add_argument("--root", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.engine and not options.against:
+        parser.error("--engine is for --against: otherwise it is measured anyway")
+    return options
 
 
 def main() -> int:
     """Measure what was asked for; return the exit status."""
     options = parse_arguments()
     pairs = options.pairs or (_QUICK_PAIRS if options.quick else _PAIRS)
-    ours = make_ours("shibafu", options.root / "dist" / "shibafu", options.work / "cni-bin")
-    other = make_reference()
-    if options.against:
-        other = make_ours("the other build", options.against.resolve(), options.work / "other-cni-bin")
-        TARGETS.clear()  # they are beside the reference
-    bed = Bed(ours, other, options.work, pairs, options.quick)
     machine = describe_machine()
     tables: dict[str, Table] = {}
     try:
-        for case in ("trace",) if options.trace else CASES:
-            if options.trace or not options.case or case in options.case:
-                begin = monotonic()
-                measure(bed, case, tables)
-                print(f"measured {case} in {monotonic() - begin:.0f} s", file=sys.stderr)
+        with ExitStack() as stack:
+            cpu = stack.enter_context(CpuAccount())
+            bed = Bed(make_suites(options, stack), options.work, cpu, pairs, options.quick)
+            for case in ("trace",) if options.trace else CASES:
+                if options.trace or not options.case or case in options.case:
+                    begin = monotonic()
+                    measure(bed, case, tables)
+                    print(f"measured {case} in {monotonic() - begin:.0f} s", file=sys.stderr)
     except Failed as failure:
         print(failure, file=sys.stderr)
         return 2
 
-    print(f"\n{pairs} pairs in turns; median, and the middle half of the samples in brackets")
+    print(f"\n{pairs} turns; median, and the middle half of the samples in brackets")
     print(", ".join(machine.values()))
     for table in tables.values():
         print("", *table.draw(), sep="\n")
     if options.json:
         measured = [table.to_json() for table in tables.values()]
-        report = {"machine": machine, "pairs": pairs, "tables": measured}
+        report = {"machine": machine, "turns": pairs, "tables": measured}
         options.json.write_text(dumps(report, indent=1) + "\n")
-    missed = [row.name for table in tables.values() for row in table.rows if row.is_missed]
+    missed = [name for table in tables.values() for name in table.find_missed()]
     if missed:
-        print(f"\nabove their targets: {'; '.join(missed)}")
+        print(f"\nmissed: {'; '.join(missed)}")
     return 1 if missed and options.check else 0
+
+
+def make_suites(options: argparse.Namespace, stack: ExitStack) -> tuple[Suite, ...]:
+    """Return what is compared, with the engines that it takes, which end with the stack."""
+    built, work = options.root / "dist" / "shibafu", options.work
+    if options.against:
+        builds = {"shibafu": built, "the other build": options.against.resolve()}
+        return tuple(
+            make_ours(
+                name,
+                home,
+                work / f"cni-bin-{number}",
+                stack.enter_context(Engine(home)) if options.engine else None,
+            )
+            for number, (name, home) in enumerate(builds.items())
+        )
+    copy = work / "shibafu"
+    copy_build(options.root, built, copy)
+    cold = make_ours("cold", copy, work / "cold-cni-bin")
+    if options.trace:
+        return cold, make_reference()
+    engine = make_ours("engine", built, work / "cni-bin", stack.enter_context(Engine(built)))
+    return engine, cold, make_reference()
 
 
 def measure(bed: Bed, case: str, tables: dict[str, Table]) -> None:
     """Measure a case and add what comes of it to the tables, which are named by their titles."""
+    if case in _OF_ALL_OURS:
+        bed = replace(bed, suites=(bed.suites[0], bed.suites[-1]))
     if case in _TABLES:
-        tables |= {table.title + table.right: table for table in _TABLES[case](bed)}
+        for table in _TABLES[case](bed):
+            tables[f"{table.title}: {', '.join(table.sides)}"] = table
         return
     title, function = _ROWS[case]
-    left, right = ("time", "") if title == _FLOORS else (bed.ours.name, bed.reference.name)
-    tables.setdefault(title, Table(title, left, right)).rows.extend(function(bed))
+    sides = ("time",) if title == _FLOORS else bed.sides
+    tables.setdefault(title, Table(title, sides)).rows.extend(function(bed))
 
 
 def describe_machine() -> dict[str, str]:

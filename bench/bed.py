@@ -1,4 +1,4 @@
-"""What the measurements have in common: the two suites, a host for each, turns."""
+"""What the measurements have in common: the suites, a host for each, turns."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -8,9 +8,10 @@ from pathlib import Path
 from time import sleep
 from typing import TypeVar
 
+from bench.cpu import CpuAccount
 from bench.namespace import Namespace
 from bench.process import Sample, Started, measure_peak
-from bench.suite import Network, Suite
+from bench.suite import Network, Suite, Watch
 from shibafu.netlink.link import link_set
 from shibafu.netlink.socket import NetlinkSocket
 
@@ -35,6 +36,11 @@ class Host:
         self._network = network
         self._results: dict[str, bytes] = {}
 
+    @property
+    def name(self) -> str:
+        """How the table calls the suite."""
+        return self.suite.name
+
     def calc_call(self, command: str, container: Namespace) -> tuple[dict[str, str], bytes]:
         """Return environment and input of a call; a container is identified by its namespace."""
         env = self.suite.calc_environment(command, container.name, container.path)
@@ -44,7 +50,7 @@ class Host:
         """Start ADD, CHECK or DEL of a container."""
         env, config = self.calc_call(command, container)
         with self.namespace.inside():
-            return Started([self.suite.programs["bridge"]], env, config)
+            return self.suite.start("bridge", env, config)
 
     def call(self, command: str, container: Namespace) -> Sample:
         """Do ADD, CHECK or DEL of a container, when the machine has come to rest.
@@ -78,16 +84,17 @@ class Bed:
     """What a case works with.
 
     Args:
-        ours: our plugins.
-        reference: those that they are compared with.
+        suites: what is compared, in the order of the table's columns: ours first, and last what the others'
+            ratios are of.
         work: a directory that is deleted in the end.
+        cpu: counts the time of what is started.
         pairs: how often everything is measured.
         is_quick: whether to leave out what takes long.
     """
 
-    ours: Suite
-    reference: Suite
+    suites: tuple[Suite, ...]
     work: Path
+    cpu: CpuAccount
     pairs: int
     is_quick: bool
 
@@ -97,24 +104,32 @@ class Bed:
         return min(self.pairs, 3) if self.is_quick else self.pairs
 
     @property
-    def suites(self) -> tuple[Suite, Suite]:
-        """Both suites, in the order of the table's columns."""
-        return self.ours, self.reference
+    def ours(self) -> tuple[Suite, ...]:
+        """The suites that are ours: all but the last."""
+        return self.suites[:-1]
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """The suites' names."""
+        return tuple(suite.name for suite in self.suites)
+
+    def watch(self) -> Watch:
+        """Watch what the suites' engines serve."""
+        return Watch(self.suites)
 
     @contextmanager
-    def host(self, suite: Suite, nat: bool = False, dual_stack: bool = False) -> Iterator[Host]:
-        """Make a host with an own, empty store of leases."""
+    def host(self, suite: Suite, **options: bool) -> Iterator[Host]:
+        """Make a host with an own, empty store of leases; the options are those of its `Network`."""
         data_dir = self.work / f"networks-{next(_numbers)}"
-        host = Host(suite, Network(data_dir, nat, dual_stack))
+        host = Host(suite, Network(data_dir, **options))
         with host.namespace:
             yield host
 
     @contextmanager
-    def hosts(self, nat: bool = False, dual_stack: bool = False) -> Iterator[tuple[Host, Host]]:
+    def hosts(self, **options: bool) -> Iterator[list[Host]]:
         """Make a host for each suite, with the same network."""
         with ExitStack() as stack:
-            ours, theirs = (stack.enter_context(self.host(suite, nat, dual_stack)) for suite in self.suites)
-            yield ours, theirs
+            yield [stack.enter_context(self.host(suite, **options)) for suite in self.suites]
 
 
 _numbers = count(1)

@@ -12,28 +12,29 @@ from bench.bed import Bed, take_turns
 from bench.namespace import Namespace
 from bench.process import Failed, run
 from bench.report import Row, Table
-from bench.targets import TARGETS
+from bench.targets import find_targets
 from bench.traffic import IP, IPERF, calc_turns, measure_flow, parse_flow
 
 _CGROUP = "/shibafu-bench"
 _SUBNET = "10.66.0."
 _SECONDS = "1"
+_PLAIN, _RUN = "plain namespaces", "shibafu run"
 
 
 def measure_containers(bed: Bed) -> list[Table]:
     """Measure TCP between two containers, in turns with two namespaces that ip(8) has joined."""
-    samples: dict[str, list[float]] = {"plain": [], "run": []}
+    samples: dict[str, list[float]] = {_PLAIN: [], _RUN: []}
     with ExitStack() as stack:
         client, server = stack.enter_context(_plain_bridge())
         command = stack.enter_context(_Command(bed).containers())
         for side in take_turns(tuple(samples), calc_turns(bed)):
-            if side == "plain":
+            if side == _PLAIN:
                 samples[side].append(measure_flow(client, server, f"{_SUBNET}2"))
             else:
                 samples[side].append(command.measure_flow())
     name = "iperf3 between containers"
-    row = Row(name, samples["plain"], samples["run"], "Gbit/s", TARGETS.get("iperf3: plain bridge"))
-    return [Table("A bridge by hand", "plain namespaces", "shibafu run", [row])]
+    row = Row(name, samples, "Gbit/s", find_targets("iperf3: plain bridge"))
+    return [Table("A bridge by hand", (_PLAIN, _RUN), [row])]
 
 
 @contextmanager
@@ -62,7 +63,7 @@ class _Command:
     """
 
     def __init__(self, bed: Bed) -> None:
-        built = Path(bed.ours.programs["bridge"]).parent
+        built = bed.suites[0].home
         self._shibafu = str(built / "shibafu")
         self._host = Namespace("runtime")
         self._image = bed.work / "image"

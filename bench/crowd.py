@@ -1,27 +1,25 @@
-"""Many containers on one bridge, and many at once."""
+"""Many containers on one bridge."""
 
 from collections import defaultdict
 from contextlib import ExitStack
-from time import perf_counter_ns
 
-from bench.bed import Bed, Host, settle, take_turns
+from bench.bed import Bed, Host, take_turns
 from bench.namespace import Namespace, namespaces
-from bench.process import Failed
 from bench.report import Row, Table
 from bench.suite import count_rules
-from bench.targets import TARGETS
+from bench.targets import find_targets
 
 _CROWD = 200
 _QUICK_CROWD = 40
-_BURST = 32
 
 
 def measure_crowd(bed: Bed) -> list[Table]:
     """Measure ADD and DEL, with NAT, as the first container of a bridge, the second, and the last of many."""
     crowd = _QUICK_CROWD if bed.is_quick else _CROWD
     places = {1: "1st", 2: "2nd", crowd: f"{crowd}th"}
-    samples: dict[tuple[str, int, str], list[float]] = defaultdict(list)
-    rules: dict[str, float] = {}
+    walls: dict[tuple[str, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    rules: dict[str, list[float]] = {}
+    watch = bed.watch()
     with ExitStack() as stack:
         sides: list[tuple[Host, int]] = []
         for place in places:
@@ -32,61 +30,27 @@ def measure_crowd(bed: Bed) -> list[Table]:
                 sides.append((host, place))
         container = stack.enter_context(Namespace("container"))
         for host, place in take_turns(sides, bed.costly_pairs + 1):
-            side = host.suite.name
-            samples[side, place, "ADD"].append(host.call("ADD", container).wall)
+            walls["ADD", place][host.name].append(host.call("ADD", container).wall)
             if place == crowd:
                 with host.namespace.inside():
-                    rules[side] = count_rules()
-            samples[side, place, "DEL"].append(host.call("DEL", container).wall)
+                    rules[host.name] = [count_rules()]
+            walls["DEL", place][host.name].append(host.call("DEL", container).wall)
 
-    ours, theirs = (suite.name for suite in bed.suites)
-    compared = Table("Many on one bridge, with NAT", ours, theirs)
+    compared = Table("Many on one bridge, with NAT", bed.sides)
     for place, ordinal in places.items():
         for verb in ("ADD", "DEL"):
-            name = f"{verb} as the {ordinal} container"
-            compared.rows.append(Row(name, samples[ours, place, verb][1:], samples[theirs, place, verb][1:]))
-    name = f"iptables rules with {crowd} containers"
-    compared.rows.append(Row(name, [rules[ours]], [rules[theirs]], "rules"))
+            # The first turn warms caches up.
+            samples = {side: values[1:] for side, values in walls[verb, place].items()}
+            served = watch.calc_share("bridge", verb)
+            compared.rows.append(Row(f"{verb} as the {ordinal} container", samples, served=served))
+    compared.rows.append(Row(f"iptables rules with {crowd} containers", rules, "rules"))
 
     tables = [compared]
-    for place in (1, 2):
-        grown = Table("Growth of shibafu's bridge", f"the {places[crowd]}", f"the {places[place]}")
+    for suite in bed.ours:
+        columns = {ordinal: f"the {ordinal}" for ordinal in reversed(places.values())}
+        grown = Table(f"Growth of the bridge: {suite.name}", list(columns.values()))
         for verb in ("ADD", "DEL"):
-            name = f"{verb} as the {places[crowd]} container"
-            target = TARGETS.get(name) if place == 1 else None
-            left, right = samples[ours, crowd, verb][1:], samples[ours, place, verb][1:]
-            grown.rows.append(Row(name, left, right, target=target))
+            samples = {columns[places[place]]: walls[verb, place][suite.name][1:] for place in places}
+            grown.rows.append(Row(verb, samples, targets=find_targets(f"bridge grown: {verb}")))
         tables.append(grown)
     return tables
-
-
-def measure_burst(bed: Bed) -> list[Row]:
-    """Measure how long it takes to attach and to detach many containers, all asked for at once."""
-    samples: dict[tuple[Host, str], list[float]] = defaultdict(list)
-    with bed.hosts(nat=True) as hosts, namespaces("container", _BURST) as containers:
-        for host in take_turns(hosts, bed.costly_pairs + 1):
-            for verb in ("ADD", "DEL"):
-                samples[host, verb].append(_call_all(host, verb, containers))
-    rows = []
-    for verb in ("ADD", "DEL"):
-        name = f"{_BURST} {verb}s with NAT at once"
-        ours, theirs = (samples[host, verb][1:] for host in hosts)
-        rows.append(Row(name, ours, theirs, target=TARGETS.get(name)))
-    return rows
-
-
-def _call_all(host: Host, verb: str, containers: list[Namespace]) -> float:
-    """Do a call for each container, and return the milliseconds from the first start to the last end."""
-    settle()
-    begin = perf_counter_ns()
-    calls = [host.start(verb, container) for container in containers]
-    failures = []
-    for call, container in zip(calls, containers, strict=True):
-        try:
-            host.remember(verb, container, call.wait().output)
-        except Failed as failure:
-            failures.append(str(failure))
-    wall = (perf_counter_ns() - begin) / 1e6
-    if failures:
-        raise Failed("\n".join(failures))
-    return wall

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from bench.bed import Bed
 from bench.frozen import make_empty_program
@@ -19,7 +18,7 @@ from shibafu.netfilter.render_iptables import render_setup, render_shared_teardo
 
 def measure_floors(bed: Bed) -> list[Row]:
     """Measure each floor, in turns."""
-    empty = make_empty_program(Path(bed.ours.programs["bridge"]), bed.work / "empty")
+    empty = make_empty_program(bed.suites[0].home, bed.work / "empty")
     ruleset = calc_iptables(NetworkRules("bench", ["bench0"], [parse_cidr(SUBNET)]), 4)
     setup = render_setup(ruleset, has_shared=False)
     teardown = render_teardown(ruleset) + render_shared_teardown(ADMIN)
@@ -44,7 +43,7 @@ def measure_floors(bed: Bed) -> list[Row]:
         for _ in range(bed.pairs + 1):
             for name, measure in floors:
                 samples[name].append(measure())
-    return [Row(name, values[1:]) for name, values in samples.items()]
+    return [Row(name, {"time": values[1:]}) for name, values in samples.items()]
 
 
 def _run(argv: list[str]) -> float:

@@ -4,6 +4,7 @@ import marshal
 import os
 from pathlib import Path
 
+_PROGRAM = "shibafu-bridge"
 _BUNDLE = "shibafu.bundle"
 # The module that the executable runs the main of, and what that is in.
 _MODULES = {
@@ -13,19 +14,24 @@ _MODULES = {
 }
 
 
-def make_empty_program(program: Path, directory: Path) -> str:
-    """Copy the executable `program` with a bundle of another main only; see packaging/freeze/bundle.py.
+def make_empty_program(home: Path, directory: Path) -> str:
+    """Copy the cold executable of a build with a bundle of another main only; see packaging/freeze/bundle.py.
 
     This process has to be of the version of Python that the executable was built from.
+
+    Args:
+        home: the folder of the build.
+        directory: is made.
     """
     internal = directory / "_internal"
     internal.mkdir(parents=True)
-    for path in (program.parent / "_internal").iterdir():
+    for path in (home / "_internal").iterdir():
         if path.name != _BUNDLE:
             os.symlink(path, internal / path.name)
-    copy = directory / program.name
-    # The first line names the folder of the interpreter, and of what that imports.
-    copy.write_text(program.read_text().replace(f"#!{program.parent}/", f"#!{directory}/", 1))
+    copy = directory / _PROGRAM
+    # As packaging/versions.sh makes it; the interpreter imports from the folder that it is in.
+    first = f"#!{directory}/_internal/python3 -ISXutf8\n"
+    copy.write_text(first + (home / "_internal" / "cold" / _PROGRAM).read_text())
     copy.chmod(0o755)
 
     pack = []

@@ -10,7 +10,7 @@ from bench.bed import Bed, take_turns
 from bench.namespace import Namespace
 from bench.report import Row, Table
 from bench.suite import SUBNET, Network, Suite
-from bench.targets import TARGETS
+from bench.targets import find_targets
 
 _SIZES = (0, 1_000, 10_000, 60_000)
 _QUICK_SIZES = (0, 1_000, 10_000)
@@ -66,27 +66,30 @@ def measure_ipam(bed: Bed) -> list[Table]:
             store.fill(taken, taken[-1] if taken else hosts[-1])
             stores.append(store)
 
-    samples: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    walls: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    watch = bed.watch()
     with Namespace("container") as netns:
         for store in take_turns(stores, bed.costly_pairs + 1):
             for verb in _VERBS:
-                samples[store.name, store.suite.name, verb].append(store.measure(verb, netns))
+                walls[f"{store.name}: {verb}"][store.suite.name].append(store.measure(verb, netns))
 
-    ours, theirs = (suite.name for suite in bed.suites)
-    compared = Table("IPAM alone", ours, theirs)
-    grown = Table("Growth of shibafu's IPAM", "this many", "none")
-    for name in dict.fromkeys(store.name for store in stores):
-        for verb in _VERBS:
-            row = f"{name}: {verb}"
-            # The first turn takes the store over, which costs as much as the store has leases.
-            left = samples[name, ours, verb][1:]
-            target = TARGETS.get(row)
-            of_both = target if name == "IPAM with 10,000 leases" else None
-            of_ours = target if name == "IPAM with 60,000 leases" else None
-            compared.rows.append(Row(row, left, samples[name, theirs, verb][1:], target=of_both))
-            if name != names[0]:
-                grown.rows.append(Row(row, left, samples[names[0], ours, verb][1:], target=of_ours))
-    return [compared, grown]
+    # The first turn takes the store over, which costs as much as the store has leases.
+    measured = {row: {side: values[1:] for side, values in sides.items()} for row, sides in walls.items()}
+    served = {verb: watch.calc_share("host-local", verb) for verb in _VERBS}
+    compared = Table("IPAM alone", bed.sides)
+    for row, samples in measured.items():
+        verb = row.rpartition(" ")[2]
+        compared.rows.append(Row(row, samples, targets=find_targets(row), served=served[verb]))
+    tables = [compared]
+    for suite in bed.ours:
+        grown = Table(f"Growth of the IPAM: {suite.name}", ("this many", "none"))
+        for row, samples in measured.items():
+            none = measured[f"{names[0]}: {row.rpartition(' ')[2]}"][suite.name]
+            if samples[suite.name] is not none:
+                sides = {"this many": samples[suite.name], "none": none}
+                grown.rows.append(Row(row, sides, targets=find_targets(row)))
+        tables.append(grown)
+    return tables
 
 
 def _write(path: Path, text: str) -> None:

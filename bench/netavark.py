@@ -1,6 +1,7 @@
 """Podman's own network tool, netavark, as a further peer: the same network, with NAT."""
 
 from collections import defaultdict
+from contextlib import ExitStack
 from json import dumps
 
 from bench.bed import Bed, settle, take_turns
@@ -11,37 +12,41 @@ from bench.report import Row, Table
 _NETAVARK = "/usr/lib/podman/netavark"
 # Otherwise it asks D-Bus for firewalld.
 _ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NETAVARK_FW": "iptables"}
-_OURS, _THEIRS = "shibafu", "netavark"
+_THEIRS = "netavark"
+# Its commands, by the verbs.
+_NAMES = {"ADD": "setup", "DEL": "teardown"}
 
 
 def measure_netavark(bed: Bed) -> list[Table]:
     """Measure attaching and detaching the only container of a network."""
     config_dir = bed.work / "netavark"
     config_dir.mkdir()
-    samples: dict[tuple[str, str], list[float]] = defaultdict(list)
-    with (
-        bed.host(bed.ours, nat=True) as host,
-        Namespace("host") as other,
-        namespaces("container", 2 * bed.pairs + 2) as containers,
-    ):
+    samples: dict[str, dict[str, list[float]]] = {verb: defaultdict(list) for verb in _NAMES}
+    watch = bed.watch()
+    with ExitStack() as stack:
+        hosts = [stack.enter_context(bed.host(suite, nat=True)) for suite in bed.ours]
+        other = stack.enter_context(Namespace("host"))
+        number = (len(hosts) + 1) * (bed.pairs + 1)
+        containers = stack.enter_context(namespaces("container", number))
         with other.inside():
             # It takes a machine's forwarding for granted, and has no command to make a bridge alone.
             run(["/usr/sbin/ip", "link", "set", "lo", "up"])
-        for side in take_turns((_OURS, _THEIRS), bed.pairs + 1):
+        for host in take_turns((*hosts, None), bed.pairs + 1):
             container = containers.pop()
-            for ours, theirs in (("ADD", "setup"), ("DEL", "teardown")):
-                if side == _OURS:
-                    wall = host.call(ours, container).wall
+            for verb, name in _NAMES.items():
+                if host:
+                    samples[verb][host.name].append(host.call(verb, container).wall)
                 else:
                     settle()
                     with other.inside():
-                        argv = [_NETAVARK, "--config", str(config_dir), theirs, container.path]
-                        wall = run(argv, _ENV, _calc_options()).wall
-                samples[side, ours].append(wall)
+                        argv = [_NETAVARK, "--config", str(config_dir), name, container.path]
+                        samples[verb][_THEIRS].append(run(argv, _ENV, _calc_options()).wall)
             containers.insert(0, container)  # to be deleted in the end
-    names = {"ADD": "NAT: ADD, setup", "DEL": "NAT: DEL, teardown"}
-    rows = [Row(name, samples[_OURS, verb][1:], samples[_THEIRS, verb][1:]) for verb, name in names.items()]
-    return [Table("Against netavark", _OURS, _THEIRS, rows)]
+    table = Table("Against netavark", (*(host.name for host in hosts), _THEIRS))
+    for verb, name in _NAMES.items():
+        walls = {side: values[1:] for side, values in samples[verb].items()}
+        table.rows.append(Row(f"NAT: {verb}, {name}", walls, served=watch.calc_share("bridge", verb)))
+    return [table]
 
 
 def _calc_options() -> bytes:

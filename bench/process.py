@@ -1,4 +1,4 @@
-"""Starting programs and measuring them from outside: what a runtime waits for, and what the machine pays."""
+"""Starting programs and measuring them from outside: what a runtime waits for."""
 
 import os
 from collections.abc import Mapping
@@ -19,12 +19,10 @@ class Sample:
 
     Args:
         wall: milliseconds from just before it was started until its exit was collected.
-        cpu: milliseconds of CPU time, user and system, of it and the children that it waited for.
         output: what it printed.
     """
 
     wall: float
-    cpu: float
     output: bytes
 
 
@@ -35,6 +33,9 @@ class Started:
         argv: the program, by its path, and its arguments.
         env: its whole environment.
         stdin: what it reads.
+
+    Attributes:
+        pid: its process.
     """
 
     def __init__(self, argv: list[str], env: Mapping[str, str], stdin: bytes = b"") -> None:
@@ -44,7 +45,11 @@ class Started:
         os.lseek(self._files[0], 0, os.SEEK_SET)
         actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(self._files)]
         self._begin = perf_counter_ns()
-        self._pid = os.posix_spawn(argv[0], argv, env, file_actions=actions)
+        self.pid = os.posix_spawn(argv[0], argv, env, file_actions=actions)
+
+    def has_ended(self) -> bool:
+        """Return whether it has exited; it is to be waited for all the same."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def wait(self) -> Sample:
         """Wait until it has exited.
@@ -52,7 +57,7 @@ class Started:
         Raises:
             Failed: with another status than 0.
         """
-        _, status, usage = os.wait4(self._pid, 0)
+        _, status = os.waitpid(self.pid, 0)
         wall = (perf_counter_ns() - self._begin) / 1e6
         output, error = (os.pread(file, 1 << 24, 0) for file in self._files[1:])
         for file in self._files:
@@ -60,7 +65,7 @@ class Started:
         if status != 0:
             said = (output + error).decode(errors="replace")
             raise Failed(f"{' '.join(self.argv)}: status {os.waitstatus_to_exitcode(status)}: {said}")
-        return Sample(wall, (usage.ru_utime + usage.ru_stime) * 1e3, output)
+        return Sample(wall, output)
 
 
 def run(argv: list[str], env: Mapping[str, str] | None = None, stdin: bytes = b"") -> Sample:

@@ -1,65 +1,87 @@
 """What was measured, as tables for people and as JSON."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
 
 @dataclass(frozen=True)
 class Row:
-    """One quantity, measured on one or two sides.
+    """One quantity, measured on one or several sides.
 
     Args:
-        name: tells it from all others, "nat: ADD".
-        left: the samples of the side that the ratio is of.
-        right: the samples of the side that it is compared with, if any; the nth of both were taken in
-            the same turn.
+        name: tells it from all others, "NAT: ADD".
+        samples: by the sides' names; a side that has no such quantity is missing. The nth of all sides were
+            taken in the same turn.
         unit: of the samples.
-        target: the ratio that is not to be exceeded, if there is one.
+        targets: the ratios that are not to be exceeded, by the sides' names.
+        served: the share of the engine's calls that it served; None where there is no engine.
     """
 
     name: str
-    left: Sequence[float]
-    right: Sequence[float] = ()
+    samples: Mapping[str, Sequence[float]]
     unit: str = "ms"
-    target: float | None = None
+    targets: Mapping[str, float] = field(default_factory=dict)
+    served: float | None = None
+
+    def calc_ratio(self, side: str, base: str) -> float | None:
+        """Return the ratio of the medians of two sides; None where it has no value."""
+        if not self.samples.get(side) or not self.samples.get(base):
+            return None
+        below = median(self.samples[base])
+        return median(self.samples[side]) / below if below else None
+
+    def is_above(self, side: str, base: str) -> bool:
+        """Return whether a side's ratio is above its target."""
+        if side not in self.targets or not self.samples.get(side) or not self.samples.get(base):
+            return False
+        # Not the ratio: of rules there may be none.
+        return median(self.samples[side]) > self.targets[side] * median(self.samples[base])
 
     @property
-    def ratio(self) -> float | None:
-        """The ratio of the medians."""
-        return median(self.left) / median(self.right) if self.right and median(self.right) else None
-
-    @property
-    def is_missed(self) -> bool:
-        """Whether the ratio is above its target."""
-        return self.target is not None and self.ratio is not None and self.ratio > self.target
+    def is_unserved(self) -> bool:
+        """Whether calls of the engine's side went past the engine."""
+        return self.served is not None and self.served < 1
 
 
 @dataclass
 class Table:
-    """Rows of the same two sides.
+    """Rows of the same sides.
 
     Args:
         title: what is compared.
-        left: the name of the side that the ratio is of.
-        right: the name of the other one; empty when there is none.
+        sides: their names; of the last one's samples the others' ratios are, if there is more than one.
     """
 
     title: str
-    left: str
-    right: str = ""
+    sides: Sequence[str]
     rows: list[Row] = field(default_factory=list)
+
+    def find_missed(self) -> list[str]:
+        """Return the names of rows that are above a target, or that the engine has not served."""
+        base = self.sides[-1]
+        return [
+            row.name
+            for row in self.rows
+            if row.is_unserved or any(row.is_above(side, base) for side in self.sides[:-1])
+        ]
 
     def draw(self) -> Iterator[str]:
         """Return the lines, in Markdown."""
-        head = [self.title, self.left]
-        lines = [[row.name, _describe(row.left, row.unit)] for row in self.rows]
-        if self.right:
-            head += [self.right, "ratio", "at most"]
-            for line, row in zip(lines, self.rows, strict=True):
-                line += [_describe(row.right, row.unit), _describe_ratio(row), _describe_target(row)]
-        widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+        columns = [[self.title, *(row.name for row in self.rows)]]
+        for side in self.sides:
+            columns.append([side, *(_describe(row.samples.get(side, ()), row.unit) for row in self.rows)])
+        base = self.sides[-1]
+        for side in self.sides[:-1]:
+            head = "ratio" if len(self.sides) == 2 else f"{side} / {base}"
+            columns.append([head, *(_describe_ratio(row, side, base) for row in self.rows)])
+            if any(side in row.targets for row in self.rows):
+                columns.append(["at most", *(_describe_target(row, side, base) for row in self.rows)])
+        if any(row.served is not None for row in self.rows):
+            columns.append(["served", *(_describe_served(row) for row in self.rows)])
+        widths = [max(map(len, column)) for column in columns]
         rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
+        head, *lines = zip(*columns, strict=True)
         for line in (head, rule, *lines):
             cells = [line[0].ljust(widths[0])]
             cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
@@ -71,13 +93,14 @@ class Table:
             {
                 "name": row.name,
                 "unit": row.unit,
-                self.left: _summarise(row.left),
-                **({self.right: _summarise(row.right), "ratio": row.ratio} if self.right else {}),
-                **({"target": row.target} if row.target is not None else {}),
+                "sides": {side: _summarise(samples) for side, samples in row.samples.items() if samples},
+                "ratios": {side: row.calc_ratio(side, self.sides[-1]) for side in self.sides[:-1]},
+                "targets": dict(row.targets),
+                "served": row.served,
             }
             for row in self.rows
         ]
-        return {"title": self.title, "rows": rows}
+        return {"title": self.title, "sides": list(self.sides), "rows": rows}
 
 
 def _summarise(samples: Sequence[float]) -> dict[str, object]:
@@ -99,6 +122,8 @@ def _calc_quartiles(samples: Sequence[float]) -> tuple[float, float]:
 
 def _describe(samples: Sequence[float], unit: str) -> str:
     """Return the median, and in brackets between which values the middle half of the samples lies."""
+    if not samples:
+        return ""
     middle = median(samples)
     digits = 0 if unit == "rules" else 1 if middle < 100 else 0
     if len(samples) < 2:
@@ -107,16 +132,25 @@ def _describe(samples: Sequence[float], unit: str) -> str:
     return f"{middle:.{digits}f} {unit} ({low:.{digits}f}-{high:.{digits}f})"
 
 
-def _describe_ratio(row: Row) -> str:
-    if row.ratio is None:
+def _describe_ratio(row: Row, side: str, base: str) -> str:
+    ratio = row.calc_ratio(side, base)
+    if ratio is None:
         return ""
-    if len(row.left) < 2 or len(row.left) != len(row.right):
-        return f"{row.ratio:.2f}"
-    low, high = _calc_quartiles([left / right for left, right in zip(row.left, row.right, strict=True)])
-    return f"{row.ratio:.2f} ({low:.2f}-{high:.2f})"
+    left, right = row.samples[side], row.samples[base]
+    if len(left) < 2 or len(left) != len(right) or not all(right):
+        return f"{ratio:.2f}"
+    low, high = _calc_quartiles([one / other for one, other in zip(left, right, strict=True)])
+    return f"{ratio:.2f} ({low:.2f}-{high:.2f})"
 
 
-def _describe_target(row: Row) -> str:
-    if row.target is None:
+def _describe_target(row: Row, side: str, base: str) -> str:
+    if side not in row.targets:
         return ""
-    return f"{row.target:.2f}{' MISSED' if row.is_missed else ''}"
+    return f"{row.targets[side]:.2f}{' MISSED' if row.is_above(side, base) else ''}"
+
+
+def _describe_served(row: Row) -> str:
+    if row.served is None:
+        return ""
+    # Rounded down: 100 % is all of them.
+    return f"{int(row.served * 100)} %{' MISSED' if row.is_unserved else ''}"

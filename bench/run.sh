@@ -1,13 +1,14 @@
 #!/bin/bash
-# Measures shibafu beside Debian's reference plugins and netavark, and prints tables.
+# Measures shibafu, by its engine and cold, beside Debian's reference plugins and netavark, and prints tables.
 #
-#   bench/run.sh                      everything, 30 pairs; about ten minutes
+#   bench/run.sh                      everything, 30 turns; about twenty minutes
 #   bench/run.sh --quick              less than a minute, and less exact
 #   bench/run.sh --case nat --case dual --pairs 100
 #   bench/run.sh --json FILE          all samples, too
 #   bench/run.sh --trace              where the time of one ADD and one DEL goes
-#   bench/run.sh --check              the exit status is 1 when a ratio is above its target
-#   bench/run.sh --against DIR        beside another build of shibafu: before and after a change
+#   bench/run.sh --check              the exit status is 1 when a ratio is above its target, or a call went past the engine
+#   bench/run.sh --against DIR        beside another build of shibafu: before and after a change, both cold
+#   bench/run.sh --against DIR --engine    both by their engines
 #   bench/run.sh --help               all options
 #
 # As root. Installs the Debian packages that are missing, and builds dist/shibafu. Networks are made in namespaces

@@ -1,12 +1,15 @@
 """The plugins that are compared, the networks that they make, and how they are called."""
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from json import dumps, loads
 from pathlib import Path
 
-from bench.process import Sample, run
+from bench.engine import Engine
+from bench.process import Sample, Started, run
 
 # Addresses of the bench's own namespaces; nothing outside of them sees one.
 SUBNET = "10.64.0.0/16"
@@ -15,7 +18,7 @@ SUBNET6 = "fd64::/64"
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Suite:
     """Plugins of one make.
 
@@ -23,11 +26,20 @@ class Suite:
         name: how the table calls it.
         programs: the executables, by the reference's names for them.
         cni_path: where a bridge plugin finds the IPAM plugin.
+        engine: the engine that its executables hand their calls to, if any.
+        made: how many calls there have been, by executable and verb.
     """
 
     name: str
     programs: Mapping[str, str]
     cni_path: str
+    engine: Engine | None = None
+    made: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def home(self) -> Path:
+        """The folder of its executables."""
+        return Path(self.programs["bridge"]).parent
 
     def calc_environment(self, command: str, container: str, netns: str) -> dict[str, str]:
         """Return what a runtime sets for a call."""
@@ -40,27 +52,56 @@ class Suite:
             "CNI_PATH": self.cni_path,
         }
 
+    def start(self, plugin: str, env: Mapping[str, str], config: bytes) -> Started:
+        """Start a call."""
+        self.made[plugin, env["CNI_COMMAND"]] += 1
+        return Started([self.programs[plugin]], env, config)
+
     def call(self, plugin: str, command: str, config: bytes, container: str, netns: str) -> Sample:
         """Do a call.
 
         Raises:
             Failed: it answered with an error.
         """
-        return run([self.programs[plugin]], self.calc_environment(command, container, netns), config)
+        return self.start(plugin, self.calc_environment(command, container, netns), config).wait()
 
 
-def make_ours(name: str, built: Path, directory: Path) -> Suite:
+class Watch:
+    """What the engines of some suites serve from now on."""
+
+    def __init__(self, suites: Iterable[Suite]) -> None:
+        self._before = [
+            (suite, engine, Counter(suite.made), engine.count_served())
+            for suite in suites
+            if (engine := suite.engine)
+        ]
+
+    def calc_share(self, plugin: str, verb: str) -> float | None:
+        """Return the share of the calls since then that their engine has served.
+
+        The smallest one, where several suites have an engine; None where none has.
+        """
+        shares = []
+        for suite, engine, made, served in self._before:
+            key = os.path.basename(suite.programs[plugin]), verb
+            new = engine.count_served()[key] - served[key]
+            shares.append(new / (suite.made[plugin, verb] - made[plugin, verb]))
+        return min(shares, default=None)
+
+
+def make_ours(name: str, built: Path, directory: Path, engine: Engine | None = None) -> Suite:
     """Return what packaging/build.sh has built.
 
     Args:
         name: how the table calls it.
         built: the folder of the executables.
         directory: is made, and gets a link by which `host-local` is ours.
+        engine: the folder's engine, if one is running.
     """
     directory.mkdir()
     os.symlink(built / "shibafu-ipam", directory / "host-local")
     programs = {"bridge": str(built / "shibafu-bridge"), "host-local": str(built / "shibafu-ipam")}
-    return Suite(name, programs, str(directory))
+    return Suite(name, programs, str(directory), engine)
 
 
 def make_reference() -> Suite:
@@ -68,6 +109,19 @@ def make_reference() -> Suite:
     directory = "/usr/lib/cni"
     programs = {name: f"{directory}/{name}" for name in ("bridge", "host-local")}
     return Suite("reference", programs, directory)
+
+
+def copy_build(root: Path, built: Path, copy: Path) -> None:
+    """Copy the folder of a build to where no engine serves it: all calls of its executables go cold.
+
+    Args:
+        root: of the sources.
+        built: the folder.
+        copy: is made.
+    """
+    shutil.copytree(built, copy, symlinks=True)
+    script = f'. "{root}/packaging/versions.sh" && write_programs "$1" "$1"'
+    run(["/bin/sh", "-euc", script, "sh", str(copy)])
 
 
 @dataclass(frozen=True)
@@ -78,11 +132,13 @@ class Network:
         data_dir: where the leases are; one for each suite.
         nat: whether containers are masqueraded.
         dual_stack: whether they have IPv6 addresses as well.
+        spoof_check: whether what they send has to have their MAC address.
     """
 
     data_dir: Path
     nat: bool = False
     dual_stack: bool = False
+    spoof_check: bool = False
 
     def calc_config(self, prev_result: bytes = b"") -> bytes:
         """Return what a plugin reads: for CHECK and DEL with what ADD answered, as runtimes do it."""
@@ -98,6 +154,8 @@ class Network:
             "ipMasq": self.nat,
             "ipam": {"type": "host-local", "dataDir": str(self.data_dir), "ranges": ranges},
         }
+        if self.spoof_check:
+            config["macspoofchk"] = True
         if prev_result:
             config["prevResult"] = loads(prev_result)
         return dumps(config).encode()

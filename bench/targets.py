@@ -1,20 +1,37 @@
-"""Ratios that are not to be exceeded, by the rows' names; `bench/run.sh --check` holds them."""
+"""Ratios that are not to be exceeded, by the rows' names and the sides'; `bench/run.sh --check` holds them.
 
-TARGETS = {
-    "NAT: ADD": 0.55,
-    "NAT: DEL": 0.30,
-    "NAT: CHECK": 1.25,
-    "NAT, dual stack: ADD": 0.40,
-    "NAT, dual stack: DEL": 0.25,
-    "NAT, dual stack: CHECK": 1.25,
-    "no NAT: ADD": 1.10,
-    "no NAT: DEL": 1.00,
-    "no NAT: CHECK": 1.25,
-    "IPAM with 10,000 leases: ADD": 0.10,
-    "IPAM with 10,000 leases: DEL": 0.10,
-    "IPAM with 60,000 leases: ADD": 1.15,
-    "IPAM with 60,000 leases: DEL": 1.15,
-    "ADD as the 200th container": 1.15,
-    "32 ADDs with NAT at once": 0.45,
-    "iperf3: plain bridge": 1.05,
+Plugins that start cold are beside what they took when the engine came: a quarter more is too much.
+"""
+
+from collections.abc import Mapping
+
+TARGETS: Mapping[str, Mapping[str, float]] = {
+    "VERSION": {"engine": 0.45, "cold": 3.40},
+    "no NAT: ADD": {"engine": 0.45, "cold": 1.65},
+    "no NAT: CHECK": {"engine": 0.30, "cold": 1.60},
+    "no NAT: DEL": {"engine": 0.15, "cold": 0.68},
+    "NAT: ADD": {"engine": 0.32, "cold": 0.83},
+    "NAT: CHECK": {"engine": 0.30, "cold": 2.10},
+    "NAT: DEL": {"engine": 0.06, "cold": 0.22},
+    "NAT, dual stack: ADD": {"engine": 0.20, "cold": 0.53},
+    "NAT, dual stack: CHECK": {"engine": 0.30, "cold": 2.00},
+    "NAT, dual stack: DEL": {"engine": 0.04, "cold": 0.13},
+    "NAT, beside another: ADD": {"engine": 0.25, "cold": 0.85},
+    "NAT, beside another: CHECK": {"engine": 0.30, "cold": 2.10},
+    "NAT, beside another: DEL": {"engine": 0.06, "cold": 0.22},
+    "32 ADDs with NAT at once": {"engine": 0.30, "cold": 0.69},
+    "32 DELs with NAT at once": {"engine": 0.12, "cold": 0.23},
+    "IPAM with 0 leases: ADD": {"engine": 0.50},
+    "IPAM with 0 leases: DEL": {"engine": 0.50},
+    "IPAM with 10,000 leases: ADD": {"engine": 0.10, "cold": 0.10},
+    "IPAM with 10,000 leases: DEL": {"engine": 0.10, "cold": 0.10},
+    "IPAM with 60,000 leases: ADD": {"this many": 1.15},
+    "IPAM with 60,000 leases: DEL": {"this many": 1.15},
+    "bridge grown: ADD": {"the 200th": 1.15},
+    "iperf3: plain bridge": {"plain namespaces": 1.05},
 }
+
+
+def find_targets(row: str) -> Mapping[str, float]:
+    """Return the targets of a row, by the sides' names."""
+    return TARGETS.get(row, {})

@@ -26,21 +26,21 @@ _PORT, _LISTENING = ":1451", "0A"
 
 def measure_traffic(bed: Bed) -> list[Row]:
     """Measure TCP between two containers, and from a container to the outside through NAT."""
-    samples: dict[tuple[Host, str], list[float]] = defaultdict(list)
+    samples: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     names = ("iperf3 between containers", "iperf3 through NAT")
-    with bed.hosts(nat=True) as hosts, namespaces("container", 4) as containers:
+    with bed.hosts(nat=True) as hosts, namespaces("container", 2 * len(hosts)) as containers:
         servers = {}
-        for host, client, server in zip(hosts, containers[:2], containers[2:], strict=True):
+        for host in hosts:
+            client, server = containers.pop(0), containers.pop(0)
             host.call("ADD", client)
             answer = loads(host.call("ADD", server).output)
             servers[host] = (client, server, answer["ips"][0]["address"].partition("/")[0])
         for host in take_turns(hosts, calc_turns(bed)):
             client, server, address = servers[host]
-            samples[host, names[0]].append(measure_flow(client, server, address))
+            samples[names[0]][host.name].append(measure_flow(client, server, address))
             with _uplink(host) as outside:
-                samples[host, names[1]].append(measure_flow(client, outside, _OUTSIDE))
-    ours, theirs = hosts
-    return [Row(name, samples[ours, name], samples[theirs, name], "Gbit/s") for name in names]
+                samples[names[1]][host.name].append(measure_flow(client, outside, _OUTSIDE))
+    return [Row(name, samples[name], "Gbit/s") for name in names]
 
 
 def calc_turns(bed: Bed) -> int:
