@@ -25,6 +25,7 @@ from bench.netavark import measure_netavark
 from bench.process import Failed, run
 from bench.report import Row, Table
 from bench.resident import measure_idleness, measure_memory
+from bench.rules import measure_rules
 from bench.suite import Suite, copy_build, make_ours, make_reference
 from bench.trace import trace_calls
 from bench.traffic import measure_traffic
@@ -73,6 +74,7 @@ _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
 }
 _TABLES: dict[str, Callable[[Bed], list[Table]]] = {
     "mass": measure_mass,
+    "rules": measure_rules,
     "memory": measure_memory,
     "ipam": measure_ipam,
     "crowd": measure_crowd,
@@ -82,7 +84,7 @@ _TABLES: dict[str, Callable[[Bed], list[Table]]] = {
 }
 CASES = tuple(case for case in (*_ROWS, *_TABLES) if case != "trace")
 # What does not depend on how the calls were made.
-_OF_ALL_OURS = ("traffic",)
+_OF_ALL_OURS = ("traffic", "rules")
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -27,6 +27,7 @@ class Suite:
         programs: the executables, by the reference's names for them.
         cni_path: where a bridge plugin finds the IPAM plugin.
         engine: the engine that its executables hand their calls to, if any.
+        firewall: the plugin that has packets of its containers forwarded, if its bridge plugin does not.
         made: how many calls there have been, by executable and verb.
     """
 
@@ -34,6 +35,7 @@ class Suite:
     programs: Mapping[str, str]
     cni_path: str
     engine: Engine | None = None
+    firewall: str = ""
     made: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
@@ -108,7 +110,7 @@ def make_reference() -> Suite:
     """Return Debian's build of containernetworking/plugins."""
     directory = "/usr/lib/cni"
     programs = {name: f"{directory}/{name}" for name in ("bridge", "host-local")}
-    return Suite("reference", programs, directory)
+    return Suite("reference", programs, directory, firewall=f"{directory}/firewall")
 
 
 def copy_build(root: Path, built: Path, copy: Path) -> None:

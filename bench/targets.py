@@ -27,6 +27,7 @@ TARGETS: Mapping[str, Mapping[str, float]] = {
     "IPAM with 10,000 leases: DEL": {"engine": 0.10, "cold": 0.10},
     "IPAM with 60,000 leases: ADD": {"this many": 1.15},
     "IPAM with 60,000 leases: DEL": {"this many": 1.15},
+    "rules": {"engine": 1.0},
     "bridge grown: ADD": {"the 200th": 1.15},
     "iperf3: plain bridge": {"plain namespaces": 1.05},
 }

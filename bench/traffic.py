@@ -19,7 +19,7 @@ _QUICK_TURNS = 2
 _SECONDS = "1"
 # For documentation only (RFC 5737): reached through the host's namespace, which the bench made.
 _UPLINK = "192.0.2.1/24"
-_OUTSIDE = "192.0.2.2"
+OUTSIDE = "192.0.2.2"
 # iperf3's, and the state, as /proc/net/tcp6 has them.
 _PORT, _LISTENING = ":1451", "0A"
 
@@ -38,8 +38,8 @@ def measure_traffic(bed: Bed) -> list[Row]:
         for host in take_turns(hosts, calc_turns(bed)):
             client, server, address = servers[host]
             samples[names[0]][host.name].append(measure_flow(client, server, address))
-            with _uplink(host) as outside:
-                samples[names[1]][host.name].append(measure_flow(client, outside, _OUTSIDE))
+            with uplink(host) as outside:
+                samples[names[1]][host.name].append(measure_flow(client, outside, OUTSIDE))
     return [Row(name, samples[name], "Gbit/s") for name in names]
 
 
@@ -49,7 +49,7 @@ def calc_turns(bed: Bed) -> int:
 
 
 @contextmanager
-def _uplink(host: Host) -> Iterator[Namespace]:
+def uplink(host: Host) -> Iterator[Namespace]:
     """Give the host a way out, to a namespace that knows nothing of the containers' addresses."""
     with Namespace("outside") as outside:
         with host.namespace.inside():
@@ -57,7 +57,7 @@ def _uplink(host: Host) -> Iterator[Namespace]:
             run([IP, "address", "add", _UPLINK, "dev", "up0"])
             run([IP, "link", "set", "up0", "up"])
         with outside.inside():
-            run([IP, "address", "add", f"{_OUTSIDE}/24", "dev", "up0"])
+            run([IP, "address", "add", f"{OUTSIDE}/24", "dev", "up0"])
             run([IP, "link", "set", "up0", "up"])
         try:
             yield outside
