@@ -18,6 +18,7 @@ from bench.burst import measure_burst, measure_mass
 from bench.containers import measure_containers
 from bench.cpu import CpuAccount
 from bench.crowd import measure_crowd
+from bench.documents import update_figures, update_trace
 from bench.engine import Engine
 from bench.floors import measure_floors
 from bench.ipam import measure_ipam
@@ -32,6 +33,8 @@ from bench.traffic import measure_traffic
 
 _PAIRS = 30
 _QUICK_PAIRS = 7
+# The load average up to which figures are worth being published.
+_QUIET = 1.5
 
 # The cases, in the order of the report. Rows of cases with the same title make one table.
 _ATTACHING, _TRAFFIC, _FLOORS = "One container", "Traffic", "Floors"
@@ -98,11 +101,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="fail when a ratio is above its target")
     parser.add_argument("--against", type=Path, metavar="DIR", help="compare with the build in this folder")
     parser.add_argument("--engine", action="store_true", help="with --against: both builds by their engines")
+    parser.add_argument(
+        "--update", action="store_true", help="write the figures into README.md and docs/performance.md"
+    )
     parser.add_argument("--root", type=Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, required=True, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.engine and not options.against:
         parser.error("--engine is for --against: otherwise it is measured anyway")
+    if options.update and (options.case or options.quick or options.against):
+        parser.error("--update takes the figures of all cases")
     return options
 
 
@@ -111,6 +119,9 @@ def main() -> int:
     options = parse_arguments()
     pairs = options.pairs or (_QUICK_PAIRS if options.quick else _PAIRS)
     machine = describe_machine()
+    if options.update and os.getloadavg()[0] > _QUIET:
+        print(f"load average {os.getloadavg()[0]:.1f}: too much else is going on", file=sys.stderr)
+        return 2
     tables: dict[str, Table] = {}
     try:
         with ExitStack() as stack:
@@ -125,14 +136,21 @@ def main() -> int:
         print(failure, file=sys.stderr)
         return 2
 
-    print(f"\n{pairs} turns; median, and the middle half of the samples in brackets")
-    print(", ".join(machine.values()))
+    head = [
+        f"{pairs} turns; median, and the middle half of the samples in brackets",
+        ", ".join(machine.values()),
+    ]
+    print("", *head, sep="\n")
     for table in tables.values():
         print("", *table.draw(), sep="\n")
     if options.json:
         measured = [table.to_json() for table in tables.values()]
         report = {"machine": machine, "turns": pairs, "tables": measured}
         options.json.write_text(dumps(report, indent=1) + "\n")
+    if options.update and options.trace:
+        update_trace(options.root, list(tables.values()))
+    elif options.update:
+        update_figures(options.root, head, list(tables.values()))
     missed = [name for table in tables.values() for name in table.find_missed()]
     if missed:
         print(f"\nmissed: {'; '.join(missed)}")

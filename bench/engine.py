@@ -90,7 +90,7 @@ class Engine:
             Failed: one does not end.
         """
         deadline = monotonic() + _PATIENCE
-        while (status := self.read_status())["running"]:
+        while (status := self.read_status())["busy"]:
             if monotonic() > deadline:
                 raise Failed("a call of the engine does not end")
             sleep(0.01)

@@ -9,6 +9,8 @@
 #   bench/run.sh --check              the exit status is 1 when a ratio is above its target, or a call went past the engine
 #   bench/run.sh --against DIR        beside another build of shibafu: before and after a change, both cold
 #   bench/run.sh --against DIR --engine    both by their engines
+#   bench/run.sh --update             writes the figures into README.md and docs/performance.md, if the machine is quiet;
+#                                     with --trace, where the time goes
 #   bench/run.sh --help               all options
 #
 # As root. Installs the Debian packages that are missing, and builds dist/shibafu. Networks are made in namespaces
