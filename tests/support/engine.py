@@ -19,11 +19,17 @@ _VERSIONS = Path(__file__).parents[2] / "packaging/versions.sh"
 _PATIENCE = 10.0  # seconds
 
 
-def copy_executables(built: Path, home: Path) -> Path:
-    """Copy the folder of executables, and have those of the copy be at home there, as install.sh does."""
+def copy_executables(built: Path, home: Path, at: Path | None = None) -> Path:
+    """Copy the folder of executables, and have those of the copy be at home there, as install.sh does.
+
+    Args:
+        built: the folder.
+        home: where the copy is.
+        at: where the copy will be when it is used, if that is another place.
+    """
     shutil.copytree(built, home, symlinks=True)
-    script = f'. "{_VERSIONS}" && write_programs "$0" "$0"'
-    subprocess.run(["/bin/sh", "-ec", script, home], check=True, timeout=60)
+    script = f'. "{_VERSIONS}" && write_programs "$0" "$1"'
+    subprocess.run(["/bin/sh", "-ec", script, home, at or home], check=True, timeout=60)
     return home
 
 
@@ -128,6 +134,11 @@ class Engine:
     def read_status(self) -> Any:
         """Return what it tells of itself."""
         return read_status(self.place.status)
+
+    def count_busy(self) -> int:
+        """Return how many calls it has accepted that have not ended."""
+        status = self.read_status()
+        return int(status.get("busy", status["running"]))
 
     @contextmanager
     def expect(self, *ends: str) -> Iterator[None]:

@@ -1,0 +1,199 @@
+"""Processes that are killed: launchers, and those of the engine that have a call."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from json import loads
+from pathlib import Path
+
+import pytest
+
+from engine.calls import Ipam
+from netns.test_bridge_killed import assert_clean
+from support.engine import Engine
+from support.machine import Call, Config, Machine
+from support.waiting import wait_for
+
+pytestmark = pytest.mark.root
+
+# A delegate that takes as long as it is told to.
+SLOW = """
+if [ "$CNI_COMMAND" = ADD ] && [ -e "$WAIT" ]; then
+    echo $PPID $$ >"$WAIT.new" && mv "$WAIT.new" "$WAIT.pids"
+    while [ -e "$WAIT" ]; do sleep 0.02; done
+fi
+exec $REAL
+"""
+LOST = {"code": 11, "msg": "the process of the engine that ran this call has ended"}
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process has not ended, not even to be collected."""
+    with suppress(OSError):
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    return False
+
+
+class Slow:
+    """An ADD that the engine has accepted, and that waits for its delegate.
+
+    Args:
+        machine: where.
+        config: its network.
+    """
+
+    def __init__(self, machine: Machine, config: Config) -> None:
+        self.wait = machine.directory / "wait"
+        self.wait.touch()
+        self.env = {"CNI_PATH": machine.make_plugin(SLOW), "WAIT": str(self.wait)}
+        self.call: Call = machine.start("ADD", config, **self.env)
+        pids = self.wait.with_name("wait.pids")
+        wait_for(pids.exists)
+        self.worker, self.delegate = (int(pid) for pid in pids.read_text().split())
+        self.launcher = self.call.process.pid
+
+    def go_on(self) -> None:
+        """Let the delegate do its work."""
+        self.wait.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def config(machine: Machine) -> Config:
+    return machine.config("10.10.0.0/24", "fd00:10::/64")
+
+
+@pytest.fixture
+def before(machine: Machine) -> dict[str, object]:
+    return machine.snapshot()
+
+
+@pytest.fixture
+def slow(engine: Engine, machine: Machine, config: Config, before: dict[str, object]) -> Iterator[Slow]:
+    made = Slow(machine, config)
+    yield made
+    made.go_on()
+    made.call.process.kill()
+
+
+def assert_remedied(machine: Machine, config: Config, before: dict[str, object]) -> None:
+    """Do what a runtime does: DEL, and another try."""
+    machine.delete(config)
+    assert_clean(machine, before)
+    machine.add(config)
+    machine.check(config)
+    machine.delete(config)
+    assert_clean(machine, before)
+
+
+# The launcher
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_launcher_that_is_ended_ends_its_call(
+    engine: Engine, machine: Machine, config: Config, before: dict[str, object], slow: Slow, number: int
+) -> None:
+    with engine.expect("lost shibafu-bridge ADD"):
+        os.kill(slow.launcher, number)
+        begin = time.monotonic()
+        answer = slow.call.finish()
+        assert (answer.status, answer.stdout, answer.stderr) == (-number, b"", "")
+        wait_for(lambda: not is_running(slow.worker) and not is_running(slow.delegate))
+        assert time.monotonic() - begin < 1
+    assert_remedied(machine, config, before)
+
+
+def test_a_launcher_that_is_stopped_and_goes_on(
+    engine: Engine, machine: Machine, config: Config, before: dict[str, object], slow: Slow
+) -> None:
+    os.kill(slow.launcher, signal.SIGSTOP)
+    slow.go_on()
+    wait_for(lambda: not is_running(slow.worker))
+    assert is_running(slow.launcher)
+    os.kill(slow.launcher, signal.SIGCONT)
+    answer = slow.call.finish()
+    assert answer.status == 0
+    assert answer.json["ips"][0]["address"] == "10.10.0.2/24"
+    machine.delete(config)
+    assert_clean(machine, before)
+
+
+# The process that does the call
+
+
+def test_a_process_that_is_killed_in_its_call(
+    engine: Engine, machine: Machine, config: Config, before: dict[str, object], slow: Slow
+) -> None:
+    with engine.expect("lost shibafu-bridge ADD"):
+        os.kill(slow.worker, signal.SIGKILL)
+        wait_for(lambda: not is_running(slow.worker))
+        # Nobody ends its delegate, which is no different without the engine, and has the caller's stderr.
+        assert is_running(slow.delegate)
+        os.kill(slow.delegate, signal.SIGKILL)
+        answer = slow.call.finish()
+    assert (answer.status, answer.stderr) == (1, "")
+    assert answer.json.items() >= LOST.items()
+    assert_remedied(machine, config, before)
+
+
+def test_a_hook_whose_process_is_killed(engine: Engine) -> None:
+    """It has no answer but a sentence."""
+    with subprocess.Popen(
+        [engine.home / "shibafu-hook"],
+        env={},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as hook:
+        assert hook.stdin is not None
+        pipe = os.readlink(f"/proc/{hook.pid}/fd/0")
+
+        def find() -> list[int]:
+            return [pid for pid in engine.processes() if os.readlink(f"/proc/{pid}/fd/0") == pipe]
+
+        with engine.expect("lost shibafu-hook"):
+            wait_for(lambda: bool(find()) and engine.count_busy() > 0)
+            os.kill(find()[0], signal.SIGKILL)
+            stdout, stderr = hook.communicate(timeout=60)
+    assert (hook.returncode, stdout) == (1, b"")
+    assert stderr.startswith(b"shibafu-hook: the process of the engine that ran this call has ended")
+
+
+@contextmanager
+def killed_at_send(engine: Engine, number: int) -> Iterator[None]:
+    """Have each process that waits for a call killed when it is about to send something for the n-th time."""
+    pids = engine.processes()
+    inject = f"--inject=sendto:signal=KILL:when={number}"
+    tracer = subprocess.Popen(
+        ["/usr/bin/strace", "--quiet=all", "--output=/dev/null", inject, *(f"--attach={pid}" for pid in pids)]
+    )
+    try:
+        wait_for(lambda: all("TracerPid:\t0\n" not in Path(f"/proc/{p}/status").read_text() for p in pids))
+        # A spare whose system call was interrupted is about to make it again.
+        time.sleep(0.05)
+        yield
+    finally:
+        tracer.terminate()
+        tracer.wait(10)
+
+
+@pytest.mark.parametrize("number", [1, 2], ids=["ready", "accepted"])
+def test_a_process_that_is_killed_before_it_accepts(own_engine: Engine, tmp_path: Path, number: int) -> None:
+    ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
+    with own_engine.expect(), killed_at_send(own_engine, number):
+        ipam.add()
+    with own_engine.expect("served shibafu-ipam DEL"):
+        ipam.run(env={"CNI_COMMAND": "DEL"})
+
+
+def test_a_process_that_is_killed_when_it_has_accepted(own_engine: Engine, tmp_path: Path) -> None:
+    ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
+    with killed_at_send(own_engine, 3):
+        process = ipam.start()
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (1, b"")
+    assert loads(stdout).items() >= LOST.items()
+    assert ipam.leases() == []
+    ipam.add()
