@@ -34,11 +34,11 @@ def make_empty_program(home: Path, directory: Path) -> str:
     copy.write_text(first + (home / "_internal" / "cold" / _PROGRAM).read_text())
     copy.chmod(0o755)
 
-    pack = []
+    index, code = {}, b""
     for name, source in _MODULES.items():
-        pack += [name, not source, compile(source, name, "exec", dont_inherit=True, optimize=2)]
-    content = marshal.dumps(pack)
-    # The modules' packs, where these are, what calls load, extension modules.
-    index = marshal.dumps((dict.fromkeys(_MODULES, 0), [(0, len(content), (0,))], {}, {}))
-    (internal / _BUNDLE).write_bytes(len(index).to_bytes(4, "little") + index + content)
+        compiled = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=2))
+        index[name] = (not source, len(code), len(compiled))
+        code += compiled
+    head = marshal.dumps(index)
+    (internal / _BUNDLE).write_bytes(len(head).to_bytes(4, "little") + head + code)
     return str(copy)

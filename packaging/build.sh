@@ -101,8 +101,7 @@ write_launcher_template() {
 
 build() {
     rm -rf "$work"
-    # No position of columns in the code: what nobody prints is not loaded either.
-    env -u PYTHONPATH -u PYTHONHOME -u PYTHONOPTIMIZE PYTHONHASHSEED=0 PYTHONNODEBUGRANGES=1 \
+    env -u PYTHONPATH -u PYTHONHOME -u PYTHONOPTIMIZE PYTHONHASHSEED=0 \
         PYINSTALLER_CONFIG_DIR="$work/config" "$venv/bin/python" -P -s -m PyInstaller --log-level WARN --noconfirm --clean \
         --workpath "$work" --distpath "$work/dist" "$root/packaging/freeze/shibafu.spec" >"$log" 2>&1 ||
         fail "PyInstaller failed: $(tail -n 20 "$log")"

@@ -3,7 +3,6 @@
 import gc
 import os
 import sys
-from importlib import import_module
 
 
 def restore_environment(internal: str) -> None:
@@ -27,10 +26,6 @@ def main() -> None:
     """Run the command; whatever it starts has the caller's environment."""
     gc.set_threshold(100_000)  # imports make that many objects, and all of them stay
     restore_environment(sys._MEIPASS)  # type: ignore[attr-defined]  # the bootloader's
-    # The interpreter has started with the plugins' `encodings`, before there was an archive to look into.
-    sys.path_importer_cache.clear()
-    del sys.modules["encodings"]
-    import_module("encodings")
     from shibafu.command.__main__ import main as run
 
     try:

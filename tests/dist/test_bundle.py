@@ -1,7 +1,9 @@
-"""How the bundle is made: what packaging/freeze/bundle.py makes of imports is what `import` does."""
+"""What packaging/freeze makes of modules is imported as they are themselves."""
 
 import importlib.util
 import sys
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,27 +12,24 @@ import pytest
 from dist.conftest import ROOT
 
 SOURCES = {
-    "one": "A = 1\n_B = 2\n",
-    "pack.__init__": "C = 3\n",
-    "pack.two": "from one import A, _B as B\nfrom pack import C\nD = A + B + C\n",
-    "three": (
-        "import os\n"
-        "import pack.two\n"
-        "from errno import EEXIST, ENOENT as MISSING\n"
-        "from os import *\n"
-        "from os.path import join\n"
-        "from pack import two\n"
-        "from pack.two import (\n    B,\n    D,\n)\n"
-        "try:\n    from one import missing\nexcept ImportError:\n    missing = None\n"
-        "class Holder:\n    from one import A as inner\n"
-        "def later() -> int:\n    from one import A\n    return A\n"
+    "frozen/__init__.py": '"""A package."""\nC = 3\n',
+    "frozen/one.py": "A = 1\n_B = 2\n",
+    "frozen/inner/__init__.py": "",
+    "frozen/inner/two.py": (
+        "from frozen import C, one\n"
+        "from frozen.one import A, _B as B\n"
+        "D = A + B + C + one.A\n"
+        "def fail():\n"
+        '    """Fail."""\n'
+        "    assert False\n"
+        "    from frozen.one import missing\n"
     ),
 }
 
 
-@pytest.fixture(scope="module")
-def bundle() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bundle", ROOT / "packaging" / "freeze" / "bundle.py")
+def load(name: str) -> ModuleType:
+    """Import a file of packaging/freeze, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "packaging" / "freeze" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -39,61 +38,52 @@ def bundle() -> ModuleType:
 
 
 @pytest.fixture
-def sources(tmp_path: Path) -> dict[str, str]:
-    paths = {}
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A bundle of `SOURCES` that modules are imported from."""
+    sources = {}
     for name, text in SOURCES.items():
-        path = tmp_path / f"{name}.py".replace(".__init__", "/__init__").replace("pack.two", "pack/two")
+        path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-        paths[name.removesuffix(".__init__")] = str(path)
-    return paths
+        sources[name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")] = str(path)
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(load("bundle").make_bundle(sources))
+    monkeypatch.setattr(sys, "meta_path", [load("entry").BundleImporter(str(bundle)), *sys.meta_path])
+    yield bundle
+    for name in sources:
+        sys.modules.pop(name, None)
 
 
-def test_order(bundle: ModuleType, sources: dict[str, str]) -> None:
-    assert bundle.calc_order(["pack.two"], sources) == ["pack", "one", "pack.two"]
-    assert bundle.calc_order(["three"], sources) == ["pack", "one", "pack.two", "three"]
+def test_modules_have_what_they_import(bundle: Path) -> None:
+    two = importlib.import_module("frozen.inner.two")
+    assert (two.A, two.B, two.C, two.D) == (1, 2, 3, 7)
+    frozen = sys.modules["frozen"]
+    assert frozen.inner.two is two
+    assert two.__package__ == "frozen.inner"
+    assert frozen.__doc__ is None
+    assert importlib.util.find_spec("frozen.three") is None
+    with pytest.raises(ModuleNotFoundError, match=r"frozen\.three"):
+        importlib.import_module("frozen.three")
 
 
-def test_linked_modules_have_the_names_that_they_import(
-    bundle: ModuleType, sources: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    namespaces: dict[str, dict[str, object]] = {}
-    for name in bundle.calc_order(["three"], sources):
-        module = ModuleType(name)
-        if bundle.is_package(sources[name]):
-            module.__path__ = []
-        monkeypatch.setitem(sys.modules, name, module)
-        namespaces[name] = module.__dict__
-        namespaces[name]["__namespaces__"] = namespaces
-        exec(bundle.compile_module(name, sources[name], sources), module.__dict__)  # noqa: S102
-        package, _, child = name.rpartition(".")
-        if package:
-            setattr(sys.modules[package], child, module)
-
-    plain: dict[str, object] = {}
-    exec(bundle.compile_module("three", sources["three"]), plain)  # noqa: S102
-    linked = {name: value for name, value in namespaces["three"].items() if not name.startswith("__")}
-    ours = {"later", "Holder"}
-    assert {k: v for k, v in linked.items() if k not in ours} == {
-        name: value for name, value in plain.items() if not name.startswith("__") and name not in ours
-    }
-    assert linked["Holder"].inner == 1  # type: ignore[attr-defined]
-    assert linked["later"]() == 1  # type: ignore[operator]
+def test_errors_are_those_of_the_source(bundle: Path) -> None:
+    two = importlib.import_module("frozen.inner.two")
+    with pytest.raises(ImportError, match=r"cannot import name 'missing' from 'frozen\.one'") as error:
+        two.fail()
+    frame = traceback.extract_tb(error.value.__traceback__)[-1]
+    lines = SOURCES["frozen/inner/two.py"].splitlines()
+    assert (frame.filename, lines[(frame.lineno or 0) - 1].strip()) == (
+        "frozen/inner/two.py",
+        "from frozen.one import missing",
+    )
 
 
-def test_modules_that_the_same_calls_need_are_together(bundle: ModuleType, sources: dict[str, str]) -> None:
-    assert bundle.calc_packs([{"a": ["pack.two"], "b": ["one"]}], sources) == [
-        ["one"],
-        ["pack", "pack.two"],
-        ["three"],
-    ]
-    assert bundle.calc_packs([{"a": ["one"]}, {"b": ["three"]}], sources) == [
-        ["one"],
-        ["pack", "pack.two", "three"],
-    ]
+def test_all_modules_can_be_listed(bundle: Path) -> None:
+    assert list(sys.meta_path[0].modules) == ["frozen", "frozen.inner", "frozen.inner.two", "frozen.one"]  # type: ignore[attr-defined]
 
 
-def test_line_numbers_are_those_of_the_source(bundle: ModuleType, sources: dict[str, str]) -> None:
-    code = bundle.compile_module("three", sources["three"], sources)
-    function = next(c for c in code.co_consts if getattr(c, "co_name", "") == "later")
-    assert SOURCES["three"].splitlines()[function.co_firstlineno - 1].startswith("def later")
+def test_it_is_found_again_after_the_program_closed_all_files(bundle: Path) -> None:
+    """Nothing stays open between two imports: what a caller has closed is not taken for the bundle."""
+    opened = set(Path("/proc/self/fd").iterdir())
+    importlib.import_module("frozen.one")
+    assert set(Path("/proc/self/fd").iterdir()) == opened

@@ -12,18 +12,14 @@ from json import loads
 from pathlib import Path
 from types import CodeType
 from typing import TypeGuard
+from zipfile import ZipFile
 
 import pytest
 
 from dist.conftest import ROOT
-from netns.test_bridge_import_budget import calc_budget
-
-Index = tuple[
-    dict[str, int], list[tuple[int, int, tuple[int, ...]]], dict[str, tuple[int, ...]], dict[str, str]
-]
 
 # What nobody would miss in the command before it fails.
-COMMAND_LACKS = {"email", "http", "lib2to3", "pydoc", "setuptools", "sqlite3", "ssl", "test", "tkinter"}
+COMMAND_LACKS = {"lib2to3", "pydoc", "setuptools", "test", "tkinter"}
 # Prints the modules of an executable's archive, and the file names that their code states.
 LIST_ARCHIVE = """
 import json, sys
@@ -36,7 +32,7 @@ print(json.dumps({name: archive.extract(name).co_filename for name in archive.to
 TRY_IMPORTS = """
 import sys
 from entry import BundleImporter
-sys.meta_path.insert(0, BundleImporter(sys.path.pop(), ""))
+sys.meta_path.insert(0, BundleImporter(f"{sys.path[0]}/shibafu.bundle"))
 for line in sys.stdin:
     module, *names = line.split()
     try:
@@ -60,21 +56,13 @@ def list_files(directory: Path) -> set[str]:
 
 
 def read_bundle(built: Path) -> dict[str, CodeType]:
-    """Read the bundle in the way that packaging/freeze/entry.py does."""
-    (modules, packs, _, _), content = read_index(built)
-    code = {}
-    for at, size, _ in packs:
-        pack = iter(marshal.loads(content[at : at + size]))  # noqa: S302 - just built
-        code.update({name: module for name, _, module in zip(pack, pack, pack, strict=True)})
-    assert code.keys() == modules.keys()
-    return code
-
-
-def read_index(built: Path) -> "tuple[Index, bytes]":
-    """Return the bundle's index, which packaging/freeze/bundle.py describes, and the packs."""
+    """Read the bundle, which packaging/freeze/bundle.py describes."""
     content = (built / "_internal" / "shibafu.bundle").read_bytes()
-    size = int.from_bytes(content[:4], "little")
-    return marshal.loads(content[4 : 4 + size]), content[4 + size :]  # noqa: S302 - just built
+    start = 4 + int.from_bytes(content[:4], "little")
+    index: dict[str, tuple[bool, int, int]] = marshal.loads(content[4:start])  # noqa: S302 - just built
+    code = content[start:]
+    assert sum(size for _, _, size in index.values()) == len(code)
+    return {name: marshal.loads(code[at : at + size]) for name, (_, at, size) in index.items()}  # noqa: S302
 
 
 def is_of_version(test: ast.expr) -> TypeGuard[ast.Compare]:
@@ -108,41 +96,49 @@ def find_imports(path: Path) -> Iterator[tuple[str, str]]:
 PROGRAMS = ["shibafu-bridge", "shibafu-engine", "shibafu-hook", "shibafu-ipam", "shibafu-monitor"]
 
 
-def test_nothing_but_what_is_needed(built: Path) -> None:
-    names = {name.split(".cpython-")[0].split(".so")[0] for name in list_files(built)}
-    libpython = {name for name in names if name.startswith("_internal/libpython3.")}
-    assert len(libpython) == 1
-    # Debian 13's interpreter has it built in.
-    json = set() if "_json" in sys.builtin_module_names else {"_internal/_json"}
-    assert names - libpython == {
-        *json,
+def test_programs_and_what_they_share(built: Path) -> None:
+    assert {path.name for path in built.iterdir()} == {
+        "_internal",
+        "completions",
         "shibafu",
         *PROGRAMS,
-        *(f"_internal/cold/{name}" for name in PROGRAMS),
-        "completions/_shibafu",
-        "completions/shibafu",
-        "completions/shibafu.fish",
-        "_internal/_contextvars",
-        "_internal/_ctypes",
-        "_internal/_decimal",
-        "_internal/build-id",
-        "_internal/encodings.pyc",
-        "_internal/entry.pyc",
-        "_internal/libexpat",
-        "_internal/launcher",
-        "_internal/libffi",
-        "_internal/libz",
-        "_internal/python3",
-        "_internal/python3._pth",
-        "_internal/resource",
-        "_internal/served",
-        "_internal/shibafu.bundle",
+    }
+    assert {path.name for path in (built / "completions").iterdir()} == {
+        "_shibafu",
+        "shibafu",
+        "shibafu.fish",
+    }
+    internal = built / "_internal"
+    assert {name for name in list_files(internal) if ".so" not in name} == {
+        *(f"cold/{name}" for name in PROGRAMS),
+        "base_library.zip",
+        "build-id",
+        "encodings/__init__.pyc",
+        "encodings/aliases.pyc",
+        "encodings/utf_8.pyc",
+        "entry.pyc",
+        "launcher",
+        "python3",
+        "python3._pth",
+        "served",
+        "shibafu.bundle",
+    }
+    # Besides C modules.
+    libraries = {path.name.partition(".so")[0] for path in internal.glob("lib*.so*")}
+    assert {name for name in libraries if not name.startswith("libpython3.")} == {
+        "libcrypto",
+        "libexpat",
+        "libffi",
+        "libsqlite3",
+        "libssl",
+        "libuuid",
+        "libz",
     }
 
 
 def test_bundle_has_the_suite_and_no_other_library(built: Path) -> None:
     packages = {name.partition(".")[0] for name in read_bundle(built)}
-    assert packages == {"shibafu", "shibafu_ipam", "struct", "os"}
+    assert packages == {"shibafu", "shibafu_ipam", "struct"}
 
 
 def test_bundle_has_every_module_of_the_suite_that_is_imported(built: Path) -> None:
@@ -164,8 +160,6 @@ def find_source(name: str) -> Path:
         for source in (path.with_suffix(".py"), path / "__init__.py"):
             if source.exists():
                 return source
-    if name == "os":
-        return ROOT / "packaging" / "freeze" / "lean_os.py"
     spec = importlib.util.find_spec(name)
     assert spec is not None
     return Path(str(spec.origin))
@@ -194,24 +188,6 @@ def test_whatever_a_verb_may_import_is_there(built: Path, tmp_path: Path) -> Non
         if any(choice <= wanted - failing for choice in choices):
             wanted = wanted.difference(*choices)
         assert wanted & failing == set(), module
-
-
-@pytest.mark.parametrize("verb", ["ADD", "CHECK", "DEL"])
-def test_a_call_loads_what_it_imports_and_no_more(built: Path, verb: str) -> None:
-    (modules, _, calls, _), _ = read_index(built)
-    rules = "rules_removal" if verb == "DEL" else "masquerade"
-    parts = ("shibafu.bridge", "shibafu_ipam", f"shibafu.bridge.resources.{rules}")
-    of_call = {f"{name} {verb}" for name in parts}
-    packs = {number for call in of_call for number in calls[call]}
-    loaded = {name for name, number in modules.items() if number in packs and name.startswith("shibafu")}
-    assert loaded == {name for name in calc_budget(verb) if name.startswith("shibafu")}
-    assert len(packs) < len(loaded) / 3
-
-
-def test_a_pack_is_run_after_all_that_its_modules_import(built: Path) -> None:
-    (_, packs, calls, _), _ = read_index(built)
-    for loaded in [*(needed for _, _, needed in packs), *calls.values()]:
-        assert {number for pack in loaded for number in packs[pack][2]} <= set(loaded)
 
 
 def test_the_interpreter_finds_its_libraries_beside_it(built: Path) -> None:
@@ -245,8 +221,11 @@ def archive(built: Path) -> dict[str, str]:
 def test_the_command_has_every_module_that_it_imports(built: Path, archive: dict[str, str]) -> None:
     """Nothing that packaging/freeze/shibafu.spec leaves out of libraries is imported by the suite itself."""
     extensions = {path.name.partition(".")[0] for path in (built / "_internal").glob("*.so")}
+    with ZipFile(built / "_internal" / "base_library.zip") as base:
+        names = {name.removesuffix(".pyc").removesuffix("/__init__") for name in base.namelist()}
+    files = {name.replace("/", ".") for name in names}
     # The bootstrap, which reads the archive, has struct.
-    there = archive.keys() | extensions | set(sys.builtin_module_names) | {"struct"}
+    there = archive.keys() | extensions | files | set(sys.builtin_module_names) | {"struct"}
     # Another name of this one, since Python 3.13 not a file of its own.
     if "_collections_abc" in there:
         there.add("collections.abc")
@@ -264,15 +243,7 @@ def test_the_command_has_every_module_that_it_imports(built: Path, archive: dict
 
 def test_the_command_has_nothing_that_it_does_without(archive: dict[str, str]) -> None:
     assert {name.partition(".")[0] for name in archive} & COMMAND_LACKS == set()
-    libraries = {".".join(name.split(".")[:2]) for name in archive if name.startswith("pyroute2.")}
-    assert libraries & {"pyroute2.ndb", "pyroute2.ipdb", "pyroute2.nftables", "pyroute2.ipset"} == set()
     assert not any(path.startswith("/") for path in archive.values())
-
-
-def test_the_command_starts_no_plugin_slower(built: Path) -> None:
-    """Nothing that the interpreter of every executable looks for, and would search, is there."""
-    assert not (built / "_internal" / "base_library.zip").exists()
-    assert [path.name for path in (built / "_internal").iterdir() if path.is_dir()] == ["cold"]
 
 
 def test_libraries_are_those_of_the_tests() -> None:
