@@ -2,14 +2,13 @@
 
 import os
 from collections import Counter
-from json import loads
 from pathlib import Path
 from signal import SIGTERM
-from socket import AF_UNIX, socket
 from time import monotonic, sleep
 from typing import Any, Self
 
 from bench.process import Failed, Started
+from shibafu.command.engine.installation import ask_engine
 from shibafu.engine.ledger import SERVED
 from shibafu.engine.place import Place
 
@@ -52,15 +51,13 @@ class Engine:
             raise Failed(f"{self._program} does not exist: this build has no engine")
         self._started = Started([*_SETPRIV, str(self._program)], _ENV)
         deadline = monotonic() + _PATIENCE
-        while True:
-            try:
-                return self.read_status()
-            except OSError as error:
-                if self._started.has_ended():
-                    self._started.wait()  # says why
-                if monotonic() > deadline:
-                    raise Failed(f"{self._program} does not listen: {error}") from None
+        while (answer := ask_engine(self._place)) is None:
+            if self._started.has_ended():
+                self._started.wait()  # says why
+            if monotonic() > deadline:
+                raise Failed(f"{self._program} does not listen")
             sleep(0.001)
+        return answer.status
 
     def stop(self) -> None:
         """End it, when it has ended what it is doing."""
@@ -73,15 +70,12 @@ class Engine:
         """Return what it tells of itself, see `shibafu.engine.parent.Parent.describe`.
 
         Raises:
-            OSError: it does not listen.
+            Failed: it does not run any more.
         """
-        with socket(AF_UNIX) as connection:
-            connection.connect(self._place.status)
-            answer = b""
-            while piece := connection.recv(1 << 16):
-                answer += piece
-        status: dict[str, Any] = loads(answer)
-        return status
+        answer = ask_engine(self._place)
+        if answer is None:
+            raise Failed(f"{self._program} has ended")
+        return answer.status
 
     def count_served(self) -> Counter[tuple[str, str]]:
         """Return how many calls it has done, by program and verb, when no call is running any more.

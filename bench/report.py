@@ -81,8 +81,8 @@ class Table:
             columns.append(["served", *(_describe_served(row) for row in self.rows)])
         widths = [max(map(len, column)) for column in columns]
         rule = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-        head, *lines = zip(*columns, strict=True)
-        for line in (head, rule, *lines):
+        names, *lines = zip(*columns, strict=True)
+        for line in (names, rule, *lines):
             cells = [line[0].ljust(widths[0])]
             cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
             yield f"| {' | '.join(cells)} |"
