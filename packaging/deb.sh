@@ -23,6 +23,8 @@ fail() {
 
 # shellcheck source=packaging/versions.sh
 source "$root/packaging/versions.sh"
+# shellcheck source=packaging/service.sh
+source "$root/packaging/service.sh"
 
 # The C library that the executables were linked with is that of this machine.
 calc_depends() {
@@ -73,7 +75,8 @@ stage_files() {
     mkdir -p "$stage$prefix" "$stage/usr/share/man/man8" "$stage/usr/share/doc/shibafu"
     cp -R --preserve=mode,links "$from" "$stage$prefix/package"
     write_programs "$stage$prefix/package" "$prefix/package"
-    cp "$root/packaging/versions.sh" "$stage$prefix/"
+    cp "$root"/packaging/{versions,service}.sh "$stage$prefix/"
+    install_unit "$root/packaging/$service" "$stage/usr/lib/systemd/system/$service" "$prefix"
     for program in "$from"/shibafu*; do
         name=${program##*/}
         case $name in
@@ -103,7 +106,7 @@ stage_control() {
     (cd "$stage" && find . -type f -not -path './DEBIAN/*' -printf '%P\0' | LC_ALL=C sort -z | xargs -0 md5sum) \
         >"$work/md5sums"
     mv "$work/md5sums" "$stage/DEBIAN/md5sums"
-    for script in preinst postinst postrm; do
+    for script in preinst postinst prerm postrm; do
         sed "s|@VERSION@|$version|g; s|@PREFIX@|$prefix|g" "$sources/$script" >"$stage/DEBIAN/$script"
         chmod 755 "$stage/DEBIAN/$script"
     done

@@ -18,9 +18,12 @@ new one.
   --bashdir, --zshdir, --fishdir DIRECTORY
                        where shells look for completions: /usr/share/bash-completion/completions,
                        /usr/local/share/zsh/site-functions, /usr/share/fish/vendor_completions.d
+  --unitdir DIRECTORY  where systemd finds services: /usr/lib/systemd/system
   --confdir DIRECTORY  where networks are configured: /etc/cni/net.d
   --as-reference       link also the names `bridge` and `host-local`; what has them now is kept beside
                        as NAME.before-shibafu, and uninstall.sh puts it back
+  --no-engine          leave out shibafu-engine.service, which keeps the resident engine running, or remove it; without
+                       this option, and where systemd runs, it is enabled and started when it is installed first
   --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it is there already;
                        may be repeated
   --with-runc          install also the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,
@@ -76,12 +79,12 @@ install_conflist() {
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 prefix=/usr/lib/shibafu bindir=/opt/cni/bin sbindir=/usr/sbin mandir=/usr/share/man confdir=/etc/cni/net.d
 bashdir=/usr/share/bash-completion/completions fishdir=/usr/share/fish/vendor_completions.d
-zshdir=/usr/local/share/zsh/site-functions
-as_reference='' from='' with_runc='' conflists=()
+zshdir=/usr/local/share/zsh/site-functions unitdir=/usr/lib/systemd/system
+as_reference='' no_engine='' from='' with_runc='' conflists=()
 DESTDIR=${DESTDIR:-}
 while [[ $# -gt 0 ]]; do
     case $1 in
-        --prefix | --bindir | --sbindir | --mandir | --confdir | --bashdir | --zshdir | --fishdir)
+        --prefix | --bindir | --sbindir | --mandir | --confdir | --bashdir | --zshdir | --fishdir | --unitdir)
             [[ ${2:-} == /* ]] || fail "$1 needs a directory, as an absolute path"
             declare "${1#--}=$(realpath -ms "$2")"
             shift
@@ -98,6 +101,7 @@ while [[ $# -gt 0 ]]; do
             shift
             ;;
         --as-reference) as_reference=yes ;;
+        --no-engine) no_engine=yes ;;
         --with-runc) with_runc=yes ;;
         --help | -h)
             usage
@@ -118,6 +122,8 @@ if [[ $with_runc ]]; then
 fi
 # shellcheck source=packaging/versions.sh
 source "$root/packaging/versions.sh"
+# shellcheck source=packaging/service.sh
+source "$root/packaging/service.sh"
 if [[ -z $from ]]; then
     "$root/packaging/build.sh"
     from=$root/dist/shibafu
@@ -159,6 +165,20 @@ done
 for conflist in "${conflists[@]}"; do
     install_conflist "$conflist"
 done
+
+# The version in use has an engine, if the one before had; calls go on.
+unit=$unitdir/$service
+if [[ $no_engine ]]; then
+    ! is_unit_of "$DESTDIR$unit" "$prefix" || remove_service "$unit" "$DESTDIR"
+else
+    is_first=''
+    [[ -e $DESTDIR$unit ]] || is_first=yes
+    install_unit "$root/packaging/$service" "$DESTDIR$unit" "$prefix"
+    installed+=("$unit")
+    [[ -n $DESTDIR ]] || ! has_systemd || start_service "$prefix" "$is_first" ||
+        echo "install.sh: the engine does not run, see: systemctl status $service; until then calls start cold" >&2
+fi
+[[ -n $DESTDIR ]] || replace_engines "$prefix"
 
 # What there is outside of the prefix, for uninstall.sh; also what an earlier installation had put elsewhere.
 list=$DESTDIR$prefix/installed

@@ -7,8 +7,8 @@ usage() {
 Usage: packaging/uninstall.sh [--prefix DIRECTORY]
 
 Takes away what packaging/install.sh has installed, and gives `bridge` and `host-local` back to what had these
-names before. Configured networks, leases and running containers stay as they are: detach the containers
-first, or have other plugins in place that do it.
+names before. The resident engine ends when its calls have. Configured networks, leases and running containers
+stay as they are: detach the containers first, or have other plugins in place that do it.
 
   --prefix DIRECTORY   where the program is: /usr/lib/shibafu
 
@@ -27,6 +27,10 @@ remove_installed() {
     case $1 in
         */man8/*)
             rm -f "$path"
+            return
+            ;;
+        */"$service")
+            ! is_unit_of "$path" "$prefix" || remove_service "$1" "$DESTDIR"
             return
             ;;
     esac
@@ -68,6 +72,8 @@ list=$DESTDIR$prefix/installed
 
 # shellcheck source=packaging/versions.sh
 source "$root/packaging/versions.sh"
+# shellcheck source=packaging/service.sh
+source "$root/packaging/service.sh"
 exec 9>"$DESTDIR$prefix/lock"
 flock 9
 
@@ -75,6 +81,7 @@ mapfile -t installed <"$list"
 for name in "${installed[@]}"; do
     remove_installed "$name"
 done
+[[ -n $DESTDIR ]] || stop_engines "$prefix"
 remove_versions "$DESTDIR$prefix"
 rm "$list" "$DESTDIR$prefix/lock"
 rmdir --ignore-fail-on-non-empty "$DESTDIR$prefix"

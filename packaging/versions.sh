@@ -39,6 +39,12 @@ calc_socket() {
     echo "/run/shibafu-engine/$(printf %s "$1" | b2sum -l 64 | cut -c1-16).sock"
 }
 
+# forget_engine HOME: remove what the engine of the folder HOME, which has ended, has left.
+forget_engine() {
+    forget_socket=$(calc_socket "$1")
+    [ ! -w "${forget_socket%/*}" ] || rm -f "${forget_socket%.sock}".*
+}
+
 # write_launcher DIRECTORY HOME NAME: print the executable NAME, which hands its calls over; see launcher.c.
 write_launcher() {
     launcher=$1/_internal/launcher
@@ -129,7 +135,12 @@ add_version() {
     for add_old in "$add_prefix/versions"/* "$add_prefix/versions"/.new-*; do
         case ${add_old##*/} in
             "$add_name" | "$add_before") ;;
-            *) is_used "$add_old" || rm -rf "$add_old" ;;
+            *)
+                is_used "$add_old" || {
+                    rm -rf "$add_old"
+                    [ "$add_home" != "$1" ] || forget_engine "$add_home/versions/${add_old##*/}"
+                }
+                ;;
         esac
     done
 }

@@ -25,7 +25,7 @@ mount_overlays() {
             -o "lowerdir=/$directory,upperdir=$work/$directory/upper,workdir=$work/$directory/work" "/$directory"
     done
     dpkg --purge shibafu >/dev/null 2>&1 || true
-    rm -rf /var/lib/cni /usr/lib/shibafu /opt/cni
+    rm -rf /var/lib/cni /usr/lib/shibafu /opt/cni /usr/sbin/policy-rc.d
 }
 
 # Everything but dpkg's own bookkeeping and what others are writing meanwhile.
@@ -67,6 +67,36 @@ expect_working() {
     [[ ! -s $work/differences ]] || complain "$1: $(cat "$work/differences")"
 }
 
+# Print the number of the engine's first process.
+read_engine() {
+    shibafu engine status --format json | sed -n 's/^ *"pid": \([0-9]*\),$/\1/p'
+}
+
+list_processes() {
+    find /proc -maxdepth 2 -path '/proc/[0-9]*/exe' -printf '%l\n' 2>/dev/null | grep '^/usr/lib/shibafu/'
+}
+
+# Have the maintainer scripts find a systemd, which notes what it is told. Links in /etc are made by the real one.
+pretend_systemd() {
+    mkdir -p /run/systemd/system
+    cat >/usr/local/bin/systemctl <<TEXT
+#!/bin/sh
+echo "\$*" >>$work/told
+case " \$* " in
+    *" preset "* | *" disable "*) exec /usr/bin/systemctl "\$@" ;;
+    *" is-enabled "*) echo enabled ;;
+esac
+TEXT
+    chmod 755 /usr/local/bin/systemctl
+}
+
+# expect_told WHEN WHAT: systemd has been told to do this to the service.
+expect_told() {
+    grep -qx -- "\(.* \)\?$2 shibafu-engine.service" "$work/told" ||
+        complain "$1: systemd was not told to $2 the engine: $(cat "$work/told")"
+    rm "$work/told"
+}
+
 failed=
 mount_overlays
 before=$(list_files)
@@ -74,6 +104,11 @@ before=$(list_files)
 dpkg_quietly -i "$old"
 expect_working "installed"
 first=$(readlink /usr/lib/shibafu/current)
+wanted=/etc/systemd/system/multi-user.target.wants/shibafu-engine.service
+[[ -L $wanted ]] || complain "installed: the service is not enabled"
+[[ -z $(list_processes) ]] || complain "installed: an engine was started behind everybody's back"
+shibafu engine start >/dev/null
+first_engine=$(read_engine)
 
 ask_all_the_time &
 asking=$!
@@ -86,11 +121,16 @@ grep -q good "$work/calls" || complain "upgraded: no call was made meanwhile"
 ! grep -v good "$work/calls" || complain "upgraded: calls failed meanwhile"
 expect_working "upgraded"
 [[ $(readlink /usr/lib/shibafu/current) != "$first" ]] || complain "upgraded: still the old version"
+engine=$(read_engine)
+[[ -n $engine && $engine != "$first_engine" ]] || complain "upgraded: no new engine"
+[[ ! -e /proc/$first_engine ]] || complain "upgraded: the old engine is still running"
 
 # What the program would have left, and another plugin's lease.
 mkdir -p /run/shibafu/4026531840/web /var/lib/cni/networks/{web,.shibafu/web}
 echo a-container >/var/lib/cni/networks/web/10.80.0.2
 dpkg_quietly --remove shibafu
+[[ -z $(list_processes) ]] || complain "removed: processes are left"
+[[ ! -e /run/shibafu-engine ]] || complain "removed: $(find /run/shibafu-engine)"
 [[ ! -e $plugin && ! -L $plugin && ! -e /usr/lib/shibafu ]] || complain "removed: something is left"
 [[ -e /run/shibafu && -e /var/lib/cni/networks/.shibafu/web ]] || complain "removed: too much"
 dpkg_quietly --purge shibafu
@@ -101,6 +141,16 @@ dpkg_quietly -i "$new"
 rm -r /var/lib/cni/networks/web
 dpkg_quietly --purge shibafu
 diff <(echo "$before") <(list_files) || complain "purged: not as before"
+
+pretend_systemd
+dpkg_quietly -i "$old"
+expect_told "installed with systemd" start
+dpkg_quietly -i "$new"
+expect_told "upgraded with systemd" restart
+dpkg_quietly --remove shibafu
+expect_told "removed with systemd" stop
+dpkg_quietly --purge shibafu
+[[ ! -L $wanted ]] || complain "purged: the service is still enabled"
 
 mkdir /usr/lib/shibafu && touch /usr/lib/shibafu/installed
 ! dpkg --no-triggers -i "$new" >"$work/log" 2>&1 || complain "installed over what install.sh has installed"

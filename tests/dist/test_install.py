@@ -16,7 +16,7 @@ from dist.conftest import ROOT
 from dist.test_command import run_command
 from dist.test_executables import ask_version
 
-DIRECTORIES = ("prefix", "bindir", "sbindir", "mandir", "confdir", "bashdir", "zshdir", "fishdir")
+DIRECTORIES = ("prefix", "bindir", "sbindir", "mandir", "confdir", "bashdir", "zshdir", "fishdir", "unitdir")
 
 
 def run_script(name: str, *arguments: str | Path, status: int = 0, destdir: str | Path = "") -> str:
@@ -55,10 +55,16 @@ class Target:
         self.prefix, self.bindir, self.sbindir, self.mandir, self.confdir = (
             root / name for name in DIRECTORIES[:5]
         )
+        self.unit = root / "unitdir/shibafu-engine.service"
+
+    def list_options(self) -> list[str | Path]:
+        """Return what has install.sh install into these directories."""
+        return [part for name in DIRECTORIES for part in (f"--{name}", self.root / name)]
 
     def install(self, *options: str | Path, source: Path | None = None, status: int = 0) -> str:
-        arguments = [part for name in DIRECTORIES for part in (f"--{name}", self.root / name)]
-        return run_script("install.sh", "--from", source or self.built, *arguments, *options, status=status)
+        """Install all but the service, which would be this machine's."""
+        arguments = ["--from", source or self.built, *self.list_options(), "--no-engine", *options]
+        return run_script("install.sh", *arguments, status=status)
 
     def uninstall(self) -> str:
         return run_script("uninstall.sh", "--prefix", self.prefix)
@@ -327,14 +333,15 @@ def test_other_root(tmp_path: Path, built: Path) -> None:
     ask_version(internal / "python3", "-ISXutf8", internal / "cold/shibafu-bridge", program)
     assert str((tmp_path / "usr/sbin/shibafu").readlink()) == "/usr/lib/shibafu/current/shibafu"
     assert (tmp_path / "usr/share/bash-completion/completions/shibafu").is_symlink()
+    unit = (tmp_path / "usr/lib/systemd/system/shibafu-engine.service").read_text()
+    assert "\nExecStart=/usr/lib/shibafu/current/shibafu engine run\n" in unit
     run_script("uninstall.sh", destdir=tmp_path)
     (tmp_path / "usr/lib").unlink()
     assert [path for path in tmp_path.rglob("*") if not path.is_dir() or path.is_symlink()] == []
 
 
 def test_root_as_other_root(target: Target) -> None:
-    arguments = [part for name in DIRECTORIES for part in (f"--{name}", target.root / name)]
-    run_script("install.sh", "--from", target.built, *arguments, destdir="/")
+    run_script("install.sh", "--from", target.built, *target.list_options(), destdir="/")
     ask_version(target.bindir / "shibafu-bridge")
 
 
