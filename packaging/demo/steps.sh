@@ -37,6 +37,23 @@ call() {
         fail "$(<"$stage/stderr")"
 }
 
+# Start the engine of the plugins, if they have one. Prints what that means.
+start_engine() {
+    if [[ ! -x $command ]]; then
+        echo "none belongs to these plugins: each call starts Python"
+        return
+    fi
+    "$command" engine start >/dev/null 2>"$stage/stderr" || fail "$(<"$stage/stderr")"
+    echo "runs: no call has to start Python"
+}
+
+# Stop it. Prints how many calls it ran.
+stop_engine() {
+    local count='import json, sys; print(sum(calls["count"] for calls in json.load(sys.stdin)["calls"]))'
+    "$command" engine status --format json | python3 -c "$count"
+    "$command" engine stop >/dev/null 2>"$stage/stderr" || fail "$(<"$stage/stderr")"
+}
+
 # One echo request out of a container. Prints milliseconds.
 ping_from() {
     local answer
@@ -85,6 +102,9 @@ mount -t tmpfs run /run
 mount -t tmpfs lib /var/lib
 cd "$stage/repository/packaging"
 readonly conflist=$stage/repository/conf/20-dual-stack.conflist
+# The plugins may be links to those beside which it is.
+command=$(realpath "$stage/plugins/shibafu-bridge")
+readonly command=${command%/*}/shibafu
 bridge=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["plugins"][0]["bridge"])' "$conflist")
 
 headline "A machine of its own" "whose links, rules and leases are not those of this host"
@@ -109,6 +129,8 @@ ip6tables -P FORWARD DROP
 row host "$host4, $host6; FORWARD policy DROP, as with Docker"
 row outside "$outside4, $outside6; has no route to the containers"
 row "${containers[*]}" "network namespaces with nothing but lo"
+said=$(start_engine)
+row engine "$said"
 take_snapshot before
 
 # --- ADD ---
@@ -160,6 +182,11 @@ for name in "${containers[@]}"; do
     [[ -z $(ip -n "$name" -o link show type veth) ]] || fail "$name still has its interface"
     row "DEL $name" "eth0 and its link on the host are gone" "${answer% }"
 done
+
+if [[ -x $command ]]; then
+    calls=$(stop_engine)
+    row engine "has run $calls of these 9 calls; stopped"
+fi
 
 # --- Nothing is left ---
 

@@ -33,6 +33,8 @@ def test_demo_shows_all_of_the_main_job(built: Path) -> None:
     for container in ("red", "green", "blue"):
         for verb in ("ADD", "CHECK", "DEL"):
             assert re.search(rf"✓ {verb} {container} .* ms$", output, re.MULTILINE)
+    assert re.search(r"✓ engine +runs: no call has to start Python\n", output)
+    assert re.search(r"✓ engine +has run 9 of these 9 calls; stopped\n", output)
     assert "it sees 203.0.113.2, not 10.74.0.4" in output
     assert "it sees 2001:db8:113::2, not fd5b:1baf:0:74::4" in output
     assert re.search(r"firewall rules +0 → \d+ → 0\n", output)
@@ -49,6 +51,7 @@ def test_demo_fails_when_a_step_fails(built: Path, tmp_path: Path) -> None:
     demo = start(tmp_path)
     output, _ = demo.communicate(timeout=100)
     assert demo.returncode == 1, output
+    assert re.search(r"✓ engine +none belongs to these plugins: each call starts Python\n", output)
     assert "✗ red still has its interface" in output
 
 
