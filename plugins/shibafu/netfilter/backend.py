@@ -5,6 +5,7 @@ import os
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import IPTABLES, NFTABLES
 from shibafu.cni.process import find_program
+from shibafu.netfilter.network_rulesets import PROGRAMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,5 +55,27 @@ def open_backend(name: str, rules: "NetworkRules", env: "Mapping[str, str]") -> 
     from shibafu.netfilter.iptables import Iptables
     from shibafu.netfilter.network_rulesets import calc_iptables
 
-    versions = [v for v in rules.versions() if rules.of_version(v) or os.path.lexists(_SWITCHES[v])]
+    versions = list_versions(rules)
     return Iptables({version: calc_iptables(rules, version) for version in versions}, rules.network, env)
+
+
+def identify_programs(name: str, versions: list[int], env: "Mapping[str, str]") -> str:
+    """Return what tells the programs of a backend from all others; empty if one is not installed.
+
+    Args:
+        name: the backend.
+        versions: the families of which iptables has rulesets.
+        env: the environment.
+    """
+    programs = [PROGRAMS[version] for version in versions] if name == IPTABLES else ["nft"]
+    paths = [find_program(program, env.get("PATH", "")) for program in programs]
+    try:
+        files = [os.stat(path) for path in paths if path is not None]
+    except OSError:
+        return ""  # it is being replaced
+    return " ".join(f"{file.st_dev}:{file.st_ino}" for file in files) if None not in paths else ""
+
+
+def list_versions(rules: "NetworkRules") -> list[int]:
+    """Return the families of which a network has rulesets of iptables."""
+    return [v for v in rules.versions() if rules.of_version(v) or os.path.lexists(_SWITCHES[v])]

@@ -9,6 +9,7 @@ import os
 from shibafu.cni.ip import Cidr
 from shibafu.cni.names import IPTABLES, calc_chain, is_strict_chain
 from shibafu.cni.process import find_program
+from shibafu.netfilter.generation import list_legacy_tables
 from shibafu.netlink.codec import parse_attrs, parse_string
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkSocket, Request
@@ -27,8 +28,6 @@ _NFTA_CHAIN_POLICY, _NFTA_CHAIN_USE, _NFTA_HOOK_HOOKNUM = 5, 6, 1
 _NF_INET_FORWARD = (2).to_bytes(4, "big")
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _NFGENMSG_SIZE = 4
-# The tables of the legacy variant that are in use in this namespace.
-_LEGACY_TABLES = {4: "/proc/self/net/ip_tables_names", 6: "/proc/self/net/ip6_tables_names"}
 _OWN_TABLES = calc_chain("").partition("-")[0].lower() + "-"
 
 
@@ -94,13 +93,9 @@ def _find_variant(env: "Mapping[str, str]") -> str:
 
 def _uses_legacy(version: int) -> bool:
     try:
-        descriptor = os.open(_LEGACY_TABLES[version], os.O_RDONLY | os.O_CLOEXEC)
+        return b"filter" in list_legacy_tables(version)
     except OSError:
-        return False  # its module is not loaded
-    try:
-        return b"filter" in os.read(descriptor, 4096).split()
-    finally:
-        os.close(descriptor)
+        return False
 
 
 def _list_bases() -> list[BaseChain]:

@@ -5,8 +5,8 @@ One process a family and call, which is started early and collected late.
 
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.cni.process import Child, find_program
+from shibafu.netfilter.network_rulesets import PROGRAMS
 from shibafu.netfilter.render_iptables import (
-    PROGRAMS,
     find_missing,
     find_overtaken,
     find_stray,
@@ -55,12 +55,15 @@ class Iptables:
         "_watch",
         "detail",
         "fault",
+        "pids",
     )
 
     def __init__(self, rulesets: dict[int, Ruleset], network: str, env: "Mapping[str, str]") -> None:
         # What is wrong with the rules once `finish` has returned False, and which of them it is.
         self.fault = MISSING
         self.detail = ""
+        # The processes that have looked at the rules, or made them.
+        self.pids: list[int] = []
         self._rulesets = rulesets
         self._network = network
         self._env = env
@@ -147,7 +150,7 @@ class Iptables:
             existing = self._run(program, render_list(self._rulesets[version]))
             # Another network's first ADD or last DEL may make or remove the shared chain at the same moment.
             attempts = [render_repair(self._rulesets[version], existing, has) for has in (True, False)]
-            if not any(spawn_restore(program, self._env, text).wait()[0] == 0 for text in attempts):
+            if not any(self._spawn(program, text).wait()[0] == 0 for text in attempts):
                 self._run(program, attempts[0])
 
     def prepare_teardown(self, others: set[int]) -> None:
@@ -221,10 +224,15 @@ class Iptables:
 
     def _start(self, inputs: dict[int, str]) -> None:
         for version, text in inputs.items():
-            self._children[version] = spawn_restore(self._programs[version], self._env, text)
+            self._children[version] = self._spawn(self._programs[version], text)
+
+    def _spawn(self, program: str, text: str) -> Child:
+        child = spawn_restore(program, self._env, text)
+        self.pids.append(child.pid)
+        return child
 
     def _run(self, program: str, text: str) -> str:
-        status, stdout, stderr = spawn_restore(program, self._env, text).wait()
+        status, stdout, stderr = self._spawn(program, text).wait()
         if status:
             said = stderr.decode("utf-8", "replace").strip()
             name = program.rpartition("/")[2]

@@ -2,7 +2,7 @@
 
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.cni.process import find_program
-from shibafu.netfilter.render_iptables import PROGRAMS
+from shibafu.netfilter.network_rulesets import PROGRAMS
 from shibafu.netfilter.restore import decode, spawn_restore
 
 TYPE_CHECKING = False

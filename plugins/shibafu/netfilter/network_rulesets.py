@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# The program of iptables for each version of IP.
+PROGRAMS = {4: "iptables-restore", 6: "ip6tables-restore"}
 MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
 LOOPBACK = "127.0.0.0/8"
 # The tables of iptables, and the chain of the kernel in each that leads to a network's. First the one that

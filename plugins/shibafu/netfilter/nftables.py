@@ -27,7 +27,7 @@ class Nft:
         CniError: nft is not installed.
     """
 
-    __slots__ = ("_env", "_path")
+    __slots__ = ("_env", "_path", "pids")
 
     def __init__(self, env: "Mapping[str, str]") -> None:
         path = find_program("nft", env.get("PATH", ""))
@@ -35,6 +35,8 @@ class Nft:
             raise CniError(FIREWALL, "nft is not installed", "install nftables")
         self._path = path
         self._env = env
+        # Its processes until now.
+        self.pids: list[int] = []
 
     def start(self, text: str | None, *options: str) -> Child:
         """Begin a transaction; without a text, one that begins when the child is fed with it.
@@ -45,9 +47,11 @@ class Nft:
         argv = [self._path, *options, "-f", "-"]
         try:
             stdin = text.encode() if text is not None else None
-            return Child(self._path, argv, self._env, stdin, keep_stderr=True)
+            child = Child(self._path, argv, self._env, stdin, keep_stderr=True)
         except OSError as error:
             raise CniError(FIREWALL, f"cannot execute {self._path}: {error.strerror}") from None
+        self.pids.append(child.pid)
+        return child
 
     def run(self, text: str) -> str:
         """Do a transaction and return what it printed.
@@ -96,6 +100,11 @@ class Nftables:
         self._child: Child | None = None
         self._is_check = False
         self._is_exact = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that have looked at it, or made it."""
+        return self._nft.pids
 
     def start_ensure(self) -> None:
         """Begin to make sure of it.

@@ -7,8 +7,6 @@ iptables-restore works the same with the nft and the legacy variant, both of whi
 
 from shibafu.netfilter.ruleset import Chain, Ruleset
 
-# The program of each version of IP.
-PROGRAMS = {4: "iptables-restore", 6: "ip6tables-restore"}
 # The chains of the reference's firewall plugin and of Docker that drop packets, or lead to an administrator's
 # chain that does (CNI-ADMIN): what FORWARD accepts for us must not have overtaken them.
 PRECEDING = ("CNI-ISOLATION-STAGE-1", "CNI-FORWARD", "DOCKER-USER")

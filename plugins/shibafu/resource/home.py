@@ -14,23 +14,30 @@ from shibafu.resource.identity import read_boot_id
 MARK = ".netns"
 
 
-def find_home(root: str) -> tuple[str, bool]:
-    """Return the namespace's directory, which may be missing, and whether it is marked.
+def find_home(root: str) -> tuple[str, bool, str]:
+    """Return the namespace's directory, which may be missing, whether it is marked, and the namespace's mark.
 
-    One that another namespace has left is removed: it tells of links that went with that.
+    The last is empty where it was not needed. A directory that another namespace has left is removed: it
+    tells of links that went with that.
     """
     home = f"{root}/{os.stat('/proc/self/ns/net').st_ino}"
     mark = _read_mark(home)
-    if mark and _is_of_another(mark):
+    own = calc_mark() if mark else ""
+    if mark and _is_of_another(mark, own):
         _remove_stale(home)
         mark = ""
-    return home, bool(mark)
+    return home, bool(mark), own
+
+
+def calc_mark() -> str:
+    """Return what names this namespace: its cookie, 0 where that is unknown, and the boot."""
+    return f"{read_own_cookie() or 0}.{read_boot_id()}"
 
 
 def mark_home(home: str) -> None:
     """Mark the directory as this namespace's, if it exists."""
     try:
-        os.symlink(_calc_mark(), f"{home}/{MARK}")
+        os.symlink(calc_mark(), f"{home}/{MARK}")
     except OSError:
         pass  # another call was first; or it cannot be written to, which the record's writer says
 
@@ -55,10 +62,6 @@ def list_networks(home: str) -> list[str]:
     return [name for name in os.listdir(home) if name != MARK]
 
 
-def _calc_mark() -> str:
-    return f"{read_own_cookie() or 0}.{read_boot_id()}"
-
-
 def _read_mark(home: str) -> str:
     try:
         return os.readlink(f"{home}/{MARK}")
@@ -67,9 +70,8 @@ def _read_mark(home: str) -> str:
         return "." if error.errno == EINVAL else ""
 
 
-def _is_of_another(mark: str) -> bool:
+def _is_of_another(mark: str, own: str) -> bool:
     """Return whether a mark is certainly another namespace's; what is not known is not compared."""
-    own = _calc_mark()
     if mark == own:
         return False
     cookie, _, boot = mark.partition(".")
@@ -84,7 +86,7 @@ def _remove_stale(home: str) -> None:
 
     with Lock(f"records-{home.rpartition('/')[2]}", f"directory {home}", handed_down=False):
         mark = _read_mark(home)
-        if not mark or not _is_of_another(mark):
+        if not mark or not _is_of_another(mark, calc_mark()):
             return  # another call was first
         # The mark last, so that the next call goes on where this one is killed.
         for name in list_networks(home):

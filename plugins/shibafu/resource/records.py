@@ -5,6 +5,7 @@
         <network>/
             veth1a2b3c4d5e6    an attachment, named as its link on the host (`record`)
             firewall           the rules that were set up for the network
+            verified           when they were last looked at (`bridge.resources.verification`)
             lock               held shared by ADD, exclusive by calls that change the rules
 
 A record is written before the first link of its attachment and removed after the last, so that
@@ -21,11 +22,12 @@ from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.files import NotRegularError, open_file, remove_file
 from shibafu.cni.jsontext import dumps, loads
 from shibafu.cni.lock import lock_file
-from shibafu.resource.home import find_home, list_networks, mark_home, remove_empty_home
+from shibafu.resource.home import calc_mark, find_home, list_networks, mark_home, remove_empty_home
 from shibafu.resource.record import Record
 
 _ROOT = "/run/shibafu"
 _LINK_PREFIX = "veth"
+_HINT = "verified"
 
 
 class NetworkState:
@@ -39,11 +41,11 @@ class NetworkState:
         CniError: others could have forged them.
     """
 
-    __slots__ = ("_has_mark", "_home", "_lock", "directory", "network")
+    __slots__ = ("_has_mark", "_home", "_lock", "_mark", "directory", "network")
 
     def __init__(self, network: str, root: str = _ROOT) -> None:
         secure_directories(root)
-        self._home, self._has_mark = find_home(root)
+        self._home, self._has_mark, self._mark = find_home(root)
         self.network = network
         self.directory = f"{self._home}/{network}"
         self._lock = -1
@@ -140,7 +142,31 @@ class NetworkState:
 
     def remove_rules(self) -> None:
         """Forget the rules."""
+        self._remove(_HINT)
         self._remove("firewall")
+
+    def read_hint(self) -> bytes:
+        """Return the hint of when the rules were last found right; empty when there is none."""
+        return self._read(_HINT).rstrip(b" ")
+
+    def identify_netns(self) -> str:
+        """Return what tells the namespace from all others, of any boot; empty where that is unknown."""
+        self._mark = self._mark or calc_mark()
+        cookie, _, boot = self._mark.partition(".")
+        return self._mark if cookie != "0" and boot else ""
+
+    def write_hint(self, content: bytes, is_locked: bool) -> None:
+        """Leave a hint, of the same length each time, if possible.
+
+        Args:
+            content: the hint.
+            is_locked: whether the network's lock is held. If not, only a hint that is there is changed: a new
+                one could outlive the network's last record.
+        """
+        try:
+            self._write(_HINT, content, os.O_WRONLY | (os.O_CREAT if is_locked else 0))
+        except OSError:
+            pass  # without it the rules are looked at again
 
     # The lock
 
@@ -228,7 +254,7 @@ class NetworkState:
         self.lock_exclusive()
         if not self.attachments() and not self.read_rules():
             # An empty one is left by a call that was killed before it wrote into it.
-            self._remove("firewall")
+            self.remove_rules()
             self._remove("lock")
             try:
                 os.rmdir(self.directory)
