@@ -58,7 +58,10 @@ def test_rules_belong_to_the_network_and_not_to_a_container(machine: Machine, co
 
 
 def test_one_process_for_each_family(machine: Machine, config: Config) -> None:
-    """For the first container of the first network, where iptables has no tables yet, and all that follow."""
+    """For the first container of the first network, where iptables has no tables yet, and all that follow.
+
+    Except where nothing has changed since the last: only the legacy variant does not tell.
+    """
     log = machine.directory / "calls"
     path = machine.make_program(
         "ip6tables-restore", f'echo "$$" >>{log}; exec {machine.directory}/bin/${{0##*/}} "$@"'
@@ -67,7 +70,10 @@ def test_one_process_for_each_family(machine: Machine, config: Config) -> None:
     subnets = [[{"subnet": "10.20.0.0/24"}], [{"subnet": "fd00:20::/64"}]]
     other |= {"ipam": config["ipam"] | {"ranges": subnets}}
     attachments = [(config, "c1"), (config, "c2"), (other, "c3"), (other, "c4")]
-    for count, (network, container) in enumerate(attachments, 1):
+    is_nft = os.readlink(machine.directory / "bin/iptables").endswith("nft-multi")
+    for count, (network, container) in zip(
+        (1, 1, 2, 2) if is_nft else (1, 2, 3, 4), attachments, strict=True
+    ):
         machine.add(network, container, PATH=path)
         assert len(log.read_text().split()) == count
     log.unlink()

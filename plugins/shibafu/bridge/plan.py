@@ -99,7 +99,8 @@ def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result"
     from shibafu.bridge.resources.masquerade import Rules, find_needs
 
     needs = find_needs(config, _select_subnets(attachment, result), env, state)
-    return [Rules(state, *needs, env)] if needs is not None else []
+    # A guard is made of elements of its own: rules that were found right would have to be looked at again.
+    return [Rules(state, *needs, env, config.mac_spoof_check)] if needs is not None else []
 
 
 def plan_port_rules(

@@ -1,7 +1,8 @@
 """A network's firewall rules: made with its first container, gone with its last, healed between.
 
-Most ADDs find the rules in place: one process makes sure of them all while links are being made. What
-was set up is remembered in the network's state as a hint; the kernel, not the hint, decides.
+Most ADDs find the rules in place, and nothing changed since somebody looked at them (`verification`). Else
+one process for each family makes sure of them all while links are being made. What was set up is remembered
+in the network's state as a hint; the kernel, not the hint, decides.
 """
 
 from shibafu.bridge.config import BridgeConfig
@@ -9,7 +10,7 @@ from shibafu.bridge.resources.rules_record import calc_record, combine, recorded
 from shibafu.cni.ip import Cidr
 from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
 from shibafu.cni.process import find_program
-from shibafu.netfilter.backend import choose_backend, open_backend
+from shibafu.netfilter.backend import choose_backend, identify_programs, list_versions, open_backend
 from shibafu.netfilter.network_rulesets import NetworkRules
 from shibafu.resource.base import MEND, NETWORK, Fault, Resource
 from shibafu.resource.records import NetworkState
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shibafu.bridge.resources.verification import Verification
     from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
     from shibafu.netfilter.backend import Backend
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 # What `ensure` found, and `settle` has to complete.
 _IDLE = "idle"
+_VERIFIED = "verified"  # nothing has changed since the rules were found right
 _ENSURING = "ensuring"  # rules were set up earlier, and are being looked at
 _MAKING = "making"  # there were none; they are being made under the exclusive lock
 _WAITING = "waiting"  # there were none or others, and another ADD may be at work
@@ -41,13 +44,29 @@ class Rules(Resource):
         backend: the name of the backend.
         rules: what the container needs.
         env: the environment.
+        changes_follow: whether the same call changes nf_tables between `ensure` and `settle`.
     """
 
-    __slots__ = ("_backend", "_backend_name", "_env", "_mode", "_remembered", "_rules", "_state")
+    __slots__ = (
+        "_backend",
+        "_backend_name",
+        "_env",
+        "_is_trusting",
+        "_mode",
+        "_remembered",
+        "_rules",
+        "_state",
+        "_verification",
+    )
     scope = NETWORK
 
     def __init__(
-        self, state: NetworkState, backend: str, rules: NetworkRules, env: "Mapping[str, str]"
+        self,
+        state: NetworkState,
+        backend: str,
+        rules: NetworkRules,
+        env: "Mapping[str, str]",
+        changes_follow: bool = False,
     ) -> None:
         self._state = state
         self._backend_name = backend
@@ -56,6 +75,9 @@ class Rules(Resource):
         self._backend: Backend | None = None
         self._mode = _IDLE
         self._remembered: dict[str, object] = {}
+        self._verification: Verification | None = None
+        # Whether rules that were found right earlier are not looked at again.
+        self._is_trusting = not changes_follow
 
     @classmethod
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
@@ -79,25 +101,37 @@ class Rules(Resource):
 
     def prepare(self) -> None:
         """See `Resource.prepare`."""
-        record = self._state.read_rules()
+        self._remembered = self._state.read_rules()
         # Rules that a failed ADD wanted to make are not this container's matter, nor what is left of them.
-        is_complete = bool(record.get("complete"))
-        everything = combine(self._rules, record if is_complete else {})
+        is_complete = bool(self._remembered.get("complete"))
+        everything = combine(self._rules, self._remembered if is_complete else {})
+        if self._was_made(everything):
+            self._watch()
+            if self._is_verified(everything):
+                self._mode = _VERIFIED
+                return
         self._backend = open_backend(self._backend_name, everything, self._env)
         self._backend.start_check(is_exact=is_complete)
 
     def faults(self, view: "View") -> list[Fault]:
-        """See `Resource.faults`."""
+        """See `Resource.faults`. What was not prepared is looked at, whatever is known of it."""
         remembered = recorded_isolation(self._state.read_rules())
         is_open = bool(remembered) and not self._rules.isolation
         if is_open or (remembered == STRICT and self._rules.isolation != STRICT):
             what = f"firewall rules still isolate network {self._rules.network}"
             advice = f'the key "isolate" was changed; {MEND}, and the next ADD of this network'
             return [Fault(what if is_open else f"{what} strictly", advice)]
+        if self._mode == _VERIFIED:
+            self._mode = _IDLE
+            return []
         if self._backend is None:
+            self._is_trusting = False
             self.prepare()
         backend, self._backend = self._backend, None
-        if backend is None or backend.finish():
+        if backend is None:
+            return []
+        if backend.finish():
+            self._note(backend, combine(self._rules, self._remembered), is_locked=False)
             return []
         seen = backend.detail or f"chain {self._rules.chain} or the jump to it was removed or moved"
         return [
@@ -127,7 +161,6 @@ class Rules(Resource):
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. The network's lock is held until `settle` or `cancel`."""
         self._mode = _WAITING
-        self._open()
         self._start()
         return False
 
@@ -136,12 +169,14 @@ class Rules(Resource):
         if self._mode != _IDLE:
             self._complete()
             self._mode = _IDLE
+            self._close()
             self._state.unlock()
 
     def cancel(self) -> None:
         """See `Resource.cancel`. It also ends what `prepare` has started."""
         backend, self._backend = self._backend, None
         self._mode = _IDLE
+        self._close()
         try:
             if backend is not None:
                 backend.finish()
@@ -163,6 +198,12 @@ class Rules(Resource):
         """Look at what should be there, or make it for the network's first container."""
         self._state.lock_shared()
         is_there = self._recall()
+        self._watch()
+        if is_there and self._is_verified(self._rules):
+            self._mode = _VERIFIED
+            return
+        # Before anything is written: its programs may be missing.
+        self._open()
         if not self._remembered:
             if self._state.try_lock_exclusive() and not self._recall() and not self._remembered:
                 self._mode = _MAKING
@@ -186,12 +227,20 @@ class Rules(Resource):
         Raises:
             CniError: FIREWALL when they cannot be made.
         """
+        if self._mode == _VERIFIED:
+            if self._verification is not None and self._verification.still_holds():
+                return
+            # Somebody has changed something since `ensure`.
+            self._mode = _ENSURING
+            self._open().start_ensure()
         if self._mode == _ENSURING and self._open().finish():
+            self._note(self._open(), self._rules, is_locked=True)
             return
         if self._mode == _MAKING:
             if not self._open().finish():
                 self._repair()
             self._remember(complete=True)
+            self._note(self._open(), self._rules, is_locked=True)
         else:
             self._repair_unless_done()
         self._state.lock_shared()
@@ -212,6 +261,7 @@ class Rules(Resource):
 
             teardown_backends(self._state, former, names, self._env)
         self._remember(complete=True)
+        self._note(self._open(), self._rules, is_locked=True)
 
     def _repair(self) -> None:
         self._state.hand_down_lock(True)
@@ -231,11 +281,48 @@ class Rules(Resource):
         if needed != calc_record(self._rules):
             self._rules = everything
             self._backend = None
+        return self._was_made(everything)
+
+    def _was_made(self, rules: NetworkRules) -> bool:
+        """Return whether all of these rules were set up, by what was remembered when it was read last."""
         return (
-            all(self._remembered.get(key) == value for key, value in needed.items())
+            all(self._remembered.get(key) == value for key, value in calc_record(rules).items())
             and bool(self._remembered.get("complete"))
             and recorded_backends(self._remembered) == [self._backend_name]
         )
+
+    def _watch(self) -> None:
+        """Notice changes from now on."""
+        # Not at the top: STATUS does without.
+        from shibafu.bridge.resources.verification import Verification
+
+        self._close()
+        self._verification = Verification(self._state)
+
+    def _is_verified(self, rules: NetworkRules) -> bool:
+        """Return whether rules that were made need no look."""
+        is_verified = self._verification is not None and self._verification.holds(self._calc_subject(rules))
+        return is_verified and self._is_trusting
+
+    def _note(self, backend: "Backend", rules: NetworkRules, is_locked: bool) -> None:
+        """Leave the hint that rules are right, unless somebody else has changed anything meanwhile."""
+        if self._verification is not None:
+            subject = self._calc_subject(rules)
+            self._verification.note(subject, self._list_versions(rules), backend.pids, is_locked)
+
+    def _calc_subject(self, rules: NetworkRules) -> str:
+        """Return what tells rules that were made, and the backend's programs, from all others."""
+        stamp = self._remembered.get("stamp")
+        programs = identify_programs(self._backend_name, self._list_versions(rules), self._env)
+        return f"{self._backend_name} {stamp} {programs}" if isinstance(stamp, int) and programs else ""
+
+    def _list_versions(self, rules: NetworkRules) -> list[int]:
+        return list_versions(rules) if self._backend_name == IPTABLES else []
+
+    def _close(self) -> None:
+        if self._verification is not None:
+            self._verification.close()
+            self._verification = None
 
     def _remember(self, complete: bool, former: list[str] | None = None) -> None:
         """Record the intention before the rules are made, and its completion after.
@@ -246,13 +333,13 @@ class Rules(Resource):
         """
         from time import monotonic_ns
 
-        record: dict[str, object] = {
+        self._remembered = {
             **calc_record(self._rules),
             "backends": [self._backend_name, *(former or [])],
             "complete": complete,
             "stamp": monotonic_ns(),
         }
-        self._state.write_rules(record)
+        self._state.write_rules(self._remembered)
 
 
 def find_needs(

@@ -1,0 +1,93 @@
+"""That a network's rules need no look: nothing in nf_tables has changed since they were found right.
+
+To look at them takes a program for each family, to ask for nf_tables' generation a system call. What the
+generation was when the rules were last found right, or made, is left beside their record as a hint: a digest
+of all that it holds for. Whatever else stands there, the rules are looked at.
+
+ADD leaves it, with the network's lock held. CHECK renews one that is there: it tells of nothing but when
+somebody looked, so that nothing changes for anybody but the next call, and a renewed one cannot outlive the
+records, which a DEL may remove at the same moment.
+"""
+
+from shibafu.cni.names import calc_digest
+from shibafu.netfilter.generation import GenerationWatch, list_legacy_tables
+from shibafu.resource.records import NetworkState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+
+_DIGEST_SIZE = 16
+
+
+class Verification:
+    """The last look at a network's rules, and the generation of nf_tables from now on.
+
+    Args:
+        state: the network's records.
+    """
+
+    __slots__ = ("_generation", "_mark", "_state", "_watch")
+
+    def __init__(self, state: NetworkState) -> None:
+        self._state = state
+        self._mark = state.identify_netns()
+        self._watch = _open_watch() if self._mark else None
+        # What it was when it was last asked for; 0 where it cannot be told.
+        self._generation = self._watch.ask() if self._watch is not None else 0
+
+    def holds(self, subject: str) -> bool:
+        """Return whether the rules had been found right, and nothing had changed when this began.
+
+        Args:
+            subject: what tells the rules, and the programs that look at them, from all others; empty where
+                that is unknown.
+        """
+        return bool(self._generation and subject) and self._state.read_hint() == self._render(subject)
+
+    def still_holds(self) -> bool:
+        """Return whether nothing has changed since this asked last."""
+        return self._has_only(())
+
+    def note(self, subject: str, versions: "Iterable[int]", pids: "Container[int]", is_locked: bool) -> None:
+        """Leave the hint that the rules are right, unless somebody has changed anything meanwhile.
+
+        Args:
+            subject: see `holds`.
+            versions: the families, 4 or 6, of which they may be the rules of iptables' legacy variant.
+            pids: the processes that have looked at the rules, or made them.
+            is_locked: whether the network's lock is held; see `NetworkState.write_hint`.
+        """
+        is_known = subject and self._has_only(pids) and not _may_be_legacy(versions)
+        # An empty one is there for CHECK to renew.
+        if is_known or is_locked:
+            self._state.write_hint(self._render(subject) if is_known else b"", is_locked)
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def _has_only(self, pids: "Container[int]") -> bool:
+        """Return whether nobody but these processes has changed anything since this asked last."""
+        generation = self._watch.ask_again(pids) if self._watch is not None else 0
+        self._generation = generation
+        return generation > 0
+
+    def _render(self, subject: str) -> bytes:
+        return calc_digest(self._mark, subject, str(self._generation), size=_DIGEST_SIZE).encode()
+
+
+def _open_watch() -> GenerationWatch | None:
+    try:
+        return GenerationWatch()
+    except OSError:
+        return None  # the kernel has no nf_tables
+
+
+def _may_be_legacy(versions: "Iterable[int]") -> bool:
+    """Return whether rules that were seen may be the legacy variant's, which has no generation."""
+    try:
+        return any(list_legacy_tables(version) for version in versions)
+    except OSError:
+        return True

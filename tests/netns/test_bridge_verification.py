@@ -1,0 +1,303 @@
+"""Rules that were found right are not looked at again before anything in nf_tables has changed."""
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from netns.namespaces import Namespace
+from shibafu.netfilter.generation import GenerationWatch
+from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, link_iptables
+from support.suite import Suite
+from support.waiting import wait_for
+
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+class Programs:
+    """Programs of the firewall that are found first in PATH, and tell that they were started.
+
+    Args:
+        directory: for them and their log.
+        variant: the variant of iptables, `nft` or `legacy`.
+    """
+
+    def __init__(self, directory: Path, variant: str) -> None:
+        directory.mkdir()
+        path = link_iptables(directory / "real", variant)
+        self._log = directory / "log"
+        # The variant is told by the name of the program that links lead to.
+        program = directory / f"xtables-{variant}-multi"
+        program.write_text(
+            f'#!/bin/sh\nname=${{0##*/}}\necho "$name" >>{self._log}\nPATH={path} exec "$name" "$@"\n'
+        )
+        program.chmod(0o755)
+        for name in ("iptables-restore", "ip6tables-restore", "nft"):
+            (directory / name).symlink_to(program)
+        self.path = f"{directory}:{path}"
+
+    def count(self) -> int:
+        """Return how many were started since this was asked last."""
+        started = self._log.read_text().split() if self._log.exists() else []
+        self._log.unlink(missing_ok=True)
+        return len(started)
+
+
+@contextmanager
+def open_machine(suite: Suite, directory: Path, path: str) -> Iterator[Machine]:
+    with Namespace("host") as host:
+        made = Machine(suite, host, directory, path)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Programs:
+    """The programs of iptables' variant nft."""
+    return Programs(tmp_path / "programs", "nft")
+
+
+@pytest.fixture
+def machine(suite: Suite, tmp_path: Path, programs: Programs) -> Iterator[Machine]:
+    """A host on which programs are counted."""
+    with open_machine(suite, tmp_path, programs.path) as made:
+        yield made
+
+
+@pytest.fixture
+def config(machine: Machine, programs: Programs) -> Config:
+    """A dual-stack NAT network with a container, whose rules are verified."""
+    config = machine.config("10.10.0.0/24", "fd00:10::/64")
+    machine.add(config, "c1")
+    assert programs.count() == 2
+    return config
+
+
+def find_hint(machine: Machine) -> Path:
+    return machine.records / "net/verified"
+
+
+def masquerades(machine: Machine, outside: Outside, container: str) -> bool:
+    return all(
+        ask_source(outside.namespace, OUTSIDE[version], machine.container(container), socket.SOCK_DGRAM)
+        == UPLINK[version]
+        for version in (4, 6)
+    )
+
+
+def test_nothing_is_started_as_long_as_nothing_changes(
+    machine: Machine, programs: Programs, config: Config, outside: Outside
+) -> None:
+    for container in ("c2", "c3"):
+        machine.add(config, container)
+        machine.check(config, container)
+    machine.check(config, "c1")
+    machine.delete(config, "c2")
+    machine.add(config, "c4")
+    assert programs.count() == 0
+    assert masquerades(machine, outside, "c4")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"ipMasqBackend": "nftables"},
+        {"ipMasq": False, "isolate": True},
+        {"isolate": "strict"},
+        {"ipMasqBackend": "nftables", "isolate": "strict"},
+    ],
+    ids=str,
+)
+def test_whatever_the_rules_are(machine: Machine, programs: Programs, keys: Config) -> None:
+    config = machine.config("10.10.0.0/24", "fd00:10::/64", **keys)
+    machine.add(config, "c1")
+    assert programs.count() > 0
+    machine.add(config, "c2")
+    machine.check(config, "c1")
+    machine.check(config, "c2")
+    assert programs.count() == 0
+    machine.host.run("nft", "flush", "ruleset")
+    assert "firewall rules of network net" in machine.fail(config, "c1", command="CHECK")["msg"]
+    machine.add(config, "c3")
+    programs.count()
+    machine.check(config, "c1")
+    assert programs.count() == 0
+
+
+def test_another_s_transaction_causes_one_look(machine: Machine, programs: Programs, config: Config) -> None:
+    for verb in (machine.add, machine.check):
+        machine.host.run("nft", "add table ip foreign; add chain ip foreign some")
+        verb(config, "c2")
+        assert programs.count() == 2
+        machine.check(config, "c1")
+        machine.check(config, "c2")
+        assert programs.count() == 0
+    machine.host.run("nft", "delete table ip foreign")
+    machine.add(config, "c3")
+    machine.add(config, "c4")
+    assert programs.count() == 2
+
+
+BREAKAGES: dict[str, tuple[str, ...]] = {
+    "flush of a chain of the kernel's": ("iptables -F FORWARD",),
+    "flush of nat": ("iptables -t nat -F",),
+    "flush of IPv6": ("ip6tables -F",),
+    "one rule deleted": ("nft flush chain ip nat {chain}",),
+    "one rule replaced": ("iptables -t nat -R {chain} 1 -j RETURN",),
+    "a jump deleted": ("iptables -S FORWARD | sed -n 's/^-A \\(.*{chain}\\)$/-D \\1/p' | xargs iptables",),
+    "a rule of others among them": ("ip6tables -I {chain} -j ACCEPT",),
+    "all of nf_tables": ("nft flush ruleset",),
+}
+
+
+@pytest.mark.parametrize("commands", BREAKAGES.values(), ids=BREAKAGES)
+def test_what_is_broken_is_seen_and_made_again(
+    machine: Machine, programs: Programs, config: Config, outside: Outside, commands: tuple[str, ...]
+) -> None:
+    chain = next(word for rule in machine.rules() for word in rule.split() if word.startswith("SHIBAFU-"))
+    before = sorted(machine.rules())
+    for command in commands:
+        machine.host.run("sh", "-ec", command.format(chain=chain.removeprefix(":")))
+    assert sorted(machine.rules()) != before
+    for _ in range(2):
+        assert "firewall rules of network net" in machine.fail(config, "c1", command="CHECK")["msg"]
+    machine.add(config, "c2")
+    assert sorted(machine.rules()) == before
+    programs.count()
+    machine.check(config, "c1")
+    assert programs.count() == 0
+    assert masquerades(machine, outside, "c1")
+    assert masquerades(machine, outside, "c2")
+
+
+def test_a_flush_during_add_is_noticed(
+    machine: Machine, programs: Programs, config: Config, outside: Outside
+) -> None:
+    machine.prefix = ["/usr/bin/strace", "--quiet=all", "--output=/dev/null"]
+    machine.prefix += ["--trace=setns", "--inject=setns:delay_enter=300000"]
+    before, links = sorted(machine.rules()), set(machine.links())
+    call = machine.start("ADD", config, "c2")
+    wait_for(lambda: set(machine.links()) != links)  # the rules were taken for right before that
+    assert programs.count() == 0
+    machine.host.run("nft", "flush", "ruleset")
+    answer = call.finish()
+    assert answer.status == 0, answer
+    assert sorted(machine.rules()) == before
+    assert masquerades(machine, outside, "c2")
+
+
+@pytest.mark.usefixtures("outside")
+def test_others_that_drop_are_seen_whatever_is_known_of_our_rules(
+    machine: Machine, programs: Programs, config: Config
+) -> None:
+    drop = "{ type filter hook forward priority 0; policy drop; }"
+    machine.host.run("nft", f"add table inet other; add chain inet other forward {drop}")
+    for _ in range(2):
+        assert "other" in machine.fail(config, "c1", command="CHECK")["msg"]
+    machine.host.run("nft", "delete table inet other")
+    machine.check(config, "c1")
+
+
+def test_the_legacy_variant_is_looked_at_each_time(suite: Suite, tmp_path: Path) -> None:
+    programs = Programs(tmp_path / "programs", "legacy")
+    with open_machine(suite, tmp_path, programs.path) as machine:
+        config = machine.config("10.10.0.0/24", "fd00:10::/64")
+        machine.add(config, "c1")
+        for call in (machine.add, machine.check):
+            programs.count()
+            call(config, "c2")
+            assert programs.count() == 2
+        machine.iptables("-t nat -F")
+        assert "are missing" in machine.fail(config, "c1", command="CHECK")["msg"]
+
+
+def test_other_programs_look_for_themselves(machine: Machine, programs: Programs, config: Config) -> None:
+    """The legacy variant does not see what the other one has made."""
+    legacy = link_iptables(machine.directory / "legacy", "legacy")
+    error = machine.fail(config, "c1", command="CHECK", PATH=legacy)
+    assert error["msg"] == "firewall rules of network net are missing"
+    machine.check(config, "c1")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda hint: hint.write_bytes(b""),
+        lambda hint: hint.write_bytes(b"\xff" * 32),
+        lambda hint: hint.write_bytes(hint.read_bytes() * 1000),
+        lambda hint: hint.write_bytes(hint.read_bytes()[:-1]),
+        lambda hint: (hint.unlink(), hint.mkdir()),
+        lambda hint: subprocess.run(["sh", "-c", f"rm {hint} && mkfifo {hint}"], check=True),
+        lambda hint: (hint.unlink(), hint.symlink_to("/etc/passwd")),
+    ],
+    ids=["empty", "no text", "long", "cut off", "directory", "FIFO", "symbolic link"],
+)
+def test_a_hint_that_makes_no_sense(
+    machine: Machine, programs: Programs, config: Config, spoil: Callable[[Path], object]
+) -> None:
+    spoil(find_hint(machine))
+    machine.check(config, "c1")
+    assert programs.count() == 2
+    machine.add(config, "c2")
+    programs.count()
+    machine.check(config, "c1")
+    assert programs.count() == 0
+    machine.delete(config, "c1")
+    machine.delete(config, "c2")
+    assert machine.remembered() == set()
+
+
+def test_only_its_owner_reads_it(machine: Machine, config: Config) -> None:
+    status = find_hint(machine).stat()
+    assert (status.st_mode & 0o777, status.st_uid) == (0o600, 0)
+
+
+def test_check_makes_no_hint(machine: Machine, programs: Programs, config: Config) -> None:
+    """It could outlive the network's last record."""
+    find_hint(machine).unlink()
+    before = machine.snapshot()
+    programs.count()
+    machine.check(config, "c1")
+    assert programs.count() == 2
+    assert machine.snapshot() == before
+
+
+def test_records_that_cannot_be_written_to(machine: Machine, programs: Programs, config: Config) -> None:
+    machine.host.run("nft", "add table ip foreign")
+    machine.hide("mount --bind /run/shibafu /run/shibafu", "mount -o remount,bind,ro /run/shibafu")
+    for _ in range(2):
+        machine.check(config, "c1")
+        assert programs.count() == 2
+
+
+def test_another_boot_s_hint(machine: Machine, programs: Programs, config: Config) -> None:
+    (machine.records / ".netns").unlink()  # with it, all records would go
+    other = machine.directory / "boot_id"
+    other.write_text("01234567-89ab-cdef-0123-456789abcdef\n")
+    machine.hide(f"mount --bind {other} {BOOT_ID}")
+    machine.check(config, "c1")
+    assert programs.count() == 2
+
+
+def test_another_namespace_s_hint(machine: Machine, programs: Programs, config: Config, suite: Suite) -> None:
+    with open_machine(suite, machine.directory, machine.path) as other:
+        # As it would lie there after the former namespace of its number.
+        shutil.copytree(machine.records / "net", other.records / "net")
+        for number in range(read_generation(machine) - read_generation(other)):
+            other.host.run("nft", f"add table ip foreign{number}")
+        assert read_generation(other) == read_generation(machine)
+        answer = other.call("CHECK", config | {"prevResult": machine._results["net", "c1", "eth0"]}, "c1")
+        assert answer.status == 1
+        assert programs.count() == 2
+
+
+def read_generation(machine: Machine) -> int:
+    with machine.host.enter():
+        watch = GenerationWatch()
+    generation = watch.ask()
+    watch.close()
+    return generation
