@@ -301,3 +301,45 @@ def read_generation(machine: Machine) -> int:
     generation = watch.ask()
     watch.close()
     return generation
+
+
+@pytest.mark.parametrize("key", ["macspoofchk", "internal"])
+def test_guards_of_ports(machine: Machine, programs: Programs, key: str) -> None:
+    keys: Config = {"isDefaultGateway": False, "ipMasq": False} if key == "internal" else {}
+    config = machine.config(**keys, **{key: True})
+    for container in ("c1", "c2"):
+        machine.add(config, container)
+    # What was added for the second changed nf_tables for the first, too.
+    for container in ("c1", "c2"):
+        machine.check(config, container)
+    programs.count()
+    for container in ("c1", "c2"):
+        machine.check(config, container)
+    assert programs.count() == 0
+    machine.host.run("nft", "flush ruleset")
+    for _ in range(2):
+        assert machine.fail(config, "c1", command="CHECK")["msg"]
+    machine.add(config, "c3")
+    for container in ("c1", "c2", "c3"):
+        machine.check(config, container)
+        machine.delete(config, container)
+    assert machine.remembered() == set()
+
+
+def test_an_element_of_a_guard_that_was_deleted(machine: Machine, programs: Programs) -> None:
+    config = machine.config(macspoofchk=True)
+    result = machine.add(config, "c1")
+    machine.check(config, "c1")
+    (table,) = (name for name in machine.tables() if name.startswith("table bridge"))
+    port = result["interfaces"][1]["name"]
+    machine.host.run("nft", f"delete element {table.removeprefix('table ')} ports {{ {port} }}")
+    for _ in range(2):
+        assert "MAC spoof check" in machine.fail(config, "c1", command="CHECK")["msg"]
+
+
+def test_an_internal_network_s_second_container(machine: Machine, programs: Programs) -> None:
+    config = machine.config(isDefaultGateway=False, ipMasq=False, internal=True)
+    machine.add(config, "c1")
+    programs.count()
+    machine.add(config, "c2")
+    assert programs.count() == 0

@@ -81,3 +81,12 @@ class Ruleset:
         self.sets = list(sets)
         self.comment = comment
         self.shared = shared
+
+    def identify(self) -> str:
+        """Return what tells it from all others: by another release, the same network may have another."""
+        parts = [self.name, self.comment, self.shared]
+        for chain in self.chains:
+            parts += [chain.table, chain.name, chain.hook, *chain.rules, *chain.jumps]
+        for one in self.sets:
+            parts += [one.name, one.kind, *one.elements]
+        return "\n".join(parts)

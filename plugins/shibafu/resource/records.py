@@ -6,6 +6,7 @@
             veth1a2b3c4d5e6    an attachment, named as its link on the host (`record`)
             firewall           the rules that were set up for the network
             verified           when they were last looked at (`bridge.resources.verification`)
+            verified-...       likewise the tables of `macspoofchk`, by link, and of `internal`
             lock               held shared by ADD, exclusive by calls that change the rules
 
 A record is written before the first link of its attachment and removed after the last, so that
@@ -145,9 +146,15 @@ class NetworkState:
         self._remove(_HINT)
         self._remove("firewall")
 
-    def read_hint(self) -> bytes:
-        """Return the hint of when the rules were last found right; empty when there is none."""
-        return self._read(_HINT).rstrip(b" ")
+    # Hints of when rules were last found right
+
+    def read_hint(self, what: str) -> bytes:
+        """Return a hint; empty when there is none.
+
+        Args:
+            what: an attachment's link or another name; empty for the network's rules.
+        """
+        return self._read(_calc_hint(what)).rstrip(b" ")
 
     def identify_netns(self) -> str:
         """Return what tells the namespace from all others, of any boot; empty where that is unknown."""
@@ -155,18 +162,23 @@ class NetworkState:
         cookie, _, boot = self._mark.partition(".")
         return self._mark if cookie != "0" and boot else ""
 
-    def write_hint(self, content: bytes, is_locked: bool) -> None:
-        """Leave a hint, of the same length each time, if possible.
+    def write_hint(self, what: str, content: bytes, is_locked: bool) -> None:
+        """Leave a hint, if possible.
 
         Args:
+            what: see `read_hint`.
             content: the hint.
             is_locked: whether the network's lock is held. If not, only a hint that is there is changed: a new
                 one could outlive the network's last record.
         """
         try:
-            self._write(_HINT, content, os.O_WRONLY | (os.O_CREAT if is_locked else 0))
+            self._write(_calc_hint(what), content, os.O_WRONLY | (os.O_CREAT if is_locked else 0))
         except OSError:
             pass  # without it the rules are looked at again
+
+    def remove_hint(self, what: str) -> None:
+        """Remove a hint; see `read_hint`."""
+        self._remove(_calc_hint(what))
 
     # The lock
 
@@ -255,6 +267,7 @@ class NetworkState:
         if not self.attachments() and not self.read_rules():
             # An empty one is left by a call that was killed before it wrote into it.
             self.remove_rules()
+            self._remove_hints()
             self._remove("lock")
             try:
                 os.rmdir(self.directory)
@@ -262,6 +275,12 @@ class NetworkState:
                 pass  # an ADD has begun meanwhile
             remove_empty_home(self._home)
         self.unlock()
+
+    def _remove_hints(self) -> None:
+        """Remove those of what belongs to no attachment, and of calls that were killed."""
+        for name in os.listdir(self.directory):
+            if name.startswith(_HINT):
+                self._remove(name)
 
     def _open(self, name: str, flags: int) -> int:
         while True:
@@ -329,6 +348,10 @@ class NetworkState:
 
             remove_tree(path)
             return True
+
+
+def _calc_hint(what: str) -> str:
+    return f"{_HINT}-{what}" if what else _HINT
 
 
 def link_exists(name: str) -> bool:

@@ -47,6 +47,10 @@ class HostBarrier(PortTable):
     def _calc_ruleset(self) -> "Ruleset":
         return calc_internal(self._state.network)
 
+    @property
+    def _hint(self) -> str:
+        return "internal"
+
     def _calc_fault(self, seen: str) -> Fault:
         return Fault(
             f"the rules that keep internal network {self._state.network} from the host are missing",

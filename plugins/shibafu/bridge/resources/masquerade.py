@@ -10,7 +10,13 @@ from shibafu.bridge.resources.rules_record import calc_record, combine, recorded
 from shibafu.cni.ip import Cidr
 from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
 from shibafu.cni.process import find_program
-from shibafu.netfilter.backend import choose_backend, identify_programs, list_versions, open_backend
+from shibafu.netfilter.backend import (
+    calc_rulesets,
+    choose_backend,
+    identify_programs,
+    list_versions,
+    open_backend,
+)
 from shibafu.netfilter.network_rulesets import NetworkRules
 from shibafu.resource.base import MEND, NETWORK, Fault, Resource
 from shibafu.resource.records import NetworkState
@@ -50,6 +56,7 @@ class Rules(Resource):
     __slots__ = (
         "_backend",
         "_backend_name",
+        "_changes_follow",
         "_env",
         "_is_trusting",
         "_mode",
@@ -76,8 +83,9 @@ class Rules(Resource):
         self._mode = _IDLE
         self._remembered: dict[str, object] = {}
         self._verification: Verification | None = None
+        self._changes_follow = changes_follow
         # Whether rules that were found right earlier are not looked at again.
-        self._is_trusting = not changes_follow
+        self._is_trusting = True
 
     @classmethod
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
@@ -199,7 +207,7 @@ class Rules(Resource):
         self._state.lock_shared()
         is_there = self._recall()
         self._watch()
-        if is_there and self._is_verified(self._rules):
+        if is_there and not self._changes_follow and self._is_verified(self._rules):
             self._mode = _VERIFIED
             return
         # Before anything is written: its programs may be missing.
@@ -314,7 +322,10 @@ class Rules(Resource):
         """Return what tells rules that were made, and the backend's programs, from all others."""
         stamp = self._remembered.get("stamp")
         programs = identify_programs(self._backend_name, self._list_versions(rules), self._env)
-        return f"{self._backend_name} {stamp} {programs}" if isinstance(stamp, int) and programs else ""
+        if not (isinstance(stamp, int) and programs):
+            return ""
+        rulesets = calc_rulesets(self._backend_name, rules)
+        return "\n".join([str(stamp), programs, *(ruleset.identify() for ruleset in rulesets)])
 
     def _list_versions(self, rules: NetworkRules) -> list[int]:
         return list_versions(rules) if self._backend_name == IPTABLES else []

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shibafu.bridge.config import BridgeConfig
+    from shibafu.bridge.resources.verification import Verification
     from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
     from shibafu.netfilter.ruleset import Ruleset
@@ -25,7 +26,16 @@ class PortTable(Resource):
         env: the environment.
     """
 
-    __slots__ = ("_bridge", "_env", "_is_removable", "_port", "_state")
+    __slots__ = (
+        "_bridge",
+        "_env",
+        "_is_broken",
+        "_is_removable",
+        "_is_verified",
+        "_port",
+        "_state",
+        "_verification",
+    )
     is_removal_barrier = True
     # What to do where nft is missing.
     nft_advice: str
@@ -36,6 +46,11 @@ class PortTable(Resource):
         self._port = port
         self._env = env
         self._is_removable = True
+        self._verification: Verification | None = None
+        # Whether the rules were found right earlier, and nothing has changed since.
+        self._is_verified = False
+        # Whether a look has found that something is missing: then nothing else counts.
+        self._is_broken = False
 
     @classmethod
     def obstacle(cls, request: "Request", config: "BridgeConfig") -> "CniError | None":
@@ -44,12 +59,24 @@ class PortTable(Resource):
 
         return find_missing_program("nft", request.env, cls.nft_advice)
 
+    def prepare(self) -> None:
+        """See `Resource.prepare`."""
+        self._watch()
+
     def faults(self, view: "View") -> list[Fault]:
-        """See `Resource.faults`."""
+        """See `Resource.faults`. What was not prepared is looked at, whatever is known of it."""
+        if self._is_verified:
+            return []
         ruleset = self._calc_ruleset()
-        listing = view.once(("nftables", ruleset.name), Nftables(ruleset, self._env).read)
+        table = Nftables(ruleset, self._env)
+        listing = view.once(("nftables", ruleset.name), table.read)
         difference = listing.find_difference(ruleset)
-        return [self._calc_fault(f"nftables: {difference}")] if difference else []
+        self._is_broken = bool(difference)
+        if difference:
+            return [self._calc_fault(f"nftables: {difference}")]
+        if self._verification is not None:
+            self._verification.note(self._calc_subject(), (), table.pids, is_locked=False)
+        return []
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. The port's link is there.
@@ -64,8 +91,12 @@ class PortTable(Resource):
         is_locked_here = self._state.hold_shared()
         try:
             self._state.hand_down_lock(True)
-            self._make(table)
+            verification = self._watch()
+            if self._is_broken or not self._is_verified:
+                self._make(table)
+                verification.note(self._calc_subject(), (), table.pids, is_locked=True)
         finally:
+            self.cancel()
             self._state.hand_down_lock(False)
             if is_locked_here:
                 self._state.unlock()
@@ -75,6 +106,35 @@ class PortTable(Resource):
         """See `Resource.remove`. Where nothing could be made, nothing is."""
         if self._is_removable:
             remove_port_rules(self._state, self._calc_ruleset(), self._env, self._is_needed)
+        if self.scope == ATTACHMENT:
+            self._state.remove_hint(self._hint)
+
+    def cancel(self) -> None:
+        """See `Resource.cancel`."""
+        if self._verification is not None:
+            self._verification.close()
+            self._verification = None
+        self._is_verified = False
+
+    def _watch(self) -> "Verification":
+        """Find out whether the rules have to be looked at; from now on, changes are noticed."""
+        # Not at the top: DEL does without.
+        from shibafu.bridge.resources.verification import Verification
+
+        self.cancel()
+        self._verification = Verification(self._state, self._hint)
+        self._is_verified = self._verification.holds(self._calc_subject())
+        return self._verification
+
+    def _calc_subject(self) -> str:
+        from shibafu.bridge.resources.verification import identify_table
+
+        return identify_table(self._calc_ruleset(), self._env)
+
+    @property
+    def _hint(self) -> str:
+        """What the rules are called among the network's hints; see `NetworkState.read_hint`."""
+        raise NotImplementedError
 
     def _calc_ruleset(self) -> "Ruleset":
         """Return the table, with this port's elements if it has sets."""

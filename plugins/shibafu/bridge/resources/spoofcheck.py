@@ -54,6 +54,10 @@ class SpoofCheck(PortTable):
     def _calc_ruleset(self) -> "Ruleset":
         return calc_spoofcheck(self._state.network, [(self._port, self._mac)])
 
+    @property
+    def _hint(self) -> str:
+        return self._port
+
     def _calc_fault(self, seen: str) -> Fault:
         return find_missing_check(self._port, seen)
 
@@ -114,3 +118,5 @@ def release_checks(
 
     ruleset = calc_spoofcheck(state.network, ports)
     remove_port_rules(state, ruleset, env, lambda: is_in_use(state, bridge))
+    for port, _ in ports:
+        state.remove_hint(port)

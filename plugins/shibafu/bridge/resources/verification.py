@@ -9,13 +9,16 @@ somebody looked, so that nothing changes for anybody but the next call, and a re
 records, which a DEL may remove at the same moment.
 """
 
-from shibafu.cni.names import calc_digest
+from shibafu.cni.names import NFTABLES, calc_digest
+from shibafu.netfilter.backend import identify_programs
 from shibafu.netfilter.generation import GenerationWatch, list_legacy_tables
 from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container, Iterable, Mapping
+
+    from shibafu.netfilter.ruleset import Ruleset
 
 _DIGEST_SIZE = 16
 
@@ -25,12 +28,14 @@ class Verification:
 
     Args:
         state: the network's records.
+        what: see `NetworkState.read_hint`.
     """
 
-    __slots__ = ("_generation", "_mark", "_state", "_watch")
+    __slots__ = ("_generation", "_mark", "_state", "_watch", "_what")
 
-    def __init__(self, state: NetworkState) -> None:
+    def __init__(self, state: NetworkState, what: str = "") -> None:
         self._state = state
+        self._what = what
         self._mark = state.identify_netns()
         self._watch = _open_watch() if self._mark else None
         # What it was when it was last asked for; 0 where it cannot be told.
@@ -43,7 +48,8 @@ class Verification:
             subject: what tells the rules, and the programs that look at them, from all others; empty where
                 that is unknown.
         """
-        return bool(self._generation and subject) and self._state.read_hint() == self._render(subject)
+        is_known = bool(self._generation and subject)
+        return is_known and self._state.read_hint(self._what) == self._render(subject)
 
     def still_holds(self) -> bool:
         """Return whether nothing has changed since this asked last."""
@@ -61,7 +67,7 @@ class Verification:
         is_known = subject and self._has_only(pids) and not _may_be_legacy(versions)
         # An empty one is there for CHECK to renew.
         if is_known or is_locked:
-            self._state.write_hint(self._render(subject) if is_known else b"", is_locked)
+            self._state.write_hint(self._what, self._render(subject) if is_known else b"", is_locked)
 
     def close(self) -> None:
         """Stop watching."""
@@ -91,3 +97,14 @@ def _may_be_legacy(versions: "Iterable[int]") -> bool:
         return any(list_legacy_tables(version) for version in versions)
     except OSError:
         return True
+
+
+def identify_table(ruleset: "Ruleset", env: "Mapping[str, str]") -> str:
+    """Return what tells a ruleset that is a table of nftables, and the program, from all others.
+
+    Args:
+        ruleset: the ruleset.
+        env: the environment.
+    """
+    program = identify_programs(NFTABLES, [], env)
+    return f"{program}\n{ruleset.identify()}" if program else ""
