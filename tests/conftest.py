@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
+from support.engine import Engine, assert_served, copy_executables, tally
 from support.machine import Machine, Outside
 from support.suite import Suite
 
 HERE = Path(__file__).parent
 # Their assertions show what they compared, as those of tests do.
-pytest.register_assert_rewrite("support.remains", "support.engine", "engine.calls")
+pytest.register_assert_rewrite("support.remains", "engine.calls")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--suite",
         metavar="DIRECTORY",
         help="test the executables in this directory, such as dist/shibafu, in place of the sources",
+    )
+    parser.addoption(
+        "--engine", action="store_true", help="with --suite: have a resident engine do their calls"
     )
     parser.addoption("--long", action="store_true", help="run what takes longer than the suite should, too")
 
@@ -43,11 +47,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Suite:
+def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """The plugins, as a runtime finds them: executables in a directory."""
     built = request.config.getoption("--suite")
     directory = tmp_path_factory.mktemp("cni-bin")
-    return Suite.of_executables(directory, Path(built)) if built else Suite.of_sources(directory)
+    if not request.config.getoption("--engine"):
+        yield Suite.of_executables(directory, Path(built)) if built else Suite.of_sources(directory)
+        return
+    # A copy of the executables has an engine of its own.
+    home = copy_executables(Path(built), tmp_path_factory.mktemp("engine") / "shibafu")
+    with Engine(home, is_trained=True) as engine:
+        yield Suite.of_executables(directory, home)
+        assert_served(tally(engine.read_status()))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Set up all that the tests need, and run them.
 #
-#   tests/run.sh                      everything: ruff, mypy, shellcheck, all tests, some of them twice
+#   tests/run.sh                      everything: ruff, mypy, shellcheck, all tests, some of them three times
 #   tests/run.sh --fast               what needs no root and less than a minute: the checks, and the tests of modules
 #   tests/run.sh --long               everything, and what takes longer: the executables built and tried on Debian 13
 #   tests/run.sh unit wire            the tests of these directories, or files, one after the other
@@ -31,7 +31,7 @@ packages=(
 )
 # What needs no root.
 unprivileged=(tests/unit tests/property tests/wire)
-# What is run with the executables, too.
+# What is run with the executables, too: by themselves, and through their engine.
 shipped=(tests/spec tests/netns/test_bridge_{attach,check,delete,gc,takeover}.py)
 # Tests at a time: many wait for the kernel, so that two more than there are processors keep all of these busy.
 workers=$(($(nproc) + 2))
@@ -125,7 +125,10 @@ if [[ $is_fast ]]; then
     stage "tests that need no root" run_pytest "${unprivileged[@]}" "$@"
 else
     stage "all tests" run_pytest "${long[@]}" "$@"
-    if [[ $# -eq 0 ]]; then stage "tests of the executables" run_pytest --suite dist/shibafu "${shipped[@]}"; fi
+    if [[ $# -eq 0 ]]; then
+        stage "tests of the executables" run_pytest --suite dist/shibafu "${shipped[@]}"
+        stage "tests of the engine" run_pytest --suite dist/shibafu --engine "${shipped[@]}"
+    fi
 fi
 printf '%s\n' "---" "${times[@]}" "$(printf '%5d s  in all' "$SECONDS")"
 exit "$status"
