@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from json import dumps
 from pathlib import Path
+from signal import SIGTERM, signal
 from time import monotonic
 
 from bench.attach import measure_attachment, measure_cpu, measure_peak, measure_version
@@ -117,6 +118,8 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure what was asked for; return the exit status."""
     options = parse_arguments()
+    # What ends with the stack is to end however the measurements do.
+    signal(SIGTERM, lambda number, frame: sys.exit(1))
     pairs = options.pairs or (_QUICK_PAIRS if options.quick else _PAIRS)
     machine = describe_machine()
     if options.update and os.getloadavg()[0] > _QUIET:

@@ -35,7 +35,11 @@ class Engine:
         self._started: Started | None = None
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:

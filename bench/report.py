@@ -58,10 +58,10 @@ class Table:
     rows: list[Row] = field(default_factory=list)
 
     def find_missed(self) -> list[str]:
-        """Return the names of rows that are above a target, or that the engine has not served."""
+        """Return which rows are above a target, or not served by the engine."""
         base = self.sides[-1]
         return [
-            row.name
+            f"{self.title}: {row.name}"
             for row in self.rows
             if row.is_unserved or any(row.is_above(side, base) for side in self.sides[:-1])
         ]

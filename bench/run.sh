@@ -34,8 +34,8 @@ trap 'rm -rf "$work"' EXIT
 # Records in /run go with the mount namespace. No process namespace: runtimes call plugins outside of one, and
 # inside, shibafu does not recognise the kernel's announcements of its transactions. The interpreter is that of the build, which knows the format of the executables' modules.
 export PYTHONPATH=$root:$root/plugins PYTHONDONTWRITEBYTECODE=1
-unshare --mount --net --fork --kill-child \
-    sh -c 'mount -t tmpfs tmpfs /run && "$@"; exit $?' sh \
+unshare --mount --net --fork --kill-child=TERM \
+    sh -c 'mount -t tmpfs tmpfs /run && exec "$@"' sh \
     "$root/.venv-build/bin/python" -m bench --root "$root" --work "$work" "$@" &
 child=$!
 trap 'kill -KILL "$child"' INT TERM
