@@ -37,7 +37,7 @@ def make_empty_program(home: Path, directory: Path) -> str:
     index, code = {}, b""
     for name, source in _MODULES.items():
         compiled = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=2))
-        index[name] = (not source, len(code), len(compiled))
+        index[name] = (not source, len(code), len(compiled), ())
         code += compiled
     head = marshal.dumps(index)
     (internal / _BUNDLE).write_bytes(len(head).to_bytes(4, "little") + head + code)

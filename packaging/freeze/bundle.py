@@ -4,10 +4,11 @@ What is in the file:
 
     4 bytes     the size of the index, little endian
     the index   marshalled: of each module, by name, whether it is a package, where its code begins after the
-                index, and the size of the code
+                index, the size of the code, and the modules that it imports
     the code    marshalled, module after module
 """
 
+import ast
 import marshal
 import os
 
@@ -38,6 +39,25 @@ def dump(value):
     return marshal.dumps(marshal.loads(marshal.dumps(value)))  # noqa: S302 - just made
 
 
+def find_imports(source_path, names):
+    """Return those of the modules `names` that a module imports whenever it is run, in order, parents first.
+
+    What is imported in functions, for type checkers, or on conditions is not among them.
+    """
+    with open(source_path, "rb") as file:
+        statements = ast.parse(file.read()).body
+    wanted = []
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            wanted += [alias.name for alias in statement.names]
+        elif isinstance(statement, ast.ImportFrom):
+            wanted.append(statement.module)
+            wanted += [f"{statement.module}.{alias.name}" for alias in statement.names]
+    parts = [name.split(".") for name in wanted]
+    parents = [".".join(part[: i + 1]) for part in parts for i in range(len(part))]
+    return tuple(name for name in dict.fromkeys(parents) if name in names)
+
+
 def make_bundle(sources):
     """Return the bundle's content.
 
@@ -47,7 +67,7 @@ def make_bundle(sources):
     index, code = {}, b""
     for name, path in sorted(sources.items()):
         compiled = compile_module(name, path)
-        index[name] = (is_package(path), len(code), len(compiled))
+        index[name] = (is_package(path), len(code), len(compiled), find_imports(path, sources))
         code += compiled
     head = dump(index)
     return len(head).to_bytes(4, "little") + head + code

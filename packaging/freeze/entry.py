@@ -8,7 +8,7 @@ to import from.
 import gc
 import os
 import sys
-from _frozen_importlib import ModuleSpec
+from _frozen_importlib import ModuleSpec, module_from_spec
 from marshal import loads
 
 TYPE_CHECKING = False
@@ -41,8 +41,9 @@ class BundleImporter:
     def __init__(self, path: str) -> None:
         self._path = path
         size = int.from_bytes(self._read(0, 4), "little")
-        # By name: whether it is a package, where its code begins, and the size of that.
-        self.modules: dict[str, tuple[bool, int, int]] = loads(self._read(4, size))  # noqa: S302 - our own
+        # By name: whether it is a package, where its code begins, the size of that, and what it imports.
+        self.modules: dict[str, tuple[bool, int, int, tuple[str, ...]]]
+        self.modules = loads(self._read(4, size))  # noqa: S302 - our own
         self._start = 4 + size
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
@@ -57,12 +58,30 @@ class BundleImporter:
         return Module(spec.name)
 
     def exec_module(self, module: "ModuleType") -> None:
-        """Run a module; see importlib.abc.Loader."""
+        """Run a module, after those that it imports; see importlib.abc.Loader.
+
+        For each of these `import` would take a lock, and ask all finders; in an ADD there are sixty.
+        """
+        for name in self.modules[module.__name__][3]:
+            if name not in sys.modules:
+                self.load(name)
         exec(self.get_code(module.__name__), module.__dict__)  # noqa: S102 - what every loader does
+
+    def load(self, name: str) -> None:
+        """Import a module whose package has been imported."""
+        module = sys.modules[name] = module_from_spec(self.find_spec(name))  # type: ignore[arg-type]  # it is there
+        try:
+            self.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        package, _, child = name.rpartition(".")
+        if package:
+            setattr(sys.modules[package], child, module)
 
     def get_code(self, name: str) -> "CodeType":
         """Return the code of a module; see importlib.abc.InspectLoader."""
-        _, offset, size = self.modules[name]
+        _, offset, size, _ = self.modules[name]
         code: CodeType = loads(self._read(self._start + offset, size))  # noqa: S302 - our own
         return code
 

@@ -15,7 +15,13 @@ SOURCES = {
     "frozen/__init__.py": '"""A package."""\nC = 3\n',
     "frozen/one.py": "A = 1\n_B = 2\n",
     "frozen/inner/__init__.py": "",
+    "frozen/inner/failing.py": "from frozen import inner\nimport frozen.inner.broken\n",
+    "frozen/inner/broken.py": "raise OSError\n",
+    "frozen/inner/types.py": "",
     "frozen/inner/two.py": (
+        "TYPE_CHECKING = False\n"
+        "if TYPE_CHECKING:\n"
+        "    from frozen.inner import types\n"
         "from frozen import C, one\n"
         "from frozen.one import A, _B as B\n"
         "D = A + B + C + one.A\n"
@@ -59,6 +65,8 @@ def test_modules_have_what_they_import(bundle: Path) -> None:
     assert (two.A, two.B, two.C, two.D) == (1, 2, 3, 7)
     frozen = sys.modules["frozen"]
     assert frozen.inner.two is two
+    assert frozen.one is two.one is sys.modules["frozen.one"]
+    assert "frozen.inner.types" not in sys.modules
     assert two.__package__ == "frozen.inner"
     assert frozen.__doc__ is None
     assert importlib.util.find_spec("frozen.three") is None
@@ -78,8 +86,17 @@ def test_errors_are_those_of_the_source(bundle: Path) -> None:
     )
 
 
+def test_what_fails_can_be_imported_again(bundle: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"^$"):
+            importlib.import_module("frozen.inner.failing")
+        assert "frozen.inner" in sys.modules
+        assert "frozen.inner.broken" not in sys.modules
+
+
 def test_all_modules_can_be_listed(bundle: Path) -> None:
-    assert list(sys.meta_path[0].modules) == ["frozen", "frozen.inner", "frozen.inner.two", "frozen.one"]  # type: ignore[attr-defined]
+    files = [name.removesuffix(".py").removesuffix("/__init__") for name in SOURCES]
+    assert sorted(sys.meta_path[0].modules) == sorted(file.replace("/", ".") for file in files)  # type: ignore[attr-defined]
 
 
 def test_it_is_found_again_after_the_program_closed_all_files(bundle: Path) -> None:

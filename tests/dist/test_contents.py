@@ -59,10 +59,11 @@ def read_bundle(built: Path) -> dict[str, CodeType]:
     """Read the bundle, which packaging/freeze/bundle.py describes."""
     content = (built / "_internal" / "shibafu.bundle").read_bytes()
     start = 4 + int.from_bytes(content[:4], "little")
-    index: dict[str, tuple[bool, int, int]] = marshal.loads(content[4:start])  # noqa: S302 - just built
+    index: dict[str, tuple[bool, int, int, tuple[str, ...]]]
+    index = marshal.loads(content[4:start])  # noqa: S302 - just built
     code = content[start:]
-    assert sum(size for _, _, size in index.values()) == len(code)
-    return {name: marshal.loads(code[at : at + size]) for name, (_, at, size) in index.items()}  # noqa: S302
+    assert sum(size for _, _, size, _ in index.values()) == len(code)
+    return {name: marshal.loads(code[at : at + size]) for name, (_, at, size, _) in index.items()}  # noqa: S302
 
 
 def is_of_version(test: ast.expr) -> TypeGuard[ast.Compare]:
