@@ -104,4 +104,5 @@ def _send(sender: socket, receiver: socket) -> None:
 
 def _is_isolating(rule: dict[str, Any]) -> bool:
     """Return whether a rule asks for groups of links, which those of isolated networks have."""
-    return "devgroup" in dumps(rule)
+    # The first is iptables', the second nft's.
+    return any(word in dumps(rule) for word in ("devgroup", "ifgroup"))
