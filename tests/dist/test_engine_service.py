@@ -103,10 +103,7 @@ def read_unit(path: Path) -> configparser.ConfigParser:
 
 def test_the_unit_is_sound(target: Target) -> None:
     target.install()  # what its command line names
-    script = (
-        f'. packaging/versions.sh && . packaging/service.sh && install_unit packaging/{SERVICE} "$0" "$1"'
-    )
-    subprocess.run(["/bin/sh", "-ec", script, target.unit, target.prefix], cwd=ROOT, check=True, timeout=60)
+    target.install_unit()
     unit = read_unit(target.unit)
     assert unit["Service"]["ExecStart"] == f"{target.prefix}/current/shibafu engine run"
     assert int(unit["Service"]["TimeoutStopSec"]) > _DRAIN + 5

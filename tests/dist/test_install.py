@@ -66,6 +66,12 @@ class Target:
         arguments = ["--from", source or self.built, *self.list_options(), "--no-engine", *options]
         return run_script("install.sh", *arguments, status=status)
 
+    def install_unit(self) -> None:
+        """Install the service's unit, and have nobody start it."""
+        script = '. ./service.sh && install_unit "./$2" "$0" "$1"'
+        command = ["/bin/sh", "-ec", script, str(self.unit), str(self.prefix), self.unit.name]
+        subprocess.run(command, cwd=ROOT / "packaging", check=True, timeout=60)
+
     def uninstall(self) -> str:
         return run_script("uninstall.sh", "--prefix", self.prefix)
 
