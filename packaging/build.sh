@@ -5,7 +5,7 @@
 #
 # As root it installs the Debian packages that are missing, python3 among them; any python3 >= 3.11 with a shared
 # libpython will do. Does nothing when nothing changed. Two builds of the same
-# sources with the same interpreter give the same bytes, but for the first lines of the executables, which name their folder;
+# sources with the same interpreter give the same bytes, but for the place that each executable names, which is its folder;
 # SOURCE_DATE_EPOCH sets the files' times.
 set -euo pipefail
 umask 022
@@ -96,7 +96,9 @@ write_launcher_template() {
             >"$log" 2>&1 || fail "cannot compile the launcher: $(tail -n 5 "$log")"
         chmod 644 "$1/launcher"
     fi
-    (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | sha256sum | cut -c1-16 >"$1/build-id"
+    local id # written when all files have been listed: this one is not one of them
+    id=$(cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
+    echo "$id" >"$1/build-id"
 }
 
 build() {
