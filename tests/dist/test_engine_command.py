@@ -43,7 +43,7 @@ def test_one_life(engine: EngineCommand) -> None:
 
     assert engine.run("stop") == "stopped the engine\n"
     assert not is_alive(pid)
-    assert {path.suffix for path in list_files(engine.home)} == {".lock", ".log"}
+    assert {path.suffix for path in list_files(engine.home)} == {".log"}
     assert engine.read_status(status=3)["running"] is False
 
 

@@ -86,11 +86,7 @@ class Parent:
         place.make()
         # Everything is opened before this process leaves for the first process's namespaces.
         self._directory = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            flock(self._lock, LOCK_EX | LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunningError(place.home) from None
+        self._lock = _lock(place)
         self._calls = _bind(place.calls, SOCK_SEQPACKET)
         self._status = _bind(place.status, SOCK_STREAM)
         self._nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -302,13 +298,36 @@ class Parent:
         if self._metrics:
             self._write_metrics()
         self._unlink(self._place.status)
+        # Last: from here on another engine may be this one's successor.
+        self._unlink(self._place.lock)
 
     def _unlink(self, path: str) -> None:
-        """Remove a socket by the directory that this engine has made it in, wherever it is now."""
+        """Remove a file by the directory that this engine has made it in, wherever that is now."""
         try:
             os.unlink(path.rpartition("/")[2], dir_fd=self._directory)
         except OSError:
             pass  # somebody has cleaned up
+
+
+def _lock(place: Place) -> int:
+    """Return the descriptor by which this process alone is the engine of a place.
+
+    Raises:
+        AlreadyRunningError: another process is it.
+    """
+    while True:
+        descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+            # The one before removes the file when it ends, perhaps in this moment.
+            if os.path.samestat(os.fstat(descriptor), os.stat(place.lock)):
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise AlreadyRunningError(place.home) from None
+        except FileNotFoundError:
+            pass
+        os.close(descriptor)
 
 
 def _bind(path: str, kind: int) -> _socket:
