@@ -13,7 +13,7 @@ from e2e.containerd import Containerd
 from e2e.machine import Machine
 from e2e.podman import Podman
 from shibafu.engine.place import Place
-from support.engine import read_status, tally
+from support.engine import is_listening, read_status, tally
 from support.suite import Suite
 from support.waiting import wait_for
 
@@ -36,10 +36,7 @@ class Engine:
 
     def _is_listening(self) -> bool:
         assert self._process.poll() is None, self._process.communicate()[0]
-        try:
-            return bool(read_status(self._status))
-        except OSError:
-            return False
+        return is_listening(self._status)
 
     def assert_all_served(self, *ends: str) -> None:
         """See that calls ended in these ways, in the words of `tally`, and no others did."""

@@ -48,6 +48,14 @@ def read_status(path: str | Path) -> Any:
     return loads(content)
 
 
+def is_listening(path: str | Path) -> bool:
+    """Say whether an engine answers at a socket."""
+    try:
+        return bool(read_status(path))
+    except OSError:
+        return False
+
+
 def tally(status: Any) -> "Counter[str]":
     """Return how many calls ended in which way: `served shibafu-bridge ADD`, or `cold: REASON`."""
     ended = {
@@ -102,10 +110,7 @@ class Engine:
 
     def _is_listening(self) -> bool:
         assert self.process.poll() is None
-        try:
-            return bool(self.read_status())
-        except OSError:
-            return False
+        return is_listening(self.place.status)
 
     @property
     def pid(self) -> int:
