@@ -57,7 +57,9 @@ def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     # A copy of the executables has an engine of its own.
     home = copy_executables(Path(built), tmp_path_factory.mktemp("engine") / "shibafu")
     with Engine(home, is_trained=True) as engine:
-        yield Suite.of_executables(directory, home)
+        suite = Suite.of_executables(directory, home)
+        suite.has_engine = True
+        yield suite
         assert_served(tally(engine.read_status()))
 
 

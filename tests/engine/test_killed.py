@@ -164,6 +164,7 @@ def test_a_hook_whose_process_is_killed(engine: Engine) -> None:
 @contextmanager
 def killed_at_send(engine: Engine, number: int) -> Iterator[None]:
     """Have each process that waits for a call killed when it is about to send something for the n-th time."""
+    engine.wait_until_idle()
     pids = engine.processes()
     inject = f"--inject=sendto:signal=KILL:when={number}"
     tracer = subprocess.Popen(
@@ -197,3 +198,28 @@ def test_a_process_that_is_killed_when_it_has_accepted(own_engine: Engine, tmp_p
     assert loads(stdout).items() >= LOST.items()
     assert ipam.leases() == []
     ipam.add()
+
+
+@pytest.mark.parametrize("verb", ["ADD", "DEL", "GC"])
+def test_a_process_that_is_killed_at_any_step(
+    engine: Engine, machine: Machine, config: Config, before: dict[str, object], verb: str
+) -> None:
+    """What tests/dist does to calls that start cold, at some of their steps."""
+    machine.add(config)
+    machine.delete(config)
+    killed = 0
+    # Requests to the kernel, and words to launcher and parent: the third is the first after acceptance.
+    for number in range(3, 13, 2):
+        if verb != "ADD":
+            machine.add(config)
+        with killed_at_send(engine, number):
+            answer = machine.call(verb, config | {"cni.dev/valid-attachments": []})
+        if answer.status:
+            assert answer.json.items() >= LOST.items(), (number, answer)
+            killed += 1
+        machine.delete(config)
+        assert_clean(machine, before)
+    assert killed >= 2
+    machine.add(config)
+    machine.check(config)
+    machine.delete(config)

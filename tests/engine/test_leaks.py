@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.calls import Ipam
-from shibafu.engine.parent import SPARES
 from support.engine import Engine, tally
-from support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -44,7 +42,7 @@ def make_calls(engine: Engine, directory: Path, count: int) -> None:
 
 def settle(engine: Engine) -> dict[str, object]:
     """Wait until the engine has nothing to do, and return what it has."""
-    wait_for(lambda: len(engine.processes()) == SPARES and engine.count_busy() == 0)
+    engine.wait_until_idle()
     # Spares make their memory ready when they have waited a moment.
     time.sleep(0.1)
     return {

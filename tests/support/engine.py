@@ -12,6 +12,7 @@ from json import loads
 from pathlib import Path
 from typing import Any
 
+from shibafu.engine.parent import SPARES
 from shibafu.engine.place import Place
 from support.waiting import wait_for
 
@@ -152,6 +153,15 @@ class Engine:
     def count_busy(self) -> int:
         """Return how many calls it has accepted that have not ended."""
         return int(self.read_status()["busy"])
+
+    def wait_until_idle(self) -> None:
+        """Wait until it has nothing to do, and as many processes ready as ever."""
+        wait_for(self._is_idle)
+
+    def _is_idle(self) -> bool:
+        status = self.read_status()
+        # One more is there that has just done a call.
+        return (status["busy"], status["spares"], len(self.processes())) == (0, SPARES, SPARES)
 
     @contextmanager
     def expect(self, *ends: str) -> Iterator[None]:

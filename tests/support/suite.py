@@ -25,12 +25,16 @@ class Suite:
         directory: what CNI_PATH holds.
         command: how the command `shibafu` is called.
         is_built: whether they are executables that were built, not sources.
+
+    Attributes:
+        has_engine: whether a resident engine does their calls, in processes other than the started ones.
     """
 
     def __init__(self, directory: Path, command: list[str], is_built: bool) -> None:
         self.directory = directory
         self.command = command
         self.is_built = is_built
+        self.has_engine = False
         self.bridge = directory / "bridge"
 
     @classmethod
