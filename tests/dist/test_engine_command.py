@@ -144,6 +144,18 @@ def test_another_build_takes_the_place(engine: EngineCommand) -> None:
     wait_for(lambda: bool(engine.read_status()["calls"]))
 
 
+def test_an_engine_that_nobody_reaches_ends(engine: EngineCommand) -> None:
+    """Somebody has cleaned up in /run. Whoever runs it again, such as systemd, gets one that works."""
+    first = int(engine.run("start").split()[-1])
+    for path in list_files(engine.home):
+        path.unlink()
+    second = int(engine.run("start").split()[-1])
+    wait_for(lambda: not is_alive(first))
+    assert engine.read_status()["pid"] == second
+    ask_version(engine.home / "shibafu-bridge")
+    wait_for(lambda: bool(engine.read_status()["calls"]))
+
+
 def test_an_engine_that_does_not_start(engine: EngineCommand) -> None:
     bundle = engine.home / "_internal/shibafu.bundle"
     bundle.write_bytes(bundle.read_bytes()[:-1000])

@@ -89,6 +89,7 @@ class Parent:
         self._lock = _lock(place)
         self._calls = _bind(place.calls, SOCK_SEQPACKET)
         self._status = _bind(place.status, SOCK_STREAM)
+        self._inodes = {path: os.stat(path).st_ino for path in (place.calls, place.status, place.lock)}
         self._nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._stop, self._stop_spares = os.pipe2(os.O_CLOEXEC)
         self._reports, self._report_here = socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
@@ -143,9 +144,7 @@ class Parent:
             if now >= next_look:
                 next_look = now + _LOOK
                 notify("WATCHDOG=1")
-                if self._place.read_identity() != self._identity:
-                    sys.stderr.write("shibafu-engine: another build has taken this one's place: ending\n")
-                    self._is_ending = True
+                self._look()
             if self._metrics and now >= next_metrics:
                 next_metrics = now + _METRICS
                 self._write_metrics()
@@ -268,6 +267,24 @@ class Parent:
         finally:
             connection.close()
 
+    def _look(self) -> None:
+        """End where nobody would call this engine any more: whoever starts it again gets one that works."""
+        if self._place.read_identity() != self._identity:
+            sys.stderr.write("shibafu-engine: another build has taken this one's place: ending\n")
+        elif not self._is_there(self._place.calls):
+            sys.stderr.write(f"shibafu-engine: {self._place.calls} has been removed: ending\n")
+        else:
+            return
+        self._is_ending = True
+
+    def _is_there(self, path: str) -> bool:
+        """Return whether a file of this engine's is where it was made, wherever this process is now."""
+        try:
+            found = os.stat(path.rpartition("/")[2], dir_fd=self._directory, follow_symlinks=False)
+        except OSError:
+            return False
+        return found.st_ino == self._inodes[path]
+
     def _write_metrics(self) -> None:
         new = f"{self._metrics}.new"
         try:
@@ -302,11 +319,12 @@ class Parent:
         self._unlink(self._place.lock)
 
     def _unlink(self, path: str) -> None:
-        """Remove a file by the directory that this engine has made it in, wherever that is now."""
-        try:
-            os.unlink(path.rpartition("/")[2], dir_fd=self._directory)
-        except OSError:
-            pass  # somebody has cleaned up
+        """Remove a file of this engine's, unless another engine has one of its own there by now."""
+        if self._is_there(path):
+            try:
+                os.unlink(path.rpartition("/")[2], dir_fd=self._directory)
+            except OSError:
+                pass  # in this moment, or /run is read-only
 
 
 def _lock(place: Place) -> int:
