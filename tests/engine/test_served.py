@@ -2,8 +2,10 @@
 
 import os
 import pty
+import signal
 import socket
 import subprocess
+from collections.abc import Iterator
 from json import dumps, loads
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 
 from dist.test_children import attach_and_detach
 from engine.calls import CALL, Ipam, in_shell
-from support.engine import Engine
+from support.engine import Engine, list_children
 from support.machine import Config, Machine
 from support.suite import Suite
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -250,28 +253,44 @@ def test_an_engine_whose_own_files_are_closed(own_home: Path, tmp_path: Path, re
         assert done.stderr.startswith(b"shibafu-hook: ")
 
 
-def test_an_engine_of_another_place(own_home: Path, machine: Machine, tmp_path: Path) -> None:
-    """It leaves the namespaces that it was started in, so that they can end, and are nobody's surprise."""
-    script = (
-        f'mount -t tmpfs tmpfs "{tmp_path}/networks" && touch "{tmp_path}/networks/hidden" && exec "$0" "$@"'
-    )
-    (tmp_path / "networks").mkdir()
-    ipam = Ipam(own_home / "shibafu-ipam", tmp_path / "networks")
-    prefix = (
-        "/usr/bin/nsenter",
-        f"--net={machine.host.path}",
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The first process of a process namespace, and how to start others there."""
+    command = [
         "/usr/bin/unshare",
+        "--pid",
         "--mount",
-        "/bin/sh",
-        "-c",
-        script,
-    )
-    if not os.access("/proc/1/ns/net", os.R_OK):
-        pytest.skip("nobody here may look at the first process")
-    with Engine(own_home, prefix=prefix) as engine:
-        for pid in (engine.pid, *engine.processes()):
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sleep",
+        "600",
+    ]
+    with subprocess.Popen(command) as holder:
+        try:
+            wait_for(lambda: len(list_children(holder.pid)) == 1)
+            (first,) = list_children(holder.pid)
+            wait_for(lambda: "sleep" in Path(f"/proc/{first}/comm").read_text())
+            yield first, ("/usr/bin/nsenter", f"--target={first}", "--pid", "--mount")
+        finally:
+            holder.kill()
+
+
+def test_an_engine_that_is_started_somewhere_else(
+    own_home: Path, tmp_path: Path, elsewhere: tuple[int, tuple[str, ...]]
+) -> None:
+    """It goes to the first process's namespaces, so that those that it was started in can end."""
+    first, enter = elsewhere
+    ipam = Ipam(own_home / "shibafu-ipam", tmp_path / "networks")
+    ipam.data_dir.mkdir()
+    hide = f'cd "{tmp_path}" && mount -t tmpfs tmpfs networks && touch networks/hidden &&'
+    with Engine(own_home, prefix=in_shell(hide, *enter, "/usr/bin/unshare", "--net", "--mount")) as engine:
+        (pid,) = list_children(engine.pid)
+        for process in (pid, *list_children(pid)):
             for name in ("net", "mnt"):
-                assert os.readlink(f"/proc/{pid}/ns/{name}") == os.readlink(f"/proc/1/ns/{name}")
-            assert os.readlink(f"/proc/{pid}/cwd") == "/"
-        with engine.expect("served shibafu-ipam ADD"):
-            ipam.add()
+                assert os.readlink(f"/proc/{process}/ns/{name}") == os.readlink(f"/proc/{first}/ns/{name}")
+            assert os.readlink(f"/proc/{process}/cwd") == "/"
+        with engine.expect("served shibafu-ipam ADD", "cold: the caller is in another process namespace"):
+            ipam.add(*enter)
+            ipam.run(env={"CNI_COMMAND": "VERSION"})
+        os.kill(first, signal.SIGKILL)

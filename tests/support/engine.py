@@ -34,6 +34,13 @@ def copy_executables(built: Path, home: Path, at: Path | None = None) -> Path:
     return home
 
 
+def list_children(pid: int) -> list[int]:
+    """Return the processes that one has started, as long as it has not collected them."""
+    with suppress(FileNotFoundError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
 def read_status(path: str | Path) -> Any:
     """Return what the engine tells that answers at a socket.
 
@@ -141,10 +148,7 @@ class Engine:
 
     def processes(self) -> list[int]:
         """Return those that wait for calls, and those that do one."""
-        with suppress(FileNotFoundError):
-            listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-            return [int(pid) for pid in listed.split()]
-        return []
+        return list_children(self.pid)
 
     def read_status(self) -> Any:
         """Return what it tells of itself."""
