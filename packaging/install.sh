@@ -22,8 +22,9 @@ new one.
   --confdir DIRECTORY  where networks are configured: /etc/cni/net.d
   --as-reference       link also the names `bridge` and `host-local`; what has them now is kept beside
                        as NAME.before-shibafu, and uninstall.sh puts it back
-  --no-engine          leave out shibafu-engine.service, which keeps the resident engine running, or remove it; without
-                       this option, and where systemd runs, it is enabled and started when it is installed first
+  --no-engine          leave out the service shibafu-engine, which keeps the resident engine running, or remove it;
+                       otherwise it is installed and, where systemd runs, enabled and started; an upgrade starts
+                       none that was stopped, but has to be told --no-engine again
   --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it is there already;
                        may be repeated
   --with-runc          install also the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,

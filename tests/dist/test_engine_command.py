@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from io import StringIO
@@ -172,6 +173,14 @@ def test_an_engine_that_does_not_answer(engine: EngineCommand) -> None:
         assert f"kill -KILL {pid}" in engine.run("status", status=1)
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_an_engine_of_another_process_namespace(engine: EngineCommand) -> None:
+    engine.run("start")
+    inside = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc", str(engine.program), "engine", "stop"]
+    done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, "in another process namespace" in done.stderr) == (1, True)
+    assert engine.read_status()["running"]
 
 
 def test_sources_have_no_engine() -> None:

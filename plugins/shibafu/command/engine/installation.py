@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import struct
 import sys
 from dataclasses import dataclass
@@ -103,20 +104,31 @@ def ask_engine(place: Place) -> Answer | None:
     return Answer(pid, json.loads(said)) if said else None
 
 
-def wait_for_end(pid: int) -> None:
+def wait_for_end(engine: Answer, number: int = 0) -> None:
     """Wait until an engine has ended, which is when the calls have ended that it runs.
 
+    Args:
+        engine: the engine.
+        number: a signal to be sent to it before.
+
     Raises:
-        CommandError: it takes longer than calls may.
+        CommandError: it takes longer than calls may, or is none of this namespace's processes.
     """
+    pid = engine.pid
+    if pid <= 0:
+        raise CommandError("the engine runs in another process namespace", "stop it there")
     try:
         process = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
+        if number:
+            signal.pidfd_send_signal(process, number)
         poller = select.poll()
         poller.register(process, select.POLLIN)
         if not poller.poll(_DRAIN * 1000):
             raise CommandError(f"the engine, process {pid}, does not end", f"kill -KILL {pid}")
+    except ProcessLookupError:
+        pass  # in this moment
     finally:
         os.close(process)

@@ -33,7 +33,7 @@ def _run(context: Context, _arguments: Namespace) -> int:
                 context.out.data({"started": False, "pid": found.pid})
                 context.out.text(f"the engine is running already: process {found.pid}")
                 return 0
-            wait_for_end(found.pid)
+            wait_for_end(found)
         child = _start(installation.program, place.log)
         deadline = time.monotonic() + _PATIENCE
         while ask_engine(place) is None:

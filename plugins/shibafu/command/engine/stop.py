@@ -1,6 +1,5 @@
 """`shibafu engine stop`."""
 
-import os
 import signal
 from argparse import Namespace
 
@@ -21,13 +20,7 @@ def _run(context: Context, _arguments: Namespace) -> int:
             raise CommandError(
                 f"{found.status['supervisor']} keeps the engine running", f"systemctl stop {SERVICE}"
             )
-        if found.pid <= 0:
-            raise CommandError("the engine runs in another process namespace", "stop it from there")
-        try:
-            os.kill(found.pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass  # it has ended in this moment
-        wait_for_end(found.pid)
+        wait_for_end(found, signal.SIGTERM)
     context.out.data({"stopped": found is not None})
     context.out.text("the engine is not running" if found is None else "stopped the engine")
     return 0
