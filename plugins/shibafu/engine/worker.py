@@ -93,8 +93,11 @@ class Worker:
             return
         begin = time.monotonic()
         try:
+            # The launcher takes as long to hear of it as it takes to see who that is.
+            self._say_ready(connection)
+            pid = check_caller(connection, self._engine.power)
             call = self._receive(connection)
-            self._take_over(call, connection)
+            self._take_over(call, pid, connection)
         except RefusedError as refusal:
             self._report(protocol.EVENT_REFUSED, refusal)
             return
@@ -130,11 +133,16 @@ class Worker:
             poller.close()
             return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
 
+    def _say_ready(self, connection: "_socket") -> None:
+        try:
+            connection.send(protocol.READY, MSG_NOSIGNAL)
+        except ConnectionError:
+            raise RefusedError("the caller has not waited") from None
+
     def _receive(self, connection: "_socket") -> Call:
         connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.pack(_PATIENCE, 0))
         size = CMSG_SPACE(protocol.DESCRIPTORS * _DESCRIPTOR.size)
         try:
-            connection.send(protocol.READY, MSG_NOSIGNAL)
             received = connection.recvmsg(protocol.MAX_MESSAGE + 1, size, MSG_CMSG_CLOEXEC)
         except ConnectionError:
             raise RefusedError("the caller has not waited") from None
@@ -154,9 +162,9 @@ class Worker:
             raise RefusedError("unknown program")
         return call
 
-    def _take_over(self, call: Call, connection: "_socket") -> None:
+    def _take_over(self, call: Call, pid: int, connection: "_socket") -> None:
         """Become like the caller, and accept the call: from here on nobody else will do it."""
-        become_caller(call, check_caller(connection, self._engine.power), self._engine)
+        become_caller(call, pid, self._engine)
         sys.argv = [os.fsdecode(word) for word in call.argv]
         # When the launcher is killed, the connection's end is a signal that ends this process, as it would
         # have ended the plugin, and with it the delegate that it may be waiting for.
