@@ -129,6 +129,29 @@ def test_another_mount_namespace(engine: Engine, machine: Machine, tmp_path: Pat
         assert not (store / "net" / "10.10.0.2").exists()
 
 
+def test_a_call_needs_none_of_its_files(engine: Engine, machine: Machine) -> None:
+    """All is loaded before: where the caller is there may be none, or another build's."""
+    machine.hide(f'mount -t tmpfs tmpfs "{engine.home}/_internal"')
+    config = machine.config("10.10.0.0/24", "fd00:10::/64", macspoofchk=True, isolate=True)
+    verbs = ("ADD", "CHECK", "DEL", "GC", "STATUS", "VERSION")
+    failures = ("ADD", "CHECK", "STATUS")
+    ends = [
+        *(f"served shibafu-bridge {verb}" for verb in verbs),
+        *(f"failed shibafu-bridge {v}" for v in failures),
+    ]
+    with engine.expect(*ends):
+        machine.add(config)
+        machine.check(config)
+        machine.host.run("ip", "link", "set", "br0", "down")
+        machine.fail(config, command="CHECK")
+        machine.delete(config)
+        machine.collect_garbage(config)
+        for verb in ("STATUS", "VERSION"):
+            assert machine.call(verb, config).status == 0
+        for verb in ("ADD", "STATUS"):
+            machine.fail(config | {"ipam": {"type": "not-there"}}, command=verb)
+
+
 def test_a_name_from_the_callers_directory(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "here").symlink_to(engine.home)
     ipam = Ipam(Path("here/shibafu-ipam"), tmp_path / "networks")
