@@ -134,6 +134,8 @@ fits_interpreter "$prefix/versions/0123456789-0123456789-0123456789" ||
     fail "executables cannot be in $prefix: the path has a space, or is too long"
 has_programs "$from" || fail "$from was not made by this version of packaging/build.sh; build it again"
 [[ ! -e $DESTDIR$prefix/package ]] || fail "the Debian package shibafu is in $prefix; upgrade or remove that"
+# Executables that are scripts would not use it.
+[[ -e $from/_internal/launcher ]] || no_engine=yes
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/plugins/shibafu/__init__.py")
 
 mkdir -p "$DESTDIR$prefix"

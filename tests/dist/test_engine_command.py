@@ -157,6 +157,14 @@ def test_an_engine_that_nobody_reaches_ends(engine: EngineCommand) -> None:
     wait_for(lambda: bool(engine.read_status()["calls"]))
 
 
+def test_executables_that_are_scripts(engine: EngineCommand) -> None:
+    """They were built where there was no compiler for the launcher."""
+    (engine.home / "_internal/launcher").unlink()
+    said = engine.run("start", status=1)
+    assert "built without musl-gcc" in said
+    assert "musl-tools" in said
+
+
 def test_an_engine_that_does_not_start(engine: EngineCommand) -> None:
     bundle = engine.home / "_internal/shibafu.bundle"
     bundle.write_bytes(bundle.read_bytes()[:-1000])

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dist.conftest import ROOT
+from dist.test_executables import ask_version
 from dist.test_install import Target
 from netns.namespaces import Namespace
 from shibafu.engine.parent import _DRAIN
@@ -166,6 +167,13 @@ def test_no_engine(target: Target, systemd: Systemd) -> None:
     assert (told, target.unit.exists()) == ([f"disable --now {SERVICE}", "daemon-reload"], False)
     _, told = systemd.run("./uninstall.sh", "--prefix", target.prefix)
     assert told == []
+
+
+def test_executables_that_are_scripts_have_no_service(target: Target, other: Path, systemd: Systemd) -> None:
+    (other / "_internal/launcher").unlink()
+    _, told = systemd.run("./install.sh", "--from", other, *target.list_options())
+    assert (told, target.unit.exists()) == ([], False)
+    ask_version(target.bindir / "shibafu-bridge")
 
 
 def test_other_root_is_not_this_machine(tmp_path: Path, built: Path, systemd: Systemd) -> None:

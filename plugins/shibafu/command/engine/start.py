@@ -26,6 +26,11 @@ def _run(context: Context, _arguments: Namespace) -> int:
     require_root()
     installation = find_installation()
     place = installation.place
+    if not os.path.exists(f"{place.home}/_internal/launcher"):
+        raise CommandError(
+            "these executables would not use an engine: they were built without musl-gcc",
+            "install it (apt-get install musl-tools), and build them again",
+        )
     place.make()
     with _starting_alone(place.log):
         while (found := ask_engine(place)) is not None:
