@@ -131,6 +131,8 @@ class Worker:
             except OSError:
                 continue  # the launcher has gone already
             poller.close()
+            # Who connects when the engine has ended must find nobody here, however long this call takes.
+            self._listener.close()
             return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
 
     def _say_ready(self, connection: "_socket") -> None:
