@@ -10,7 +10,7 @@ import os
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]
 from _socket import SO_PEERCRED, SOL_SOCKET
 from errno import ESRCH
-from resource import prlimit, setrlimit
+from resource import prlimit
 from struct import Struct
 
 from shibafu.engine.protocol import Call, RefusedError
@@ -124,7 +124,7 @@ def become_caller(call: Call, pid: int, engine: Surroundings) -> None:
     for limit, own in enumerate(engine.limits):
         value = prlimit(pid, limit)
         if value != own:
-            setrlimit(limit, value)
+            prlimit(0, limit, value)
     _take_environment(call.env)
     for number, descriptor in enumerate((stdin, stdout, stderr)):
         os.dup2(descriptor, number)
