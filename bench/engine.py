@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from bench.process import Failed, Started
 from shibafu.command.engine.installation import ask_engine
-from shibafu.engine.ledger import SERVED
+from shibafu.engine.ledger import OUTCOME_SERVED
 from shibafu.engine.place import Place
 
 # The engine ends with the measurements, however these end; run.sh's `--kill-child` does not reach it.
@@ -94,6 +94,6 @@ class Engine:
             sleep(0.01)
         served: Counter[tuple[str, str]] = Counter()
         for calls in status["calls"]:
-            if calls["outcome"] == SERVED:
+            if calls["outcome"] == OUTCOME_SERVED:
                 served[calls["program"], calls["verb"]] += calls["count"]
         return served

@@ -93,6 +93,8 @@ def test_in_the_foreground(engine: EngineCommand, tmp_path: Path, number: int) -
     file = tmp_path / "shibafu.prom"
     foreground = engine.start("run", "--metrics", file)
     wait_for(file.exists)
+    # node_exporter is not root.
+    assert file.stat().st_mode & 0o777 == 0o644
     assert engine.read_status()["pid"] == foreground.pid
     assert "shibafu_engine_up 1\n" in file.read_text()
     assert "is running already" in engine.run("run", status=1)

@@ -1,6 +1,6 @@
 """What the engine counts, and how Prometheus reads it."""
 
-from shibafu.engine.ledger import BOUNDS, FAILED, SERVED, Ledger, render_metrics
+from shibafu.engine.ledger import BOUNDS, OUTCOME_FAILED, OUTCOME_SERVED, Ledger, render_metrics
 
 
 def calc_status(ledger: Ledger) -> dict[str, object]:
@@ -10,7 +10,7 @@ def calc_status(ledger: Ledger) -> dict[str, object]:
 def test_buckets() -> None:
     ledger = Ledger()
     for seconds in (0.0001, 0.001, 0.0011, 10.0, 11.0):
-        ledger.count_call("shibafu-bridge", "ADD", SERVED, seconds)
+        ledger.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, seconds)
     (calls,) = ledger.to_json()["calls"]  # type: ignore[misc]  # one object
     assert calls["count"] == 5  # type: ignore[has-type]
     assert calls["buckets"] == [2, 1, *[0] * (len(BOUNDS) - 3), 1, 1]  # type: ignore[has-type]
@@ -18,9 +18,9 @@ def test_buckets() -> None:
 
 def test_metrics() -> None:
     ledger = Ledger()
-    ledger.count_call("shibafu-bridge", "ADD", SERVED, 0.002)
-    ledger.count_call("shibafu-bridge", "ADD", SERVED, 0.2)
-    ledger.count_call("shibafu-hook", "", FAILED, 60.0)
+    ledger.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, 0.002)
+    ledger.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, 0.2)
+    ledger.count_call("shibafu-hook", "", OUTCOME_FAILED, 60.0)
     ledger.count_cold("another build")
     ledger.count_cold("another build")
     lines = render_metrics(calc_status(ledger)).splitlines()

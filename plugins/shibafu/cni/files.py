@@ -73,13 +73,19 @@ def read_file(path: str, limit: int, follow: bool = False) -> bytes | None:
         os.close(descriptor)
 
 
-def write_file(path: str, content: bytes, flags: int = 0) -> None:
+def write_file(path: str, content: bytes, flags: int = 0, mode: int = 0o600) -> None:
     """Write a file whole.
+
+    Args:
+        path: the file.
+        content: what it is to hold.
+        flags: further ones, as of open(2).
+        mode: as of open(2), for a file that is made.
 
     Raises:
         OSError: also when the disk took only a part of it.
     """
-    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | flags)
+    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | flags, mode)
     try:
         if os.write(descriptor, content) != len(content):
             raise OSError(ENOSPC, os.strerror(ENOSPC))

@@ -1,12 +1,16 @@
 """What the engine did: calls by program, verb and outcome, how long they took, and why others went cold."""
 
+import os
+
+from shibafu.cni.files import remove_file, write_file
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # Upper bounds in seconds; what took longer is in the last one, which Prometheus calls +Inf.
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
-SERVED, FAILED, LOST = "served", "failed", "lost"
+OUTCOME_SERVED, OUTCOME_FAILED, OUTCOME_LOST = "served", "failed", "lost"
 
 
 class Calls:
@@ -47,7 +51,8 @@ class Ledger:
         Args:
             program: the executable.
             verb: CNI_COMMAND, or empty.
-            outcome: SERVED, FAILED (its exit status was not 0), or LOST (its process was killed).
+            outcome: OUTCOME_SERVED, OUTCOME_FAILED (its exit status was not 0), or OUTCOME_LOST (its process
+                was killed).
             seconds: from its acceptance to its end.
         """
         self._calls.setdefault((program, verb, outcome), Calls()).add(seconds)
@@ -80,6 +85,25 @@ def render_metrics(status: "Mapping[str, object]") -> str:
         status: see `Parent.describe`; where there is no engine, `running` is false and nothing else matters.
     """
     return "\n".join(_render_lines(status)) + "\n"
+
+
+def write_metrics(path: str, status: "Mapping[str, object]") -> None:
+    """Write the engine's status as text for Prometheus, which reads the old file or the new one.
+
+    Args:
+        path: the file, which everybody may read.
+        status: see `render_metrics`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    new = f"{path}.new-{os.getpid()}"
+    try:
+        write_file(new, render_metrics(status).encode(), mode=0o644)
+        os.replace(new, path)
+    except OSError:
+        remove_file(new)
+        raise
 
 
 def _render_lines(status: "Mapping[str, object]") -> "Iterator[str]":

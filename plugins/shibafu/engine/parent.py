@@ -33,11 +33,10 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from select import POLLIN, poll
 
 import shibafu
-from shibafu.cni.files import write_file
 from shibafu.cni.jsontext import dumps
 from shibafu.engine import protocol
 from shibafu.engine.caller import CLONE_NEWNS, Surroundings
-from shibafu.engine.ledger import FAILED, LOST, SERVED, Ledger, render_metrics
+from shibafu.engine.ledger import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Ledger, write_metrics
 from shibafu.engine.place import Place
 from shibafu.engine.worker import Worker
 from shibafu.netlink.constants import CLONE_NEWNET
@@ -226,7 +225,7 @@ class Parent:
             elif event == protocol.EVENT_DONE:
                 program, verb, status, microseconds = words
                 self._busy.pop(pid, None)
-                outcome = SERVED if status == "0" else FAILED
+                outcome = OUTCOME_SERVED if status == "0" else OUTCOME_FAILED
                 self._ledger.count_call(program, verb, outcome, int(microseconds) / 1e6)
             else:
                 self._ledger.count_cold(words[0])
@@ -252,7 +251,7 @@ class Parent:
             lost = self._busy.pop(pid, None)
             if lost is not None:
                 program, verb, begin = lost
-                self._ledger.count_call(program, verb, LOST, time.monotonic() - begin)
+                self._ledger.count_call(program, verb, OUTCOME_LOST, time.monotonic() - begin)
 
     def _answer_status(self) -> None:
         try:
@@ -286,10 +285,8 @@ class Parent:
         return found.st_ino == self._inodes[path]
 
     def _write_metrics(self) -> None:
-        new = f"{self._metrics}.new"
         try:
-            write_file(new, render_metrics(self.describe()).encode())
-            os.replace(new, self._metrics)
+            write_metrics(self._metrics, self.describe())
         except OSError as error:
             sys.stderr.write(f"shibafu-engine: cannot write {self._metrics}: {error.strerror}\n")
 

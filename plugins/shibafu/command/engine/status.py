@@ -1,6 +1,5 @@
 """`shibafu engine status`."""
 
-import os
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
@@ -24,7 +23,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.command.engine.installation import ask_engine, find_installation, require_root
-    from shibafu.engine.ledger import render_metrics
+    from shibafu.engine.ledger import render_metrics, write_metrics
 
     if arguments.metrics == "-" and context.out.is_json:
         raise UsageError("metrics are no JSON", "leave out --format json, or write the metrics to a file")
@@ -36,22 +35,10 @@ def _run(context: Context, arguments: Namespace) -> int:
         context.out.text(render_metrics(status).rstrip("\n"))
     else:
         if arguments.metrics:
-            _write_metrics(arguments.metrics, render_metrics(status))
+            write_metrics(arguments.metrics, status)
         context.out.data(status)
         _print(context.out, status, place.read_build())
     return 0 if found else NOT_RUNNING
-
-
-def _write_metrics(path: str, text: str) -> None:
-    """Write a file whole, which somebody may be reading."""
-    new = f"{path}.new-{os.getpid()}"
-    try:
-        with open(new, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(new, path)
-    finally:
-        if os.path.lexists(new):
-            os.unlink(new)
 
 
 def _print(out: Output, status: dict[str, Any], installed: str) -> None:
