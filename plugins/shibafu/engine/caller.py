@@ -51,7 +51,7 @@ class Power:
         self.pids = os.stat(f"/proc/{pid}/ns/pid").st_ino
 
 
-class Surroundings:
+class Baseline:
     """What a process of the engine is like before it becomes like a caller: looked up once, for all of them.
 
     Raises:
@@ -98,7 +98,7 @@ def check_caller(connection: "socket", engine: Power) -> int:
     return int(pid)
 
 
-def become_caller(call: Call, pid: int, engine: Surroundings) -> None:
+def become_caller(call: Call, pid: int, engine: Baseline) -> None:
     """Take over the caller's namespaces, directories, limits, environment and descriptors.
 
     Args:

@@ -35,7 +35,7 @@ from select import POLLIN, poll
 import shibafu
 from shibafu.cni.jsontext import dumps
 from shibafu.engine import protocol
-from shibafu.engine.caller import CLONE_NEWNS, Surroundings
+from shibafu.engine.caller import CLONE_NEWNS, Baseline
 from shibafu.engine.ledger import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Ledger, write_metrics
 from shibafu.engine.place import Place
 from shibafu.engine.worker import Worker
@@ -124,7 +124,7 @@ class Parent:
             The exit status.
         """
         self._is_trained = is_trained
-        self._own = Surroundings()
+        self._own = Baseline()
         gc.collect()
         # What is there is shared with all spares; the collector would write to each object.
         gc.freeze()

@@ -33,7 +33,7 @@ from select import EPOLLEXCLUSIVE, EPOLLIN, epoll
 from struct import Struct
 
 from shibafu.engine import protocol
-from shibafu.engine.caller import Surroundings, become_caller, check_caller
+from shibafu.engine.caller import Baseline, become_caller, check_caller
 from shibafu.engine.pages import populate_pages
 from shibafu.engine.programs import SERVED
 from shibafu.engine.protocol import Call, RefusedError
@@ -70,7 +70,7 @@ class Worker:
         reports: "_socket",
         nothing: int,
         build: str,
-        engine: Surroundings,
+        engine: Baseline,
     ) -> None:
         self._listener = listener
         self._stop = stop

@@ -41,13 +41,14 @@ _BUFFER_SIZE = 32768
 _LEGACY_TABLES = {4: "/proc/self/net/ip_tables_names", 6: "/proc/self/net/ip6_tables_names"}
 
 
-class Transaction:
-    """One transaction, as it is announced.
+class Announcement:
+    """What the kernel announces of one transaction.
 
     Args:
         generation: what the generation was raised to.
         pid: the process that made it, as the initial process namespace numbers it.
-        port: the netlink port by which it was made. The answer to one who asks looks the same, with his.
+        port: the netlink port by which it was made. The answer to a question looks the same, with the port
+            of whoever asked.
     """
 
     __slots__ = ("generation", "pid", "port")
@@ -121,9 +122,9 @@ class GenerationWatch:
         is_last = generation == (announced[-1].generation if announced else last)
         return generation if is_own and is_last else 0
 
-    def _ask(self) -> tuple[list[Transaction], int]:
+    def _ask(self) -> tuple[list[Announcement], int]:
         """Return what was announced since the last question, and the generation that is in force."""
-        announced: list[Transaction] = []
+        announced: list[Announcement] = []
         kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETGEN
         try:
             port: int = self._socket.getsockname()[0]
@@ -147,7 +148,7 @@ class GenerationWatch:
         """Stop watching."""
         self._socket.close()
 
-    def _receive(self) -> list[Transaction]:
+    def _receive(self) -> list[Announcement]:
         """Return the transactions that the next datagram announces.
 
         Raises:
@@ -157,7 +158,7 @@ class GenerationWatch:
         return parse_transactions(self._socket.recv(_BUFFER_SIZE))
 
 
-def parse_transactions(datagram: bytes) -> list[Transaction]:
+def parse_transactions(datagram: bytes) -> list[Announcement]:
     """Return the transactions that a datagram announces.
 
     Raises:
@@ -172,7 +173,7 @@ def parse_transactions(datagram: bytes) -> list[Transaction]:
         if any(len(value) != _NUMBER.size for value in values):
             raise NetlinkDecodeError("a transaction without its number or its process")
         generation, pid = (_NUMBER.unpack(value)[0] for value in values)
-        transactions.append(Transaction(generation, pid, port))
+        transactions.append(Announcement(generation, pid, port))
     return transactions
 
 
