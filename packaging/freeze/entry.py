@@ -31,7 +31,7 @@ class Module(ModuleType):
 class BundleImporter:
     """Finds and loads the modules of the bundle, which bundle.py makes and describes.
 
-    It is opened anew each time, because a program may close descriptors that it does not know, as
+    It is reopened each time, because a program may close descriptors that it does not know, as
     daemons and forked children do.
 
     Args:

@@ -2,7 +2,7 @@
  * The executable of a plugin: hands the call to the resident engine, or starts the plugin cold.
  *
  * This is the one part of shibafu that is not Python, because Python's start is what the engine saves: this program is
- * over 0.3 ms after it was started. Built static with musl, which takes less time to load than any other C library.
+ * over 0.3 ms after it was started. Built statically with musl, which takes less time to load than any other C library.
  * Whatever is in the way before the engine has accepted the call, from a missing socket to a caller that the engine
  * must not serve, ends in a cold start with standard input untouched. After that there is no second try: the input may
  * have been read. plugins/shibafu/engine/protocol.py describes the messages.
@@ -155,7 +155,7 @@ static int send_call(int engine, int argc)
         rights->cmsg_len = CMSG_LEN(sizeof descriptors);
         memcpy(CMSG_DATA(rights), descriptors, sizeof descriptors);
     }
-    /* Descriptors that nobody receives would be open for as long as the engine has not ended. */
+    /* Descriptors that are never received would stay open until the engine ends. */
     return is_told(engine, 'R') && sendmsg(engine, &packet, MSG_NOSIGNAL) == (ssize_t)part.iov_len && !head.cold;
 }
 

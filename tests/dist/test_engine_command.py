@@ -76,7 +76,7 @@ def test_metrics_in_a_file(engine: EngineCommand, tmp_path: Path) -> None:
     engine.run("status", "--metrics", file)
     assert "shibafu_engine_up 1\n" in file.read_text()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("shibafu.prom")] == [file.name]
-    assert "metrics are no JSON" in engine.run("status", "--metrics", "-", "--format", "json", status=2)
+    assert "metrics are not JSON" in engine.run("status", "--metrics", "-", "--format", "json", status=2)
 
 
 def test_started_by_several_at_once(engine: EngineCommand) -> None:

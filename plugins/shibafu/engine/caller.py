@@ -73,7 +73,7 @@ def check_caller(connection: "socket", engine: Power) -> int:
     """Return the number of the process that has connected.
 
     Raises:
-        RefusedError: it has less power than the engine, or lives in a world of its own.
+        RefusedError: it has less power than the engine, or is in namespaces of its own.
     """
     pid, uid, gid = _UCRED.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _UCRED.size))
     if (uid, gid) != (0, 0):
@@ -83,7 +83,7 @@ def check_caller(connection: "socket", engine: Power) -> int:
     process = _open_process(connection, pid)
     try:
         caller = Power(pid)
-        # It still lives: so nobody else has had its number.
+        # It is still alive, so that its number has not been reused.
         pidfd_send_signal(process, 0)
     except (OSError, ValueError):
         raise RefusedError("the caller has ended") from None
@@ -108,7 +108,7 @@ def become_caller(call: Call, pid: int, engine: Baseline) -> None:
 
     Raises:
         RefusedError: its root directory is another one than its mount namespace's.
-        OSError: the kernel's refusal; this process is good for nothing any more.
+        OSError: the kernel's refusal; this process cannot serve anybody any more.
     """
     stdin, stdout, stderr, directory, root, network, mount = call.descriptors
     own_root = engine.root
@@ -128,7 +128,7 @@ def become_caller(call: Call, pid: int, engine: Baseline) -> None:
     _take_environment(call.env)
     for number, descriptor in enumerate((stdin, stdout, stderr)):
         os.dup2(descriptor, number)
-    # Whoever reads what the program prints waits until the last copy is closed.
+    # A reader of what the program prints waits until the last copy is closed.
     for descriptor in call.descriptors:
         os.close(descriptor)
 

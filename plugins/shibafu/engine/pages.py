@@ -1,4 +1,4 @@
-"""Memory of a process that was forked: which is its parent's, until it writes to it.
+"""Memory of a forked process, which is shared with its parent until one of them writes to it.
 
 A call writes to most of it, if only to count references, and each page costs a fault and a copy then, a third
 of all that VERSION takes. A spare does that before it has a call.
@@ -20,7 +20,7 @@ class _Address(_SimpleCData):  # type: ignore[type-arg]  # generic to type check
 
 
 def populate_pages() -> None:
-    """Have all memory that this process may write to be its own; an older kernel leaves it as it is."""
+    """Give this process its own copy of all memory that it may write to; older kernels leave it shared."""
     madvise = load_libc_function("madvise")
     for start, end in list_writable():
         try:

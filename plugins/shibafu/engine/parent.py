@@ -45,7 +45,7 @@ from shibafu.netlink.namespace import load_libc_function
 SPARES = 3
 _BACKLOG = 1024
 _LARGEST_REPORT = 4096
-# Seconds between two looks at the installation, and between two writings of the metrics.
+# Seconds between looks at the installation, and between writes of the metrics.
 _LOOK = 1.0
 _METRICS = 15.0
 # Seconds that calls have to end when the engine ends: more than the longest delegate takes.
@@ -66,7 +66,7 @@ class Parent:
         metrics: a file that its metrics are written to; empty for none.
 
     Raises:
-        AlreadyRunningError: another process is it.
+        AlreadyRunningError: another process is that engine.
         OSError, CniError: it cannot listen.
     """
 
@@ -184,9 +184,9 @@ class Parent:
             self._refill()
 
     def _refill(self) -> None:
-        """Fork spares: as many as ever while there is little to do, one at a time while there is much.
+        """Fork spares: up to `SPARES` processes while few calls are running, and one spare however many are.
 
-        One is always there: a call may wait for others, which it has started itself.
+        There always is one, since a call may wait for others that it has started itself.
         """
         while not self._idle or len(self._idle) + len(self._busy) < SPARES:
             try:
@@ -262,12 +262,12 @@ class Parent:
         try:
             connection.send(dumps(self.describe()).encode() + b"\n", MSG_DONTWAIT | MSG_NOSIGNAL)
         except OSError:
-            pass  # whoever asked has gone
+            pass  # the client has gone
         finally:
             connection.close()
 
     def _look(self) -> None:
-        """End where nobody would call this engine any more: whoever starts it again gets one that works."""
+        """End when launchers can no longer find this engine, to make way for one that they find."""
         if self._place.read_identity() != self._identity:
             sys.stderr.write("shibafu-engine: another build has taken this one's place: ending\n")
         elif not self._is_there(self._place.calls):
@@ -293,7 +293,7 @@ class Parent:
     def _end(self) -> None:
         """Take no more calls, which go cold from here on, and wait for those that are running.
 
-        Who asks for the status is answered until the end, and can wait for that.
+        Requests for the status are answered until then, so that clients can wait for the end.
         """
         notify("STOPPING=1")
         self._unlink(self._place.calls)
@@ -361,11 +361,11 @@ def _bind(path: str, kind: int) -> _socket:
 
 
 def _note(_number: int, _frame: object) -> None:
-    """Have the signal written to the wakeup descriptor."""
+    """Do nothing: a signal that has a handler is written to the wakeup descriptor."""
 
 
 def _read_memory(pid: int) -> int:
-    """Return a process's memory in bytes, with its share of what others have, too; 0 if it has ended."""
+    """Return a process's memory in bytes, with its share of what is shared; 0 if it has ended."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb", buffering=0) as file:
             lines = file.read().splitlines()

@@ -33,7 +33,7 @@ class Place:
 
     @property
     def status(self) -> str:
-        """The socket that answers who connects with a JSON object, see `Parent.describe`."""
+        """The socket that sends a JSON object to each client; see `Parent.describe`."""
         return f"{self.directory}/{self.name}.status"
 
     @property
@@ -43,7 +43,7 @@ class Place:
 
     @property
     def log(self) -> str:
-        """What an engine has to say that the command has started."""
+        """The messages of an engine that the command has started."""
         return f"{self.directory}/{self.name}.log"
 
     def make(self) -> None:

@@ -9,7 +9,8 @@ directory, the root directory, the network namespace, the mount namespace. Where
 goes cold, nothing else is there; it is sent so that the engine can count it.
 
 The worker answers `A` when it has accepted the call, which is then never done by anybody else, and `S` and a
-byte, the exit status, when it is done. Who closes the connection before `A` refuses, and the call goes cold.
+byte, the exit status, when it is done. A worker that closes the connection
+before `A` refuses the call, which then goes cold.
 """
 
 from struct import Struct
@@ -74,7 +75,8 @@ def parse_call(message: bytes, descriptors: "Sequence[int]", build: bytes) -> Ca
         build: the id of this build.
 
     Raises:
-        RefusedError: it is no message of this version, or of another build's launcher, or goes cold anyway.
+        RefusedError: it is not a message of this version, comes from another build's launcher, or goes cold
+            anyway.
     """
     if len(message) < HEAD.size:
         raise RefusedError("malformed")

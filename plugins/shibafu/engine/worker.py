@@ -129,9 +129,9 @@ class Worker:
             except BlockingIOError:
                 continue  # another spare was first
             except OSError:
-                continue  # the launcher has gone already
+                continue  # the launcher has already gone
             poller.close()
-            # Who connects when the engine has ended must find nobody here, however long this call takes.
+            # A launcher that connects after the engine has ended must not wait for this call.
             self._listener.close()
             return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
 

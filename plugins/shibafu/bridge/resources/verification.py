@@ -1,8 +1,8 @@
-"""That a network's rules need no look: nothing in nf_tables has changed since they were found right.
+"""Hints that spare a network's rules a look: nothing in nf_tables has changed since they were found right.
 
-To look at them takes a program for each family, to ask for nf_tables' generation a system call. What the
-generation was when the rules were last found right, or made, is left beside their record as a hint: a digest
-of all that it holds for. Whatever else stands there, the rules are looked at.
+Looking at them takes a program for each family; asking for nf_tables' generation takes a system call. The
+generation that was in force when the rules were last found right, or made, is left beside their record as a
+hint: a digest of all that it holds for. If the hint says anything else, the rules are looked at.
 
 ADD leaves it, with the network's lock held. CHECK renews one that is there: it tells of nothing but when
 somebody looked, so that nothing changes for anybody but the next call, and a renewed one cannot outlive the
@@ -60,7 +60,7 @@ class Verification:
 
         Args:
             subject: see `holds`.
-            versions: the families, 4 or 6, of which they may be the rules of iptables' legacy variant.
+            versions: the families, 4 or 6, whose rules may be those of iptables' legacy variant.
             pids: the processes that have looked at the rules, or made them.
             is_locked: whether the network's lock is held; see `NetworkState.write_hint`.
         """

@@ -105,7 +105,7 @@ def ask_engine(place: Place) -> Answer | None:
 
 
 def wait_for_end(engine: Answer, number: int = 0) -> None:
-    """Wait until an engine has ended, which is when the calls have ended that it runs.
+    """Wait until an engine has ended, which is when the calls that it is running have.
 
     Args:
         engine: the engine.

@@ -16,7 +16,7 @@ from shibafu.command.subcommand import Context, Subcommand
 _PATIENCE = 30.0
 _PAUSE = 0.02
 _LONGEST_LOG = 1 << 20
-# By these an engine knows that systemd has started it; here they are of another service.
+# By these an engine knows that systemd has started it; here they would be another service's.
 _OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 

@@ -29,8 +29,8 @@ def _run(context: Context, _arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "stop",
     "stop the engine",
-    "Stop the engine, and wait until the calls have ended that it runs, at most 95 seconds. Calls that\n"
-    "are made meanwhile, and from then on, start cold. That none is running is not an error.",
+    "Stop the engine, and wait for the calls that it is running, at most 95 seconds. Calls that are made\n"
+    "meanwhile, and from then on, start cold. It is not an error if no engine is running.",
     ("shibafu engine stop", f"systemctl stop {SERVICE}   # where systemd has started it"),
     _run,
 )
