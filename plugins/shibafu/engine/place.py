@@ -2,7 +2,7 @@
 
 import os
 
-from shibafu.cni.directories import make_directory
+from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.files import read_file
 from shibafu.cni.names import calc_digest
 
@@ -47,12 +47,14 @@ class Place:
         return f"{self.directory}/{self.name}.log"
 
     def make(self) -> None:
-        """Make the directory.
+        """Make the directory unless there is one, and make sure that nobody else can write to it.
 
         Raises:
-            CniError: it cannot be made, or others may write to it.
+            CniError: it belongs to somebody else.
+            OSError: it cannot be made.
         """
         make_directory(self.directory, 0o700)
+        secure_directories(self.directory)
 
     def read_build(self) -> str:
         """Return the id of the build that is installed here; empty when there is none."""
