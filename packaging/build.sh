@@ -54,7 +54,7 @@ ensure_python() {
 missing_packages() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     command -v objdump >/dev/null || echo binutils
-    # Who cannot install it gets plugins that start cold.
+    # Where it cannot be installed, plugins start cold.
     [[ $EUID -ne 0 ]] || ! command -v apt-get >/dev/null || command -v musl-gcc >/dev/null || echo musl-tools
     local library="libpython$version.so"
     [[ $python != /usr/bin/python3 || -n $(compgen -G "/usr/lib/*/$library.*") ]] || echo "libpython$version"

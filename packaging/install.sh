@@ -169,7 +169,7 @@ for conflist in "${conflists[@]}"; do
     install_conflist "$conflist"
 done
 
-# The version in use has an engine, if the one before had; calls go on.
+# If the version before had a running engine, the one in use gets one, too; calls go on.
 unit=$unitdir/$service
 if [[ $no_engine ]]; then
     ! is_unit_of "$DESTDIR$unit" "$prefix" || remove_service "$unit" "$DESTDIR"

@@ -13,7 +13,7 @@ has_systemd() {
 
 # write_unit FILE PREFIX: print the unit for the program in PREFIX.
 write_unit() {
-    # What systemd expands, and what sed does.
+    # Escape what systemd expands, and then what sed does.
     unit_prefix=$(printf '%s' "$2" | sed 's/[%$]/&&/g; s/[\\&|]/\\&/g')
     sed "s|@PREFIX@|$unit_prefix|" "$1"
 }
@@ -62,8 +62,8 @@ is_running() {
     [ -e "${running_socket%.sock}.lock" ] && "$1/shibafu" engine status >/dev/null 2>&1
 }
 
-# replace_engines PREFIX: where an engine of a version is running that is not in use any more, have that of the version
-# in use run in its place. The new one is started first: no call has to be done without one.
+# replace_engines PREFIX: where the engine of a version that is no longer in use is running, run that of the version in
+# use in its place. The new one is started first, so that no call has to do without one.
 replace_engines() {
     for replace_home in "$1"/versions/*; do
         if [ "$replace_home" != "$1/$(readlink "$1/current")" ] && is_running "$replace_home"; then

@@ -1,4 +1,4 @@
-"""What the kernel says of transactions in nf_tables: how many there were, and who made each.
+"""What the kernel tells of transactions in nf_tables: how many there were, and which process made each.
 
 Its generation is a number that every transaction raises, whoever makes it: where it is the same, so are the
 rules. (It begins again when the module is unloaded, for which all rules have to go.) iptables' legacy variant

@@ -1,8 +1,8 @@
 """A network's firewall rules: made with its first container, gone with its last, healed between.
 
-Most ADDs find the rules in place, and nothing changed since somebody looked at them (`verification`). Else
-one process for each family makes sure of them all while links are being made. What was set up is remembered
-in the network's state as a hint; the kernel, not the hint, decides.
+Most ADDs find the rules in place, and nothing changed since they were last looked at (`verification`).
+Otherwise one process for each family makes sure of them all while links are being made. What was set up is
+remembered in the network's state as a hint; the kernel, not the hint, decides.
 """
 
 from shibafu.bridge.config import BridgeConfig

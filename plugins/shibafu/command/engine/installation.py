@@ -73,7 +73,7 @@ def require_root() -> None:
         CommandError: the caller is not root.
     """
     if os.geteuid() != 0:
-        raise CommandError("the engine is root's", "try it with sudo")
+        raise CommandError("only root may use the engine", "try it with sudo")
 
 
 def ask_engine(place: Place) -> Answer | None:
