@@ -97,7 +97,7 @@ def test_in_the_foreground(engine: EngineCommand, tmp_path: Path, number: int) -
     assert file.stat().st_mode & 0o777 == 0o644
     assert engine.read_status()["pid"] == foreground.pid
     assert "shibafu_engine_up 1\n" in file.read_text()
-    assert "is running already" in engine.run("run", status=1)
+    assert "is running already" in engine.run("run", status=75)
     foreground.send_signal(number)
     assert foreground.communicate(timeout=60) == ("", "")
     assert foreground.returncode == 0

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ENTER = Path(__file__).with_name("enter.sh")
+# It installs what it needs; later there is no network.
+BUILD = "packaging/build.sh"
 REQUIREMENTS = ("packaging/requirements-build.txt", "tests/requirements.txt")
 # What the tests need that are run in there. build.sh finds out by itself what it needs.
 PACKAGES = (
@@ -76,7 +78,7 @@ class Debian:
 
     def ensure(self) -> None:
         """Make it where it is missing, copy this tree as it is now into it, and build the executables."""
-        needs = "\n".join([*PACKAGES, *((ROOT / name).read_text() for name in REQUIREMENTS)])
+        needs = "\n".join([*PACKAGES, *((ROOT / name).read_text() for name in (*REQUIREMENTS, BUILD))])
         stamp = self.directory / "needs"
         if not stamp.exists() or stamp.read_text() != needs:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -84,12 +86,12 @@ class Debian:
             self._copy_tree()
             self._fetch_wheels()
             # Installs packages, as on any machine that lacks them.
-            self.check_run("packaging/build.sh", network=True)
+            self.check_run(BUILD, network=True)
             self.check_run("python3", "-m", "venv", ".venv")
             self.check_run(".venv/bin/pip", "install", "-qq", "--require-hashes", "-r", REQUIREMENTS[1])
             stamp.write_text(needs)
         self._copy_tree()
-        self.check_run("packaging/build.sh")
+        self.check_run(BUILD)
 
     def _make_root(self) -> None:
         self.root.mkdir(parents=True)

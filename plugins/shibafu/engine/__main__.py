@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+# EX_TEMPFAIL of sysexits.h(3head): by this the service knows that trying again and again is no use.
+ALREADY_RUNNING = 75
 # Bytes; a thread does nothing but ask the kernel to delete a link.
 _STACK = 1 << 18
 
@@ -46,7 +48,7 @@ def run(argv: "Sequence[str]") -> int:
         parent = Parent(place, flags.get("metrics", ""))
     except AlreadyRunningError:
         sys.stderr.write(f"shibafu-engine: the engine of {home} is running already\n")
-        return 1
+        return ALREADY_RUNNING
     load_everything()
     parent.leave()
     is_trained = "untrained" not in flags and train(home)

@@ -50,7 +50,7 @@ _LOOK = 1.0
 _METRICS = 15.0
 # Seconds that calls have to end when the engine ends: more than the longest delegate takes.
 _DRAIN = 95.0
-# Spares that may fail one after the other before the engine gives up.
+# Spares that may fail between two looks before the engine gives up.
 _MAX_FAILURES = 20
 
 
@@ -158,7 +158,7 @@ class Parent:
         processes = [os.getpid(), *self._idle, *self._busy]
         return {
             "running": True,
-            "ending": self._is_ending,
+            "ending": self._is_ending or self._is_replaced(),
             "home": self._place.home,
             "pid": os.getpid(),
             "version": shibafu.__version__,
@@ -268,13 +268,19 @@ class Parent:
 
     def _look(self) -> None:
         """End when launchers can no longer find this engine, to make way for one that they find."""
-        if self._place.read_identity() != self._identity:
-            sys.stderr.write("shibafu-engine: another build has taken this one's place: ending\n")
+        # Those that fail do so at once.
+        self._failures = 0
+        if self._is_replaced():
+            sys.stderr.write(f"shibafu-engine: another build is in {self._place.home}, or none: ending\n")
         elif not self._is_there(self._place.calls):
             sys.stderr.write(f"shibafu-engine: {self._place.calls} has been removed: ending\n")
         else:
             return
         self._is_ending = True
+
+    def _is_replaced(self) -> bool:
+        """Return whether the executables are no longer those that this engine is of."""
+        return self._place.read_identity() != self._identity
 
     def _is_there(self, path: str) -> bool:
         """Return whether a file of this engine's is where it was made, wherever this process is now."""
