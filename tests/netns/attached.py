@@ -42,6 +42,8 @@ REFERENCE = "/usr/lib/cni"
 _CONF_DIR = Path("/run/net.d")
 _CACHE_DIR = STORE / "results"
 _RECORDS = Path("/run/shibafu")
+# See shibafu.resource.records.
+_HINT = "verified"
 _FAILED = 255
 # What a runtime adds to a plugin's section of a configuration file.
 _OF_RUNTIME = ("runtimeConfig", "prevResult")
@@ -265,7 +267,10 @@ class Attached:
         return calc_host_veth(self.network, CONTAINER, self.ifname)
 
     def snapshot(self) -> dict[str, str]:
-        """Return all that a call could change, as a flat table."""
+        """Return all that a call could change, as a flat table.
+
+        Hints of when rules were last looked at are left out: CHECK renews them, and they tell nothing else.
+        """
         seen = snapshot_networks([CONTAINER], entered)
         for namespace in ("host", CONTAINER):
             with entered(namespace):
@@ -273,6 +278,8 @@ class Attached:
         with entered("host"):
             seen["rules"] = _run("nft -s list ruleset; ip rule; ip -6 rule")
         for path in (*_RECORDS.rglob("*"), *STORE.rglob("*")):
+            if path.name.partition("-")[0] == _HINT:
+                continue
             status = path.lstat()
             is_file = path.is_file()
             seen[str(path)] = (

@@ -111,6 +111,16 @@ PACKAGES = {
 }
 
 
+# What looks at rules where calls do not know that they are unchanged.
+LOOKING = {f"shibafu.netfilter.{name}" for name in ("iptables", "render_iptables", "restore")}
+
+
+def is_first_process_namespace() -> bool:
+    """Return whether the kernel announces transactions in nf_tables by the numbers of processes here."""
+    # PROC_PID_INIT_INO of include/linux/proc_ns.h
+    return os.stat("/proc/self/ns/pid").st_ino == 0xEFFFFFFC
+
+
 def calc_budget(call: str, *without: str) -> set[str]:
     """Return the full names of the modules that a call may import, all of the packages `without` left out."""
     names = set()
@@ -156,10 +166,11 @@ def config(machine: Machine) -> Config:
 
 
 def test_nat_network(machine: Machine, config: Config) -> None:
+    looking = set() if is_first_process_namespace() else LOOKING
     result, modules = call(machine, "ADD", config)
-    check_budget(modules, calc_budget("ADD"))
+    check_budget(modules, calc_budget("ADD") | looking)
     _, modules = call(machine, "CHECK", config | {"prevResult": loads(result)})
-    check_budget(modules, calc_budget("CHECK"))
+    check_budget(modules, calc_budget("CHECK") | looking)
     machine.delete(config, "other")
     _, modules = call(machine, "DEL", config)
     check_budget(modules, calc_budget("DEL"))

@@ -18,6 +18,7 @@ EXCEPTIONS = {
     "differential/laboratory.py": "gives them the sysctls itself: their names are a part of a case",
     "differential/table_ipam.py": "a container whose namespace has no links to look at",
     "e2e/machine.py": "init.sh, its first process, gives it the sysctls",
+    "engine/test_served.py": "what an engine is started in, and leaves",
     "netns/test_replaced_netns.py": "a process that changes its own, as where its number is given out again",
     "netns/test_ipam_views.py": "a namespace of a process, without links to look at",
     "unit/test_namespaces_of_tests.py": "this",
