@@ -166,11 +166,12 @@ def config(machine: Machine) -> Config:
 
 
 def test_nat_network(machine: Machine, config: Config) -> None:
+    # Elsewhere the ADD before this one has left no hint; this one changes nothing, and leaves one.
     looking = set() if is_first_process_namespace() else LOOKING
     result, modules = call(machine, "ADD", config)
     check_budget(modules, calc_budget("ADD") | looking)
     _, modules = call(machine, "CHECK", config | {"prevResult": loads(result)})
-    check_budget(modules, calc_budget("CHECK") | looking)
+    check_budget(modules, calc_budget("CHECK"))
     machine.delete(config, "other")
     _, modules = call(machine, "DEL", config)
     check_budget(modules, calc_budget("DEL"))
