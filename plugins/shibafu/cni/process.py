@@ -13,13 +13,16 @@ import time
 
 # `signal` pulls in enum; typeshed knows only that one.
 from _signal import (  # type: ignore[import-not-found]
+    SIG_BLOCK,
     SIG_DFL,
     SIG_IGN,
+    SIG_SETMASK,
     SIGCHLD,
     SIGKILL,
     SIGPIPE,
     SIGTERM,
     getsignal,
+    pthread_sigmask,
     signal,
 )
 
@@ -53,7 +56,7 @@ class Child:
         OSError: the executable cannot be started.
     """
 
-    __slots__ = ("_pid", "_stderr", "_stdin", "_stdout")
+    __slots__ = ("_mask", "_pid", "_stderr", "_stdin", "_stdout")
 
     def __init__(
         self,
@@ -68,6 +71,8 @@ class Child:
         if getsignal(SIGCHLD) == SIG_IGN:
             # Inherited from the caller; the kernel would forget the child's status.
             signal(SIGCHLD, SIG_DFL)
+        # Who is told to end between its start and `wait_within` would leave it behind.
+        self._mask = pthread_sigmask(SIG_BLOCK, [SIGTERM] if has_session else [])
         descriptors: list[int] = []
         try:
             self._stdin = -1
@@ -89,9 +94,16 @@ class Child:
             actions += [(os.POSIX_SPAWN_DUP2, descriptor, descriptor) for descriptor in inherit]
             # Python ignores SIGPIPE, and a child would inherit that.
             self._pid = os.posix_spawn(
-                path, argv, env, file_actions=actions, setsigdef=[SIGPIPE], setsid=has_session
+                path,
+                argv,
+                env,
+                file_actions=actions,
+                setsigdef=[SIGPIPE],
+                setsigmask=self._mask,
+                setsid=has_session,
             )
         except BaseException:
+            pthread_sigmask(SIG_SETMASK, self._mask)
             # Whatever it is, nobody else has these descriptors.
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -139,6 +151,8 @@ class Child:
         """
         former = _set_handler(SIGTERM, self._die_together)
         try:
+            # What has come meanwhile is delivered now.
+            pthread_sigmask(SIG_SETMASK, self._mask)
             if not self._has_ended(seconds):
                 raise TimeoutError
         except BaseException:
