@@ -15,7 +15,7 @@ _AT_ONCE = 32
 _MANY = 500
 _TURNS = 3
 _VERBS = ("ADD", "DEL")
-# Seconds after which nothing of a call is left to do, of whoever does it.
+# Seconds after which all the work that a call causes is done.
 _AFTERMATH = 0.5
 
 

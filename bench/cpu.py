@@ -15,7 +15,7 @@ class CpuAccount:
     What the kernel does for everybody, such as taking namespaces apart, is in no group.
 
     Raises:
-        OSError: there are no such groups, or none can be made.
+        OSError: this machine has no control groups of version 2, or they cannot be made.
     """
 
     def __init__(self) -> None:

@@ -38,6 +38,7 @@ class Engine:
         try:
             self.start()
         except BaseException:
+            # `with` does not leave what could not be entered; after Ctrl-C, too, no engine stays behind.
             self.stop()
             raise
         return self

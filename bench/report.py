@@ -15,7 +15,7 @@ class Row:
             taken in the same turn.
         unit: of the samples.
         targets: the ratios that are not to be exceeded, by the sides' names.
-        served: the share of the engine's calls that it served; None where there is no engine.
+        served: the share of calls that the engine served; None without an engine.
     """
 
     name: str

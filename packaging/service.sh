@@ -6,7 +6,7 @@
 
 service=shibafu-engine.service
 
-# has_systemd: tell whether systemd runs on this machine, as sd_booted(3) does.
+# has_systemd: succeed if systemd runs on this machine, as sd_booted(3) does.
 has_systemd() {
     [ -d /run/systemd/system ]
 }
@@ -26,7 +26,7 @@ install_unit() {
     mv -T "$2.new-$$" "$2"
 }
 
-# is_unit_of UNIT PREFIX: tell whether UNIT is there, and for the program in PREFIX.
+# is_unit_of UNIT PREFIX: succeed if UNIT exists and starts the program in PREFIX.
 is_unit_of() {
     unit_line=$(echo "ExecStart=@PREFIX@/current/shibafu engine run" | write_unit - "$2")
     [ -e "$1" ] && grep -qxF "$unit_line" "$1"
@@ -56,7 +56,7 @@ remove_service() {
     fi
 }
 
-# is_running HOME: tell whether the engine of the folder HOME is running.
+# is_running HOME: succeed if the engine of the folder HOME is running.
 is_running() {
     running_socket=$(calc_socket "$1")
     [ -e "${running_socket%.sock}.lock" ] && "$1/shibafu" engine status >/dev/null 2>&1

@@ -73,6 +73,7 @@ class BundleImporter:
         try:
             self.exec_module(module)
         except BaseException:
+            # As importlib has it: a module that could not be run, for whatever reason, is not there.
             del sys.modules[name]
             raise
         package, _, child = name.rpartition(".")

@@ -2,7 +2,7 @@
  * The executable of a plugin: hands the call to the resident engine, or starts the plugin cold.
  *
  * This is the one part of shibafu that is not Python, because Python's start is what the engine saves: this program is
- * over 0.3 ms after it was started. Built statically with musl, which takes less time to load than any other C library.
+ * over 0.4 ms after it was started. Built statically with musl, which takes less time to load than any other C library.
  * Whatever is in the way before the engine has accepted the call, from a missing socket to a caller that the engine
  * must not serve, ends in a cold start with standard input untouched. After that there is no second try: the input may
  * have been read. plugins/shibafu/engine/protocol.py describes the messages.

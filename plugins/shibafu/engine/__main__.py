@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-# EX_TEMPFAIL of sysexits.h(3head): by this the service knows that trying again and again is no use.
+# EX_TEMPFAIL of sysexits.h(3head); the service does not restart an engine that ends with it.
 ALREADY_RUNNING = 75
 # Bytes; a thread does nothing but ask the kernel to delete a link.
 _STACK = 1 << 18

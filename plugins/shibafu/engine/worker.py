@@ -201,6 +201,7 @@ def run_program(module: str) -> int:
     except SystemExit as ending:
         status = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
     except BaseException:
+        # KeyboardInterrupt, too: a plugin's own process would end with a traceback and this status.
         sys.excepthook(*sys.exc_info())
         status = 1
     for stream in (sys.stdout, sys.stderr):

@@ -75,7 +75,7 @@ class Verification:
             self._watch.close()
 
     def _has_only(self, pids: "Container[int]") -> bool:
-        """Return whether nobody but these processes has changed anything since this asked last."""
+        """Return whether only these processes have changed anything since the last question."""
         generation = self._watch.ask_again(pids) if self._watch is not None else 0
         self._generation = generation
         return generation > 0
