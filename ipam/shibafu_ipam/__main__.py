@@ -7,7 +7,7 @@ its own module; VERSION imports nothing but the protocol's shell.
 
 import sys
 
-from shibafu.cni.skel import Plugin, run_process
+from shibafu.cni import skel
 from shibafu.cni.version import SUPPORTED
 
 TYPE_CHECKING = False
@@ -48,17 +48,21 @@ def _collect_garbage(request: "Request") -> None:
     collect_garbage(request)
 
 
+PLUGIN = skel.Plugin(
+    "ipam",
+    {"ADD": _add, "DEL": _delete, "CHECK": _check, "STATUS": _status, "GC": _collect_garbage},
+    SUPPORTED,
+)
+
+
 def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
     """Do one CNI call; see `shibafu.cni.skel.run`. It depends on nothing of the process but its files."""
-    from shibafu.cni import skel
-
-    verbs = {"ADD": _add, "DEL": _delete, "CHECK": _check, "STATUS": _status, "GC": _collect_garbage}
-    return skel.run(Plugin("ipam", verbs, SUPPORTED), env, stdin, stdout)
+    return skel.run(PLUGIN, env, stdin, stdout)
 
 
 def main() -> None:
     """Run as a process."""
-    sys.exit(run_process(run))
+    sys.exit(skel.run_process(run))
 
 
 if __name__ == "__main__":

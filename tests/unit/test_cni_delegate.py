@@ -1,16 +1,19 @@
 """Calling another plugin, in a process of its own or in this one."""
 
 import os
-from collections.abc import Callable, Mapping
-from json import dumps, loads
+from collections.abc import Callable
+from errno import ENOSPC
+from json import loads
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
 from shibafu.cni import errors
 from shibafu.cni.delegate import Installation, delegate, find_plugin, parse_answer, prepare_delegate
 from shibafu.cni.errors import CniError
+from shibafu.cni.request import Request
+from shibafu.cni.skel import Plugin
+from shibafu.cni.version import SUPPORTED
 from support.calls import make_request
 
 NOTHING = Installation("/nowhere", {})
@@ -153,13 +156,19 @@ def test_a_plugin_that_hangs_is_ended(tmp_path: Path, command: str) -> None:
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
 
 
-def own_plugin(env: Mapping[str, str], stdin: BinaryIO, stdout: BinaryIO) -> int:
-    said = {"pid": os.getpid(), "command": env["CNI_COMMAND"], "name": loads(stdin.read())["name"]}
-    if env.get("FAIL"):
-        stdout.write(b'{"code": 105, "msg": "full"}')
-        return 1
-    stdout.write(dumps(said).encode())
-    return 0
+def answer_call(request: Request) -> object:
+    match request.env.get("FAIL"):
+        case "error":
+            raise CniError(errors.NO_ADDRESS, "full")
+        case "file":
+            raise OSError(ENOSPC, "No space left on device", "/var/lib")
+        case "defect":
+            raise KeyError("x")
+    return {"pid": os.getpid(), "command": request.env["CNI_COMMAND"], "name": request.network}
+
+
+VERBS = dict.fromkeys(("ADD", "STATUS"), answer_call)
+own_plugin = Plugin("ipam", VERBS, SUPPORTED)
 
 
 @pytest.fixture
@@ -183,10 +192,32 @@ def test_our_own_plugin_runs_in_this_process_under_any_name(
 
 
 def test_the_error_of_our_own_plugin_is_passed_on(tmp_path: Path, installation: Installation) -> None:
-    request = make_request(CNI_PATH=f"{tmp_path}/installed", FAIL="1")
+    request = make_request(CNI_PATH=f"{tmp_path}/installed", FAIL="error")
     with pytest.raises(CniError, match=r"^full$") as caught:
         delegate(request, "shibafu-ipam", "ADD", installation)
     assert caught.value.code == errors.NO_ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("file", errors.IO_FAILURE, "cannot do ADD: /var/lib: no space left on device"),
+        ("defect", errors.INTERNAL, "internal error in shibafu-ipam"),
+    ],
+)
+def test_a_failure_of_our_own_plugin_is_its_error(
+    tmp_path: Path, installation: Installation, how: str, code: int, said: str
+) -> None:
+    request = make_request(CNI_PATH=f"{tmp_path}/installed", FAIL=how)
+    with pytest.raises(CniError, match=said) as caught:
+        delegate(request, "shibafu-ipam", "ADD", installation)
+    assert caught.value.code == code
+
+
+def test_a_verb_that_our_own_plugin_lacks_succeeds(tmp_path: Path, installation: Installation) -> None:
+    assert (
+        delegate(make_request(CNI_PATH=f"{tmp_path}/installed"), "shibafu-ipam", "GC", installation) is None
+    )
 
 
 def test_another_installations_plugin_of_that_name_is_executed(

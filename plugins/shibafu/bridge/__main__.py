@@ -10,7 +10,7 @@ tests/netns/test_bridge_import_budget.py hold it.
 import os
 import sys
 
-from shibafu.cni.skel import Plugin, run_process
+from shibafu.cni import skel
 from shibafu.cni.version import SUPPORTED
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import BinaryIO
 
-    from shibafu.cni.delegate import Installation, Run
+    from shibafu.cni.delegate import Installation
     from shibafu.cni.request import Request
 
 
@@ -52,10 +52,10 @@ def _collect_garbage(request: "Request") -> None:
     collect_garbage(request, _find_installation())
 
 
-def _load_ipam() -> "Run":
-    from shibafu_ipam.__main__ import run as run_ipam
+def _load_ipam() -> skel.Plugin:
+    from shibafu_ipam.__main__ import PLUGIN
 
-    return run_ipam
+    return PLUGIN
 
 
 def _find_installation() -> "Installation":
@@ -68,17 +68,21 @@ def _find_installation() -> "Installation":
     return Installation(os.path.dirname(inside), {"shibafu-ipam": _load_ipam}, sys.argv[0])
 
 
+PLUGIN = skel.Plugin(
+    "bridge",
+    {"ADD": _add, "DEL": _delete, "CHECK": _check, "STATUS": _status, "GC": _collect_garbage},
+    SUPPORTED,
+)
+
+
 def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
     """Do one CNI call; see `shibafu.cni.skel.run`."""
-    from shibafu.cni import skel
-
-    verbs = {"ADD": _add, "DEL": _delete, "CHECK": _check, "STATUS": _status, "GC": _collect_garbage}
-    return skel.run(Plugin("bridge", verbs, SUPPORTED), env, stdin, stdout)
+    return skel.run(PLUGIN, env, stdin, stdout)
 
 
 def main() -> None:
     """Run as a process."""
-    sys.exit(run_process(run))
+    sys.exit(skel.run_process(run))
 
 
 if __name__ == "__main__":

@@ -99,11 +99,9 @@ def print_about(plugin: "Plugin") -> None:
 
 def take_back(plugin: "Plugin", request: "Request") -> None:
     """Undo an ADD that nobody hears of."""
-    from shibafu.cni.request import Request
-
     env = dict(request.env) | {"CNI_COMMAND": "DEL"}
     try:
-        plugin.verbs["DEL"](Request("DEL", env, request.stdin, request.config, request.cni_version))
+        plugin.verbs["DEL"](request.of("DEL", env))
     except (CniError, OSError, KeyError):
         pass  # DEL comes from the runtime, too, and its answer is heard
 

@@ -49,6 +49,15 @@ class Request:
         self.config = config
         self.cni_version = cni_version
 
+    def of(self, command: str, env: "Mapping[str, str]") -> "Request":
+        """Return another call with the same configuration.
+
+        Args:
+            command: the verb; what it needs has this call, too.
+            env: the environment.
+        """
+        return Request(command, env, self.stdin, self.config, self.cni_version)
+
     @property
     def container_id(self) -> str:
         """CNI_CONTAINERID."""

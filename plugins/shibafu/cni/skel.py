@@ -76,8 +76,7 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
             # Of two errors the environment's is told, but with the version that the runtime understands.
             check_environment(env, command)
         request = parse_request(env, command, document, config)
-        verb = plugin.verbs.get(command)
-        result = verb(request) if verb is not None else None
+        result = call(plugin, request)
     except CniError as error:
         _print_json(stdout, error.to_json(cni_version))
         return 1
@@ -85,11 +84,6 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         from shibafu.cni.mishaps import describe_os_error
 
         _print_json(stdout, describe_os_error(f"do {command}", error).to_json(cni_version))
-        return 1
-    except Exception as error:  # a defect here must still reach the runtime as an error object
-        from shibafu.cni.mishaps import describe_defect
-
-        _print_json(stdout, describe_defect(plugin, error).to_json(cni_version))
         return 1
     if result is not None:
         try:
@@ -101,6 +95,30 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
                 take_back(plugin, request)
             raise
     return 0
+
+
+def call(plugin: Plugin, request: "Request") -> object:
+    """Do what a validated request asks for.
+
+    Returns:
+        The JSON value to print; None for nothing.
+
+    Raises:
+        CniError: the plugin's error, whatever went wrong.
+    """
+    verb = plugin.verbs.get(request.command)
+    try:
+        return verb(request) if verb is not None else None
+    except CniError:
+        raise
+    except OSError as error:
+        from shibafu.cni.mishaps import describe_os_error
+
+        raise describe_os_error(f"do {request.command}", error) from error
+    except Exception as error:  # a defect here must still reach the runtime as an error object
+        from shibafu.cni.mishaps import describe_defect
+
+        raise describe_defect(plugin, error) from error
 
 
 def run_process(run: "Run") -> int:

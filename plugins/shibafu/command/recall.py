@@ -36,7 +36,7 @@ from shibafu.resource.view import View
 from shibafu.runtime.cache import Attachment as Cached
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.derivation import build_config, convert_result
-from shibafu_ipam.__main__ import run as run_ipam
+from shibafu_ipam.__main__ import PLUGIN
 
 # The states of containers with which there is nothing to compare, or that a call is at work on.
 PASSED_OVER = (GONE, ATTACHING, DETACHING)
@@ -160,7 +160,7 @@ class Recall:
             return []
         # Without a process for each container, where the plugin is the executable beside this one.
         directory = os.path.dirname(os.path.realpath(sys.executable))
-        installation = Installation(directory, {"shibafu-ipam": lambda: run_ipam})
+        installation = Installation(directory, {"shibafu-ipam": lambda: PLUGIN})
         leases = plan_addresses(attachment, installation)
         own = [ip.address.address for ip in select_own_ips(attachment.request, recalled.result)]
         # Another IPAM plugin's are its own matter.
