@@ -28,6 +28,8 @@ _NFTA_CHAIN_POLICY, _NFTA_CHAIN_USE, _NFTA_HOOK_HOOKNUM = 5, 6, 1
 _NF_INET_FORWARD = (2).to_bytes(4, "big")
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _NFGENMSG_SIZE = 4
+# MAXSYMLINKS in the kernel's include/linux/namei.h
+_MAX_LINKS = 40
 _OWN_TABLES = calc_chain("").partition("-")[0].lower() + "-"
 
 
@@ -74,9 +76,14 @@ def find_drop(
         backend: what the network's own rules are made with.
         env: the environment.
     """
-    variant = _find_variant(env) if backend == IPTABLES else ""
-    bases = [base for base in _list_bases() if variant != "nft" or not base.is_iptables]
-    legacy = [v for v in (4, 6) if variant != "legacy" and _uses_legacy(v)]
+    bases = _list_bases()
+    legacy = [version for version in (4, 6) if _uses_legacy(version)]
+    if backend == IPTABLES and (bases or legacy):
+        # Chains of the program that makes the network's own rules, which come first there.
+        if _is_legacy(env):
+            legacy = []
+        else:
+            bases = [base for base in bases if not base.is_iptables]
     if not bases and not legacy:
         return None
     from shibafu.netfilter.trace import calc_packets, find_legacy_drop, find_nft_drop
@@ -85,10 +92,16 @@ def find_drop(
     return find_nft_drop(bases, packets, env) or find_legacy_drop(legacy, packets, env)
 
 
-def _find_variant(env: "Mapping[str, str]") -> str:
-    """Return the variant of iptables that is installed: nft or legacy."""
-    program = find_program("iptables-restore", env.get("PATH", "")) or ""
-    return "nft" if "nft" in os.path.realpath(program).rpartition("/")[2] else "legacy"
+def _is_legacy(env: "Mapping[str, str]") -> bool:
+    """Return whether the variant of iptables that is installed is the legacy one; its file's name tells."""
+    path = find_program("iptables-restore", env.get("PATH", "")) or ""
+    # Not os.path.realpath, which looks at each directory on the way, and takes as long as the rest of this.
+    for _ in range(_MAX_LINKS):
+        try:
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+        except OSError:
+            break  # it is no link
+    return "nft" not in os.path.basename(path)
 
 
 def _uses_legacy(version: int) -> bool:
