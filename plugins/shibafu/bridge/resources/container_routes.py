@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 def find_route_faults(inside: "View", link: Link, wanted: Route) -> list[Fault]:
     """Return what is wrong with a route of the result."""
     family, table = wanted.dst.network.address.family, wanted.table or RT_TABLE_MAIN
-    stated = inside.once(("routes", family, table), lambda: route_list(inside.sock, None, family, table))
-    found = _select_routes(stated, wanted.dst)
+    found = _select_routes(_list_routes(inside, family, table), wanted.dst)
     if not found:
         found = _select_routes(_list_own_routes(inside, link, family), wanted.dst)
     if not found:
@@ -40,10 +39,18 @@ def find_lost_subnets(inside: "View", link: Link, addresses: list[Cidr]) -> list
     for address in addresses if link.up else []:
         has_subnet = 0 < address.prefix < address.address.bits
         if has_subnet and (address.address.packed, address.prefix) in present:
-            routes = _list_own_routes(inside, link, address.address.family)
-            if not _select_routes(routes, address):
+            family = address.address.family
+            # Mostly it is in the main table, which is read anyway for the routes of the result.
+            found = _select_routes(_list_routes(inside, family, RT_TABLE_MAIN), address)
+            if not any(route.index == link.index for route in found):
+                found = _select_routes(_list_own_routes(inside, link, family), address)
+            if not found:
                 lost.setdefault(address.network, address)
     return list(lost.values())
+
+
+def _list_routes(inside: "View", family: int, table: int) -> "list[KernelRoute]":
+    return inside.once(("routes", family, table), lambda: route_list(inside.sock, None, family, table))
 
 
 def ensure_subnets(inside: "View", link: Link, addresses: list[Cidr]) -> None:
