@@ -49,7 +49,7 @@ ALTERNATIVES = {
     "shibafu.cni.jsontext": [{"_json"}, {"json", "json.encoder"}],
     "shibafu.cni.names": [{"_blake2"}, {"hashlib"}],
     "shibafu.bridge.compat.reference": [{"_sha2"}, {"_sha512"}, {"hashlib"}],
-    "shibafu.netlink.namespace": [{"_ctypes"}, {"ctypes"}],
+    "shibafu.netlink.libc": [{"_ctypes"}, {"ctypes"}],
 }
 
 

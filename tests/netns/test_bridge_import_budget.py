@@ -16,7 +16,7 @@ from support.machine import Config, Machine
 C_MODULES = "_blake2 _json _socket _struct errno fcntl"
 INTERPRETER = f"{C_MODULES} {' '.join(OS_MODULES)} struct"
 # What enters a namespace, and what the reference's names are calculated with.
-SETNS = "" if hasattr(os, "setns") else "_ctypes"
+SETNS, LIBC = ("", "") if hasattr(os, "setns") else ("_ctypes", "libc")
 SHA512 = "_sha2" if sys.version_info >= (3, 12) else "_sha512"
 PROTOCOL = (
     "shibafu args config delegate directories dns errors files ip jsontext lock names request skel version"
@@ -36,7 +36,7 @@ BUDGETS = {
     "ADD": {
         "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
-        "netlink": f"{NETLINK} {CONTAINER}",
+        "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
         "netfilter": f"{VERIFIED} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
         "resources": "carrier fabric interface lease masquerade network pair port rules_record verification",
@@ -46,7 +46,7 @@ BUDGETS = {
     "CHECK": {
         "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} process result",
-        "netlink": f"{NETLINK} {CONTAINER}",
+        "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
         "netfilter": f"{VERIFIED} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
         "resources": "carrier container_routes fabric fabric_faults interface interface_faults "
@@ -68,7 +68,7 @@ BUDGETS = {
     "DEL again": {
         "": f"{INTERPRETER} {SETNS} {SHA512}",
         "cni": f"{PROTOCOL} process",
-        "netlink": f"{NETLINK} namespace teardown",
+        "netlink": f"{NETLINK} namespace teardown {LIBC}",
         "netfilter": "backend forwarding listing network_rulesets render_iptables restore ruleset",
         "bridge": f"{CONFIGURATION} attachment delete removal",
         "resources": "lease network occupancy pair rules_record",

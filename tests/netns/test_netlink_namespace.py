@@ -1,7 +1,6 @@
 """Entering namespaces, by whichever way the interpreter offers."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from errno import EBADF, EINVAL, ENOENT
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
+from shibafu.netlink import libc
 from shibafu.netlink import namespace as under_test
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns, setns
@@ -118,7 +118,7 @@ def test_failing_return_records_suffice(fd: int, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("loader", ["load_libc_function", "_load_by_ctypes"])
 def test_each_way_leads_in_and_reports_errors(loader: str, fd: int) -> None:
-    setns_2: Callable[[int, int], None] = getattr(under_test, loader)("setns")
+    setns_2: Callable[[int, int], None] = getattr(libc, loader)("setns")
 
     def enter(fd: int) -> None:
         setns_2(fd, CLONE_NEWNET)
@@ -146,8 +146,8 @@ def test_interpreters_own_setns_is_preferred(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_public_ctypes_is_the_fallback(monkeypatch: pytest.MonkeyPatch, fd: int) -> None:
     monkeypatch.delattr(os, "setns", raising=False)
-    monkeypatch.setitem(sys.modules, "_ctypes", None)
+    monkeypatch.setattr(libc, "HAVE_CTYPES_CORE", False)
     used: list[str] = []
-    monkeypatch.setattr(under_test, "_load_by_ctypes", used.append)
+    monkeypatch.setattr(libc, "_load_by_ctypes", used.append)
     under_test._load_setns()
     assert used == ["setns"]

@@ -69,6 +69,5 @@ def test_the_monitor_is_small() -> None:
         "shibafu.monitor.complaint",
         "shibafu.monitor.log",
         "shibafu.netlink",
-        "shibafu.netlink.constants",
-        "shibafu.netlink.namespace",
+        "shibafu.netlink.libc",
     }

@@ -109,7 +109,7 @@ COMMON = OS | {
     "shibafu_ipam.store",
 }
 ADD = COMMON | {
-    *({"_ctypes"} if not hasattr(os, "setns") else ()),
+    *({"_ctypes", "shibafu.netlink.libc"} if not hasattr(os, "setns") else ()),
     "shibafu.netlink",
     "shibafu.netlink.constants",
     "shibafu.netlink.namespace",

@@ -15,7 +15,7 @@ from struct import Struct
 
 from shibafu.engine.protocol import Call, RefusedError
 from shibafu.netlink.constants import CLONE_NEWNET
-from shibafu.netlink.namespace import load_libc_function
+from shibafu.netlink.libc import load_libc_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

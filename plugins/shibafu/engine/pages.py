@@ -7,7 +7,7 @@ of all that VERSION takes. A spare does that before it has a call.
 import os
 from _ctypes import _SimpleCData
 
-from shibafu.netlink.namespace import load_libc_function
+from shibafu.netlink.libc import load_libc_function
 
 _MADV_POPULATE_WRITE = 23  # include/uapi/asm-generic/mman-common.h, since Linux 5.14
 _PIECE = 1 << 16

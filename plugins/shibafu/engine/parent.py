@@ -40,7 +40,7 @@ from shibafu.engine.ledger import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, 
 from shibafu.engine.place import Place
 from shibafu.engine.worker import Worker
 from shibafu.netlink.constants import CLONE_NEWNET
-from shibafu.netlink.namespace import load_libc_function
+from shibafu.netlink.libc import load_libc_function
 
 SPARES = 3
 _BACKLOG = 1024

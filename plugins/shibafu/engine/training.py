@@ -14,7 +14,7 @@ from shibafu.engine.caller import CLONE_NEWNS
 from shibafu.engine.programs import SERVED
 from shibafu.engine.worker import wait_for_threads
 from shibafu.netlink.constants import CLONE_NEWNET
-from shibafu.netlink.namespace import load_libc_function
+from shibafu.netlink.libc import load_libc_function
 
 # The interpreter specialises a function when it has run eight times.
 _ROUNDS = 8

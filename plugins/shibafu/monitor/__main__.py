@@ -31,7 +31,7 @@ from shibafu.cni.jsontext import dumps
 from shibafu.cni.process import find_program
 from shibafu.monitor.complaint import read_complaint
 from shibafu.monitor.log import Log
-from shibafu.netlink.namespace import load_libc_function
+from shibafu.netlink.libc import load_libc_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

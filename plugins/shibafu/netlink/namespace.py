@@ -120,50 +120,8 @@ def _load_setns() -> "Callable[[int], None]":
     try:
         native: Callable[[int, int], None] = os.setns  # type: ignore[attr-defined]  # new in 3.12
     except AttributeError:
+        # Not at the top: DEL does without.
+        from shibafu.netlink.libc import load_libc_function
+
         native = load_libc_function("setns")
     return lambda fd: native(fd, CLONE_NEWNET)
-
-
-def load_libc_function(name: str) -> "Callable[..., None]":
-    """Return a function of the C library that takes numbers and returns 0, or -1 with errno.
-
-    Called by what ctypes is made of: the package around it takes another 3 ms to import.
-    """
-    try:
-        from _ctypes import (
-            FUNCFLAG_CDECL,
-            FUNCFLAG_USE_ERRNO,
-            CFuncPtr,
-            dlopen,
-            dlsym,
-            get_errno,
-        )
-    except ImportError:
-        return _load_by_ctypes(name)
-
-    class Function(CFuncPtr):
-        # Without a type of the result that is an int, and so is every argument that is one here.
-        _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
-
-    # None is the program itself with its libraries, as for dlopen(3); typeshed knows paths only.
-    function = Function(dlsym(dlopen(None, 0), name))  # type: ignore[arg-type]
-
-    def call(*arguments: int) -> None:
-        if function(*arguments) != 0:
-            errno = get_errno()
-            raise OSError(errno, os.strerror(errno))
-
-    return call
-
-
-def _load_by_ctypes(name: str) -> "Callable[..., None]":
-    from ctypes import CDLL, get_errno
-
-    function = CDLL(None, use_errno=True)[name]
-
-    def call(*arguments: int) -> None:
-        if function(*arguments) != 0:
-            errno = get_errno()
-            raise OSError(errno, os.strerror(errno))
-
-    return call
