@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -32,6 +33,7 @@ enum cold { TOO_LARGE = 1, NO_PROC = 2 }; /* as in protocol.py: why a call does 
 struct head {
     char magic[8], build[16];
     uint32_t cold, umask, argc, envc;
+    struct rlimit limits[RLIM_NLIMITS];
 };
 
 static char *home, *program, *build, *path, *called;
@@ -128,6 +130,8 @@ static int send_call(int engine, int argc)
     memcpy(head.build, build, strnlen(build, sizeof head.build));
     head.umask = umask(0);
     umask(head.umask);
+    for (int i = 0; i < RLIM_NLIMITS; i++)
+        getrlimit(i, &head.limits[i]);
     while (environ[head.envc])
         head.envc++;
     size_t size = append(message, sizeof head, &program, 1);

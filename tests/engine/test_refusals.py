@@ -16,7 +16,7 @@ import pytest
 
 from engine.calls import Ipam, in_shell
 from shibafu.engine.place import Place
-from shibafu.engine.protocol import DESCRIPTORS, HEAD, MAGIC, READY
+from shibafu.engine.protocol import DESCRIPTORS, HEAD, LIMITS, MAGIC, READY, RLIM_NLIMITS
 from support.engine import Engine, tally
 from support.waiting import wait_for
 
@@ -138,7 +138,9 @@ def connect(engine: Engine) -> socket.socket:
 def render_call(engine: Engine, program: str = "shibafu-ipam", envc: int = 1) -> bytes:
     build = engine.read_status()["build"].encode()
     strings = [program, "called", "CNI_COMMAND=VERSION"]
-    return HEAD.pack(MAGIC, build, 0, 0o22, 1, envc) + b"".join(text.encode() + b"\0" for text in strings)
+    limits = LIMITS.pack(*[-1] * 2 * RLIM_NLIMITS)
+    head = HEAD.pack(MAGIC, build, 0, 0o22, 1, envc, limits)
+    return head + b"".join(text.encode() + b"\0" for text in strings)
 
 
 @pytest.mark.parametrize("what", ["nothing", "noise", "descriptors", "more descriptors", "count", "too much"])

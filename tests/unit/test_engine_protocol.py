@@ -5,7 +5,9 @@ import pytest
 from shibafu.engine.protocol import (
     DESCRIPTORS,
     HEAD,
+    LIMITS,
     MAGIC,
+    RLIM_NLIMITS,
     Call,
     RefusedError,
     parse_call,
@@ -15,18 +17,21 @@ from shibafu.engine.protocol import (
 
 BUILD = b"0123456789abcdef"
 FILES = tuple(range(3, 3 + DESCRIPTORS))
+LIMITS_NONE = LIMITS.pack(*[-1] * 2 * RLIM_NLIMITS)
 
 
 def render_call(
     *strings: bytes, argc: int = 1, cold: int = 0, magic: bytes = MAGIC, build: bytes = BUILD, envc: int = 1
 ) -> bytes:
-    return HEAD.pack(magic, build, cold, 0o27, argc, envc) + b"".join(one + b"\0" for one in strings)
+    head = HEAD.pack(magic, build, cold, 0o27, argc, envc, LIMITS_NONE)
+    return head + b"".join(one + b"\0" for one in strings)
 
 
 def test_call() -> None:
     message = render_call(b"shibafu-hook", b"/bin/hook", b"--ip=", b"", b"A=1", b"B=", argc=3, envc=2)
     call = parse_call(message, FILES, BUILD)
     assert (call.program, call.umask, call.descriptors) == ("shibafu-hook", 0o27, FILES)
+    assert call.limits == LIMITS_NONE
     assert call.argv == [b"/bin/hook", b"--ip=", b""]
     assert call.env == [b"A=1", b"B="]
 
@@ -68,7 +73,7 @@ def test_descriptors_are_counted(descriptors: tuple[int, ...]) -> None:
     ],
 )
 def test_verbs_are_those_of_the_specification(env: list[bytes], verb: str) -> None:
-    assert Call(b"shibafu-bridge", [b"a"], env, 0, ()).verb == verb
+    assert Call(b"shibafu-bridge", [b"a"], env, 0, LIMITS_NONE, ()).verb == verb
 
 
 def test_events() -> None:

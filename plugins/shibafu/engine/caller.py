@@ -5,6 +5,7 @@ themselves, and for them only: otherwise a container's root that can reach the s
 """
 
 import os
+from _ctypes import Array, _SimpleCData
 
 # `signal` pulls in enum.
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]
@@ -13,7 +14,7 @@ from errno import ESRCH
 from resource import prlimit
 from struct import Struct
 
-from shibafu.engine.protocol import Call, RefusedError
+from shibafu.engine.protocol import LIMITS, RLIM_NLIMITS, Call, RefusedError
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.libc import load_libc_function
 
@@ -23,19 +24,41 @@ if TYPE_CHECKING:
 
 CLONE_NEWNS = 0x20000  # include/uapi/linux/sched.h
 SO_PEERPIDFD = 77  # include/uapi/asm-generic/socket.h, since Linux 6.5
-_RLIM_NLIMITS = 16  # include/uapi/asm-generic/resource.h
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522  # include/uapi/linux/capability.h
 _UCRED = Struct("=iII")
 _PIDFD = Struct("=i")
 _LARGEST_FILE = 1 << 16
-_CAPABILITIES = b"\nCapEff:\t"
 _MOUNT_ID = b"\nmnt_id:\t"
+
+
+class _Number(_SimpleCData):  # type: ignore[type-arg]  # generic to type checkers, not to the interpreter
+    """A __u32."""
+
+    _type_ = "I"
+
+
+class _CapabilityHeader(Array):  # type: ignore[type-arg]  # likewise
+    """The version, and a process; see capget(2)."""
+
+    _type_ = _Number
+    _length_ = 2
+
+
+class _CapabilitySets(Array):  # type: ignore[type-arg]  # likewise
+    """Twice the effective, permitted and inheritable ones: the lower 32 of each, and the upper ones."""
+
+    _type_ = _Number
+    _length_ = 6
+
+
+_capget = load_libc_function("capget")
 
 
 class Power:
     """What a process may do.
 
     Args:
-        pid: its number, or "self".
+        pid: its number.
 
     Raises:
         OSError: it has ended, or there is no /proc.
@@ -43,10 +66,10 @@ class Power:
 
     __slots__ = ("capabilities", "pids", "user")
 
-    def __init__(self, pid: int | str) -> None:
-        status = _read(f"/proc/{pid}/status")
-        start = status.index(_CAPABILITIES) + len(_CAPABILITIES)
-        self.capabilities = int(status[start : start + 16], 16)
+    def __init__(self, pid: int) -> None:
+        sets = _CapabilitySets()
+        _capget(_CapabilityHeader(_LINUX_CAPABILITY_VERSION_3, pid), sets)
+        self.capabilities = sets[0] | sets[3] << 32
         self.user = os.stat(f"/proc/{pid}/ns/user").st_ino
         self.pids = os.stat(f"/proc/{pid}/ns/pid").st_ino
 
@@ -61,16 +84,16 @@ class Baseline:
     __slots__ = ("limits", "mount", "network", "power", "root", "setns")
 
     def __init__(self) -> None:
-        self.power = Power("self")
+        self.power = Power(os.getpid())
         self.network = os.stat("/proc/self/ns/net").st_ino
         self.mount = os.stat("/proc/self/ns/mnt").st_ino
         self.root = _identify_root()
-        self.limits = [prlimit(0, limit) for limit in range(_RLIM_NLIMITS)]
+        self.limits = LIMITS.pack(*(value for limit in range(RLIM_NLIMITS) for value in prlimit(0, limit)))
         self.setns = load_libc_function("setns")
 
 
-def check_caller(connection: "socket", engine: Power) -> int:
-    """Return the number of the process that has connected.
+def check_caller(connection: "socket", engine: Power) -> None:
+    """Refuse a process that has connected and may not have the engine's power.
 
     Raises:
         RefusedError: it has less power than the engine, or is in namespaces of its own.
@@ -95,15 +118,13 @@ def check_caller(connection: "socket", engine: Power) -> int:
         raise RefusedError("the caller is in another process namespace")
     if caller.capabilities & engine.capabilities != engine.capabilities:
         raise RefusedError("the caller has fewer capabilities")
-    return int(pid)
 
 
-def become_caller(call: Call, pid: int, engine: Baseline) -> None:
+def become_caller(call: Call, engine: Baseline) -> None:
     """Take over the caller's namespaces, directories, limits, environment and descriptors.
 
     Args:
         call: what the caller has sent. Its descriptors are closed.
-        pid: the caller.
         engine: where this process is so far.
 
     Raises:
@@ -121,10 +142,8 @@ def become_caller(call: Call, pid: int, engine: Baseline) -> None:
         engine.setns(network, CLONE_NEWNET)
     os.fchdir(directory)
     os.umask(call.umask)
-    for limit, own in enumerate(engine.limits):
-        value = prlimit(pid, limit)
-        if value != own:
-            prlimit(0, limit, value)
+    if call.limits != engine.limits:
+        _take_limits(call.limits)
     _take_environment(call.env)
     for number, descriptor in enumerate((stdin, stdout, stderr)):
         os.dup2(descriptor, number)
@@ -170,6 +189,12 @@ def _read(path: str) -> bytes:
         return os.read(descriptor, _LARGEST_FILE)
     finally:
         os.close(descriptor)
+
+
+def _take_limits(packed: bytes) -> None:
+    values = LIMITS.unpack(packed)
+    for limit in range(RLIM_NLIMITS):
+        prlimit(0, limit, values[2 * limit : 2 * limit + 2])
 
 
 def _take_environment(lines: list[bytes]) -> None:

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAGIC = b"shibafu1"
-# Magic and version, build id, reason to go cold, umask, number of arguments, size of the environment.
-HEAD = Struct("=8s16sIIII")
+RLIM_NLIMITS = 16  # include/uapi/asm-generic/resource.h
+# Magic and version, build id, reason to go cold, umask, number of arguments, size of the environment, limits.
+HEAD = Struct(f"=8s16sIIII{16 * RLIM_NLIMITS}s")
+# The limits: soft and hard one of each, -1 for none; see getrlimit(2).
+LIMITS = Struct(f"={2 * RLIM_NLIMITS}q")
 MAX_MESSAGE = 200_000
 DESCRIPTORS = 7
 READY = b"R"
@@ -44,18 +47,26 @@ class Call:
         argv: the path that it was called by, and its arguments.
         env: its environment, `NAME=value`.
         umask: its file mode creation mask.
+        limits: its resource limits, packed as `LIMITS`.
         descriptors: the descriptors that came with it, in the protocol's order.
     """
 
-    __slots__ = ("argv", "descriptors", "env", "program", "umask")
+    __slots__ = ("argv", "descriptors", "env", "limits", "program", "umask")
 
     def __init__(
-        self, program: bytes, argv: list[bytes], env: list[bytes], umask: int, descriptors: "Sequence[int]"
+        self,
+        program: bytes,
+        argv: list[bytes],
+        env: list[bytes],
+        umask: int,
+        limits: bytes,
+        descriptors: "Sequence[int]",
     ) -> None:
         self.program = program.decode("utf-8", "replace")
         self.argv = argv
         self.env = env
         self.umask = umask
+        self.limits = limits
         self.descriptors = descriptors
 
     @property
@@ -80,7 +91,7 @@ def parse_call(message: bytes, descriptors: "Sequence[int]", build: bytes) -> Ca
     """
     if len(message) < HEAD.size:
         raise RefusedError("malformed")
-    magic, its_build, cold, umask, argc, envc = HEAD.unpack_from(message)
+    magic, its_build, cold, umask, argc, envc, limits = HEAD.unpack_from(message)
     if magic != MAGIC:
         raise RefusedError("another version of the protocol")
     if its_build.rstrip(b"\0") != build:
@@ -91,7 +102,7 @@ def parse_call(message: bytes, descriptors: "Sequence[int]", build: bytes) -> Ca
     # The last string's terminator leaves an empty one behind it.
     if len(strings) != 1 + argc + envc + 1 or argc < 1 or strings.pop() or len(descriptors) != DESCRIPTORS:
         raise RefusedError("malformed")
-    return Call(strings[0], strings[1 : 1 + argc], strings[1 + argc :], umask, descriptors)
+    return Call(strings[0], strings[1 : 1 + argc], strings[1 + argc :], umask, limits, descriptors)
 
 
 # What workers tell the parent: the event, their number, and more, separated by NUL.

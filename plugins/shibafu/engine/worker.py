@@ -20,6 +20,7 @@ from _socket import (
     MSG_CTRUNC,
     MSG_DONTWAIT,
     MSG_NOSIGNAL,
+    MSG_PEEK,
     MSG_TRUNC,
     SCM_RIGHTS,
     SO_RCVTIMEO,
@@ -88,6 +89,7 @@ class Worker:
         signal(SIGINT, default_int_handler)
         # What is typed at the terminal that the engine runs in is for the engine.
         os.setpgid(0, 0)
+        os.environ.clear()
         connection = self._accept()
         if connection is None:
             return
@@ -95,9 +97,9 @@ class Worker:
         try:
             # The launcher takes as long to hear of it as it takes to see who that is.
             self._say_ready(connection)
-            pid = check_caller(connection, self._engine.power)
+            check_caller(connection, self._engine.power)
             call = self._receive(connection)
-            self._take_over(call, pid, connection)
+            self._take_over(call, connection)
         except RefusedError as refusal:
             self._report(protocol.EVENT_REFUSED, refusal)
             return
@@ -143,9 +145,11 @@ class Worker:
 
     def _receive(self, connection: "_socket") -> Call:
         connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.pack(_PATIENCE, 0))
-        size = CMSG_SPACE(protocol.DESCRIPTORS * _DESCRIPTOR.size)
         try:
-            received = connection.recvmsg(protocol.MAX_MESSAGE + 1, size, MSG_CMSG_CLOEXEC)
+            # Room for the largest message would be mapped, and most of it touched for nothing.
+            size = min(connection.recv_into(bytearray(1), 1, MSG_PEEK | MSG_TRUNC), protocol.MAX_MESSAGE)
+            space = CMSG_SPACE(protocol.DESCRIPTORS * _DESCRIPTOR.size)
+            received = connection.recvmsg(size, space, MSG_CMSG_CLOEXEC)
         except ConnectionError:
             raise RefusedError("the caller has not waited") from None
         except BlockingIOError:
@@ -164,9 +168,9 @@ class Worker:
             raise RefusedError("unknown program")
         return call
 
-    def _take_over(self, call: Call, pid: int, connection: "_socket") -> None:
+    def _take_over(self, call: Call, connection: "_socket") -> None:
         """Become like the caller, and accept the call: from here on nobody else will do it."""
-        become_caller(call, pid, self._engine)
+        become_caller(call, self._engine)
         sys.argv = [os.fsdecode(word) for word in call.argv]
         # When the launcher is killed, the connection's end is a signal that ends this process, as it would
         # have ended the plugin, and with it the delegate that it may be waiting for.
