@@ -96,12 +96,13 @@ static int connect_engine(void)
 }
 
 /* Wait for a word of the engine's; of an engine that does not answer, ask for nothing more, and then look once again: it
- * either has said it by now, or never will. */
-static int is_told(int engine, char word)
+ * either has said it by now, or never will. For the last word it is woken by the end of the connection: to be woken for
+ * those before would take time from the call. */
+static int is_told(int engine, char word, short event)
 {
     char answer = 0;
-    struct pollfd wanted = { engine, POLLIN, 0 };
-    if (poll(&wanted, 1, PATIENCE_MS) == 0)
+    struct pollfd wanted = { engine, event, 0 };
+    if (poll(&wanted, 1, PATIENCE_MS) == 0 && recv(engine, &answer, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
         shutdown(engine, SHUT_RD);
     return recv(engine, &answer, 1, 0) == 1 && answer == word;
 }
@@ -160,7 +161,7 @@ static int send_call(int engine, int argc)
         memcpy(CMSG_DATA(rights), descriptors, sizeof descriptors);
     }
     /* Descriptors that are never received would stay open until the engine ends. */
-    return is_told(engine, 'R') && sendmsg(engine, &packet, MSG_NOSIGNAL) == (ssize_t)part.iov_len && !head.cold;
+    return is_told(engine, 'R', POLLIN) && sendmsg(engine, &packet, MSG_NOSIGNAL) == (ssize_t)part.iov_len && !head.cold;
 }
 
 static int report_lost(void)
@@ -187,7 +188,7 @@ int main(int argc, char **argv)
         if (fcntl(i, F_GETFD) < 0)
             start_cold(argc);
     int engine = connect_engine();
-    if (engine < 0 || !send_call(engine, argc) || !is_told(engine, 'A'))
+    if (engine < 0 || !send_call(engine, argc) || !is_told(engine, 'A', POLLRDHUP))
         start_cold(argc);
     ssize_t size;
     while ((size = recv(engine, answer, sizeof answer, 0)) < 0 && errno == EINTR)

@@ -23,6 +23,7 @@ from _socket import (
     MSG_PEEK,
     MSG_TRUNC,
     SCM_RIGHTS,
+    SHUT_WR,
     SO_RCVTIMEO,
     SOCK_SEQPACKET,
     SOL_SOCKET,
@@ -188,6 +189,8 @@ class Worker:
             os.dup2(self._nothing, number)
         try:
             connection.send(protocol.DONE + bytes([status & 0xFF]), MSG_NOSIGNAL)
+            # What wakes the launcher up.
+            connection.shutdown(SHUT_WR)
         except OSError:
             pass  # the launcher was killed in this moment
 
