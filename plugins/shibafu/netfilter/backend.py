@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from shibafu.netfilter.iptables import Iptables
     from shibafu.netfilter.network_rulesets import NetworkRules
     from shibafu.netfilter.nftables import Nftables
-    from shibafu.netfilter.ruleset import Ruleset
 
     Backend = Iptables | Nftables
 
@@ -58,17 +57,6 @@ def open_backend(name: str, rules: "NetworkRules", env: "Mapping[str, str]") -> 
 
     versions = list_versions(rules)
     return Iptables({version: calc_iptables(rules, version) for version in versions}, rules.network, env)
-
-
-def calc_rulesets(name: str, rules: "NetworkRules") -> "list[Ruleset]":
-    """Return the rulesets that a network has with a backend."""
-    if name == NFTABLES:
-        from shibafu.netfilter.network_tables import calc_nftables
-
-        return [calc_nftables(rules)]
-    from shibafu.netfilter.network_rulesets import calc_iptables
-
-    return [calc_iptables(rules, version) for version in list_versions(rules)]
 
 
 def identify_programs(name: str, versions: list[int], env: "Mapping[str, str]") -> str:

@@ -11,7 +11,6 @@ from shibafu.cni.ip import Cidr
 from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import (
-    calc_rulesets,
     choose_backend,
     identify_programs,
     list_versions,
@@ -322,10 +321,12 @@ class Rules(Resource):
         """Return what tells rules that were made, and the backend's programs, from all others."""
         stamp = self._remembered.get("stamp")
         programs = identify_programs(self._backend_name, self._list_versions(rules), self._env)
-        if not (isinstance(stamp, int) and programs):
+        from shibafu.bridge.resources.verification import CODE
+
+        if not (isinstance(stamp, int) and programs and CODE):
             return ""
-        rulesets = calc_rulesets(self._backend_name, rules)
-        return "\n".join([str(stamp), programs, *(ruleset.identify() for ruleset in rulesets)])
+        # What is to be made of a record depends on nothing but the code.
+        return "\n".join([str(stamp), programs, CODE, str(calc_record(rules))])
 
     def _list_versions(self, rules: NetworkRules) -> list[int]:
         return list_versions(rules) if self._backend_name == IPTABLES else []
