@@ -4,12 +4,9 @@ A range is a piece of a subnet; a set is a pool of ranges of one family; a conta
 of each set. Nothing here knows of files or leases.
 """
 
+from shibafu.cni.config import Section, fold_keys
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from shibafu.cni.config import Section
 
 
 class Range:
@@ -105,15 +102,15 @@ class RangeText:
     anywhere is refused before the first range that makes no sense.
     """
 
-    __slots__ = ("first", "gateway", "last", "subnet")
+    subnet: Cidr | None = None
+    first: Address | None = None
+    last: Address | None = None
+    gateway: Address | None = None
 
-    def __init__(self, section: "Section") -> None:
+    def __init__(self, section: Section) -> None:
         try:
-            # An empty string is absent for an address and a mistake for a subnet, as in the reference.
-            self.subnet = parse_cidr(section.text("subnet")) if "subnet" in section else None
-            self.first = _parse_optional(section.text("rangeStart"))
-            self.last = _parse_optional(section.text("rangeEnd"))
-            self.gateway = _parse_optional(section.text("gateway"))
+            for attribute, value in section.read(_KEYS):
+                setattr(self, attribute, value)
         except ValueError as error:
             raise CniError(
                 INVALID_CONFIG,
@@ -160,7 +157,7 @@ class RangeText:
         return Range(subnet, first, last, gateway)
 
 
-def parse_ranges(ipam: "Section", runtime_config: "Section") -> list[list[RangeText]]:
+def parse_ranges(ipam: Section, runtime_config: "Section") -> list[list[RangeText]]:
     """Return the range sets that are stated: the runtime's, the old style's single range, the list's.
 
     Raises:
@@ -201,7 +198,7 @@ def resolve_range_sets(texts: list[list[RangeText]]) -> list[RangeSet]:
     return range_sets
 
 
-def _parse_sets(section: "Section", key: str) -> list[list[RangeText]]:
+def _parse_sets(section: Section, key: str) -> list[list[RangeText]]:
     sets = []
     for value in section.array(key):
         ranges = [] if value is None else value
@@ -226,8 +223,22 @@ def _resolve_range_set(texts: list[RangeText]) -> RangeSet:
     return RangeSet(ranges)
 
 
-def _parse_optional(text: str) -> Address | None:
+def _read_subnet(section: Section, key: str) -> Cidr | None:
+    # An empty string is absent for an address and a mistake for a subnet, as in the reference.
+    return parse_cidr(section.text(key)) if key in section else None
+
+
+def _read_address(section: Section, key: str) -> Address | None:
+    text = section.text(key)
     return parse_address(text) if text else None
+
+
+_KEYS = fold_keys(
+    ("subnet", "subnet", _read_subnet),
+    ("first", "rangeStart", _read_address),
+    ("last", "rangeEnd", _read_address),
+    ("gateway", "gateway", _read_address),
+)
 
 
 def _name_edge(subnet: Cidr, value: int) -> str:

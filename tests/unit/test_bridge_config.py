@@ -2,7 +2,7 @@
 
 import pytest
 
-from shibafu.bridge.config import BridgeConfig, is_valid_link_name
+from shibafu.bridge.config import KEYS, BridgeConfig, is_valid_link_name
 from shibafu.cni import errors
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import ISOLATED, OPEN, STRICT
@@ -29,7 +29,7 @@ def test_defaults() -> None:
     assert config.dns == {}
     assert not config.has_ipam
     assert not config.has_vlans
-    flags = [name for name in config.__slots__ if getattr(config, name) is True]
+    flags = [name for name, _, _ in KEYS.values() if getattr(config, name) is True]
     assert flags == []
 
 

@@ -27,6 +27,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 # The methods of cni.config.Section that read a key, and functions that are given one to read.
 READERS = {"array", "flag", "get", "number", "section", "sections", "text", "texts", "unsigned"}
 PASSED_ON = {"_decode_text", "_parse_sets"}
+_SECTIONS = ("config", "section", "config.section(key)")
 # Keys of error objects, which are read when another plugin answers with one.
 ANSWERS = {"code", "msg", "details"}
 
@@ -36,10 +37,12 @@ def keys_read(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in READERS:
             # Environment and records are dictionaries, whose `get` is another.
-            if node.func.attr != "get" or ast.unparse(node.func.value) in ("config", "section"):
+            if node.func.attr != "get" or ast.unparse(node.func.value) in _SECTIONS:
                 yield from texts(node.args[:1])
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PASSED_ON:
             yield from texts(node.args[1:2])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "fold_keys":
+            yield from texts([row.elts[1] for row in node.args if isinstance(row, ast.Tuple)])
 
 
 def texts(nodes: list[ast.expr]) -> list[str]:

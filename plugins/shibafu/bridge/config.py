@@ -1,7 +1,7 @@
 """The keys of shibafu-bridge's network configuration."""
 
 from shibafu.cni.args import parse_args
-from shibafu.cni.config import Section
+from shibafu.cni.config import Section, fold_keys
 from shibafu.cni.dns import parse_dns
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import ISOLATED, OPEN, STRICT
@@ -40,33 +40,31 @@ class BridgeConfig:
             and GC pass over these, as over all keys that removing does not depend on.
     """
 
-    __slots__ = (
-        "accept_ra",
-        "bridge",
-        "disable_container_interface",
-        "dns",
-        "enable_dad",
-        "force_address",
-        "hairpin_mode",
-        "internal",
-        "ip_masq",
-        "ip_masq_backend",
-        "ipam_type",
-        "is_default_gateway",
-        "is_gateway",
-        "isolate",
-        "keep_ipv6",
-        "mac",
-        "mac_spoof_check",
-        "mtu",
-        "network",
-        "port_isolation",
-        "preserve_default_vlan",
-        "promisc_mode",
-        "publishes_ports",
-        "vlan",
-        "vlan_trunk",
-    )
+    accept_ra = False
+    bridge = DEFAULT_BRIDGE
+    disable_container_interface = False
+    dns: "dict[str, object]" = {}  # noqa: RUF012 - nobody changes it
+    enable_dad = False
+    force_address = False
+    hairpin_mode = False
+    internal = False
+    ip_masq = False
+    ip_masq_backend = ""
+    ipam_type = ""
+    is_default_gateway = False
+    is_gateway = False
+    isolate = OPEN
+    keep_ipv6 = False
+    mac: bytes | None = None
+    mac_spoof_check = False
+    mtu = 0
+    port_isolation = False
+    preserve_default_vlan = False
+    promisc_mode = False
+    # A later plugin of the chain makes them work; what they are is its matter.
+    publishes_ports = False
+    vlan = 0
+    vlan_trunk: "list[int]" = []  # noqa: RUF012 - likewise
 
     def __init__(self, request: "Request") -> None:
         # What ADD refuses may have been right when the container came; if DEL refused it too, runtimes
@@ -74,31 +72,10 @@ class BridgeConfig:
         is_removal = request.command in ("DEL", "GC")
         config = _keep_needed(request.config) if is_removal else request.config
         self.network = request.network
-        self.bridge = config.text("bridge") or DEFAULT_BRIDGE
-        self.is_default_gateway = config.flag("isDefaultGateway")
-        self.is_gateway = config.flag("isGateway") or self.is_default_gateway
-        self.keep_ipv6 = config.flag("keepIPv6")
-        self.accept_ra = config.flag("acceptRA")
-        self.force_address = config.flag("forceAddress")
-        self.ip_masq = config.flag("ipMasq")
-        self.ip_masq_backend = config.text("ipMasqBackend")
-        self.internal = config.flag("internal")
-        self.isolate = _parse_isolate(config, is_removal)
-        self.mtu = config.number("mtu") or 0
-        self.hairpin_mode = config.flag("hairpinMode")
-        self.promisc_mode = config.flag("promiscMode")
-        self.port_isolation = config.flag("portIsolation")
-        self.mac_spoof_check = config.flag("macspoofchk")
-        self.enable_dad = config.flag("enabledad")
-        self.disable_container_interface = config.flag("disableContainerInterface")
-        self.preserve_default_vlan = config.flag("preserveDefaultVlan")
-        self.vlan = _parse_vlan(config)
-        self.vlan_trunk = _parse_vlan_trunk(config)
-        self.ipam_type = config.section("ipam").text("type")
-        self.dns = parse_dns(config.section("dns"))
-        # A later plugin of the chain makes them work; what they are is its matter.
-        self.publishes_ports = bool(config.section("runtimeConfig").get("portMappings"))
-        self.mac: bytes | None = None
+        for attribute, value in config.read(KEYS):
+            setattr(self, attribute, value)
+        if self.is_default_gateway:
+            self.is_gateway = True
         if not is_removal:
             self.mac = _parse_mac(_find_mac(request))
             self._validate()
@@ -164,6 +141,8 @@ class BridgeConfig:
 def _keep_needed(config: Section) -> Section:
     """Return what removing needs of a configuration; a value of a wrong type is none."""
     values = {key: value for key, kind in _NEEDED.items() if isinstance(value := config.get(key), kind)}
+    if isinstance(values.get("isolate"), str) and values["isolate"] != STRICT:
+        del values["isolate"]
     ipam = config.get("ipam")
     plugin_type = Section(ipam, config.name).get("type") if isinstance(ipam, dict) else None
     values["ipam"] = {"type": plugin_type if isinstance(plugin_type, str) else ""}
@@ -183,17 +162,15 @@ def is_valid_link_name(name: str) -> bool:
     return name[0] != "-" and name[-1] != "+"
 
 
-def _parse_isolate(config: Section, is_removal: bool) -> str:
+def _read_isolate(config: Section, key: str) -> str:
     """Return how far a network is kept from others: OPEN, ISOLATED or STRICT."""
-    value = config.get("isolate")
+    value = config.get(key)
     if value == STRICT:
         return STRICT
     if isinstance(value, str):
-        if is_removal:
-            return OPEN
-        refusal = config.wrong_type("isolate", value, "bool")
-        raise CniError(refusal.code, refusal.msg, f'change "isolate" to true, false or "{STRICT}"')
-    return ISOLATED if config.flag("isolate") else OPEN
+        refusal = config.wrong_type(key, value, "bool")
+        raise CniError(refusal.code, refusal.msg, f'change "{key}" to true, false or "{STRICT}"')
+    return ISOLATED if config.flag(key) else OPEN
 
 
 def _find_mac(request: "Request") -> str:
@@ -220,13 +197,13 @@ def _parse_mac(text: str) -> bytes | None:
         ) from None
 
 
-def _parse_vlan(config: Section) -> int:
-    """Return the key `vlan`; 0 when the port is in none.
+def _read_vlan(config: Section, key: str) -> int:
+    """Return the VLAN of the port; 0 when it is in none.
 
     Raises:
         CniError: the number is out of range.
     """
-    vlan = config.number("vlan") or 0
+    vlan = config.number(key) or 0
     if not 0 <= vlan <= MAX_VLAN:
         raise CniError(
             INVALID_CONFIG,
@@ -236,8 +213,8 @@ def _parse_vlan(config: Section) -> int:
     return vlan
 
 
-def _parse_vlan_trunk(config: Section) -> list[int]:
-    if not config.array("vlanTrunk"):
+def _read_vlan_trunk(config: Section, key: str) -> list[int]:
+    if not config.array(key):
         return []
     from shibafu.bridge.vlan_trunk import parse_vlan_trunk
 
@@ -247,3 +224,35 @@ def _parse_vlan_trunk(config: Section) -> list[int]:
 def calc_gateway_link(bridge: str, vlan: int) -> str:
     """Return the name of the host's own link in a VLAN of the bridge."""
     return f"{bridge}.{vlan}"
+
+
+# What is read of a configuration.
+KEYS = fold_keys(
+    ("accept_ra", "acceptRA", Section.flag),
+    ("bridge", "bridge", lambda config, key: config.text(key) or DEFAULT_BRIDGE),
+    ("disable_container_interface", "disableContainerInterface", Section.flag),
+    ("dns", "dns", lambda config, key: parse_dns(config.section(key))),
+    ("enable_dad", "enabledad", Section.flag),
+    ("force_address", "forceAddress", Section.flag),
+    ("hairpin_mode", "hairpinMode", Section.flag),
+    ("internal", "internal", Section.flag),
+    ("ip_masq", "ipMasq", Section.flag),
+    ("ip_masq_backend", "ipMasqBackend", Section.text),
+    ("ipam_type", "ipam", lambda config, key: config.section(key).text("type")),
+    ("is_default_gateway", "isDefaultGateway", Section.flag),
+    ("is_gateway", "isGateway", Section.flag),
+    ("isolate", "isolate", _read_isolate),
+    ("keep_ipv6", "keepIPv6", Section.flag),
+    ("mac_spoof_check", "macspoofchk", Section.flag),
+    ("mtu", "mtu", lambda config, key: config.number(key) or 0),
+    ("port_isolation", "portIsolation", Section.flag),
+    ("preserve_default_vlan", "preserveDefaultVlan", Section.flag),
+    ("promisc_mode", "promiscMode", Section.flag),
+    (
+        "publishes_ports",
+        "runtimeConfig",
+        lambda config, key: bool(config.section(key).get("portMappings")),
+    ),
+    ("vlan", "vlan", _read_vlan),
+    ("vlan_trunk", "vlanTrunk", _read_vlan_trunk),
+)

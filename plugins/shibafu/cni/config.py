@@ -7,6 +7,14 @@ people search for; `details` says what to change.
 
 from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    # The attribute that a key becomes, the key, and what reads it.
+    Key = tuple[str, str, Callable[["Section", str], object]]
+    Keys = Mapping[str, Key]
+
 _JSON_NAMES = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
 _EXPECTED = {
     "string": "a string",
@@ -42,6 +50,23 @@ class Section:
         if self._folded is None:
             self._folded = {k.lower(): v for k, v in self.values.items()}
         return self._folded.get(key.lower())
+
+    def read(self, keys: "Keys") -> "Iterator[tuple[str, object]]":
+        """Yield what is there of some keys: the attribute that it becomes, and its value.
+
+        Objects have few of the keys that they may have: to ask for each takes several times as long.
+
+        Args:
+            keys: see `fold_keys`.
+
+        Raises:
+            CniError: what the keys' readers raise.
+        """
+        for stated in self.values:
+            known = keys.get(stated.lower())
+            if known is not None:
+                attribute, key, read = known
+                yield attribute, read(self, key)
 
     def __contains__(self, key: str) -> bool:
         return self.get(key) is not None
@@ -128,6 +153,15 @@ class Section:
             f"{self.name}.{key} of type {wanted}",
             f'change "{key}" to {_EXPECTED[wanted]}',
         )
+
+
+def fold_keys(*keys: "Key") -> "Keys":
+    """Return keys as `Section.read` takes them.
+
+    Args:
+        keys: of each the attribute that it becomes, its name, and a function of a section and that name.
+    """
+    return {key.lower(): (attribute, key, read) for attribute, key, read in keys}
 
 
 def parse_config(stdin: bytes) -> Section:

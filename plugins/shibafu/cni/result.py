@@ -1,6 +1,6 @@
 """What ADD answers: interfaces, addresses, routes and DNS, in the shape of each CNI version."""
 
-from shibafu.cni.config import Section
+from shibafu.cni.config import Section, fold_keys
 from shibafu.cni.dns import parse_dns
 from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
@@ -158,16 +158,10 @@ def parse_route(section: Section) -> Route:
         CniError: INVALID_CONFIG when the destination or the gateway is not an address.
     """
     try:
-        gw = section.text("gw")
-        return Route(
-            parse_cidr(section.text("dst")),
-            parse_address(gw) if gw else None,
-            section.unsigned("mtu") or 0,
-            section.unsigned("advmss") or 0,
-            section.unsigned("priority") or 0,
-            section.unsigned("table"),
-            section.unsigned("scope", bits=8),
-        )
+        route = Route(parse_cidr(section.text("dst")))
+        for attribute, value in section.read(_ROUTE_KEYS):
+            setattr(route, attribute, value)
+        return route
     except ValueError as error:
         raise CniError(
             INVALID_CONFIG,
@@ -210,23 +204,25 @@ def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
 
 
 def _parse_interface(section: Section) -> Interface:
-    return Interface(
-        section.text("name"),
-        section.text("mac"),
-        section.text("sandbox"),
-        section.unsigned("mtu") or 0,
-        section.text("socketPath"),
-        section.text("pciID"),
-    )
+    interface = Interface("")
+    for attribute, value in section.read(_INTERFACE_KEYS):
+        setattr(interface, attribute, value)
+    return interface
 
 
 def _parse_ip(section: Section) -> IPConfig:
-    gateway = section.text("gateway")
     return IPConfig(
-        parse_cidr(section.text("address")),
-        parse_address(gateway) if gateway else None,
-        section.number("interface"),
+        parse_cidr(section.text("address")), _read_address(section, "gateway"), section.number("interface")
     )
+
+
+def _read_address(section: Section, key: str) -> Address | None:
+    text = section.text(key)
+    return parse_address(text) if text else None
+
+
+def _read_number(section: Section, key: str) -> int:
+    return section.unsigned(key) or 0
 
 
 def parse_prev_result(config: Section, version: str) -> Result | None:
@@ -248,3 +244,22 @@ def parse_prev_result(config: Section, version: str) -> Result | None:
             "the runtime must convert prevResult to the configuration's version",
         )
     return parse_result(section, version)
+
+
+_INTERFACE_KEYS = fold_keys(
+    ("name", "name", Section.text),
+    ("mac", "mac", Section.text),
+    ("sandbox", "sandbox", Section.text),
+    ("mtu", "mtu", _read_number),
+    ("socket_path", "socketPath", Section.text),
+    ("pci_id", "pciID", Section.text),
+)
+# Beside the destination, which each has.
+_ROUTE_KEYS = fold_keys(
+    ("gw", "gw", _read_address),
+    ("mtu", "mtu", _read_number),
+    ("advmss", "advmss", _read_number),
+    ("priority", "priority", _read_number),
+    ("table", "table", Section.unsigned),
+    ("scope", "scope", lambda section, key: section.unsigned(key, bits=8)),
+)
