@@ -103,7 +103,7 @@ class Reservation:
             ledger.release(self._record)
         # Some callers give a path that never was a namespace: its absence later would say nothing.
         if not self._record.addresses:
-            self._record.view = calc_view(request.netns)
+            self._record.view = calc_view(request.netns, request.netns_number)
             self._record.netns = request.netns if self._record.view else ""
         self._owned = len(self._record.addresses)
 

@@ -15,19 +15,17 @@ produce. The same comparison finds an operation that was killed before its end.
 import os
 import time
 
+from shibafu.cni.boot import parse_boot_id, read_boot_id
 from shibafu.cni.directories import make_directory
-from shibafu.cni.files import NotRegularError, open_file, read_file, write_file
+from shibafu.cni.files import NotRegularError, open_file, write_file
 from shibafu_ipam.pages import FilePages
 from shibafu_ipam.records import Records
 from shibafu_ipam.store import Store
 
-BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 # Stamps lie this many nanoseconds in the past. The kernel stamps changes with the present, cut to
 # the file system's granularity (at most 2 s, and a tick of the clock), so that none can look like ours.
 STAMP_LAG = 3_000_000_000
 _NEVER = 0
-_BOOT_ID_LENGTH = 36
-_BOOT_ID_CHARACTERS = frozenset("0123456789abcdef-")
 
 
 class Index:
@@ -44,7 +42,7 @@ class Index:
         self.directory = store.index_directory
         self.pages = FilePages(f"{self.directory}/pages")
         self.records = Records(f"{self.directory}/records")
-        self.boot_id = _parse_boot_id(read_file(BOOT_ID_FILE, 64) or b"")
+        self.boot_id = read_boot_id()
         # The boot and the time of the last operation that ended; None and 0 when there is no index. An
         # empty boot is one that cannot be told.
         self.stamped_boot: str | None = None
@@ -110,18 +108,12 @@ class Index:
         except (FileNotFoundError, NotADirectoryError, NotRegularError):
             return
         self.stamped_at = os.fstat(self._stamp).st_mtime_ns
-        self.stamped_boot = _parse_boot_id(os.read(self._stamp, 64))
+        self.stamped_boot = parse_boot_id(os.read(self._stamp, 64))
 
     def _close_stamp(self) -> None:
         if self._stamp >= 0:
             os.close(self._stamp)
             self._stamp = -1
-
-
-def _parse_boot_id(content: bytes) -> str:
-    """Return the boot's ID, empty when the file has something else in it."""
-    text = content.decode("ascii", "replace").strip()
-    return text if len(text) == _BOOT_ID_LENGTH and _BOOT_ID_CHARACTERS.issuperset(text) else ""
 
 
 def _calc_stamp() -> tuple[int, int]:

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
 _MOUNTS = "/proc/self/ns/mnt"
 
 
-def calc_view(path: str) -> str:
+def calc_view(path: str, number: tuple[int, int | None] | None = None) -> str:
     """Return what a record says of the namespace at `path` besides that; empty when there is none.
+
+    Args:
+        path: where it is.
+        number: its inode number and cookie, if these are known.
 
     That is `<view>@<inode>.<cookie>`, without the cookie where the kernel has none. Earlier versions wrote
     the view alone, and take one of this version for a view that is not theirs.
@@ -20,16 +24,20 @@ def calc_view(path: str) -> str:
     The view says from where the path was seen. It means something to those who have the same mounts; below
     /proc, to those who also number processes alike.
     """
-    seen = identify_netns(path)
+    if number is None:
+        seen = identify_netns(path)
+        number = seen.number if seen is not None else None
     try:
         view = str(os.stat(_MOUNTS).st_ino)
     except OSError:
         return ""
-    if seen is None:
+    if number is None:
         return ""
-    if seen.processes:
-        view = f"{view}.{seen.processes}"
-    return f"{view}@{seen.inode}" + (f".{seen.cookie}" if seen.cookie is not None else "")
+    processes = find_process_namespace(path)
+    if processes:
+        view = f"{view}.{processes}"
+    inode, cookie = number
+    return f"{view}@{inode}" + (f".{cookie}" if cookie is not None else "")
 
 
 def is_abandoned(record: "Record | None") -> bool:

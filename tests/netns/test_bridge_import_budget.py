@@ -19,7 +19,8 @@ INTERPRETER = f"{C_MODULES} {' '.join(OS_MODULES)} struct"
 SETNS, LIBC = ("", "") if hasattr(os, "setns") else ("_ctypes", "libc")
 SHA512 = "_sha2" if sys.version_info >= (3, 12) else "_sha512"
 PROTOCOL = (
-    "shibafu args config delegate directories dns errors files ip jsontext lock names request skel version"
+    "shibafu args boot config delegate directories dns errors files ip jsontext lock names request skel "
+    "version"
 )
 # What reading the configuration needs.
 CONFIGURATION = "__main__ config"

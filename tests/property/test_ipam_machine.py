@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from property.killing import Killed, Victim
+from shibafu.cni import boot
 from shibafu.cni.errors import NO_ADDRESS, TRY_AGAIN_LATER
-from shibafu_ipam import index
 from support.ipam import Ipam
 
 POOL = [f"10.1.0.{n}" for n in range(2, 7)]  # 10.1.0.0/29 without network, gateway and broadcast
@@ -33,7 +33,7 @@ class StoreMachine(RuleBasedStateMachine):
             {"ranges": [[{"subnet": "10.1.0.0/29"}], [{"subnet": "10.2.0.0/29", "rangeEnd": "10.2.0.3"}]]},
         )
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(index, "BOOT_ID_FILE", str(self.root / "boot_id"))
+        self.patch.setattr(boot, "FILE", str(self.root / "boot_id"))
         self.boot = 0
         self.model: dict[str, str] = {}
         self.start_boot()
@@ -45,6 +45,7 @@ class StoreMachine(RuleBasedStateMachine):
     def start_boot(self) -> None:
         self.boot += 1
         (self.root / "boot_id").write_text(f"00000000-0000-4000-8000-{self.boot:012}")
+        boot.forget_boot_id()
 
     def owned(self, owner: str) -> set[str]:
         return {address for address, holder in self.model.items() if holder == owner}

@@ -88,6 +88,7 @@ COMMON = OS | {
     "shibafu",
     "shibafu.cni",
     "shibafu.cni.args",
+    "shibafu.cni.boot",
     "shibafu.cni.config",
     "shibafu.cni.directories",
     "shibafu.cni.errors",

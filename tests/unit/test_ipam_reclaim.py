@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from shibafu.cni import boot as boot_id
 from shibafu.cni.errors import TRY_AGAIN_LATER
 from shibafu.resource.identity import has_vanished
-from shibafu_ipam import index
 from shibafu_ipam.netns import calc_view, is_abandoned
 from shibafu_ipam.records import Record
 from support.ipam import LIVING_NETNS, Ipam
@@ -27,11 +27,12 @@ class Boot:
     def restart(self) -> None:
         self.count += 1
         self.path.write_text(f"00000000-0000-4000-8000-{self.count:012}\n")
+        boot_id.forget_boot_id()
 
 
 @pytest.fixture
 def boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Boot:
-    monkeypatch.setattr(index, "BOOT_ID_FILE", str(tmp_path / "boot_id"))
+    monkeypatch.setattr(boot_id, "FILE", str(tmp_path / "boot_id"))
     return Boot(tmp_path / "boot_id")
 
 
@@ -156,12 +157,13 @@ def test_a_stamp_that_names_no_boot_says_nothing(ipam: Ipam, boot: Boot, content
 def test_a_boot_that_cannot_be_told_is_no_other(ipam: Ipam, boot: Boot) -> None:
     ipam.add("c1")
     boot.path.unlink()
+    boot_id.forget_boot_id()
     ipam.add("c2")
     assert set(ipam.leases()) == {"10.1.0.2", "10.1.0.3"}
 
 
 def test_a_kernel_without_boot_id(ipam: Ipam, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "BOOT_ID_FILE", "/nonexistent")
+    monkeypatch.setattr(boot_id, "FILE", "/nonexistent")
     ipam.add("c1")
     assert ipam.is_index_valid()
     ipam.add("c2")

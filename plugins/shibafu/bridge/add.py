@@ -28,9 +28,10 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
     require_answerable(attachment)
     with open_container_netns(request) as netns, open_view(netns) as view:
         state, link, result = NetworkState(attachment.config.network), attachment.host_link, Result()
-        claim = Claim(state, link, attachment.calc_record(netns.identify()))
+        request.netns_number = (identity := netns.identify()).number
+        claim = Claim(state, link, attachment.calc_record(identity))
         with netns.lock(), claim.lock(), Transaction(view) as transaction:
-            refuse_if_attached(attachment, netns, state)
+            refuse_if_attached(attachment, view, state)
             transaction.ensure(NetworkRecord(state, attachment.config, request.env))
             transaction.ensure(claim)
             for lease in plan_addresses(attachment, installation):

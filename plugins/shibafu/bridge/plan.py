@@ -94,7 +94,10 @@ def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:
 def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
     """Return the rules that the network needs for an attachment, if it needs any."""
     config, env = attachment.config, attachment.request.env
-    if not result.ips or not (config.needs_rules or state.read_rules() or needs_unasked_rules(config)):
+    versions = {ip.address.version for ip in result.ips}
+    if not versions:
+        return []
+    if not (config.needs_rules or state.read_rules() or needs_unasked_rules(config, versions)):
         return []
     from shibafu.bridge.resources.masquerade import Rules, find_needs
 

@@ -120,7 +120,8 @@ class Lock:
                 raise
             # Who held it may have deleted the file while this process waited.
             if os.fstat(descriptor).st_nlink:
-                os.set_inheritable(descriptor, self._handed_down)
+                if self._handed_down:
+                    os.set_inheritable(descriptor, True)
                 return descriptor
             os.close(descriptor)
 

@@ -38,7 +38,7 @@ class Request:
         cni_version: the configuration's version, a supported one.
     """
 
-    __slots__ = ("cni_version", "command", "config", "env", "stdin")
+    __slots__ = ("cni_version", "command", "config", "env", "netns_number", "stdin")
 
     def __init__(
         self, command: str, env: "Mapping[str, str]", stdin: bytes, config: Section, cni_version: str
@@ -48,6 +48,8 @@ class Request:
         self.stdin = stdin
         self.config = config
         self.cni_version = cni_version
+        # Inode number and cookie of the namespace at CNI_NETNS, once the plugin that delegates knows them.
+        self.netns_number: tuple[int, int | None] | None = None
 
     def of(self, command: str, env: "Mapping[str, str]") -> "Request":
         """Return another call with the same configuration.
@@ -56,7 +58,9 @@ class Request:
             command: the verb; what it needs has this call, too.
             env: the environment.
         """
-        return Request(command, env, self.stdin, self.config, self.cni_version)
+        other = Request(command, env, self.stdin, self.config, self.cni_version)
+        other.netns_number = self.netns_number
+        return other
 
     @property
     def container_id(self) -> str:

@@ -14,6 +14,7 @@ from errno import ESRCH
 from resource import prlimit
 from struct import Struct
 
+from shibafu.cni.boot import forget_boot_id
 from shibafu.engine.protocol import LIMITS, RLIM_NLIMITS, Call, RefusedError
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.libc import load_libc_function
@@ -135,6 +136,7 @@ def become_caller(call: Call, engine: Baseline) -> None:
     own_root = engine.root
     if os.fstat(mount).st_ino != engine.mount:
         engine.setns(mount, CLONE_NEWNS)
+        forget_boot_id()
         own_root = _identify_root()
     if _identify(root) != own_root:
         raise RefusedError("the caller is in another root directory")

@@ -7,6 +7,8 @@ from shibafu.netlink.constants import DEVCONF_FORWARDING, IPV4_DEVCONF_FORWARDIN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shibafu.netlink.link import Link
 
 _SWITCH = {
@@ -109,9 +111,14 @@ def is_link_forwarding(link: "Link", version: int) -> bool:
     return bool(conf)
 
 
-def bridged_versions(bridge: str) -> list[int]:
-    """Return the families of which FORWARD sees even what stays on the bridge: br_netfilter hands it over."""
-    return [version for version, paths in _BRIDGED.items() if any(_is_on(p.format(bridge)) for p in paths)]
+def bridged_versions(bridge: str, versions: "Iterable[int]" = (4, 6)) -> list[int]:
+    """Return the families of which FORWARD sees even what stays on the bridge: br_netfilter hands it over.
+
+    Args:
+        bridge: the bridge.
+        versions: the families that are asked for, each 4 or 6.
+    """
+    return [version for version in versions if any(_is_on(p.format(bridge)) for p in _BRIDGED[version])]
 
 
 def routes_loopback(link: str) -> bool:

@@ -31,6 +31,7 @@ AF_INET6 = 10
 
 # asm-generic/socket.h
 SO_RCVBUFFORCE = 33
+SIOCGIFINDEX = 0x8933  # include/uapi/linux/sockios.h
 SO_NETNS_COOKIE = 71
 
 # linux/rtnetlink.h

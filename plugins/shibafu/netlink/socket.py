@@ -6,7 +6,8 @@ returns: reading them does not wait. The time limit on reading is there for answ
 
 from _socket import AF_NETLINK, MSG_TRUNC, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET
 from _socket import socket as _socket
-from errno import EBUSY, EINTR, ENOBUFS, ENOPROTOOPT, ETIMEDOUT
+from errno import EBUSY, EINTR, ENOBUFS, ENODEV, ENOPROTOOPT, ETIMEDOUT
+from fcntl import ioctl
 from struct import Struct, pack
 
 from shibafu.netlink.codec import pack_message, parse_attrs, parse_int, parse_messages, parse_string
@@ -26,6 +27,7 @@ from shibafu.netlink.constants import (
     NLMSG_NOOP,
     NLMSG_OVERRUN,
     NLMSGERR_ATTR_MSG,
+    SIOCGIFINDEX,
     SO_RCVBUFFORCE,
     SOL_NETLINK,
 )
@@ -39,6 +41,7 @@ _BATCH_SIZE = 64
 _SUBSCRIBER_BUFFER_SIZE = 4 << 20
 _DUMP_TRIES = 8
 _ERROR = Struct("=i")
+_IFREQ = Struct("16s24x")  # linux/if.h
 
 
 class Request:
@@ -107,6 +110,16 @@ class NetlinkSocket:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def has_link(self, name: str) -> bool:
+        """Return whether the socket's namespace has a link of that name; see netdevice(7)."""
+        try:
+            ioctl(self._socket.fileno(), SIOCGIFINDEX, _IFREQ.pack(name.encode("utf-8", "surrogateescape")))
+        except OSError as error:
+            if error.errno != ENODEV:
+                raise
+            return False
+        return True
 
     def read_netns_cookie(self) -> int | None:
         """Return the cookie of the socket's namespace; None before Linux 5.14."""

@@ -93,6 +93,8 @@ class Claim(Resource):
 
     def holds(self) -> bool:
         """Return whether the attachment is still remembered, and not being removed."""
+        if self._state.holds(self._link, self.record):
+            return self.record.phase != LEAVING
         is_there = self._state.remembers(self._link)
         return is_there and self._state.read_attachment(self._link).phase != LEAVING
 

@@ -8,8 +8,8 @@ cookie and the boot, `<cookie>.<boot>`. Directories of earlier releases have non
 import os
 from errno import EINVAL
 
+from shibafu.cni.boot import read_boot_id
 from shibafu.netlink.namespace import read_own_cookie
-from shibafu.resource.identity import read_boot_id
 
 MARK = ".netns"
 

@@ -8,13 +8,11 @@ has the last one's. The kernel counts namespaces, too, and never gives the same 
 
 import os
 
-from shibafu.cni.files import read_file
+from shibafu.cni.boot import read_boot_id
 from shibafu.netlink.namespace import entered, open_netns, read_own_cookie
 
-BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 _MOUNTS = "/proc/self/ns/mnt"
 _PROCESSES = "/proc/self/ns/pid"
-_BOOT_ID_LENGTH = 36
 
 
 class NetnsIdentity:
@@ -39,6 +37,11 @@ class NetnsIdentity:
         self.cookie = cookie
         self.boot = boot
         self.processes = processes
+
+    @property
+    def number(self) -> tuple[int, int | None]:
+        """Inode number and cookie."""
+        return self.inode, self.cookie
 
     def has_ended(self) -> bool:
         """Return whether the namespace is certainly no longer at its path: nothing is, or another one.
@@ -158,12 +161,3 @@ def _read_cookie_of(descriptor: int) -> int | None:
         if has_entered:
             raise  # the way back was refused
         return None  # only a process that may enter it can ask
-
-
-def read_boot_id() -> str:
-    """Return the kernel's name of the running boot; empty when it cannot be told."""
-    try:
-        text = (read_file(BOOT_ID_FILE, 64) or b"").decode("ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
-    return text if len(text) == _BOOT_ID_LENGTH else ""

@@ -20,7 +20,7 @@ from _socket import if_nametoindex
 from errno import ENAMETOOLONG, ENOSPC, ENOTDIR, EROFS
 
 from shibafu.cni.directories import make_directory, secure_directories
-from shibafu.cni.files import NotRegularError, open_file, remove_file
+from shibafu.cni.files import NotRegularError, open_file, read_file, remove_file
 from shibafu.cni.jsontext import dumps, loads
 from shibafu.cni.lock import lock_file
 from shibafu.resource.home import calc_mark, find_home, list_networks, mark_home, remove_empty_home
@@ -29,6 +29,7 @@ from shibafu.resource.record import Record
 _ROOT = "/run/shibafu"
 _LINK_PREFIX = "veth"
 _HINT = "verified"
+_LARGEST_RECORD = 16 << 20
 
 
 class NetworkState:
@@ -87,6 +88,10 @@ class NetworkState:
     def read_attachment(self, link: str) -> Record:
         """Return what is remembered; an empty record when nothing is."""
         return Record.parse(self._read(link))
+
+    def holds(self, link: str, record: Record) -> bool:
+        """Return whether what is remembered is just this: then nobody has touched it."""
+        return self._read(link).rstrip(b" ") == record.to_bytes()
 
     def remembers(self, link: str) -> bool:
         """Return whether there is a record of an attachment, whole or not."""
@@ -322,15 +327,9 @@ class NetworkState:
 
     def _read(self, name: str) -> bytes:
         try:
-            descriptor = self._open(name, os.O_RDONLY)
+            return read_file(f"{self.directory}/{name}", _LARGEST_RECORD) or b""
         except OSError:
             return b""
-        try:
-            return os.read(descriptor, os.fstat(descriptor).st_size)
-        except OSError:
-            return b""
-        finally:
-            os.close(descriptor)
 
     def _read_rules(self, name: str) -> dict[str, object]:
         try:

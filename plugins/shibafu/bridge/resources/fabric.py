@@ -290,12 +290,16 @@ class Gateway(Resource):
             undo_gateway(self._config, self._port, self._has_new_link, self._added, self._removed)
 
 
-def needs_unasked_rules(config: BridgeConfig) -> bool:
+def needs_unasked_rules(config: BridgeConfig, versions: set[int]) -> bool:
     """Return whether a network may need rules that its configuration does not ask for.
 
     It does where containers would reach the host's 127.0.0.1, or FORWARD sees what stays on the bridge.
+
+    Args:
+        config: the network's configuration.
+        versions: the families of its containers' addresses, each 4 or 6.
     """
-    return routes_loopback(config.gateway_link) or bool(bridged_versions(config.bridge))
+    return routes_loopback(config.gateway_link) or bool(bridged_versions(config.bridge, versions))
 
 
 def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> None:

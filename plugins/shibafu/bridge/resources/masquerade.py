@@ -374,7 +374,7 @@ def find_needs(
     bridged: set[int] = set()
     # What nftables accepts in a table of our own does not overrule another table's drop.
     if backend == IPTABLES and not config.vlan and not config.ip_masq:
-        bridged = {subnet.version for subnet in subnets}.intersection(bridged_versions(config.bridge))
+        bridged = set(bridged_versions(config.bridge, {subnet.version for subnet in subnets}))
     # With a port published, containers would reach the host's 127.0.0.1.
     is_wanted = config.needs_rules or bool(state.read_rules()) or routes_loopback(config.gateway_link)
     # Without iptables there is most likely none that drops what stays on the bridge, either.

@@ -7,14 +7,12 @@ from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import link_add_veth
 from shibafu.resource.base import Resource
-from shibafu.resource.records import link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shibafu.resource.claim import Claim
-    from shibafu.resource.netns import Netns
     from shibafu.resource.records import NetworkState
     from shibafu.resource.view import View
 
@@ -105,7 +103,7 @@ class Pair(HostLink):
             super().remove()
 
 
-def refuse_if_attached(attachment: Attachment, netns: "Netns", state: "NetworkState") -> None:
+def refuse_if_attached(attachment: Attachment, view: "View", state: "NetworkState") -> None:
     """Refuse an interface that is there already, before anything of it could be touched.
 
     Of a namespace that is gone without DEL the host's end of the link may still be there: the kernel takes
@@ -115,11 +113,9 @@ def refuse_if_attached(attachment: Attachment, netns: "Netns", state: "NetworkSt
         CniError: it is.
         NetlinkError: the kernel refuses to delete what is left of an earlier namespace.
     """
-    with netns.entered():
-        exists = link_exists(attachment.ifname)
-    if exists:
+    if view.inside is not None and view.inside.sock.has_link(attachment.ifname):
         raise refuse_existing(attachment, "DEL that interface first, or choose another CNI_IFNAME")
-    if not link_exists(attachment.host_link):
+    if not view.sock.has_link(attachment.host_link):
         return
     if not state.read_attachment(attachment.host_link).has_ended():
         raise refuse_existing(attachment, "the container is attached from another namespace; DEL that first")
