@@ -73,7 +73,10 @@ def identify_programs(name: str, versions: list[int], env: "Mapping[str, str]") 
         files = [os.stat(path) for path in paths if path is not None]
     except OSError:
         return ""  # it is being replaced
-    return " ".join(f"{file.st_dev}:{file.st_ino}" for file in files) if None not in paths else ""
+    if None in paths:
+        return ""
+    # One that is written over keeps its inode.
+    return " ".join(f"{file.st_dev}:{file.st_ino}:{file.st_ctime_ns}" for file in files)
 
 
 def list_versions(rules: "NetworkRules") -> list[int]:
