@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,12 @@ struct head {
     struct rlimit limits[RLIM_NLIMITS];
 };
 
+/* What a process of the engine says: a letter, and behind the acceptance its number. */
+static struct {
+    char word;
+    int32_t pid;
+} __attribute__((packed)) answer;
+static int connection;
 static char *home, *program, *build, *path, *called;
 static char **arguments;
 extern char **environ;
@@ -100,11 +107,10 @@ static int connect_engine(void)
  * those before would take time from the call. */
 static int is_told(int engine, char word, short event)
 {
-    char answer = 0;
     struct pollfd wanted = { engine, event, 0 };
     if (poll(&wanted, 1, PATIENCE_MS) == 0 && recv(engine, &answer, 1, MSG_PEEK | MSG_DONTWAIT) != 1)
         shutdown(engine, SHUT_RD);
-    return recv(engine, &answer, 1, 0) == 1 && answer == word;
+    return recv(engine, &answer, sizeof answer, 0) > 0 && answer.word == word;
 }
 
 /* Append strings to the message; 0 when they do not fit. */
@@ -164,6 +170,20 @@ static int send_call(int engine, int argc)
     return is_told(engine, 'R', POLLIN) && sendmsg(engine, &packet, MSG_NOSIGNAL) == (ssize_t)part.iov_len && !head.cold;
 }
 
+/* Ctrl-C: a call that has been accepted undoes what it has done, and answers. Signals that end a plugin at once end this
+ * program, and with the connection the call. */
+static void interrupt(int number)
+{
+    if (answer.word != 'A')
+        recv(connection, &answer, sizeof answer, MSG_PEEK | MSG_DONTWAIT);
+    if (answer.word == 'A') {
+        kill(answer.pid, number);
+    } else {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+}
+
 static int report_lost(void)
 {
     const char *what = "the process of the engine that ran this call has ended";
@@ -177,7 +197,7 @@ static int report_lost(void)
 
 int main(int argc, char **argv)
 {
-    char answer[2];
+    unsigned char done[2];
     read_place();
     arguments = argv;
     argc = argc < 1 ? 1 : argc; /* the caller may pass no name, either */
@@ -187,11 +207,15 @@ int main(int argc, char **argv)
     for (int i = 0; i < 3; i++)
         if (fcntl(i, F_GETFD) < 0)
             start_cold(argc);
-    int engine = connect_engine();
-    if (engine < 0 || !send_call(engine, argc) || !is_told(engine, 'A', POLLRDHUP))
+    connection = connect_engine();
+    if (connection < 0 || !send_call(connection, argc))
+        start_cold(argc);
+    if (signal(SIGINT, SIG_IGN) != SIG_IGN)
+        signal(SIGINT, interrupt);
+    if (!is_told(connection, 'A', POLLRDHUP))
         start_cold(argc);
     ssize_t size;
-    while ((size = recv(engine, answer, sizeof answer, 0)) < 0 && errno == EINTR)
+    while ((size = recv(connection, done, sizeof done, 0)) < 0 && errno == EINTR)
         ;
-    return size == 2 && answer[0] == 'S' ? (unsigned char)answer[1] : report_lost();
+    return size == 2 && done[0] == 'S' ? done[1] : report_lost();
 }

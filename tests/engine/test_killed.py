@@ -91,7 +91,7 @@ def assert_remedied(machine: Machine, config: Config, before: dict[str, object])
 # The launcher
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_a_launcher_that_is_ended_ends_its_call(
     engine: Engine, machine: Machine, config: Config, before: dict[str, object], slow: Slow, number: int
 ) -> None:
@@ -103,6 +103,19 @@ def test_a_launcher_that_is_ended_ends_its_call(
         wait_for(lambda: not is_running(slow.worker) and not is_running(slow.delegate))
         assert time.monotonic() - begin < 1
     assert_remedied(machine, config, before)
+
+
+def test_a_call_that_is_interrupted_is_undone(
+    engine: Engine, machine: Machine, before: dict[str, object], slow: Slow
+) -> None:
+    """As one is that starts cold; others would be killed in the middle."""
+    with engine.expect("failed shibafu-bridge ADD", "served shibafu-ipam DEL"):
+        os.kill(slow.launcher, signal.SIGINT)
+        answer = slow.call.finish()
+    assert (answer.status, answer.stdout) == (1, b"")
+    assert "KeyboardInterrupt" in answer.stderr
+    assert not is_running(slow.delegate)
+    assert_clean(machine, before)
 
 
 def test_a_launcher_that_is_stopped_and_goes_on(

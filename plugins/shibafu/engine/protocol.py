@@ -8,9 +8,11 @@ called by, its arguments, its environment. With it come descriptors (SCM_RIGHTS)
 directory, the root directory, the network namespace, the mount namespace. Where the head says that the call
 goes cold, nothing else is there; it is sent so that the engine can count it.
 
-The worker answers `A` when it has accepted the call, which is then never done by anybody else, and `S` and a
-byte, the exit status, when it is done. A worker that closes the connection
-before `A` refuses the call, which then goes cold.
+The worker answers `A` and its number when it has accepted the call, which is then never done by anybody else,
+and `S` and a byte, the exit status, when it is done; then it shuts the connection down, for which alone the
+launcher wakes up. A worker that closes the connection before `A` refuses the call, which then goes cold.
+
+A launcher that is interrupted (SIGINT) passes that on to the worker that has accepted its call.
 """
 
 from struct import Struct

@@ -179,7 +179,7 @@ class Worker:
         fcntl(descriptor, F_SETSIG, SIGTERM)
         fcntl(descriptor, F_SETOWN, self._pid)
         fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | os.O_ASYNC)
-        connection.send(protocol.ACCEPTED, MSG_NOSIGNAL)
+        connection.send(protocol.ACCEPTED + _DESCRIPTOR.pack(self._pid), MSG_NOSIGNAL)
 
     def _answer(self, connection: "_socket", status: int) -> None:
         """Tell the exit status, and let go of everything that is the caller's."""
