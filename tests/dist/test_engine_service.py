@@ -130,7 +130,7 @@ def test_what_systemd_is_told(built: Path, tmp_path: Path, is_abstract: bool) ->
     ):
         manager.bind(address.replace("@", "\0"))
         manager.settimeout(30)
-        engine = command.start("run", NOTIFY_SOCKET=address)
+        engine = command.start("run", NOTIFY_SOCKET=address, INVOCATION_ID="0" * 32)
         assert manager.recv(100) == b"READY=1"
         assert command.read_status()["supervisor"] == "systemd"
         assert [manager.recv(100) for _ in range(2)] == [b"WATCHDOG=1"] * 2

@@ -38,6 +38,7 @@ from shibafu.engine import protocol
 from shibafu.engine.caller import CLONE_NEWNS, Baseline
 from shibafu.engine.ledger import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Ledger, write_metrics
 from shibafu.engine.place import Place
+from shibafu.engine.systemd import is_service, notify
 from shibafu.engine.worker import Worker
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.libc import load_libc_function
@@ -166,7 +167,7 @@ class Parent:
             "started": round(self._started, 3),
             "seconds": round(time.time() - self._started, 3),
             "isTrained": self._is_trained,
-            "supervisor": "systemd" if os.environ.get("NOTIFY_SOCKET") else "",
+            "supervisor": "systemd" if is_service() else "",
             "spares": len(self._idle),
             "busy": len(self._busy),
             "memory": sum(map(_read_memory, processes)),
@@ -378,17 +379,3 @@ def _read_memory(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:"))
-
-
-def notify(state: str) -> None:
-    """Tell the service manager, if one has started this process; see sd_notify(3)."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    sender = _socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
-    try:
-        sender.sendto(state.encode(), b"\0" + os.fsencode(address[1:]) if address[0] == "@" else address)
-    except OSError:
-        pass
-    finally:
-        sender.close()

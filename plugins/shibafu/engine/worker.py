@@ -206,7 +206,7 @@ def run_program(module: str) -> int:
     try:
         status = sys.modules[module].main() or 0
     except SystemExit as ending:
-        status = ending.code if isinstance(ending.code, int) else int(ending.code is not None)
+        status = _end(ending.code)
     except BaseException:
         # KeyboardInterrupt, too: a plugin's own process would end with a traceback and this status.
         sys.excepthook(*sys.exc_info())
@@ -218,6 +218,15 @@ def run_program(module: str) -> int:
         except OSError:
             status = status or 1
     return int(status)
+
+
+def _end(code: object) -> int:
+    """Do what the interpreter does with the argument of `sys.exit`, and return the exit status."""
+    if code is None or isinstance(code, int):
+        return code or 0
+    if sys.stderr is not None:
+        sys.stderr.write(f"{code}\n")
+    return 1
 
 
 def wait_for_threads() -> None:
