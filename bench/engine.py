@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from typing import Any, Self
 
 from bench.process import Failed, Started
-from shibafu.command.engine.installation import ask_engine
+from shibafu.cli.engine.client import ask_engine
 from shibafu.engine.ledger import OUTCOME_SERVED
 from shibafu.engine.place import Place
 

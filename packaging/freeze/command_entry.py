@@ -26,7 +26,7 @@ def main() -> None:
     """Run the command; whatever it starts has the caller's environment."""
     gc.set_threshold(100_000)  # imports make that many objects, and all of them stay
     restore_environment(sys._MEIPASS)  # type: ignore[attr-defined]  # the bootloader's
-    from shibafu.command.__main__ import main as run
+    from shibafu.cli.__main__ import main as run
 
     try:
         run()

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
-from shibafu.command.cli import build_parser
-from shibafu.command.completion import SHELLS, find_positions
+from shibafu.cli.completion import SHELLS, find_positions
+from shibafu.cli.parser import build_parser
 from support.command import CommandLine
 from support.suite import Suite
 

@@ -12,7 +12,7 @@ import pytest
 
 from dist.test_executables import ask_version
 from netns.namespaces import Namespace
-from shibafu.command.cli import run
+from shibafu.cli.parser import run
 from support.engine import copy_executables
 from support.engine_command import EngineCommand, alter_build, is_alive, list_files
 from support.machine import Machine

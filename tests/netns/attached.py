@@ -56,7 +56,14 @@ _TABLES = frozenset(
 
 # What calls import, which then need not.
 _PACKAGES = (shibafu.bridge, shibafu.netfilter, shibafu_ipam)
-_COMMAND = ("attaching", "cli", "condition", "drawing", "repair", "rules")
+_COMMAND = (
+    "cli.parser",
+    "networks.attaching",
+    "networks.condition",
+    "networks.diagram",
+    "networks.repair",
+    "networks.rules",
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def enter_laboratory(plugins: dict[str, str]) -> None:
         for module in walk_packages(package.__path__, f"{package.__name__}."):
             import_module(module.name)
     for name in _COMMAND:
-        import_module(f"shibafu.command.{name}")
+        import_module(f"shibafu.{name}")
     # Children do not look for garbage in what they share with this process, which would copy it.
     gc.freeze()
 
@@ -173,7 +180,7 @@ class Attached:
         """Run `shibafu` with a command line, for JSON."""
 
         def do() -> tuple[int, str]:
-            from shibafu.command.cli import run
+            from shibafu.cli.parser import run
 
             out = StringIO()
             os.environ |= {"CNI_CONF_DIR": str(_CONF_DIR), "CNI_CACHE_DIR": str(_CACHE_DIR)}

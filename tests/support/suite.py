@@ -52,7 +52,7 @@ class Suite:
             launcher = directory / name
             launcher.write_text(_LAUNCHER.format(module=module, **roots))
             launcher.chmod(0o755)
-        return cls._named(directory, directory, [sys.executable, "-m", "shibafu.command"], is_built=False)
+        return cls._named(directory, directory, [sys.executable, "-m", "shibafu.cli"], is_built=False)
 
     @classmethod
     def of_executables(cls, directory: Path, built: Path) -> "Suite":

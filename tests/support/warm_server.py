@@ -44,7 +44,7 @@ def _run(request: dict[str, Any], streams: list[int]) -> int:
     # Not this file's directory.
     sys.path[:1] = request["roots"]
     sys.argv[1:] = request["arguments"]
-    from shibafu.command.__main__ import main
+    from shibafu.cli.__main__ import main
 
     try:
         main()

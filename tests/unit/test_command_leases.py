@@ -12,11 +12,11 @@ import pytest
 
 import shibafu
 import shibafu_ipam
+from shibafu.cli.parser import run
 from shibafu.cni.errors import CniError
 from shibafu.cni.ip import parse_address
-from shibafu.command.cli import run
-from shibafu.command.leases import open_pool, release_address, reserve_address
-from shibafu.command.networks import ConfiguredNetwork, load_network
+from shibafu.networks.configured import ConfiguredNetwork, load_network
+from shibafu.networks.leases import open_pool, release_address, reserve_address
 from shibafu_ipam.pool import RESERVED, Pool
 from shibafu_ipam.store import Store
 from support.ipam import Ipam

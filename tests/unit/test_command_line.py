@@ -16,14 +16,14 @@ import pytest
 
 import shibafu
 import shibafu_ipam
-from shibafu.command.cli import GROUPS, build_parser, run
-from shibafu.command.completion import SHELLS, find_positions, find_valued_options
-from shibafu.command.container.commands import SUBCOMMANDS
-from shibafu.command.drawing import draw_network
-from shibafu.command.kernel import Traffic
-from shibafu.command.output import Style, format_count, format_size, format_table
-from shibafu.command.rules import parse_saved
-from shibafu.command.survey import BridgeState, Condition, Endpoint, NetworkView, ResourceFault, SubnetUse
+from shibafu.cli.completion import SHELLS, find_positions, find_valued_options
+from shibafu.cli.container.commands import SUBCOMMANDS
+from shibafu.cli.parser import GROUPS, build_parser, run
+from shibafu.networks.diagram import draw_network
+from shibafu.networks.inspect import BridgeState, Condition, Endpoint, NetworkView, ResourceFault, SubnetUse
+from shibafu.networks.kernel import Traffic
+from shibafu.networks.rules import parse_saved
+from shibafu.networks.text import Style, format_count, format_size, format_table
 
 LINES = [f"{group} {subcommand.name}" for group, _, subcommands in GROUPS for subcommand in subcommands]
 LINES += ["completion", *(subcommand.name for subcommand in SUBCOMMANDS)]
@@ -119,7 +119,7 @@ def test_a_defect_is_a_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def fail(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("shibafu.command.networks.list_networks", fail)
+    monkeypatch.setattr("shibafu.networks.configured.list_networks", fail)
     status, out, err = call("network", "ls", "--conf-dir", str(tmp_path))
     assert (status, out) == (1, "")
     assert err.startswith(
@@ -337,7 +337,7 @@ def test_a_picture_of_nothing() -> None:
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", ">/dev/full"])
 def test_streams_that_are_closed_or_full_are_no_defect(redirection: str, tmp_path: Path) -> None:
-    line = f'{sys.executable} -m shibafu.command ipam ls --conf-dir "$0" {redirection}'
+    line = f'{sys.executable} -m shibafu.cli ipam ls --conf-dir "$0" {redirection}'
     roots = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
     done = subprocess.run(
         ["sh", "-c", line, str(tmp_path)],

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shibafu.cni.errors import CniError
-from shibafu.command.declaration import calc_declaration, format_declaration, parse_declaration
-from shibafu.command.errors import CommandError, UsageError
-from shibafu.command.specification import (
+from shibafu.networks.errors import CommandError, UsageError
+from shibafu.networks.manifest import calc_declaration, format_declaration, parse_declaration
+from shibafu.networks.spec import (
     NetworkSpec,
     Subnet,
     calc_bridge_name,
@@ -22,7 +22,7 @@ from shibafu.command.specification import (
     parse_option,
     require_network_name,
 )
-from shibafu.command.subnets import (
+from shibafu.networks.subnets import (
     DEFAULT_SUBNET,
     Use,
     choose_ipv6_subnet,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.command.cli import build_parser, run
-from shibafu.command.container.ps import describe_status, format_age
-from shibafu.command.container.wish import calc_specification, parse_volume
+from shibafu.cli.container.options import calc_specification, parse_volume
+from shibafu.cli.container.ps import describe_status, format_age
+from shibafu.cli.parser import build_parser, run
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, ImageStore
 from shibafu.container.record import Record, Status

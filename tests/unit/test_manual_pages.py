@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.command.cli import build_parser
+from shibafu.cli.parser import build_parser
 from shibafu.hook.__main__ import _USAGE
 
 MANUAL = Path(__file__).parents[2] / "packaging" / "man"

@@ -1,0 +1,79 @@
+"""`shibafu exec`."""
+
+import argparse
+import os
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.container.errors import ContainerError
+from shibafu.networks.errors import CommandError
+
+# The exit status, as runc has it.
+_NOT_BEGUN = 255
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("container", metavar="CONTAINER", help="which container")
+    parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run")
+    parser.add_argument("-d", "--detach", action="store_true", help="leave it running in the background")
+    parser.add_argument("-i", "--interactive", action="store_true", help="let it read standard input")
+    parser.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
+    parser.add_argument(
+        "-e", "--env", metavar="NAME=VALUE", action="append", default=[], help="a variable of its environment"
+    )
+    parser.add_argument("-w", "--workdir", metavar="PATH", default="", help="its working directory")
+    parser.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="who it runs as")
+    add_data_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from pathlib import Path
+
+    from shibafu.container.accounts import require_regular_accounts
+    from shibafu.container.exec import run_exec
+    from shibafu.container.programs import find_program
+    from shibafu.container.users import find_user
+
+    record = open_engine(context, arguments).find(arguments.container)
+    status = record.calc_status()
+    if not status.pid:
+        raise CommandError(
+            f"container {record.name} is not running", f"start it: shibafu start {record.name}"
+        )
+    words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not words:
+        raise CommandError("nothing to run", f"such as: shibafu exec {record.name} ip addr")
+    spec = record.load()
+    uid, gid = spec.uid, spec.gid
+    if arguments.user:
+        uid, gid = find_user(Path(spec.rootfs), arguments.user)
+    # Without a log of its own it complains in the form of one.
+    runc = [find_program("runc", "it runs containers"), "--log", os.devnull, "--root", record.runc_root()]
+    options = ["--user", f"{uid}:{gid}", "--cwd", arguments.workdir or spec.workdir]
+    options += [option for option in ("--detach", "--tty") if getattr(arguments, option[2:])]
+    for variable in arguments.env:
+        options += ["--env", variable]
+    if not (arguments.interactive or arguments.tty):
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    context.out.stream.flush()
+    try:
+        require_regular_accounts(record.name, f"/proc/{status.pid}/root", {})
+        return run_exec(runc, options, record.directory, words)
+    except ContainerError as error:
+        raise CommandError(error.message, error.hint, _NOT_BEGUN) from None
+
+
+SUBCOMMAND = Subcommand(
+    "exec",
+    "run another program in a container",
+    "Run another program in a container that is running. The exit status is the program's;\n"
+    "255 when it does not begin.",
+    (
+        "shibafu exec web1 ip addr show eth0",
+        "shibafu exec -it web1 sh                                    # a shell",
+        "shibafu exec -d web1 httpd -f -h /www",
+    ),
+    _run,
+    _add_arguments,
+)

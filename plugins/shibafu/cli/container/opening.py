@@ -1,0 +1,60 @@
+"""The engine for a command line: where things are, and which programs run beside."""
+
+import os
+import shutil
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from shibafu.cli.subcommand import Context
+from shibafu.container.engine import Engine, Programs
+from shibafu.networks.errors import CommandError
+
+DATA_DIR = "/var/lib/shibafu"
+CGROUP_PARENT = "/shibafu"
+
+
+def add_data_dir(parser: ArgumentParser) -> None:
+    """Add the option that says where images and containers are."""
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        default=os.environ.get("SHIBAFU_DATA_DIR") or DATA_DIR,
+        help=f"directory of images and containers ($SHIBAFU_DATA_DIR, {DATA_DIR})",
+    )
+
+
+def open_engine(context: Context, arguments: Namespace) -> Engine:
+    """Return the engine for the directories of a command line.
+
+    Raises:
+        CommandError: only root can have one.
+    """
+    if os.geteuid() != 0:
+        raise CommandError("containers and images are root's", "try it with sudo")
+    hook_flags = [
+        f"--conf-dir={os.path.abspath(context.conf_dir)}",
+        f"--cache-dir={os.path.abspath(context.cache_dir)}",
+        f"--cni-path={':'.join(map(os.path.abspath, context.cni_path))}",
+    ]
+    programs = Programs(
+        hook=find_sibling("shibafu-hook"),
+        hook_flags=hook_flags,
+        monitor=find_sibling("shibafu-monitor"),
+        cgroup_parent=os.environ.get("SHIBAFU_CGROUP_PARENT") or CGROUP_PARENT,
+    )
+    return Engine(Path(os.path.abspath(arguments.data_dir)), programs)
+
+
+def find_sibling(name: str) -> str:
+    """Return the path of a program that was installed together with this one, or is in PATH."""
+    own = os.path.realpath(sys.executable if getattr(sys, "frozen", False) else sys.argv[0])
+    directory = os.path.dirname(own)
+    places = [directory]
+    if os.path.basename(os.path.dirname(directory)) == "versions":
+        # As install.sh has it; this link outlives an upgrade, under a container that is running.
+        places.insert(0, os.path.abspath(f"{directory}/../../current"))
+    for place in places:
+        if os.path.isfile(f"{place}/{name}"):
+            return f"{place}/{name}"
+    return shutil.which(name) or name

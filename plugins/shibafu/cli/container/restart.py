@@ -1,0 +1,32 @@
+"""`shibafu restart`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.start import start_all
+from shibafu.cli.container.stop import add_time
+from shibafu.cli.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_time(parser)
+    add_data_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    engine = open_engine(context, arguments)
+    records = [engine.find(name) for name in arguments.containers]
+    for record in records:
+        engine.stop(record, arguments.time)
+    return start_all(context, engine, records)
+
+
+SUBCOMMAND = Subcommand(
+    "restart",
+    "end containers and start them again",
+    "End containers as `shibafu stop` does, and start them again as `shibafu start` does.",
+    ("shibafu restart web1", "shibafu restart --time 0 web1    # at once"),
+    _run,
+    _add_arguments,
+)

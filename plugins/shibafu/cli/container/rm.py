@@ -1,0 +1,32 @@
+"""`shibafu rm`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    parser.add_argument("-f", "--force", action="store_true", help="end those that are running first")
+    add_data_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    engine = open_engine(context, arguments)
+    records = [engine.find(name) for name in arguments.containers]
+    for record in records:
+        engine.remove(record, arguments.force)
+        context.out.text(record.name)
+    context.out.data({"removed": [record.name for record in records]})
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "rm",
+    "remove containers",
+    "Remove containers with all that they have written. Containers that are running are refused.",
+    ("shibafu rm web1 web2", "shibafu rm --force web1          # end it first"),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,164 @@
+"""`shibafu run`."""
+
+import argparse
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.container.errors import NOT_STARTED
+
+if TYPE_CHECKING:
+    from shibafu.container.engine import Engine
+    from shibafu.container.record import Record
+    from shibafu.container.rights import Rights
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="an image's name, a directory, or a tar archive")
+    command = parser.add_argument(
+        "command",
+        metavar="COMMAND",
+        nargs=argparse.REMAINDER,
+        help="what to run; by default what the image says",
+    )
+    command.required = False  # argparse would name it beside an IMAGE that is missing
+    parser.add_argument("-d", "--detach", action="store_true", help="leave it running in the background")
+    parser.add_argument("--rm", action="store_true", help="remove the container at its end")
+    parser.add_argument("--name", default="", help="the container's name; a random one without it")
+    parser.add_argument("-i", "--interactive", action="store_true", help="let it read standard input")
+    parser.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
+    network = parser.add_argument_group("its networks")
+    network.add_argument(
+        "--network",
+        metavar="NETWORK",
+        action="append",
+        default=[],
+        help="a network, 'none', or 'host'; several for eth0, eth1, ...; by default 'bridge'",
+    )
+    network.add_argument("--ip", default="", help="its address in the first network")
+    network.add_argument("--mac", default="", help="its hardware address in the first network")
+    network.add_argument(
+        "-p",
+        "--publish",
+        metavar="PORT",
+        action="append",
+        default=[],
+        help="publish a port: [IP:]HOST:CONTAINER[/PROTOCOL], such as 8080:80",
+    )
+    network.add_argument(
+        "--bandwidth", metavar="LIMITS", default="", help="such as ingress=100M,egress=1G, in bit/s"
+    )
+    process = parser.add_argument_group("its process")
+    process.add_argument(
+        "-e",
+        "--env",
+        metavar="NAME[=VALUE]",
+        action="append",
+        default=[],
+        help="a variable of its environment",
+    )
+    process.add_argument(
+        "-v",
+        "--volume",
+        metavar="SOURCE:PATH[:ro]",
+        action="append",
+        default=[],
+        help="a directory or file of the host inside the container",
+    )
+    process.add_argument("-w", "--workdir", metavar="PATH", default="", help="its working directory")
+    process.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="who it runs as")
+    process.add_argument("--hostname", default="", help="by default its name")
+    rights = parser.add_argument_group("its rights")
+    rights.add_argument(
+        "--cap-add",
+        metavar="CAPABILITY",
+        action="append",
+        default=[],
+        help="a right besides the default ones, such as NET_RAW; ALL for all",
+    )
+    rights.add_argument(
+        "--cap-drop",
+        metavar="CAPABILITY",
+        action="append",
+        default=[],
+        help="a right that it does not need; ALL for all but those that are added",
+    )
+    rights.add_argument(
+        "--security-opt",
+        metavar="OPTION",
+        action="append",
+        default=[],
+        help="seccomp=FILE, seccomp=unconfined, or no-new-privileges",
+    )
+    rights.add_argument(
+        "--ulimit",
+        metavar="NAME=SOFT[:HARD]",
+        action="append",
+        default=[],
+        help="a limit of resources of each process, such as nofile=1024:4096",
+    )
+    add_data_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.cli.container.options import calc_specification, require_rights
+    from shibafu.container.errors import ContainerError
+    from shibafu.networks.default_network import ensure_networks
+    from shibafu.networks.errors import CommandError
+
+    engine = open_engine(context, arguments)
+    try:
+        spec, unpack = calc_specification(arguments, engine.images, sys.stdin.isatty())
+        rights = require_rights(spec)
+        context.out.warn(ensure_networks(context.conf_dir, spec.networks))
+        record = engine.create(spec, unpack)
+        return _start(context, arguments, engine, record, rights)
+    except ContainerError as error:
+        raise CommandError(error.message, error.hint, error.status) from None
+
+
+def _start(
+    context: Context, arguments: Namespace, engine: "Engine", record: "Record", rights: "Rights"
+) -> int:
+    from shibafu.container.errors import ContainerError
+
+    if not arguments.detach:
+        stdin = None if arguments.interactive or arguments.tty else subprocess.DEVNULL
+        return engine.run(record, stdin, rights)
+    try:
+        pid = engine.start(record, rights)
+    except ContainerError:
+        if record.directory.exists():
+            engine.remove(record, force=True)
+        raise
+    context.out.data({"name": record.name, "pid": pid})
+    context.out.text(record.name)
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "run",
+    "run a program in a new container",
+    "Run a program in a new container of runc, which shibafu-hook attaches to its networks. The network\n"
+    "'bridge' (NAT; 172.20.0.0/24 if that is free) is made when it is used for the first time. IMAGE is a\n"
+    "root file system: the name of an image (shibafu image ls), a directory, or a tar archive; what the\n"
+    "container writes goes into a layer of its own. A container that is started again by the same name gets\n"
+    "its addresses back, unless somebody else has them. The exit status is the program's; 127 when there is\n"
+    "no such program, 126 when it cannot be executed, 125 when the container does not start otherwise.",
+    (
+        "shibafu image import alpine --builtin                       # an image to begin with",
+        "shibafu run -d --name web1 alpine sleep 600",
+        "shibafu run --rm -it alpine                                 # a shell",
+        "shibafu run --rm alpine ping -c1 172.20.0.1",
+        "shibafu run -d --ip 172.20.0.100 --name fixed alpine sleep 600",
+        "shibafu run -d -p 8080:80 -v /srv/www:/www:ro alpine httpd -f -h /www",
+        "shibafu run -d --network blue --network green alpine sleep 600",
+        "shibafu run --rm --cap-drop ALL --security-opt no-new-privileges alpine id",
+    ),
+    _run,
+    _add_arguments,
+    NOT_STARTED,
+)

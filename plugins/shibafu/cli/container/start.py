@@ -1,0 +1,45 @@
+"""`shibafu start`."""
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.subcommand import Context, Subcommand
+
+if TYPE_CHECKING:
+    from shibafu.container.engine import Engine
+    from shibafu.container.record import Record
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_data_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    engine = open_engine(context, arguments)
+    return start_all(context, engine, [engine.find(name) for name in arguments.containers])
+
+
+def start_all(context: Context, engine: "Engine", records: list["Record"]) -> int:
+    """Start containers in the background, tell of each, and return the exit code."""
+    from shibafu.networks.default_network import ensure_networks
+
+    started = []
+    for record in records:
+        context.out.warn(ensure_networks(context.conf_dir, record.load().networks))
+        started.append({"name": record.name, "pid": engine.start(record)})
+        context.out.text(record.name)
+    context.out.data(started)
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "start",
+    "start containers that have ended",
+    "Start containers that have ended, in the background, with what they have written, and with their\n"
+    "addresses, unless somebody else has got them.",
+    ("shibafu start web1",),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,49 @@
+"""`shibafu stop`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.subcommand import Context, Subcommand, parse_time
+
+SECONDS = 10.0
+
+
+def add_time(parser: ArgumentParser) -> None:
+    """Add the option that says how long a container has to end by itself."""
+    parser.add_argument(
+        "-t",
+        "--time",
+        type=parse_time,
+        default=SECONDS,
+        metavar="SECONDS",
+        help=f"how long it has to end by itself before it is killed ({SECONDS:.0f})",
+    )
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_time(parser)
+    add_data_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    engine = open_engine(context, arguments)
+    stopped = {
+        record.name: engine.stop(record, arguments.time)
+        for record in [engine.find(name) for name in arguments.containers]
+    }
+    context.out.data({"stopped": [name for name, was_running in stopped.items() if was_running]})
+    for name, was_running in stopped.items():
+        context.out.text(name if was_running else f"{name} was not running")
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "stop",
+    "end containers",
+    "Have containers end: by SIGTERM, and if they do not within some seconds, by SIGKILL. They are detached\n"
+    "from their networks. What they have written stays, until `shibafu rm`.",
+    ("shibafu stop web1 web2", "shibafu stop --time 0 web1       # at once"),
+    _run,
+    _add_arguments,
+)

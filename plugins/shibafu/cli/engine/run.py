@@ -1,0 +1,36 @@
+"""`shibafu engine run`."""
+
+import os
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--metrics", metavar="FILE", default="", help="write metrics for Prometheus there, every 15 seconds"
+    )
+
+
+def _run(_context: Context, arguments: Namespace) -> int:
+    from shibafu.cli.engine.client import find_installation, require_root
+
+    require_root()
+    program = find_installation().program
+    # The engine works in the root directory.
+    metrics = [f"--metrics={os.path.abspath(arguments.metrics)}"] if arguments.metrics else []
+    os.execv(program, [program, *metrics])  # noqa: S606 - our own program
+
+
+SUBCOMMAND = Subcommand(
+    "run",
+    "run the engine in the foreground",
+    "Run the engine in the foreground, until SIGTERM or Ctrl-C; calls in progress are finished first. It\n"
+    "also ends when another build takes the place of its own. This is what shibafu-engine.service runs.",
+    (
+        "shibafu engine run",
+        "shibafu engine run --metrics /var/lib/prometheus/node-exporter/shibafu.prom",
+    ),
+    _run,
+    _add_arguments,
+)

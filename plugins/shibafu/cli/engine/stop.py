@@ -1,0 +1,36 @@
+"""`shibafu engine stop`."""
+
+import signal
+from argparse import Namespace
+
+from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.networks.errors import CommandError
+
+SERVICE = "shibafu-engine.service"
+
+
+def _run(context: Context, _arguments: Namespace) -> int:
+    from shibafu.cli.engine.client import ask_engine, find_installation, require_root, wait_for_end
+
+    require_root()
+    place = find_installation().place
+    found = ask_engine(place)
+    if found is not None:
+        if found.status["supervisor"]:
+            raise CommandError(
+                f"{found.status['supervisor']} keeps the engine running", f"systemctl stop {SERVICE}"
+            )
+        wait_for_end(found, signal.SIGTERM)
+    context.out.data({"stopped": found is not None})
+    context.out.text("the engine is not running" if found is None else "stopped the engine")
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "stop",
+    "stop the engine",
+    "Stop the engine, and wait for the calls that it is running, at most 95 seconds. Calls that are made\n"
+    "meanwhile, and from then on, start cold. It is not an error if no engine is running.",
+    ("shibafu engine stop", f"systemctl stop {SERVICE}   # where systemd has started it"),
+    _run,
+)

@@ -1,0 +1,49 @@
+"""`shibafu link addr`."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+from shibafu.cli.link.report import report
+from shibafu.cli.subcommand import Context, Subcommand
+
+
+def _parse_address(text: str) -> object:
+    from shibafu.networks.links import parse_interface
+
+    try:
+        return parse_interface(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("link", metavar="LINK", help="a link of this namespace, or of --netns")
+    parser.add_argument(
+        "addresses", metavar="ADDR", nargs="+", type=_parse_address, help="such as 10.1.0.2/24"
+    )
+    parser.add_argument("--netns", metavar="NETNS|PID", help="namespace of the link")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks import links
+    from shibafu.networks.named_netns import inside, require_netns
+
+    if not arguments.netns:
+        return report(context.out, links.add_addresses(arguments.link, arguments.addresses))
+    netns = require_netns(arguments.netns)
+    with inside(netns):
+        done = links.add_addresses(arguments.link, arguments.addresses)
+    return report(context.out, [f"nsenter --net={netns} {line}" for line in done])
+
+
+SUBCOMMAND = Subcommand(
+    "addr",
+    "give a link addresses",
+    "Give a link addresses, and set it up. The prefix says which neighbours can be reached through it\n"
+    "without a gateway.",
+    (
+        "shibafu link addr br0 10.1.0.1/24 fd00:1::1/64",
+        "shibafu link addr eth0 10.1.0.2/24 --netns web",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,39 @@
+"""`shibafu link create-veth`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.link.report import report
+from shibafu.cli.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("host", metavar="HOST", help="the end that stays in this namespace")
+    parser.add_argument("container", metavar="CONTAINER", help="the other end")
+    parser.add_argument("--netns", metavar="NETNS|PID", help="namespace of the other end")
+    parser.add_argument(
+        "--bridge", metavar="BRIDGE", default="", help="bridge that the end here is a port of"
+    )
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks import links
+    from shibafu.networks.named_netns import require_netns
+
+    netns = require_netns(arguments.netns) if arguments.netns else ""
+    done = links.create_veth(arguments.host, arguments.container, netns, arguments.bridge)
+    return report(context.out, done)
+
+
+SUBCOMMAND = Subcommand(
+    "create-veth",
+    "make a veth pair: a cable with two ends",
+    "Make a veth pair and set the end here up. What enters one end leaves the other; with the ends in\n"
+    "two namespaces it connects them.",
+    (
+        "shibafu link create-veth veth-web eth0 --netns web --bridge br0",
+        "shibafu link create-veth a b          # both ends here; move one later",
+        "ip -n web link show                   # the other end",
+    ),
+    _run,
+    _add_arguments,
+)

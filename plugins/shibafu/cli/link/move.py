@@ -1,0 +1,31 @@
+"""`shibafu link move`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.link.report import report
+from shibafu.cli.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("link", metavar="LINK", help="a link of this namespace")
+    parser.add_argument("netns", metavar="NETNS|PID", help="where to move it")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks import links
+    from shibafu.networks.named_netns import require_netns
+
+    return report(context.out, links.move(arguments.link, require_netns(arguments.netns)))
+
+
+SUBCOMMAND = Subcommand(
+    "move",
+    "put a link into another namespace",
+    "Put a link into another network namespace. It loses its addresses and is down there.",
+    (
+        "shibafu link move eth1 web            # a namespace that `ip netns list` shows",
+        "shibafu link move eth1 4711           # that of a process",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,26 @@
+"""`shibafu link rm`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.link.report import report
+from shibafu.cli.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("link", metavar="LINK", help="a link of this namespace")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks import links
+
+    return report(context.out, links.remove(arguments.link))
+
+
+SUBCOMMAND = Subcommand(
+    "rm",
+    "remove a link",
+    "Remove a link; of a veth pair the other end goes with it. That it is gone already is not an error.",
+    ("shibafu link rm veth-web", "shibafu link rm br0                   # its ports stay, unconnected"),
+    _run,
+    _add_arguments,
+)

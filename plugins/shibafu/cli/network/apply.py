@@ -1,0 +1,96 @@
+"""`shibafu network apply`."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.subcommand import Context, Subcommand
+
+_MAX_SIZE = 1 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "=")}
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("-f", "--file", metavar="FILE", required=True, help="the declaration, - for stdin")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what would change")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks.apply import calc_plan, carry_out, describe_step
+    from shibafu.networks.attaching import Caller
+    from shibafu.networks.configured import load_networks
+    from shibafu.networks.errors import Failures
+    from shibafu.networks.kernel import open_kernel
+    from shibafu.networks.lifecycle import lock_configuration
+    from shibafu.networks.manifest import parse_declaration
+    from shibafu.networks.resolve import Surroundings
+    from shibafu.runtime.conflist import ConflistError
+
+    broken: list[ConflistError] = []
+    failures = Failures(context.out.failure)
+    declared = parse_declaration(*_read(arguments.file))
+    with lock_configuration(), open_kernel() as kernel:
+        networks = load_networks(context.conf_dir, [], broken)
+        caller = Caller.of_directories(kernel, context)
+        surroundings = Surroundings(kernel, networks)
+        steps = calc_plan(declared, networks, surroundings, caller, context.conf_dir)
+        if not arguments.dry_run:
+            steps = carry_out(steps, networks, context.conf_dir, caller, failures)
+    context.out.warn(surroundings.warnings + [error.msg for error in broken])
+    context.out.data({"dryRun": arguments.dry_run, "steps": [describe_step(step) for step in steps]})
+    for step in steps:
+        colour, mark = _MARKS[step.action]
+        subnets = " and ".join(str(subnet.network) for subnet in step.spec.subnets)
+        what = "; ".join(step.differences) or f"{subnets} on bridge {step.spec.bridge}"
+        context.out.text(context.out.style.paint(colour, f"{mark} {step.action} {step.spec.name}: {what}"))
+    if arguments.dry_run:
+        context.out.text("nothing was changed: this was a dry run")
+    return failures.status
+
+
+def _read(path: str) -> tuple[str, str]:
+    if path == "-":
+        return _decode(sys.stdin.buffer.read(_MAX_SIZE + 1), "standard input"), "standard input"
+    with open(path, "rb") as file:
+        return _decode(file.read(_MAX_SIZE + 1), path), path
+
+
+def _decode(content: bytes, name: str) -> str:
+    from shibafu.networks.errors import CommandError
+
+    if len(content) > _MAX_SIZE:
+        raise CommandError(f"{name}: larger than {_MAX_SIZE >> 20} MB")
+    try:
+        # Windows' editors begin a file with it; the executable has no codec for that.
+        return content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise CommandError(f"{name}:{line}: not in UTF-8", "convert it: iconv -t UTF-8") from None
+
+
+SUBCOMMAND = Subcommand(
+    "apply",
+    "make networks as a file declares them",
+    "Make and change networks until they are as a YAML file declares them. What the file leaves open is\n"
+    "chosen once, and kept. Networks that are not declared stay. Doing it again changes nothing. Subnets\n"
+    "and bridges of networks that have containers are not changed; other changes are for new containers.",
+    (
+        "shibafu network apply -f networks.yaml --dry-run",
+        "shibafu network export | ssh other shibafu network apply -f -",
+        "",
+        "# networks.yaml; nothing but the names is needed",
+        "networks:",
+        "  blue:",
+        "    subnets:",
+        "      - { subnet: 172.21.0.0/24, gateway: 172.21.0.1, range: 172.21.0.128/25 }",
+        "    bridge: br-blue",
+        "    mtu: 1400",
+        "    ipv6: true",
+        "    internal: false",
+        "    masquerade: true",
+        "    driver-opts: { portIsolation: true }",
+        "  green:",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,57 @@
+"""`shibafu network check`."""
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from shibafu.cli.subcommand import Context, Subcommand
+
+if TYPE_CHECKING:
+    from shibafu.networks.attaching import Finding
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks.attaching import Caller
+    from shibafu.networks.configured import load_networks
+    from shibafu.networks.errors import Failures
+    from shibafu.networks.kernel import open_kernel
+    from shibafu.runtime.conflist import ConflistError
+
+    failures = Failures(context.out.failure)
+    broken: list[ConflistError] = []
+    findings: list[Finding] = []
+    with open_kernel() as kernel:
+        caller = Caller.of_directories(kernel, context)
+        for network in load_networks(context.conf_dir, arguments.networks, broken):
+            with failures.part(f"network {network.name}"):
+                findings += caller.check(network)
+    failures.add(*broken)
+    context.out.data([asdict(finding) for finding in findings])
+    for finding in findings:
+        who = f"{finding.network} {finding.containerID} {finding.ifname}".rstrip()
+        if finding.problem:
+            context.out.text(f"{context.out.style.paint('red', '✗')} {who}: {finding.problem}")
+        elif finding.notChecked:
+            context.out.text(
+                f"{context.out.style.paint('yellow', '-')} {who}: not checked: {finding.notChecked}"
+            )
+        else:
+            context.out.text(f"{context.out.style.paint('green', '✓')} {who}")
+    return 1 if any(finding.problem for finding in findings) else failures.status
+
+
+SUBCOMMAND = Subcommand(
+    "check",
+    "ask the plugins whether networks and containers are in order",
+    "Ask the plugins of networks whether a container could be attached (STATUS), and of each container\n"
+    "whether it still has what it got (CHECK). Nothing is changed. What plugins cannot be asked, as where\n"
+    "disableCheck is set or a network's version has no STATUS, is not checked, which is said. The exit\n"
+    "code is 1 if anything is wrong, and 0 if nothing that was checked is.",
+    ("shibafu network check", "shibafu network check blue && echo fine"),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,148 @@
+"""`shibafu network create`."""
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from ipaddress import ip_address
+
+from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.cni.names import STRICT
+from shibafu.networks.errors import UsageError
+
+
+def _parse_network(text: str) -> object:
+    from shibafu.networks.subnets import parse_subnet
+
+    try:
+        return parse_subnet(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def _parse_address(text: str) -> object:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise ArgumentTypeError(f'"{text}" is not an address: write one such as 10.1.0.1') from None
+
+
+def _parse_option(text: str) -> tuple[str, object]:
+    from shibafu.networks.spec import parse_option
+
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ArgumentTypeError(f"{text} is not KEY=VALUE")
+    try:
+        return key, parse_option(key, value)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the network's name")
+    parser.add_argument(
+        "--subnet",
+        metavar="CIDR",
+        action="append",
+        default=[],
+        type=_parse_network,
+        help="containers get an address of it; may be given several times; a free one is chosen without it",
+    )
+    parser.add_argument(
+        "--gateway",
+        metavar="IP",
+        action="append",
+        default=[],
+        type=_parse_address,
+        help="the host's address in a subnet; by default its first",
+    )
+    parser.add_argument(
+        "--ip-range",
+        metavar="RANGE",
+        action="append",
+        default=[],
+        help="give out only these addresses of a subnet: 10.1.0.128/25 or 10.1.0.100-10.1.0.199",
+    )
+    parser.add_argument("--bridge", metavar="NAME", default="", help="the bridge; by default br-NAME")
+    parser.add_argument("--mtu", type=int, default=0, help="size of the largest packet in bytes")
+    parser.add_argument("--ipv6", action="store_true", help="choose an IPv6 subnet, too")
+    parser.add_argument("--internal", action="store_true", help="no way out, not even to the host")
+    parser.add_argument(
+        "--no-masq", action="store_true", help="let containers be seen outside with their own addresses"
+    )
+    parser.add_argument(
+        "--isolate", action="store_true", help="networks with --isolate do not reach each other"
+    )
+    # Not a value of the same option: what follows that would be taken for it.
+    parser.add_argument(
+        f"--isolate={STRICT}",
+        dest="isolate",
+        action="store_const",
+        const=STRICT,
+        help="no other network reaches this one, nor does it reach others",
+    )
+    parser.add_argument(
+        "--driver-opt",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        type=_parse_option,
+        help="a key of shibafu-bridge, such as portIsolation=true",
+    )
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks.configured import load_networks
+    from shibafu.networks.kernel import open_kernel
+    from shibafu.networks.lifecycle import create_network, describe, lock_configuration
+    from shibafu.networks.resolve import Surroundings, Wish
+    from shibafu.networks.subnets import combine_subnets
+    from shibafu.runtime.conflist import ConflistError
+
+    broken: list[ConflistError] = []
+    if arguments.internal and arguments.gateway:
+        raise UsageError("an internal network has no gateway", "leave out --gateway or --internal")
+    wish = Wish(
+        arguments.name,
+        combine_subnets(arguments.subnet, arguments.gateway, arguments.ip_range),
+        arguments.bridge,
+        arguments.mtu,
+        arguments.ipv6,
+        arguments.internal,
+        not arguments.no_masq,
+        arguments.isolate,
+        tuple(arguments.driver_opt),
+    )
+    with lock_configuration(), open_kernel() as kernel:
+        networks = load_networks(context.conf_dir, [], broken)
+        if arguments.name in {network.name for network in networks}:
+            raise UsageError(
+                f"there is a network {arguments.name} already",
+                f"see: shibafu network inspect {arguments.name}; `shibafu network apply` changes it",
+            )
+        surroundings = Surroundings(kernel, networks)
+        spec = surroundings.resolve(wish)
+        path = create_network(context.conf_dir, spec)
+    context.out.warn(surroundings.warnings + [error.msg for error in broken])
+    context.out.data(describe(spec) | {"path": path})
+    subnets = " and ".join(str(subnet.network) for subnet in spec.subnets)
+    context.out.text(f"{spec.name}: {subnets} on bridge {spec.bridge}, in {path}")
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "create",
+    "make a network",
+    "Make a network: write its configuration, which every CNI runtime reads. The bridge comes into being\n"
+    "with the first container. Without --subnet a free subnet is chosen; one that a link, a route or\n"
+    "another network has is refused.",
+    (
+        "shibafu network create blue",
+        "shibafu network create blue --subnet 172.21.0.0/24 --ipv6",
+        "shibafu network create lab --subnet 10.9.0.0/16 --gateway 10.9.255.254 --ip-range 10.9.1.0/24",
+        "shibafu network create cells --driver-opt portIsolation=true    # containers do not see each other",
+        "shibafu network create db --internal                            # no way out",
+        "shibafu network create shop --isolate                           # other isolated ones do not see it",
+        "shibafu network create vault --isolate=strict                   # no other network sees it",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,47 @@
+"""`shibafu network export`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.networks.errors import CommandError
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks.configured import load_networks
+    from shibafu.networks.errors import Failures
+    from shibafu.networks.manifest import calc_declaration, format_declaration
+    from shibafu.networks.spec import parse_conflist
+    from shibafu.runtime.conflist import ConflistError
+
+    failures = Failures(context.out.failure)
+    broken: list[ConflistError] = []
+    specs = []
+    for network in load_networks(context.conf_dir, arguments.networks, broken):
+        spec = parse_conflist(network.name, network.config.plugins)
+        if spec is not None:
+            specs.append(spec)
+        elif arguments.networks:
+            what = f"network {network.name} has plugins or keys that a declaration cannot express"
+            failures.add(CommandError(what, f"copy its file: {network.config.path}"))
+        else:
+            context.out.text(
+                f"# {network.name} is left out: it has plugins or keys that cannot be declared here"
+            )
+    failures.add(*broken)
+    context.out.data(calc_declaration(specs))
+    context.out.text(format_declaration(specs))
+    return failures.status
+
+
+SUBCOMMAND = Subcommand(
+    "export",
+    "declare networks in a file",
+    "Print networks as `shibafu network apply` reads them.",
+    ("shibafu network export > networks.yaml", "shibafu network export blue green"),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,87 @@
+"""`shibafu network inspect`."""
+
+import os
+import time
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from shibafu.cli.subcommand import Context, Subcommand, parse_pause
+from shibafu.networks.errors import CommandError, Failures
+
+if TYPE_CHECKING:
+    from shibafu.networks.inspect import NetworkView
+
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("networks", metavar="NETWORK", nargs="+", help="which networks")
+    parser.add_argument("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
+    parser.add_argument(
+        "--interval", metavar="SECONDS", type=parse_pause, default=2.0, help="between looks (2)"
+    )
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    if not arguments.watch:
+        failures = Failures(context.out.failure)
+        _show(context, _look(context, arguments.networks, failures))
+        return failures.status
+    out = context.out
+    try:
+        while True:
+            views = _look(context, arguments.networks, Failures(out.failure))
+            if not out.is_json and out.stream.isatty():
+                out.stream.write(_CLEAR)
+            _show(context, views, compact=True)
+            out.stream.flush()
+            time.sleep(arguments.interval)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _look(context: Context, names: list[str], failures: Failures) -> list["NetworkView"]:
+    from shibafu.networks.condition import add_conditions
+    from shibafu.networks.configured import load_networks
+    from shibafu.networks.desired import Recall
+    from shibafu.networks.inspect import Surveyor
+    from shibafu.networks.kernel import open_kernel
+    from shibafu.networks.rules import list_rules
+
+    views = []
+    networks = load_networks(context.conf_dir, names, [])
+    with open_kernel() as kernel:
+        surveyor = Surveyor(kernel, context.cache_dir)
+        for network in networks:
+            with failures.part(f"network {network.name}"):
+                rules = list_rules(network.name, os.environ.get("PATH", ""))
+                view = surveyor.survey(network, rules)
+                if network.bridge is not None:
+                    view = add_conditions(view, Recall(network, context.cni_path, context.cache_dir))
+                views.append(view)
+                failures.add(*map(CommandError, view.broken))
+    return views
+
+
+def _show(context: Context, views: list["NetworkView"], compact: bool = False) -> None:
+    from shibafu.networks.diagram import draw_network
+
+    context.out.data([view.to_json() for view in views], compact)
+    pictures = ["\n".join(draw_network(view, context.out.style)) for view in views]
+    context.out.text("\n\n".join(pictures))
+
+
+SUBCOMMAND = Subcommand(
+    "inspect",
+    "show networks as they are now",
+    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, what has\n"
+    "passed, and what is wrong, in the words of `shibafu network check` and `repair`, which ask for leases,\n"
+    "too. With --format json it is one array; with --watch, one array on each line.",
+    (
+        "shibafu network inspect blue",
+        "shibafu network inspect blue green --watch --interval 1",
+        "shibafu network inspect blue --format json | jq '.[0].bridge'",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,69 @@
+"""`shibafu network ls`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.networks.errors import CommandError
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("-q", "--quiet", action="store_true", help="names only")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.networks.configured import load_networks
+    from shibafu.networks.errors import Failures
+    from shibafu.runtime.conflist import ConflistError
+
+    failures = Failures(context.out.failure)
+    broken: list[ConflistError] = []
+    networks = load_networks(context.conf_dir, [], broken)
+    failures.add(*broken)
+    if arguments.quiet:
+        context.out.data([network.name for network in networks])
+        context.out.text("\n".join(network.name for network in networks))
+        return failures.status
+
+    from shibafu.networks.inspect import Surveyor
+    from shibafu.networks.kernel import open_kernel
+
+    with open_kernel() as kernel:
+        surveyor = Surveyor(kernel, context.cache_dir)
+        views = []
+        for network in networks:
+            if network.problem:
+                what = f"network {network.name}: its configuration is refused: {network.problem}"
+                failures.add(CommandError(what, network.config.path))
+            with failures.part(f"network {network.name}"):
+                views.append(surveyor.survey(network))
+                failures.add(*map(CommandError, views[-1].broken))
+    context.out.data([view.to_json() for view in views])
+    rows = []
+    for view in views:
+        link = f"{view.bridge.name} ({view.bridge.state})" if view.bridge is not None else "-"
+        subnets = ", ".join(dict.fromkeys(use.subnet for use in view.subnets)) or "-"
+        scarce = [use for use in view.subnets if ":" not in use.subnet] or view.subnets
+        used = str(sum(use.used for use in scarce)) if scarce else "-"
+        free = _format_free(sum(use.free for use in scarce)) if scarce else "-"
+        rows.append([view.name, link, subnets, str(len(view.endpoints)), used, free, ",".join(view.plugins)])
+    context.out.table(("NETWORK", "BRIDGE", "SUBNETS", "CONTAINERS", "USED", "FREE", "PLUGINS"), rows)
+    return failures.status
+
+
+def _format_free(count: int) -> str:
+    """Return a number of addresses; that of an IPv6 subnet is beyond counting."""
+    return str(count) if count < 1_000_000_000 else "many"
+
+
+SUBCOMMAND = Subcommand(
+    "ls",
+    "list networks",
+    "List the networks of this machine, with their containers, and the addresses that are used and free.",
+    (
+        "shibafu network ls",
+        "shibafu network ls --format json | jq '.[].endpoints[].addresses'",
+        "shibafu network ls --quiet            # names, for scripts",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,202 @@
+"""What the containers of a network are made of, by what is kept of how each was attached.
+
+That is the result that its runtime keeps, and the record of shibafu-bridge. The configuration is the one that
+the network has now, but for the bridge, which the container stays on.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from json import dumps
+
+from shibafu.bridge.addressing import select_own_ips
+from shibafu.bridge.attachment import Attachment
+from shibafu.bridge.compat.plan import plan_reference_links, plan_reference_rules
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.plan import plan_addresses, plan_links, plan_passage, plan_port_rules, plan_rules
+from shibafu.cni.args import join_args
+from shibafu.cni.config import Section
+from shibafu.cni.delegate import Installation
+from shibafu.cni.errors import CniError
+from shibafu.cni.ip import Address, Cidr, parse_cidr
+from shibafu.cni.request import Request
+from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
+from shibafu.cni.version import DEFAULT, allows_verb
+from shibafu.networks.configured import ConfiguredNetwork
+from shibafu.networks.inspect import ATTACHING, DETACHING, GONE, RECORD, Endpoint
+from shibafu.networks.own_lease import OwnLease
+from shibafu.resource.base import Resource
+from shibafu.resource.claim import Claim
+from shibafu.resource.netns import Netns
+from shibafu.resource.record import Record
+from shibafu.resource.records import NetworkState
+from shibafu.resource.view import View
+from shibafu.runtime.cache import Attachment as Cached
+from shibafu.runtime.cache import cache_list
+from shibafu.runtime.derivation import build_config, convert_result
+from shibafu_ipam.__main__ import PLUGIN
+
+# The states of containers with which there is nothing to compare, or that a call is at work on.
+PASSED_OVER = (GONE, ATTACHING, DETACHING)
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What is known of how a container was attached; without a record the claim is None."""
+
+    endpoint: Endpoint
+    attachment: Attachment
+    result: Result
+    claim: Claim | None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether shibafu attached it: there is a record, or the link on the host has a name that tells."""
+        return self.claim is not None or self.endpoint.host_link == self.attachment.host_link
+
+
+class Recall:
+    """What is kept of the containers of one network.
+
+    Args:
+        network: the network, which is a bridge's.
+        plugin_path: the directories of plugins.
+        cache_dir: the results that runtimes keep.
+    """
+
+    def __init__(self, network: ConfiguredNetwork, plugin_path: list[str], cache_dir: str) -> None:
+        self._network = network
+        self._plugin_path = plugin_path
+        cached = cache_list(network.name, directory=cache_dir)
+        self._cached = {(attachment.container_id, attachment.ifname): attachment for attachment in cached}
+        self.state = NetworkState(network.name)
+
+    def recall(self, endpoint: Endpoint) -> Recalled:
+        """Return how a container was attached, by what its runtime kept, or else by its record.
+
+        Raises:
+            CniError: what the runtime handed over is refused.
+        """
+        cached = self.find_cached(endpoint)
+        record = self.read_record(endpoint)
+        version = self._network.config.cni_version or DEFAULT
+        result = self._find_result(endpoint, cached, record, version)
+        config = build_config(
+            self._network.config,
+            self._network.plugin,
+            result.to_json(version) if result.ips or version not in ("0.1.0", "0.2.0") else None,
+            cached.capability_args if cached is not None else find_capabilities(record),
+        )
+        if record.bridge:
+            # Where it is, whatever the network's bridge is called by now.
+            config = {key: value for key, value in config.items() if key.lower() != "bridge"}
+            config["bridge"] = record.bridge
+        env = os.environ | {
+            "CNI_COMMAND": "CHECK",
+            "CNI_CONTAINERID": endpoint.container_id,
+            "CNI_IFNAME": endpoint.ifname,
+            "CNI_NETNS": endpoint.netns,
+            "CNI_PATH": ":".join(self._plugin_path),
+            "CNI_ARGS": join_args(cached.cni_args) if cached is not None else record.args,
+        }
+        request = Request("CHECK", env, dumps(config).encode(), Section(config, "NetConf"), version)
+        attachment = Attachment(request, BridgeConfig(request))
+        return Recalled(endpoint, attachment, result, self.find_claim(endpoint))
+
+    def find_claim(self, endpoint: Endpoint) -> Claim | None:
+        """Return the claim to an attachment; None where there is no record of it."""
+        if RECORD not in endpoint.sources:
+            return None
+        return Claim(self.state, endpoint.host_link, self.read_record(endpoint))
+
+    def read_record(self, endpoint: Endpoint) -> Record:
+        """Return a container's record; one that says nothing, where there is none."""
+        if RECORD not in endpoint.sources:
+            return Record(*endpoint.key)
+        return self.state.read_attachment(endpoint.host_link)
+
+    def find_cached(self, endpoint: Endpoint) -> Cached | None:
+        """Return what a runtime keeps of a container; None when none keeps anything."""
+        return self._cached.get(endpoint.key)
+
+    def _find_result(self, endpoint: Endpoint, cached: Cached | None, record: Record, version: str) -> Result:
+        """Return the chain's result, or else the plugin's own, or else what the kernel's links tell."""
+        for known in (cached.result if cached is not None else None, record.result):
+            if not known:
+                continue
+            try:
+                document: dict[str, object] = {"prevResult": convert_result(known, self._network.config)}
+                result = parse_prev_result(Section(document, "NetConf"), version)
+            except CniError:
+                continue  # somebody has written into it
+            if result is not None and (result.ips or not endpoint.addresses):
+                return result
+        own = Interface(endpoint.ifname, endpoint.mac, endpoint.netns)
+        addresses = map(parse_cidr, endpoint.addresses)
+        ips = [IPConfig(address, self._find_gateway(address), 1) for address in addresses]
+        return Result([Interface(endpoint.host_link), own], ips)
+
+    def _find_gateway(self, address: Cidr) -> Address:
+        """Return the gateway that was given out with an address, as ADD works it out."""
+        return self._network.find_gateway(address.address) or Address(address.version, address.first + 1)
+
+    # What it is made of
+
+    def plan(self, recalled: Recalled) -> list[Resource]:
+        """Return what an attachment is made of, without leases, and what it needs for itself alone."""
+        attachment, result, claim = recalled.attachment, recalled.result, recalled.claim
+        port = recalled.endpoint.host_link or attachment.host_link
+        if recalled.is_own:
+            return plan_links(attachment, result, port, plan_port_rules(attachment, self.state, claim), claim)
+        links = plan_reference_links(attachment, result, port)
+        return links + plan_reference_rules(attachment, self.state, result)
+
+    def plan_leases(self, recalled: Recalled) -> list[Resource]:
+        """Return a container's addresses, of which an IPAM plugin is asked, if the version has CHECK."""
+        attachment = recalled.attachment
+        if not allows_verb(attachment.request.cni_version, "CHECK"):
+            return []
+        # Without a process for each container, where the plugin is the executable beside this one.
+        directory = os.path.dirname(os.path.realpath(sys.executable))
+        installation = Installation(directory, {"shibafu-ipam": lambda: PLUGIN})
+        leases = plan_addresses(attachment, installation)
+        own = [ip.address.address for ip in select_own_ips(attachment.request, recalled.result)]
+        # Another IPAM plugin's are its own matter.
+        addresses = [address for address in own if self._network.find_gateway(address) is not None]
+        owner, netns = recalled.endpoint.key, recalled.endpoint.netns
+        return [OwnLease(lease, self._network, owner, netns, addresses) for lease in leases]
+
+    def plan_shared(self, everything: list[Recalled]) -> list[Resource]:
+        """Return what all containers need together: rules, and that these let through what they are to."""
+        if not everything:
+            return []
+        attachment = everything[0].attachment
+        # Other plugins' DEL would not remove them.
+        own = [recalled for recalled in everything if recalled.is_own]
+        rules = plan_rules(attachment, self.state, _join_addresses(own))
+        return rules + plan_passage(attachment, _join_addresses(everything))
+
+
+def find_capabilities(record: Record) -> dict[str, object]:
+    """Return what the runtime handed over by capabilities, as far as the record tells."""
+    runtime_config = Section(record.config or {}, "NetConf").get("runtimeConfig")
+    return runtime_config if isinstance(runtime_config, dict) else {}
+
+
+def _join_addresses(everything: list[Recalled]) -> Result:
+    """Return the addresses of all containers, as if they were one's."""
+    return Result(ips=[IPConfig(ip.address) for recalled in everything for ip in recalled.result.ips])
+
+
+@contextmanager
+def open_beside(view: View, netns: str) -> Iterator[View]:
+    """Yield the view with a container's namespace beside it; without, where that cannot be opened."""
+    try:
+        container = Netns(netns)
+    except OSError:
+        yield view
+        return
+    with container:
+        yield view.beside(container)

@@ -1,0 +1,211 @@
+"""Making and removing networks: configuration files, and what containers have left behind them."""
+
+import json
+import os
+import shutil
+from typing import Any
+
+from shibafu.bridge.compat.leftovers import LostRules
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.resources.occupancy import find_lost_ports
+from shibafu.bridge.resources.rules_removal import teardown_if_unused
+from shibafu.cni.directories import make_directory, secure_given_directory
+from shibafu.cni.errors import CniError, merge_errors
+from shibafu.cni.files import open_file
+from shibafu.cni.lock import Lock
+from shibafu.cni.names import calc_host_veth
+from shibafu.networks.attaching import Caller, attempt
+from shibafu.networks.configured import ConfiguredNetwork
+from shibafu.networks.errors import CommandError
+from shibafu.networks.inspect import GONE, STRAY, Endpoint
+from shibafu.networks.kernel import Kernel
+from shibafu.networks.leases import open_pool
+from shibafu.networks.spec import NetworkSpec, calc_conflist
+from shibafu.networks.text import format_count
+from shibafu.resource.records import NetworkState
+
+
+def lock_configuration() -> Lock:
+    """Return the lock to hold while choosing subnets or writing configuration files."""
+    return Lock("configuration", "the configuration of networks")
+
+
+def create_network(directory: str, spec: NetworkSpec) -> str:
+    """Write a network's configuration file and return its path.
+
+    Raises:
+        CommandError: there is a file of that name, whatever is in it.
+    """
+    path = require_free_path(directory, spec.name)
+    aside = _write_aside(directory, spec)
+    try:
+        # Unlike rename(2), link(2) replaces nothing.
+        os.link(aside, path)
+    except FileExistsError:
+        raise _is_there(path) from None
+    finally:
+        os.unlink(aside)
+    return path
+
+
+def require_free_path(directory: str, name: str) -> str:
+    """Return the path of a network's configuration file that is yet to be written.
+
+    Raises:
+        CommandError: there is a file of that name, whatever is in it.
+    """
+    path = f"{directory}/{name}.conflist"
+    if os.path.lexists(path):
+        raise _is_there(path)
+    return path
+
+
+def _is_there(path: str) -> CommandError:
+    return CommandError(f"{path} is there already", "remove it, or choose another name")
+
+
+def update_network(path: str, spec: NetworkSpec) -> None:
+    """Write another configuration into a network's file, wholly or not at all."""
+    os.rename(_write_aside(os.path.dirname(path), spec), path)
+
+
+def _write_aside(directory: str, spec: NetworkSpec) -> str:
+    # A user who can write there has root call plugins of his choice.
+    secure_given_directory(os.path.dirname(directory))
+    secure_given_directory(directory)
+    make_directory(directory, 0o755)
+    # Runtimes look at *.conflist, *.conf and *.json only.
+    aside = f"{directory}/.{spec.name}.new"
+    with open(aside, "w", encoding="utf-8", opener=open_file) as file:
+        file.write(json.dumps(calc_conflist(spec), indent=4) + "\n")
+        file.flush()
+        # Users of a network may know what it is; nobody else may write it, not even for a moment.
+        os.fchmod(file.fileno(), 0o644)
+        os.fsync(file.fileno())
+    return aside
+
+
+def remove_network(
+    network: ConfiguredNetwork, others: list[ConfiguredNetwork], caller: Caller, force: bool
+) -> list[str]:
+    """Remove a network with its bridge, its rules and its leases; return what was removed.
+
+    Args:
+        network: the network.
+        others: the machine's other networks, one of which may use the same bridge.
+        caller: calls plugins.
+        force: whether to disconnect containers that are still there.
+
+    Raises:
+        CommandError: it has containers, or its bridge has ports that may be of some.
+        CniError: some cannot be disconnected; the others are, and the network stays.
+    """
+    endpoints = caller.find_endpoints(network)
+    living = [endpoint for endpoint in endpoints if endpoint.state != GONE]
+    if living and not force:
+        names = sorted({endpoint.container_id for endpoint in living})
+        raise CommandError(
+            f"network {network.name} has {format_count(len(names), 'container')}: {', '.join(names)}",
+            "disconnect them (shibafu network disconnect), or have that done: --force",
+        )
+    lost = _find_lost_ports(network, others, caller)
+    if lost and not force:
+        raise CommandError(
+            f"the bridge of network {network.name} has {format_count(len(lost), 'port')} "
+            f"of containers without a record: {', '.join(lost)}",
+            "end these containers, or have their ports removed: --force",
+        )
+    done = []
+    errors: list[CniError] = []
+    for endpoint in endpoints + _find_lost_endpoints(network, lost):
+        if attempt(errors, caller.detach, network, endpoint):
+            done.append(f"container {endpoint.container_id} disconnected from {endpoint.ifname}")
+    if errors:
+        raise merge_errors(errors)
+    done += _remove_ports(network, others, caller)
+    state = NetworkState(network.name)
+    teardown_if_unused(state, os.environ, None)
+    if network.bridge is not None:
+        LostRules(network.bridge, state, os.environ).remove()
+    state.remove_if_unused()
+    done += remove_bridge(network, others, caller.kernel)
+    done += _remove_leases(network)
+    os.unlink(network.config.path)
+    return [*done, network.config.path]
+
+
+def _find_lost_ports(
+    network: ConfiguredNetwork, others: list[ConfiguredNetwork], caller: Caller
+) -> list[str]:
+    """Return the ports of containers that neither a record nor a cached result tells of."""
+    if network.bridge is None:
+        return []
+    lost = find_lost_ports(NetworkState(network.name), network.bridge.bridge)
+    if not lost:
+        return []
+    known = {endpoint.host_link for one in (network, *others) for endpoint in caller.find_endpoints(one)}
+    return sorted(set(lost) - known)
+
+
+def _find_lost_endpoints(network: ConfiguredNetwork, ports: list[str]) -> list[Endpoint]:
+    """Return the containers whose leases tell that ports are theirs."""
+    owners = {lease.owner for lease in open_pool(network).list() if all(lease.owner)} if ports else set()
+    links = {owner: calc_host_veth(network.name, *owner) for owner in sorted(owners)}
+    return [Endpoint(*o, "", link, "", [], STRAY, None, []) for o, link in links.items() if link in ports]
+
+
+def _remove_ports(network: ConfiguredNetwork, others: list[ConfiguredNetwork], caller: Caller) -> list[str]:
+    """Remove the ports of which nothing tells whose they are, unless they may be another network's."""
+    if network.bridge is None or _is_shared(network.bridge, others):
+        return []
+    ports = _find_lost_ports(network, others, caller)
+    links = caller.kernel.links()
+    for port in ports:
+        caller.kernel.link_request("del", f"cannot remove {port}", index=links[port].index)
+    return [f"port {port}" for port in ports]
+
+
+def _is_shared(bridge: BridgeConfig, others: list[ConfiguredNetwork]) -> bool:
+    return any(other.bridge is not None and other.bridge.bridge == bridge.bridge for other in others)
+
+
+def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], kernel: Kernel) -> list[str]:
+    """Remove a network's bridge, unless another network uses it or it has ports; return what was removed."""
+    config = network.bridge
+    if config is None or _is_shared(config, others):
+        return []
+    links = kernel.links()
+    bridge = links.get(config.bridge)
+    if bridge is None or bridge.kind != "bridge":
+        return []
+    gateway = links.get(config.gateway_link)
+    if gateway is not None and gateway.index != bridge.index:
+        kernel.link_request("del", f"cannot remove {gateway.name}", index=gateway.index)
+        links = kernel.links()
+    if any(link.master == bridge.index for link in links.values()):
+        return []  # somebody put a link of his own into it
+    kernel.link_request("del", f"cannot remove {bridge.name}", index=bridge.index)
+    return [f"bridge {bridge.name}"]
+
+
+def _remove_leases(network: ConfiguredNetwork) -> list[str]:
+    """Remove the network's store, unless somebody has an address of it of whom nothing is known."""
+    pool = open_pool(network)
+    if not network.range_sets or not os.path.isdir(pool.directory):
+        return []
+    with pool:
+        if not all(lease.is_reserved or lease.is_abandoned for lease in pool.list()):
+            return []
+    shutil.rmtree(pool.directory)
+    shutil.rmtree(pool.index_directory, ignore_errors=True)
+    return [f"leases in {pool.directory}"]
+
+
+def describe(spec: NetworkSpec) -> dict[str, Any]:
+    """Return a network for programs."""
+    return {
+        "name": spec.name,
+        "bridge": spec.bridge,
+        "subnets": [str(subnet.network) for subnet in spec.subnets],
+        "config": calc_conflist(spec),
+    }

@@ -1,0 +1,238 @@
+"""Making, moving and removing single links: idempotent, and with refusals that say how links work.
+
+Each function returns what it did as the line of ip(8) that does the same; empty when nothing was to do.
+"""
+
+from ipaddress import ip_interface
+
+from shibafu.bridge.config import is_valid_link_name
+from shibafu.networks.errors import CommandError, UsageError
+from shibafu.networks.kernel import Interface, Kernel, Link, open_kernel
+from shibafu.networks.named_netns import inside, is_same_netns
+
+
+def create_bridge(name: str, mtu: int = 0) -> list[str]:
+    """Make sure that there is a bridge, and that it is up.
+
+    Raises:
+        CommandError: another kind of link has the name.
+    """
+    require_link_name(name)
+    done = []
+    with open_kernel() as kernel:
+        link = kernel.links().get(name)
+        if link is None:
+            size = {"mtu": mtu} if mtu else {}
+            kernel.link_request("add", f"cannot create bridge {name}", ifname=name, kind="bridge", **size)
+            done.append(f"ip link add name {name}{f' mtu {mtu}' if mtu else ''} type bridge")
+            link = kernel.links()[name]
+        elif link.kind != "bridge":
+            raise CommandError(
+                f"{name} is there already and is {describe_kind(link)}, not a bridge",
+                f"choose another name, or remove that link: shibafu link rm {name}",
+            )
+        done += _ensure_up(kernel, link)
+    return done
+
+
+def create_veth(host: str, container: str, netns: str = "", bridge: str = "") -> list[str]:
+    """Make sure that there is a veth pair: a cable with two ends, each a link.
+
+    Args:
+        host: the end that stays here.
+        container: the other end.
+        netns: the path of the namespace that the other end is in; empty for this one.
+        bridge: the bridge that the end here is a port of; empty for none.
+
+    Raises:
+        CommandError: the names are taken by other links.
+    """
+    require_link_name(host)
+    require_link_name(container)
+    if host == container and (not netns or is_same_netns(netns)):
+        raise UsageError(
+            "both ends of the pair cannot have one name in one namespace",
+            "choose two names, or give the other end a namespace of its own: --netns",
+        )
+    done = []
+    with open_kernel() as kernel:
+        links = kernel.links()
+        link = links.get(host)
+        if link is None:
+            done += _add_veth(kernel, host, container, netns)
+            link = kernel.links()[host]
+        elif not _is_pair(kernel, link, container, netns):
+            raise CommandError(
+                f"{host} is there already and is {describe_kind(link)} whose other end is not {container}",
+                f"choose other names, or remove that link and its other end with it: shibafu link rm {host}",
+            )
+        done += _ensure_up(kernel, link)
+        if bridge:
+            done += _ensure_port(kernel, link, bridge)
+    return done
+
+
+def _add_veth(kernel: Kernel, host: str, container: str, netns: str) -> list[str]:
+    what = f"cannot create the veth pair {host} and {container}"
+    if not netns or is_same_netns(netns):
+        kernel.link_request("add", what, ifname=host, kind="veth", peer={"ifname": container})
+        return [f"ip link add name {host} type veth peer name {container}"]
+    with inside(netns), open_kernel() as other:
+        if container in other.links():
+            raise CommandError(f"{container} is there already in {netns}", "choose another name for that end")
+    with open(netns, "rb") as namespace:
+        descriptor = namespace.fileno()
+        peer = {"ifname": container, "net_ns_fd": descriptor}
+        kernel.link_request("add", what, ifname=host, kind="veth", peer=peer)
+    return [f"ip link add name {host} type veth peer name {container} netns {netns}"]
+
+
+def _is_pair(kernel: Kernel, link: Link, container: str, netns: str) -> bool:
+    if link.kind != "veth":
+        return False
+    if not netns or is_same_netns(netns):
+        other = kernel.links().get(container)
+    else:
+        with inside(netns), open_kernel() as inner:
+            other = inner.links().get(container)
+    return other is not None and other.kind == "veth" and (other.index, other.peer) == (link.peer, link.index)
+
+
+def move(name: str, netns: str) -> list[str]:
+    """Make sure that a link is in the namespace at `netns`.
+
+    Raises:
+        CommandError: it is in neither, or cannot leave this one.
+    """
+    if is_same_netns(netns):
+        raise UsageError(f"{netns} is the namespace that this command runs in", "name the one to move to")
+    with inside(netns), open_kernel() as kernel:
+        there = name in kernel.links()
+    with open_kernel() as kernel, open(netns, "rb") as namespace:
+        link = kernel.links().get(name)
+        if link is None and there:
+            return []
+        if link is None:
+            raise CommandError(f"there is no link {name}, neither here nor in {netns}", "see `ip link`")
+        if there:
+            raise CommandError(
+                f"{netns} has a link {name} already",
+                "names are unique within a namespace: rename or remove one",
+            )
+        if link.kind == "bridge" or name == "lo":
+            raise CommandError(
+                f"{name} is {describe_kind(link)}, which belongs to the namespace that it was made in",
+                "make another one there; what connects namespaces is a veth pair: shibafu link create-veth",
+            )
+        what = f"cannot move {name} into {netns}"
+        kernel.link_request("set", what, index=link.index, net_ns_fd=namespace.fileno())
+    return [f"ip link set dev {name} netns {netns}"]
+
+
+def add_addresses(name: str, addresses: list[Interface]) -> list[str]:
+    """Make sure that a link has addresses, and that it is up.
+
+    Raises:
+        CommandError: there is no such link.
+    """
+    done = []
+    with open_kernel() as kernel:
+        link = require_link(kernel, name)
+        present = set(kernel.addresses().get(link.index, []))
+        for address in addresses:
+            if address not in present:
+                kernel.address_request(
+                    "add", f"cannot give {name} the address {address}", link.index, address
+                )
+                done.append(f"ip addr add {address} dev {name}")
+        done += _ensure_up(kernel, link)
+    return done
+
+
+def parse_interface(text: str) -> Interface:
+    """Parse an address with its subnet's length.
+
+    Raises:
+        ValueError: it is none, or the length is missing.
+    """
+    if "/" not in text:
+        raise ValueError(
+            f"{text} lacks the length of its subnet's prefix, which says what neighbours the link reaches: "
+            f"write {text}/{'64' if ':' in text else '24'} for example"
+        )
+    return ip_interface(text)
+
+
+def remove(name: str) -> list[str]:
+    """Make sure that there is no link of that name.
+
+    Raises:
+        CommandError: it is a piece of hardware.
+    """
+    with open_kernel() as kernel:
+        link = kernel.links().get(name)
+        if link is None:
+            return []
+        if not link.kind:
+            raise CommandError(
+                f"{name} is {describe_kind(link)}, which cannot be removed",
+                f"to put it out of use: ip link set dev {name} down",
+            )
+        kernel.link_request("del", f"cannot remove {name}", index=link.index)
+    return [f"ip link del dev {name}"]
+
+
+def require_link(kernel: Kernel, name: str) -> Link:
+    """Return a link of the current namespace.
+
+    Raises:
+        CommandError: there is none of that name.
+    """
+    links = kernel.links()
+    if name not in links:
+        raise CommandError(
+            f"there is no link {name} in this namespace", f"there are: {', '.join(sorted(links))}"
+        )
+    return links[name]
+
+
+def require_link_name(name: str) -> None:
+    """Refuse what the kernel or a firewall's rule would not take as a link's name.
+
+    Raises:
+        UsageError: why.
+    """
+    if len(name) > 15:
+        raise UsageError(
+            f"{name} is too long for a link's name", "the kernel has room for 15 characters (IFNAMSIZ)"
+        )
+    if not is_valid_link_name(name):
+        raise UsageError(
+            f'"{name}" is not a valid name for a link',
+            "use letters, digits and any of _ . - +; all and default are taken",
+        )
+
+
+def describe_kind(link: Link) -> str:
+    """Return what a link is, with its article."""
+    if link.name == "lo":
+        return "the loopback link"
+    return f"a {link.kind}" if link.kind else "a network card"
+
+
+def _ensure_up(kernel: Kernel, link: Link) -> list[str]:
+    if link.is_up:
+        return []
+    kernel.link_request("set", f"cannot set {link.name} up", index=link.index, state="up")
+    return [f"ip link set dev {link.name} up"]
+
+
+def _ensure_port(kernel: Kernel, link: Link, bridge: str) -> list[str]:
+    master = require_link(kernel, bridge)
+    if master.kind != "bridge":
+        raise CommandError(f"{bridge} is {describe_kind(master)}, not a bridge", "only a bridge has ports")
+    if link.master == master.index:
+        return []
+    what = f"cannot make {link.name} a port of {bridge}"
+    kernel.link_request("set", what, index=link.index, master=master.index)
+    return [f"ip link set dev {link.name} master {bridge}"]

@@ -1,0 +1,260 @@
+"""Finding and mending what a network's containers lost, by the same description as CHECK.
+
+A firewall is flushed or reloaded, a bridge is deleted by hand, and the containers keep running at the far
+ends of cables that lead nowhere. What was there is known from the configuration, from shibafu-bridge's
+records and from cached results. Containers are not restarted, and keep their addresses.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from copy import copy
+from dataclasses import dataclass
+from errno import EROFS
+
+from shibafu.bridge.resources.network import NetworkRecord
+from shibafu.cni.args import split_args
+from shibafu.cni.config import Section
+from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
+from shibafu.networks.attaching import Caller
+from shibafu.networks.configured import ConfiguredNetwork
+from shibafu.networks.desired import PASSED_OVER, Recall, Recalled, find_capabilities, open_beside
+from shibafu.networks.errors import CommandError
+from shibafu.networks.inspect import ATTACHING, DETACHING, MISSING, Endpoint
+from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, NOT_CHECKED, Resource
+from shibafu.resource.claim import Claim
+from shibafu.resource.mending import mend
+from shibafu.resource.teardown import Teardown
+from shibafu.resource.view import View, open_view
+from shibafu.runtime.cache import cache_write
+from shibafu.runtime.conflist import NetworkList
+
+_Steps = Iterator[tuple[Recalled, Resource, View]]
+_ORDER = {HOST: 0, ATTACHMENT: 1, NETWORK: 2}
+# What is said of an attachment that a call was to make, or to remove, and did not.
+_UNFINISHED = {
+    ATTACHING: "interface {} is only partly attached",
+    DETACHING: "interface {} is only partly detached",
+}
+_DETACH = (
+    "its call was killed or is still running; if it was killed, "
+    "disconnect the container or have its runtime detach it"
+)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that a network lacks.
+
+    Args:
+        network: the network.
+        containerID: the container that lacks it; empty where it is a matter of all.
+        what: in words: "bridge br-blue is missing".
+        advice: what to do about it where nothing else helps; empty where a repair does.
+    """
+
+    network: str
+    containerID: str  # noqa: N815 - so it is called for programs
+    what: str
+    advice: str
+
+
+class Repair:
+    """The repair of one network.
+
+    Args:
+        network: the network.
+        caller: calls plugins.
+
+    Raises:
+        CommandError: it is not a network of a bridge.
+    """
+
+    def __init__(self, network: ConfiguredNetwork, caller: Caller) -> None:
+        if network.problem:
+            raise CommandError(f"its configuration is refused: {network.problem}", network.config.path)
+        if network.bridge is None:
+            raise CommandError(
+                f"network {network.name} is not made by a bridge plugin but by {', '.join(network.types)}",
+                "disconnect its containers and connect them again",
+            )
+        self._network = network
+        self._caller = caller
+        self._recall = self._open_recall()
+
+    def _open_recall(self) -> Recall:
+        runtime = self._caller.runtime
+        return Recall(self._network, runtime.plugin_path, runtime.cache_dir)
+
+    def find_faults(self) -> list[Fault]:
+        """Return what is wrong, changing nothing; a network without containers lacks nothing."""
+        # A repair may have attached a container again, and changed what is kept of it.
+        self._recall = self._open_recall()
+        found: dict[Fault, int] = {}
+        with open_view() as view:
+            for made, resource, beside in self._walk(view):
+                for fault in self._look(made, resource, beside):
+                    found.setdefault(fault, _ORDER[resource.scope])
+        return sorted(found, key=lambda fault: found[fault]) + self._find_moved() + self._find_unfinished()
+
+    def run(self) -> None:
+        """Mend what can be mended.
+
+        Raises:
+            CniError: what was refused; all else is mended.
+        """
+        steps = Teardown()
+        mended: list[Recalled] = []
+        with open_view() as view:
+            everything = self._find_made()
+            for made, resource, beside in self._walk_containers(everything, view):
+                steps.do(_mend, made, resource, beside, mended)
+            for resource in self._recall.plan_shared(everything):
+                steps.do(mend, resource, view, None)
+            for made in self._find_made():
+                if made.endpoint.state == MISSING:
+                    steps.do(self._attach_again, made.endpoint)
+        if self._network.bridge is not None:
+            # The last container may have been detached meanwhile.
+            steps.do(NetworkRecord(self._recall.state, self._network.bridge, os.environ).remove)
+        steps.finish()
+
+    def _walk(self, view: View) -> _Steps:
+        """Yield every resource of every container.
+
+        What is shared by the network's containers comes last, once for all of them.
+        """
+        everything = self._find_made()
+        yield from self._walk_containers(everything, view)
+        for resource in self._recall.plan_shared(everything):
+            yield everything[0], resource, view
+
+    def _walk_containers(self, everything: list[Recalled], view: View) -> _Steps:
+        for made in everything:
+            with _hold(made.claim) as is_free, open_beside(view, made.endpoint.netns) as beside:
+                if is_free and (made.claim is None or made.claim.holds()):
+                    for resource in self._recall.plan(made) + self._recall.plan_leases(made):
+                        yield made, resource, beside
+
+    def _look(self, made: Recalled, resource: Resource, view: View) -> Iterator[Fault]:
+        container_id = made.endpoint.container_id if resource.scope == ATTACHMENT else ""
+        try:
+            for fault in resource.faults(view):
+                advice = "" if fault.is_mendable else fault.advice
+                yield Fault(self._network.name, container_id, fault.what, advice)
+        except CniError as error:
+            yield Fault(self._network.name, container_id, error.msg, error.details)
+        except OSError as error:
+            yield Fault(self._network.name, container_id, str(error), NOT_CHECKED)
+
+    def _find_made(self) -> list[Recalled]:
+        """Return the containers that are attached, and that no other call is at work on."""
+        endpoints = self._caller.find_endpoints(self._network)
+        return [self._recall.recall(one) for one in endpoints if one.state not in PASSED_OVER]
+
+    def _find_moved(self) -> list[Fault]:
+        """Return which containers stay on a bridge that is no longer the network's."""
+        now = self._network.bridge.bridge if self._network.bridge is not None else ""
+        return [
+            Fault(
+                self._network.name,
+                made.endpoint.container_id,
+                f"interface {made.endpoint.ifname} is on bridge {made.attachment.config.bridge}, and the "
+                f"network's is {now} by now",
+                "disconnect the container and connect it again, or give the network its bridge back",
+            )
+            for made in self._find_made()
+            if made.attachment.config.bridge != now
+        ]
+
+    def _find_unfinished(self) -> list[Fault]:
+        """Return what calls that were killed have left half made, or half removed."""
+        faults = []
+        for endpoint in self._caller.find_endpoints(self._network):
+            what = _UNFINISHED.get(endpoint.state)
+            if what is None:
+                continue
+            with _hold(self._recall.find_claim(endpoint)) as is_free:
+                if is_free:
+                    what = what.format(endpoint.ifname)
+                    faults.append(Fault(self._network.name, endpoint.container_id, what, _DETACH))
+        return faults
+
+    def _attach_again(self, endpoint: Endpoint) -> None:
+        """Give a container that lost its link the same one again, by the plugins: DEL, then ADD."""
+        cached = self._recall.find_cached(endpoint)
+        record = self._recall.read_record(endpoint)
+        capabilities = dict(cached.capability_args) if cached is not None else find_capabilities(record)
+        args = dict(cached.cni_args) if cached is not None else split_args(record.args)
+        addresses = [address.partition("/")[0] for address in endpoint.addresses]
+        network = self._network.config
+        if addresses and self._network.declares("ips"):
+            capabilities["ips"] = addresses
+        elif addresses and self._network.range_sets:
+            # CNI_ARGS have room for one.
+            args.pop("IP", None)
+            network = _request(self._network, {"ips": addresses})
+        runtime = self._caller.runtime
+        with runtime.lock_container(endpoint.container_id):
+            self._caller.detach(self._network, endpoint)
+            try:
+                runtime.add(
+                    network,
+                    endpoint.container_id,
+                    endpoint.netns,
+                    endpoint.ifname,
+                    args,
+                    capabilities,
+                )
+            except CniError as error:
+                if cached is not None:
+                    # It is still to be repaired, and its runtime still to detach it.
+                    cache_write(cached, runtime.cache_dir)
+                what = f"cannot attach {endpoint.container_id}, {endpoint.ifname} again: {error.msg}"
+                raise CniError(error.code, what, error.details) from None
+
+
+def _request(network: ConfiguredNetwork, wanted: dict[str, object]) -> NetworkList:
+    """Return a network by which a container gets certain addresses; it is kept as the one that it is of."""
+    stated = Section(network.plugin, "NetConf").section("args")
+    arguments = stated.values | {"cni": stated.section("cni").values | wanted}
+    others = {key: value for key, value in network.plugin.items() if key.lower() != "args"}
+    config = copy(network.config)
+    config.plugins = [
+        others | {"args": arguments} if plugin is network.plugin else plugin for plugin in config.plugins
+    ]
+    return config
+
+
+def _mend(made: Recalled, resource: Resource, view: View, mended: list[Recalled]) -> None:
+    """Mend a resource, and add whose it is to those of which something was mended.
+
+    What is to come after all others of its container comes after what was mended of them, too: it waits until
+    packets get through, and tells neighbours.
+    """
+    is_next = resource.is_barrier and made.endpoint.state != MISSING and made in mended
+    was_tried = True
+    try:
+        was_tried = mend(resource, view, made.claim, is_next)
+    finally:
+        if was_tried:
+            mended.append(made)
+
+
+@contextmanager
+def _hold(claim: Claim | None) -> Iterator[bool]:
+    """Keep other calls from attaching or mending a container; yield whether none was at it already."""
+    with ExitStack() as stack:
+        is_free = True
+        if claim is not None:
+            try:
+                stack.enter_context(claim.lock(patience=0))
+            except CniError as error:
+                if error.code != TRY_AGAIN_LATER:
+                    raise
+                is_free = False
+            except OSError as error:
+                # Where no lock can be made, no other call can attach anything, either.
+                if error.errno != EROFS:
+                    raise
+        yield is_free

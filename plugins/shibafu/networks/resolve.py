@@ -1,0 +1,190 @@
+"""What a new network must not collide with: routes, links and the other networks of this machine."""
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+from shibafu.bridge.config import calc_gateway_link
+from shibafu.networks.configured import ConfiguredNetwork
+from shibafu.networks.errors import CommandError
+from shibafu.networks.kernel import Kernel, Network
+from shibafu.networks.spec import (
+    DEFAULT_NETWORK,
+    NetworkSpec,
+    Subnet,
+    calc_bridge_name,
+    check_spec,
+    require_network_name,
+)
+from shibafu.networks.subnets import (
+    Use,
+    choose_ipv6_subnet,
+    choose_subnet,
+    find_surrounding,
+    require_free,
+)
+
+MACHINE_ID = "/etc/machine-id"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A network as far as somebody states it; the rest is chosen.
+
+    Args:
+        name: its name.
+        subnets: its subnets; none to have a free one chosen.
+        bridge: its bridge; empty to have it named after the network.
+        mtu: in bytes; 0 for the kernel's.
+        wants_ipv6: whether an IPv6 subnet is chosen if none is stated.
+        is_internal: see `NetworkSpec`.
+        is_masqueraded: likewise.
+        isolated: likewise.
+        options: likewise.
+    """
+
+    name: str
+    subnets: tuple[Subnet, ...] = ()
+    bridge: str = ""
+    mtu: int = 0
+    wants_ipv6: bool = False
+    is_internal: bool = False
+    is_masqueraded: bool = True
+    isolated: bool | str = False
+    options: tuple[tuple[str, object], ...] = ()
+
+
+class Surroundings:
+    """This machine's routes, links and networks.
+
+    Args:
+        kernel: the host's namespace.
+        networks: the networks that are configured.
+
+    Attributes:
+        warnings: what somebody should know of the subnets of networks that were resolved.
+    """
+
+    def __init__(self, kernel: Kernel, networks: list[ConfiguredNetwork]) -> None:
+        links = kernel.links()
+        addresses = kernel.addresses()
+        self.warnings: list[str] = []
+        self._routes = kernel.routes()
+        self._addresses = {name: addresses.get(link.index, []) for name, link in links.items()}
+        self._kinds = {name: link.kind for name, link in links.items()}
+        self._networks = {network.name: network for network in networks}
+        self._chosen: list[NetworkSpec] = []
+
+    def resolve(self, wish: Wish, present: NetworkSpec | None = None) -> NetworkSpec:
+        """Return the network that fulfils a wish, and count it as one of this machine's from now on.
+
+        Args:
+            wish: what is stated.
+            present: the network as it is; it keeps what the wish leaves open.
+
+        Raises:
+            CommandError: it collides with something.
+            CniError: the plugins would refuse it.
+        """
+        require_network_name(wish.name)
+        bridge = wish.bridge or (present.bridge if present is not None else calc_bridge_name(wish.name))
+        self._require_free_bridge(wish.name, bridge)
+        own = _calc_links(bridge, dict(wish.options))
+        if present is not None:
+            own |= _calc_links(present.bridge, present.options)
+        uses = self._uses(wish.name, own)
+        subnets = self._resolve_subnets(wish, present, uses)
+        kept = {subnet.network for subnet in present.subnets} if present is not None else set()
+        for subnet in subnets:
+            # Unique local addresses that were chosen are nobody else's, however wide a route to them is.
+            if subnet.network not in kept and (subnet in wish.subnets or subnet.network.version == 4):
+                self._warn_of_surrounding(subnet.network, uses)
+        spec = NetworkSpec(
+            wish.name,
+            bridge,
+            subnets,
+            wish.mtu,
+            wish.is_internal,
+            wish.is_masqueraded or wish.is_internal,
+            wish.isolated,
+            dict(wish.options),
+        )
+        check_spec(spec)
+        self._chosen.append(spec)
+        return spec
+
+    def _resolve_subnets(
+        self, wish: Wish, present: NetworkSpec | None, uses: list[Use]
+    ) -> tuple[Subnet, ...]:
+        stated: list[Use] = []
+        for subnet in wish.subnets:
+            require_free(subnet.network, uses)
+            require_free(subnet.network, stated, "leave out one of them")
+            stated.append(Use(subnet.network, f"{subnet.network}, which is stated too"))
+        kept = present.subnets if present is not None else ()
+        subnets = list(wish.subnets or [subnet for subnet in kept if subnet.network.version == 4])
+        if not subnets:
+            subnets.append(Subnet(choose_subnet(uses, wish.name == DEFAULT_NETWORK)))
+        if wish.wants_ipv6 and all(subnet.network.version == 4 for subnet in subnets):
+            old = [subnet for subnet in kept if subnet.network.version == 6]
+            subnets += old[:1] or [Subnet(choose_ipv6_subnet(wish.name, read_machine_id(), uses))]
+        return tuple(subnets)
+
+    def _warn_of_surrounding(self, network: Network, uses: list[Use]) -> None:
+        surrounding = find_surrounding(network, uses)
+        if surrounding is not None:
+            self.warnings.append(
+                f"subnet {network} is a part of {surrounding.what}: "
+                "what is there at these addresses cannot be reached from this machine"
+            )
+
+    def _uses(self, name: str, links: set[str]) -> list[Use]:
+        """Return what is in use but for what there is because of the network itself, on its own links."""
+        uses = [
+            Use(s.network, f"{s.network} of network {spec.name}")
+            for spec in self._chosen
+            for s in spec.subnets
+        ]
+        for network in self._networks.values():
+            if network.name != name:
+                uses += [
+                    Use(ip_network(str(subnet)), f"{subnet} of network {network.name}")
+                    for subnet in network.subnets
+                ]
+        for link, addresses in self._addresses.items():
+            if link not in links:
+                uses += [Use(address.network, f"{address} of link {link}") for address in addresses]
+        for route in self._routes:
+            if route.link not in links:
+                what = f"{route.network}, to which a route leads through {route.link or 'a gateway'}"
+                uses.append(Use(route.network, what, route.is_far))
+        return uses
+
+    def _require_free_bridge(self, name: str, bridge: str) -> None:
+        users = {
+            n.bridge.bridge: n.name
+            for n in self._networks.values()
+            if n.bridge is not None and n.name != name
+        }
+        users |= {spec.bridge: spec.name for spec in self._chosen}
+        if bridge in users:
+            raise CommandError(f"bridge {bridge} belongs to network {users[bridge]}", "choose another bridge")
+        if self._kinds.get(bridge, "bridge") != "bridge":
+            raise CommandError(
+                f"{bridge} is a link already, and not a bridge", "choose another name for the bridge"
+            )
+
+
+def _calc_links(bridge: str, options: dict[str, Any]) -> set[str]:
+    """Return the links of a network that have addresses."""
+    vlan = options.get("vlan")
+    return {bridge, calc_gateway_link(bridge, vlan)} if vlan else {bridge}
+
+
+def read_machine_id() -> str:
+    """Return what tells this machine from others, machine-id(5); empty when it has none."""
+    try:
+        with open(MACHINE_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
