@@ -23,8 +23,9 @@ new one.
   --as-reference       link also the names `bridge` and `host-local`; what has them now is kept beside
                        as NAME.before-shibafu, and uninstall.sh puts it back
   --no-engine          leave out the service shibafu-engine, which keeps the resident engine running, or remove it;
-                       otherwise it is installed and, where systemd runs, enabled and started; an upgrade starts
-                       none that was stopped, but has to be told --no-engine again
+                       otherwise it is installed and, where systemd runs, enabled and started. Upgrades do as
+                       the installation before, and start none that was stopped
+  --engine             install the service again
   --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it is there already;
                        may be repeated
   --with-runc          install also the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,
@@ -81,7 +82,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 prefix=/usr/lib/shibafu bindir=/opt/cni/bin sbindir=/usr/sbin mandir=/usr/share/man confdir=/etc/cni/net.d
 bashdir=/usr/share/bash-completion/completions fishdir=/usr/share/fish/vendor_completions.d
 zshdir=/usr/local/share/zsh/site-functions unitdir=/usr/lib/systemd/system
-as_reference='' no_engine='' from='' with_runc='' conflists=()
+as_reference='' engine='' from='' with_runc='' conflists=()
 DESTDIR=${DESTDIR:-}
 while [[ $# -gt 0 ]]; do
     case $1 in
@@ -102,7 +103,8 @@ while [[ $# -gt 0 ]]; do
             shift
             ;;
         --as-reference) as_reference=yes ;;
-        --no-engine) no_engine=yes ;;
+        --engine) engine=yes ;;
+        --no-engine) engine=no ;;
         --with-runc) with_runc=yes ;;
         --help | -h)
             usage
@@ -134,8 +136,6 @@ fits_interpreter "$prefix/versions/0123456789-0123456789-0123456789" ||
     fail "executables cannot be in $prefix: the path has a space, or is too long"
 has_programs "$from" || fail "$from was not made by this version of packaging/build.sh; build it again"
 [[ ! -e $DESTDIR$prefix/package ]] || fail "the Debian package shibafu is in $prefix; upgrade or remove that"
-# Executables that are scripts would not use it.
-[[ -e $from/_internal/launcher ]] || no_engine=yes
 version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$root/plugins/shibafu/__init__.py")
 
 mkdir -p "$DESTDIR$prefix"
@@ -170,9 +170,18 @@ for conflist in "${conflists[@]}"; do
 done
 
 # If the version before had a running engine, the one in use gets one, too; calls go on.
-unit=$unitdir/$service
-if [[ $no_engine ]]; then
+unit=$unitdir/$service left_out=$DESTDIR$prefix/no-engine
+if [[ $engine = no ]]; then
+    touch "$left_out"
+elif [[ $engine = yes ]]; then
+    rm -f "$left_out"
+fi
+# Executables that are scripts would not use it.
+if [[ -e $left_out || ! -e $from/_internal/launcher ]]; then
     ! is_unit_of "$DESTDIR$unit" "$prefix" || remove_service "$unit" "$DESTDIR"
+elif is_unit_of_another "$DESTDIR$unit" "$prefix"; then
+    echo "install.sh: $service keeps another installation's engine running; this one's is started by" \
+        "$prefix/current/shibafu engine start" >&2
 else
     is_first=''
     [[ -e $DESTDIR$unit ]] || is_first=yes

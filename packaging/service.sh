@@ -32,6 +32,11 @@ is_unit_of() {
     [ -e "$1" ] && grep -qxF "$unit_line" "$1"
 }
 
+# is_unit_of_another UNIT PREFIX: succeed if UNIT starts the program of another installation, which is there.
+is_unit_of_another() {
+    [ -e "$1" ] && ! is_unit_of "$1" "$2" && [ -x "$(sed -n 's/^ExecStart=\(.*\) engine run$/\1/p' "$1")" ]
+}
+
 # start_service PREFIX IS_FIRST: have the service run that has been installed; a later one replaces the engine if that is
 # running, so that nothing is started that the administrator has stopped or disabled.
 start_service() {

@@ -83,6 +83,6 @@ for name in "${installed[@]}"; do
 done
 [[ -n $DESTDIR ]] || stop_engines "$prefix"
 remove_versions "$DESTDIR$prefix"
-rm "$list" "$DESTDIR$prefix/lock"
+rm -f "$list" "$DESTDIR$prefix/lock" "$DESTDIR$prefix/no-engine"
 rmdir --ignore-fail-on-non-empty "$DESTDIR$prefix"
 echo "removed shibafu from $DESTDIR$prefix; configuration and leases are untouched"

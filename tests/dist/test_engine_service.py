@@ -1,6 +1,7 @@
 """The engine's service, and engines while versions come and go: where systemd runs, and where not."""
 
 import configparser
+import fcntl
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from json import loads
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,13 @@ import pytest
 from dist.conftest import ROOT
 from dist.test_executables import ask_version
 from dist.test_install import Target
+from engine.calls import Ipam
 from netns.namespaces import Namespace
-from shibafu.engine.parent import _DRAIN
 from support.engine import copy_executables
 from support.engine_command import EngineCommand, is_alive, list_files
 from support.machine import Machine
 from support.suite import Suite
+from support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -107,7 +110,7 @@ def test_the_unit_is_sound(target: Target) -> None:
     target.install_unit()
     unit = read_unit(target.unit)
     assert unit["Service"]["ExecStart"] == f"{target.prefix}/current/shibafu engine run"
-    assert int(unit["Service"]["TimeoutStopSec"]) > _DRAIN + 5
+    assert unit["Service"]["KillMode"] == "process"
     if shutil.which("systemd-analyze"):
         verify = ["systemd-analyze", "verify", "--man=no", str(target.unit)]
         done = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=60)
@@ -145,6 +148,35 @@ def test_what_systemd_is_told(built: Path, tmp_path: Path, is_abstract: bool) ->
         assert engine.returncode == 0
 
 
+def test_a_service_ends_without_its_calls(built: Path, tmp_path: Path) -> None:
+    """So that an upgrade's engine is there at once, although a call may take a minute."""
+    home = copy_executables(built, tmp_path / "shibafu")
+    address, store = str(tmp_path / "notify"), tmp_path / "networks"
+    with EngineCommand(home) as command, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        environment = {"NOTIFY_SOCKET": address, "INVOCATION_ID": "0" * 32}
+        engine = command.start("run", **environment)
+        assert manager.recv(100) == b"READY=1"
+        ipam = Ipam(home / "shibafu-ipam", store)
+        ipam.run(env={"CNI_CONTAINERID": "c0"})
+        with open(store / "net/lock", "rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            waiting = ipam.start()
+            wait_for(lambda: command.read_status()["busy"] == 1)
+            engine.send_signal(signal.SIGTERM)
+            assert engine.wait(timeout=2) == 0
+            engine = command.start("run", **environment)
+            wait_for(lambda: command.read_status(status=None)["running"])
+            ipam_of_another = Ipam(home / "shibafu-ipam", tmp_path / "others")
+            ipam_of_another.run()
+            assert [call["outcome"] for call in command.read_status()["calls"]] == ["served"]
+        stdout, stderr = waiting.communicate(timeout=60)
+        assert (waiting.returncode, stderr) == (0, b"")
+        assert loads(stdout)["ips"][0]["address"] == "10.1.0.3/24"
+        engine.send_signal(signal.SIGTERM)
+        assert engine.wait(timeout=2) == 0
+
+
 def test_install_upgrade_uninstall(target: Target, other: Path, systemd: Systemd) -> None:
     options = target.list_options()
     _, told = systemd.run("./install.sh", "--from", target.built, *options)
@@ -162,11 +194,41 @@ def test_no_engine(target: Target, systemd: Systemd) -> None:
     install = ["./install.sh", "--from", target.built, *target.list_options()]
     _, told = systemd.run(*install, "--no-engine")
     assert (told, target.unit.exists()) == ([], False)
-    systemd.run(*install)
+    systemd.run(*install, "--engine")
     _, told = systemd.run(*install, "--no-engine")
     assert (told, target.unit.exists()) == ([f"disable --now {SERVICE}", "daemon-reload"], False)
+    # An upgrade does as the installation before it.
+    _, told = systemd.run(*install)
+    assert (told, target.unit.exists()) == ([], False)
     _, told = systemd.run("./uninstall.sh", "--prefix", target.prefix)
     assert told == []
+    assert target.list_files() == {}
+
+
+def test_an_engine_that_was_left_out_comes_back(target: Target, systemd: Systemd) -> None:
+    install = ["./install.sh", "--from", target.built, *target.list_options()]
+    systemd.run(*install, "--no-engine")
+    _, told = systemd.run(*install, "--engine")
+    assert told == ["daemon-reload", f"enable --now {SERVICE}"]
+    _, told = systemd.run(*install)
+    assert told == ["daemon-reload", f"try-restart {SERVICE}"]
+
+
+def test_the_service_of_another_installation_is_left_to_it(
+    target: Target, systemd: Systemd, tmp_path: Path
+) -> None:
+    install = ["./install.sh", "--from", target.built, *target.list_options()]
+    systemd.run(*install)
+    unit = target.unit.read_text()
+    elsewhere = [*install, "--prefix", tmp_path / "elsewhere"]
+    said, told = systemd.run(*elsewhere)
+    assert f"{SERVICE} keeps another installation's engine running" in said
+    assert (told, target.unit.read_text()) == ([], unit)
+    # Of one that is gone nothing is left to keep.
+    shutil.rmtree(target.prefix)
+    _, told = systemd.run(*elsewhere)
+    assert told == ["daemon-reload", f"try-restart {SERVICE}"]
+    assert f"{tmp_path}/elsewhere/current" in target.unit.read_text()
 
 
 def test_executables_that_are_scripts_have_no_service(target: Target, other: Path, systemd: Systemd) -> None:
@@ -205,7 +267,7 @@ def test_an_engine_started_by_hand_gives_way_to_the_service(
     target: Target, tmp_path: Path, systemd: Systemd
 ) -> None:
     target.install()
-    install = [ROOT / "packaging/install.sh", "--from", target.built, *target.list_options()]
+    install = [ROOT / "packaging/install.sh", "--from", target.built, *target.list_options(), "--engine"]
     script = tmp_path / "script"
     script.write_text('#!/bin/sh\n"$1/current/shibafu" engine start && shift && "$@"\n')
     script.chmod(0o755)

@@ -300,7 +300,8 @@ class Parent:
     def _end(self) -> None:
         """Take no more calls, which go cold from here on, and wait for those that are running.
 
-        Requests for the status are answered until then, so that clients can wait for the end.
+        Requests for the status are answered until then, so that clients can wait for the end. A service does
+        not wait: its successor is to start at once, and its calls need nobody to finish.
         """
         notify("STOPPING=1")
         self._unlink(self._place.calls)
@@ -311,10 +312,10 @@ class Parent:
         for descriptor in (self._reports.fileno(), self._status.fileno(), self._signals):
             poller.register(descriptor, POLLIN)
         self._reap()
-        while (self._idle or self._busy) and time.monotonic() < deadline:
+        while (self._idle or self._busy) and time.monotonic() < deadline and not is_service():
             self._handle([descriptor for descriptor, _ in poller.poll(100)])
             notify("WATCHDOG=1")
-        for pid in self._busy:
+        for pid in self._busy if not is_service() else ():
             os.kill(pid, SIGKILL)
         if self._metrics:
             self._write_metrics()
