@@ -59,7 +59,7 @@ _PACKAGES = (shibafu.bridge, shibafu.netfilter, shibafu_ipam)
 _COMMAND = (
     "cli.parser",
     "networks.attaching",
-    "networks.condition",
+    "networks.resource_states",
     "networks.diagram",
     "networks.repair",
     "networks.rules",

@@ -17,16 +17,23 @@ import pytest
 import shibafu
 import shibafu_ipam
 from shibafu.cli.completion import SHELLS, find_positions, find_valued_options
-from shibafu.cli.container.commands import SUBCOMMANDS
-from shibafu.cli.parser import GROUPS, build_parser, run
+from shibafu.cli.parser import build_parser, run
+from shibafu.cli.subcommands import GROUPS, TOP_LEVEL
 from shibafu.networks.diagram import draw_network
-from shibafu.networks.inspect import BridgeState, Condition, Endpoint, NetworkView, ResourceFault, SubnetUse
+from shibafu.networks.inspect import (
+    BridgeState,
+    Endpoint,
+    NetworkView,
+    ResourceFault,
+    ResourceState,
+    SubnetUse,
+)
 from shibafu.networks.kernel import Traffic
 from shibafu.networks.rules import parse_saved
 from shibafu.networks.text import Style, format_count, format_size, format_table
 
 LINES = [f"{group} {subcommand.name}" for group, _, subcommands in GROUPS for subcommand in subcommands]
-LINES += ["completion", *(subcommand.name for subcommand in SUBCOMMANDS)]
+LINES += ["completion", *(subcommand.name for subcommand in TOP_LEVEL)]
 
 
 def call(*argv: str) -> tuple[int, str, str]:
@@ -315,8 +322,10 @@ def test_a_picture_names_what_is_wrong() -> None:
         ResourceFault("hairpin mode of link veth1 is off", ""),
         ResourceFault("link veth1 is isolated", ""),
     ]
-    port = Condition("port", {"hairpinMode": True}, faults)
-    gateway = Condition("gateway", {}, [ResourceFault("forwarding of IPv4 is switched off on the host", "")])
+    port = ResourceState("port", {"hairpinMode": True}, faults)
+    gateway = ResourceState(
+        "gateway", {}, [ResourceFault("forwarding of IPv4 is switched off on the host", "")]
+    )
     view = replace(
         make_view(replace(make_endpoint("web"), resources=[port]), make_endpoint("db")), resources=[gateway]
     )

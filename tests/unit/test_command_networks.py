@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shibafu.cni.errors import CniError
 from shibafu.networks.errors import CommandError, UsageError
-from shibafu.networks.manifest import calc_declaration, format_declaration, parse_declaration
+from shibafu.networks.manifest import calc_manifest, format_manifest, parse_manifest
 from shibafu.networks.spec import (
     NetworkSpec,
     Subnet,
@@ -28,7 +28,7 @@ from shibafu.networks.subnets import (
     choose_ipv6_subnet,
     choose_subnet,
     combine_subnets,
-    find_surrounding,
+    find_supernet,
     parse_ip_range,
     require_free,
 )
@@ -61,9 +61,9 @@ def test_what_is_far_away_is_kept_clear_of_while_anything_else_is_left() -> None
     assert choose_subnet([*far, *use("172.20.0.0/16")]) == ip_network("172.21.0.0/24")
     subnet = ip_network("10.64.0.0/24")
     require_free(subnet, far)
-    surrounding = find_surrounding(subnet, far)
-    assert surrounding is not None
-    assert surrounding.network == ip_network("10.0.0.0/8")
+    supernet = find_supernet(subnet, far)
+    assert supernet is not None
+    assert supernet.network == ip_network("10.0.0.0/8")
     for as_wide in ("10.64.0.0/24", "10.64.0.128/25", "10.64.0.7/32"):
         with pytest.raises(CommandError, match="overlaps"):
             require_free(subnet, [Use(ip_network(as_wide), as_wide, is_far=True)])
@@ -293,19 +293,19 @@ def test_options_have_types() -> None:
 
 
 def test_a_declaration_survives_its_own_format() -> None:
-    declared = [item.wish for item in parse_declaration(format_declaration(SPECS), "file")]
-    assert [wish.name for wish in declared] == ["blue", "lab", "cell", "shop", "vault"]
-    for wish, spec in zip(declared, SPECS, strict=True):
-        assert (wish.subnets, wish.bridge, wish.mtu) == (spec.subnets, spec.bridge, spec.mtu)
-        assert (wish.is_internal, wish.is_masqueraded) == (spec.is_internal, spec.is_masqueraded)
-        assert wish.isolated == spec.isolated
-        assert dict(wish.options) == spec.options
-    assert calc_declaration(SPECS)["networks"]["blue"] == {"subnets": ["10.1.0.0/24"], "bridge": "br-blue"}
+    declared = [item.partial for item in parse_manifest(format_manifest(SPECS), "file")]
+    assert [partial.name for partial in declared] == ["blue", "lab", "cell", "shop", "vault"]
+    for partial, spec in zip(declared, SPECS, strict=True):
+        assert (partial.subnets, partial.bridge, partial.mtu) == (spec.subnets, spec.bridge, spec.mtu)
+        assert (partial.is_internal, partial.is_masqueraded) == (spec.is_internal, spec.is_masqueraded)
+        assert partial.isolated == spec.isolated
+        assert dict(partial.options) == spec.options
+    assert calc_manifest(SPECS)["networks"]["blue"] == {"subnets": ["10.1.0.0/24"], "bridge": "br-blue"}
 
 
 def mistakes(text: str) -> Iterator[tuple[int, str]]:
     with pytest.raises(CommandError) as caught:
-        parse_declaration(text, "file")
+        parse_manifest(text, "file")
     for line in caught.value.message.splitlines():
         name, number, said = line.split(":", 2)
         assert name == "file"
@@ -368,7 +368,7 @@ def test_a_mistake_is_told_with_its_line(text: str, line: int, said: str) -> Non
 @pytest.mark.parametrize("piece", ["[", "{a: ", "- ", "? "])
 def test_what_is_nested_too_deeply(piece: str) -> None:
     with pytest.raises(CommandError, match="file: nested too deeply"):
-        parse_declaration("networks: " + piece * 5000 if piece in "[{a: " else piece * 5000, "file")
+        parse_manifest("networks: " + piece * 5000 if piece in "[{a: " else piece * 5000, "file")
 
 
 def test_aliases_are_not_multiplied() -> None:
@@ -376,7 +376,7 @@ def test_aliases_are_not_multiplied() -> None:
     text = f"networks:\n  a:\n    subnets:\n    - &l0 10.1.0.0/24\n    - {levels}10.2.0.0/24"
     assert len(list(mistakes(text))) == 58  # two for each of 29 lists
     with suppress(CommandError):
-        parse_declaration("networks: &a {b: *a}", "file")
+        parse_manifest("networks: &a {b: *a}", "file")
 
 
 def test_all_mistakes_are_told_at_once_in_their_order() -> None:
@@ -387,4 +387,4 @@ def test_all_mistakes_are_told_at_once_in_their_order() -> None:
 @given(st.text(alphabet="networks:\n a-[]{}*&!'\"#|>?%@`,10.\t"))
 def test_no_text_makes_it_fail_otherwise(text: str) -> None:
     with suppress(CommandError):
-        parse_declaration(text, "file")
+        parse_manifest(text, "file")

@@ -10,9 +10,9 @@ import pytest
 from shibafu.cli.container.options import calc_specification, parse_volume
 from shibafu.cli.container.ps import describe_status, format_age
 from shibafu.cli.parser import build_parser, run
+from shibafu.container.container_record import ContainerRecord, Status
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, ImageStore
-from shibafu.container.record import Record, Status
 from shibafu.container.specification import Specification, Volume
 
 
@@ -111,7 +111,7 @@ def test_ages(seconds: float, text: str) -> None:
 
 class TestRecord:
     def test_a_lock_says_that_it_is_running(self, tmp_path: Path) -> None:
-        record, other = Record(tmp_path), Record(tmp_path)
+        record, other = ContainerRecord(tmp_path), ContainerRecord(tmp_path)
         assert record.calc_status().state == "created"
         lock = record.try_lock()
         assert lock is not None
@@ -122,13 +122,13 @@ class TestRecord:
 
     def test_its_end_is_remembered(self, tmp_path: Path) -> None:
         (tmp_path / "pid").write_text("1")  # alive, but not by runc's word
-        assert Record(tmp_path).calc_status().state == "killed"
+        assert ContainerRecord(tmp_path).calc_status().state == "killed"
         (tmp_path / "exit").write_text('{"exitCode": 3, "finishedAt": 5}')
-        assert Record(tmp_path).calc_status() == Status("exited", exit_code=3, since=5)
+        assert ContainerRecord(tmp_path).calc_status() == Status("exited", exit_code=3, since=5)
 
     def test_one_that_is_gone_has_no_lock(self, tmp_path: Path) -> None:
-        assert Record(tmp_path / "gone").try_lock() is None
-        assert not Record(tmp_path / "gone").is_held()
+        assert ContainerRecord(tmp_path / "gone").try_lock() is None
+        assert not ContainerRecord(tmp_path / "gone").is_held()
 
     @pytest.mark.root
     @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nonexistent")])
@@ -141,7 +141,7 @@ class TestRecord:
         (directory / "container.json").write_text("{}")
         (directory / name).unlink(missing_ok=True)
         make(directory / name)
-        record = Record(directory)
+        record = ContainerRecord(directory)
         record.calc_status()
         with pytest.raises(ContainerError, match="container odd is damaged"):
             record.load()

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from shibafu.container.builtin import is_static, make_builtin
-from shibafu.container.engine import calc_status, explain_failure
+from shibafu.container.containers import calc_status, explain_failure
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, ImageStore
 from shibafu.container.importing import import_image
 from shibafu.container.overlay import is_mounted
-from shibafu.container.programs import find_program, run_program
+from shibafu.container.tools import find_program, run_program
 from shibafu.container.users import find_user
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.container.log import LogReader
-from shibafu.monitor.log import Log
+from shibafu.container.log_reader import LogReader
+from shibafu.monitor.log_writer import LogWriter
 
 LIMIT = 1000
 
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("count", [1, 111, 112, 222, 223, 900])
 def test_the_last_is_kept_and_two_files_at_most(path: Path, count: int) -> None:
-    log = Log(str(path), LIMIT)
+    log = LogWriter(str(path), LIMIT)
     for number in range(count):
         log.write(make_lines(number, number + 1))
     sizes = {file.name: file.stat().st_size for file in path.parent.iterdir()}
@@ -49,8 +49,8 @@ def test_the_last_is_kept_and_two_files_at_most(path: Path, count: int) -> None:
 
 
 def test_it_goes_on_where_it_was(path: Path) -> None:
-    Log(str(path), LIMIT).write(make_lines(0, 100))
-    log = Log(str(path), LIMIT)
+    LogWriter(str(path), LIMIT).write(make_lines(0, 100))
+    log = LogWriter(str(path), LIMIT)
     log.write(make_lines(100, 150))
     assert path.with_name("log.1").read_bytes() == make_lines(0, 100)
     assert read_path(path) == make_lines(0, 150)
@@ -59,7 +59,7 @@ def test_it_goes_on_where_it_was(path: Path) -> None:
 def test_nobody_else_may_read_it(path: Path) -> None:
     before = os.umask(0)
     try:
-        log = Log(str(path), LIMIT)
+        log = LogWriter(str(path), LIMIT)
         log.write(make_lines(0, 100))
         log.write(make_lines(0, 100))
     finally:
@@ -70,7 +70,7 @@ def test_nobody_else_may_read_it(path: Path) -> None:
 @pytest.mark.parametrize("step", [1, 7, 110])
 def test_a_reader_follows_it(path: Path, step: int) -> None:
     """Looks as often as a new file is begun at most: it misses nothing, and reads nothing twice."""
-    log = Log(str(path), LIMIT)
+    log = LogWriter(str(path), LIMIT)
     reader = LogReader(path)
     read = b""
     for number in range(0, 880, step):
@@ -81,7 +81,7 @@ def test_a_reader_follows_it(path: Path, step: int) -> None:
 
 
 def test_a_reader_that_is_late_reads_what_is_left(path: Path) -> None:
-    log = Log(str(path), LIMIT)
+    log = LogWriter(str(path), LIMIT)
     reader = LogReader(path)
     log.write(make_lines(0, 10))
     assert read_all(reader) == make_lines(0, 10)
@@ -94,7 +94,7 @@ def test_a_reader_that_is_late_reads_what_is_left(path: Path) -> None:
 
 
 def test_a_reader_of_a_container_that_is_removed(path: Path) -> None:
-    log = Log(str(path), LIMIT)
+    log = LogWriter(str(path), LIMIT)
     log.write(make_lines(0, 10))
     reader = LogReader(path)
     log.write(make_lines(10, 20))
@@ -105,7 +105,7 @@ def test_a_reader_of_a_container_that_is_removed(path: Path) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_no_error(path: Path) -> None:
-    log = Log(str(path), LIMIT)
+    log = LogWriter(str(path), LIMIT)
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, log.descriptor)
     log.write(make_lines(0, 10))
@@ -115,7 +115,7 @@ def test_a_full_disk_is_no_error(path: Path) -> None:
 @pytest.mark.parametrize("left", ["log.new", "log.former"])
 def test_what_a_killed_monitor_left(path: Path, left: str) -> None:
     path.with_name(left).write_bytes(b"left")
-    log = Log(str(path), LIMIT)
+    log = LogWriter(str(path), LIMIT)
     log.write(make_lines(0, 100))
     log.write(make_lines(100, 200))
     assert read_path(path) == make_lines(0, 200)

@@ -13,8 +13,8 @@ import pytest
 from shibafu.cni.errors import CniError
 from shibafu.hook.__main__ import run
 from shibafu.hook.container import Container, parse_state
-from shibafu.hook.files import calc_host_resolv_conf, calc_resolv_conf, write_files
 from shibafu.hook.mounts import MountTable
+from shibafu.hook.name_resolution import calc_host_resolv_conf, calc_resolv_conf, write_files
 from shibafu.hook.settings import NamedFile, Settings
 
 RESULT: dict[str, object] = {

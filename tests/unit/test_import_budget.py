@@ -67,7 +67,7 @@ def test_the_monitor_is_small() -> None:
         "shibafu.monitor",
         "shibafu.monitor.__main__",
         "shibafu.monitor.complaint",
-        "shibafu.monitor.log",
+        "shibafu.monitor.log_writer",
         "shibafu.netlink",
         "shibafu.netlink.libc",
     }

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.runtime.cache import Attachment, cache_list, cache_read, cache_remove, cache_write
+from shibafu.runtime.cache import CachedAttachment, cache_list, cache_read, cache_remove, cache_write
 
 RESULT: dict[str, object] = {"cniVersion": "1.0.0", "ips": [{"address": "10.1.0.2/24"}]}
 
 
-def sample(network: str = "net", container_id: str = "c1", ifname: str = "eth0") -> Attachment:
-    return Attachment(
+def sample(network: str = "net", container_id: str = "c1", ifname: str = "eth0") -> CachedAttachment:
+    return CachedAttachment(
         network,
         container_id,
         ifname,
@@ -26,9 +26,9 @@ def sample(network: str = "net", container_id: str = "c1", ifname: str = "eth0")
     )
 
 
-def fields(attachment: Attachment | None) -> dict[str, object]:
+def fields(attachment: CachedAttachment | None) -> dict[str, object]:
     assert attachment is not None
-    return {name: getattr(attachment, name) for name in Attachment.__slots__}
+    return {name: getattr(attachment, name) for name in CachedAttachment.__slots__}
 
 
 def test_the_format_is_libcni_s(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_the_format_is_libcni_s(tmp_path: Path) -> None:
 
 
 def test_empty_fields_are_left_out(tmp_path: Path) -> None:
-    cache_write(Attachment("net", "c1", "eth0"), str(tmp_path))
+    cache_write(CachedAttachment("net", "c1", "eth0"), str(tmp_path))
     keys = set(json.loads((tmp_path / "net-c1-eth0").read_text()))
     assert keys == {"kind", "containerId", "config", "ifName", "networkName"}
 

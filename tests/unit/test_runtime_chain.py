@@ -18,7 +18,7 @@ from shibafu.cni.errors import (
     INVALID_ENVIRONMENT,
     CniError,
 )
-from shibafu.runtime.cache import Attachment, cache_list, cache_read, cache_write
+from shibafu.runtime.cache import CachedAttachment, cache_list, cache_read, cache_write
 from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import NetworkList, parse_conflist
 from shibafu.runtime.derivation import build_config
@@ -82,7 +82,7 @@ class Laboratory:
         env = dict(line.split("=", 1) for line in lines)
         return {key: value for key, value in env.items() if key.startswith("CNI_")}
 
-    def cached(self) -> Attachment | None:
+    def cached(self) -> CachedAttachment | None:
         return cache_read(*KEY, self.cache_dir)
 
 
@@ -292,7 +292,7 @@ class TestDelete:
         assert not path.exists()
 
     def test_does_without_a_result_that_cannot_be_converted(self, lab: Laboratory) -> None:
-        cache_write(Attachment(*KEY, result={"cniVersion": "0.2.0", "ip4": {"ip": "x"}}), lab.cache_dir)
+        cache_write(CachedAttachment(*KEY, result={"cniVersion": "0.2.0", "ip4": {"ip": "x"}}), lab.cache_dir)
         lab.runtime.delete(network(), *ARGUMENTS)
         assert "prevResult" not in lab.config("a", "DEL")
 
@@ -351,7 +351,7 @@ class TestGc:
     def test_deletes_what_is_not_listed_and_tells_the_plugins(self, lab: Laboratory) -> None:
         given = network({"type": "a"}, {"type": "b"})
         self.add_all(lab, given)
-        cache_write(Attachment("other", "c1", "eth0"), lab.cache_dir)
+        cache_write(CachedAttachment("other", "c1", "eth0"), lab.cache_dir)
         lab.runtime.gc(given, [("c2", "eth0")])
         assert lab.calls() == ["DEL b", "DEL a", "DEL b", "DEL a", "GC a", "GC b"]
         assert lab.env("a", "DEL")["CNI_NETNS"] == "/run/netns/c3"

@@ -53,6 +53,14 @@ class Output:
         if self.is_json:
             self.stream.write(json.dumps(data, indent=None if compact else 2) + "\n")
 
+    def commands(self, done: list[str]) -> None:
+        """Print the lines of ip(8) that do what was done; none when there was nothing to do."""
+        self.data({"changed": bool(done), "commands": done})
+        for line in done:
+            self.text(f"{self.style.paint('green', '+')} {line}")
+        if not done:
+            self.text("nothing to do: it is so already")
+
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people; columns of which all cells are numbers are flush right."""
         self.text("\n".join(format_table(head, rows, self.style)))

@@ -7,20 +7,14 @@ from typing import TextIO
 
 import shibafu
 from shibafu.cli import completion
-from shibafu.cli.container.commands import SUBCOMMANDS
-from shibafu.cli.engine import commands as engine
-from shibafu.cli.image import commands as image
-from shibafu.cli.ipam import commands as ipam
-from shibafu.cli.link import commands as link
-from shibafu.cli.network import commands as network
 from shibafu.cli.output import Output
 from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.cli.subcommands import GROUPS, TOP_LEVEL
 from shibafu.networks.errors import FAILED, USAGE, describe_failure
 from shibafu.networks.machine import CACHE_DIR, CNI_PATH, CONF_DIR
 from shibafu.networks.text import Style
 
 INTERRUPTED = 130
-GROUPS = (image.GROUP, network.GROUP, ipam.GROUP, link.GROUP, engine.GROUP)
 
 
 def build_parser() -> ArgumentParser:
@@ -33,7 +27,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"shibafu {shibafu.__version__}")
     words = parser.add_subparsers(metavar="COMMAND", required=True)
-    for subcommand in SUBCOMMANDS:
+    for subcommand in TOP_LEVEL:
         add_subcommand(words, subcommand)
     for name, summary, subcommands in GROUPS:
         group = words.add_parser(name, help=summary, description=summary)
@@ -109,5 +103,5 @@ def _parse(argv: Sequence[str]) -> Namespace:
     try:
         return build_parser().parse_args(argv)
     except SystemExit as end:
-        failure = next((one.failure for one in SUBCOMMANDS if [one.name] == [*argv[:1]]), USAGE)
+        failure = next((one.failure for one in TOP_LEVEL if [one.name] == [*argv[:1]]), USAGE)
         raise SystemExit(max(USAGE, failure) if end.code == USAGE else end.code) from None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shibafu.cli.output import Output
+from shibafu.cni.ip import Address, parse_address
 from shibafu.networks.errors import FAILED
 from shibafu.networks.machine import Directories
 
@@ -76,3 +77,11 @@ def parse_mtu(text: str) -> int:
     if mtu and not _MIN_MTU <= mtu <= _MAX_MTU:
         raise ArgumentTypeError(f"{text} is not a number from {_MIN_MTU} to {_MAX_MTU}")
     return mtu
+
+
+def parse_address_argument(text: str) -> Address:
+    """Parse an argument that is an address."""
+    try:
+        return parse_address(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from shibafu.cni.directories import make_directory
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
-from shibafu.container.programs import run_program
+from shibafu.container.tools import run_program
 
 _PLACES = ("/bin/busybox", "/usr/bin/busybox")
 _DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from shibafu.cni.files import write_file
 from shibafu.cni.names import is_valid_identifier
-from shibafu.container.directories import ensure_private
+from shibafu.container.data_dir import ensure_private
 from shibafu.container.errors import ContainerError
 
 ROOTFS = "rootfs"

@@ -12,7 +12,7 @@ from shibafu.cni.directories import make_directory
 from shibafu.cni.files import read_file
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
-from shibafu.container.programs import run_program
+from shibafu.container.tools import run_program
 
 _LAYOUT, _DOCKER = "oci-layout", "manifest.json"
 _TAG = "shibafu"

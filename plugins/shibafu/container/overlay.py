@@ -4,7 +4,7 @@ from pathlib import Path
 
 from shibafu.cni.directories import make_directory
 from shibafu.container.errors import ContainerError
-from shibafu.container.programs import run_program
+from shibafu.container.tools import run_program
 
 _MOUNTS = "/proc/self/mounts"
 

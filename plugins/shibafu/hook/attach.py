@@ -5,7 +5,7 @@ import os
 from shibafu.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, NETWORK_SETUP, CniError
 from shibafu.hook.container import Container
 from shibafu.hook.detach import delete_attachments, find_attachments, is_of_other
-from shibafu.hook.files import write_files
+from shibafu.hook.name_resolution import write_files
 from shibafu.hook.plan import Step, calc_plan
 from shibafu.hook.settings import Settings
 from shibafu.hook.sticky import read_addresses, write_addresses

@@ -3,7 +3,7 @@
 from shibafu.cni.errors import IO_FAILURE, CniError, merge_errors
 from shibafu.hook.plan import calc_ifname
 from shibafu.resource.identity import is_same_netns
-from shibafu.runtime.cache import Attachment, cache_list
+from shibafu.runtime.cache import CachedAttachment, cache_list
 from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import ConflistError, NetworkList, NetworkNotFound
 
@@ -21,7 +21,7 @@ def detach(runtime: Runtime, container_id: str, networks: list[str]) -> None:
         raise CniError(error.code, f"cannot detach {container_id}: {error.msg}", error.details)
 
 
-def is_of_other(attachment: Attachment, netns: str) -> bool:
+def is_of_other(attachment: CachedAttachment, netns: str) -> bool:
     """Return whether an attachment is another container's, which has the same ID.
 
     Args:

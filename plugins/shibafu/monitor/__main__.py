@@ -12,7 +12,7 @@ DIRECTORY is the container's: a bundle with the container's name, in which this 
     exit        a JSON object: exitCode, 128 + N for signal N; finishedAt, in seconds since 1970
     pid         the container's process, by runc
     runc.log    what runc complained of
-    log, log.1  what the container printed, and what its hooks did; see shibafu.monitor.log
+    log, log.1  what the container printed, and what its hooks did; see shibafu.monitor.log_writer
 
 Whoever holds the lock says that the container is running. When the monitor is killed, nobody reads what the
 container prints: its programs get SIGPIPE, which the first of them, as init, is spared, and EPIPE.
@@ -30,7 +30,7 @@ from shibafu.cni.files import read_file, write_file
 from shibafu.cni.jsontext import dumps
 from shibafu.cni.process import find_program
 from shibafu.monitor.complaint import read_complaint
-from shibafu.monitor.log import Log
+from shibafu.monitor.log_writer import LogWriter
 from shibafu.netlink.libc import load_libc_function
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ class Monitor:
         self._name = directory.rpartition("/")[2]
         self._runc = runc
         self._is_removed = is_removed
-        self._log = Log(f"{directory}/log")
+        self._log = LogWriter(f"{directory}/log")
         self._output = -1
 
     def start(self) -> str:

@@ -9,8 +9,8 @@ from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError, Failures
 from shibafu.networks.inspect import GONE
 from shibafu.networks.lifecycle import create_network, remove_bridge, require_free_path, update_network
-from shibafu.networks.manifest import Declared
-from shibafu.networks.resolve import Surroundings
+from shibafu.networks.manifest import Entry
+from shibafu.networks.resolve import Resolver
 from shibafu.networks.spec import NetworkSpec, calc_conflist, parse_conflist
 from shibafu.networks.text import format_count
 
@@ -24,7 +24,7 @@ _CLOSED = "internal, now towards the host as well"
 
 
 @dataclass(frozen=True)
-class Step:
+class NetworkStep:
     """What is done about one network.
 
     Args:
@@ -41,18 +41,18 @@ class Step:
 
 
 def calc_plan(
-    declared: list[Declared],
+    declared: list[Entry],
     networks: list[ConfiguredNetwork],
-    surroundings: Surroundings,
+    resolver: Resolver,
     caller: Caller,
     directory: str,
-) -> list[Step]:
+) -> list[NetworkStep]:
     """Return what is to be done, in the order of the declaration; nothing is changed.
 
     Args:
         declared: the networks as declared.
         networks: those that there are; what is not declared stays.
-        surroundings: what they must not collide with.
+        resolver: what they must not collide with.
         caller: knows the containers.
         directory: where networks are configured.
 
@@ -60,42 +60,42 @@ def calc_plan(
         CommandError: one of them cannot be; then none is touched.
     """
     present = {network.name: network for network in networks}
-    steps: dict[str, Step] = {}
+    steps: dict[str, NetworkStep] = {}
     # What is chosen must keep clear of what is stated, wherever in the file that is.
-    for item in sorted(declared, key=lambda item: not item.wish.subnets):
+    for item in sorted(declared, key=lambda item: not item.partial.subnets):
         try:
-            step = _calc_step(item, present.get(item.wish.name), surroundings, caller)
+            step = _calc_step(item, present.get(item.partial.name), resolver, caller)
             if step.action == CREATE:
-                require_free_path(directory, item.wish.name)
-            steps[item.wish.name] = step
+                require_free_path(directory, item.partial.name)
+            steps[item.partial.name] = step
         except CommandError as error:
             raise CommandError(f"{item.place}: {error.message}", error.hint) from None
         except CniError as error:
             raise CommandError(f"{item.place}: {error.msg}", error.details) from None
-    return [steps[item.wish.name] for item in declared]
+    return [steps[item.partial.name] for item in declared]
 
 
 def _calc_step(
-    item: Declared, network: ConfiguredNetwork | None, surroundings: Surroundings, caller: Caller
-) -> Step:
+    item: Entry, network: ConfiguredNetwork | None, resolver: Resolver, caller: Caller
+) -> NetworkStep:
     if network is None:
-        return Step(CREATE, surroundings.resolve(item.wish))
+        return NetworkStep(CREATE, resolver.resolve(item.partial))
     old = parse_conflist(network.name, network.config.plugins)
     if old is None:
         raise CommandError(
-            f"network {network.name} has plugins or keys that a declaration cannot express",
+            f"network {network.name} has plugins or keys that a manifest cannot express",
             f"leave it out, or remove it: shibafu network rm {network.name}",
         )
-    new = surroundings.resolve(item.wish, old)
+    new = resolver.resolve(item.partial, old)
     changed = [
         field.name for field in fields(NetworkSpec) if getattr(old, field.name) != getattr(new, field.name)
     ]
     if not changed and calc_conflist(new)["plugins"] == network.config.plugins:
-        return Step(KEEP, new, present=network)
+        return NetworkStep(KEEP, new, present=network)
     if set(changed) & set(_FIXED):
         _require_unused(network, caller)
     differences = tuple(_describe(name, old, new) for name in changed)
-    return Step(CHANGE, new, differences or (_CLOSED,), network)
+    return NetworkStep(CHANGE, new, differences or (_CLOSED,), network)
 
 
 def _require_unused(network: ConfiguredNetwork, caller: Caller) -> None:
@@ -127,12 +127,12 @@ def _format(value: Any) -> str:
 
 
 def carry_out(
-    steps: list[Step],
+    steps: list[NetworkStep],
     networks: list[ConfiguredNetwork],
     directory: str,
     caller: Caller,
     failures: Failures,
-) -> list[Step]:
+) -> list[NetworkStep]:
     """Do what a plan says; return the steps that were done.
 
     Args:
@@ -150,7 +150,7 @@ def carry_out(
     return done
 
 
-def _carry_out(step: Step, networks: list[ConfiguredNetwork], directory: str, caller: Caller) -> None:
+def _carry_out(step: NetworkStep, networks: list[ConfiguredNetwork], directory: str, caller: Caller) -> None:
     if step.action == CREATE:
         create_network(directory, step.spec)
     elif step.action == CHANGE and step.present is not None:
@@ -161,7 +161,7 @@ def _carry_out(step: Step, networks: list[ConfiguredNetwork], directory: str, ca
             remove_bridge(step.present, others, caller.kernel)
 
 
-def describe_step(step: Step) -> dict[str, Any]:
+def describe_step(step: NetworkStep) -> dict[str, Any]:
     """Return a step for programs."""
     subnets = [
         {k: str(v) for k, v in asdict(subnet).items() if v is not None} for subnet in step.spec.subnets

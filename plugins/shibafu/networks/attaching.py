@@ -13,7 +13,7 @@ from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
 from shibafu.cni.names import calc_host_veth, is_valid_identifier
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
-from shibafu.networks.inspect import CACHE, GONE, Endpoint, Surveyor, find_broken_records
+from shibafu.networks.inspect import CACHE, GONE, Endpoint, Inspector, find_broken_records
 from shibafu.networks.kernel import Kernel, open_kernel
 from shibafu.networks.leases import open_pool
 from shibafu.networks.machine import Directories
@@ -170,8 +170,8 @@ class Caller:
     def find_endpoints(
         self, network: ConfiguredNetwork, broken: list[CniError] | None = None
     ) -> list[Endpoint]:
-        """Return a network's containers as they are now; see `Surveyor.find_endpoints`."""
-        return Surveyor(self.kernel, self.runtime.cache_dir).find_endpoints(network, broken)
+        """Return a network's containers as they are now; see `Inspector.find_endpoints`."""
+        return Inspector(self.kernel, self.runtime.cache_dir).find_endpoints(network, broken)
 
     def collect_garbage(
         self, network: ConfiguredNetwork, dry_run: bool, errors: list[CniError]

@@ -26,15 +26,14 @@ from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
 from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.inspect import ATTACHING, DETACHING, GONE, RECORD, Endpoint
-from shibafu.networks.own_lease import OwnLease
+from shibafu.networks.leases import OwnLease
 from shibafu.resource.base import Resource
 from shibafu.resource.claim import Claim
 from shibafu.resource.netns import Netns
 from shibafu.resource.record import Record
 from shibafu.resource.records import NetworkState
 from shibafu.resource.view import View
-from shibafu.runtime.cache import Attachment as Cached
-from shibafu.runtime.cache import cache_list
+from shibafu.runtime.cache import CachedAttachment, cache_list
 from shibafu.runtime.derivation import build_config, convert_result
 from shibafu_ipam.__main__ import PLUGIN
 
@@ -43,7 +42,7 @@ PASSED_OVER = (GONE, ATTACHING, DETACHING)
 
 
 @dataclass(frozen=True)
-class Recalled:
+class DesiredEndpoint:
     """What is known of how a container was attached; without a record the claim is None."""
 
     endpoint: Endpoint
@@ -57,7 +56,7 @@ class Recalled:
         return self.claim is not None or self.endpoint.host_link == self.attachment.host_link
 
 
-class Recall:
+class DesiredState:
     """What is kept of the containers of one network.
 
     Args:
@@ -73,7 +72,7 @@ class Recall:
         self._cached = {(attachment.container_id, attachment.ifname): attachment for attachment in cached}
         self.state = NetworkState(network.name)
 
-    def recall(self, endpoint: Endpoint) -> Recalled:
+    def of_endpoint(self, endpoint: Endpoint) -> DesiredEndpoint:
         """Return how a container was attached, by what its runtime kept, or else by its record.
 
         Raises:
@@ -103,7 +102,7 @@ class Recall:
         }
         request = Request("CHECK", env, dumps(config).encode(), Section(config, "NetConf"), version)
         attachment = Attachment(request, BridgeConfig(request))
-        return Recalled(endpoint, attachment, result, self.find_claim(endpoint))
+        return DesiredEndpoint(endpoint, attachment, result, self.find_claim(endpoint))
 
     def find_claim(self, endpoint: Endpoint) -> Claim | None:
         """Return the claim to an attachment; None where there is no record of it."""
@@ -117,11 +116,13 @@ class Recall:
             return Record(*endpoint.key)
         return self.state.read_attachment(endpoint.host_link)
 
-    def find_cached(self, endpoint: Endpoint) -> Cached | None:
+    def find_cached(self, endpoint: Endpoint) -> CachedAttachment | None:
         """Return what a runtime keeps of a container; None when none keeps anything."""
         return self._cached.get(endpoint.key)
 
-    def _find_result(self, endpoint: Endpoint, cached: Cached | None, record: Record, version: str) -> Result:
+    def _find_result(
+        self, endpoint: Endpoint, cached: CachedAttachment | None, record: Record, version: str
+    ) -> Result:
         """Return the chain's result, or else the plugin's own, or else what the kernel's links tell."""
         for known in (cached.result if cached is not None else None, record.result):
             if not known:
@@ -144,37 +145,37 @@ class Recall:
 
     # What it is made of
 
-    def plan(self, recalled: Recalled) -> list[Resource]:
+    def plan(self, desired: DesiredEndpoint) -> list[Resource]:
         """Return what an attachment is made of, without leases, and what it needs for itself alone."""
-        attachment, result, claim = recalled.attachment, recalled.result, recalled.claim
-        port = recalled.endpoint.host_link or attachment.host_link
-        if recalled.is_own:
+        attachment, result, claim = desired.attachment, desired.result, desired.claim
+        port = desired.endpoint.host_link or attachment.host_link
+        if desired.is_own:
             return plan_links(attachment, result, port, plan_port_rules(attachment, self.state, claim), claim)
         links = plan_reference_links(attachment, result, port)
         return links + plan_reference_rules(attachment, self.state, result)
 
-    def plan_leases(self, recalled: Recalled) -> list[Resource]:
+    def plan_leases(self, desired: DesiredEndpoint) -> list[Resource]:
         """Return a container's addresses, of which an IPAM plugin is asked, if the version has CHECK."""
-        attachment = recalled.attachment
+        attachment = desired.attachment
         if not allows_verb(attachment.request.cni_version, "CHECK"):
             return []
         # Without a process for each container, where the plugin is the executable beside this one.
         directory = os.path.dirname(os.path.realpath(sys.executable))
         installation = Installation(directory, {"shibafu-ipam": lambda: PLUGIN})
         leases = plan_addresses(attachment, installation)
-        own = [ip.address.address for ip in select_own_ips(attachment.request, recalled.result)]
+        own = [ip.address.address for ip in select_own_ips(attachment.request, desired.result)]
         # Another IPAM plugin's are its own matter.
         addresses = [address for address in own if self._network.find_gateway(address) is not None]
-        owner, netns = recalled.endpoint.key, recalled.endpoint.netns
+        owner, netns = desired.endpoint.key, desired.endpoint.netns
         return [OwnLease(lease, self._network, owner, netns, addresses) for lease in leases]
 
-    def plan_shared(self, everything: list[Recalled]) -> list[Resource]:
+    def plan_shared(self, everything: list[DesiredEndpoint]) -> list[Resource]:
         """Return what all containers need together: rules, and that these let through what they are to."""
         if not everything:
             return []
         attachment = everything[0].attachment
         # Other plugins' DEL would not remove them.
-        own = [recalled for recalled in everything if recalled.is_own]
+        own = [desired for desired in everything if desired.is_own]
         rules = plan_rules(attachment, self.state, _join_addresses(own))
         return rules + plan_passage(attachment, _join_addresses(everything))
 
@@ -185,9 +186,9 @@ def find_capabilities(record: Record) -> dict[str, object]:
     return runtime_config if isinstance(runtime_config, dict) else {}
 
 
-def _join_addresses(everything: list[Recalled]) -> Result:
+def _join_addresses(everything: list[DesiredEndpoint]) -> Result:
     """Return the addresses of all containers, as if they were one's."""
-    return Result(ips=[IPConfig(ip.address) for recalled in everything for ip in recalled.result.ips])
+    return Result(ips=[IPConfig(ip.address) for desired in everything for ip in desired.result.ips])
 
 
 @contextmanager

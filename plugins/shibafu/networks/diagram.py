@@ -1,7 +1,7 @@
 """A network as a picture: the way out, the bridge, its ports, and the containers at their other ends."""
 
 from shibafu.cni.names import STRICT
-from shibafu.networks.inspect import BridgeState, Condition, Endpoint, NetworkView, ResourceFault
+from shibafu.networks.inspect import BridgeState, Endpoint, NetworkView, ResourceFault, ResourceState
 from shibafu.networks.kernel import Traffic
 from shibafu.networks.text import Style, format_count, format_size, format_table
 
@@ -27,8 +27,8 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     return lines
 
 
-def _find_faults(resources: list[Condition]) -> list[ResourceFault]:
-    return [fault for condition in resources for fault in condition.faults]
+def _find_faults(resources: list[ResourceState]) -> list[ResourceFault]:
+    return [fault for state in resources for fault in state.faults]
 
 
 def _draw_subnets(view: NetworkView) -> list[str]:

@@ -14,11 +14,11 @@ from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.kernel import Kernel, Link, Traffic
 from shibafu.networks.leases import count_usable, open_pool
-from shibafu.networks.rules import Rule
+from shibafu.networks.rules import CountedRule
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.record import ADDRESSED, CLAIMED, COMPLETE, LEAVING, Record
 from shibafu.resource.records import NetworkState
-from shibafu.runtime.cache import Attachment, cache_list
+from shibafu.runtime.cache import CachedAttachment, cache_list
 from shibafu_ipam.pool import PoolLease
 
 GONE = "namespace gone"
@@ -43,7 +43,7 @@ class ResourceFault:
 
 
 @dataclass(frozen=True)
-class Condition:
+class ResourceState:
     """A resource of a network or of a container: its kind, what it is to be, and what is wrong with it."""
 
     resource: str
@@ -77,7 +77,7 @@ class Endpoint:
     state: str
     traffic: Traffic | None
     sources: list[str]
-    resources: list[Condition] = field(default_factory=list)
+    resources: list[ResourceState] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -143,10 +143,10 @@ class NetworkView:
     subnets: list[SubnetUse]
     endpoints: list[Endpoint]
     other_ports: list[str] = field(default_factory=list)
-    rules: list[Rule] = field(default_factory=list)
+    rules: list[CountedRule] = field(default_factory=list)
     is_forwarding: dict[str, bool] = field(default_factory=dict)
     problem: str = ""
-    resources: list[Condition] = field(default_factory=list)
+    resources: list[ResourceState] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class NetworkView:
         return renamed
 
 
-class Surveyor:
+class Inspector:
     """Looks at networks; the kernel's dumps are made once for all of them.
 
     Args:
@@ -171,7 +171,7 @@ class Surveyor:
         self._addresses = kernel.addresses()
         self._cache_dir = cache_dir
 
-    def survey(self, network: ConfiguredNetwork, rules: list[Rule] | None = None) -> NetworkView:
+    def inspect(self, network: ConfiguredNetwork, rules: list[CountedRule] | None = None) -> NetworkView:
         """Return what there is of a network; `rules` are put in as they are."""
         broken: list[CniError] = []
         endpoints = self.find_endpoints(network, broken)
@@ -222,7 +222,7 @@ class Surveyor:
         owner: tuple[str, str],
         host_link: str,
         record: Record | None,
-        cached: Attachment | None,
+        cached: CachedAttachment | None,
     ) -> Endpoint:
         result: dict[str, Any] = (cached.result if cached is not None else None) or {}
         interfaces = [i for i in result.get("interfaces") or [] if isinstance(i, dict)]

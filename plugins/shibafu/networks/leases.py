@@ -1,8 +1,12 @@
-"""What people do with the addresses of a network: release them, and reserve them."""
+"""The addresses of a network: release and reserve them, and give lost ones back to their containers."""
 
+from shibafu.bridge.resources.lease import Lease
+from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.ip import Address
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
+from shibafu.resource.base import Fault, Resource
+from shibafu.resource.view import View
 from shibafu_ipam.pool import RESERVED, Pool, PoolLease
 from shibafu_ipam.ranges import Range
 
@@ -82,3 +86,78 @@ def reserve_address(network: ConfiguredNetwork, address: Address, label: str) ->
         if not pool.take(address, RESERVED, label):
             raise CommandError(f"{address} has just been given to a container", "choose another address")
     return True
+
+
+class OwnLease(Resource):
+    """A `Lease` that the pool can restore while nobody else has the addresses.
+
+    Args:
+        lease: what asks the IPAM plugin.
+        network: the network.
+        owner: the container and its interface.
+        netns: the path of its namespace.
+        addresses: what it was given, without what other plugins gave.
+    """
+
+    def __init__(
+        self,
+        lease: Lease,
+        network: ConfiguredNetwork,
+        owner: tuple[str, str],
+        netns: str,
+        addresses: list[Address],
+    ) -> None:
+        self._lease = lease
+        self._pool = open_pool(network)
+        self._owner = owner
+        self._netns = netns
+        self._addresses = addresses
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return self._lease.title
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return self._lease.describe()
+
+    def faults(self, view: View) -> list[Fault]:
+        """See `Resource.faults`.
+
+        Raises:
+            CniError: the plugin cannot be asked, or says something else than that an address is gone.
+        """
+        try:
+            return self._lease.faults(view)
+        except CniError as error:
+            if error.code != CHECK_FAILED:
+                raise
+            leases = {lease.address: lease for lease in self._pool.list()}
+            found = [leases.get(address) for address in self._addresses]
+            others = [lease for lease in found if lease is not None and lease.owner != self._owner]
+            # That of a file that cannot be read has no container.
+            named = [lease for lease in others if lease.container_id]
+            advice = self._advise(named[0]) if named else error.details
+            # One is lost, and nobody else has one of these.
+            return [Fault(error.msg, advice, is_mendable=None in found and not others)]
+
+    def ensure(self, view: View) -> bool:
+        """See `Resource.ensure`.
+
+        Raises:
+            CniError: the leases are locked.
+        """
+        with self._pool as pool:
+            for address in self._addresses:
+                pool.take(address, *self._owner, self._netns)
+        return False
+
+    def remove(self) -> None:
+        """See `Resource.remove`."""
+        self._lease.remove()
+
+    def _advise(self, other: PoolLease) -> str:
+        """Return what to do about an address that is somebody else's."""
+        use = "reserved" if other.is_reserved else f"leased to container {other.container_id}"
+        return f"{other.address} is {use} by now: disconnect container {self._owner[0]} and connect it again"

@@ -14,15 +14,21 @@ from shibafu.cni.errors import CniError, merge_errors
 from shibafu.cni.files import open_file
 from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_host_veth
+from shibafu.container.specification import HOST_NETWORK, NO_NETWORK
 from shibafu.networks.attaching import Caller, attempt
-from shibafu.networks.configured import ConfiguredNetwork
+from shibafu.networks.configured import ConfiguredNetwork, load_networks, unknown_network
 from shibafu.networks.errors import CommandError
 from shibafu.networks.inspect import GONE, STRAY, Endpoint
-from shibafu.networks.kernel import Kernel
+from shibafu.networks.kernel import Kernel, open_kernel
 from shibafu.networks.leases import open_pool
-from shibafu.networks.spec import NetworkSpec, calc_conflist
+from shibafu.networks.resolve import PartialSpec, Resolver
+from shibafu.networks.spec import DEFAULT_NETWORK, NetworkSpec, calc_conflist
 from shibafu.networks.text import format_count
 from shibafu.resource.records import NetworkState
+from shibafu.runtime.conflist import ConflistError
+
+# The bridge of the network `bridge`, which everybody has who names no other.
+DEFAULT_BRIDGE = "shibafu0"
 
 
 def lock_configuration() -> Lock:
@@ -209,3 +215,40 @@ def describe(spec: NetworkSpec) -> dict[str, Any]:
         "subnets": [str(subnet.network) for subnet in spec.subnets],
         "config": calc_conflist(spec),
     }
+
+
+def ensure_networks(conf_dir: str, names: list[str]) -> list[str]:
+    """See that networks exist, and make the default one if it is among them and does not; return warnings.
+
+    Raises:
+        CommandError: there is no network of a name, or the default one collides with something.
+    """
+    if set(names) <= {NO_NETWORK, HOST_NETWORK}:
+        return []
+    broken: list[ConflistError] = []
+    known = {network.name for network in load_networks(conf_dir, [], broken)}
+    warnings: list[str] = []
+    for name in names:
+        if name == DEFAULT_NETWORK and name not in known:
+            warnings += _create_default_network(conf_dir)
+        elif name not in known:
+            raise unknown_network(name, conf_dir, sorted(known), broken)
+    return warnings
+
+
+def _create_default_network(conf_dir: str) -> list[str]:
+    partial = PartialSpec(DEFAULT_NETWORK, bridge=DEFAULT_BRIDGE)
+    with lock_configuration(), open_kernel() as kernel:
+        networks = load_networks(conf_dir, [], [])
+        # Another call may have been first.
+        if DEFAULT_NETWORK in {network.name for network in networks}:
+            return []
+        resolver = Resolver(kernel, networks)
+        try:
+            create_network(conf_dir, resolver.resolve(partial))
+        except CommandError as error:
+            raise CommandError(
+                f"cannot make the network {DEFAULT_NETWORK}: {error.message}",
+                f"make it yourself: shibafu network create {DEFAULT_NETWORK} --subnet CIDR --bridge NAME",
+            ) from None
+    return resolver.warnings

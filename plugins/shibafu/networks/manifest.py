@@ -1,4 +1,4 @@
-"""Networks declared in a YAML file, checked against a schema; every mistake is told with its line.
+"""The manifest of networks, a YAML file checked against a schema; every mistake is told with its line.
 
     networks:
       blue:
@@ -31,7 +31,7 @@ from yaml.reader import ReaderError
 from shibafu.cni.names import STRICT
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Network
-from shibafu.networks.resolve import Wish
+from shibafu.networks.resolve import PartialSpec
 from shibafu.networks.spec import (
     NetworkSpec,
     Subnet,
@@ -39,8 +39,13 @@ from shibafu.networks.spec import (
     parse_option,
     require_network_name,
 )
-from shibafu.networks.subnets import parse_ip_range, parse_subnet
-from shibafu.networks.usable import require_usable_gateway, require_usable_network, require_usable_range
+from shibafu.networks.subnets import (
+    parse_ip_range,
+    parse_subnet,
+    require_usable_gateway,
+    require_usable_network,
+    require_usable_range,
+)
 
 # How much of a value is shown.
 _SHOWN = 40
@@ -48,19 +53,19 @@ _KINDS = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
 @dataclass(frozen=True)
-class Declared:
-    """A network of a file.
+class Entry:
+    """A network of a manifest.
 
     Args:
-        wish: what it states.
+        partial: what it states.
         place: the file and the line, as in `networks.yaml:3`.
     """
 
-    wish: Wish
+    partial: PartialSpec
     place: str
 
 
-def parse_declaration(text: str, name: str) -> list[Declared]:
+def parse_manifest(text: str, name: str) -> list[Entry]:
     """Return the networks that a file declares, in its order.
 
     Args:
@@ -94,7 +99,7 @@ class _Reader:
         self.mistakes: list[tuple[int, str]] = []
         self._name = name
 
-    def read(self, root: Node | None) -> list[Declared]:
+    def read(self, root: Node | None) -> list[Entry]:
         if root is None:
             self.mistakes.append((1, f'{self._name}:1: the file is empty; it begins with "networks:"'))
             return []
@@ -105,15 +110,15 @@ class _Reader:
         declared = []
         for key, node in self._items(top["networks"], '"networks"'):
             self._convert(key, require_network_name)
-            declared.append(Declared(self._read_network(key.value, node), self._place(key)))
+            declared.append(Entry(self._read_network(key.value, node), self._place(key)))
         return declared
 
-    def _read_network(self, name: str, node: Node) -> Wish:
+    def _read_network(self, name: str, node: Node) -> PartialSpec:
         if self._is_null(node):
-            return Wish(name)
+            return PartialSpec(name)
         keys = ("subnets", "bridge", "mtu", "ipv6", "internal", "masquerade", "isolate", "driver-opts")
         entries = self._mapping(node, keys, f"network {name}")
-        wish = Wish(
+        partial = PartialSpec(
             name,
             tuple(self._read_subnets(entries["subnets"])) if "subnets" in entries else (),
             self._scalar(entries.get("bridge"), "bridge", str, ""),
@@ -124,9 +129,9 @@ class _Reader:
             self._read_isolated(entries.get("isolate")),
             tuple(self._read_options(entries["driver-opts"])) if "driver-opts" in entries else (),
         )
-        if wish.is_internal and any(subnet.gateway is not None for subnet in wish.subnets):
+        if partial.is_internal and any(subnet.gateway is not None for subnet in partial.subnets):
             self._refuse(node, f"network {name} is internal, and so has no gateway")
-        return wish
+        return partial
 
     def _read_subnets(self, node: Node) -> Iterator[Subnet]:
         if not isinstance(node, SequenceNode):
@@ -264,7 +269,7 @@ def _parse_network(text: str) -> Network:
     return network
 
 
-def calc_declaration(specs: list[NetworkSpec]) -> dict[str, Any]:
+def calc_manifest(specs: list[NetworkSpec]) -> dict[str, Any]:
     """Return the content of a file that declares networks, wholly and with nothing left open."""
     return {"networks": {spec.name: _calc_network(spec) for spec in specs}}
 
@@ -295,6 +300,6 @@ def _calc_subnet(subnet: Subnet) -> str | dict[str, str]:
     return stated
 
 
-def format_declaration(specs: list[NetworkSpec]) -> str:
+def format_manifest(specs: list[NetworkSpec]) -> str:
     """Return the file as YAML."""
-    return yaml.safe_dump(calc_declaration(specs), sort_keys=False).rstrip()
+    return yaml.safe_dump(calc_manifest(specs), sort_keys=False).rstrip()

@@ -18,7 +18,13 @@ from shibafu.cni.config import Section
 from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
 from shibafu.networks.attaching import Caller
 from shibafu.networks.configured import ConfiguredNetwork
-from shibafu.networks.desired import PASSED_OVER, Recall, Recalled, find_capabilities, open_beside
+from shibafu.networks.desired import (
+    PASSED_OVER,
+    DesiredEndpoint,
+    DesiredState,
+    find_capabilities,
+    open_beside,
+)
 from shibafu.networks.errors import CommandError
 from shibafu.networks.inspect import ATTACHING, DETACHING, MISSING, Endpoint
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, NOT_CHECKED, Resource
@@ -29,7 +35,7 @@ from shibafu.resource.view import View, open_view
 from shibafu.runtime.cache import cache_write
 from shibafu.runtime.conflist import NetworkList
 
-_Steps = Iterator[tuple[Recalled, Resource, View]]
+_Steps = Iterator[tuple[DesiredEndpoint, Resource, View]]
 _ORDER = {HOST: 0, ATTACHMENT: 1, NETWORK: 2}
 # What is said of an attachment that a call was to make, or to remove, and did not.
 _UNFINISHED = {
@@ -43,7 +49,7 @@ _DETACH = (
 
 
 @dataclass(frozen=True)
-class Fault:
+class NetworkFault:
     """Something that a network lacks.
 
     Args:
@@ -80,17 +86,17 @@ class Repair:
             )
         self._network = network
         self._caller = caller
-        self._recall = self._open_recall()
+        self._desired_state = self._open_desired_state()
 
-    def _open_recall(self) -> Recall:
+    def _open_desired_state(self) -> DesiredState:
         runtime = self._caller.runtime
-        return Recall(self._network, runtime.plugin_path, runtime.cache_dir)
+        return DesiredState(self._network, runtime.plugin_path, runtime.cache_dir)
 
-    def find_faults(self) -> list[Fault]:
+    def find_faults(self) -> list[NetworkFault]:
         """Return what is wrong, changing nothing; a network without containers lacks nothing."""
         # A repair may have attached a container again, and changed what is kept of it.
-        self._recall = self._open_recall()
-        found: dict[Fault, int] = {}
+        self._desired_state = self._open_desired_state()
+        found: dict[NetworkFault, int] = {}
         with open_view() as view:
             for made, resource, beside in self._walk(view):
                 for fault in self._look(made, resource, beside):
@@ -104,19 +110,19 @@ class Repair:
             CniError: what was refused; all else is mended.
         """
         steps = Teardown()
-        mended: list[Recalled] = []
+        mended: list[DesiredEndpoint] = []
         with open_view() as view:
             everything = self._find_made()
             for made, resource, beside in self._walk_containers(everything, view):
                 steps.do(_mend, made, resource, beside, mended)
-            for resource in self._recall.plan_shared(everything):
+            for resource in self._desired_state.plan_shared(everything):
                 steps.do(mend, resource, view, None)
             for made in self._find_made():
                 if made.endpoint.state == MISSING:
                     steps.do(self._attach_again, made.endpoint)
         if self._network.bridge is not None:
             # The last container may have been detached meanwhile.
-            steps.do(NetworkRecord(self._recall.state, self._network.bridge, os.environ).remove)
+            steps.do(NetworkRecord(self._desired_state.state, self._network.bridge, os.environ).remove)
         steps.finish()
 
     def _walk(self, view: View) -> _Steps:
@@ -126,37 +132,37 @@ class Repair:
         """
         everything = self._find_made()
         yield from self._walk_containers(everything, view)
-        for resource in self._recall.plan_shared(everything):
+        for resource in self._desired_state.plan_shared(everything):
             yield everything[0], resource, view
 
-    def _walk_containers(self, everything: list[Recalled], view: View) -> _Steps:
+    def _walk_containers(self, everything: list[DesiredEndpoint], view: View) -> _Steps:
         for made in everything:
             with _hold(made.claim) as is_free, open_beside(view, made.endpoint.netns) as beside:
                 if is_free and (made.claim is None or made.claim.holds()):
-                    for resource in self._recall.plan(made) + self._recall.plan_leases(made):
+                    for resource in self._desired_state.plan(made) + self._desired_state.plan_leases(made):
                         yield made, resource, beside
 
-    def _look(self, made: Recalled, resource: Resource, view: View) -> Iterator[Fault]:
+    def _look(self, made: DesiredEndpoint, resource: Resource, view: View) -> Iterator[NetworkFault]:
         container_id = made.endpoint.container_id if resource.scope == ATTACHMENT else ""
         try:
             for fault in resource.faults(view):
                 advice = "" if fault.is_mendable else fault.advice
-                yield Fault(self._network.name, container_id, fault.what, advice)
+                yield NetworkFault(self._network.name, container_id, fault.what, advice)
         except CniError as error:
-            yield Fault(self._network.name, container_id, error.msg, error.details)
+            yield NetworkFault(self._network.name, container_id, error.msg, error.details)
         except OSError as error:
-            yield Fault(self._network.name, container_id, str(error), NOT_CHECKED)
+            yield NetworkFault(self._network.name, container_id, str(error), NOT_CHECKED)
 
-    def _find_made(self) -> list[Recalled]:
+    def _find_made(self) -> list[DesiredEndpoint]:
         """Return the containers that are attached, and that no other call is at work on."""
         endpoints = self._caller.find_endpoints(self._network)
-        return [self._recall.recall(one) for one in endpoints if one.state not in PASSED_OVER]
+        return [self._desired_state.of_endpoint(one) for one in endpoints if one.state not in PASSED_OVER]
 
-    def _find_moved(self) -> list[Fault]:
+    def _find_moved(self) -> list[NetworkFault]:
         """Return which containers stay on a bridge that is no longer the network's."""
         now = self._network.bridge.bridge if self._network.bridge is not None else ""
         return [
-            Fault(
+            NetworkFault(
                 self._network.name,
                 made.endpoint.container_id,
                 f"interface {made.endpoint.ifname} is on bridge {made.attachment.config.bridge}, and the "
@@ -167,23 +173,23 @@ class Repair:
             if made.attachment.config.bridge != now
         ]
 
-    def _find_unfinished(self) -> list[Fault]:
+    def _find_unfinished(self) -> list[NetworkFault]:
         """Return what calls that were killed have left half made, or half removed."""
         faults = []
         for endpoint in self._caller.find_endpoints(self._network):
             what = _UNFINISHED.get(endpoint.state)
             if what is None:
                 continue
-            with _hold(self._recall.find_claim(endpoint)) as is_free:
+            with _hold(self._desired_state.find_claim(endpoint)) as is_free:
                 if is_free:
                     what = what.format(endpoint.ifname)
-                    faults.append(Fault(self._network.name, endpoint.container_id, what, _DETACH))
+                    faults.append(NetworkFault(self._network.name, endpoint.container_id, what, _DETACH))
         return faults
 
     def _attach_again(self, endpoint: Endpoint) -> None:
         """Give a container that lost its link the same one again, by the plugins: DEL, then ADD."""
-        cached = self._recall.find_cached(endpoint)
-        record = self._recall.read_record(endpoint)
+        cached = self._desired_state.find_cached(endpoint)
+        record = self._desired_state.read_record(endpoint)
         capabilities = dict(cached.capability_args) if cached is not None else find_capabilities(record)
         args = dict(cached.cni_args) if cached is not None else split_args(record.args)
         addresses = [address.partition("/")[0] for address in endpoint.addresses]
@@ -226,7 +232,7 @@ def _request(network: ConfiguredNetwork, wanted: dict[str, object]) -> NetworkLi
     return config
 
 
-def _mend(made: Recalled, resource: Resource, view: View, mended: list[Recalled]) -> None:
+def _mend(made: DesiredEndpoint, resource: Resource, view: View, mended: list[DesiredEndpoint]) -> None:
     """Mend a resource, and add whose it is to those of which something was mended.
 
     What is to come after all others of its container comes after what was mended of them, too: it waits until

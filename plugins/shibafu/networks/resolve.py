@@ -20,7 +20,7 @@ from shibafu.networks.subnets import (
     Use,
     choose_ipv6_subnet,
     choose_subnet,
-    find_surrounding,
+    find_supernet,
     require_free,
 )
 
@@ -28,7 +28,7 @@ MACHINE_ID = "/etc/machine-id"
 
 
 @dataclass(frozen=True)
-class Wish:
+class PartialSpec:
     """A network as far as somebody states it; the rest is chosen.
 
     Args:
@@ -54,7 +54,7 @@ class Wish:
     options: tuple[tuple[str, object], ...] = ()
 
 
-class Surroundings:
+class Resolver:
     """This machine's routes, links and networks.
 
     Args:
@@ -75,66 +75,66 @@ class Surroundings:
         self._networks = {network.name: network for network in networks}
         self._chosen: list[NetworkSpec] = []
 
-    def resolve(self, wish: Wish, present: NetworkSpec | None = None) -> NetworkSpec:
-        """Return the network that fulfils a wish, and count it as one of this machine's from now on.
+    def resolve(self, partial: PartialSpec, present: NetworkSpec | None = None) -> NetworkSpec:
+        """Return the network that fulfils a partial, and count it as one of this machine's from now on.
 
         Args:
-            wish: what is stated.
-            present: the network as it is; it keeps what the wish leaves open.
+            partial: what is stated.
+            present: the network as it is; it keeps what the partial leaves open.
 
         Raises:
             CommandError: it collides with something.
             CniError: the plugins would refuse it.
         """
-        require_network_name(wish.name)
-        bridge = wish.bridge or (present.bridge if present is not None else calc_bridge_name(wish.name))
-        self._require_free_bridge(wish.name, bridge)
-        own = _calc_links(bridge, dict(wish.options))
+        require_network_name(partial.name)
+        bridge = partial.bridge or (present.bridge if present is not None else calc_bridge_name(partial.name))
+        self._require_free_bridge(partial.name, bridge)
+        own = _calc_links(bridge, dict(partial.options))
         if present is not None:
             own |= _calc_links(present.bridge, present.options)
-        uses = self._uses(wish.name, own)
-        subnets = self._resolve_subnets(wish, present, uses)
+        uses = self._uses(partial.name, own)
+        subnets = self._resolve_subnets(partial, present, uses)
         kept = {subnet.network for subnet in present.subnets} if present is not None else set()
         for subnet in subnets:
             # Unique local addresses that were chosen are nobody else's, however wide a route to them is.
-            if subnet.network not in kept and (subnet in wish.subnets or subnet.network.version == 4):
-                self._warn_of_surrounding(subnet.network, uses)
+            if subnet.network not in kept and (subnet in partial.subnets or subnet.network.version == 4):
+                self._warn_of_supernet(subnet.network, uses)
         spec = NetworkSpec(
-            wish.name,
+            partial.name,
             bridge,
             subnets,
-            wish.mtu,
-            wish.is_internal,
-            wish.is_masqueraded or wish.is_internal,
-            wish.isolated,
-            dict(wish.options),
+            partial.mtu,
+            partial.is_internal,
+            partial.is_masqueraded or partial.is_internal,
+            partial.isolated,
+            dict(partial.options),
         )
         check_spec(spec)
         self._chosen.append(spec)
         return spec
 
     def _resolve_subnets(
-        self, wish: Wish, present: NetworkSpec | None, uses: list[Use]
+        self, partial: PartialSpec, present: NetworkSpec | None, uses: list[Use]
     ) -> tuple[Subnet, ...]:
         stated: list[Use] = []
-        for subnet in wish.subnets:
+        for subnet in partial.subnets:
             require_free(subnet.network, uses)
             require_free(subnet.network, stated, "leave out one of them")
             stated.append(Use(subnet.network, f"{subnet.network}, which is stated too"))
         kept = present.subnets if present is not None else ()
-        subnets = list(wish.subnets or [subnet for subnet in kept if subnet.network.version == 4])
+        subnets = list(partial.subnets or [subnet for subnet in kept if subnet.network.version == 4])
         if not subnets:
-            subnets.append(Subnet(choose_subnet(uses, wish.name == DEFAULT_NETWORK)))
-        if wish.wants_ipv6 and all(subnet.network.version == 4 for subnet in subnets):
+            subnets.append(Subnet(choose_subnet(uses, partial.name == DEFAULT_NETWORK)))
+        if partial.wants_ipv6 and all(subnet.network.version == 4 for subnet in subnets):
             old = [subnet for subnet in kept if subnet.network.version == 6]
-            subnets += old[:1] or [Subnet(choose_ipv6_subnet(wish.name, read_machine_id(), uses))]
+            subnets += old[:1] or [Subnet(choose_ipv6_subnet(partial.name, read_machine_id(), uses))]
         return tuple(subnets)
 
-    def _warn_of_surrounding(self, network: Network, uses: list[Use]) -> None:
-        surrounding = find_surrounding(network, uses)
-        if surrounding is not None:
+    def _warn_of_supernet(self, network: Network, uses: list[Use]) -> None:
+        supernet = find_supernet(network, uses)
+        if supernet is not None:
             self.warnings.append(
-                f"subnet {network} is a part of {surrounding.what}: "
+                f"subnet {network} is a part of {supernet.what}: "
                 "what is there at these addresses cannot be reached from this machine"
             )
 

@@ -10,7 +10,7 @@ _SAVE = {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
 
 
 @dataclass(frozen=True)
-class Rule:
+class CountedRule:
     """A rule.
 
     Args:
@@ -30,7 +30,7 @@ class Rule:
     bytes: int | None
 
 
-def list_rules(network: str, search_path: str = "") -> list[Rule]:
+def list_rules(network: str, search_path: str = "") -> list[CountedRule]:
     """Return the rules of a network: shibafu's and, by their comments, those of the reference plugins."""
     rules = []
     for family, name in _SAVE.items():
@@ -40,7 +40,7 @@ def list_rules(network: str, search_path: str = "") -> list[Rule]:
     return rules + _list_nft_rules(network, search_path)
 
 
-def parse_saved(text: str, family: str, network: str) -> list[Rule]:
+def parse_saved(text: str, family: str, network: str) -> list[CountedRule]:
     """Return a network's rules of what iptables-save(8) prints with counters."""
     chain = calc_chain(network)
     marks = (f'"shibafu network {network}"', f'name: \\"{network}\\"')
@@ -55,11 +55,11 @@ def parse_saved(text: str, family: str, network: str) -> list[Rule]:
         where, _, rule = command.partition(" ")
         if where == chain or any(mark in rule for mark in marks):
             packets, size = counters[1:].split(":")
-            rules.append(Rule(family, table, where, rule, int(packets), int(size)))
+            rules.append(CountedRule(family, table, where, rule, int(packets), int(size)))
     return rules
 
 
-def _list_nft_rules(network: str, search_path: str) -> list[Rule]:
+def _list_nft_rules(network: str, search_path: str) -> list[CountedRule]:
     program = find_program("nft", search_path)
     if program is None:
         return []
@@ -72,7 +72,7 @@ def _list_nft_rules(network: str, search_path: str) -> list[Rule]:
             if words.startswith("chain "):
                 chain = words.split()[1]
             elif "comment" in words and chain:
-                rules.append(Rule(family, table, chain, words.rpartition(" comment ")[0], None, None))
+                rules.append(CountedRule(family, table, chain, words.rpartition(" comment ")[0], None, None))
     return rules
 
 

@@ -29,7 +29,7 @@ _IDENTITY = "netnsIdentity"
 _OWN_NETNS = "/proc/self/ns/net"
 
 
-class Attachment:
+class CachedAttachment:
     """A container on a network.
 
     Args:
@@ -105,7 +105,7 @@ class Attachment:
         return not has_vanished(self.netns) and not is_same_netns(self.netns, _OWN_NETNS)
 
 
-def refuse_long_key(attachment: Attachment) -> None:
+def refuse_long_key(attachment: CachedAttachment) -> None:
     """Refuse what cannot be remembered, before a plugin is called.
 
     Raises:
@@ -121,7 +121,7 @@ def refuse_long_key(attachment: Attachment) -> None:
         )
 
 
-def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
+def cache_write(attachment: CachedAttachment, directory: str = DIRECTORY) -> None:
     """Remember an attachment, wholly or not at all.
 
     The file is renamed into its place, but not forced to the disk: no attachment outlives the machine's
@@ -160,7 +160,9 @@ def cache_write(attachment: Attachment, directory: str = DIRECTORY) -> None:
     os.rename(aside, path)
 
 
-def cache_read(network: str, container_id: str, ifname: str, directory: str = DIRECTORY) -> Attachment | None:
+def cache_read(
+    network: str, container_id: str, ifname: str, directory: str = DIRECTORY
+) -> CachedAttachment | None:
     """Return what is remembered of an attachment; None when nothing is, or nothing that makes sense."""
     _secure(directory)
     path, _ = _calc_paths(network, container_id, ifname, directory)
@@ -169,7 +171,7 @@ def cache_read(network: str, container_id: str, ifname: str, directory: str = DI
         return None
     if "kind" not in document and "cniVersion" in document:
         # Before libcni 0.8.0 the file was the result.
-        return Attachment(network, container_id, ifname, result=_keep_result(document.values))
+        return CachedAttachment(network, container_id, ifname, result=_keep_result(document.values))
     attachment = _parse(document)
     # `a-b` of network `c` and `b` of network `c-a` share a file.
     return attachment if attachment and attachment.key == (network, container_id, ifname) else None
@@ -193,7 +195,7 @@ def cache_list(
     container_id: str = "",
     directory: str = DIRECTORY,
     broken: list[CniError] | None = None,
-) -> list[Attachment]:
+) -> list[CachedAttachment]:
     """Return all attachments, or those of a network or a container, in the order of their files' names.
 
     Args:
@@ -261,12 +263,12 @@ def _read(path: str) -> Section | None:
         os.close(descriptor)
 
 
-def _parse(document: Section) -> Attachment | None:
+def _parse(document: Section) -> CachedAttachment | None:
     try:
         if document.text("kind") != _KIND:
             return None
         pairs = [pair for pair in document.array("cniArgs") if isinstance(pair, list) and len(pair) == 2]
-        attachment = Attachment(
+        attachment = CachedAttachment(
             document.text("networkName"),
             document.text("containerId"),
             document.text("ifName"),

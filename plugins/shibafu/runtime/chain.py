@@ -17,7 +17,7 @@ from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.resource.identity import identify_netns
 from shibafu.runtime import cache, conflist
 from shibafu.runtime.cache import (
-    Attachment,
+    CachedAttachment,
     cache_list,
     cache_read,
     cache_remove,
@@ -94,7 +94,7 @@ class Runtime:
         """Return the network of that name; see `conflist.find_network`."""
         return find_network(name, self.conf_dir)
 
-    def find_attached_network(self, attachment: Attachment) -> NetworkList:
+    def find_attached_network(self, attachment: CachedAttachment) -> NetworkList:
         """Return an attachment's network as it was when the container was attached.
 
         Where the cache does not tell, as it is now.
@@ -136,7 +136,7 @@ class Runtime:
         Raises:
             CniError: the container is attached already, or a plugin failed, and what was done is undone.
         """
-        attachment = Attachment(
+        attachment = CachedAttachment(
             network.name,
             container_id,
             ifname,
@@ -193,7 +193,7 @@ class Runtime:
         """
         if network.disable_check:
             return "disableCheck is set"
-        given = Attachment(network.name, container_id, ifname, netns)
+        given = CachedAttachment(network.name, container_id, ifname, netns)
         missing = find_missing_verb(network, "CHECK", given)
         if missing:
             return missing
@@ -232,7 +232,7 @@ class Runtime:
         Raises:
             CniError: a plugin failed; those before it in the chain were not called, and the cache is kept.
         """
-        given = Attachment(network.name, container_id, ifname, netns)
+        given = CachedAttachment(network.name, container_id, ifname, netns)
         validate_call(network, "DEL", given)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
             attachment = self._complete(given, args, capabilities)
@@ -303,14 +303,14 @@ class Runtime:
 
     def _complete(
         self,
-        given: Attachment,
+        given: CachedAttachment,
         args: "Mapping[str, str] | None",
         capabilities: "Mapping[str, object] | None",
-    ) -> Attachment:
+    ) -> CachedAttachment:
         """Return the attachment with what the cache knows of it; what the caller says goes before."""
         cached = cache_read(*given.key, self.cache_dir)
         known = cached or given
-        return Attachment(
+        return CachedAttachment(
             *given.key,
             given.netns,
             known.result,
@@ -319,27 +319,27 @@ class Runtime:
         )
 
     def _add_plugin(
-        self, network: NetworkList, plugin: dict[str, object], path: str, attachment: Attachment
+        self, network: NetworkList, plugin: dict[str, object], path: str, attachment: CachedAttachment
     ) -> dict[str, object]:
         result = self._call("ADD", network, plugin, path, attachment, attachment.result)
         if result is None:
             raise CniError(DELEGATE, f"{describe_call(plugin, 'ADD')}: it printed no result")
         return convert_result(result, network)
 
-    def _undo(self, network: NetworkList, paths: list[str], attachment: Attachment) -> None:
+    def _undo(self, network: NetworkList, paths: list[str], attachment: CachedAttachment) -> None:
         """Call DEL of the whole chain after a failed ADD; the error that is reported is the ADD's."""
         prev_result = self._calc_del_result(network, attachment)
         for plugin, path in reversed(list(zip(network.plugins, paths, strict=True))):
             _collect([], self._call, "DEL", network, plugin, path, attachment, prev_result)
 
-    def _delete(self, network: NetworkList, attachment: Attachment) -> None:
+    def _delete(self, network: NetworkList, attachment: CachedAttachment) -> None:
         prev_result = self._calc_del_result(network, attachment)
         plugins = list(zip(network.plugins, self._find_plugins(network), strict=True))
         for plugin, path in reversed(plugins):
             self._call("DEL", network, plugin, path, attachment, prev_result)
         cache_remove(*attachment.key, self.cache_dir)
 
-    def _delete_ended(self, network: NetworkList, attachment: Attachment) -> None:
+    def _delete_ended(self, network: NetworkList, attachment: CachedAttachment) -> None:
         """Delete an attachment that nobody asked to delete, by the chain that it was made with."""
         # The number may be another process's by now, and the path another namespace's.
         if attachment.netns.startswith("/proc/") or attachment.has_certainly_ended():
@@ -347,7 +347,9 @@ class Runtime:
         attachment.cni_args = _drop_invalid(attachment.cni_args)
         self._delete(_choose_attached(self.find_attached_network, attachment, network), attachment)
 
-    def _calc_del_result(self, network: NetworkList, attachment: Attachment) -> dict[str, object] | None:
+    def _calc_del_result(
+        self, network: NetworkList, attachment: CachedAttachment
+    ) -> dict[str, object] | None:
         """Return prevResult for DEL: absent from old versions, and where it makes no sense any more."""
         if attachment.result is None or not allows_verb(network.cni_version or DEFAULT, "CHECK"):
             return None
@@ -368,7 +370,7 @@ class Runtime:
         network: NetworkList,
         plugin: dict[str, object],
         path: str,
-        attachment: Attachment | None = None,
+        attachment: CachedAttachment | None = None,
         prev_result: dict[str, object] | None = None,
     ) -> dict[str, object] | None:
         env = self.env | {"CNI_COMMAND": command, "CNI_PATH": ":".join(self.plugin_path)}
@@ -394,7 +396,7 @@ def _drop_invalid(args: "Mapping[str, str]") -> dict[str, str]:
 
 
 def _choose_attached(
-    find: "Callable[[Attachment], NetworkList]", attachment: Attachment, network: NetworkList
+    find: "Callable[[CachedAttachment], NetworkList]", attachment: CachedAttachment, network: NetworkList
 ) -> NetworkList:
     """Return the network that an attachment was made with; as it is now where that is not known."""
     try:

@@ -5,7 +5,7 @@ from shibafu.cni.errors import INCOMPATIBLE_VERSION, CniError
 from shibafu.cni.request import parse_request
 from shibafu.cni.result import parse_result
 from shibafu.cni.version import DEFAULT, SUPPORTED, result_group
-from shibafu.runtime.cache import Attachment
+from shibafu.runtime.cache import CachedAttachment
 from shibafu.runtime.conflist import NetworkList
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def build_config(
     return config
 
 
-def validate_call(network: NetworkList, command: str, attachment: Attachment | None = None) -> None:
+def validate_call(network: NetworkList, command: str, attachment: CachedAttachment | None = None) -> None:
     """Refuse by the plugins' own rules what none of them may be given.
 
     Raises:
@@ -54,7 +54,7 @@ def validate_call(network: NetworkList, command: str, attachment: Attachment | N
     parse_request(env, command, b"", Section(identity, "NetConf"))
 
 
-def find_missing_verb(network: NetworkList, command: str, attachment: Attachment | None = None) -> str:
+def find_missing_verb(network: NetworkList, command: str, attachment: CachedAttachment | None = None) -> str:
     """Return why a valid network has not got a verb, in words; empty when it has.
 
     Raises:

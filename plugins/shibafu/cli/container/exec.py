@@ -4,7 +4,7 @@ import argparse
 import os
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.container.errors import ContainerError
 from shibafu.networks.errors import CommandError
@@ -31,11 +31,11 @@ def _run(context: Context, arguments: Namespace) -> int:
     from pathlib import Path
 
     from shibafu.container.accounts import require_regular_accounts
-    from shibafu.container.exec import run_exec
-    from shibafu.container.programs import find_program
+    from shibafu.container.runc_exec import run_exec
+    from shibafu.container.tools import find_program
     from shibafu.container.users import find_user
 
-    record = open_engine(context, arguments).find(arguments.container)
+    record = open_containers(context, arguments).find(arguments.container)
     status = record.calc_status()
     if not status.pid:
         raise CommandError(

@@ -5,9 +5,9 @@ from argparse import ArgumentParser, Namespace
 from codecs import getincrementaldecoder
 from contextlib import closing
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
-from shibafu.container.log import LogReader
+from shibafu.container.log_reader import LogReader
 
 _PAUSE = 0.1
 
@@ -19,7 +19,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    record = open_engine(context, arguments).find(arguments.container)
+    record = open_containers(context, arguments).find(arguments.container)
     # A character may be in two pieces, or in two files.
     decoder = getincrementaldecoder("utf-8")("replace")
     said = ""

@@ -4,11 +4,11 @@ import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 
 if TYPE_CHECKING:
-    from shibafu.container.record import Record, Status
+    from shibafu.container.container_record import ContainerRecord, Status
 
 _HEAD = ("NAME", "IMAGE", "STATUS", "NETWORKS", "ADDRESSES", "PORTS", "COMMAND")
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -22,8 +22,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    engine = open_engine(context, arguments)
-    records = [engine.find(name) for name in arguments.containers] or engine.containers()
+    containers = open_containers(context, arguments)
+    records = [containers.find(name) for name in arguments.containers] or containers.find_all()
     views = [_view(context, record) for record in records]
     if not (arguments.all or arguments.containers):
         views = [view for view in views if view["state"] == "running"]
@@ -35,10 +35,10 @@ def _run(context: Context, arguments: Namespace) -> int:
     return 0
 
 
-def _view(context: Context, record: "Record") -> dict[str, Any]:
+def _view(context: Context, record: "ContainerRecord") -> dict[str, Any]:
     """Return a container for programs."""
+    from shibafu.container.container_record import Status
     from shibafu.container.errors import ContainerError
-    from shibafu.container.record import Status
     from shibafu.container.specification import Specification
     from shibafu.runtime.cache import cache_list
 

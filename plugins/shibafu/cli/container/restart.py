@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.container.start import start_all
 from shibafu.cli.container.stop import add_time
 from shibafu.cli.subcommand import Context, Subcommand
@@ -15,11 +15,11 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    engine = open_engine(context, arguments)
-    records = [engine.find(name) for name in arguments.containers]
+    containers = open_containers(context, arguments)
+    records = [containers.find(name) for name in arguments.containers]
     for record in records:
-        engine.stop(record, arguments.time)
-    return start_all(context, engine, records)
+        containers.stop(record, arguments.time)
+    return start_all(context, containers, records)
 
 
 SUBCOMMAND = Subcommand(

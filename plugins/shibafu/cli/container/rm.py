@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 
 
@@ -13,10 +13,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    engine = open_engine(context, arguments)
-    records = [engine.find(name) for name in arguments.containers]
+    containers = open_containers(context, arguments)
+    records = [containers.find(name) for name in arguments.containers]
     for record in records:
-        engine.remove(record, arguments.force)
+        containers.remove(record, arguments.force)
         context.out.text(record.name)
     context.out.data({"removed": [record.name for record in records]})
     return 0

@@ -6,13 +6,13 @@ import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.container.errors import NOT_STARTED
 
 if TYPE_CHECKING:
-    from shibafu.container.engine import Engine
-    from shibafu.container.record import Record
+    from shibafu.container.container_record import ContainerRecord
+    from shibafu.container.containers import Containers
     from shibafu.container.rights import Rights
 
 
@@ -106,33 +106,37 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.cli.container.options import calc_specification, require_rights
     from shibafu.container.errors import ContainerError
-    from shibafu.networks.default_network import ensure_networks
     from shibafu.networks.errors import CommandError
+    from shibafu.networks.lifecycle import ensure_networks
 
-    engine = open_engine(context, arguments)
+    containers = open_containers(context, arguments)
     try:
-        spec, unpack = calc_specification(arguments, engine.images, sys.stdin.isatty())
+        spec, unpack = calc_specification(arguments, containers.images, sys.stdin.isatty())
         rights = require_rights(spec)
         context.out.warn(ensure_networks(context.conf_dir, spec.networks))
-        record = engine.create(spec, unpack)
-        return _start(context, arguments, engine, record, rights)
+        record = containers.create(spec, unpack)
+        return _start(context, arguments, containers, record, rights)
     except ContainerError as error:
         raise CommandError(error.message, error.hint, error.status) from None
 
 
 def _start(
-    context: Context, arguments: Namespace, engine: "Engine", record: "Record", rights: "Rights"
+    context: Context,
+    arguments: Namespace,
+    containers: "Containers",
+    record: "ContainerRecord",
+    rights: "Rights",
 ) -> int:
     from shibafu.container.errors import ContainerError
 
     if not arguments.detach:
         stdin = None if arguments.interactive or arguments.tty else subprocess.DEVNULL
-        return engine.run(record, stdin, rights)
+        return containers.run(record, stdin, rights)
     try:
-        pid = engine.start(record, rights)
+        pid = containers.start(record, rights)
     except ContainerError:
         if record.directory.exists():
-            engine.remove(record, force=True)
+            containers.remove(record, force=True)
         raise
     context.out.data({"name": record.name, "pid": pid})
     context.out.text(record.name)

@@ -3,12 +3,12 @@
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 
 if TYPE_CHECKING:
-    from shibafu.container.engine import Engine
-    from shibafu.container.record import Record
+    from shibafu.container.container_record import ContainerRecord
+    from shibafu.container.containers import Containers
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -17,18 +17,18 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    engine = open_engine(context, arguments)
-    return start_all(context, engine, [engine.find(name) for name in arguments.containers])
+    containers = open_containers(context, arguments)
+    return start_all(context, containers, [containers.find(name) for name in arguments.containers])
 
 
-def start_all(context: Context, engine: "Engine", records: list["Record"]) -> int:
+def start_all(context: Context, containers: "Containers", records: list["ContainerRecord"]) -> int:
     """Start containers in the background, tell of each, and return the exit code."""
-    from shibafu.networks.default_network import ensure_networks
+    from shibafu.networks.lifecycle import ensure_networks
 
     started = []
     for record in records:
         context.out.warn(ensure_networks(context.conf_dir, record.load().networks))
-        started.append({"name": record.name, "pid": engine.start(record)})
+        started.append({"name": record.name, "pid": containers.start(record)})
         context.out.text(record.name)
     context.out.data(started)
     return 0

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand, parse_time
 
 SECONDS = 10.0
@@ -27,10 +27,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    engine = open_engine(context, arguments)
+    containers = open_containers(context, arguments)
     stopped = {
-        record.name: engine.stop(record, arguments.time)
-        for record in [engine.find(name) for name in arguments.containers]
+        record.name: containers.stop(record, arguments.time)
+        for record in [containers.find(name) for name in arguments.containers]
     }
     context.out.data({"stopped": [name for name, was_running in stopped.items() if was_running]})
     for name, was_running in stopped.items():

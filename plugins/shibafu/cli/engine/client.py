@@ -23,7 +23,7 @@ _UCRED = struct.Struct("=iII")
 
 
 @dataclass(frozen=True)
-class Installation:
+class InstalledEngine:
     """A folder of executables.
 
     Args:
@@ -48,7 +48,7 @@ class Answer:
     status: dict[str, Any]
 
 
-def find_installation() -> Installation:
+def find_engine() -> InstalledEngine:
     """Return the installation that this command is part of, of whichever version.
 
     Raises:
@@ -63,7 +63,7 @@ def find_installation() -> Installation:
         raise CommandError(
             "this installation has no engine", "executables that packaging/build.sh makes have one"
         )
-    return Installation(program, Place(home))
+    return InstalledEngine(program, Place(home))
 
 
 def require_root() -> None:

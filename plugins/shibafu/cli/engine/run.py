@@ -13,10 +13,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(_context: Context, arguments: Namespace) -> int:
-    from shibafu.cli.engine.client import find_installation, require_root
+    from shibafu.cli.engine.client import find_engine, require_root
 
     require_root()
-    program = find_installation().program
+    program = find_engine().program
     # The engine works in the root directory.
     metrics = [f"--metrics={os.path.abspath(arguments.metrics)}"] if arguments.metrics else []
     os.execv(program, [program, *metrics])  # noqa: S606 - our own program

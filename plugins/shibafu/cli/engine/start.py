@@ -21,10 +21,10 @@ _OF_SYSTEMD = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC")
 
 
 def _run(context: Context, _arguments: Namespace) -> int:
-    from shibafu.cli.engine.client import ask_engine, find_installation, require_root, wait_for_end
+    from shibafu.cli.engine.client import ask_engine, find_engine, require_root, wait_for_end
 
     require_root()
-    installation = find_installation()
+    installation = find_engine()
     place = installation.place
     if not os.path.exists(f"{place.home}/_internal/launcher"):
         raise CommandError(

@@ -23,13 +23,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.cli.engine.client import ask_engine, find_installation, require_root
+    from shibafu.cli.engine.client import ask_engine, find_engine, require_root
     from shibafu.engine.ledger import render_metrics, write_metrics
 
     if arguments.metrics == "-" and context.out.is_json:
         raise UsageError("metrics are not JSON", "leave out --format json, or write the metrics to a file")
     require_root()
-    place = find_installation().place
+    place = find_engine().place
     found = ask_engine(place)
     status = found.status if found else {"running": False, "home": place.home}
     if arguments.metrics == "-":

@@ -10,10 +10,10 @@ SERVICE = "shibafu-engine.service"
 
 
 def _run(context: Context, _arguments: Namespace) -> int:
-    from shibafu.cli.engine.client import ask_engine, find_installation, require_root, wait_for_end
+    from shibafu.cli.engine.client import ask_engine, find_engine, require_root, wait_for_end
 
     require_root()
-    place = find_installation().place
+    place = find_engine().place
     found = ask_engine(place)
     if found is not None:
         if found.status["supervisor"]:

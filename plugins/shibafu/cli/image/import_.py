@@ -3,7 +3,7 @@
 import sys
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.errors import UsageError
 
@@ -32,7 +32,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     source = "busybox of this machine" if arguments.builtin else str(Path(arguments.source).resolve())
     if sys.stderr.isatty():
         sys.stderr.write(f"importing {source} as {arguments.name} ...\n")
-    with open_engine(context, arguments).images.making(arguments.name, source) as making:
+    with open_containers(context, arguments).images.making(arguments.name, source) as making:
         if arguments.builtin:
             make_builtin(making)
         else:

@@ -4,7 +4,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.container.ps import format_age
 from shibafu.cli.subcommand import Context, Subcommand
 
@@ -15,7 +15,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    store = open_engine(context, arguments).images
+    store = open_containers(context, arguments).images
     store.remove_leftovers()
     images = store.images()
     context.out.data([asdict(image) for image in images])

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.opening import add_data_dir, open_engine
+from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.errors import CommandError
 
@@ -13,14 +13,14 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    engine = open_engine(context, arguments)
+    containers = open_containers(context, arguments)
     for name in arguments.images:
-        users = engine.find_users(name)
+        users = containers.find_users(name)
         if users:
             raise CommandError(
                 f"image {name} is used by {', '.join(users)}", f"remove them: shibafu rm {' '.join(users)}"
             )
-        engine.images.remove(name)
+        containers.images.remove(name)
         context.out.text(name)
     context.out.data({"removed": arguments.images})
     return 0

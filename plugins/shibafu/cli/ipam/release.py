@@ -2,8 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.ipam.addresses import parse_address_argument
-from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.cli.subcommand import Context, Subcommand, parse_address_argument
 from shibafu.networks.errors import UsageError
 
 

@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
-from shibafu.cli.link.report import report
 from shibafu.cli.subcommand import Context, Subcommand
 
 
@@ -28,11 +27,13 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.named_netns import inside, require_netns
 
     if not arguments.netns:
-        return report(context.out, links.add_addresses(arguments.link, arguments.addresses))
+        context.out.commands(links.add_addresses(arguments.link, arguments.addresses))
+        return 0
     netns = require_netns(arguments.netns)
     with inside(netns):
         done = links.add_addresses(arguments.link, arguments.addresses)
-    return report(context.out, [f"nsenter --net={netns} {line}" for line in done])
+    context.out.commands([f"nsenter --net={netns} {line}" for line in done])
+    return 0
 
 
 SUBCOMMAND = Subcommand(

@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.link.report import report
 from shibafu.cli.subcommand import Context, Subcommand, parse_mtu
 
 
@@ -14,7 +13,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks import links
 
-    return report(context.out, links.create_bridge(arguments.name, arguments.mtu))
+    context.out.commands(links.create_bridge(arguments.name, arguments.mtu))
+    return 0
 
 
 SUBCOMMAND = Subcommand(

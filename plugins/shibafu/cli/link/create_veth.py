@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.link.report import report
 from shibafu.cli.subcommand import Context, Subcommand
 
 
@@ -21,7 +20,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 
     netns = require_netns(arguments.netns) if arguments.netns else ""
     done = links.create_veth(arguments.host, arguments.container, netns, arguments.bridge)
-    return report(context.out, done)
+    context.out.commands(done)
+    return 0
 
 
 SUBCOMMAND = Subcommand(

@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.link.report import report
 from shibafu.cli.subcommand import Context, Subcommand
 
 
@@ -15,7 +14,8 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks import links
     from shibafu.networks.named_netns import require_netns
 
-    return report(context.out, links.move(arguments.link, require_netns(arguments.netns)))
+    context.out.commands(links.move(arguments.link, require_netns(arguments.netns)))
+    return 0
 
 
 SUBCOMMAND = Subcommand(

@@ -2,7 +2,6 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.link.report import report
 from shibafu.cli.subcommand import Context, Subcommand
 
 
@@ -13,7 +12,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks import links
 
-    return report(context.out, links.remove(arguments.link))
+    context.out.commands(links.remove(arguments.link))
+    return 0
 
 
 SUBCOMMAND = Subcommand(

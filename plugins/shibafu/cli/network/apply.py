@@ -11,7 +11,7 @@ _MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("-f", "--file", metavar="FILE", required=True, help="the declaration, - for stdin")
+    parser.add_argument("-f", "--file", metavar="FILE", required=True, help="the manifest, - for stdin")
     parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what would change")
 
 
@@ -22,21 +22,21 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.errors import Failures
     from shibafu.networks.kernel import open_kernel
     from shibafu.networks.lifecycle import lock_configuration
-    from shibafu.networks.manifest import parse_declaration
-    from shibafu.networks.resolve import Surroundings
+    from shibafu.networks.manifest import parse_manifest
+    from shibafu.networks.resolve import Resolver
     from shibafu.runtime.conflist import ConflistError
 
     broken: list[ConflistError] = []
     failures = Failures(context.out.failure)
-    declared = parse_declaration(*_read(arguments.file))
+    declared = parse_manifest(*_read(arguments.file))
     with lock_configuration(), open_kernel() as kernel:
         networks = load_networks(context.conf_dir, [], broken)
         caller = Caller.of_directories(kernel, context)
-        surroundings = Surroundings(kernel, networks)
-        steps = calc_plan(declared, networks, surroundings, caller, context.conf_dir)
+        resolver = Resolver(kernel, networks)
+        steps = calc_plan(declared, networks, resolver, caller, context.conf_dir)
         if not arguments.dry_run:
             steps = carry_out(steps, networks, context.conf_dir, caller, failures)
-    context.out.warn(surroundings.warnings + [error.msg for error in broken])
+    context.out.warn(resolver.warnings + [error.msg for error in broken])
     context.out.data({"dryRun": arguments.dry_run, "steps": [describe_step(step) for step in steps]})
     for step in steps:
         colour, mark = _MARKS[step.action]

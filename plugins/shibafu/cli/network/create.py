@@ -93,14 +93,14 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.configured import load_networks
     from shibafu.networks.kernel import open_kernel
     from shibafu.networks.lifecycle import create_network, describe, lock_configuration
-    from shibafu.networks.resolve import Surroundings, Wish
+    from shibafu.networks.resolve import PartialSpec, Resolver
     from shibafu.networks.subnets import combine_subnets
     from shibafu.runtime.conflist import ConflistError
 
     broken: list[ConflistError] = []
     if arguments.internal and arguments.gateway:
         raise UsageError("an internal network has no gateway", "leave out --gateway or --internal")
-    wish = Wish(
+    partial = PartialSpec(
         arguments.name,
         combine_subnets(arguments.subnet, arguments.gateway, arguments.ip_range),
         arguments.bridge,
@@ -118,10 +118,10 @@ def _run(context: Context, arguments: Namespace) -> int:
                 f"there is a network {arguments.name} already",
                 f"see: shibafu network inspect {arguments.name}; `shibafu network apply` changes it",
             )
-        surroundings = Surroundings(kernel, networks)
-        spec = surroundings.resolve(wish)
+        resolver = Resolver(kernel, networks)
+        spec = resolver.resolve(partial)
         path = create_network(context.conf_dir, spec)
-    context.out.warn(surroundings.warnings + [error.msg for error in broken])
+    context.out.warn(resolver.warnings + [error.msg for error in broken])
     context.out.data(describe(spec) | {"path": path})
     subnets = " and ".join(str(subnet.network) for subnet in spec.subnets)
     context.out.text(f"{spec.name}: {subnets} on bridge {spec.bridge}, in {path}")

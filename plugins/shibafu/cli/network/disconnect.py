@@ -23,12 +23,12 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.attaching import Caller
     from shibafu.networks.configured import load_network
     from shibafu.networks.errors import Failures
-    from shibafu.networks.inspect import Surveyor
+    from shibafu.networks.inspect import Inspector
     from shibafu.networks.kernel import open_kernel
 
     network = load_network(context.conf_dir, arguments.network)
     with open_kernel() as kernel:
-        endpoints = Surveyor(kernel, context.cache_dir).find_endpoints(network)
+        endpoints = Inspector(kernel, context.cache_dir).find_endpoints(network)
         meant = _choose(endpoints, arguments.container)
         if not meant:
             names = ", ".join(sorted({endpoint.container_id for endpoint in endpoints}))

@@ -13,7 +13,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.configured import load_networks
     from shibafu.networks.errors import Failures
-    from shibafu.networks.manifest import calc_declaration, format_declaration
+    from shibafu.networks.manifest import calc_manifest, format_manifest
     from shibafu.networks.spec import parse_conflist
     from shibafu.runtime.conflist import ConflistError
 
@@ -25,15 +25,15 @@ def _run(context: Context, arguments: Namespace) -> int:
         if spec is not None:
             specs.append(spec)
         elif arguments.networks:
-            what = f"network {network.name} has plugins or keys that a declaration cannot express"
+            what = f"network {network.name} has plugins or keys that a manifest cannot express"
             failures.add(CommandError(what, f"copy its file: {network.config.path}"))
         else:
             context.out.text(
                 f"# {network.name} is left out: it has plugins or keys that cannot be declared here"
             )
     failures.add(*broken)
-    context.out.data(calc_declaration(specs))
-    context.out.text(format_declaration(specs))
+    context.out.data(calc_manifest(specs))
+    context.out.text(format_manifest(specs))
     return failures.status
 
 

@@ -41,23 +41,25 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 
 def _look(context: Context, names: list[str], failures: Failures) -> list["NetworkView"]:
-    from shibafu.networks.condition import add_conditions
     from shibafu.networks.configured import load_networks
-    from shibafu.networks.desired import Recall
-    from shibafu.networks.inspect import Surveyor
+    from shibafu.networks.desired import DesiredState
+    from shibafu.networks.inspect import Inspector
     from shibafu.networks.kernel import open_kernel
+    from shibafu.networks.resource_states import add_resource_states
     from shibafu.networks.rules import list_rules
 
     views = []
     networks = load_networks(context.conf_dir, names, [])
     with open_kernel() as kernel:
-        surveyor = Surveyor(kernel, context.cache_dir)
+        inspector = Inspector(kernel, context.cache_dir)
         for network in networks:
             with failures.part(f"network {network.name}"):
                 rules = list_rules(network.name, os.environ.get("PATH", ""))
-                view = surveyor.survey(network, rules)
+                view = inspector.inspect(network, rules)
                 if network.bridge is not None:
-                    view = add_conditions(view, Recall(network, context.cni_path, context.cache_dir))
+                    view = add_resource_states(
+                        view, DesiredState(network, context.cni_path, context.cache_dir)
+                    )
                 views.append(view)
                 failures.add(*map(CommandError, view.broken))
     return views

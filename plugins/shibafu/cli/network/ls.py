@@ -24,18 +24,18 @@ def _run(context: Context, arguments: Namespace) -> int:
         context.out.text("\n".join(network.name for network in networks))
         return failures.status
 
-    from shibafu.networks.inspect import Surveyor
+    from shibafu.networks.inspect import Inspector
     from shibafu.networks.kernel import open_kernel
 
     with open_kernel() as kernel:
-        surveyor = Surveyor(kernel, context.cache_dir)
+        inspector = Inspector(kernel, context.cache_dir)
         views = []
         for network in networks:
             if network.problem:
                 what = f"network {network.name}: its configuration is refused: {network.problem}"
                 failures.add(CommandError(what, network.config.path))
             with failures.part(f"network {network.name}"):
-                views.append(surveyor.survey(network))
+                views.append(inspector.inspect(network))
                 failures.add(*map(CommandError, views[-1].broken))
     context.out.data([view.to_json() for view in views])
     rows = []

@@ -9,7 +9,7 @@ from shibafu.cni.errors import CniError
 
 if TYPE_CHECKING:
     from shibafu.networks.errors import Failures
-    from shibafu.networks.repair import Fault
+    from shibafu.networks.repair import NetworkFault
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 
     failures = Failures(context.out.failure)
     broken: list[ConflistError] = []
-    found: list[Fault] = []
-    left: list[Fault] = []
+    found: list[NetworkFault] = []
+    left: list[NetworkFault] = []
     with open_kernel() as kernel:
         caller = Caller.of_directories(kernel, context)
         for network in load_networks(context.conf_dir, arguments.networks, broken):
@@ -50,7 +50,9 @@ def _run(context: Context, arguments: Namespace) -> int:
     return _report(context, found, left, failures)
 
 
-def _report(context: Context, found: list["Fault"], left: list["Fault"], failures: "Failures") -> int:
+def _report(
+    context: Context, found: list["NetworkFault"], left: list["NetworkFault"], failures: "Failures"
+) -> int:
     # What a repair brought to light is not news to the dry run after it.
     found += [fault for fault in left if fault not in found]
     context.out.data({"faults": [asdict(fault) | {"repaired": fault not in left} for fault in found]})

@@ -5,7 +5,7 @@ container.json        what was asked for
 config.json           the bundle
 rootfs/ upper/ work/  its root file system, and the layer that it writes to
 hosts, hostname, ...  files of its /etc
-log, log.1            what it printed, if it runs in the background; see shibafu.monitor.log
+log, log.1            what it printed, if it runs in the background; see shibafu.monitor.log_writer
 lock                  held by whoever runs it, for as long as it runs
 exit pid runc.log     see shibafu.monitor
 """
@@ -40,7 +40,7 @@ class Status:
     since: float = 0
 
 
-class Record:
+class ContainerRecord:
     """A container on this machine.
 
     Args:
@@ -57,7 +57,7 @@ class Record:
 
     @property
     def log(self) -> Path:
-        """What it printed last in the background; see `shibafu.container.log` for all of it."""
+        """What it printed last in the background; see `shibafu.container.log_reader` for all of it."""
         return self.directory / "log"
 
     def load(self) -> Specification:

@@ -1,4 +1,4 @@
-"""The engine for a command line: where things are, and which programs run beside."""
+"""The containers of a command line: where they are kept, and which programs run beside."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from shibafu.cli.subcommand import Context
-from shibafu.container.engine import Engine, Programs
+from shibafu.container.containers import Containers, Programs
 from shibafu.networks.errors import CommandError
 
 DATA_DIR = "/var/lib/shibafu"
@@ -24,8 +24,8 @@ def add_data_dir(parser: ArgumentParser) -> None:
     )
 
 
-def open_engine(context: Context, arguments: Namespace) -> Engine:
-    """Return the engine for the directories of a command line.
+def open_containers(context: Context, arguments: Namespace) -> Containers:
+    """Return the containers in the directories of a command line.
 
     Raises:
         CommandError: only root can have one.
@@ -43,7 +43,7 @@ def open_engine(context: Context, arguments: Namespace) -> Engine:
         monitor=find_sibling("shibafu-monitor"),
         cgroup_parent=os.environ.get("SHIBAFU_CGROUP_PARENT") or CGROUP_PARENT,
     )
-    return Engine(Path(os.path.abspath(arguments.data_dir)), programs)
+    return Containers(Path(os.path.abspath(arguments.data_dir)), programs)
 
 
 def find_sibling(name: str) -> str:

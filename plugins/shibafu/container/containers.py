@@ -19,15 +19,15 @@ from typing import Any
 from shibafu.cni.files import open_file, write_file
 from shibafu.container.accounts import require_regular_accounts
 from shibafu.container.bundle import FILES, calc_config
-from shibafu.container.directories import close_data, ensure_private
+from shibafu.container.container_record import ContainerRecord
+from shibafu.container.data_dir import close_data, ensure_private
 from shibafu.container.errors import NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, ContainerError
 from shibafu.container.image import ImageStore
 from shibafu.container.overlay import mount_overlay, unmount_overlay
-from shibafu.container.programs import find_program, run_program
-from shibafu.container.record import Record
 from shibafu.container.rights import Rights, calc_rights
 from shibafu.container.specification import NO_NETWORK, Specification
 from shibafu.container.states import ROOT, require_free_name
+from shibafu.container.tools import find_program, run_program
 from shibafu.monitor.complaint import read_complaint
 
 _PAUSE = 0.02
@@ -57,7 +57,7 @@ class Programs:
     cgroup_parent: str
 
 
-class Engine:
+class Containers:
     """The containers of this machine.
 
     Args:
@@ -74,25 +74,25 @@ class Engine:
 
     # Finding
 
-    def find(self, name: str) -> Record:
+    def find(self, name: str) -> ContainerRecord:
         """Return a container.
 
         Raises:
             ContainerError: there is none of that name.
         """
-        record = Record(self._directory / name)
+        record = ContainerRecord(self._directory / name)
         if "/" in name or name.startswith(".") or not os.path.lexists(record.directory / "container.json"):
-            known = ", ".join(record.name for record in self.containers())
+            known = ", ".join(record.name for record in self.find_all())
             hint = f"there are: {known}" if known else "start one: shibafu run -d --name NAME IMAGE"
             raise ContainerError(f"there is no container {name}", hint)
         return record
 
-    def containers(self) -> list[Record]:
+    def find_all(self) -> list[ContainerRecord]:
         """Return all containers by their names."""
         if not self._directory.is_dir():
             return []
         return [
-            Record(path)
+            ContainerRecord(path)
             for path in sorted(self._directory.iterdir())
             if not path.name.startswith(".") and os.path.lexists(path / "container.json")
         ]
@@ -100,11 +100,11 @@ class Engine:
     def find_users(self, image: str) -> list[str]:
         """Return the containers of an image."""
         rootfs = str(self.images.directory / image)
-        return [record.name for record in self.containers() if record.load().rootfs.startswith(f"{rootfs}/")]
+        return [record.name for record in self.find_all() if record.load().rootfs.startswith(f"{rootfs}/")]
 
     # Lives
 
-    def create(self, spec: Specification, unpack: Callable[[Path], Path] | None = None) -> Record:
+    def create(self, spec: Specification, unpack: Callable[[Path], Path] | None = None) -> ContainerRecord:
         """Make a container; nothing of it runs.
 
         Args:
@@ -114,7 +114,7 @@ class Engine:
         Raises:
             ContainerError: the name is taken, here or in runc.
         """
-        record = Record(self._directory / spec.name)
+        record = ContainerRecord(self._directory / spec.name)
         require_free_name(record.directory)
         ensure_private(self._directory)
         try:
@@ -138,7 +138,7 @@ class Engine:
             raise
         return record
 
-    def start(self, record: Record, rights: Rights | None = None) -> int:
+    def start(self, record: ContainerRecord, rights: Rights | None = None) -> int:
         """Start a container in the background and return its process.
 
         Args:
@@ -160,7 +160,7 @@ class Engine:
             os.close(lock)
         return record.calc_status().pid
 
-    def run(self, record: Record, stdin: int | None = None, rights: Rights | None = None) -> int:
+    def run(self, record: ContainerRecord, stdin: int | None = None, rights: Rights | None = None) -> int:
         """Run a container in the foreground and return its exit status.
 
         Args:
@@ -205,7 +205,7 @@ class Engine:
             os.close(lock)
         return code
 
-    def stop(self, record: Record, seconds: float) -> bool:
+    def stop(self, record: ContainerRecord, seconds: float) -> bool:
         """Have a container end and return whether it was running.
 
         Args:
@@ -231,7 +231,7 @@ class Engine:
             f"see: runc --root {record.runc_root() or ROOT} state {record.name}, and {record.directory}",
         )
 
-    def remove(self, record: Record, force: bool) -> None:
+    def remove(self, record: ContainerRecord, force: bool) -> None:
         """Remove a container with all that it has written.
 
         Raises:
@@ -254,7 +254,7 @@ class Engine:
 
     # Steps
 
-    def _lock(self, record: Record) -> int:
+    def _lock(self, record: ContainerRecord) -> int:
         deadline = time.monotonic() + _LOCK_PATIENCE
         while (descriptor := record.try_lock()) is None:
             if time.monotonic() > deadline:
@@ -262,7 +262,7 @@ class Engine:
             time.sleep(_PAUSE)
         return descriptor
 
-    def _prepare(self, record: Record, rights: Rights | None, has_terminal: bool) -> Specification:
+    def _prepare(self, record: ContainerRecord, rights: Rights | None, has_terminal: bool) -> Specification:
         """Clear away what an earlier run left, and write the bundle."""
         if record.calc_status().pid:
             raise ContainerError(
@@ -298,7 +298,7 @@ class Engine:
             (record.directory / name).unlink(missing_ok=True)
         return spec
 
-    def _start_monitor(self, record: Record, is_removed: bool, lock: int) -> None:
+    def _start_monitor(self, record: ContainerRecord, is_removed: bool, lock: int) -> None:
         """Start the monitor, and wait until it says that the container is there."""
         ready, told = os.pipe()
         try:
@@ -331,7 +331,7 @@ class Engine:
             why = explain_failure(said) or "its monitor was killed"
             raise ContainerError(f"container {record.name} does not start: {why}", status=calc_status(why))
 
-    def _kill(self, record: Record, number: signal.Signals) -> None:
+    def _kill(self, record: ContainerRecord, number: signal.Signals) -> None:
         root = record.runc_root()
         if not root:
             return  # it has just ended by itself
@@ -341,7 +341,7 @@ class Engine:
             if record.calc_status().pid:
                 raise  # otherwise it has just ended by itself
 
-    def _clear_if_free(self, record: Record) -> None:
+    def _clear_if_free(self, record: ContainerRecord) -> None:
         """Clear away what a container left whose monitor had been killed."""
         descriptor = record.try_lock()
         if descriptor is not None:
@@ -350,7 +350,7 @@ class Engine:
             finally:
                 os.close(descriptor)
 
-    def _clear(self, record: Record) -> None:
+    def _clear(self, record: ContainerRecord) -> None:
         """Remove what is left of a container that has ended: runc's state, attachments, the mount."""
         root = record.runc_root()
         if root:

@@ -1,4 +1,4 @@
-"""The condition of a network's resources, as CHECK and `repair` see it, for `inspect`.
+"""The state of a network's resources, as CHECK and `repair` see it, for `inspect`.
 
 Leases are left to them: asking IPAM plugins takes a process for each container.
 """
@@ -7,52 +7,52 @@ from dataclasses import replace
 from typing import Any
 
 from shibafu.cni.errors import CniError
-from shibafu.networks.desired import PASSED_OVER, Recall, Recalled, open_beside
-from shibafu.networks.inspect import Condition, Endpoint, NetworkView, ResourceFault
+from shibafu.networks.desired import PASSED_OVER, DesiredEndpoint, DesiredState, open_beside
+from shibafu.networks.inspect import Endpoint, NetworkView, ResourceFault, ResourceState
 from shibafu.resource.base import ATTACHMENT, NOT_CHECKED, Resource
 from shibafu.resource.view import View, open_view
 
 
-def add_conditions(seen: NetworkView, recall: Recall) -> NetworkView:
-    """Return a network with the condition of its resources, and of those of each container.
+def add_resource_states(seen: NetworkView, desired_state: DesiredState) -> NetworkView:
+    """Return a network with the state of its resources, and of those of each container.
 
-    A container that cannot be recalled has none, and why is said among what is broken.
+    A container whose desired state cannot be told has none, and why is said among what is broken.
     """
-    shared: dict[str, Condition] = {}
+    shared: dict[str, ResourceState] = {}
     endpoints: list[Endpoint] = []
-    everything: list[Recalled] = []
+    everything: list[DesiredEndpoint] = []
     broken = list(seen.broken)
     with open_view() as view:
         for endpoint in seen.endpoints:
-            own: list[Condition] = []
+            own: list[ResourceState] = []
             if endpoint.state not in PASSED_OVER:
                 try:
-                    everything.append(recall.recall(endpoint))
-                    own = _look_at_container(everything[-1], recall, view, shared)
+                    everything.append(desired_state.of_endpoint(endpoint))
+                    own = _look_at_container(everything[-1], desired_state, view, shared)
                 except CniError as error:
                     broken.append(f"{endpoint.container_id}, {endpoint.ifname}: {error.msg}")
             endpoints.append(replace(endpoint, resources=own))
-        for resource in recall.plan_shared(everything):
+        for resource in desired_state.plan_shared(everything):
             _merge(shared, _look(resource, view))
     return replace(seen, endpoints=endpoints, resources=list(shared.values()), broken=broken)
 
 
 def _look_at_container(
-    recalled: Recalled, recall: Recall, view: View, shared: dict[str, Condition]
-) -> list[Condition]:
-    """Return the condition of what is a container's own; what others may share goes into `shared`."""
+    desired: DesiredEndpoint, desired_state: DesiredState, view: View, shared: dict[str, ResourceState]
+) -> list[ResourceState]:
+    """Return the state of what is a container's own; what others may share goes into `shared`."""
     own = []
-    with open_beside(view, recalled.endpoint.netns) as beside:
-        for resource in recall.plan(recalled):
-            condition = _look(resource, beside)
+    with open_beside(view, desired.endpoint.netns) as beside:
+        for resource in desired_state.plan(desired):
+            state = _look(resource, beside)
             if resource.scope == ATTACHMENT:
-                own.append(condition)
+                own.append(state)
             else:
-                _merge(shared, condition)
+                _merge(shared, state)
     return own
 
 
-def _look(resource: Resource, view: View) -> Condition:
+def _look(resource: Resource, view: View) -> ResourceState:
     name = type(resource).__name__
     try:
         found = [(fault.what, "" if fault.is_mendable else fault.advice) for fault in resource.faults(view)]
@@ -61,20 +61,20 @@ def _look(resource: Resource, view: View) -> Condition:
     except OSError as error:
         found = [(str(error), NOT_CHECKED)]
     faults = [ResourceFault(what, advice) for what, advice in found]
-    return Condition(name[0].lower() + name[1:], resource.describe(), faults)
+    return ResourceState(name[0].lower() + name[1:], resource.describe(), faults)
 
 
-def _merge(shared: dict[str, Condition], condition: Condition) -> None:
+def _merge(shared: dict[str, ResourceState], state: ResourceState) -> None:
     """Add what one container needs of something to what others need of it."""
-    former = shared.get(condition.resource)
+    former = shared.get(state.resource)
     if former is None:
-        shared[condition.resource] = condition
+        shared[state.resource] = state
         return
     attributes = dict(former.attributes)
-    for key, value in condition.attributes.items():
+    for key, value in state.attributes.items():
         attributes[key] = _join(attributes[key], value) if key in attributes else value
-    faults = [*former.faults, *(fault for fault in condition.faults if fault not in former.faults)]
-    shared[condition.resource] = Condition(condition.resource, attributes, faults)
+    faults = [*former.faults, *(fault for fault in state.faults if fault not in former.faults)]
+    shared[state.resource] = ResourceState(state.resource, attributes, faults)
 
 
 def _join(former: Any, value: Any) -> Any:

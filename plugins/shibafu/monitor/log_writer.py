@@ -15,7 +15,7 @@ LIMIT = 10 << 20
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 
 
-class Log:
+class LogWriter:
     """A log that is written to.
 
     Args:

@@ -10,7 +10,7 @@ _PIECE = 1 << 16
 
 
 class LogReader:
-    """What is kept of a container's output, from its beginning; see shibafu.monitor.log.
+    """What is kept of a container's output, from its beginning; see shibafu.monitor.log_writer.
 
     Args:
         path: the log. The file before it is called `<path>.1`.
