@@ -12,7 +12,7 @@ from shibafu.bridge.resources.fabric_faults import find_forwarding
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.networks.configured import ConfiguredNetwork
-from shibafu.networks.kernel import Kernel, Link, Traffic
+from shibafu.networks.kernel import Kernel, LinkState, Traffic
 from shibafu.networks.leases import count_usable, open_pool
 from shibafu.networks.rules import CountedRule
 from shibafu.resource.identity import has_vanished
@@ -249,7 +249,7 @@ class Inspector:
             sources=[RECORD] * (record is not None) + [CACHE] * (cached is not None),
         )
 
-    def _describe_state(self, link: Link | None, bridge: str) -> str:
+    def _describe_state(self, link: LinkState | None, bridge: str) -> str:
         if link is None:
             return MISSING
         master = self._links.get(bridge)
@@ -257,7 +257,7 @@ class Inspector:
             return STRAY
         return link.state
 
-    def _ports(self, bridge: str) -> list[Link]:
+    def _ports(self, bridge: str) -> list[LinkState]:
         master = self._links.get(bridge)
         return [link for link in self._links.values() if master is not None and link.master == master.index]
 

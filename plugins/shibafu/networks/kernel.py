@@ -1,28 +1,52 @@
-"""What the kernel holds in the current network namespace: links, addresses, routes, by pyroute2."""
+"""What the kernel holds in the current network namespace: links, addresses, routes."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
-from typing import Any
+from ipaddress import (
+    IPv4Interface,
+    IPv4Network,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+    ip_network,
+)
+from struct import Struct
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl import rt_proto, rt_type
-from pyroute2.netlink.rtnl.ifinfmsg import IFF_LOWER_UP, IFF_POINTOPOINT, IFF_UP
-
+from shibafu.netlink.address import addr_list
+from shibafu.netlink.codec import parse_attrs
+from shibafu.netlink.constants import (
+    AF_INET,
+    AF_INET6,
+    AF_UNSPEC,
+    IFF_LOWER_UP,
+    IFF_POINTOPOINT,
+    IFLA_STATS64,
+    RT_TABLE_MAIN,
+    RTA_GATEWAY,
+    RTA_MULTIPATH,
+    RTA_VIA,
+    RTM_GETLINK,
+    RTM_GETROUTE,
+    RTN_UNICAST,
+    RTPROT_KERNEL,
+)
+from shibafu.netlink.errors import NetlinkError
+from shibafu.netlink.link import IFINFOMSG, ifinfo, link_del, link_list, parse_link
+from shibafu.netlink.route import RTMSG, parse_route
+from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.networks.errors import CommandError
 
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
-_PORT = ("linkinfo", "slave_data")
-_MAIN_TABLE = 254  # RT_TABLE_MAIN (linux/rtnetlink.h)
-_UNICAST, _BY_KERNEL = rt_type["unicast"], rt_proto["kernel"]
 # No subnet is as wide as a route of a shorter prefix, the widest private ones being 10.0.0.0/8 and fd00::/8:
 # it is a piece of a default route, as VPNs make them (0.0.0.0/1 and 128.0.0.0/1, 2000::/3).
 _SHORTEST_PREFIX = 8
+_STATS64 = Struct("=QQQQ")  # the beginning of rtnl_link_stats64 (linux/if_link.h)
+_NEXT_HOP = Struct("=HBBi")  # rtnexthop (linux/rtnetlink.h): length, flags, weight, index
 _PORT_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
 
 
@@ -37,7 +61,7 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Link:
+class LinkState:
     """A link.
 
     Args:
@@ -97,31 +121,35 @@ class Kernel:
     """The namespace that it was opened in.
 
     Args:
-        iproute: a socket there.
+        sock: a socket there.
     """
 
-    def __init__(self, iproute: IPRoute) -> None:
-        self._iproute = iproute
+    def __init__(self, sock: NetlinkSocket) -> None:
+        self._sock = sock
 
-    def links(self) -> dict[str, Link]:
+    def links(self) -> dict[str, LinkState]:
         """Return all links by name."""
-        return {link.name: link for link in map(_parse_link, self._iproute.get_links())}
+        # With their counters, unlike those that a plugin reads.
+        entries = self._sock.dump(Request(RTM_GETLINK, 0, ifinfo(), "cannot list links"))
+        return {link.name: link for link in map(_parse_link, entries)}
 
     def addresses(self) -> dict[int, list[Interface]]:
         """Return the addresses of each link, by its number, without link-local ones."""
         found: dict[int, list[Interface]] = {}
-        for message in self._iproute.get_addr():
-            address = ip_interface(f"{message.get('local') or message.get('address')}/{message['prefixlen']}")
+        for addr in addr_list(self._sock):
+            if addr.family not in (AF_INET, AF_INET6):
+                continue
+            address = ip_interface(f"{ip_address(addr.ip)}/{addr.prefix}")
             if not address.is_link_local:
-                found.setdefault(message["index"], []).append(address)
+                found.setdefault(addr.index, []).append(address)
         return found
 
     def routes(self) -> list[RouteTo]:
         """Return the destinations of the main table, without default routes, whole or in pieces."""
-        links = {link["index"]: link for link in self._iproute.get_links()}
-        # The kernel's dump has all of a family's tables unless it filters strictly.
-        messages = [m for m in self._iproute.get_routes(table=_MAIN_TABLE) if m.get("table") == _MAIN_TABLE]
-        routes = [_parse_route(message, links) for message in messages if message["dst_len"]]
+        links = {link.index: (link.name, link.flags) for link in link_list(self._sock)}
+        payload = RTMSG.pack(AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)
+        entries = self._sock.dump(Request(RTM_GETROUTE, 0, payload, "cannot list routes"))
+        routes = [route for entry in entries if (route := _parse_destination(entry, links)) is not None]
         return [
             route
             for route in routes
@@ -130,40 +158,23 @@ class Kernel:
             and not route.network.is_multicast
         ]
 
-    def link_request(self, command: str, what: str, **attributes: object) -> None:
-        """Change a link; attributes as in `IPRoute.link`.
+    def remove_link(self, link: LinkState) -> None:
+        """Remove a link; a veth's other end goes with it.
 
         Raises:
             CommandError: the kernel refuses.
         """
-        self._request(what, lambda: self._iproute.link(command, **attributes))
-
-    def address_request(self, command: str, what: str, index: int, address: Interface) -> None:
-        """Add an address to a link or remove it.
-
-        Raises:
-            CommandError: the kernel refuses.
-        """
-        self._request(
-            what,
-            lambda: self._iproute.addr(
-                command, index=index, address=str(address.ip), prefixlen=address.network.prefixlen
-            ),
-        )
-
-    @staticmethod
-    def _request(what: str, do: Callable[[], object]) -> None:
         try:
-            do()
+            self._sock.request(link_del(link.index))
         except NetlinkError as error:
-            raise explain(error.code, what) from None
+            raise explain(error.errno, f"cannot remove {link.name}") from None
 
 
 @contextmanager
 def open_kernel() -> Iterator[Kernel]:
     """Open the current namespace, and close it at the end."""
-    with IPRoute() as iproute:
-        yield Kernel(iproute)
+    with NetlinkSocket() as sock:
+        yield Kernel(sock)
 
 
 def explain(errno: int, what: str) -> CommandError:
@@ -187,43 +198,52 @@ _EXPLANATIONS = {
 }
 
 
-def _parse_route(message: Any, links: dict[int, Any]) -> RouteTo:
-    hops = message.get("multipath") or [message]
-    link = links.get(hops[0].get("oif") or 0)
+def _parse_destination(payload: bytes, links: dict[int, tuple[str, int]]) -> RouteTo | None:
+    """Return where a route leads; None for a default route, and for one of another table."""
+    route = parse_route(payload)
+    if route.table != RT_TABLE_MAIN or route.dst is None or route.family not in (AF_INET, AF_INET6):
+        return None
+    attrs = parse_attrs(payload, RTMSG.size)
+    hops = _parse_hops(attrs.get(RTA_MULTIPATH, b"")) or [(route.index, attrs)]
+    name, flags = links.get(hops[0][0], ("", 0))
     # An address brings a route to its subnet, in which a tunnel may have neighbours, too.
-    is_in_tunnel = link is not None and link["flags"] & IFF_POINTOPOINT and message["proto"] != _BY_KERNEL
+    is_in_tunnel = bool(flags & IFF_POINTOPOINT) and route.protocol != RTPROT_KERNEL
     is_far = (
-        message["type"] != _UNICAST
-        or bool(is_in_tunnel)
-        or all(hop.get("gateway") or hop.get("via") for hop in hops)
+        route.type != RTN_UNICAST
+        or is_in_tunnel
+        or all(RTA_GATEWAY in attrs or RTA_VIA in attrs for _, attrs in hops)
     )
-    network = ip_network(f"{message.get('dst')}/{message['dst_len']}")
-    return RouteTo(network, link.get("ifname") if link is not None else "", is_far)
+    return RouteTo(ip_network((route.dst, route.dst_prefix)), name, is_far)
 
 
-def _parse_link(message: Any) -> Link:
-    stats = message.get("stats64") or {}
-    kind = message.get(("linkinfo", "kind")) or ""
-    port = message.get(_PORT) if message.get("master") else None
-    state = port.get("IFLA_BRPORT_STATE") if port else None
-    return Link(
-        index=message["index"],
-        name=message.get("ifname"),
-        kind=kind,
-        mac=message.get("address") or "",
-        mtu=message.get("mtu") or 0,
-        is_up=bool(message["flags"] & IFF_UP),
-        has_carrier=bool(message["flags"] & IFF_LOWER_UP),
-        master=message.get("master") or 0,
-        peer=(message.get("link") or 0) if kind == "veth" else 0,
-        port_state=_PORT_STATES[state] if state is not None and state < len(_PORT_STATES) else "",
-        is_hairpin=bool(port and port.get("IFLA_BRPORT_MODE")),
-        is_isolated=bool(port and port.get("IFLA_BRPORT_ISOLATED")),
-        group=message.get("group") or 0,
-        traffic=Traffic(
-            stats.get("rx_bytes", 0),
-            stats.get("rx_packets", 0),
-            stats.get("tx_bytes", 0),
-            stats.get("tx_packets", 0),
-        ),
+def _parse_hops(data: bytes) -> list[tuple[int, dict[int, bytes]]]:
+    """Return the link's number and the attributes of each next hop."""
+    hops = []
+    while len(data) >= _NEXT_HOP.size:
+        length, _, _, index = _NEXT_HOP.unpack_from(data)
+        hops.append((index, parse_attrs(data[_NEXT_HOP.size : length])))
+        data = data[max(length + 3 & ~3, _NEXT_HOP.size) :]
+    return hops
+
+
+def _parse_link(payload: bytes) -> LinkState:
+    link = parse_link(payload)
+    stats = parse_attrs(payload, IFINFOMSG.size).get(IFLA_STATS64, bytes(_STATS64.size))
+    rx_packets, tx_packets, rx_bytes, tx_bytes = _STATS64.unpack_from(stats)
+    port = link.port
+    return LinkState(
+        index=link.index,
+        name=link.name,
+        kind=link.kind,
+        mac=link.mac.hex(":"),
+        mtu=link.mtu,
+        is_up=link.up,
+        has_carrier=bool(link.flags & IFF_LOWER_UP),
+        master=link.master,
+        peer=link.peer if link.kind == "veth" else 0,
+        port_state=_PORT_STATES[port.state] if port is not None and port.state < len(_PORT_STATES) else "",
+        is_hairpin=port is not None and port.hairpin,
+        is_isolated=port is not None and port.isolated,
+        group=link.group,
+        traffic=Traffic(rx_bytes, rx_packets, tx_bytes, tx_packets),
     )

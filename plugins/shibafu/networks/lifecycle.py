@@ -167,7 +167,7 @@ def _remove_ports(network: ConfiguredNetwork, others: list[ConfiguredNetwork], c
     ports = _find_lost_ports(network, others, caller)
     links = caller.kernel.links()
     for port in ports:
-        caller.kernel.link_request("del", f"cannot remove {port}", index=links[port].index)
+        caller.kernel.remove_link(links[port])
     return [f"port {port}" for port in ports]
 
 
@@ -186,11 +186,11 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
         return []
     gateway = links.get(config.gateway_link)
     if gateway is not None and gateway.index != bridge.index:
-        kernel.link_request("del", f"cannot remove {gateway.name}", index=gateway.index)
+        kernel.remove_link(gateway)
         links = kernel.links()
     if any(link.master == bridge.index for link in links.values()):
         return []  # somebody put a link of his own into it
-    kernel.link_request("del", f"cannot remove {bridge.name}", index=bridge.index)
+    kernel.remove_link(bridge)
     return [f"bridge {bridge.name}"]
 
 

@@ -3,11 +3,16 @@
 Each function returns what it did as the line of ip(8) that does the same; empty when nothing was to do.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_interface
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from shibafu.bridge.config import is_valid_link_name
 from shibafu.networks.errors import CommandError, UsageError
-from shibafu.networks.kernel import Interface, Kernel, Link, open_kernel
+from shibafu.networks.kernel import Interface, Kernel, LinkState, explain, open_kernel
 from shibafu.networks.named_netns import inside, is_same_netns
 
 
@@ -23,7 +28,7 @@ def create_bridge(name: str, mtu: int = 0) -> list[str]:
         link = kernel.links().get(name)
         if link is None:
             size = {"mtu": mtu} if mtu else {}
-            kernel.link_request("add", f"cannot create bridge {name}", ifname=name, kind="bridge", **size)
+            _request_link("add", f"cannot create bridge {name}", ifname=name, kind="bridge", **size)
             done.append(f"ip link add name {name}{f' mtu {mtu}' if mtu else ''} type bridge")
             link = kernel.links()[name]
         elif link.kind != "bridge":
@@ -31,7 +36,7 @@ def create_bridge(name: str, mtu: int = 0) -> list[str]:
                 f"{name} is there already and is {describe_kind(link)}, not a bridge",
                 f"choose another name, or remove that link: shibafu link rm {name}",
             )
-        done += _ensure_up(kernel, link)
+        done += _ensure_up(link)
     return done
 
 
@@ -59,23 +64,23 @@ def create_veth(host: str, container: str, netns: str = "", bridge: str = "") ->
         links = kernel.links()
         link = links.get(host)
         if link is None:
-            done += _add_veth(kernel, host, container, netns)
+            done += _add_veth(host, container, netns)
             link = kernel.links()[host]
         elif not _is_pair(kernel, link, container, netns):
             raise CommandError(
                 f"{host} is there already and is {describe_kind(link)} whose other end is not {container}",
                 f"choose other names, or remove that link and its other end with it: shibafu link rm {host}",
             )
-        done += _ensure_up(kernel, link)
+        done += _ensure_up(link)
         if bridge:
             done += _ensure_port(kernel, link, bridge)
     return done
 
 
-def _add_veth(kernel: Kernel, host: str, container: str, netns: str) -> list[str]:
+def _add_veth(host: str, container: str, netns: str) -> list[str]:
     what = f"cannot create the veth pair {host} and {container}"
     if not netns or is_same_netns(netns):
-        kernel.link_request("add", what, ifname=host, kind="veth", peer={"ifname": container})
+        _request_link("add", what, ifname=host, kind="veth", peer={"ifname": container})
         return [f"ip link add name {host} type veth peer name {container}"]
     with inside(netns), open_kernel() as other:
         if container in other.links():
@@ -83,11 +88,11 @@ def _add_veth(kernel: Kernel, host: str, container: str, netns: str) -> list[str
     with open(netns, "rb") as namespace:
         descriptor = namespace.fileno()
         peer = {"ifname": container, "net_ns_fd": descriptor}
-        kernel.link_request("add", what, ifname=host, kind="veth", peer=peer)
+        _request_link("add", what, ifname=host, kind="veth", peer=peer)
     return [f"ip link add name {host} type veth peer name {container} netns {netns}"]
 
 
-def _is_pair(kernel: Kernel, link: Link, container: str, netns: str) -> bool:
+def _is_pair(kernel: Kernel, link: LinkState, container: str, netns: str) -> bool:
     if link.kind != "veth":
         return False
     if not netns or is_same_netns(netns):
@@ -125,7 +130,7 @@ def move(name: str, netns: str) -> list[str]:
                 "make another one there; what connects namespaces is a veth pair: shibafu link create-veth",
             )
         what = f"cannot move {name} into {netns}"
-        kernel.link_request("set", what, index=link.index, net_ns_fd=namespace.fileno())
+        _request_link("set", what, index=link.index, net_ns_fd=namespace.fileno())
     return [f"ip link set dev {name} netns {netns}"]
 
 
@@ -141,11 +146,15 @@ def add_addresses(name: str, addresses: list[Interface]) -> list[str]:
         present = set(kernel.addresses().get(link.index, []))
         for address in addresses:
             if address not in present:
-                kernel.address_request(
-                    "add", f"cannot give {name} the address {address}", link.index, address
-                )
+                with _refusals(f"cannot give {name} the address {address}"), IPRoute() as iproute:
+                    iproute.addr(
+                        "add",
+                        index=link.index,
+                        address=str(address.ip),
+                        prefixlen=address.network.prefixlen,
+                    )
                 done.append(f"ip addr add {address} dev {name}")
-        done += _ensure_up(kernel, link)
+        done += _ensure_up(link)
     return done
 
 
@@ -178,11 +187,11 @@ def remove(name: str) -> list[str]:
                 f"{name} is {describe_kind(link)}, which cannot be removed",
                 f"to put it out of use: ip link set dev {name} down",
             )
-        kernel.link_request("del", f"cannot remove {name}", index=link.index)
+        kernel.remove_link(link)
     return [f"ip link del dev {name}"]
 
 
-def require_link(kernel: Kernel, name: str) -> Link:
+def require_link(kernel: Kernel, name: str) -> LinkState:
     """Return a link of the current namespace.
 
     Raises:
@@ -213,26 +222,41 @@ def require_link_name(name: str) -> None:
         )
 
 
-def describe_kind(link: Link) -> str:
+def describe_kind(link: LinkState) -> str:
     """Return what a link is, with its article."""
     if link.name == "lo":
         return "the loopback link"
     return f"a {link.kind}" if link.kind else "a network card"
 
 
-def _ensure_up(kernel: Kernel, link: Link) -> list[str]:
+def _ensure_up(link: LinkState) -> list[str]:
     if link.is_up:
         return []
-    kernel.link_request("set", f"cannot set {link.name} up", index=link.index, state="up")
+    _request_link("set", f"cannot set {link.name} up", index=link.index, state="up")
     return [f"ip link set dev {link.name} up"]
 
 
-def _ensure_port(kernel: Kernel, link: Link, bridge: str) -> list[str]:
+def _ensure_port(kernel: Kernel, link: LinkState, bridge: str) -> list[str]:
     master = require_link(kernel, bridge)
     if master.kind != "bridge":
         raise CommandError(f"{bridge} is {describe_kind(master)}, not a bridge", "only a bridge has ports")
     if link.master == master.index:
         return []
     what = f"cannot make {link.name} a port of {bridge}"
-    kernel.link_request("set", what, index=link.index, master=master.index)
+    _request_link("set", what, index=link.index, master=master.index)
     return [f"ip link set dev {link.name} master {bridge}"]
+
+
+def _request_link(command: str, what: str, **attributes: object) -> None:
+    """Change a link of the current namespace; attributes as in `IPRoute.link`."""
+    with _refusals(what), IPRoute() as iproute:
+        iproute.link(command, **attributes)
+
+
+@contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    """Say of a refusal of the kernel's what was asked for, as "cannot create bridge br0"."""
+    try:
+        yield
+    except NetlinkError as error:
+        raise explain(error.code, what) from None
