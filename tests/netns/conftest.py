@@ -8,6 +8,8 @@ import pytest
 
 from netns.namespaces import Namespace
 from netns.replacement import Replacement
+from support.command import CommandLine
+from support.suite import Suite
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,6 +32,13 @@ def host() -> Iterator[Namespace]:
 def container() -> Iterator[Namespace]:
     with Namespace("container") as namespace:
         yield namespace
+
+
+@pytest.fixture
+def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
+    """The command `shibafu` on the host, with directories of its own."""
+    with CommandLine(suite, host, tmp_path) as command:
+        yield command
 
 
 @pytest.fixture(params=[False, True], ids=["other inode", "same inode"])

@@ -45,10 +45,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 _QUOTED = re.compile("`(.*?)`")
 # Of what cannot be mended, what cannot be broken on one attachment alone.
 ELSEWHERE = {
-    "Networks on one bridge of which only one is isolated",  # test_command_repair.py
-    "A container on a bridge that is no longer the network's",  # test_command_repair.py
-    "An attachment that a killed call left unfinished",  # test_command_records.py
-    "What later plugins of the chain made",  # test_command_chains.py
+    "Networks on one bridge of which only one is isolated",  # test_cli_repair.py
+    "A container on a bridge that is no longer the network's",  # test_cli_repair.py
+    "An attachment that a killed call left unfinished",  # test_cli_records.py
+    "What later plugins of the chain made",  # test_cli_chains.py
 }
 
 

@@ -7,7 +7,6 @@ where it gives a process's number to another one.
 import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,13 +15,6 @@ from netns.replacement import Replacement
 from shibafu.resource.identity import NetnsIdentity, identify_netns
 from support.command import CommandLine
 from support.machine import Machine, can_reach
-from support.suite import Suite
-
-
-@pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as command:
-        yield command
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ from support.suite import Suite
 
 
 @pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as command:
-        yield command
-
-
-@pytest.fixture
 def web() -> Iterator[Namespace]:
     with Namespace("web") as namespace:
         yield namespace

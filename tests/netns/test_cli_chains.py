@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from json import dumps
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import pytest
 from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.machine import can_reach
-from support.suite import Suite
 
 # The reference's other plugins.
 _REFERENCE = "/usr/lib/cni"
@@ -30,10 +28,9 @@ _CHAINS: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as command:
-        command.env["CNI_PATH"] += f":{_REFERENCE}"
-        yield command
+def shibafu(shibafu: CommandLine) -> CommandLine:
+    shibafu.env["CNI_PATH"] += f":{_REFERENCE}"
+    return shibafu
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.machine import RECORDS, can_reach
-from support.suite import Suite
 
 _TORN = b'{"cniVersion":"1.0.0","name":"x","plu'
 _FILES = {
@@ -41,10 +40,9 @@ _REFUSED: dict[str, dict[str, object]] = {
 
 
 @pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as command:
-        command("network create blue --subnet 10.66.0.0/24")
-        yield command
+def shibafu(shibafu: CommandLine) -> CommandLine:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    return shibafu
 
 
 @pytest.fixture

@@ -12,15 +12,13 @@ from netns.replacement import Replacement
 from shibafu.cni.names import calc_host_veth
 from support.command import CommandLine
 from support.machine import arrives, can_reach
-from support.suite import Suite
 from support.waiting import wait_for
 
 
 @pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as made:
-        made("network create blue --subnet 10.66.0.0/24")
-        yield made
+def shibafu(shibafu: CommandLine) -> CommandLine:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    return shibafu
 
 
 @pytest.fixture

@@ -1,23 +1,14 @@
 """`shibafu link`: pieces of networks by hand."""
 
-from collections.abc import Iterator
 from json import loads
-from pathlib import Path
 
 import pytest
 
 from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.machine import can_reach
-from support.suite import Suite
 
 NOTHING = "nothing to do: it is so already\n"
-
-
-@pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as command:
-        yield command
 
 
 def test_a_network_by_hand(shibafu: CommandLine, host: Namespace, container: Namespace) -> None:

@@ -2,20 +2,12 @@
 
 from collections.abc import Iterator
 from json import dumps
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netns.namespaces import Namespace
 from support.command import CommandLine
-from support.suite import Suite
-
-
-@pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as command:
-        yield command
 
 
 @pytest.fixture

@@ -1,14 +1,9 @@
 """`shibafu network apply` and `export`."""
 
-from collections.abc import Iterator
 from json import loads
-from pathlib import Path
-
-import pytest
 
 from netns.namespaces import Namespace
 from support.command import CommandLine
-from support.suite import Suite
 
 DECLARED = """\
 networks:
@@ -23,12 +18,6 @@ networks:
     internal: true
     isolate: true
 """
-
-
-@pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as command:
-        yield command
 
 
 def actions(shibafu: CommandLine, text: str, *options: str) -> list[str]:

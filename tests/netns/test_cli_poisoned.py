@@ -10,16 +10,14 @@ import pytest
 from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.spoiling import KINDS, spoil_result
-from support.suite import Suite
 
 _INJECTED = ["{};K=1", "{}=1", "{}\n", "{}\x01", "{}\x7f", "\n{}", "{}\u2028"]
 
 
 @pytest.fixture
-def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
-    with CommandLine(suite, host, tmp_path) as command:
-        command("network create blue --subnet 10.66.0.0/24")
-        yield command
+def shibafu(shibafu: CommandLine) -> CommandLine:
+    shibafu("network create blue --subnet 10.66.0.0/24")
+    return shibafu
 
 
 @pytest.fixture
