@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dist.executables import run_command
 from netns.namespaces import Namespace
 from shibafu.cli.completion import SHELLS, find_positions
 from shibafu.cli.parser import build_parser
@@ -18,13 +19,6 @@ FILES = {"bash": "shibafu", "zsh": "_shibafu", "fish": "shibafu.fish"}
 SAVE = """#!/bin/sh
 cat /proc/$$/environ >"{dump}"
 """
-
-
-def run_command(*command: str | Path, **env: str) -> str:
-    """Run it with nothing but `env` in its environment and return what it prints."""
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 @pytest.mark.parametrize("words", POSITIONS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dist.test_executables import ask_version
+from dist.executables import ask_version
 from netns.namespaces import Namespace
 from shibafu.cli.parser import run
 from support.engine import copy_executables

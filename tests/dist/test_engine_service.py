@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from dist.conftest import ROOT
-from dist.test_executables import ask_version
-from dist.test_install import Target
+from dist.executables import ask_version
+from dist.target import Target
 from engine.calls import Ipam
 from netns.namespaces import Namespace
 from support.engine import copy_executables

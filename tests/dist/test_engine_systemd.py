@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dist.test_install import Target
+from dist.target import Target
 from netns.namespaces import Namespace
 from support.machine import Machine
 from support.suite import Suite

@@ -8,26 +8,9 @@ from pathlib import Path
 import pytest
 
 from dist.conftest import ROOT
+from dist.executables import PROGRAMS, ask_version, run_plugin
 
-PROGRAMS = ["shibafu-bridge", "shibafu-ipam"]
 DEL = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "ü名", "CNI_IFNAME": "eth0", "CNI_PATH": "/bin"}
-
-
-def run_plugin(*command: str | Path, stdin: bytes, **env: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run a plugin with nothing but `env` in its environment."""
-    done = subprocess.run(command, env=env, input=stdin, capture_output=True, check=False, timeout=60)
-    assert done.stderr == b""
-    return done
-
-
-def ask_version(*command: str | Path, **env: str) -> bytes:
-    """Return a plugin's answer to VERSION."""
-    done = run_plugin(*command, stdin=b'{"cniVersion": "1.0.0"}', CNI_COMMAND="VERSION", **env)
-    assert done.returncode == 0
-    answer = loads(done.stdout)
-    assert answer["cniVersion"] == "1.0.0"
-    assert {"0.3.1", "0.4.0", "1.0.0", "1.1.0"} <= set(answer["supportedVersions"])
-    return done.stdout
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

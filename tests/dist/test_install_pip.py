@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dist.conftest import ROOT
-from dist.test_executables import PROGRAMS, ask_version
+from dist.executables import PROGRAMS, ask_version
 
 
 def test_console_scripts(tmp_path: Path) -> None:

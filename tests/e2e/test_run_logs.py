@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.command import DATA_DIR, Command
+from e2e.containers import Containers
 from e2e.machine import Machine
-from e2e.test_run import Containers
 
 LIMIT = 10 << 20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.test_bridge_killed import assert_clean
+from netns.killed_calls import assert_clean
 from support.engine import Engine, copy_executables, tally
 from support.machine import Answer, Call, Config, Machine
 from support.suite import Suite

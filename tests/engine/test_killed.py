@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.calls import Ipam
-from netns.test_bridge_killed import assert_clean
+from netns.killed_calls import assert_clean
 from support.engine import Engine
 from support.machine import Call, Config, Machine
 from support.waiting import wait_for

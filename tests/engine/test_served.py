@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dist.test_children import attach_and_detach
+from dist.children import attach_and_detach
 from engine.calls import CALL, Ipam, in_shell
 from support.engine import Engine, list_children
 from support.machine import Config, Machine
