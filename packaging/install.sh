@@ -20,8 +20,8 @@ new one.
                        /usr/local/share/zsh/site-functions, /usr/share/fish/vendor_completions.d
   --unitdir DIRECTORY  where systemd finds services: /usr/lib/systemd/system
   --confdir DIRECTORY  where networks are configured: /etc/cni/net.d
-  --as-reference       link also the names `bridge` and `host-local`; what has them now is kept beside
-                       as NAME.before-shibafu, and uninstall.sh puts it back
+  --as-reference       link also the names of the reference's plugins: bridge, host-local and loopback; what has
+                       them now is kept beside as NAME.before-shibafu, and uninstall.sh puts it back
   --no-engine          leave out the service shibafu-engine, which keeps the resident engine running, or remove it;
                        otherwise it is installed and, where systemd runs, enabled and started. Upgrades do as
                        the installation before, and start none that was stopped
@@ -156,10 +156,10 @@ install_link completions/shibafu "$bashdir/shibafu"
 install_link completions/_shibafu "$zshdir/_shibafu"
 install_link completions/shibafu.fish "$fishdir/shibafu.fish"
 if [[ -n $as_reference ]]; then
-    keep_original "$bindir/bridge"
-    keep_original "$bindir/host-local"
-    install_link shibafu-bridge "$bindir/bridge"
-    install_link shibafu-ipam "$bindir/host-local"
+    while read -r program name; do
+        keep_original "$bindir/$name"
+        install_link "$program" "$bindir/$name"
+    done <"$from/_internal/replaced"
 fi
 for page in "$root"/packaging/man/*.8; do
     install -D -m 644 "$page" "$DESTDIR$mandir/man8/${page##*/}"

@@ -4,7 +4,9 @@ import subprocess
 from json import loads
 from pathlib import Path
 
-PROGRAMS = ["shibafu-bridge", "shibafu-ipam"]
+from shibafu.engine.programs import REPLACED
+
+PROGRAMS = sorted(REPLACED)
 
 
 def run_plugin(*command: str | Path, stdin: bytes, **env: str) -> "subprocess.CompletedProcess[bytes]":

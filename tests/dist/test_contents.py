@@ -17,6 +17,7 @@ from zipfile import ZipFile
 import pytest
 
 from dist.conftest import ROOT
+from shibafu.engine.programs import RESIDENT, SERVED
 
 # What nobody would miss in the command before it fails.
 COMMAND_LACKS = {"lib2to3", "pydoc", "setuptools", "test", "tkinter"}
@@ -96,7 +97,7 @@ def find_imports(path: Path) -> Iterator[tuple[str, str]]:
     return visit(ast.parse(path.read_text()))
 
 
-PROGRAMS = ["shibafu-bridge", "shibafu-engine", "shibafu-hook", "shibafu-ipam", "shibafu-monitor"]
+PROGRAMS = sorted(SERVED | RESIDENT)
 
 
 def test_programs_and_what_they_share(built: Path) -> None:
@@ -123,6 +124,7 @@ def test_programs_and_what_they_share(built: Path) -> None:
         "launcher",
         "python3",
         "python3._pth",
+        "replaced",
         "served",
         "shibafu.bundle",
     }

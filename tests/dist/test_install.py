@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from dist.conftest import ROOT
-from dist.executables import ask_version, run_command
+from dist.executables import PROGRAMS, ask_version, run_command
 from dist.target import Target, run_script
+from shibafu.engine.programs import SERVED
 
 
 def test_the_documentation_names_the_folder_that_is_installed_into() -> None:
@@ -67,16 +68,16 @@ def calling(call: Callable[[], object]) -> Iterator[None]:
 def test_install_and_uninstall(target: Target) -> None:
     said = target.install()
     assert "installed shibafu 0." in said
-    for name in ("shibafu-bridge", "shibafu-ipam"):
+    for name in PROGRAMS:
         ask_version(target.bindir / name)
         assert (target.bindir / name).readlink() == target.prefix / "current" / name
-    for name in ("shibafu", "shibafu-bridge", "shibafu-hook", "shibafu-ipam"):
+    for name in ("shibafu", *SERVED):
         assert (target.mandir / "man8" / f"{name}.8").stat().st_mode & 0o777 == 0o644
     assert (target.sbindir / "shibafu-hook").resolve().is_file()
     assert run_command(target.sbindir / "shibafu", "--version").startswith("shibafu 0.")
     for directory, name in (("bashdir", "shibafu"), ("zshdir", "_shibafu"), ("fishdir", "shibafu.fish")):
         assert "completion of shibafu" in (target.root / directory / name).read_text()
-    assert sorted(path.name for path in target.bindir.iterdir()) == ["shibafu-bridge", "shibafu-ipam"]
+    assert sorted(path.name for path in target.bindir.iterdir()) == PROGRAMS
     assert not target.confdir.exists()
 
     target.uninstall()
@@ -243,7 +244,7 @@ def test_it_runs_by_itself(target: Target, tmp_path: Path) -> None:
     source = shutil.copytree(target.built, tmp_path / "source")
     target.install(source=source)
     shutil.rmtree(source)
-    for name in ("shibafu-bridge", "shibafu-ipam"):
+    for name in PROGRAMS:
         assert read_home(target.bindir / name).is_relative_to(target.prefix)
         ask_version(target.bindir / name)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import shibafu
 import shibafu_ipam
+from shibafu.engine.programs import REPLACED, SERVED
 
 # The interpreter and the options that the built executables have: isolated, and without `site`.
 _LAUNCHER = """#!/usr/bin/python3 -IS
@@ -13,9 +14,7 @@ sys.path[:0] = [{plugins!r}, {ipam!r}]
 from {module}.__main__ import main
 main()
 """
-_MODULES = {"shibafu-bridge": "shibafu.bridge", "shibafu-ipam": "shibafu_ipam"}
-# A drop-in replacement answers to the names of what it replaces.
-_NAMES = {"bridge": "shibafu-bridge", "host-local": "shibafu-ipam"}
+_MODULES = {name: SERVED[name].removesuffix(".__main__") for name in REPLACED}
 
 
 class Suite:
@@ -63,6 +62,7 @@ class Suite:
 
     @classmethod
     def _named(cls, directory: Path, programs: Path, command: list[str], is_built: bool) -> "Suite":
-        for name, program in _NAMES.items():
+        # A drop-in replacement answers to the names of what it replaces.
+        for program, name in REPLACED.items():
             (directory / name).symlink_to(programs / program)
         return cls(directory, command, is_built)

@@ -100,6 +100,8 @@ def test_every_error_code_that_is_used_is_documented() -> None:
 def test_examples_are_valid(document: Path) -> None:
     for block in json_blocks(document):
         for plugin in block.get("plugins", [{"type": "shibafu-bridge", "ipam": block}]):
+            if plugin["type"] == "shibafu-loopback":
+                continue  # it has no keys
             request = Request("ADD", {}, b"", Section(plugin | {"name": "example"}, "NetConf"), "1.1.0")
             BridgeConfig(request)
             IpamConfig(request)

@@ -19,10 +19,11 @@ SHELL = OS_MODULES | {
     "shibafu.cni.version",
 }
 READING = {"_json", "shibafu.cni.config", "shibafu.cni.jsontext"}
+MODULES = ("shibafu.bridge", "shibafu_ipam", "shibafu.loopback")
 CONFIG: dict[str, object] = {"cniVersion": "1.1.0", "name": "net", "type": "bridge"}
 
 
-@pytest.mark.parametrize("module", ["shibafu.bridge", "shibafu_ipam"])
+@pytest.mark.parametrize("module", MODULES)
 def test_version(module: str, tmp_path: Path) -> None:
     status, answer, modules = measure(tmp_path / "report", module, {"CNI_COMMAND": "VERSION"}, CONFIG)
     assert status == 0
@@ -30,7 +31,7 @@ def test_version(module: str, tmp_path: Path) -> None:
     check_budget(modules, {*SHELL, *READING, module, f"{module}.__main__"})
 
 
-@pytest.mark.parametrize("module", ["shibafu.bridge", "shibafu_ipam"])
+@pytest.mark.parametrize("module", MODULES)
 def test_a_bad_environment(module: str, tmp_path: Path) -> None:
     status, answer, modules = measure(tmp_path / "report", module, {"CNI_COMMAND": "ADD"}, CONFIG)
     assert status == 1

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from shibafu.cli.parser import build_parser
+from shibafu.engine.programs import SERVED
 from shibafu.hook.__main__ import _USAGE
 
 MANUAL = Path(__file__).parents[2] / "packaging" / "man"
-PROGRAMS = ("shibafu", "shibafu-bridge", "shibafu-hook", "shibafu-ipam")
+PROGRAMS = ("shibafu", *SERVED)
 
 
 def find_subcommands(parser: ArgumentParser, words: str = "") -> Iterator[tuple[str, ArgumentParser]]:

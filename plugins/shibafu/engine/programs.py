@@ -5,7 +5,10 @@ SERVED = {
     "shibafu-bridge": "shibafu.bridge.__main__",
     "shibafu-hook": "shibafu.hook.__main__",
     "shibafu-ipam": "shibafu_ipam.__main__",
+    "shibafu-loopback": "shibafu.loopback.__main__",
 }
+# The reference's plugins whose places some of them can take.
+REPLACED = {"shibafu-bridge": "bridge", "shibafu-ipam": "host-local", "shibafu-loopback": "loopback"}
 # Started by the command `shibafu`.
 RESIDENT = {
     "shibafu-engine": "shibafu.engine.__main__",

@@ -1,0 +1,51 @@
+"""shibafu-loopback, the executable.
+
+Of the standard library it imports what the other plugins may: tests/unit/test_import_budget.py holds it.
+"""
+
+import sys
+
+from shibafu.cni import skel
+from shibafu.cni.version import SUPPORTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import BinaryIO
+
+    from shibafu.cni.request import Request
+
+
+def _add(request: "Request") -> object:
+    from shibafu.loopback.verbs import add
+
+    return add(request)
+
+
+def _check(request: "Request") -> None:
+    from shibafu.loopback.verbs import check
+
+    check(request)
+
+
+def _delete(request: "Request") -> None:
+    from shibafu.loopback.verbs import delete
+
+    delete(request)
+
+
+PLUGIN = skel.Plugin("loopback", {"ADD": _add, "CHECK": _check, "DEL": _delete}, SUPPORTED)
+
+
+def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
+    """Do one CNI call; see `shibafu.cni.skel.run`."""
+    return skel.run(PLUGIN, env, stdin, stdout)
+
+
+def main() -> None:
+    """Run as a process."""
+    sys.exit(skel.run_process(run))
+
+
+if __name__ == "__main__":
+    main()
