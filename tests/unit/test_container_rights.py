@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from shibafu.container.capabilities import (
+from shibafu.container.errors import ContainerError
+from shibafu.container.rights import (
     DEFAULT,
     NAMES,
     calc_capabilities,
     parse_capabilities,
     read_capabilities,
 )
-from shibafu.container.errors import ContainerError
 from shibafu.container.seccomp import PLACES, calc_seccomp, load_seccomp
 
 

@@ -19,14 +19,13 @@ from typing import Any
 from shibafu.cni.files import open_file, write_file
 from shibafu.container.accounts import require_regular_accounts
 from shibafu.container.bundle import FILES, calc_config
-from shibafu.container.container_record import ContainerRecord
+from shibafu.container.container_record import ROOT, ContainerRecord, require_free_name
 from shibafu.container.data_dir import close_data, ensure_private
 from shibafu.container.errors import NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, ContainerError
 from shibafu.container.image import ImageStore
 from shibafu.container.overlay import mount_overlay, unmount_overlay
 from shibafu.container.rights import Rights, calc_rights
 from shibafu.container.specification import NO_NETWORK, Specification
-from shibafu.container.states import ROOT, require_free_name
 from shibafu.container.tools import find_program, run_program
 from shibafu.monitor.complaint import read_complaint
 

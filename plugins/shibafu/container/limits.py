@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shibafu.container.capabilities import read_capabilities
 from shibafu.container.errors import ContainerError
+from shibafu.container.rights import read_capabilities
 
 NAMES = (
     *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),

@@ -1,10 +1,13 @@
-"""Where networks, plugins and results are on this machine."""
+"""This machine: where networks, plugins and results are, and what tells it from others."""
 
 from dataclasses import dataclass
+
+from shibafu.cni.files import read_file
 
 CONF_DIR = "/etc/cni/net.d"
 CNI_PATH = "/opt/cni/bin:/usr/lib/cni"
 CACHE_DIR = "/var/lib/cni/results"
+_MACHINE_ID = "/etc/machine-id"
 
 
 @dataclass(frozen=True)
@@ -20,3 +23,8 @@ class Directories:
     conf_dir: str
     cni_path: list[str]
     cache_dir: str
+
+
+def read_machine_id() -> str:
+    """Return what tells this machine from others, machine-id(5); empty when it has none."""
+    return (read_file(_MACHINE_ID, 64, follow=True) or b"").decode("ascii", "replace").strip()

@@ -8,6 +8,7 @@ from shibafu.bridge.config import calc_gateway_link
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Kernel, Network
+from shibafu.networks.machine import read_machine_id
 from shibafu.networks.spec import (
     DEFAULT_NETWORK,
     NetworkSpec,
@@ -23,8 +24,6 @@ from shibafu.networks.subnets import (
     find_supernet,
     require_free,
 )
-
-MACHINE_ID = "/etc/machine-id"
 
 
 @dataclass(frozen=True)
@@ -179,12 +178,3 @@ def _calc_links(bridge: str, options: dict[str, Any]) -> set[str]:
     """Return the links of a network that have addresses."""
     vlan = options.get("vlan")
     return {bridge, calc_gateway_link(bridge, vlan)} if vlan else {bridge}
-
-
-def read_machine_id() -> str:
-    """Return what tells this machine from others, machine-id(5); empty when it has none."""
-    try:
-        with open(MACHINE_ID, encoding="ascii") as file:
-            return file.read().strip()
-    except FileNotFoundError:
-        return ""

@@ -5,12 +5,11 @@ from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
-from shibafu.container.capabilities import parse_capabilities
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Image, ImageStore
 from shibafu.container.importing import extract_rootfs
 from shibafu.container.limits import parse_limits
-from shibafu.container.rights import Rights, calc_rights
+from shibafu.container.rights import Rights, calc_rights, parse_capabilities
 from shibafu.container.seccomp import UNCONFINED, MissingProfileError
 from shibafu.container.specification import NO_NETWORK, Specification, Volume
 from shibafu.container.users import find_user
