@@ -599,7 +599,7 @@ def test_a_published_port_does_not_open_the_hosts_loopback(
         table = next(line for line in machine.run("nft", "list", "tables").splitlines() if "shibafu" in line)
         machine.run("nft", "flush", *table.split())
     else:
-        machine.run("iptables", "-t", "raw", "-F", "PREROUTING")
+        machine.run("iptables", "-t", "mangle", "-F")
     assert machine.try_run(*ping).returncode == 0
     assert "firewall rules" in run.try_run("network check blue").stdout
     run("network repair blue")

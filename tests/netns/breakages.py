@@ -454,7 +454,7 @@ RULES = (
     Breakage("Rules.backend", "nft delete table inet {table}", _MISSING, when=_NFTABLES, network="nftables"),
     Breakage(
         "Rules.links",
-        "iptables -t raw -F PREROUTING; ip6tables -t raw -F PREROUTING",
+        "iptables -t mangle -F PREROUTING; ip6tables -t mangle -F PREROUTING",
         _MISSING,
         when=_IPTABLES,
         network="nat",

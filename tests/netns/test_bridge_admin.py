@@ -1,12 +1,14 @@
 """SHIBAFU-ADMIN: the administrator's rules come before those of all networks, and are left alone."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from netns.namespaces import Namespace
-from support.machine import OUTSIDE, Config, Machine, Outside, can_reach, link_iptables
+from shibafu.cni.names import calc_chain
+from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, can_reach, link_iptables, open_socket
 from support.remains import assert_no_rules
 from support.suite import Suite
 
@@ -72,6 +74,48 @@ def test_a_drop_holds_for_all_networks(
 
 
 @families
+@pytest.mark.parametrize("opened_by", ["the container", "others"])
+@pytest.mark.parametrize("direction", ["sent", "received"])
+def test_a_drop_holds_for_connections_that_are_there(
+    machine: Machine, blue: Config, outside: Outside, version: int, opened_by: str, direction: str
+) -> None:
+    """They go another way through FORWARD than what opens them."""
+    machine.add(blue, "c1")
+    container = machine.container("c1")
+    family = FAMILIES[version]
+    target = f"[{BLUE[version]}]:80" if version == 6 else f"{BLUE[version]}:80"
+    machine.iptables("-P FORWARD DROP", family=family)
+    machine.iptables(
+        f"-t nat -A PREROUTING -d {UPLINK[version]} -p tcp -j DNAT --to-destination {target}", family=family
+    )
+    ends = [(container, BLUE[version]), (outside.namespace, OUTSIDE[version])]
+    (client, _), (server, address) = ends if opened_by == "the container" else ends[::-1]
+    with (
+        open_socket(server, version, socket.SOCK_STREAM) as listener,
+        open_socket(client, version, socket.SOCK_STREAM) as near,
+    ):
+        listener.bind((address, 80))
+        listener.listen()
+        near.connect((UPLINK[version] if opened_by == "others" else address, 80))
+        far, _ = listener.accept()
+        mine, others = (near, far) if opened_by == "the container" else (far, near)
+        with far:
+            for sender, receiver in ((near, far), (far, near)):
+                sender.sendall(b"ping")
+                assert receiver.recv(4) == b"ping"
+            link = {"sent": "-i br10", "received": "-o br10"}[direction]
+            machine.iptables(f"-A SHIBAFU-ADMIN {link} -j DROP", family=family)
+            sender, receiver = (mine, others) if direction == "sent" else (others, mine)
+            receiver.settimeout(0.3)
+            sender.sendall(b"pong")
+            with pytest.raises(TimeoutError):
+                receiver.recv(4)
+            machine.iptables("-F SHIBAFU-ADMIN", family=family)
+            receiver.settimeout(10)
+            assert receiver.recv(4) == b"pong"
+
+
+@families
 def test_rules_are_never_touched(machine: Machine, blue: Config, green: Config, version: int) -> None:
     """Neither by further networks and containers, nor when rules are made again or removed."""
     family = FAMILIES[version]
@@ -101,16 +145,22 @@ def test_rules_are_never_touched(machine: Machine, blue: Config, green: Config, 
     assert_no_rules(machine)
 
 
-@pytest.mark.parametrize("others", ["br10", "br20"])
-def test_it_is_missed_and_made_again(machine: Machine, blue: Config, green: Config, others: str) -> None:
+@pytest.mark.parametrize("name", ["blue", "green"])
+@pytest.mark.parametrize("place", ["FORWARD", "SHIBAFU-"])
+def test_it_is_missed_and_made_again(
+    machine: Machine, blue: Config, green: Config, name: str, place: str
+) -> None:
+    """Both for what belongs to a connection of the containers', and for all else."""
     machine.add(blue, "c1")
     machine.add(green, "c2")
     rules = sorted(machine.rules())
-    jump = next(rule for rule in rules if rule.endswith("-j SHIBAFU-ADMIN") and f" -i {others}" in rule)
-    family, _, text = jump.partition(" -A ")
-    machine.iptables(f"-D {text}", family=family)
-    config = blue if others == "br10" else green
-    assert "are missing" in machine.fail(config, {"br10": "c1", "br20": "c2"}[others], command="CHECK")["msg"]
+    chain = calc_chain(name) if place == "SHIBAFU-" else place
+    subnet = {"blue": "10.10.0.0/24", "green": "10.20.0.0/24"}[name] if place == "FORWARD" else ""
+    beginning, end = f"iptables -A {chain} ", f"{subnet} -j SHIBAFU-ADMIN"
+    jump = next(rule for rule in rules if rule.startswith(beginning) and rule.endswith(end))
+    machine.iptables(jump.replace("iptables -A", "-D"))
+    config, container = {"blue": (blue, "c1"), "green": (green, "c2")}[name]
+    assert "are missing" in machine.fail(config, container, command="CHECK")["msg"]
     machine.add(config, "c3")
     assert sorted(machine.rules()) == rules
 

@@ -28,6 +28,8 @@ from support.suite import Suite
 
 PORTMAP = "/usr/lib/cni/portmap"  # Debian's containernetworking-plugins
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
+# As systemd-resolved has it.
+RESOLVER = "127.0.0.53"
 SPOOFED = {4: "198.51.100.7", 6: "2001:db8:77::7"}
 FAMILIES = {4: "iptables", 6: "ip6tables"}
 
@@ -61,6 +63,31 @@ def claim(container: Namespace, address: str, ifname: str = "eth0") -> None:
     container.run("sysctl", "-qw", f"net.ipv6.conf.{ifname}.disable_ipv6=0")
     bits, options = ("128", ["nodad", "preferred_lft", "0"]) if ":" in address else ("32", [])
     container.run("ip", "addr", "add", f"{address}/{bits}", "dev", ifname, *options)
+
+
+def exchange(client: socket.socket, server: socket.socket, address: tuple[str, int]) -> None:
+    """Send a datagram and have it answered, so that the host knows a connection of both."""
+    client.sendto(b"ping", address)
+    _, source = server.recvfrom(16)
+    server.sendto(b"pong", source)
+    assert client.recvfrom(16) == (b"pong", address)
+
+
+def receive(client: socket.socket) -> bytes:
+    """Return what arrives; nothing if it does not."""
+    try:
+        return client.recv(16)
+    except TimeoutError:
+        return b""
+
+
+def remove_rules(machine: Machine) -> None:
+    """Remove what the plugins have made of filters, so that what they dropped is let through."""
+    if machine.backend == "iptables":
+        machine.iptables("-F")
+        machine.iptables("-t mangle -F")
+    for table in machine.tables():
+        machine.host.run("nft", "delete", *table.split())
 
 
 class TestSources:
@@ -281,6 +308,62 @@ class TestLoopback:
         machine.check(config)
 
     @pytest.mark.parametrize("keys", [{}, {"ipMasq": False}])
+    def test_nothing_is_forged_of_what_the_host_has_with_itself(
+        self, machine: Machine, config: Config, keys: Config
+    ) -> None:
+        """Its own resolver's answers, for instance: what belongs to a connection meets fewer rules."""
+        published = config | {"runtimeConfig": {"portMappings": [{"hostPort": 8080, "containerPort": 80}]}}
+        machine.add(published | keys)
+        container = machine.container()
+        machine.host.run("sysctl", "-qw", "net.ipv4.conf.br0.route_localnet=1")
+        self.aim(container)
+        claim(container, RESOLVER)
+        with (
+            open_socket(machine.host, 4, UDP) as resolver,
+            open_socket(machine.host, 4, UDP, patience=0.3) as client,
+            open_socket(container, 4, UDP) as attacker,
+        ):
+            resolver.bind((RESOLVER, 53))
+            client.bind(("127.0.0.1", 0))
+            exchange(client, resolver, (RESOLVER, 53))
+            attacker.bind((RESOLVER, 53))
+            attacker.sendto(b"forged", client.getsockname())
+            assert receive(client) == b""
+            remove_rules(machine)
+            attacker.sendto(b"forged", client.getsockname())
+            assert receive(client) == b"forged"
+
+    def test_nothing_is_forged_of_what_a_container_has_with_the_host(
+        self, machine: Machine, config: Config
+    ) -> None:
+        """The host's resolver answers containers by a rule of the administrator's; another network forges."""
+        other = machine.config("10.20.0.0/24", name="other", bridge="br1", ipMasqBackend=machine.backend)
+        machine.add(config)
+        machine.add(other, "c2")
+        container, second = machine.container(), machine.container("c2")
+        for link in ("br0", "br1"):
+            machine.host.run("sysctl", "-qw", f"net.ipv4.conf.{link}.route_localnet=1")
+        machine.iptables(f"-t nat -A PREROUTING -p udp -d 192.0.2.53 -j DNAT --to-destination {RESOLVER}")
+        second.run("ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+        second.run("sysctl", "-qw", "net.ipv4.conf.eth0.route_localnet=1")
+        claim(second, RESOLVER)
+        with (
+            open_socket(machine.host, 4, UDP) as resolver,
+            open_socket(container, 4, UDP, patience=0.3) as client,
+            open_socket(second, 4, UDP) as attacker,
+        ):
+            resolver.bind((RESOLVER, 53))
+            client.bind(("10.10.0.2", 0))
+            exchange(client, resolver, ("192.0.2.53", 53))
+            attacker.bind((RESOLVER, 53))
+            attacker.sendto(b"forged", client.getsockname())
+            assert receive(client) == b""
+            exchange(client, resolver, ("192.0.2.53", 53))
+            remove_rules(machine)
+            attacker.sendto(b"forged", client.getsockname())
+            assert receive(client) == b"forged"
+
+    @pytest.mark.parametrize("keys", [{}, {"ipMasq": False}])
     def test_the_last_container_takes_the_way_there_along(
         self, machine: Machine, config: Config, keys: Config
     ) -> None:
@@ -329,13 +412,14 @@ class TestLoopback:
         assert not can_reach(machine.host, "127.0.0.1", container)
         machine.check(config)
 
-    def test_the_rule_is_missed_and_made_again(self, machine: Machine, config: Config) -> None:
+    @pytest.mark.parametrize("hook", ["PREROUTING", "INPUT"])
+    def test_the_rule_is_missed_and_made_again(self, machine: Machine, config: Config, hook: str) -> None:
         machine.add(config)
         if machine.backend == "nftables":
             table = next(iter(machine.tables())).removeprefix("table ").split()
             machine.host.run("nft", "flush", "chain", *table, "prerouting")
         else:
-            machine.iptables("-t raw -F PREROUTING")
+            machine.iptables(f"-t mangle -F {hook}")
         assert machine.fail(config, command="CHECK")["msg"] == "firewall rules of network net are missing"
         machine.add(config, "c2")
         machine.check(config)

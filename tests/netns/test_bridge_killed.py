@@ -132,7 +132,7 @@ def test_a_killed_add_leaves_the_lock_free_and_the_rules_to_the_next(machine: Ma
     machine.check(config, "c2")
     machine.delete(config, "c1")
     machine.check(config, "c2")
-    assert len([rule for rule in machine.rules() if " -A " in rule]) == 15
+    assert len([rule for rule in machine.rules() if " -A " in rule]) == 24
     machine.delete(config, "c2")
     assert machine.rules() == []
     assert machine.remembered() == set()

@@ -3,6 +3,8 @@
 Its records are made from today's, since they are a part of them. In the long mode, the release writes them.
 """
 
+import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from json import dumps, loads
@@ -11,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
+from shibafu.cni.names import calc_chain
 from support.command import CommandLine
-from support.machine import Config, Machine, can_reach
+from support.machine import OUTSIDE, Config, Machine, Outside, can_reach
+from support.remains import assert_no_rules
 from support.suite import Suite
 
 # The last one that wrote version 1.
 RELEASE = "7cdea31"
+CHANGELOG = Path(__file__).parent.parent.parent / "CHANGELOG.md"
+DOWNGRADE = re.compile(r"After a downgrade.*?`(for .*?done)`", re.DOTALL)
 KEYS = ("containerID", "ifname", "netns", "bridge", "mac", "macspoofchk", "internal", "ips")
 SUBNETS = ("10.66.0.0/24", "fd66::/64")
 GATEWAYS = ("10.66.0.1", "fd66::1")
@@ -103,15 +109,109 @@ def test_containers_go_on_and_leave_nothing(
 def test_the_earlier_release_removes_what_this_one_attached(
     machine: Machine, config: Config, tmp_path: Path
 ) -> None:
+    """Its ADD makes its own rules; of those that it does not know, the changelog tells how to remove them."""
     before = machine.snapshot()
     machine.add(config)
     machine.suite = extract_release(tmp_path)
     machine.cni_path = str(machine.suite.directory)
-    machine.check(config)
-    machine.delete(config)
+    machine.add(config, "c2")
+    for container in ("c1", "c2"):
+        machine.check(config, container)
+        machine.delete(config, container)
+    (command,) = DOWNGRADE.findall(CHANGELOG.read_text())
+    machine.host.run("bash", "-ec", command)
     after = machine.snapshot()
-    for what in ("leases", "rules", "tables"):
+    for what in ("leases", "tables"):
         assert after[what] == before[what], what
+    # The chain that networks share goes with the last one of those to come.
+    assert set(machine.rules()) <= {f"{family} :SHIBAFU-ADMIN -" for family in ("iptables", "ip6tables")}
+
+
+# The rules
+
+
+# As releases made them whose chains were in the tables filter, nat and raw, by family.
+FORMER_RULES = """*filter
+:{chain} - [0:0]
+:SHIBAFU-ADMIN - [0:0]
+-A {chain} -i br0 -j SHIBAFU-ADMIN
+-A {chain} ! -i br0 -o br0 -j SHIBAFU-ADMIN
+-A {chain} -i br0 -o br0 -j ACCEPT
+-A {chain} -i br0 ! -o br0 -m mark --mark {mark} -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP
+-A {chain} -s {subnet} -i br0 -j ACCEPT
+-A {chain} -i br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A {chain} -o br0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT
+-I FORWARD 1 {comment} -j {chain}
+COMMIT
+*nat
+:{chain} - [0:0]
+-A {chain} -d {subnet} -j RETURN
+-A {chain} -s {subnet} ! -d {multicast} -j MASQUERADE
+-A POSTROUTING {comment} -j {chain}
+COMMIT
+*raw
+:{chain} - [0:0]
+{loopback}-A {chain} -m rpfilter --invert -j MARK --set-xmark {mark}
+-I PREROUTING 1 -i br0 {comment} -j {chain}
+COMMIT
+"""
+LOOPBACK = "-A {chain} -d 127.0.0.0/8 -j DROP\n-A {chain} -s 127.0.0.0/8 -j DROP\n"
+
+
+def make_former_rules(machine: Machine, directory: Path) -> None:
+    """Put those of an earlier release in the place of a network's rules."""
+    for family, subnet, multicast in zip(
+        ("iptables", "ip6tables"), SUBNETS, ("224.0.0.0/4", "ff00::/8"), strict=True
+    ):
+        for table in ("filter", "nat", "mangle"):
+            machine.iptables(f"-t {table} -F", family=family)
+            machine.iptables(f"-t {table} -X", family=family)
+        chain = calc_chain("net")
+        text = FORMER_RULES.format(
+            chain=chain,
+            subnet=subnet,
+            multicast=multicast,
+            mark="0x5b1b0000/0xffff0000",
+            comment='-m comment --comment "shibafu network net"',
+            loopback=LOOPBACK.format(chain=chain) if family == "iptables" else "",
+        )
+        (directory / family).write_text(text)
+        machine.iptables(f"--noflush {directory / family}", family=f"{family}-restore")
+
+
+@pytest.mark.parametrize("lost", ["a jump", "nothing"])
+def test_former_rules_are_replaced(machine: Machine, outside: Outside, tmp_path: Path, lost: str) -> None:
+    config = machine.config(*SUBNETS)
+    machine.add(config, "c1")
+    rules = sorted(machine.rules())
+    make_former_rules(machine, tmp_path)
+    assert sorted(machine.rules()) != rules
+    if lost == "a jump":
+        machine.iptables("-t raw -F PREROUTING")
+    assert "are missing" in machine.fail(config, "c1", command="CHECK")["msg"]
+    machine.add(config, "c2")
+    assert sorted(machine.rules()) == rules
+    for container in ("c1", "c2"):
+        machine.check(config, container)
+        assert can_reach(outside.namespace, OUTSIDE[4], machine.container(container))
+        assert can_reach(outside.namespace, OUTSIDE[6], machine.container(container))
+        machine.delete(config, container)
+    assert_no_rules(machine)
+
+
+@pytest.mark.parametrize("removal", ["DEL", "GC", "GC without records"])
+def test_former_rules_go_with_the_last_container(machine: Machine, tmp_path: Path, removal: str) -> None:
+    config = machine.config(*SUBNETS)
+    machine.add(config)
+    make_former_rules(machine, tmp_path)
+    if removal == "DEL":
+        machine.delete(config)
+    else:
+        if "without" in removal:
+            machine.container().run("ip", "link", "del", "eth0")
+            shutil.rmtree(machine.records / "net")
+        machine.collect_garbage(config)
+    assert_no_rules(machine)
 
 
 # The command

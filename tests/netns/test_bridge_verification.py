@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
+from shibafu.cni.names import calc_chain
 from shibafu.netfilter.generation import GenerationWatch
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, link_iptables
 from support.suite import Suite
@@ -148,7 +149,10 @@ BREAKAGES: dict[str, tuple[str, ...]] = {
     "flush of IPv6": ("ip6tables -F",),
     "one rule deleted": ("nft flush chain ip nat {chain}",),
     "one rule replaced": ("iptables -t nat -R {chain} 1 -j RETURN",),
-    "a jump deleted": ("iptables -S FORWARD | sed -n 's/^-A \\(.*{chain}\\)$/-D \\1/p' | xargs iptables",),
+    "a jump deleted": ("iptables -S FORWARD | sed -n '/{chain}$/{{ s/^-A/-D/p; q }}' | xargs iptables",),
+    "a shorter way deleted": (
+        "iptables -S FORWARD | sed -n '/^-A.*ACCEPT$/{{ s/^-A/-D/p; q }}' | xargs iptables",
+    ),
     "a rule of others among them": ("ip6tables -I {chain} -j ACCEPT",),
     "all of nf_tables": ("nft flush ruleset",),
 }
@@ -158,10 +162,10 @@ BREAKAGES: dict[str, tuple[str, ...]] = {
 def test_what_is_broken_is_seen_and_made_again(
     machine: Machine, programs: Programs, config: Config, outside: Outside, commands: tuple[str, ...]
 ) -> None:
-    chain = next(word for rule in machine.rules() for word in rule.split() if word.startswith("SHIBAFU-"))
+    chain = calc_chain("net")
     before = sorted(machine.rules())
     for command in commands:
-        machine.host.run("sh", "-ec", command.format(chain=chain.removeprefix(":")))
+        machine.host.run("sh", "-ec", command.format(chain=chain))
     assert sorted(machine.rules()) != before
     for _ in range(2):
         assert "firewall rules of network net" in machine.fail(config, "c1", command="CHECK")["msg"]

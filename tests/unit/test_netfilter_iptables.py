@@ -1,5 +1,7 @@
 """The rules of a network as iptables-restore gets them: text in, text out."""
 
+import re
+
 import pytest
 
 from shibafu.cni.ip import parse_cidr
@@ -20,24 +22,43 @@ from shibafu.netfilter.render_iptables import (
 RULES = NetworkRules("net", ["br0"], [parse_cidr("10.10.0.0/24"), parse_cidr("fd00:10::/64")])
 CHAIN = RULES.chain
 REMAINS = calc_iptables_remains("net", was_strict=False)
-JUMP = f'-m comment --comment "shibafu network net" -j {CHAIN}'
+COMMENT = '-m comment --comment "shibafu network net"'
+JUMP = f"{COMMENT} -j {CHAIN}"
 ISOLATION = (
     f"-A {CHAIN} -i br0 ! -o br0 -m devgroup --dst-group 0x5b1b"
     " -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
 )
 LISTING = ["*filter", "-S FORWARD", "COMMIT"]
 # The administrator's chain comes first.
-TO_ADMIN = [f"-A {CHAIN} {way} -j SHIBAFU-ADMIN" for way in ("-i br0", "! -i br0 -o br0")]
-TABLES = {"filter": "FORWARD", "nat": "POSTROUTING", "raw": "PREROUTING"}
+TO_ADMIN = f"-A {CHAIN} -j SHIBAFU-ADMIN"
+LOOPBACK = [f"-A {CHAIN} -{side} 127.0.0.0/8 -j DROP" for side in "sd"]
+TABLES = {"filter": ["FORWARD"], "nat": ["POSTROUTING"], "mangle": ["PREROUTING", "INPUT"]}
 SPOOFED = "0x5b1b0000/0xffff0000"
+KNOWN = "-m conntrack --ctstate RELATED,ESTABLISHED"
 # What iptables -S prints of the hooks.
-NAT_JUMP, FORWARD_JUMP, RAW_JUMP = (
+OPENED = f"{COMMENT} {KNOWN} --ctorigsrc 10.10.0.0/24"
+FORWARDS = [
+    f"{OPENED} -j SHIBAFU-ADMIN",
+    f"! -s 127.0.0.0/8 -o br0 {OPENED} -j ACCEPT",
+    f"! -s 127.0.0.0/8 -i br0 {OPENED} -j ACCEPT",
+    f"-i br0 {JUMP}",
+    f"! -i br0 -o br0 {JUMP}",
+]
+PREROUTING = f"-i br0 {COMMENT} -m conntrack ! --ctstate RELATED,ESTABLISHED -j {CHAIN}-P"
+INPUT = f"-i br0 {JUMP}-I"
+NAT_JUMP, PREROUTING_JUMP, INPUT_JUMP = (
     f"-A POSTROUTING {JUMP}",
-    f"-A FORWARD {JUMP}",
-    f"-A PREROUTING -i br0 {JUMP}",
+    f"-A PREROUTING {PREROUTING}",
+    f"-A INPUT {INPUT}",
 )
-EMPTY = "".join(f"-P {hook} ACCEPT\n" for hook in TABLES.values())
-ALL_THERE = f"{EMPTY}{NAT_JUMP}\n{FORWARD_JUMP}\n{RAW_JUMP}\n"
+FORWARD_JUMPS = "\n".join(f"-A FORWARD {rule}" for rule in FORWARDS)
+EMPTY = "".join(f"-P {hook} ACCEPT\n" for hooks in TABLES.values() for hook in hooks)
+ALL_THERE = "\n".join([EMPTY + NAT_JUMP, FORWARD_JUMPS, PREROUTING_JUMP, INPUT_JUMP]) + "\n"
+# What an earlier release left, as far as it is told from today's.
+FORMER = (
+    f"-A FORWARD {JUMP}\n{NAT_JUMP}\n-N {CHAIN}\n-A PREROUTING -i br0 {JUMP}\n"
+    f"-A {CHAIN} -m rpfilter --invert -j MARK --set-xmark {SPOOFED}\n"
+)
 
 
 def table_of(text: str, table: str) -> list[str]:
@@ -53,18 +74,23 @@ def _without_listing(text: str) -> list[str]:
     return lines[: -len(LISTING)] if lines[-len(LISTING) :] == LISTING and len(lines) > 9 else lines
 
 
+def insert(hook: str, rules: list[str], first: int = 1) -> list[str]:
+    """Return the lines that put rules into a chain of the kernel's, in their order."""
+    return [f"-I {hook} {place} {rule}" for place, rule in enumerate(rules, first)]
+
+
 def test_setup_of_ipv4() -> None:
     assert render_setup(calc_iptables(RULES, 4)).splitlines() == [
         "*filter",
         f"-N {CHAIN}",
-        *TO_ADMIN,
+        TO_ADMIN,
+        f"-A {CHAIN} ! -s 127.0.0.0/8 ! -d 127.0.0.0/8 {KNOWN} -j ACCEPT",
+        *LOOPBACK,
         f"-A {CHAIN} -i br0 -o br0 -j ACCEPT",
-        f"-A {CHAIN} -i br0 ! -o br0 -m mark --mark {SPOOFED}"
-        " -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP",
+        f"-A {CHAIN} -i br0 ! -o br0 -m mark --mark {SPOOFED} -j DROP",
         f"-A {CHAIN} -s 10.10.0.0/24 -i br0 -j ACCEPT",
-        f"-A {CHAIN} -i br0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-        f"-A {CHAIN} -o br0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
-        f"-I FORWARD 1 {JUMP}",
+        f"-A {CHAIN} -o br0 -m conntrack --ctstate DNAT -j ACCEPT",
+        *insert("FORWARD", FORWARDS),
         "COMMIT",
         "*nat",
         f"-N {CHAIN}",
@@ -72,12 +98,17 @@ def test_setup_of_ipv4() -> None:
         f"-A {CHAIN} -s 10.10.0.0/24 ! -d 224.0.0.0/4 -j MASQUERADE",
         f"-A POSTROUTING {JUMP}",
         "COMMIT",
-        "*raw",
-        f"-N {CHAIN}",
-        f"-A {CHAIN} -d 127.0.0.0/8 -j DROP",
-        f"-A {CHAIN} -s 127.0.0.0/8 -j DROP",
-        f"-A {CHAIN} -m rpfilter --invert -j MARK --set-xmark {SPOOFED}",
-        f"-I PREROUTING 1 -i br0 {JUMP}",
+        "*mangle",
+        f"-N {CHAIN}-P",
+        f"-A {CHAIN}-P -d 127.0.0.0/8 -j DROP",
+        f"-A {CHAIN}-P -s 127.0.0.0/8 -j DROP",
+        f"-A {CHAIN}-P -m rpfilter --invert -j MARK --set-xmark {SPOOFED}",
+        f"-I PREROUTING 1 {PREROUTING}",
+        f"-N {CHAIN}-I",
+        f"-A {CHAIN}-I -s 127.0.0.0/8 -j DROP",
+        f"-A {CHAIN}-I -m conntrack --ctorigdst 127.0.0.0/8 --ctdir ORIGINAL -j DROP",
+        f"-A {CHAIN}-I -m conntrack --ctrepldst 127.0.0.0/8 --ctdir REPLY -j DROP",
+        f"-I INPUT 1 {INPUT}",
         "COMMIT",
         *LISTING,
     ]
@@ -101,53 +132,64 @@ def test_all_subnets_are_left_alone_before_the_first_is_masqueraded() -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_check_asks_for_each_rule_that_setup_makes(version: int) -> None:
+    ruleset = calc_iptables(RULES, version)
     for table in TABLES:
-        setup = table_of(render_setup(calc_iptables(RULES, version)), table)
-        made = [line.split(" ", 1)[1].replace(" 1 ", " ") for line in setup[1:]]
-        asked = [
-            line
-            for line in table_of(render_check(calc_iptables(RULES, version)), table)
-            if line not in ("-S FORWARD", f"-S {CHAIN}")
-        ]
+        setup = table_of(render_setup(ruleset), table)
+        made = [line.split(" ", 1)[1] for line in setup if line[:2] in ("-A", "-I")]
+        asked = [line for line in table_of(render_check(ruleset), table) if not line.startswith("-S ")]
         assert all(line.startswith("-C ") for line in asked)
-        assert sorted(line.split(" ", 1)[1] for line in asked) == sorted(made)
+        assert sorted(line.split(" ", 1)[1] for line in asked) == sorted(
+            re.sub("^([A-Z]+) [0-9]+ ", r"\1 ", line) for line in made
+        )
 
 
 def test_repair_of_nothing_makes_all() -> None:
     text = render_repair(calc_iptables(RULES, 4), EMPTY)
     for table in TABLES:
-        assert table_of(text, table) == [
-            line.replace(f"-N {CHAIN}", f":{CHAIN} - [0:0]")
-            for line in table_of(render_setup(calc_iptables(RULES, 4)), table)
-        ]
-
-
-NEW_NAT, NEW_FORWARD, NEW_RAW = (
-    f"-A POSTROUTING {JUMP}",
-    f"-I FORWARD 1 {JUMP}",
-    f"-I PREROUTING 1 -i br0 {JUMP}",
-)
+        setup = table_of(render_setup(calc_iptables(RULES, 4)), table)
+        assert table_of(text, table) == [re.sub("^-N (.*)", r":\1 - [0:0]", line) for line in setup]
 
 
 @pytest.mark.parametrize(
     ("existing", "jumps"),
     [
-        (EMPTY, [NEW_FORWARD, NEW_NAT, NEW_RAW]),
-        (NAT_JUMP, [NEW_FORWARD, NEW_RAW]),
-        (FORWARD_JUMP, [NEW_NAT, NEW_RAW]),
+        (EMPTY, [*insert("FORWARD", FORWARDS), NAT_JUMP, f"-I PREROUTING 1 {PREROUTING}"]),
+        (NAT_JUMP, [*insert("FORWARD", FORWARDS), f"-I PREROUTING 1 {PREROUTING}"]),
+        (FORWARD_JUMPS, [NAT_JUMP, f"-I PREROUTING 1 {PREROUTING}"]),
         (ALL_THERE, []),
-        (f"{ALL_THERE}{NAT_JUMP}\n", [f"-D POSTROUTING {JUMP}"] * 2 + [NEW_NAT]),
+        (f"{ALL_THERE}{NAT_JUMP}\n", [f"-D POSTROUTING {JUMP}"] * 2 + [NAT_JUMP]),
         (
-            ALL_THERE.replace("-i br0", "-i br1"),
-            [f"-D PREROUTING -i br1 {JUMP}", NEW_RAW],
+            ALL_THERE.replace("PREROUTING -i br0", "PREROUTING -i br1"),
+            [f"-D PREROUTING {PREROUTING.replace('br0', 'br1')}", f"-I PREROUTING 1 {PREROUTING}"],
+        ),
+        # One is missing, or they are out of order: all are put there again.
+        *(
+            (
+                ALL_THERE.replace(FORWARD_JUMPS, "\n".join(f"-A FORWARD {rule}" for rule in present)),
+                [*(f"-D FORWARD {rule}" for rule in present), *insert("FORWARD", FORWARDS)],
+            )
+            for present in (FORWARDS[1:], FORWARDS[::-1])
         ),
     ],
 )
 def test_repair_makes_the_jumps_that_are_missing(existing: str, jumps: list[str]) -> None:
     text = render_repair(calc_iptables(RULES, 4), existing)
-    assert [line for line in text.splitlines() if line.endswith(f"-j {CHAIN}")] == jumps
-    assert text.count(f":{CHAIN} - [0:0]") == 3
-    assert text.count(f"-A {CHAIN} ") == 12
+    hooks = "FORWARD", "POSTROUTING", "PREROUTING"
+    assert [line for line in text.splitlines() if line.split(" ")[1:2] and line.split()[1] in hooks] == jumps
+    assert text.count(" - [0:0]") == 4
+    assert text.count(f"-A {CHAIN}") == 16
+
+
+def test_repair_replaces_what_an_earlier_release_made() -> None:
+    text = render_repair(calc_iptables(RULES, 4), FORMER)
+    assert f"-D FORWARD {JUMP}" in table_of(text, "filter")
+    assert not [line for line in table_of(text, "nat") if "POSTROUTING" in line]
+    removal = [f"-D PREROUTING -i br0 {JUMP}", f"-F {CHAIN}", f"-X {CHAIN}"]
+    assert table_of(text, "raw") == removal
+    assert table_of(render_removal(REMAINS, FORMER), "raw") == removal
+    # Its chain may have lost its jump, and there may be other networks' chains.
+    assert table_of(render_removal(REMAINS, f"-N {CHAIN}\n"), "raw") == removal[1:]
+    assert "*raw" not in render_removal(REMAINS, f"{ALL_THERE}-N {CHAIN}0\n")
 
 
 DOCKER, STAGE_1, CNI = (
@@ -165,18 +207,19 @@ DOCKER, STAGE_1, CNI = (
         ([DOCKER], 2),
         (["-j OTHER", DOCKER, "-j OTHER", "-j REJECT"], 3),
         ([STAGE_1, CNI, "-j OTHER", DOCKER, f'-m comment --comment "x" -j {CHAIN}0'], 5),
+        ([STAGE_1, CNI, "-j OTHER", DOCKER, '-m comment --comment "shibafu network net2" -j ACCEPT'], 5),
         # Ours is taken away before it is put where it belongs.
         ([JUMP, STAGE_1, CNI, "-j REJECT"], 3),
         ([STAGE_1, JUMP, CNI, JUMP, "-j REJECT"], 3),
+        ([STAGE_1, FORWARDS[1], CNI, *FORWARDS, "-j REJECT"], 3),
         # Nobody jumps there.
         (["-s 192.0.2.1/32 -m comment --comment DOCKER-USER -j ACCEPT", "-g DOCKER-USER"], 1),
     ],
 )
 def test_forward_comes_to_ours_directly_behind_what_drops(before: list[str], place: int) -> None:
     existing = "".join(f"-A FORWARD {rule}\n" for rule in before)
-    assert f"-I FORWARD {place} {JUMP}" in table_of(
-        render_repair(calc_iptables(RULES, 4), existing), "filter"
-    )
+    lines = table_of(render_repair(calc_iptables(RULES, 4), existing), "filter")
+    assert lines[-len(FORWARDS) :] == insert("FORWARD", FORWARDS, place)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +229,8 @@ def test_forward_comes_to_ours_directly_behind_what_drops(before: list[str], pla
         ([JUMP], ""),
         ([STAGE_1, CNI, DOCKER, JUMP, "-j OTHER"], ""),
         ([STAGE_1, JUMP, CNI], "CNI-FORWARD"),
+        ([STAGE_1, FORWARDS[1], CNI, *FORWARDS], "CNI-FORWARD"),
+        ([STAGE_1, CNI, *FORWARDS], ""),
         ([JUMP, "-j OTHER", STAGE_1, CNI], "CNI-ISOLATION-STAGE-1"),
         ([JUMP, DOCKER, JUMP], "DOCKER-USER"),
         ([DOCKER], ""),
@@ -193,9 +238,13 @@ def test_forward_comes_to_ours_directly_behind_what_drops(before: list[str], pla
 )
 def test_an_order_that_is_wrong(rules: list[str], overtaken: str) -> None:
     existing = "-P FORWARD DROP\n" + "".join(f"-A FORWARD {rule}\n" for rule in rules)
-    assert find_overtaken(existing, CHAIN) == overtaken
+    ruleset = calc_iptables(RULES, 4)
+    assert find_overtaken(existing, ruleset) == overtaken
     if overtaken:
-        assert f"-D FORWARD {JUMP}" in render_repair(calc_iptables(RULES, 4), existing)
+        own = [rule for rule in rules if rule == JUMP or rule in FORWARDS]
+        assert [line for line in render_repair(ruleset, existing).splitlines() if line[:3] == "-D "] == [
+            f"-D FORWARD {rule}" for rule in own
+        ]
 
 
 def test_repair_is_not_misled_by_rules_of_others() -> None:
@@ -205,16 +254,28 @@ def test_repair_is_not_misled_by_rules_of_others() -> None:
         f"-A DOCKER-USER -j {CHAIN}\n"  # from another place
     )
     assert render_repair(calc_iptables(RULES, 4), existing).count(f"-j {CHAIN}\n") == 3
+    existing += (
+        '-A FORWARD -m comment --comment "shibafu network net2" -j ACCEPT\n-A FORWARD -j SHIBAFU-ADMIN\n'
+    )
     assert "-D" not in render_repair(calc_iptables(RULES, 4), existing)
 
 
 def test_teardown_of_what_should_be_there() -> None:
-    for (table, hook), link in zip(TABLES.items(), ("", "", "-i br0 "), strict=True):
-        assert table_of(render_teardown(calc_iptables(RULES, 4)), table) == [
-            f"-D {hook} {link}{JUMP}",
-            f"-F {CHAIN}",
-            f"-X {CHAIN}",
-        ]
+    text = render_teardown(calc_iptables(RULES, 4))
+    assert table_of(text, "filter") == [
+        *(f"-D FORWARD {rule}" for rule in FORWARDS),
+        f"-F {CHAIN}",
+        f"-X {CHAIN}",
+    ]
+    assert table_of(text, "nat") == [f"-D POSTROUTING {JUMP}", f"-F {CHAIN}", f"-X {CHAIN}"]
+    assert table_of(text, "mangle") == [
+        f"-D PREROUTING {PREROUTING}",
+        f"-F {CHAIN}-P",
+        f"-X {CHAIN}-P",
+        f"-D INPUT {INPUT}",
+        f"-F {CHAIN}-I",
+        f"-X {CHAIN}-I",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -224,19 +285,23 @@ def test_teardown_of_what_should_be_there() -> None:
 def test_teardown_of_what_is_there(existing: str, nat: int, forward: int) -> None:
     text = render_removal(REMAINS, existing)
     assert text.count(f"-D POSTROUTING {JUMP}\n") == nat
-    assert text.count(f"-D FORWARD {JUMP}\n") == forward
+    for rule in FORWARDS:
+        assert text.count(f"-D FORWARD {rule}\n") == forward
     # A chain that is missing is made first, so that removing it cannot fail.
-    assert text.count(f":{CHAIN} - [0:0]\n-") == 3
-    assert text.count(f"-F {CHAIN}\n-X {CHAIN}\nCOMMIT\n") == 3
+    for name, count in ((CHAIN, 2), (f"{CHAIN}-P", 1), (f"{CHAIN}-I", 1)):
+        assert text.count(f":{name} - [0:0]\n-") == count
+        assert text.count(f"-F {name}\n-X {name}\n") == count
 
 
 def test_the_teardown_of_what_is_there_does_not_depend_on_the_bridge() -> None:
-    assert f"-D PREROUTING -i br0 {JUMP}" in render_removal(REMAINS, ALL_THERE)
+    assert f"-D PREROUTING {PREROUTING}" in render_removal(REMAINS, ALL_THERE)
 
 
 def test_the_listing_asks_for_all_hooks() -> None:
-    for table, hook in TABLES.items():
-        assert table_of(render_list(REMAINS), table) == [f"-S {hook}"]
+    text = render_list(REMAINS)
+    asked = [f"*{table}\n-S {hook}\nCOMMIT\n" for table, hooks in TABLES.items() for hook in hooks]
+    # Of the table that earlier releases used, also for chains that nothing leads to.
+    assert text == "".join(asked) + "*raw\n-S\nCOMMIT\n"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +311,6 @@ def test_the_listing_asks_for_all_hooks() -> None:
         render_check(calc_iptables(RULES, 4)),
         render_repair(calc_iptables(RULES, 4), EMPTY),
         render_teardown(calc_iptables(RULES, 4)),
-        render_list(REMAINS),
     ],
 )
 def test_each_table_is_one_whole_transaction(text: str) -> None:
@@ -256,7 +320,7 @@ def test_each_table_is_one_whole_transaction(text: str) -> None:
         "COMMIT",
         "*nat",
         "COMMIT",
-        "*raw",
+        "*mangle",
         "COMMIT",
     ]
     assert text.endswith("COMMIT\n")
@@ -269,7 +333,9 @@ def test_isolation_comes_before_accepting(version: int) -> None:
     assert [
         line for line in lines if line not in render_setup(calc_iptables(RULES, version)).splitlines()
     ] == [ISOLATION]
-    assert lines.index(ISOLATION) < min(i for i, line in enumerate(lines) if line.endswith("-j ACCEPT"))
+    # What belongs to a connection is not asked for it.
+    accepting = [line for line in lines if line.startswith(f"-A {CHAIN}") and line.endswith("-j ACCEPT")]
+    assert lines.index(accepting[0]) < lines.index(ISOLATION) < lines.index(accepting[1])
     assert ISOLATION.replace("-A", "-C") in render_check(calc_iptables(isolated, version)).splitlines()
     assert render_teardown(calc_iptables(isolated, version)) == render_teardown(calc_iptables(RULES, version))
 
@@ -283,11 +349,12 @@ def test_isolation_alone_needs_no_masquerading(subnets: list[str]) -> None:
     for version in (4, 6):
         assert table_of(render_setup(calc_iptables(alone, version)), "filter") == [
             f"-N {CHAIN}",
-            *TO_ADMIN,
+            TO_ADMIN,
+            *(LOOPBACK if version == 4 else []),
             ISOLATION,
-            f"-I FORWARD 1 {JUMP}",
+            *insert("FORWARD", FORWARDS[3:]),
         ]
-        tables = {4: ["*filter", "*raw"], 6: ["*filter"]}[version]
+        tables = {4: ["*filter", "*mangle"], 6: ["*filter"]}[version]
         for text in (
             render_check(calc_iptables(alone, version)),
             render_repair(calc_iptables(alone, version), EMPTY),
@@ -302,7 +369,8 @@ def test_strict_isolation_is_in_a_table_of_its_own(version: int) -> None:
     strict = calc_iptables(NetworkRules("net", ["br0"], RULES.subnets, isolation=STRICT), version)
     opened = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
     jump = JUMP.replace(CHAIN, f"{CHAIN}-S")
-    assert table_of(render_setup(strict), "mangle") == [
+    lines = table_of(render_setup(strict), "mangle")
+    assert lines[lines.index(f"-N {CHAIN}-S") :] == [
         f"-N {CHAIN}-S",
         f"-A {CHAIN}-S -i br0 ! -o br0 -m devgroup --dst-group 0x5b18/0xfffffffc {opened}",
         f"-A {CHAIN}-S ! -i br0 -o br0 -m devgroup --src-group 0x5b18/0xfffffffc {opened}",
@@ -312,8 +380,9 @@ def test_strict_isolation_is_in_a_table_of_its_own(version: int) -> None:
     # Its jump is told from that in filter.
     existing = f"{ALL_THERE}-A FORWARD -j OTHER\n-A FORWARD {jump}\n"
     assert not [line for line in render_repair(strict, existing).splitlines() if line.endswith(jump)]
-    assert table_of(render_removal(strict, existing), "mangle")[1] == f"-D FORWARD {jump}"
-    assert table_of(render_removal(strict, existing), "filter")[1] == f"-D FORWARD {JUMP}"
+    for table, forwards in (("mangle", [jump]), ("filter", FORWARDS)):
+        lines = table_of(render_removal(strict, existing), table)
+        assert [line for line in lines if "FORWARD" in line] == [f"-D FORWARD {rule}" for rule in forwards]
 
 
 def test_every_group_of_networks_and_no_other_is_covered() -> None:
@@ -326,8 +395,9 @@ def test_every_group_of_networks_and_no_other_is_covered() -> None:
 
 def test_the_chain_of_a_network_that_was_strict_is_emptied() -> None:
     former = calc_iptables(NetworkRules("net", ["br0"], RULES.subnets, was_strict=True), 4)
-    assert table_of(render_repair(former, ALL_THERE), "mangle")[0] == f":{CHAIN}-S - [0:0]"
-    assert "DROP" not in "".join(table_of(render_repair(former, ALL_THERE), "mangle"))
+    lines = table_of(render_repair(former, ALL_THERE), "mangle")
+    assert f":{CHAIN}-S - [0:0]" in lines
+    assert not [line for line in lines if line.startswith(f"-A {CHAIN}-S")]
 
 
 def test_what_stays_on_the_bridge_is_accepted_where_forward_sees_it() -> None:
@@ -351,14 +421,13 @@ def test_the_administrators_chain_is_made_and_never_emptied() -> None:
     ):
         lines = table_of(text, "filter")
         assert lines.count("-N SHIBAFU-ADMIN") == 1
-        assert lines.index("-N SHIBAFU-ADMIN") < lines.index(TO_ADMIN[0])
+        assert lines.index("-N SHIBAFU-ADMIN") < lines.index(TO_ADMIN)
     for text in (
         render_setup(calc_iptables(RULES, 4)),
         render_repair(calc_iptables(RULES, 4), EMPTY),
-        render_removal(REMAINS, ALL_THERE),
     ):
         lines = [line for line in text.splitlines() if "SHIBAFU-ADMIN" in line]
-        assert set(lines) <= set(TO_ADMIN)
+        assert lines == [TO_ADMIN, f"-I FORWARD 1 {FORWARDS[0]}"]
 
 
 def test_the_rule_that_a_check_did_not_find_is_named() -> None:
@@ -373,13 +442,14 @@ def test_the_rule_that_a_check_did_not_find_is_named() -> None:
         assert find_missing(ruleset, complaint) == ""
 
 
-def print_all(rules: list[str]) -> str:
+def print_all(rules: list[str], forwards: list[str] = FORWARDS) -> str:
     """Return what a check of IPv4 prints where table filter has these rules, and all others are right."""
     lines = []
     for chain in calc_iptables(RULES, 4).chains:
-        lines.append(f"-N {CHAIN}")
-        lines += [f"-A {CHAIN} {rule}" for rule in (rules if chain.table == "filter" else chain.rules)]
-        lines += ["-P FORWARD ACCEPT", f"-A FORWARD {JUMP}"] if chain.table == "filter" else []
+        lines.append(f"-N {chain.name}")
+        lines += [f"-A {chain.name} {rule}" for rule in (rules if chain.table == "filter" else chain.rules)]
+        if chain.table == "filter":
+            lines += ["-P FORWARD ACCEPT", *(f"-A FORWARD {rule}" for rule in forwards)]
     return "\n".join(lines) + "\n"
 
 
@@ -388,9 +458,23 @@ def test_rules_that_do_not_belong_there() -> None:
     rules = ruleset.chains[0].rules
     assert find_stray(ruleset, print_all(rules)) == ""
     # In what words iptables lists a rule does not matter.
-    assert find_stray(ruleset, print_all([rules[0].replace("-i br0", "-i  br0"), *rules[1:]])) == ""
+    assert (
+        find_stray(ruleset, print_all([*rules[:4], rules[4].replace("-i br0", "-i  br0"), *rules[5:]])) == ""
+    )
     for others in (["-j ACCEPT", *rules], [*rules, "-j ACCEPT"], [rules[-1], *rules[:-1]], rules[:-1]):
         assert find_stray(ruleset, print_all(others)).startswith(f"chain {CHAIN} of table filter ")
+
+
+def test_the_administrator_comes_first_in_forward() -> None:
+    """Others' rules may be between the network's own."""
+    ruleset = calc_iptables(RULES, 4)
+    rules = ruleset.chains[0].rules
+    assert (
+        find_stray(ruleset, print_all(rules, ["-j OTHER", *FORWARDS[:3], "-j ACCEPT", *FORWARDS[3:]])) == ""
+    )
+    for wrong in (FORWARDS[::-1], [*FORWARDS[1:3], FORWARDS[0], *FORWARDS[3:]]):
+        message = "the network's rules in chain FORWARD of table filter are out of order"
+        assert find_stray(ruleset, print_all(rules, wrong)) == message
 
 
 def test_networks_do_not_share_anything() -> None:

@@ -76,6 +76,16 @@ def calc_strict_chain(network: str) -> str:
     return f"{calc_chain(network)}-S"
 
 
+def calc_prerouting_chain(network: str) -> str:
+    """Return the name of a network's chain for what comes in from its bridge."""
+    return f"{calc_chain(network)}-P"
+
+
+def calc_input_chain(network: str) -> str:
+    """Return the name of a network's chain for what the host itself gets from its bridge."""
+    return f"{calc_chain(network)}-I"
+
+
 def is_strict_chain(name: str) -> bool:
     """Return whether a chain is called like those of strictly isolated networks."""
     return name.startswith("SHIBAFU-") and name.endswith("-S")
@@ -88,4 +98,8 @@ def calc_isolate(isolation: str) -> bool | str:
 
 def calc_comment(network: str) -> str:
     """Return what tells a person whose a rule is, as long as a comment may be."""
-    return f"shibafu network {network}"[:_MAX_COMMENT]
+    comment = f"shibafu network {network}"
+    if len(comment) <= _MAX_COMMENT:
+        return comment
+    # Of no other network: rules are known by it.
+    return f"{comment[: _MAX_COMMENT - 17]} {calc_digest(network, size=8)}"

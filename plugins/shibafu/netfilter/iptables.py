@@ -129,7 +129,7 @@ class Iptables:
                 return False
         for version, _, stdout, _ in ended:
             ruleset, printed = self._rulesets[version], decode(stdout)
-            overtaken = find_overtaken(printed, ruleset.name)
+            overtaken = find_overtaken(printed, ruleset)
             stray = find_stray(ruleset, printed) if self._is_check and self._is_exact else ""
             if overtaken or stray:
                 self._blame(f"come before those of chain {overtaken}" if overtaken else MIXED, stray, version)
@@ -203,7 +203,7 @@ class Iptables:
         for i, (version, child) in enumerate(children.items()):
             if i:
                 child.feed(self._split_teardown(version)[1])
-            commits = len(self._rulesets[version].chains)
+            commits = len(self._rulesets[version].tables())
             is_done = is_done and watch is not None and watch.wait(child.pid, commits, _COMMIT_PATIENCE)
             if is_done and watch is not None and version not in self._others:
                 # It does not come if the administrator has rules, which is as good, or the machine is busy.

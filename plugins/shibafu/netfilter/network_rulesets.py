@@ -1,9 +1,11 @@
 """What the host's firewall does for a network's routed packets, and that as rulesets of iptables.
 
-A network has one chain of the same name in those of the tables filter, nat and raw that it
-needs, and jumps to it from FORWARD, POSTROUTING and PREROUTING. The jumps carry the network's name, so that
-they are found and removed whatever the configuration was when they were made. What keeps all other networks
-from a strictly isolated one is in mangle: it comes before what their chains in filter accept.
+A network has a chain in each of the tables filter and nat, and up to three in mangle, and rules in the
+kernel's chains that lead there. These carry the network's name, so that they are found and removed whatever
+the configuration was when they were made.
+
+Most packets belong to connections that containers have opened. FORWARD accepts these by itself, right behind
+the administrator's chain, and PREROUTING passes them by: what new packets have to meet is in chains.
 """
 
 from shibafu.cni.ip import Cidr
@@ -14,6 +16,8 @@ from shibafu.cni.names import (
     STRICT,
     calc_chain,
     calc_comment,
+    calc_input_chain,
+    calc_prerouting_chain,
     calc_strict_chain,
 )
 from shibafu.netfilter.ruleset import Chain, Ruleset
@@ -26,15 +30,13 @@ if TYPE_CHECKING:
 PROGRAMS = {4: "iptables-restore", 6: "ip6tables-restore"}
 MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
 LOOPBACK = "127.0.0.0/8"
-# The tables of iptables, and the chain of the kernel in each that leads to a network's. First the one that
-# may be refused, while nothing of the others is done: it has what networks share.
-_HOOKS = (("filter", "FORWARD"), ("nat", "POSTROUTING"), ("raw", "PREROUTING"))
-_STRICT_HOOK = ("mangle", "FORWARD")
+# States of packets that belong to a connection which has been let through.
+_KNOWN = "RELATED,ESTABLISHED"
 # The groups of all networks' links (NETWORK_GROUPS).
 _ALL_GROUPS = "0x5b18/0xfffffffc"
-# The administrator's chain. The chain of each network leads there before all else.
+# The administrator's chain. What a network's packets come to first leads there.
 ADMIN = "SHIBAFU-ADMIN"
-# The upper half of a packet's mark, from raw to filter, where its source is not behind the bridge.
+# The upper half of a packet's mark, from mangle to filter, where its source is not behind the bridge.
 _SPOOFED = f"{ISOLATED_GROUP << 16:#x}/0xffff0000"
 
 
@@ -116,47 +118,103 @@ class NetworkRules:
 
 def calc_iptables(rules: NetworkRules, version: int) -> Ruleset:
     """Return what iptables has of one family; `version` is 4 or 6."""
-    chains = []
-    for table, hook in _HOOKS:
-        texts = _IPTABLES[table](rules, version)
-        if texts or table == "filter":
-            chains.append(Chain(table, rules.chain, hook, texts, _calc_jumps(rules, table)))
-    if rules.was_strict:
-        # Of one that no longer is, the chain is empty.
-        name, texts = calc_strict_chain(rules.network), _calc_strict(rules)
-        jump = f'-m comment --comment "{rules.comment}" -j {name}'
-        chains.append(Chain(_STRICT_HOOK[0], name, _STRICT_HOOK[1], texts, [jump]))
-    return Ruleset(rules.chain, chains, comment=rules.comment, shared=ADMIN)
+    chains = _list_chains(rules.network, rules.was_strict)
+    for chain in chains:
+        calc_rules, calc_jumps = _CONTENTS[chain.table, chain.hook]
+        chain.rules = calc_rules(rules, version)
+        chain.jumps = calc_jumps(rules, version, chain.name)
+    # Of a network that is no longer strict, that chain is empty.
+    kept = [chain for chain in chains if chain.rules or (chain.table, chain.hook) == _STRICT_HOOK]
+    return Ruleset(rules.chain, kept, comment=rules.comment, shared=ADMIN, former=_list_former(rules.network))
 
 
 def calc_iptables_remains(network: str, was_strict: bool) -> Ruleset:
     """Return all chains that iptables may have of a network, without rules: to look for, and to remove."""
+    chains, former = _list_chains(network, was_strict), _list_former(network)
+    return Ruleset(calc_chain(network), chains, comment=calc_comment(network), shared=ADMIN, former=former)
+
+
+def _list_chains(network: str, was_strict: bool) -> list[Chain]:
+    """Return a network's chains, still empty.
+
+    First the one that may be refused, while nothing of the others is done: it has what networks share.
+    """
     name = calc_chain(network)
-    chains = [Chain(table, name, hook, []) for table, hook in _HOOKS]
-    if was_strict:
-        chains.append(Chain(_STRICT_HOOK[0], calc_strict_chain(network), _STRICT_HOOK[1], []))
-    return Ruleset(name, chains, shared=ADMIN)
+    strict = [Chain(_STRICT_HOOK[0], calc_strict_chain(network), _STRICT_HOOK[1], [])] if was_strict else []
+    return [
+        Chain("filter", name, "FORWARD", []),
+        Chain("nat", name, "POSTROUTING", []),
+        Chain("mangle", calc_prerouting_chain(network), "PREROUTING", []),
+        Chain("mangle", calc_input_chain(network), "INPUT", []),
+        *strict,
+    ]
 
 
-def _calc_strict(rules: NetworkRules) -> list[str]:
-    """Return the rules that keep all other networks apart, in both directions."""
+def _list_former(network: str) -> list[Chain]:
+    """Return the chains that earlier releases made."""
+    return [Chain("raw", calc_chain(network), "PREROUTING", [])]
+
+
+def _calc_jump(rules: NetworkRules, name: str, condition: str = "") -> str:
+    return f'-m comment --comment "{rules.comment}" {condition}-j {name}'
+
+
+def _jump_always(rules: NetworkRules, version: int, name: str) -> list[str]:
+    return [_calc_jump(rules, name)]
+
+
+def _jump_from_bridges(rules: NetworkRules, version: int, name: str) -> list[str]:
+    return [f"-i {bridge} {_calc_jump(rules, name)}" for bridge in rules.bridges]
+
+
+def _jump_unless_known(rules: NetworkRules, version: int, name: str) -> list[str]:
+    jump = _calc_jump(rules, name, f"-m conntrack ! --ctstate {_KNOWN} ")
+    return [f"-i {bridge} {jump}" for bridge in rules.bridges]
+
+
+def _jump_to_filter(rules: NetworkRules, version: int, name: str) -> list[str]:
+    """Return what FORWARD has of a network, in its order.
+
+    Packets of connections that containers have opened are accepted there: a chain would be one more rule to
+    meet for each of them. They go to the administrator first, like all others.
+    """
+    texts = []
+    # Of one that forges an address of the host's for an answer's, more is asked in the chain.
+    genuine = f"! -s {LOOPBACK} " if version == 4 else ""
+    for subnet in rules.masqueraded_of(version):
+        known = f"-m conntrack --ctstate {_KNOWN} --ctorigsrc {subnet} "
+        texts.append(_calc_jump(rules, ADMIN, known))
+        for bridge in rules.bridges:
+            texts += [f"{genuine}{way} {bridge} {_calc_jump(rules, 'ACCEPT', known)}" for way in ("-o", "-i")]
+    for bridge in rules.bridges:
+        ways = f"-i {bridge}", f"! -i {bridge} -o {bridge}"
+        texts += [f"{way} {_calc_jump(rules, name)}" for way in ways]
+    return texts
+
+
+def _calc_strict(rules: NetworkRules, version: int) -> list[str]:
+    """Return the rules that keep all other networks apart, in both directions.
+
+    They are in mangle, which comes before what other networks' rules in filter accept.
+    """
     texts = []
     for name in rules.bridges if rules.isolation == STRICT else []:
         for way, group in ((f"-i {name} ! -o {name}", "dst"), (f"! -i {name} -o {name}", "src")):
             others = f"{way} -m devgroup --{group}-group {_ALL_GROUPS}"
-            texts.append(f"{others} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP")
+            texts.append(f"{others} -m conntrack ! --ctstate {_KNOWN},DNAT -j DROP")
     return texts
 
 
-def _calc_jumps(rules: NetworkRules, table: str) -> list[str]:
-    jump = f'-m comment --comment "{rules.comment}" -j {rules.chain}'
-    # All that any link receives passes PREROUTING: other links' packets go on at once.
-    return [f"-i {name} {jump}" for name in rules.bridges] if table == "raw" else [jump]
-
-
 def _calc_filter(rules: NetworkRules, version: int) -> list[str]:
+    """Return the rules for what a network's containers send by way of the host, and what they are sent."""
+    loopback = [f"-{side} {LOOPBACK} -j DROP" for side in ("s", "d")] if version == 4 else []
+    # Of other sources as well: that of the container's interface on another network.
+    genuine = f"! -s {LOOPBACK} ! -d {LOOPBACK} " if version == 4 else ""
+    known = f"{genuine}-m conntrack --ctstate {_KNOWN} -j ACCEPT"
     return [
-        *(f"{way} -j {ADMIN}" for name in rules.bridges for way in (f"-i {name}", f"! -i {name} -o {name}")),
+        f"-j {ADMIN}",
+        *([known] if rules.masqueraded_of(version) else []),
+        *loopback,
         *_calc_isolation(rules),
         *_calc_bridging(rules, version),
         *_calc_forwarding(rules, version),
@@ -172,7 +230,7 @@ def _calc_isolation(rules: NetworkRules) -> list[str]:
     if rules.isolation != ISOLATED:
         return []
     others = [f"-i {name} ! -o {name} -m devgroup --dst-group {ISOLATED_GROUP:#x}" for name in rules.bridges]
-    return [f"{other} -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP" for other in others]
+    return [f"{other} -m conntrack ! --ctstate {_KNOWN},DNAT -j DROP" for other in others]
 
 
 def _calc_bridging(rules: NetworkRules, version: int) -> list[str]:
@@ -186,7 +244,7 @@ def _calc_bridging(rules: NetworkRules, version: int) -> list[str]:
 
 
 def _calc_forwarding(rules: NetworkRules, version: int) -> list[str]:
-    """Return the rules that let a masqueraded network's traffic through, and no spoofed sources.
+    """Return the rules that let a masqueraded network's new connections through, and no spoofed sources.
 
     Whether a source is spoofed the routes decide, not the subnets: networks may share a bridge.
     """
@@ -195,12 +253,9 @@ def _calc_forwarding(rules: NetworkRules, version: int) -> list[str]:
         return []
     lines = []
     for name in rules.bridges:
-        spoofed = f"-i {name} ! -o {name} -m mark --mark {_SPOOFED}"
-        lines.append(f"{spoofed} -m conntrack ! --ctstate RELATED,ESTABLISHED -j DROP")
+        lines.append(f"-i {name} ! -o {name} -m mark --mark {_SPOOFED} -j DROP")
         lines += [f"-s {subnet} -i {name} -j ACCEPT" for subnet in subnets]
-        # Of another address as well: that of the container's interface on another network.
-        lines.append(f"-i {name} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
-        lines.append(f"-o {name} -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT")
+        lines.append(f"-o {name} -m conntrack --ctstate DNAT -j ACCEPT")
     return lines
 
 
@@ -211,12 +266,11 @@ def _calc_nat(rules: NetworkRules, version: int) -> list[str]:
     ]
 
 
-def _calc_raw(rules: NetworkRules, version: int) -> list[str]:
-    """Return the rules for what has just come in from the bridge, before anything is translated.
+def _calc_prerouting(rules: NetworkRules, version: int) -> list[str]:
+    """Return the rules for what comes in from the bridge and belongs to no connection, untranslated.
 
     The reference's portmap plugin lets the host route 127.0.0.1 between its bridges and itself, and then the
-    kernel takes other addresses of that network for sources, too. Answers to what the host sent from there
-    do not have that destination yet.
+    kernel takes other addresses of that network for sources, too.
     """
     # For IPv6 the kernel drops it.
     lines = [f"-{side} {LOOPBACK} -j DROP" for side in ("d", "s")] if version == 4 else []
@@ -225,4 +279,25 @@ def _calc_raw(rules: NetworkRules, version: int) -> list[str]:
     return lines
 
 
-_IPTABLES = {"filter": _calc_filter, "nat": _calc_nat, "raw": _calc_raw}
+def _calc_input(rules: NetworkRules, version: int) -> list[str]:
+    """Return the rules for what the host itself gets from the bridge, and belongs to a connection.
+
+    Those that the host has with itself on 127.0.0.1 are known, too, and a container could forge packets of
+    theirs. By now, an answer to what it has sent from there to a published port has that destination, and so
+    may have what is translated to a service of its own: conntrack tells with what destination they came.
+    """
+    if version == 6:
+        return []
+    came = [f"--ctorigdst {LOOPBACK} --ctdir ORIGINAL", f"--ctrepldst {LOOPBACK} --ctdir REPLY"]
+    return [f"-s {LOOPBACK} -j DROP", *(f"-m conntrack {destination} -j DROP" for destination in came)]
+
+
+_STRICT_HOOK = ("mangle", "FORWARD")
+# By table and the kernel's chain: what a network's chain contains, and what leads there.
+_CONTENTS = {
+    ("filter", "FORWARD"): (_calc_filter, _jump_to_filter),
+    ("nat", "POSTROUTING"): (_calc_nat, _jump_always),
+    ("mangle", "PREROUTING"): (_calc_prerouting, _jump_unless_known),
+    ("mangle", "INPUT"): (_calc_input, _jump_from_bridges),
+    _STRICT_HOOK: (_calc_strict, _jump_always),
+}

@@ -15,11 +15,13 @@ PRECEDING = ("CNI-ISOLATION-STAGE-1", "CNI-FORWARD", "DOCKER-USER")
 def render_check(ruleset: Ruleset) -> str:
     """Return the input that succeeds when all rules are there, and prints their chains and FORWARD."""
     lines = []
-    for chain in ruleset.chains:
-        lines.append(f"*{chain.table}")
-        lines += [f"-C {chain.hook} {jump}" for jump in chain.jumps]
-        lines += [f"-C {chain.name} {rule}" for rule in chain.rules]
-        lines += [f"-S {chain.name}", *(["-S FORWARD"] if chain.table == "filter" else []), "COMMIT"]
+    for table, chains in ruleset.tables():
+        lines.append(f"*{table}")
+        for chain in chains:
+            lines += [f"-C {chain.hook} {jump}" for jump in chain.jumps]
+            lines += [f"-C {chain.name} {rule}" for rule in chain.rules]
+            lines.append(f"-S {chain.name}")
+        lines += ["-S FORWARD", "COMMIT"] if table == "filter" else ["COMMIT"]
     return "\n".join(lines) + "\n"
 
 
@@ -53,6 +55,10 @@ def find_stray(ruleset: Ruleset, printed: str) -> str:
         # iptables prints a rule as it likes: it has found each by itself, and these tell their order.
         if targets != [_calc_target(rule) for rule in chain.rules]:
             return f"chain {chain.name} of table {chain.table} contains other rules or is out of order"
+        if chain.hook == "FORWARD" and chain.table == "filter":
+            leading = [_calc_target(rule) for rule in _find_jumps(printed, ruleset, chain)]
+            if leading != [_calc_target(jump) for jump in chain.jumps]:
+                return f"the network's rules in chain FORWARD of table {chain.table} are out of order"
     return ""
 
 
@@ -67,18 +73,20 @@ def render_setup(ruleset: Ruleset, has_shared: bool = True) -> str:
         has_shared: whether the shared chain is there; it fails when that is not so.
     """
     lines = []
-    for chain in ruleset.chains:
-        lines += [f"*{chain.table}", *_make_shared(ruleset, chain, has_shared), f"-N {chain.name}"]
-        lines += [f"-A {chain.name} {rule}" for rule in chain.rules]
-        lines += [f"{_calc_place(chain, [])} {jump}" for jump in chain.jumps]
+    for table, chains in ruleset.tables():
+        lines += [f"*{table}", *_make_shared(ruleset, table, has_shared)]
+        for chain in chains:
+            lines.append(f"-N {chain.name}")
+            lines += [f"-A {chain.name} {rule}" for rule in chain.rules]
+            lines += _place_jumps(chain, [])
         lines.append("COMMIT")
     # By itself: the nft variant does not make FORWARD, if it has to, for a transaction that lists it.
     lines += ["*filter", "-S FORWARD", "COMMIT"]
     return "\n".join(lines) + "\n"
 
 
-def _make_shared(ruleset: Ruleset, chain: Chain, has_shared: bool) -> list[str]:
-    is_made = chain.table == "filter" and ruleset.shared and not has_shared
+def _make_shared(ruleset: Ruleset, table: str, has_shared: bool) -> list[str]:
+    is_made = table == "filter" and ruleset.shared and not has_shared
     return [f"-N {ruleset.shared}"] if is_made else []
 
 
@@ -91,44 +99,53 @@ def render_repair(ruleset: Ruleset, existing: str, has_shared: bool = True) -> s
         has_shared: whether the shared chain is there; it fails when that is not so.
     """
     lines = []
-    for chain in ruleset.chains:
-        # ":chain" makes the chain, or empties the one that is there.
-        lines += [f"*{chain.table}", f":{chain.name} - [0:0]", *_make_shared(ruleset, chain, has_shared)]
-        lines += [f"-A {chain.name} {rule}" for rule in chain.rules]
-        present = _find_jumps(existing, chain.hook, chain.name)
-        if present != chain.jumps or find_overtaken(existing, chain.name):
-            lines += [f"-D {chain.hook} {jump}" for jump in present]
-            others = [rule for rule in _list_hook(existing, chain.hook) if rule not in present]
-            lines += [f"{_calc_place(chain, others)} {jump}" for jump in chain.jumps]
+    for table, chains in ruleset.tables():
+        lines += [f"*{table}", *_make_shared(ruleset, table, has_shared)]
+        for chain in chains:
+            # Makes the chain, or empties the one that is there.
+            lines.append(f":{chain.name} - [0:0]")
+            lines += [f"-A {chain.name} {rule}" for rule in chain.rules]
+            present = _find_jumps(existing, ruleset, chain)
+            if present != chain.jumps or (table == "filter" and find_overtaken(existing, ruleset)):
+                lines += [f"-D {chain.hook} {jump}" for jump in present]
+                others = [rule for rule in _list_hook(existing, chain.hook) if rule not in present]
+                lines += _place_jumps(chain, others)
         lines.append("COMMIT")
-    return "\n".join(lines) + "\n"
+    # Only now: the network is never without them.
+    return "\n".join(lines + _remove_former(ruleset, existing)) + "\n"
 
 
-def _calc_place(chain: Chain, rules: list[str]) -> str:
-    """Return the command that puts a jump where it takes effect, among the hook's other rules.
+def _place_jumps(chain: Chain, rules: list[str]) -> list[str]:
+    """Return the lines that put jumps where they take effect, among the hook's other rules.
 
-    In filter directly behind what must come before it; not at the end, since many a firewall's last rule
+    In filter directly behind what must come before them; not at the end, since many a firewall's last rule
     there rejects.
     """
     if chain.table == "nat":
-        return f"-A {chain.hook}"
+        return [f"-A {chain.hook} {jump}" for jump in chain.jumps]
     before = [i for i, rule in enumerate(rules, 1) if _calc_target(rule) in PRECEDING]
-    return f"-I {chain.hook} {max(before, default=0) + 1 if chain.table == 'filter' else 1}"
+    first = max(before, default=0) + 1 if chain.table == "filter" else 1
+    return [f"-I {chain.hook} {place} {jump}" for place, jump in enumerate(chain.jumps, first)]
 
 
-def find_overtaken(existing: str, name: str) -> str:
-    """Return a chain of `PRECEDING` that FORWARD comes to after a ruleset's; empty if there is none."""
-    targets = [_calc_target(rule) for rule in _list_hook(existing, "FORWARD")]
-    behind = targets[targets.index(name) :] if name in targets else []
+def find_overtaken(existing: str, ruleset: Ruleset) -> str:
+    """Return a chain of `PRECEDING` that FORWARD comes to after a ruleset's rules; empty if there is none."""
+    rules = _list_hook(existing, "FORWARD")
+    chain = ruleset.chains[0]
+    own = [i for i, rule in enumerate(rules) if _leads_to(rule, ruleset, chain)]
+    behind = map(_calc_target, rules[own[0] :] if own else [])
     return next((target for target in behind if target in PRECEDING), "")
 
 
 def render_teardown(ruleset: Ruleset) -> str:
     """Return the input that removes a ruleset; it fails when anything of it is missing."""
     lines = []
-    for chain in ruleset.chains:
-        lines += [f"*{chain.table}", *(f"-D {chain.hook} {jump}" for jump in chain.jumps)]
-        lines += [f"-F {chain.name}", f"-X {chain.name}", "COMMIT"]
+    for table, chains in ruleset.tables():
+        lines.append(f"*{table}")
+        for chain in chains:
+            lines += [f"-D {chain.hook} {jump}" for jump in chain.jumps]
+            lines += [f"-F {chain.name}", f"-X {chain.name}"]
+        lines.append("COMMIT")
     return "\n".join(lines) + "\n"
 
 
@@ -140,12 +157,27 @@ def render_removal(ruleset: Ruleset, existing: str) -> str:
         existing: the rules of its hooks, as `render_list` makes them printed.
     """
     lines = []
-    for chain in ruleset.chains:
-        # Makes a chain that is missing, so that all can be removed in the same way.
-        lines += [f"*{chain.table}", f":{chain.name} - [0:0]"]
-        lines += [f"-D {chain.hook} {jump}" for jump in _find_jumps(existing, chain.hook, chain.name)]
-        lines += [f"-F {chain.name}", f"-X {chain.name}", "COMMIT"]
-    return "\n".join(lines) + "\n"
+    for table, chains in ruleset.tables():
+        lines.append(f"*{table}")
+        for chain in chains:
+            # Makes a chain that is missing, so that all can be removed in the same way.
+            lines += [f":{chain.name} - [0:0]", *_remove_chain(ruleset, chain, existing)]
+        lines.append("COMMIT")
+    return "\n".join(lines + _remove_former(ruleset, existing)) + "\n"
+
+
+def _remove_former(ruleset: Ruleset, existing: str) -> list[str]:
+    """Return the lines that remove what is there of chains that earlier releases made."""
+    lines = []
+    for chain in ruleset.former:
+        if f"-N {chain.name}" in existing.splitlines():
+            lines += [f"*{chain.table}", *_remove_chain(ruleset, chain, existing), "COMMIT"]
+    return lines
+
+
+def _remove_chain(ruleset: Ruleset, chain: Chain, existing: str) -> list[str]:
+    jumps = [f"-D {chain.hook} {jump}" for jump in _find_jumps(existing, ruleset, chain)]
+    return [*jumps, f"-F {chain.name}", f"-X {chain.name}"]
 
 
 def render_shared_teardown(chain: str) -> str:
@@ -154,8 +186,12 @@ def render_shared_teardown(chain: str) -> str:
 
 
 def render_list(ruleset: Ruleset) -> str:
-    """Return the input that prints the rules of a ruleset's hooks, with `-S` as in iptables(8)."""
-    return "".join(f"*{chain.table}\n-S {chain.hook}\nCOMMIT\n" for chain in ruleset.chains)
+    """Return the input that prints the rules of a ruleset's hooks, with `-S` as in iptables(8).
+
+    Of the tables of former chains it prints all: they may be there without a jump.
+    """
+    hooks = [f"*{chain.table}\n-S {chain.hook}\nCOMMIT\n" for chain in ruleset.chains]
+    return "".join([*hooks, *(f"*{chain.table}\n-S\nCOMMIT\n" for chain in ruleset.former)])
 
 
 def _list_hook(existing: str, hook: str) -> list[str]:
@@ -164,8 +200,17 @@ def _list_hook(existing: str, hook: str) -> list[str]:
     return [line.removeprefix(head) for line in existing.splitlines() if line.startswith(head)]
 
 
-def _find_jumps(existing: str, hook: str, chain: str) -> list[str]:
-    return [rule for rule in _list_hook(existing, hook) if _calc_target(rule) == chain]
+def _find_jumps(existing: str, ruleset: Ruleset, chain: Chain) -> list[str]:
+    """Return the rules of a chain's hook that are the ruleset's, in their order."""
+    return [rule for rule in _list_hook(existing, chain.hook) if _leads_to(rule, ruleset, chain)]
+
+
+def _leads_to(rule: str, ruleset: Ruleset, chain: Chain) -> bool:
+    """Return whether a rule of a chain's hook jumps to it, or spares packets the way."""
+    target = _calc_target(rule)
+    if chain.table == "filter" and target in ("ACCEPT", ruleset.shared):
+        return f' --comment "{ruleset.comment}" ' in rule
+    return target == chain.name
 
 
 def _calc_target(rule: str) -> str:

@@ -21,7 +21,8 @@ class Chain:
         name: its name there.
         hook: iptables: the kernel's chain that jumps to it. nftables: type, hook and priority.
         rules: in their order, without comments, as the backend lists them.
-        jumps: iptables: the rules of the hook that jump to it, as the backend lists them.
+        jumps: iptables: the rules of the hook that jump to it, in their order and as the backend lists them,
+            and such before them as spare packets the way.
     """
 
     __slots__ = ("hook", "jumps", "name", "rules", "table")
@@ -64,9 +65,10 @@ class Ruleset:
         comment: what tells a person whose it is.
         shared: iptables: a chain of table filter that rulesets have in common. It is made where it is
             missing, its rules are never touched, and it goes with the last ruleset when it has none.
+        former: iptables: chains that earlier releases made in its place, and that go when it is made.
     """
 
-    __slots__ = ("chains", "comment", "name", "sets", "shared")
+    __slots__ = ("chains", "comment", "former", "name", "sets", "shared")
 
     def __init__(
         self,
@@ -75,12 +77,21 @@ class Ruleset:
         sets: "Sequence[ElementSet]" = (),
         comment: str = "",
         shared: str = "",
+        former: "Sequence[Chain]" = (),
     ) -> None:
         self.name = name
         self.chains = list(chains)
         self.sets = list(sets)
         self.comment = comment
         self.shared = shared
+        self.former = list(former)
+
+    def tables(self) -> "list[tuple[str, list[Chain]]]":
+        """Return the names of its tables, in the order of its chains, and the chains in each."""
+        tables: dict[str, list[Chain]] = {}
+        for chain in self.chains:
+            tables.setdefault(chain.table, []).append(chain)
+        return list(tables.items())
 
     def identify(self) -> str:
         """Return what tells it from all others: by another release, the same network may have another."""

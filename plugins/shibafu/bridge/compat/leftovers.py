@@ -6,7 +6,7 @@ Shibafu made them, and /run/shibafu was emptied since, or a record in it torn.
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.occupancy import is_in_use
 from shibafu.cni.errors import CniError
-from shibafu.cni.names import NFTABLES, STRICT, calc_chain, calc_strict_chain
+from shibafu.cni.names import NFTABLES, STRICT, calc_strict_chain
 from shibafu.netfilter.backend import choose_backend
 from shibafu.netfilter.listing import Listing
 from shibafu.netfilter.network_rulesets import calc_iptables_remains
@@ -71,7 +71,7 @@ class LostRules(Resource):
         network = self._config.network
         listing = self._listing or list_rules(self._config, self._env)
         strict = calc_strict_chain(network)
-        names = (calc_chain(network), strict)
+        names = {chain.name for chain in calc_iptables_remains(network, was_strict=True).chains}
 
         def has_jumps(current: Listing, version: int) -> bool:
             return any(current.jumps(version, name) for name in names)
