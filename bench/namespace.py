@@ -26,7 +26,7 @@ class Namespace:
     """
 
     def __init__(self, role: str) -> None:
-        self.name = f"{role}-{next(_numbers)}"
+        self.name = f"{role}-{os.getpid()}-{next(_numbers)}"
         self.path = f"{_DIRECTORY}/{self.name}"
         os.makedirs(_DIRECTORY, exist_ok=True)
         home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

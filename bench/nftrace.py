@@ -38,11 +38,12 @@ _OWN_TABLE = "shibafu-bench"
 _MARKING = """table {family} {table} {{
     chain tracing {{
         type filter hook prerouting priority -500;
-        {condition} ip saddr {source} ip length >= {payload} meta nftrace set 1
+        {condition} {header} saddr {source} {header} length >= {payload} meta nftrace set 1
     }}
 }}
 """
-_CONDITIONS = {"ip": "", "bridge": "ether type ip"}
+# nft's words for the header of IPv4 and of IPv6, and for the families of tables.
+_HEADERS = {4: "ip", 6: "ip6"}
 
 # Family, table, chain.
 ChainKey = tuple[str, str, str]
@@ -83,11 +84,18 @@ def trace_packet(source: str, send: Callable[[], None]) -> list[dict[str, Any]]:
     """
     with socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER) as listener:
         listener.bind((0, 1 << (_NFNLGRP_NFTRACE - 1)))
+        header = _HEADERS[6 if ":" in source else 4]
+        conditions = {header: "", "bridge": f"ether type {header}"}
         own = "".join(
             _MARKING.format(
-                family=family, table=_OWN_TABLE, condition=condition, source=source, payload=PAYLOAD
+                family=family,
+                table=_OWN_TABLE,
+                condition=condition,
+                header=header,
+                source=source,
+                payload=PAYLOAD,
             )
-            for family, condition in _CONDITIONS.items()
+            for family, condition in conditions.items()
         )
         run([_NFT, "-f", "-"], stdin=own.encode())
         try:
@@ -95,7 +103,7 @@ def trace_packet(source: str, send: Callable[[], None]) -> list[dict[str, Any]]:
             send()
             events = list(_read_events(listener))
         finally:
-            for family in _CONDITIONS:
+            for family in conditions:
                 run([_NFT, "delete", "table", family, _OWN_TABLE])
     if not events:
         raise Failed(f"no packet from {source} has been traced")

@@ -135,12 +135,14 @@ class Network:
         nat: whether containers are masqueraded.
         dual_stack: whether they have IPv6 addresses as well.
         spoof_check: whether what they send has to have their MAC address.
+        nftables: whether rules are made by nft; the reference may not know of that.
     """
 
     data_dir: Path
     nat: bool = False
     dual_stack: bool = False
     spoof_check: bool = False
+    nftables: bool = False
 
     def calc_config(self, prev_result: bytes = b"") -> bytes:
         """Return what a plugin reads: for CHECK and DEL with what ADD answered, as runtimes do it."""
@@ -158,6 +160,8 @@ class Network:
         }
         if self.spoof_check:
             config["macspoofchk"] = True
+        if self.nftables:
+            config["ipMasqBackend"] = "nftables"
         if prev_result:
             config["prevResult"] = loads(prev_result)
         return dumps(config).encode()

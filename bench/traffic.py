@@ -17,9 +17,11 @@ _ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _TURNS = 11
 _QUICK_TURNS = 2
 _SECONDS = "1"
-# For documentation only (RFC 5737): reached through the host's namespace, which the bench made.
-_UPLINK = "192.0.2.1/24"
-OUTSIDE = "192.0.2.2"
+# For documentation only (RFC 5737, RFC 3849): reached through the host's namespace, which the bench made.
+_UPLINKS = ("192.0.2.1/24", "2001:db8::1/64")
+OUTSIDE, OUTSIDE6 = "192.0.2.2", "2001:db8::2"
+# An address that is used at once; of IPv4, each is.
+_SETTLED = ("nodad",)
 # iperf3's, and the state, as /proc/net/tcp6 has them.
 _PORT, _LISTENING = ":1451", "0A"
 
@@ -54,10 +56,12 @@ def uplink(host: Host) -> Iterator[Namespace]:
     with Namespace("outside") as outside:
         with host.namespace.inside():
             run([IP, "link", "add", "up0", "type", "veth", "peer", "name", "up0", "netns", outside.path])
-            run([IP, "address", "add", _UPLINK, "dev", "up0"])
+            for address in _UPLINKS:
+                run([IP, "address", "add", address, "dev", "up0", *_SETTLED])
             run([IP, "link", "set", "up0", "up"])
         with outside.inside():
-            run([IP, "address", "add", f"{OUTSIDE}/24", "dev", "up0"])
+            for address in (f"{OUTSIDE}/24", f"{OUTSIDE6}/64"):
+                run([IP, "address", "add", address, "dev", "up0", *_SETTLED])
             run([IP, "link", "set", "up0", "up"])
         try:
             yield outside
