@@ -4,11 +4,11 @@ from shibafu.cni.errors import INVALID_ENVIRONMENT, NO_ADDRESS, TRY_AGAIN_LATER,
 from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.request import Request
 from shibafu.cni.result import IPConfig, Result, parse_routes
+from shibafu_ipam.abandonment import calc_view, is_abandoned
 from shibafu_ipam.allocator import choose_address, refuse_requested
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
-from shibafu_ipam.ledger import Ledger
-from shibafu_ipam.netns import calc_view, is_abandoned
+from shibafu_ipam.lease_table import LeaseTable
 from shibafu_ipam.ranges import Range, RangeSet
 from shibafu_ipam.store import MAX_LEASE, Store, describe_failure
 
@@ -50,9 +50,9 @@ def _reserve(
     for is_last in (False, True):
         with Index(store) as index:
             try:
-                ledger = Ledger(index)
-                ledger.open()
-                return Reservation(ledger, request).reserve(range_sets, requested)
+                table = LeaseTable(index)
+                table.open()
+                return Reservation(table, request).reserve(range_sets, requested)
             except OSError as error:
                 if is_last or not index.is_blocked_by(error):
                     raise
@@ -89,18 +89,18 @@ class Reservation:
     """What one ADD takes.
 
     Args:
-        ledger: the network's addresses.
+        table: the network's addresses.
         request: the call.
     """
 
-    __slots__ = ("_ledger", "_owned", "_record")
+    __slots__ = ("_owned", "_record", "_table")
 
-    def __init__(self, ledger: Ledger, request: Request) -> None:
-        self._ledger = ledger
-        self._record = ledger.find(request.container_id, request.ifname)
+    def __init__(self, table: LeaseTable, request: Request) -> None:
+        self._table = table
+        self._record = table.find(request.container_id, request.ifname)
         if self._record.addresses and is_abandoned(self._record):
             # The same container was started again, and its DEL has never come.
-            ledger.release(self._record)
+            table.release(self._record)
         # Some callers give a path that never was a namespace: its absence later would say nothing.
         if not self._record.addresses:
             self._record.view = calc_view(request.netns, request.netns_number)
@@ -122,15 +122,15 @@ class Reservation:
                     error.msg = f"failed to allocate for range {number}: {error.msg}"
                     raise
         except CniError:
-            self._ledger.release(self._record, self._taken())
-            self._ledger.close()
+            self._table.release(self._record, self._taken())
+            self._table.close()
             raise
         except OSError:
             # The index cannot be made right now, so it stays invalid; the addresses go back all the same.
             for address in self._taken():
-                self._ledger.store.lease_del(address)
+                self._table.store.lease_del(address)
             raise
-        self._ledger.close()
+        self._table.close()
         return ips
 
     def _taken(self) -> list[Address]:
@@ -142,7 +142,7 @@ class Reservation:
         else:
             self._refuse_duplicate(range_set)
             one, address = self._take_any(range_set, number)
-        self._ledger.store.write_last_reserved(number, address)
+        self._table.store.write_last_reserved(number, address)
         return IPConfig(Cidr(address, one.subnet.prefix), one.gateway)
 
     def _take_requested(self, range_set: RangeSet, address: Address) -> tuple[Range, Address]:
@@ -152,24 +152,24 @@ class Reservation:
         refusal = refuse_requested(one, address)
         if refusal:
             raise CniError(NO_ADDRESS, refusal)
-        if self._ledger.take(self._record, address):
+        if self._table.take(self._record, address):
             return one, address
-        holder = self._ledger.holder(address)
+        holder = self._table.holder(address)
         if is_abandoned(holder):
-            self._ledger.release(holder)
-            if self._ledger.take(self._record, address):
+            self._table.release(holder)
+            if self._table.take(self._record, address):
                 return one, address
         raise CniError(
             NO_ADDRESS,
             f"requested IP address {address} is not available in range set {range_set}",
             f"container {holder.container_id} has it"
             if holder.container_id
-            else f"{self._ledger.store.lease_path(address)} is not a lease; remove it if it is nobody's",
+            else f"{self._table.store.lease_path(address)} is not a lease; remove it if it is nobody's",
         )
 
     def _refuse_duplicate(self, range_set: RangeSet) -> None:
         """Refuse a second address of one pool; leases of old versions count for any interface."""
-        old = self._ledger.find(self._record.container_id, "")
+        old = self._table.find(self._record.container_id, "")
         for address in self._record.addresses + old.addresses:
             if range_set.range_of(address) is not None:
                 raise CniError(
@@ -180,16 +180,16 @@ class Reservation:
                 )
 
     def _take_any(self, range_set: RangeSet, number: int) -> tuple[Range, Address]:
-        ledger = self._ledger
+        table = self._table
         # Once more after a look at every lease, in case the index was wrong or namespaces have vanished.
         for is_last in (False, True):
             choice = choose_address(
-                range_set, ledger.store.read_last_reserved(number), ledger.index.pages.find_free
+                range_set, table.store.read_last_reserved(number), table.index.pages.find_free
             )
-            if choice is not None and ledger.take(self._record, choice[1]):
+            if choice is not None and table.take(self._record, choice[1]):
                 return choice
             if not is_last:
-                ledger.rebuild(lambda _, record: not is_abandoned(record))
+                table.rebuild(lambda _, record: not is_abandoned(record))
         raise CniError(
             TRY_AGAIN_LATER,
             f"no IP addresses available in range set: {range_set}",

@@ -5,7 +5,7 @@ from shibafu.cni.ip import Address
 from shibafu.cni.request import Request
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
-from shibafu_ipam.ledger import Ledger
+from shibafu_ipam.lease_table import LeaseTable
 from shibafu_ipam.store import Store, describe_failure
 
 
@@ -44,10 +44,10 @@ def _find(store: Store, container_id: str, ifname: str) -> list[Address]:
     try:
         with Index(store) as index:
             if index.is_valid():
-                ledger = Ledger(index)
+                table = LeaseTable(index)
                 for name in (ifname, ""):
                     record = index.records.read(container_id, name)
-                    if record is not None and ledger.is_right(record):
+                    if record is not None and table.is_right(record):
                         return record.addresses
     except OSError:
         pass  # the index is a hint, and ADD rebuilds it

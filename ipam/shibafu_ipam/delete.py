@@ -3,7 +3,7 @@
 from shibafu.cni.request import Request
 from shibafu_ipam.config import parse_data_dir, parse_ipam_section
 from shibafu_ipam.index import Index
-from shibafu_ipam.ledger import Ledger
+from shibafu_ipam.lease_table import LeaseTable
 from shibafu_ipam.store import Store, describe_failure
 
 
@@ -32,14 +32,14 @@ def _release(store: Store, container_id: str, ifname: str) -> None:
 
 def _release_by_index(store: Store, container_id: str, ifname: str) -> None:
     with Index(store) as index:
-        ledger = Ledger(index)
-        ledger.open()
-        record = ledger.find(container_id, ifname)
+        table = LeaseTable(index)
+        table.open()
+        record = table.find(container_id, ifname)
         if not record.addresses:
             # Leases of old versions of host-local do not tell the interface.
-            record = ledger.find(container_id, "")
-        ledger.release(record)
-        ledger.close()
+            record = table.find(container_id, "")
+        table.release(record)
+        table.close()
 
 
 def _release_by_reading(store: Store, container_id: str, ifname: str) -> None:

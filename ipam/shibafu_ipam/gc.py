@@ -5,7 +5,7 @@ from shibafu.cni.errors import merge_errors
 from shibafu.cni.request import Request
 from shibafu_ipam.config import parse_data_dir, parse_ipam_section
 from shibafu_ipam.index import Index
-from shibafu_ipam.ledger import Ledger
+from shibafu_ipam.lease_table import LeaseTable
 from shibafu_ipam.store import Lease, Store, describe_failure
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def collect_garbage(request: Request) -> None:
 def _release(store: Store, is_needed: "IsNeeded") -> list[OSError]:
     try:
         with Index(store) as index:
-            return Ledger(index).rebuild(is_needed)
+            return LeaseTable(index).rebuild(is_needed)
     except OSError:
         # The index cannot be written, because the disk is full for instance; leases can still go.
         return store.release_where(lambda lease: not is_needed(lease, None))

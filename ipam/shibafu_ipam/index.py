@@ -18,8 +18,8 @@ import time
 from shibafu.cni.boot import parse_boot_id, read_boot_id
 from shibafu.cni.directories import make_directory
 from shibafu.cni.files import NotRegularError, open_file, write_file
-from shibafu_ipam.pages import FilePages
-from shibafu_ipam.records import Records
+from shibafu_ipam.bitmap import FilePages
+from shibafu_ipam.index_records import IndexRecords
 from shibafu_ipam.store import Store
 
 # Stamps lie this many nanoseconds in the past. The kernel stamps changes with the present, cut to
@@ -41,7 +41,7 @@ class Index:
         self.store = store
         self.directory = store.index_directory
         self.pages = FilePages(f"{self.directory}/pages")
-        self.records = Records(f"{self.directory}/records")
+        self.records = IndexRecords(f"{self.directory}/records")
         self.boot_id = read_boot_id()
         # The boot and the time of the last operation that ended; None and 0 when there is no index. An
         # empty boot is one that cannot be told.

@@ -10,10 +10,10 @@ from filelock import FileLock, Timeout
 from shibafu.cni.directories import make_directory
 from shibafu.cni.errors import IO_FAILURE, TRY_AGAIN_LATER, CniError
 from shibafu.cni.ip import Address
+from shibafu_ipam.abandonment import calc_view, is_abandoned
 from shibafu_ipam.index import Index
-from shibafu_ipam.ledger import Ledger
-from shibafu_ipam.netns import calc_view, is_abandoned
-from shibafu_ipam.records import Record, Records
+from shibafu_ipam.index_records import IndexRecord, IndexRecords
+from shibafu_ipam.lease_table import LeaseTable
 from shibafu_ipam.store import Store
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ class PoolLease:
     """
 
     def __init__(
-        self, address: Address, container_id: str, ifname: str, record: Record | None = None
+        self, address: Address, container_id: str, ifname: str, record: IndexRecord | None = None
     ) -> None:
         self.address = address
         self.container_id = container_id
@@ -88,7 +88,7 @@ class Pool:
         self._network = network
         self._patience = patience
         self._lock = FileLock(f"{self.directory}/lock", timeout=patience, mode=_LOCK_MODE)
-        self._ledger: Ledger | None = None
+        self._table: LeaseTable | None = None
 
     @property
     def directory(self) -> str:
@@ -108,7 +108,7 @@ class Pool:
         """
         if not os.path.isdir(self.directory):
             return []
-        records = Records(f"{self.index_directory}/records").read_all()
+        records = IndexRecords(f"{self.index_directory}/records").read_all()
         leases = []
         for address, lease in self._store.leases():
             if lease is None:
@@ -136,26 +136,26 @@ class Pool:
         Returns:
             False when somebody has it already.
         """
-        ledger = self._open()
-        record = ledger.find(container_id, ifname)
+        table = self._open()
+        record = table.find(container_id, ifname)
         if netns and not record.addresses:
             record.view = calc_view(netns)
             record.netns = netns if record.view else ""
-        return ledger.take(record, address)
+        return table.take(record, address)
 
     def release(self, address: Address) -> PoolLease | None:
         """Take an address back; return who had it, None for nobody."""
-        ledger = self._open()
-        record = ledger.holder(address)
+        table = self._open()
+        record = table.holder(address)
         if not record.addresses:
             return None
-        ledger.release(record, [address])
+        table.release(record, [address])
         return PoolLease(address, *record.owner, record)
 
-    def _open(self) -> Ledger:
-        if self._ledger is None:
+    def _open(self) -> LeaseTable:
+        if self._table is None:
             raise RuntimeError("the pool is not locked")
-        return self._ledger
+        return self._table
 
     def __enter__(self) -> "Pool":
         self._store.secure()
@@ -169,8 +169,8 @@ class Pool:
                 f"`fuser -v {self.directory}/lock` shows by whom",
             ) from None
         try:
-            self._ledger = Ledger(Index(self._store))
-            self._ledger.open()
+            self._table = LeaseTable(Index(self._store))
+            self._table.open()
         except BaseException:
             # `with` does not close what could not be entered.
             self._close()
@@ -190,7 +190,7 @@ class Pool:
             self._close()
 
     def _close(self) -> None:
-        ledger, self._ledger = self._ledger, None
-        if ledger is not None:
-            ledger.index.__exit__()
+        table, self._table = self._table, None
+        if table is not None:
+            table.index.__exit__()
         self._lock.release()

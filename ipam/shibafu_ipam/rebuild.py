@@ -8,9 +8,9 @@ import os
 import time
 
 from shibafu.cni.ip import Address
+from shibafu_ipam.bitmap import ADDRESS_BITS, PAGE_ADDRESSES, PAGE_BYTES, find_free
 from shibafu_ipam.index import STAMP_LAG, Index
-from shibafu_ipam.pages import ADDRESS_BITS, PAGE_ADDRESSES, PAGE_BYTES, find_free
-from shibafu_ipam.records import Record
+from shibafu_ipam.index_records import IndexRecord
 from shibafu_ipam.store import Lease
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     # Tells of a lease, and of what is recorded of it, whether it must be kept.
-    IsNeeded = Callable[[Lease, Record | None], bool]
+    IsNeeded = Callable[[Lease, IndexRecord | None], bool]
 
 # How far the clock may have been set since the machine started, in seconds.
 _CLOCK_MARGIN = 60
@@ -60,7 +60,7 @@ class Survey:
     __slots__ = ("dropped", "records")
 
     def __init__(self, index: Index, is_needed: "IsNeeded | None" = None) -> None:
-        self.records: dict[tuple[str, str], Record] = {}
+        self.records: dict[tuple[str, str], IndexRecord] = {}
         self.dropped: list[tuple[Address, Lease | None]] = []
         known = index.records.read_all()
         reboot = _Reboot(index) if index.is_of_earlier_boot() else None
@@ -81,9 +81,9 @@ class Survey:
             else:
                 self.keep(lease, recorded)
 
-    def keep(self, lease: Lease, recorded: Record | None = None) -> None:
+    def keep(self, lease: Lease, recorded: IndexRecord | None = None) -> None:
         """Count a lease among those that stay."""
-        record = self.records.setdefault(lease.owner, Record(*lease.owner, []))
+        record = self.records.setdefault(lease.owner, IndexRecord(*lease.owner, []))
         record.addresses.append(lease.address)
         if recorded is not None and not record.netns:
             record.netns, record.view = recorded.netns, recorded.view

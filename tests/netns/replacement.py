@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from netns.namespaces import Namespace
-from shibafu_ipam.records import Records
+from shibafu_ipam.index_records import IndexRecords
 
 
 class Replacement:
@@ -42,7 +42,7 @@ def _renumber(directory: Path, before: int, after: int) -> int:
     changed = 0
     for path in directory.rglob("*"):
         if path.is_dir() and path.name == "records":
-            records = Records(str(path))
+            records = IndexRecords(str(path))
             found = list(records.read_all().values())
             for record in found:
                 changed += f"@{before}." in record.view

@@ -31,7 +31,7 @@ IPTABLES = "backend iptables network_rulesets render_iptables restore ruleset"
 # What a call takes that finds nothing changed since somebody looked at the rules.
 VERIFIED = "backend generation network_rulesets ruleset"
 FIREWALL = ("masquerade", "passage", "rules_record", "verification")
-STORE = "__main__ config index ledger pages records store"
+STORE = "__main__ bitmap config index index_records lease_table store"
 
 BUDGETS = {
     "ADD": {
@@ -42,7 +42,7 @@ BUDGETS = {
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
         "resources": "carrier fabric interface lease masquerade network pair port rules_record verification",
         "resource": "base claim home identity netns record records transaction view",
-        "ipam": f"{STORE} add allocator netns ranges",
+        "ipam": f"{STORE} abandonment add allocator ranges",
     },
     "CHECK": {
         "": f"{INTERPRETER} {SETNS}",
@@ -97,7 +97,8 @@ BUDGETS = {
         "bridge": f"{CONFIGURATION} attachment status",
         "resources": "fabric masquerade network passage rules_record",
         "resource": "base home identity obstacles record records",
-        "ipam": "__main__ allocator config index netns pages ranges rebuild records status store",
+        "ipam": "__main__ abandonment allocator bitmap config index index_records "
+        "ranges rebuild status store",
     },
 }
 PACKAGES = {

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from shibafu.cni.ip import Address, Cidr
 from shibafu_ipam.allocator import calc_search, choose_address
-from shibafu_ipam.pages import PAGE_ADDRESSES
+from shibafu_ipam.bitmap import PAGE_ADDRESSES
 from shibafu_ipam.ranges import Range, RangeSet
 from shibafu_ipam.rebuild import MemoryPages
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from shibafu.cni.ip import Address
 from shibafu_ipam.__main__ import run
+from shibafu_ipam.bitmap import PAGE_ADDRESSES
 from shibafu_ipam.index import Index
-from shibafu_ipam.pages import PAGE_ADDRESSES
 from shibafu_ipam.rebuild import Survey
 from shibafu_ipam.store import Store
 

@@ -104,9 +104,9 @@ COMMON = OS | {
     "shibafu_ipam.__main__",
     "shibafu_ipam.config",
     "shibafu_ipam.index",
-    "shibafu_ipam.ledger",
-    "shibafu_ipam.pages",
-    "shibafu_ipam.records",
+    "shibafu_ipam.lease_table",
+    "shibafu_ipam.bitmap",
+    "shibafu_ipam.index_records",
     "shibafu_ipam.store",
 }
 ADD = COMMON | {
@@ -120,7 +120,7 @@ ADD = COMMON | {
     "shibafu.cni.result",
     "shibafu_ipam.add",
     "shibafu_ipam.allocator",
-    "shibafu_ipam.netns",
+    "shibafu_ipam.abandonment",
     "shibafu_ipam.ranges",
 }
 

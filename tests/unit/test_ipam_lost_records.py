@@ -61,7 +61,7 @@ def test_a_del_of_nothing_reads_no_leases(ipam: Ipam, monkeypatch: pytest.Monkey
 
 
 def test_a_file_system_that_keeps_no_such_times(ipam: Ipam, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shibafu_ipam.records._sign", lambda *_: None)
+    monkeypatch.setattr("shibafu_ipam.index_records._sign", lambda *_: None)
     ipam.add("c1")
     ipam.succeed("DEL", "c1")
     ipam.succeed("DEL", "c1")

@@ -9,8 +9,8 @@ import pytest
 from shibafu.cni import boot as boot_id
 from shibafu.cni.errors import TRY_AGAIN_LATER
 from shibafu.resource.identity import has_vanished
-from shibafu_ipam.netns import calc_view, is_abandoned
-from shibafu_ipam.records import Record
+from shibafu_ipam.abandonment import calc_view, is_abandoned
+from shibafu_ipam.index_records import IndexRecord
 from support.ipam import LIVING_NETNS, Ipam
 
 TINY = {"subnet": "10.1.0.0/30"}  # one address
@@ -188,21 +188,21 @@ def test_namespaces(tmp_path: Path, netns: Path) -> None:
 def test_only_who_sees_the_same_can_tell_that_a_namespace_has_vanished(
     netns: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = Record("c1", "eth0", [], str(netns), calc_view(str(netns)))
-    process = Record("c1", "eth0", [], "/proc/4194305/ns/net", calc_view("/proc/self/ns/net"))
+    record = IndexRecord("c1", "eth0", [], str(netns), calc_view(str(netns)))
+    process = IndexRecord("c1", "eth0", [], "/proc/4194305/ns/net", calc_view("/proc/self/ns/net"))
     assert not is_abandoned(record)
     assert is_abandoned(process)
     netns.unlink()
     assert is_abandoned(record)
-    assert not is_abandoned(Record("c1", "eth0", [], str(netns)))  # of an earlier version
+    assert not is_abandoned(IndexRecord("c1", "eth0", [], str(netns)))  # of an earlier version
     assert not is_abandoned(None)
     # Any other namespace of this process stands for one of another process.
     monkeypatch.setattr("shibafu.resource.identity._PROCESSES", "/proc/self/ns/uts")
     assert is_abandoned(record)
     assert not is_abandoned(process)
-    monkeypatch.setattr("shibafu_ipam.netns._MOUNTS", "/proc/self/ns/uts")
+    monkeypatch.setattr("shibafu_ipam.abandonment._MOUNTS", "/proc/self/ns/uts")
     assert not is_abandoned(record)
-    monkeypatch.setattr("shibafu_ipam.netns._MOUNTS", "/nonexistent")
+    monkeypatch.setattr("shibafu_ipam.abandonment._MOUNTS", "/nonexistent")
     assert not is_abandoned(record)
     assert not calc_view("/proc/self/ns/net")
 

@@ -3,7 +3,7 @@
 from shibafu.cni.errors import INTERNAL, CniError
 from shibafu.cni.ip import Address
 from shibafu_ipam.index import Index
-from shibafu_ipam.records import Record
+from shibafu_ipam.index_records import IndexRecord
 from shibafu_ipam.store import Lease
 
 TYPE_CHECKING = False
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from shibafu_ipam.rebuild import IsNeeded
 
 
-class Ledger:
+class LeaseTable:
     """The addresses of one network, for one operation under the store's lock.
 
     Nothing is changed until something is taken or released; `close` then makes the changes valid. A
@@ -47,7 +47,7 @@ class Ledger:
         self._is_changed = False
         return errors
 
-    def find(self, container_id: str, ifname: str) -> Record:
+    def find(self, container_id: str, ifname: str) -> IndexRecord:
         """Return what an attachment has, with an empty list when that is nothing.
 
         Raises:
@@ -57,28 +57,28 @@ class Ledger:
             record = self.index.records.read(container_id, ifname)
             if record is None:
                 if is_last or self.index.records.is_intact(container_id):
-                    return Record(container_id, ifname, [])
+                    return IndexRecord(container_id, ifname, [])
             elif self.is_right(record):
                 return record
             self.rebuild()
         raise _defect(f"the record of {container_id} {ifname}")
 
-    def is_right(self, record: Record) -> bool:
+    def is_right(self, record: IndexRecord) -> bool:
         """Return whether the leases are as they are recorded."""
         return bool(record.addresses) and all(
             (lease := self.store.lease_read(address)) is not None and lease.owner == record.owner
             for address in record.addresses
         )
 
-    def holder(self, address: Address) -> Record:
+    def holder(self, address: Address) -> IndexRecord:
         """Return what the attachment has that has an address; an empty record when the address is free."""
         lease = self.store.lease_read(address)
-        return self.find(*lease.owner) if lease is not None else Record("", "", [])
+        return self.find(*lease.owner) if lease is not None else IndexRecord("", "", [])
 
-    def take(self, record: Record, address: Address) -> bool:
+    def take(self, record: IndexRecord, address: Address) -> bool:
         """Give an address to the attachment of `record`; return False when it has a lease already."""
         self._begin()
-        taken = Record(*record.owner, [*record.addresses, address], record.netns, record.view)
+        taken = IndexRecord(*record.owner, [*record.addresses, address], record.netns, record.view)
         self.index.records.write(taken)
         lease = Lease(address, record.container_id, record.ifname)
         if not self.store.lease_add(lease):
@@ -93,7 +93,7 @@ class Ledger:
         self.index.pages.set_taken(address.version, address.value, True)
         return True
 
-    def release(self, record: Record, addresses: list[Address] | None = None) -> None:
+    def release(self, record: IndexRecord, addresses: list[Address] | None = None) -> None:
         """Take addresses back from an attachment, by default all; that it has none is not an error."""
         released = list(record.addresses if addresses is None else addresses)
         if not released:
@@ -111,7 +111,7 @@ class Ledger:
             self.index.begin()
             self._is_changed = True
 
-    def _restore(self, record: Record) -> None:
+    def _restore(self, record: IndexRecord) -> None:
         if record.addresses:
             self.index.records.write(record)
         else:

@@ -6,7 +6,7 @@ from shibafu.resource.identity import NetnsIdentity, find_process_namespace, ide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shibafu_ipam.records import Record
+    from shibafu_ipam.index_records import IndexRecord
 
 _MOUNTS = "/proc/self/ns/mnt"
 
@@ -40,7 +40,7 @@ def calc_view(path: str, number: tuple[int, int | None] | None = None) -> str:
     return f"{view}@{inode}" + (f".{cookie}" if cookie is not None else "")
 
 
-def is_abandoned(record: "Record | None") -> bool:
+def is_abandoned(record: "IndexRecord | None") -> bool:
     """Return whether the namespace of an attachment is certainly gone, or another one in its place.
 
     What was recorded from elsewhere, or by a version that did not say from where, counts as being

@@ -27,7 +27,7 @@ from shibafu.cni.names import calc_digest
 _MAX_FILE = 1 << 26
 
 
-class Record:
+class IndexRecord:
     """What the index knows of an attachment.
 
     Args:
@@ -55,7 +55,7 @@ class Record:
         return self.container_id, self.ifname
 
 
-class Records:
+class IndexRecords:
     """The records in a directory."""
 
     __slots__ = ("directory",)
@@ -63,7 +63,7 @@ class Records:
     def __init__(self, directory: str) -> None:
         self.directory = directory
 
-    def read(self, container_id: str, ifname: str) -> Record | None:
+    def read(self, container_id: str, ifname: str) -> IndexRecord | None:
         """Return what is recorded of an attachment."""
         content = read_file(self._path(container_id), _MAX_FILE) or b""
         start, end = _find_line(content, _calc_key(container_id, ifname))
@@ -76,7 +76,7 @@ class Records:
         except FileNotFoundError:
             return self._is_signed()
 
-    def write(self, record: Record) -> None:
+    def write(self, record: IndexRecord) -> None:
         """Remember an attachment, in place of what was remembered of it."""
         path = self._path(record.container_id)
         existing = read_file(path, _MAX_FILE)
@@ -105,7 +105,7 @@ class Records:
         if start < end:
             self._rewrite(path, content[:start] + content[end:])
 
-    def read_all(self) -> dict[tuple[str, str], Record]:
+    def read_all(self) -> dict[tuple[str, str], IndexRecord]:
         """Return all records."""
         records = {}
         for name in _list(self.directory):
@@ -120,7 +120,7 @@ class Records:
                     records[record.owner] = record
         return records
 
-    def replace_all(self, records: list[Record]) -> None:
+    def replace_all(self, records: list[IndexRecord]) -> None:
         """Make the files hold these records and no others."""
         contents: dict[str, list[bytes]] = {f"{self.directory}/{name}": [] for name in _list(self.directory)}
         for record in records:
@@ -181,7 +181,7 @@ def _find_line(content: bytes, key: bytes) -> tuple[int, int]:
     return start, content.find(b"\n", start) + 1 or len(content)
 
 
-def _format_line(record: Record) -> bytes:
+def _format_line(record: IndexRecord) -> bytes:
     addresses = " ".join(str(address) for address in record.addresses)
     netns = record.netns if "\n" not in record.netns else ""
     seen = f"{record.view} {netns}" if netns and record.view else netns
@@ -198,7 +198,7 @@ def _calc_digest(content: bytes, size: int) -> str:
     return calc_digest(content.decode("latin-1"), size=size)
 
 
-def _parse_line(line: bytes) -> Record | None:
+def _parse_line(line: bytes) -> IndexRecord | None:
     """Return the record of a line; None for one that is not whole."""
     fields, _, check = line.rpartition(b"\t")
     if check != _calc_check(fields) + b"\n":
@@ -207,6 +207,6 @@ def _parse_line(line: bytes) -> Record | None:
         container_id, ifname, addresses, netns = os.fsdecode(fields).split("\t", 3)
         view, _, path = ("", "", netns) if netns.startswith("/") else netns.partition(" ")
         parsed = [parse_address(text) for text in addresses.split(" ")]
-        return Record(container_id, ifname, parsed, path, view)
+        return IndexRecord(container_id, ifname, parsed, path, view)
     except ValueError:
         return None
