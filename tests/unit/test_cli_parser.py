@@ -46,9 +46,15 @@ def _leaves(parser: ArgumentParser, words: str = "") -> Iterator[tuple[str, Argu
     yield words, parser
 
 
-@pytest.mark.parametrize(
-    "line", ["", "network", "nope", "network create", "network ls --nope", "link addr x y"]
-)
+@pytest.mark.parametrize("line", ["", "network", "ipam", "engine"])
+def test_a_line_without_a_subcommand_helps(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(line.split(), StringIO(), StringIO())
+    assert ended.value.code == 0
+    assert f"usage: shibafu {line}".rstrip() in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["nope", "network create", "network ls --nope", "link addr x y"])
 def test_a_line_that_makes_no_sense_ends_with_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(line.split(), StringIO(), StringIO())

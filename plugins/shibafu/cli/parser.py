@@ -100,6 +100,10 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
 
 
 def _parse(argv: Sequence[str]) -> Namespace:
+    # Who names no subcommand wants to know which there are.
+    groups = [name for name, _, _ in GROUPS]
+    if not argv or (len(argv) == 1 and argv[0] in groups):
+        argv = [*argv, "--help"]
     try:
         return build_parser().parse_args(argv)
     except SystemExit as end:
