@@ -82,3 +82,13 @@ def rootfs(tmp_path: Path) -> Path:
     """Return the root file system of `image.NAME`."""
     make_rootfs(tmp_path / "rootfs")
     return tmp_path / "rootfs"
+
+
+@pytest.fixture
+def run(machine: Machine, command: Command) -> Iterator[Command]:
+    """The command, with an image; its containers are removed in the end."""
+    command("image import alpine --builtin")
+    yield command
+    names = " ".join(view["name"] for view in command.json("ps --all"))
+    if names:
+        command(f"rm --force {names}")

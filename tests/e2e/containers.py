@@ -1,9 +1,12 @@
 """Containers of `shibafu run` on the machine."""
 
+import shlex
+from collections.abc import Callable
+from subprocess import Popen
 from time import monotonic, sleep
 from typing import Any
 
-from e2e.command import Command
+from e2e.command import DATA_DIR, Command
 from e2e.machine import Machine
 
 
@@ -44,3 +47,21 @@ class Containers:
         """Return the state of a container, or `gone`."""
         states = {view["name"]: view["state"] for view in self.command.json("ps --all")}
         return str(states.get(name, "gone"))
+
+
+def begin(machine: Machine, run: Command, line: str, setup: str = "") -> tuple["Popen[str]", str]:
+    """Begin to run a line of the command behind one of the shell; return it and its number in the machine."""
+    machine.run("rm", "-f", "/run/number")
+    run_it = f'{setup or ":"}; echo $$ >/run/number; exec "$@"'
+    env = ["env", f"SHIBAFU_CGROUP_PARENT={machine.cgroup}", f"SHIBAFU_DATA_DIR={DATA_DIR}"]
+    process = machine.start(*env, "sh", "-c", run_it, "sh", *run.argv, *shlex.split(line))
+    return process, wait_for(lambda: machine.try_run("cat", "/run/number").stdout).strip()
+
+
+def wait_for(look: Callable[[], str]) -> str:
+    """Look until there is something, and return it."""
+    deadline = monotonic() + 20
+    while not (found := look()):
+        assert monotonic() < deadline
+        sleep(0.05)
+    return found
