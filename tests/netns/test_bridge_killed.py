@@ -22,8 +22,12 @@ def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -
     # The first ADD makes the bridge and the index, which stay: these steps do not come again.
     machine.add(config)
     machine.delete(config)
-    steps = find_steps(machine, "ADD", config)
-    machine.delete(config)
+    tries = []
+    for _ in range(3):
+        tries.append(find_steps(machine, "ADD", config))
+        machine.delete(config)
+    # On a busy machine a call takes some steps again and again, until it gets a lock.
+    steps = min(tries, key=len)
     assert len(steps) > 20
     # Each test takes every fourth step, and another remedy for each.
     killed = 0
