@@ -75,7 +75,6 @@ class Pair(HostLink):
             NetlinkError: the kernel refuses.
         """
         attachment, bridge = self._attachment, view.link(self._attachment.config.bridge)
-        self._is_ours = False
         pair = link_add_veth(
             attachment.host_link,
             attachment.ifname,
@@ -89,10 +88,11 @@ class Pair(HostLink):
         try:
             view.sock.request(pair)
         except NetlinkError as error:
+            # Only then: after an interruption it may be there.
+            self._is_ours = False
             if error.errno != EEXIST:
                 raise
             raise refuse_existing(attachment, "another process created it during this ADD") from None
-        self._is_ours = True
         # From here on, DEL sees the link.
         self._claim.require()
         return True
