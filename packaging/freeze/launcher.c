@@ -29,7 +29,7 @@
 static volatile char place[512] = "@SHIBAFU-PLACE@";
 
 enum { MAX_MESSAGE = 200000, DESCRIPTORS = 7, PATIENCE_MS = 5000 };
-enum cold { TOO_LARGE = 1, NO_PROC = 2 }; /* as in protocol.py: why a call does not go to an engine that is there */
+enum cold { TOO_LARGE = 1, NO_PROC = 2, NO_DESCRIPTOR = 3 }; /* as in protocol.py: why a call does not go to an engine that is there */
 
 struct head {
     char magic[8], build[16];
@@ -42,7 +42,7 @@ static struct {
     char word;
     int32_t pid;
 } __attribute__((packed)) answer;
-static int connection;
+static int connection = -1;
 static char *home, *program, *build, *path, *called;
 static char **arguments;
 extern char **environ;
@@ -150,7 +150,7 @@ static int send_call(int engine, int argc)
     for (int i = 0; i < 4; i++) {
         descriptors[3 + i] = open(names[i], O_CLOEXEC | (i < 2 ? O_PATH : O_RDONLY));
         if (descriptors[3 + i] < 0)
-            head.cold = NO_PROC;
+            head.cold = errno == EMFILE ? NO_DESCRIPTOR : NO_PROC;
     }
     memcpy(message, &head, sizeof head);
 
@@ -207,15 +207,20 @@ int main(int argc, char **argv)
     for (int i = 0; i < 3; i++)
         if (fcntl(i, F_GETFD) < 0)
             start_cold(argc);
+    /* Before the call is sent: it may be done by the time that this program goes on. */
+    if (signal(SIGINT, SIG_IGN) != SIG_IGN)
+        signal(SIGINT, interrupt);
     connection = connect_engine();
     if (connection < 0 || !send_call(connection, argc))
         start_cold(argc);
-    if (signal(SIGINT, SIG_IGN) != SIG_IGN)
-        signal(SIGINT, interrupt);
     if (!is_told(connection, 'A', POLLRDHUP))
         start_cold(argc);
     ssize_t size;
     while ((size = recv(connection, done, sizeof done, 0)) < 0 && errno == EINTR)
         ;
+    if (size == 1 && done[0] == 'I') {
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT);
+    }
     return size == 2 && done[0] == 'S' ? done[1] : report_lost();
 }

@@ -112,10 +112,27 @@ def test_a_call_that_is_interrupted_is_undone(
     with engine.expect("failed shibafu-bridge ADD", "served shibafu-ipam DEL"):
         os.kill(slow.launcher, signal.SIGINT)
         answer = slow.call.finish()
-    assert (answer.status, answer.stdout) == (1, b"")
+    assert (answer.status, answer.stdout) == (-signal.SIGINT, b"")
     assert "KeyboardInterrupt" in answer.stderr
     assert not is_running(slow.delegate)
     assert_clean(machine, before)
+
+
+def test_an_engine_that_was_started_with_signals_blocked(own_home: Path) -> None:
+    blocking = ("/usr/bin/env", "--block-signal=CHLD,INT,TERM")
+    with Engine(own_home, prefix=blocking) as engine, engine.expect("lost shibafu-hook"):
+        with subprocess.Popen([own_home / "shibafu-hook"], env={}, stdin=subprocess.PIPE) as hook:
+            wait_for(lambda: engine.count_busy() > 0)
+            hook.kill()
+        wait_for(lambda: engine.count_busy() == 0)
+    assert engine.process.returncode == 0
+
+
+def test_a_launcher_that_is_interrupted_when_its_call_is_done(engine: Engine, ipam: Ipam) -> None:
+    """It has sent the call, and goes on only then: it does not end as if the call had not been done."""
+    late = "--inject=sendmsg:signal=INT:delay_exit=500000:when=1"
+    with engine.expect("served shibafu-ipam ADD"):
+        ipam.add("/usr/bin/strace", "--quiet=all", "--output=/dev/null", "--trace=sendmsg", late)
 
 
 def test_a_launcher_that_is_stopped_and_goes_on(
@@ -175,11 +192,14 @@ def test_a_hook_whose_process_is_killed(engine: Engine) -> None:
 
 
 @contextmanager
-def killed_at_send(engine: Engine, number: int) -> Iterator[None]:
-    """Have each process that waits for a call killed when it is about to send something for the n-th time."""
+def signalled_at_send(engine: Engine, number: int, name: str = "KILL") -> Iterator[None]:
+    """Have each process that waits for a call get a signal when it sends something for the n-th time.
+
+    SIGKILL comes before it is sent.
+    """
     engine.wait_until_idle()
     pids = engine.processes()
-    inject = f"--inject=sendto:signal=KILL:when={number}"
+    inject = f"--inject=sendto:signal={name}:when={number}"
     tracer = subprocess.Popen(
         ["/usr/bin/strace", "--quiet=all", "--output=/dev/null", inject, *(f"--attach={pid}" for pid in pids)]
     )
@@ -196,7 +216,7 @@ def killed_at_send(engine: Engine, number: int) -> Iterator[None]:
 @pytest.mark.parametrize("number", [1, 2], ids=["ready", "accepted"])
 def test_a_process_that_is_killed_before_it_accepts(own_engine: Engine, tmp_path: Path, number: int) -> None:
     ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
-    with own_engine.expect(), killed_at_send(own_engine, number):
+    with own_engine.expect(), signalled_at_send(own_engine, number):
         ipam.add()
     with own_engine.expect("served shibafu-ipam DEL"):
         ipam.run(env={"CNI_COMMAND": "DEL"})
@@ -204,7 +224,7 @@ def test_a_process_that_is_killed_before_it_accepts(own_engine: Engine, tmp_path
 
 def test_a_process_that_is_killed_when_it_has_accepted(own_engine: Engine, tmp_path: Path) -> None:
     ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
-    with killed_at_send(own_engine, 3):
+    with signalled_at_send(own_engine, 3):
         process = ipam.start()
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (1, b"")
@@ -225,7 +245,7 @@ def test_a_process_that_is_killed_at_any_step(
     for number in range(3, 13, 2):
         if verb != "ADD":
             machine.add(config)
-        with killed_at_send(engine, number):
+        with signalled_at_send(engine, number):
             answer = machine.call(verb, config | {"cni.dev/valid-attachments": []})
         if answer.status:
             assert answer.json.items() >= LOST.items(), (number, answer)
@@ -236,3 +256,24 @@ def test_a_process_that_is_killed_at_any_step(
     machine.add(config)
     machine.check(config)
     machine.delete(config)
+
+
+def test_a_call_that_is_interrupted_at_any_step(
+    engine: Engine, machine: Machine, config: Config, before: dict[str, object]
+) -> None:
+    """It undoes what it has done, and ends as a process does that is interrupted; or it is done."""
+    machine.add(config)
+    machine.delete(config)
+    interrupted = 0
+    # From its acceptance on, until it has told its parent that it is done.
+    for number in range(2, 22):
+        with signalled_at_send(engine, number, "INT"):
+            answer = machine.call("ADD", config)
+        if answer.status == 0:
+            machine.check(config)
+            machine.delete(config)
+        else:
+            assert (answer.status, answer.stdout) == (-signal.SIGINT, b""), (number, answer)
+            interrupted += 1
+        assert_clean(machine, before)
+    assert interrupted >= 5

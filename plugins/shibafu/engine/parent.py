@@ -9,11 +9,13 @@ import sys
 import time
 from _signal import (  # type: ignore[import-not-found]  # typeshed knows only `signal`, which pulls in enum
     SIG_IGN,
+    SIG_SETMASK,
     SIGCHLD,
     SIGHUP,
     SIGINT,
     SIGKILL,
     SIGTERM,
+    pthread_sigmask,
     set_wakeup_fd,
     signal,
 )
@@ -98,6 +100,8 @@ class Parent:
         for number in (SIGCHLD, SIGINT, SIGTERM):
             signal(number, _note)
         signal(SIGHUP, SIG_IGN)
+        # Whoever has started it may have blocked those that end it, and calls whose launcher was killed.
+        pthread_sigmask(SIG_SETMASK, [])
 
     def leave(self) -> None:
         """Go to the first process's namespaces, so that those which the engine was started in can end."""

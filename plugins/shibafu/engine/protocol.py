@@ -9,8 +9,9 @@ directory, the root directory, the network namespace, the mount namespace. Where
 goes cold, nothing else is there; it is sent so that the engine can count it.
 
 The worker answers `A` and its number when it has accepted the call, which is then never done by anybody else,
-and `S` and a byte, the exit status, when it is done; then it shuts the connection down, for which alone the
-launcher wakes up. A worker that closes the connection before `A` refuses the call, which then goes cold.
+and `S` and a byte, the exit status, when it is done, or `I` when it was interrupted; then it shuts the
+connection down, for which alone the launcher wakes up. A worker that closes the connection before `A` refuses
+the call, which then goes cold.
 
 A launcher that is interrupted (SIGINT) passes that on to the worker that has accepted its call.
 """
@@ -32,9 +33,10 @@ DESCRIPTORS = 7
 READY = b"R"
 ACCEPTED = b"A"
 DONE = b"S"
+INTERRUPTED = b"I"
 
 # Reasons of the launcher, by number; see launcher.c.
-COLD = {1: "the call is too large", 2: "no /proc"}
+COLD = {1: "the call is too large", 2: "no /proc", 3: "the caller has no descriptor left"}
 
 
 class RefusedError(Exception):

@@ -4,12 +4,16 @@ import os
 import sys
 import time
 from _signal import (  # type: ignore[import-not-found]  # typeshed knows only `signal`, which pulls in enum
+    SIG_BLOCK,
     SIG_DFL,
+    SIG_IGN,
+    SIG_UNBLOCK,
     SIGCHLD,
     SIGHUP,
     SIGINT,
     SIGTERM,
     default_int_handler,
+    pthread_sigmask,
     set_wakeup_fd,
     signal,
 )
@@ -97,18 +101,21 @@ class Worker:
         begin = time.monotonic()
         try:
             # The launcher takes as long to hear of it as it takes to see who that is.
-            self._say_ready(connection)
+            connection.send(protocol.READY, MSG_NOSIGNAL)
             check_caller(connection, self._engine.power)
             call = self._receive(connection)
             self._take_over(call, connection)
         except RefusedError as refusal:
             self._report(protocol.EVENT_REFUSED, refusal)
             return
+        except ConnectionError:
+            self._report(protocol.EVENT_REFUSED, "the caller has not waited")
+            return
         except OSError as error:
             self._report(protocol.EVENT_REFUSED, f"{error.strerror}")
             return
         self._report(protocol.EVENT_ACCEPTED, call.program, call.verb)
-        status = run_program(SERVED[call.program])
+        status = run_interruptibly(SERVED[call.program])
         self._answer(connection, status)
         took = int((time.monotonic() - begin) * 1e6)
         self._report(protocol.EVENT_DONE, call.program, call.verb, status, took)
@@ -138,12 +145,6 @@ class Worker:
             self._listener.close()
             return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
 
-    def _say_ready(self, connection: "_socket") -> None:
-        try:
-            connection.send(protocol.READY, MSG_NOSIGNAL)
-        except ConnectionError:
-            raise RefusedError("the caller has not waited") from None
-
     def _receive(self, connection: "_socket") -> Call:
         connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.pack(_PATIENCE, 0))
         try:
@@ -151,8 +152,6 @@ class Worker:
             size = min(connection.recv_into(bytearray(1), 1, MSG_PEEK | MSG_TRUNC), protocol.MAX_MESSAGE)
             space = CMSG_SPACE(protocol.DESCRIPTORS * _DESCRIPTOR.size)
             received = connection.recvmsg(size, space, MSG_CMSG_CLOEXEC)
-        except ConnectionError:
-            raise RefusedError("the caller has not waited") from None
         except BlockingIOError:
             raise RefusedError("the caller sends nothing") from None
         message, ancillary, flags, _ = received
@@ -179,6 +178,8 @@ class Worker:
         fcntl(descriptor, F_SETSIG, SIGTERM)
         fcntl(descriptor, F_SETOWN, self._pid)
         fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | os.O_ASYNC)
+        # The launcher passes interruptions on from here; they wait until the program runs.
+        pthread_sigmask(SIG_BLOCK, [SIGINT])
         connection.send(protocol.ACCEPTED + _DESCRIPTOR.pack(self._pid), MSG_NOSIGNAL)
 
     def _answer(self, connection: "_socket", status: int) -> None:
@@ -188,7 +189,8 @@ class Worker:
         for number in range(3):
             os.dup2(self._nothing, number)
         try:
-            connection.send(protocol.DONE + bytes([status & 0xFF]), MSG_NOSIGNAL)
+            ending = protocol.INTERRUPTED if status == -SIGINT else protocol.DONE + bytes([status & 0xFF])
+            connection.send(ending, MSG_NOSIGNAL)
             # What wakes the launcher up.
             connection.shutdown(SHUT_WR)
         except OSError:
@@ -201,14 +203,31 @@ class Worker:
             pass  # the parent has ended, or has too much to read: nothing that a call could wait for
 
 
+def run_interruptibly(module: str) -> int:
+    """Run a program as `run_program` does; return -SIGINT, which ends a process, when it was interrupted."""
+    try:
+        pthread_sigmask(SIG_UNBLOCK, [SIGINT])
+        status = run_program(module)
+        # From here on it is too late.
+        signal(SIGINT, SIG_IGN)
+    except KeyboardInterrupt:
+        signal(SIGINT, SIG_IGN)
+        sys.excepthook(*sys.exc_info())
+        status = -SIGINT
+    return status
+
+
 def run_program(module: str) -> int:
-    """Run the `main` of a module that is loaded, and return the exit status that its process would have."""
+    """Run the `main` of a module that is loaded, and return the exit status that its process would have.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
     try:
         status = sys.modules[module].main() or 0
     except SystemExit as ending:
         status = _end(ending.code)
-    except BaseException:
-        # KeyboardInterrupt, too: a plugin's own process would end with a traceback and this status.
+    except Exception:
         sys.excepthook(*sys.exc_info())
         status = 1
     for stream in (sys.stdout, sys.stderr):
