@@ -18,6 +18,7 @@ from engine.calls import Ipam, in_shell
 from shibafu.engine.place import Place
 from shibafu.engine.protocol import DESCRIPTORS, HEAD, LIMITS, MAGIC, READY, RLIM_NLIMITS
 from support.engine import Engine, tally
+from support.machine import Machine
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.root
@@ -47,6 +48,9 @@ CALLERS = {
         ("/usr/bin/setpriv", "--bounding-set=-sys_nice"),
         "the caller has fewer capabilities",
     ),
+    "little memory": (in_shell("ulimit -v 200000;"), "the caller's memory is limited"),
+    "little data": (in_shell("ulimit -d 100000;"), "the caller's memory is limited"),
+    "few descriptors": (in_shell("ulimit -n 7;"), "the caller has no descriptor left"),
     "another group": (("/usr/bin/setpriv", "--regid=1", "--clear-groups"), "the caller is not root"),
     "the same root directory, mounted elsewhere": (
         in_shell(ELSEWHERE + 'exec chroot "$ROOT" "$@";', UNSHARE, "--mount"),
@@ -69,6 +73,28 @@ def test_callers_unlike_the_engine(engine: Engine, ipam: Ipam, tmp_path: Path, c
 def test_large_environment(engine: Engine, ipam: Ipam) -> None:
     with engine.expect("cold: the call is too large"):
         ipam.add(env={"LARGE1": "x" * 120_000, "LARGE2": "x" * 120_000})
+
+
+def test_callers_that_may_do_more_than_the_engine(own_home: Path, tmp_path: Path) -> None:
+    """What it may not do, they would be refused."""
+    ipam = Ipam(own_home / "shibafu-ipam", tmp_path / "networks")
+    less = ("/usr/bin/setpriv", "--bounding-set=-sys_nice")
+    with Engine(own_home, prefix=less) as engine:
+        with engine.expect("cold: the caller has more capabilities"):
+            ipam.add()
+        with engine.expect("served shibafu-ipam DEL"):
+            ipam.run(*less, env={"CNI_COMMAND": "DEL"})
+
+
+@pytest.mark.parametrize("directory", ["/proc/self/fd", "/proc/thread-self/fd", "/dev/fd"])
+def test_a_namespace_that_is_a_descriptor(engine: Engine, machine: Machine, directory: str) -> None:
+    """Only the caller has it."""
+    before = machine.prefix
+    machine.prefix = [*before, *in_shell(f'exec 7<"{machine.container().path}" &&')]
+    with engine.expect(*["cold: a path is that of the caller's descriptor"] * 2):
+        machine.add(machine.config(), CNI_NETNS=f"{directory}/7")
+        assert machine.addresses("eth0", machine.container()) == {"10.10.0.2/24"}
+        machine.delete(machine.config(), CNI_NETNS=f"{directory}/7")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from _ctypes import Array, _SimpleCData
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]
 from _socket import SO_PEERCRED, SOL_SOCKET
 from errno import ESRCH
-from resource import prlimit
+from resource import RLIM_INFINITY, RLIMIT_AS, RLIMIT_DATA, prlimit
 from struct import Struct
 
 from shibafu.cni.boot import forget_boot_id
@@ -29,6 +29,8 @@ _LINUX_CAPABILITY_VERSION_3 = 0x20080522  # include/uapi/linux/capability.h
 _UCRED = Struct("=iII")
 _PIDFD = Struct("=i")
 _LARGEST_FILE = 1 << 16
+# What is at these paths depends on who looks.
+_DESCRIPTORS = (b"/proc/self/fd/", b"/proc/thread-self/fd/", b"/dev/fd/")
 _MOUNT_ID = b"\nmnt_id:\t"
 
 
@@ -97,7 +99,7 @@ def check_caller(connection: "socket", engine: Power) -> None:
     """Refuse a process that has connected and may not have the engine's power.
 
     Raises:
-        RefusedError: it has less power than the engine, or is in namespaces of its own.
+        RefusedError: it has less power than the engine, or more, or is in namespaces of its own.
     """
     pid, uid, gid = _UCRED.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERCRED, _UCRED.size))
     if (uid, gid) != (0, 0):
@@ -119,6 +121,8 @@ def check_caller(connection: "socket", engine: Power) -> None:
         raise RefusedError("the caller is in another process namespace")
     if caller.capabilities & engine.capabilities != engine.capabilities:
         raise RefusedError("the caller has fewer capabilities")
+    if caller.capabilities != engine.capabilities:
+        raise RefusedError("the caller has more capabilities")
 
 
 def become_caller(call: Call, engine: Baseline) -> None:
@@ -129,7 +133,8 @@ def become_caller(call: Call, engine: Baseline) -> None:
         engine: where this process is so far.
 
     Raises:
-        RefusedError: its root directory is another one than its mount namespace's.
+        RefusedError: its root directory is another one than its mount namespace's, its memory is limited, or
+            a variable is the path of one of its descriptors.
         OSError: the kernel's refusal; this process cannot serve anybody any more.
     """
     stdin, stdout, stderr, directory, root, network, mount = call.descriptors
@@ -195,6 +200,9 @@ def _read(path: str) -> bytes:
 
 def _take_limits(packed: bytes) -> None:
     values = LIMITS.unpack(packed)
+    # This process has more than a plugin needs, and would have nothing left.
+    if any(values[2 * limit] != RLIM_INFINITY for limit in (RLIMIT_AS, RLIMIT_DATA)):
+        raise RefusedError("the caller's memory is limited")
     for limit in range(RLIM_NLIMITS):
         prlimit(0, limit, values[2 * limit : 2 * limit + 2])
 
@@ -203,5 +211,7 @@ def _take_environment(lines: list[bytes]) -> None:
     os.environ.clear()
     for line in lines:
         name, equals, value = line.partition(b"=")
+        if value.startswith(_DESCRIPTORS):
+            raise RefusedError("a path is that of the caller's descriptor")
         if name and equals:
             os.environ.setdefault(os.fsdecode(name), os.fsdecode(value))
