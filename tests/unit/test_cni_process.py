@@ -45,7 +45,8 @@ def test_the_signal_that_ended_it_records_suffice() -> None:
 
 
 def test_the_environment_is_the_one_given_and_no_more() -> None:
-    _, stdout, _ = Child("/usr/bin/env", ["env"], {"A": "1", "CNI_ARGS": "x=\udcff"}, b"", True).wait()
+    environment = {"A": "1", "": "no name", "CNI_ARGS": "x=\udcff"}
+    _, stdout, _ = Child("/usr/bin/env", ["env"], environment, b"", True).wait()
     assert sorted(stdout.splitlines()) == [b"A=1", b"CNI_ARGS=x=\xff"]
 
 

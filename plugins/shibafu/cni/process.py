@@ -46,7 +46,7 @@ class Child:
     Args:
         path: the executable.
         argv: its arguments, the first being its name.
-        env: its whole environment.
+        env: its whole environment. A variable without a name, which a caller may have, is left out.
         stdin: what it reads; None when `feed` gives it that later.
         keep_stderr: whether its stderr is captured; otherwise it is this program's.
         inherit: descriptors that it has under the same numbers.
@@ -96,7 +96,7 @@ class Child:
             self._pid = os.posix_spawn(
                 path,
                 argv,
-                env,
+                {name: value for name, value in env.items() if name} if "" in env else env,
                 file_actions=actions,
                 setsigdef=[SIGPIPE],
                 setsigmask=self._mask,
