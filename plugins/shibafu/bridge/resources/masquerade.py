@@ -122,7 +122,7 @@ class Rules(Resource):
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`. What was not prepared is looked at, whatever is known of it."""
-        remembered = recorded_isolation(self._state.read_rules())
+        remembered = recorded_isolation(self._remembered or self._state.read_rules())
         is_open = bool(remembered) and not self._rules.isolation
         if is_open or (remembered == STRICT and self._rules.isolation != STRICT):
             what = f"firewall rules still isolate network {self._rules.network}"
