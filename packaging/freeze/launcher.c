@@ -29,7 +29,8 @@
 static volatile char place[512] = "@SHIBAFU-PLACE@";
 
 enum { MAX_MESSAGE = 200000, DESCRIPTORS = 7, PATIENCE_MS = 5000 };
-enum cold { TOO_LARGE = 1, NO_PROC = 2, NO_DESCRIPTOR = 3 }; /* as in protocol.py: why a call does not go to an engine that is there */
+/* Why a call does not go to an engine that is there, as in protocol.py. */
+enum cold { TOO_LARGE = 1, NO_PROC = 2, NO_DESCRIPTOR = 3 };
 
 struct head {
     char magic[8], build[16];
