@@ -270,7 +270,7 @@ def test_a_call_that_is_interrupted_at_any_step(
         with signalled_at_send(engine, number, "INT"):
             answer = machine.call("ADD", config)
         if answer.status == 0:
-            machine.check(config)
+            machine.check(config | {"prevResult": answer.json})
             machine.delete(config)
         else:
             assert (answer.status, answer.stdout) == (-signal.SIGINT, b""), (number, answer)
