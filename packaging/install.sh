@@ -184,7 +184,8 @@ elif is_unit_of_another "$DESTDIR$unit" "$prefix"; then
         "$prefix/current/shibafu engine start" >&2
 else
     is_first=''
-    [[ -e $DESTDIR$unit ]] || is_first=yes
+    # Also where the service was that of an installation that is gone.
+    is_unit_of "$DESTDIR$unit" "$prefix" || is_first=yes
     install_unit "$root/packaging/$service" "$DESTDIR$unit" "$prefix"
     installed+=("$unit")
     [[ -n $DESTDIR ]] || ! has_systemd || start_service "$prefix" "$is_first" ||

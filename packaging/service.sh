@@ -34,7 +34,8 @@ is_unit_of() {
 
 # is_unit_of_another UNIT PREFIX: succeed if UNIT starts the program of another installation, which is there.
 is_unit_of_another() {
-    [ -e "$1" ] && ! is_unit_of "$1" "$2" && [ -x "$(sed -n 's/^ExecStart=\(.*\) engine run$/\1/p' "$1")" ]
+    [ -e "$1" ] && ! is_unit_of "$1" "$2" &&
+        [ -x "$(sed -n 's/^ExecStart=\(.*\) engine run$/\1/p' "$1" | sed 's/%%/%/g; s/\$\$/$/g')" ]
 }
 
 # start_service PREFIX IS_FIRST: have the service run that has been installed; a later one replaces the engine if that is

@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -103,9 +104,9 @@ static int connect_engine(void)
     return engine;
 }
 
-/* Wait for a word of the engine's; of an engine that does not answer, ask for nothing more, and then look once again: it
- * either has said it by now, or never will. For the last word it is woken by the end of the connection: to be woken for
- * those before would take time from the call. */
+/* Wait for a word of the engine's; of an engine that does not answer, ask for nothing more, and then look once again:
+ * it either has said it by now, or never will. For the last word it is woken by the end of the connection: to be woken
+ * for those before would take time from the call. */
 static int is_told(int engine, char word, short event)
 {
     struct pollfd wanted = { engine, event, 0 };
@@ -168,21 +169,31 @@ static int send_call(int engine, int argc)
         memcpy(CMSG_DATA(rights), descriptors, sizeof descriptors);
     }
     /* Descriptors that are never received would stay open until the engine ends. */
-    return is_told(engine, 'R', POLLIN) && sendmsg(engine, &packet, MSG_NOSIGNAL) == (ssize_t)part.iov_len && !head.cold;
+    return is_told(engine, 'R', POLLIN) && sendmsg(engine, &packet, MSG_NOSIGNAL) == (ssize_t)part.iov_len &&
+           !head.cold;
 }
 
-/* Ctrl-C: a call that has been accepted undoes what it has done, and answers. Signals that end a plugin at once end this
- * program, and with the connection the call. */
+/* Ctrl-C: a call that has been accepted undoes what it has done, and answers. Signals that end a plugin at once end
+ * this program, and with the connection the call. */
 static void interrupt(int number)
 {
+    int error = errno;
+    struct pollfd ended = { connection, POLLRDHUP, 0 };
     if (answer.word != 'A')
         recv(connection, &answer, sizeof answer, MSG_PEEK | MSG_DONTWAIT);
     if (answer.word == 'A') {
-        kill(answer.pid, number);
+        /* A process whose end of the connection is open after its number was looked up has had that number: another one
+         * may have it by now if this program was stopped for long. */
+        int worker = syscall(SYS_pidfd_open, answer.pid, 0);
+        if (worker >= 0 && poll(&ended, 1, 0) == 0)
+            syscall(SYS_pidfd_send_signal, worker, number, NULL, 0);
+        if (worker >= 0)
+            close(worker);
     } else {
         signal(number, SIG_DFL);
         raise(number);
     }
+    errno = error;
 }
 
 static int report_lost(void)
@@ -209,7 +220,8 @@ int main(int argc, char **argv)
         if (fcntl(i, F_GETFD) < 0)
             start_cold(argc);
     /* Before the call is sent: it may be done by the time that this program goes on. */
-    if (signal(SIGINT, SIG_IGN) != SIG_IGN)
+    struct sigaction found;
+    if (sigaction(SIGINT, NULL, &found) == 0 && found.sa_handler != SIG_IGN)
         signal(SIGINT, interrupt);
     connection = connect_engine();
     if (connection < 0 || !send_call(connection, argc))

@@ -62,7 +62,7 @@ class Target:
         return sorted(path.name for path in (self.prefix / "versions").iterdir())
 
     def list_files(self) -> dict[str, str]:
-        """Return all that is no directory, and where links lead to."""
+        """Return everything that is not a directory, and where links lead."""
         return {
             str(path.relative_to(self.root)): str(path.readlink()) if path.is_symlink() else ""
             for path in self.root.rglob("*")

@@ -117,11 +117,19 @@ def test_the_unit_is_sound(target: Target) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_words_that_systemd_expands() -> None:
+def test_words_that_systemd_expands(tmp_path: Path) -> None:
     script = f'. packaging/service.sh && write_unit packaging/{SERVICE} "$0"'
     write = ["/bin/sh", "-ec", script, "/opt/100%&$HOME|\\x"]
     unit = subprocess.run(write, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
     assert "\nExecStart=/opt/100%%&$$HOME|\\x/current/shibafu engine run\n" in unit
+    # What it says is also read, to tell whose it is.
+    prefix = tmp_path / "100%&$HOME"
+    (prefix / "current").mkdir(parents=True)
+    (prefix / "current/shibafu").symlink_to("/bin/true")
+    script = (
+        f'. packaging/service.sh && write_unit packaging/{SERVICE} "$0" >"$1" && is_unit_of_another "$1" /opt'
+    )
+    subprocess.run(["/bin/sh", "-ec", script, prefix, tmp_path / "unit"], cwd=ROOT, check=True, timeout=60)
 
 
 @pytest.mark.parametrize("is_abstract", [False, True], ids=["path", "abstract"])
@@ -146,6 +154,16 @@ def test_what_systemd_is_told(built: Path, tmp_path: Path, is_abstract: bool) ->
         assert told == b"STOPPING=1"
         assert engine.communicate(timeout=60) == ("", "")
         assert engine.returncode == 0
+
+
+def test_other_service_managers_speak_its_protocol(built: Path, tmp_path: Path) -> None:
+    """systemctl would not stop what they have started."""
+    with EngineCommand(copy_executables(built, tmp_path / "shibafu")) as command:
+        engine = command.start("run", NOTIFY_SOCKET=str(tmp_path / "notify"))
+        wait_for(lambda: command.read_status(status=None)["running"])
+        assert command.read_status()["supervisor"] == ""
+        command.run("stop")
+        assert engine.wait(timeout=60) == 0
 
 
 def test_a_service_ends_without_its_calls(built: Path, tmp_path: Path) -> None:
@@ -227,7 +245,7 @@ def test_the_service_of_another_installation_is_left_to_it(
     # Of one that is gone nothing is left to keep.
     shutil.rmtree(target.prefix)
     _, told = systemd.run(*elsewhere)
-    assert told == ["daemon-reload", f"try-restart {SERVICE}"]
+    assert told == ["daemon-reload", f"enable --now {SERVICE}"]
     assert f"{tmp_path}/elsewhere/current" in target.unit.read_text()
 
 

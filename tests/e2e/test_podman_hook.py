@@ -40,7 +40,7 @@ def podman(machine: Machine, image: Path, suite: Suite) -> Podman:
 @pytest.mark.parametrize(
     ("annotations", "sentence"),
     [
-        ({"hosts": _VICTIM}, f'"{_VICTIM}" is no file inside the bundle'),
+        ({"hosts": _VICTIM}, f'"{_VICTIM}" is not a file inside the bundle'),
         ({"resolv-conf": f"../../../../../../../..{_VICTIM}"}, '"../'),
         ({"hosts": "config.json"}, "config.json is the container's, the engine's or the host's own"),
         ({"network": "green"}, '"org.shibafu.network" cannot change'),

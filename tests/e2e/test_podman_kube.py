@@ -91,7 +91,7 @@ def pods(machine: Machine, podman: Podman) -> Iterator[Pods]:
 @pytest.mark.parametrize(
     ("annotations", "sentence"),
     [
-        ({"hosts": _VICTIM}, f'"{_VICTIM}" is no file inside the bundle'),
+        ({"hosts": _VICTIM}, f'"{_VICTIM}" is not a file inside the bundle'),
         ({"resolv-conf": f"../../../../../../../..{_VICTIM}"}, '"../'),
         ({"network": "green"}, '"org.shibafu.network" cannot change'),
         ({"ports": "22:22"}, '"org.shibafu.ports": 22 is a port'),

@@ -22,10 +22,10 @@ def test_exec_and_restart_do_not_wait_for_a_fifo(run: Command, file: str, attack
     run("run -d --network none --name web1 alpine sleep 600")
     run(f"exec web1 sh -c 'mkdir -p /run; rm /etc/{file}; {attack.format(file)}'")
     said = run.fail("exec web1 true", status=255)
-    assert f"/etc/{file} of container web1 is no regular file" in said
+    assert f"/etc/{file} of container web1 is not a regular file" in said
     (view,) = run.json("ps")
     assert view["since"] > 1_000_000_000
-    assert f"/etc/{file} of container web1 is no regular file" in run.fail("restart --time 0 web1")
+    assert f"/etc/{file} of container web1 is not a regular file" in run.fail("restart --time 0 web1")
     assert [view["state"] for view in run.json("ps --all")] == ["exited"]
     run("rm web1")
 
@@ -85,7 +85,7 @@ def test_signals_reach_a_program_of_exec(machine: Machine, run: Command) -> None
 def test_a_volume_is_looked_at_too(machine: Machine, run: Command, volume: str) -> None:
     machine.run("sh", "-c", "mkdir /run/etc && mkfifo /run/etc/passwd")
     said = run.fail(f"run --rm --network none --name web1 -v {volume} alpine true", status=125)
-    assert "/etc/passwd of container web1 is no regular file" in said
+    assert "/etc/passwd of container web1 is not a regular file" in said
 
 
 def test_a_container_that_waits_is_young_and_can_be_removed(

@@ -51,7 +51,7 @@ def test_rights_as_asked_for(run: Command, options: str, key: str, value: int) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--cap-add NET_ROW", 'there is no capability "NET_ROW"'),
+        ("--cap-add NET_ROW", 'unknown capability "NET_ROW"'),
         ("--cap-drop KILL --cap-add kill", "CAP_KILL is both added and dropped"),
         ("--security-opt seccomp=/nowhere", "the seccomp profile /nowhere cannot be used"),
         (
@@ -135,7 +135,7 @@ def test_limits_of_resources(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("nofiles=1", 'there is no resource limit "nofiles"'),
+        ("nofiles=1", 'unknown resource limit "nofiles"'),
         ("nofile", '"nofile" is no resource limit'),
         ("nofile=2:1", 'the soft limit in "nofile=2:1" is above the hard one'),
     ],

@@ -150,6 +150,38 @@ def test_a_launcher_that_is_stopped_and_goes_on(
     assert_clean(machine, before)
 
 
+def take_number(pid: int) -> "subprocess.Popen[bytes] | None":
+    """Return a process that has a number which was another's; None if somebody else was first."""
+    Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+    process = subprocess.Popen(["/usr/bin/sleep", "60"])
+    if process.pid == pid:
+        return process
+    process.kill()
+    process.wait()
+    return None
+
+
+def test_an_interruption_that_comes_late_is_no_stranger_s(
+    machine: Machine, config: Config, before: dict[str, object], slow: Slow
+) -> None:
+    """A launcher was stopped until its call's process had ended, and another one had that number."""
+    os.kill(slow.launcher, signal.SIGSTOP)
+    slow.go_on()
+    wait_for(lambda: not Path(f"/proc/{slow.worker}").exists())
+    tries = (take_number(slow.worker) for _ in range(100))
+    stranger = next(process for process in tries if process is not None)
+    try:
+        os.kill(slow.launcher, signal.SIGINT)
+        os.kill(slow.launcher, signal.SIGCONT)
+        assert slow.call.finish().status == 0
+        assert is_running(stranger.pid)
+    finally:
+        stranger.kill()
+        stranger.wait()
+    machine.delete(config)
+    assert_clean(machine, before)
+
+
 # The process that does the call
 
 

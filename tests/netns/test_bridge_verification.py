@@ -32,7 +32,7 @@ class Programs:
         path = link_iptables(directory / "real", variant)
         self._log = directory / "log"
         # The variant is told by the name of the program that links lead to.
-        program = directory / f"xtables-{variant}-multi"
+        self._program = program = directory / f"xtables-{variant}-multi"
         program.write_text(
             f'#!/bin/sh\nname=${{0##*/}}\necho "$name" >>{self._log}\nPATH={path} exec "$name" "$@"\n'
         )
@@ -40,6 +40,10 @@ class Programs:
         for name in ("iptables-restore", "ip6tables-restore", "nft"):
             (directory / name).symlink_to(program)
         self.path = f"{directory}:{path}"
+
+    def write_over(self) -> None:
+        """Give the program another content, as `cp` does: it is the same file."""
+        self._program.write_text(self._program.read_text() + "# another release\n")
 
     def count(self) -> int:
         """Return how many were started since this was asked last."""
@@ -225,6 +229,16 @@ def test_other_programs_look_for_themselves(machine: Machine, programs: Programs
     error = machine.fail(config, "c1", command="CHECK", PATH=legacy)
     assert error["msg"] == "firewall rules of network net are missing"
     machine.check(config, "c1")
+
+
+def test_a_program_that_was_written_over_looks_for_itself(
+    machine: Machine, programs: Programs, config: Config
+) -> None:
+    programs.write_over()
+    machine.check(config, "c1")
+    assert programs.count() == 2
+    machine.check(config, "c1")
+    assert programs.count() == 0
 
 
 @pytest.mark.parametrize(

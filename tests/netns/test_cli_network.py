@@ -241,7 +241,7 @@ def test_options_reach_the_kernel(
     (link,) = loads(db.run("ip", "-j", "link", "show", "eth0"))
     assert (link["mtu"], link["address"]) == (1400, "02:00:00:00:00:77")
     assert "MASQUERADE" not in host.run("iptables-save")
-    assert "there is no driver option" in shibafu.fail("network create x --driver-opt colour=red", status=2)
+    assert "unknown driver option" in shibafu.fail("network create x --driver-opt colour=red", status=2)
     assert "true or false" in shibafu.fail("network create x --driver-opt portIsolation=1", status=2)
 
 

@@ -132,7 +132,7 @@ class TestImporting:
     @pytest.mark.parametrize(
         ("index", "message"),
         [
-            ("[]", "no JSON object"),
+            ("[]", "not a JSON object"),
             ("nonsense", "cannot be read"),
             ('{"manifests": []}', "has 0 images"),
             (
@@ -166,10 +166,10 @@ class TestImporting:
             ({"index.json": {"manifests": [{"mediaType": _MANIFEST}]}}, "KeyError: 'digest'"),
             ({"blobs/sha256/aa": {}}, "KeyError: 'config'"),
             ({"blobs/sha256/bb": {"config": [1]}}, "AttributeError"),
-            ({"blobs/sha256/bb": {"config": {"Entrypoint": 5}}}, '"Entrypoint" is no list of texts'),
-            ({"blobs/sha256/bb": {"config": {"Env": [1]}}}, '"Env" is no list of texts'),
-            ({"blobs/sha256/bb": {"config": {"User": 5}}}, '"User" is no text'),
-            ({"blobs/sha256/bb": {"config": {"WorkingDir": [1]}}}, '"WorkingDir" is no text'),
+            ({"blobs/sha256/bb": {"config": {"Entrypoint": 5}}}, '"Entrypoint" is not a list of strings'),
+            ({"blobs/sha256/bb": {"config": {"Env": [1]}}}, '"Env" is not a list of strings'),
+            ({"blobs/sha256/bb": {"config": {"User": 5}}}, '"User" is not a string'),
+            ({"blobs/sha256/bb": {"config": {"WorkingDir": [1]}}}, '"WorkingDir" is not a string'),
         ],
     )
     def test_a_layout_that_makes_no_sense(

@@ -62,7 +62,7 @@ class TestState:
 
     @pytest.mark.parametrize(
         ("document", "message"),
-        [(b"", "is no JSON"), (b"[]", "is no JSON object"), (b"{}", "names no container")],
+        [(b"", "is not JSON"), (b"[]", "is not a JSON object"), (b"{}", "names no container")],
     )
     def test_nonsense(self, document: bytes, message: str) -> None:
         with pytest.raises(CniError, match=message):
@@ -295,7 +295,7 @@ class TestFiles:
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "other").touch()
         os.link(tmp_path / "other", tmp_path / "hard")
-        with pytest.raises(CniError, match=r"the host's own|no regular file|other names"):
+        with pytest.raises(CniError, match=r"the host's own|not a regular file|other names"):
             self.write(tmp_path, SILENT, mounts=[bind("/etc/hosts", source)], root={"path": "rootfs"})
 
     @pytest.mark.parametrize(

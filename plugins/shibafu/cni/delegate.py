@@ -33,7 +33,7 @@ class Installation:
         directory: where their executables are.
         programs: executable names, and what imports and returns the plugin that does the same inside this
             process.
-        running: the executable of this process, which is no delegate of itself.
+        running: the executable of this process, which is not a delegate of itself.
     """
 
     __slots__ = ("directory", "programs", "running")

@@ -33,7 +33,7 @@ def open_file(path: str, flags: int, mode: int = 0o600, follow: bool = False) ->
         follow: whether the path may be a symbolic link, which an administrator has made.
 
     Raises:
-        NotRegularError: it is no regular file.
+        NotRegularError: it is not a regular file.
         OSError: it cannot be opened.
     """
     safe = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)

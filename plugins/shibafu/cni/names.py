@@ -49,7 +49,7 @@ def calc_file_name(kind: str, name: str) -> str:
 
 def calc_digest(*parts: str, size: int) -> str:
     """Return `2 * size` hexadecimal digits that stand for `parts`."""
-    # What is no text is no name of ours, but GC may be asked for it.
+    # Bytes that are not UTF-8 are in no name of ours, but GC may be asked for one with them.
     return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 

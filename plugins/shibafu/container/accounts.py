@@ -35,7 +35,7 @@ def require_regular_accounts(name: str, rootfs: str, mounts: Mapping[str, str]) 
             continue  # missing, or what runc itself will say
         if not is_regular:
             raise ContainerError(
-                f"/{file} of container {name} is no regular file",
+                f"/{file} of container {name} is not a regular file",
                 "runc would wait for it; remove it, or the container: shibafu rm --force",
             )
 

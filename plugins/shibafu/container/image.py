@@ -199,7 +199,7 @@ def _locked(directory: Path, flags: int = 0) -> "Iterator[None]":
         flags: LOCK_NB, to wait for nobody.
 
     Raises:
-        OSError: it is no directory, or somebody else holds its lock.
+        OSError: it is not a directory, or somebody else holds its lock.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

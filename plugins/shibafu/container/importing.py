@@ -162,7 +162,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ContainerError(f"the OCI layout cannot be read: {path.name}: {error}") from None
     if not isinstance(document, dict):
-        raise ContainerError(f"the OCI layout cannot be read: {path.name} is no JSON object")
+        raise ContainerError(f"the OCI layout cannot be read: {path.name} is not a JSON object")
     return document
 
 
@@ -181,12 +181,12 @@ def _parse_defaults(document: dict[str, Any]) -> Defaults:
 def _parse_texts(config: dict[str, Any], key: str) -> list[str]:
     values = config.get(key) or []
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f'"{key}" is no list of texts')
+        raise TypeError(f'"{key}" is not a list of strings')
     return values
 
 
 def _parse_text(config: dict[str, Any], key: str) -> str:
     value = config.get(key) or ""
     if not isinstance(value, str):
-        raise TypeError(f'"{key}" is no text')
+        raise TypeError(f'"{key}" is not a string')
     return value

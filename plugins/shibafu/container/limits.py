@@ -35,7 +35,7 @@ def parse_limits(texts: Sequence[str]) -> dict[str, list[int]]:
         soft, colon, hard = values.partition(":")
         if name not in NAMES:
             raise ContainerError(
-                f'there is no resource limit "{name}"', "write one of setrlimit(2), such as nofile=1024:4096"
+                f'unknown resource limit "{name}"', "use one from setrlimit(2), such as nofile=1024:4096"
             )
         try:
             limits[name] = [_parse_value(soft), _parse_value(hard if colon else soft)]

@@ -39,7 +39,7 @@ def parse_capabilities(words: Sequence[str]) -> list[str]:
             name = f"CAP_{name}"
         if name != _ALL and name not in NAMES:
             raise ContainerError(
-                f'there is no capability "{word}"', "write a name of capabilities(7), such as NET_RAW, or ALL"
+                f'unknown capability "{word}"', "use a name from capabilities(7), such as NET_RAW, or ALL"
             )
         names.append(name)
     return names

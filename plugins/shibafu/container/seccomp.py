@@ -141,5 +141,5 @@ def _copy_errno(source: dict[str, Any], name: str, number: str, target: dict[str
 def _parse_release(text: str) -> tuple[int, int]:
     found = re.match(r"(\d+)\.(\d+)", text)
     if not found:
-        raise ValueError(f'"{text}" is no release of the kernel')
+        raise ValueError(f'"{text}" is not a kernel release')
     return int(found[1]), int(found[2])

@@ -100,7 +100,7 @@ class Parent:
         for number in (SIGCHLD, SIGINT, SIGTERM):
             signal(number, _note)
         signal(SIGHUP, SIG_IGN)
-        # Whoever has started it may have blocked those that end it, and calls whose launcher was killed.
+        # Whoever started it may have blocked the signals that stop it, or that end a killed launcher's call.
         pthread_sigmask(SIG_SETMASK, [])
 
     def leave(self) -> None:

@@ -227,7 +227,7 @@ def run_program(module: str) -> int:
         status = sys.modules[module].main() or 0
     except SystemExit as ending:
         status = _end(ending.code)
-    except Exception:
+    except Exception:  # whatever it is: as the interpreter ends a process of its own
         sys.excepthook(*sys.exc_info())
         status = 1
     for stream in (sys.stdout, sys.stderr):

@@ -121,7 +121,7 @@ def parse_state(document: bytes) -> Container:
     """Parse the state that the runtime sends, and read the bundle that it names.
 
     Raises:
-        CniError: it is no state of a container, or a living container's bundle cannot be read.
+        CniError: it is not the state of a container, or a living container's bundle cannot be read.
     """
     state = _parse(document, "the state on standard input")
     container_id = state.text("id")
@@ -174,7 +174,7 @@ def _parse(document: bytes, name: str) -> Section:
     try:
         value = loads(document)
     except ValueError as error:
-        raise CniError(DECODING_FAILURE, f"{name} is no JSON: {error}") from None
+        raise CniError(DECODING_FAILURE, f"{name} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise CniError(DECODING_FAILURE, f"{name} is no JSON object")
+        raise CniError(DECODING_FAILURE, f"{name} is not a JSON object")
     return Section(value, name)

@@ -40,7 +40,7 @@ def open_beneath(
     """
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or ".." in parts or path.startswith("/"):
-        raise CniError(INVALID_CONFIG, f'"{path}" is no file inside the bundle', "name one relative to it")
+        raise CniError(INVALID_CONFIG, f'"{path}" is not a file inside the bundle', "name one relative to it")
     return _open(directory, identity, parts, path, refused, creates, follows=False)
 
 
@@ -127,7 +127,7 @@ def _open_last(directory: int, name: str, path: str, refused: "Territory", creat
         status = os.fstat(seen)
         _require_other(seen, path, refused)
         if not S_ISREG(status.st_mode) or status.st_nlink != 1:
-            what = "has other names" if S_ISREG(status.st_mode) else "is no regular file"
+            what = "has other names" if S_ISREG(status.st_mode) else "is not a regular file"
             raise CniError(INVALID_CONFIG, f"{path} {what}", "name a plain file, with one link")
         return os.open(f"/proc/self/fd/{seen}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     finally:

@@ -241,7 +241,7 @@ def _validate_networks(networks: list[str]) -> None:
         if not is_valid_identifier(name):
             raise CniError(
                 INVALID_CONFIG,
-                f'"{PREFIX}network": {name[:80]!r} is no name of a network',
+                f'"{PREFIX}network": {name[:80]!r} is not the name of a network',
                 "names have letters, digits and any of _ . -, and begin with a letter or digit",
             )
     if len(set(networks)) < len(networks):

@@ -100,7 +100,7 @@ def _is_legacy(env: "Mapping[str, str]") -> bool:
         try:
             path = os.path.join(os.path.dirname(path), os.readlink(path))
         except OSError:
-            break  # it is no link
+            break  # not a link
     return "nft" not in os.path.basename(path)
 
 

@@ -123,7 +123,7 @@ def calc_iptables(rules: NetworkRules, version: int) -> Ruleset:
         calc_rules, calc_jumps = _CONTENTS[chain.table, chain.hook]
         chain.rules = calc_rules(rules, version)
         chain.jumps = calc_jumps(rules, version, chain.name)
-    # Of a network that is no longer strict, that chain is empty.
+    # The chain of a network that is no longer strict is empty.
     kept = [chain for chain in chains if chain.rules or (chain.table, chain.hook) == _STRICT_HOOK]
     return Ruleset(rules.chain, kept, comment=rules.comment, shared=ADMIN, former=_list_former(rules.network))
 

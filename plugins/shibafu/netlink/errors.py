@@ -30,7 +30,7 @@ class NetlinkError(OSError):
 
 
 class NetlinkDecodeError(NetlinkError):
-    """Bytes that are no well-formed netlink message."""
+    """Bytes that are not a well-formed netlink message."""
 
     def __init__(self, text: str) -> None:
         super().__init__(EBADMSG, text, "cannot decode netlink message")

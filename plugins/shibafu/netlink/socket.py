@@ -52,7 +52,7 @@ class Request:
         flags: NLM_F_CREATE and the like; NLM_F_REQUEST and what the exchange needs are added when sent.
         payload: The type's header and attributes.
         what: The beginning of the sentence that reports a failure: "cannot set veth1a2b up".
-        ignore: Error numbers that are no failure of this request.
+        ignore: Error numbers that do not count as a failure of this request.
     """
 
     __slots__ = ("flags", "ignore", "payload", "type", "what")

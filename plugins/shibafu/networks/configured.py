@@ -93,7 +93,7 @@ def load_networks(directory: str, names: list[str], broken: list[ConflistError])
     Args:
         directory: where they are configured.
         names: which; empty for all.
-        broken: takes what is wrong with files that are no network; where names are stated, other
+        broken: takes what is wrong with files that are not networks; where names are stated, other
             files do not matter.
 
     Raises:

@@ -191,7 +191,7 @@ _EXPLANATIONS = {
     1: "changing links takes the capability CAP_NET_ADMIN: try it with sudo",
     16: "something uses it at this moment; see `ip -d link show`",
     17: "the name or the address is taken in this namespace; see `ip addr`",
-    19: "there is no such link in this namespace; see `ip link`, and `ip -n NETNS link` for another one",
+    19: "no link of that name in this namespace; list them with `ip link`, or `ip -n NETNS link` elsewhere",
     22: "the kernel takes no such value, or this kind of link cannot do that",
     34: "a link's name has at most 15 characters, and other values have limits too",
     95: "this kernel was built without it, or this kind of link cannot do that",

@@ -221,7 +221,7 @@ def ensure_networks(conf_dir: str, names: list[str]) -> list[str]:
     """See that networks exist, and make the default one if it is among them and does not; return warnings.
 
     Raises:
-        CommandError: there is no network of a name, or the default one collides with something.
+        CommandError: one of the networks does not exist, or the default one collides with something.
     """
     if set(names) <= {NO_NETWORK, HOST_NETWORK}:
         return []

@@ -130,7 +130,7 @@ def parse_option(key: str, value: object) -> object:
     """
     wanted = DRIVER_OPTIONS.get(key)
     if wanted is None:
-        raise ValueError(f"there is no driver option {key}; there are: {', '.join(sorted(DRIVER_OPTIONS))}")
+        raise ValueError(f"unknown driver option {key}; known ones are: {', '.join(sorted(DRIVER_OPTIONS))}")
     if key == "ipMasqBackend" and value not in (IPTABLES, NFTABLES):
         raise ValueError(f"driver option {key} is {IPTABLES} or {NFTABLES}, not {value}")
     if type(value) is wanted:

@@ -125,7 +125,7 @@ def load_conflist(path: str) -> NetworkList:
     """Read one file; one that is not called *.conflist holds a single plugin.
 
     Raises:
-        ConflistError: it cannot be read, or is no network configuration.
+        ConflistError: it cannot be read, or is not a network configuration.
     """
     raw = _read_file(path)
     if path.endswith(_SINGLE):
@@ -147,7 +147,7 @@ def parse_conflist(raw: bytes, path: str) -> NetworkList:
         path: what errors call it.
 
     Raises:
-        ConflistError: it is no network configuration.
+        ConflistError: it is not a network configuration.
     """
     try:
         document = parse_config(raw)
