@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from netns.blue_network import BlueNetwork
 from netns.namespaces import Namespace
 from netns.replacement import Replacement
 from support.command import CommandLine
@@ -35,6 +36,19 @@ def container() -> Iterator[Namespace]:
 
 
 @pytest.fixture
+def web() -> Iterator[Namespace]:
+    """Another container, for people to name."""
+    with Namespace("web") as namespace:
+        yield namespace
+
+
+@pytest.fixture
+def blue(shibafu: CommandLine) -> None:
+    """Have the command configure the network `blue`."""
+    shibafu("network create blue --subnet 10.66.0.0/24")
+
+
+@pytest.fixture
 def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLine]:
     """The command `shibafu` on the host, with directories of its own."""
     with CommandLine(suite, host, tmp_path) as command:
@@ -44,3 +58,10 @@ def shibafu(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[CommandLi
 @pytest.fixture(params=[False, True], ids=["other inode", "same inode"])
 def replacement(request: pytest.FixtureRequest) -> Replacement:
     return Replacement(request.param)
+
+
+@pytest.fixture
+def network(shibafu: CommandLine, host: Namespace, web: Namespace) -> Iterator[BlueNetwork]:
+    """Network `blue`, which the test has to create."""
+    with Namespace("db") as db:
+        yield BlueNetwork(shibafu, host, web, db)

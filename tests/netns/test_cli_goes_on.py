@@ -38,17 +38,7 @@ _REFUSED: dict[str, dict[str, object]] = {
     "subnet": {"plugins": [{"type": "bridge", "ipam": {"type": "host-local", "subnet": "10.0.0.0/99"}}]},
 }
 
-
-@pytest.fixture
-def shibafu(shibafu: CommandLine) -> CommandLine:
-    shibafu("network create blue --subnet 10.66.0.0/24")
-    return shibafu
-
-
-@pytest.fixture
-def web() -> Iterator[Namespace]:
-    with Namespace("web") as namespace:
-        yield namespace
+pytestmark = pytest.mark.usefixtures("blue")
 
 
 @pytest.fixture

@@ -17,12 +17,6 @@ from support.suite import Suite
 
 
 @pytest.fixture
-def web() -> Iterator[Namespace]:
-    with Namespace("web") as namespace:
-        yield namespace
-
-
-@pytest.fixture
 def db() -> Iterator[Namespace]:
     with Namespace("db") as namespace:
         yield namespace
@@ -34,21 +28,14 @@ def inspect(shibafu: CommandLine, network: str) -> dict[str, Any]:
     return view
 
 
-def connect(shibafu: CommandLine, network: str, container: Namespace, *options: str) -> str:
-    """Connect a container and return its address."""
-    answer = shibafu.json(" ".join(["network connect", network, container.name, *options]))
-    address: str = answer["result"]["ips"][0]["address"]
-    return address.partition("/")[0]
-
-
 def test_a_network_from_its_making_to_its_end(
     shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
 ) -> None:
     made = shibafu.json("network create blue --subnet 10.66.0.0/24")
     assert loads(Path(made["path"]).read_text())["plugins"][0]["bridge"] == "br-blue"
     assert shibafu("network ls --quiet") == "blue\n"
-    assert connect(shibafu, "blue", web) == "10.66.0.2"
-    assert connect(shibafu, "blue", db, "--ip", "10.66.0.77", "--ifname", "net0") == "10.66.0.77"
+    assert shibafu.connect("blue", web) == "10.66.0.2"
+    assert shibafu.connect("blue", db, "--ip", "10.66.0.77", "--ifname", "net0") == "10.66.0.77"
     assert can_reach(db, "10.66.0.77", web)
     assert can_reach(host, "10.66.0.1", db)
 
@@ -64,7 +51,7 @@ def test_a_network_from_its_making_to_its_end(
     assert shibafu("network check").count("✓") == 3
 
     assert "has 2 containers" in shibafu.fail("network rm blue")
-    connect(shibafu, "blue", web, "--ifname", "eth1")
+    shibafu.connect("blue", web, "--ifname", "eth1")
     assert "has 2 containers" in shibafu.fail("network rm blue")
     said = shibafu.fail(f"network disconnect blue {web.name} --ifname eth7")
     assert f"{web.name} has no interface eth7 on network blue" in said
@@ -79,125 +66,12 @@ def test_a_network_from_its_making_to_its_end(
     assert loads(db.run("ip", "-j", "link", "show", "type", "veth")) == []
 
 
-def test_a_free_subnet_is_chosen_and_overlaps_are_refused(shibafu: CommandLine, host: Namespace) -> None:
-    host.run("ip", "link", "add", "uplink", "type", "veth", "peer", "far")
-    host.run("ip", "link", "set", "uplink", "up")
-    host.run("ip", "link", "set", "far", "up")
-    host.run("ip", "route", "add", "172.20.0.0/23", "dev", "uplink")
-    first = shibafu.json("network create one")["subnets"]
-    second = shibafu.json("network create two --ipv6")["subnets"]
-    assert first == ["172.20.2.0/24"]
-    assert second[0] == "172.20.3.0/24"
-    assert second[1].startswith("fd")
-    said = shibafu.fail("network create three --subnet 172.20.0.0/24")
-    assert "overlaps with 172.20.0.0/23, to which a route leads through uplink" in said
-    assert "of network one" in shibafu.fail("network create three --subnet 172.20.2.128/25")
-    assert "already" in shibafu.fail("network create one", status=2)
-    assert "belongs to network one" in shibafu.fail("network create three --bridge br-one")
-    assert "not a bridge" in shibafu.fail("network create three --bridge uplink")
-    assert "not a valid name for a network" in shibafu.fail("network create -- -x/y", status=2)
-    assert shibafu("network ls --quiet") == "one\ntwo\n"
-
-
-@pytest.fixture
-def uplink(host: Namespace) -> None:
-    """Give the host a link to the world, where 192.0.2.2 and 2001:db8:ffff::2 are gateways."""
-    host.run("ip", "link", "add", "uplink", "type", "veth", "peer", "far")
-    for link in ("uplink", "far"):
-        host.run("ip", "link", "set", link, "up")
-    host.run("ip", "addr", "add", "192.0.2.1/24", "dev", "uplink")
-    host.run("ip", "addr", "add", "2001:db8:ffff::1/64", "dev", "uplink", "nodad")
-
-
-def test_a_default_route_in_pieces_is_one(shibafu: CommandLine, host: Namespace, uplink: None) -> None:
-    """As VPNs make it: OpenVPN by a gateway, WireGuard by the link alone."""
-    host.run("ip", "tuntap", "add", "tun0", "mode", "tun")
-    host.run("ip", "link", "set", "tun0", "up")
-    for destination, way in (
-        ("0.0.0.0/1", "via 192.0.2.2"),
-        ("128.0.0.0/1", "via 192.0.2.2"),
-        ("0.0.0.0/2", "dev tun0"),
-        ("64.0.0.0/2", "dev tun0"),
-        ("8.0.0.0/6", "dev uplink"),
-        ("2000::/3", "via 2001:db8:ffff::2"),
-        ("fc00::/7", "via 2001:db8:ffff::2"),
-        ("::/1", "dev tun0"),
-    ):
-        host.run("ip", "route", "add", destination, *way.split())
-    for line in ("one", "two --subnet 10.64.0.0/24", "three --ipv6", "four --subnet fd00:1::/64"):
-        assert shibafu.run("network", "create", *line.split())[1] == "", line
-    subnets = [network["subnets"][0]["subnet"] for network in shibafu.json("network ls")]
-    assert "172.20.1.0/24" in subnets
-
-
-@pytest.mark.parametrize(
-    "way",
-    [
-        "via 192.0.2.2",
-        "nexthop via 192.0.2.2 nexthop via 192.0.2.3",
-        "via inet6 2001:db8:ffff::2",
-        "dev tun0",
-    ],
-)
-def test_a_wide_route_to_elsewhere_leaves_room_for_a_subnet(
-    shibafu: CommandLine, host: Namespace, web: Namespace, uplink: None, way: str
-) -> None:
-    host.run("ip", "tuntap", "add", "tun0", "mode", "tun")
-    host.run("ip", "link", "set", "tun0", "up")
-    for destination in ("172.16.0.0/12", "10.0.0.0/8"):
-        host.run("ip", "route", "add", destination, *way.split())
-    host.run("ip", "route", "add", "blackhole", "10.65.0.0/16")
-    host.run("ip", "route", "add", "10.67.0.0/24", *way.split())
-    _, said = shibafu.run("network", "create", "one", "--subnet", "10.65.0.0/24")
-    assert said.startswith("shibafu: warning: subnet 10.65.0.0/24 is a part of 10.")
-    address = connect(shibafu, "one", web)
-    assert can_reach(web, address, host)
-    for subnet in ("10.67.0.0/24", "10.67.0.0/23", "10.67.0.0/16"):
-        assert "overlaps with 10.67.0.0/24" in shibafu.fail(f"network create two --subnet {subnet}")
-    # Where there is no other left, one of these is chosen, with the warning.
-    out, said = shibafu.run("network", "create", "two", "--format", "json")
-    assert loads(out)["subnets"] == ["172.20.1.0/24"]
-    assert "is a part of 172.16.0.0/12" in loads(said)["warning"]
-    declared = "networks:\n  three: {subnets: [10.68.0.0/24]}\n"
-    _, said = shibafu.run("network", "apply", "-f", "-", stdin=declared)
-    assert "warning: subnet 10.68.0.0/24 is a part of 10.0.0.0/8" in said
-    assert shibafu.run("network", "apply", "-f", "-", stdin=declared)[1] == ""
-
-
-def test_a_subnet_that_a_link_is_in_is_refused(shibafu: CommandLine, host: Namespace, uplink: None) -> None:
-    host.run("ip", "tuntap", "add", "tun0", "mode", "tun")
-    host.run("ip", "link", "set", "tun0", "up")
-    host.run("ip", "link", "add", "down0", "type", "bridge")
-    for link, address in (("uplink", "10.66.0.5/16"), ("tun0", "10.67.0.5/16"), ("down0", "10.68.0.5/16")):
-        host.run("ip", "addr", "add", address, "dev", link)
-        for subnet in (address.replace("5/16", "0/24"), address.replace("0.5/16", "7.0/25")):
-            said = shibafu.fail(f"network create one --subnet {subnet}")
-            assert f"subnet {subnet} overlaps with {address} of link {link}" in said
-    host.run("ip", "addr", "add", "10.69.0.7/32", "dev", "lo")
-    assert "10.69.0.7/32 of link lo" in shibafu.fail("network create one --subnet 10.69.0.0/24")
-
-
-def test_a_network_in_use_does_not_collide_with_itself(
-    shibafu: CommandLine, host: Namespace, web: Namespace
-) -> None:
-    declared = "networks:\n  blue: {subnets: [10.66.0.0/24]}\n  green: {driver-opts: {vlan: 7}}\n"
-    shibafu("network apply -f -", stdin=declared)
-    connect(shibafu, "blue", web)
-    # As its first container makes it, where the kernel has VLANs.
-    host.run("ip", "link", "add", "br-green.7", "type", "bridge")
-    host.run("ip", "link", "set", "br-green.7", "up")
-    host.run("ip", "addr", "add", "172.20.1.1/24", "dev", "br-green.7")
-    assert shibafu("network apply -f -", stdin=declared).count("= keep") == 2
-    stated = declared.replace("green: {", "green: {subnets: [172.20.1.0/24], ")
-    assert shibafu("network apply -f -", stdin=stated).count("= keep") == 2
-
-
 def test_an_internal_network_has_no_way_out(
     shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
 ) -> None:
     shibafu("network create cell --subnet 10.66.1.0/24 --internal")
-    connect(shibafu, "cell", web)
-    address = connect(shibafu, "cell", db)
+    shibafu.connect("cell", web)
+    address = shibafu.connect("cell", db)
     assert can_reach(db, address, web)
     assert loads(web.run("ip", "-j", "route", "show", "default")) == []
     assert loads(host.run("ip", "-j", "addr", "show", "br-cell"))[0]["addr_info"] == []
@@ -214,16 +88,16 @@ def test_isolated_networks_do_not_reach_each_other(
     for name, number in (("shop", 1), ("blog", 2), ("open", 3)):
         option = "" if name == "open" else "--isolate"
         shibafu(f"network create {name} --subnet 10.66.{number}.0/24 {option}")
-    assert connect(shibafu, "shop", web) == "10.66.1.2"
-    address = connect(shibafu, "blog", db)
-    other = connect(shibafu, "open", db, "--ifname", "eth1")
+    assert shibafu.connect("shop", web) == "10.66.1.2"
+    address = shibafu.connect("blog", db)
+    other = shibafu.connect("open", db, "--ifname", "eth1")
     assert "br-shop  bridge, up, isolated" in shibafu("network inspect shop")
     assert inspect(shibafu, "blog")["bridge"]["isolated"] is True
     assert inspect(shibafu, "open")["bridge"]["isolated"] is False
     assert not can_reach(db, address, web)
     assert can_reach(db, other, web)
     shibafu("network create vault --subnet 10.66.4.0/24 --isolate=strict")
-    connect(shibafu, "vault", web, "--ifname", "eth1")
+    shibafu.connect("vault", web, "--ifname", "eth1")
     assert "br-vault  bridge, up, strictly isolated" in shibafu("network inspect vault")
     assert inspect(shibafu, "vault")["bridge"]["isolated"] == "strict"
     shibafu("network check")
@@ -235,8 +109,8 @@ def test_options_reach_the_kernel(
     shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
 ) -> None:
     shibafu("network create cells --subnet 10.66.2.0/24 --mtu 1400 --driver-opt portIsolation=true --no-masq")
-    address = connect(shibafu, "cells", db, "--mac", "02:00:00:00:00:77")
-    connect(shibafu, "cells", web)
+    address = shibafu.connect("cells", db, "--mac", "02:00:00:00:00:77")
+    shibafu.connect("cells", web)
     assert not can_reach(db, address, web)
     (link,) = loads(db.run("ip", "-j", "link", "show", "eth0"))
     assert (link["mtu"], link["address"]) == (1400, "02:00:00:00:00:77")
@@ -265,7 +139,7 @@ def test_what_cannot_work_is_refused_and_leaves_nothing(shibafu: CommandLine) ->
 def test_the_picture_shows_what_is_there(shibafu: CommandLine, host: Namespace, web: Namespace) -> None:
     shibafu("network create blue --subnet 10.66.0.0/24")
     assert "no containers" in shibafu("network inspect blue")
-    connect(shibafu, "blue", web)
+    shibafu.connect("blue", web)
     host.run("ip", "link", "add", "tap7", "master", "br-blue", "type", "veth", "peer", "far")
     web.run("ping", "-c1", "-W2", "10.66.0.1")
     picture = shibafu("network inspect blue")
@@ -292,7 +166,7 @@ def test_inspecting_names_what_is_wrong(
 ) -> None:
     """In the words of the dry run, and of each resource what it is to be."""
     shibafu("network create blue --subnet 10.66.0.0/24 --driver-opt hairpinMode=true")
-    addresses = [connect(shibafu, "blue", container) for container in (web, db)]
+    addresses = [shibafu.connect("blue", container) for container in (web, db)]
     view = inspect(shibafu, "blue")
     shared = {resource["resource"]: resource["attributes"] for resource in view["resources"]}
     assert shared.keys() == {"bridge", "gateway", "rules", "passage"}
@@ -342,8 +216,8 @@ def test_gc_frees_what_vanished_containers_hold(
     shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace
 ) -> None:
     shibafu("network create blue --subnet 10.66.0.0/24")
-    connect(shibafu, "blue", web)
-    connect(shibafu, "blue", db)
+    shibafu.connect("blue", web)
+    shibafu.connect("blue", db)
     shibafu("ipam reserve blue 10.66.0.50 --label printer")
     assert shibafu("network gc") == "nothing to do: all containers are there\n"
     web.delete()
@@ -473,7 +347,7 @@ def test_containers_of_the_reference_plugins_are_seen_and_repaired(
 
 def test_leases_of_unknown_containers_outlive_the_network(shibafu: CommandLine, web: Namespace) -> None:
     shibafu("network create blue --subnet 10.66.0.0/24")
-    connect(shibafu, "blue", web)
+    shibafu.connect("blue", web)
     (shibafu.store / "networks/blue/10.66.0.9").write_bytes(b"stranger\r\neth0")
     assert "of unknown containers: 10.66.0.9" in shibafu("network rm blue --force")
     assert (shibafu.store / "networks/blue/10.66.0.9").exists()

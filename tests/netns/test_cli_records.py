@@ -1,7 +1,6 @@
 """What the command makes of records: unfinished, torn, or of a namespace that is gone."""
 
 import shutil
-from collections.abc import Iterator
 from json import dumps, loads
 from pathlib import Path
 
@@ -14,17 +13,7 @@ from support.command import CommandLine
 from support.machine import arrives, can_reach
 from support.waiting import wait_for
 
-
-@pytest.fixture
-def shibafu(shibafu: CommandLine) -> CommandLine:
-    shibafu("network create blue --subnet 10.66.0.0/24")
-    return shibafu
-
-
-@pytest.fixture
-def web() -> Iterator[Namespace]:
-    with Namespace("web") as made:
-        yield made
+pytestmark = pytest.mark.usefixtures("blue")
 
 
 def connect(shibafu: CommandLine, web: Namespace) -> Path:

@@ -8,59 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
-from shibafu.cni.names import calc_chain, calc_host_veth
-from support.command import CommandLine
+from netns.blue_network import BlueNetwork
+from shibafu.cni.names import calc_host_veth
 from support.machine import can_reach
-from support.suite import Suite
 from support.waiting import wait_for
 
 
-class Network:
-    """Network `blue` with two containers."""
-
-    def __init__(self, shibafu: CommandLine, host: Namespace, web: Namespace, db: Namespace) -> None:
-        self.shibafu = shibafu
-        self.host = host
-        self.web = web
-        self.db = db
-        self.is_internal = False
-
-    def create(self, *options: str) -> None:
-        self.shibafu(" ".join(["network create blue --subnet 10.66.0.0/24", *options]))
-        for container in (self.web, self.db):
-            self.shibafu(f"network connect blue {container.name}")
-        self.check()
-
-    def check(self) -> None:
-        """See that the containers reach each other and their gateway, and the plugins are content."""
-        assert can_reach(self.db, "10.66.0.3", self.web)
-        assert self.is_internal or can_reach(self.host, "10.66.0.1", self.web)
-        self.shibafu("network check")
-        assert "nothing to repair" in self.shibafu("network repair --dry-run")
-
-    def repair(self) -> list[str]:
-        """Repair it, after a dry run that changes nothing; return what was wrong."""
-        found = self.shibafu.json("network repair --dry-run", status=1)["faults"]
-        assert found == self.shibafu.json("network repair --dry-run", status=1)["faults"]
-        assert not any(fault["repaired"] for fault in found)
-        repaired = self.shibafu.json("network repair blue")["faults"]
-        assert all(fault["repaired"] for fault in repaired)
-        self.check()
-        return [fault["what"] for fault in repaired]
-
-
-@pytest.fixture
-def network(suite: Suite, host: Namespace, tmp_path: Path) -> Iterator[Network]:
-    with (
-        Namespace("web") as web,
-        Namespace("db") as db,
-        CommandLine(suite, host, tmp_path) as shibafu,
-    ):
-        yield Network(shibafu, host, web, db)
-
-
-def test_nothing_is_left_of_bridge_and_rules(network: Network) -> None:
+def test_nothing_is_left_of_bridge_and_rules(network: BlueNetwork) -> None:
     network.create()
     host = network.host
     (before,) = loads(host.run("ip", "-j", "link", "show", "br-blue"))
@@ -79,7 +33,7 @@ def test_nothing_is_left_of_bridge_and_rules(network: Network) -> None:
     assert loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]["address"] == container
 
 
-def test_what_the_kernel_refuses_to_show_stops_nothing(network: Network) -> None:
+def test_what_the_kernel_refuses_to_show_stops_nothing(network: BlueNetwork) -> None:
     """The kernel looks up no link of a longer name than it has room for, such as this bridge's in a VLAN."""
     bridge = "bridge-of-blues"
     network.create(f"--bridge {bridge}")
@@ -100,7 +54,7 @@ def test_what_the_kernel_refuses_to_show_stops_nothing(network: Network) -> None
 
 
 @pytest.mark.parametrize("table", ["nat", "filter", "mangle"])
-def test_a_table_was_flushed_and_its_chains_deleted(network: Network, table: str) -> None:
+def test_a_table_was_flushed_and_its_chains_deleted(network: BlueNetwork, table: str) -> None:
     network.create()
     before = network.host.run("iptables", "-t", table, "-S")
     network.host.run("iptables", "-t", table, "-F")
@@ -110,7 +64,7 @@ def test_a_table_was_flushed_and_its_chains_deleted(network: Network, table: str
 
 
 @pytest.mark.parametrize(("end", "mtu", "size"), [("host", 1300, 1372), ("container", 9000, 4000)])
-def test_ends_of_a_link_whose_mtus_differ(network: Network, end: str, mtu: int, size: int) -> None:
+def test_ends_of_a_link_whose_mtus_differ(network: BlueNetwork, end: str, mtu: int, size: int) -> None:
     """Larger packets than the host's end takes are lost without a word, fragmented or not."""
     network.create()
     port = calc_host_veth("blue", network.web.name, "eth0")
@@ -127,7 +81,7 @@ def test_ends_of_a_link_whose_mtus_differ(network: Network, end: str, mtu: int, 
     network.check()
 
 
-def test_single_things_are_missing(network: Network) -> None:
+def test_single_things_are_missing(network: BlueNetwork) -> None:
     network.create("--driver-opt", "hairpinMode=true")
     network.host.run("ip", "addr", "flush", "dev", "br-blue")
     assert network.repair() == ["gateway address 10.66.0.1/24 is missing on br-blue"]
@@ -144,7 +98,7 @@ def test_single_things_are_missing(network: Network) -> None:
 
 
 @pytest.mark.parametrize("option", ["", "--driver-opt forceAddress=true"])
-def test_an_address_in_the_gateways_way_is_named_and_left(network: Network, option: str) -> None:
+def test_an_address_in_the_gateways_way_is_named_and_left(network: BlueNetwork, option: str) -> None:
     """An administrator's: only ADD goes by forceAddress."""
     network.create(option)
     host = network.host
@@ -163,7 +117,7 @@ def test_an_address_in_the_gateways_way_is_named_and_left(network: Network, opti
     assert network.repair() == [missing]
 
 
-def test_the_order_of_forward_is_mended(network: Network) -> None:
+def test_the_order_of_forward_is_mended(network: BlueNetwork) -> None:
     """Another program's chain, whose drops are to hold, was put behind the network's."""
     network.create()
     network.host.run("iptables", "-N", "DOCKER-USER")
@@ -171,7 +125,7 @@ def test_the_order_of_forward_is_mended(network: Network) -> None:
     assert network.repair() == ["firewall rules of network blue come before those of chain DOCKER-USER"]
 
 
-def test_mac_spoof_checks_are_mended(network: Network) -> None:
+def test_mac_spoof_checks_are_mended(network: BlueNetwork) -> None:
     network.create("--no-masq --driver-opt macspoofchk=true")
     network.host.run("nft", "flush", "ruleset")
     faults = network.repair()
@@ -179,7 +133,7 @@ def test_mac_spoof_checks_are_mended(network: Network) -> None:
     assert all(fault.startswith("the MAC spoof check of port veth") for fault in faults)
 
 
-def test_a_spoof_check_that_a_repair_has_made_goes_with_its_container(network: Network) -> None:
+def test_a_spoof_check_that_a_repair_has_made_goes_with_its_container(network: BlueNetwork) -> None:
     network.create("--no-masq")
     (config,) = network.shibafu.conf_dir.glob("*blue*")
     config.write_text(
@@ -191,7 +145,7 @@ def test_a_spoof_check_that_a_repair_has_made_goes_with_its_container(network: N
     assert network.host.run("nft", "list", "tables") == ""
 
 
-def test_containers_stay_on_the_bridge_that_they_are_on(network: Network) -> None:
+def test_containers_stay_on_the_bridge_that_they_are_on(network: BlueNetwork) -> None:
     network.create()
     (config,) = network.shibafu.conf_dir.glob("*blue*")
     config.write_text(config.read_text().replace("br-blue", "br-new"))
@@ -205,7 +159,7 @@ def test_containers_stay_on_the_bridge_that_they_are_on(network: Network) -> Non
     assert "br-new" not in network.host.run("ip", "-br", "link")
 
 
-def test_a_dry_run_where_records_are_read_only(network: Network) -> None:
+def test_a_dry_run_where_records_are_read_only(network: BlueNetwork) -> None:
     network.create()
     network.host.run("ip", "link", "set", "br-blue", "down")
     records = network.shibafu.records.parent
@@ -215,140 +169,7 @@ def test_a_dry_run_where_records_are_read_only(network: Network) -> None:
     assert "bridge br-blue is down" in told
 
 
-def test_the_rules_that_keep_a_network_from_the_host_are_mended(network: Network) -> None:
-    network.is_internal = True
-    network.create("--internal --driver-opt macspoofchk=true")
-    host = network.host
-    host.run("nft", "flush", "ruleset")
-    assert network.repair()[-1].startswith("the rules that keep internal network blue from")
-    port = loads(host.run("ip", "-j", "link", "show", "master", "br-blue"))[0]["ifname"]
-    host.run("ip", "link", "set", port, "group", "0")
-    (fault,) = network.repair()
-    assert port in fault
-    assert "can reach the host" in fault
-    host.run("ip", "link", "del", "br-blue")
-    assert "bridge br-blue is missing" in network.repair()
-    assert loads(host.run("ip", "-j", "addr", "show", "br-blue"))[0]["addr_info"] == []
-
-
-def test_an_internal_network_of_an_earlier_version(network: Network) -> None:
-    """It said nothing but that there is no gateway."""
-    network.is_internal = True
-    network.shibafu("network create blue --subnet 10.66.0.0/24 --internal")
-    file = network.shibafu.conf_dir / "blue.conflist"
-    config = loads(file.read_text())
-    del config["plugins"][0]["internal"]
-    file.write_text(dumps(config))
-    for container in (network.web, network.db):
-        network.shibafu(f"network connect blue {container.name}")
-    assert "-internal" not in network.host.run("nft", "list", "tables")
-    exported = network.shibafu("network export")
-    assert "internal: true" in exported
-    assert "blue" in network.shibafu("network apply -f -", stdin=exported)
-    assert loads(file.read_text())["plugins"][0]["internal"] is True
-    assert "keep" in network.shibafu("network apply -f -", stdin=exported)
-    assert len(network.repair()) == 4
-    for container in (network.web, network.db):
-        network.shibafu(f"network disconnect blue {container.name}")
-    assert network.host.run("nft", "list", "tables") == ""
-
-
-def test_isolation_is_mended(network: Network) -> None:
-    network.create("--isolate --no-masq")
-    host = network.host
-    host.run("ip", "link", "set", "br-blue", "group", "0")
-    host.run("iptables", "-F")
-    assert network.repair() == [
-        "link br-blue is not in the group of isolated networks",
-        "firewall rules of network blue are missing",
-    ]
-    assert "--dst-group" in host.run("iptables-save")
-    declared = network.shibafu("network export").replace("isolate: true", "isolate: false")
-    assert "isolated true -> false" in network.shibafu("network apply -f -", stdin=declared)
-    assert network.repair() == [
-        "link br-blue is still in the group of isolated networks",
-        "firewall rules still isolate network blue",
-    ]
-    assert "--dst-group" not in host.run("iptables-save")
-
-
-def test_isolation_is_made_strict_and_back(network: Network) -> None:
-    """While containers run, and a network that is not isolated has one of its own."""
-    network.create("--isolate")
-    network.shibafu("network create open --subnet 10.67.0.0/24")
-    with Namespace("shop") as shop:
-        network.shibafu(f"network connect open {shop.name}")
-        declared = network.shibafu("network export")
-        strict = declared.replace("isolate: true", "isolate: strict")
-        for text, said, faults in (
-            (strict, "isolated true -> strict", ["not in the group of strictly isolated", "are missing"]),
-            (
-                declared,
-                "isolated strict -> true",
-                ["not in the group of isolated", "still isolate network blue strictly"],
-            ),
-        ):
-            assert said in network.shibafu("network apply -f -", stdin=text)
-            for fault, seen in zip(faults, network.repair(), strict=True):
-                assert fault in seen
-            assert can_reach(shop, "10.67.0.2", network.web) == (text == declared)
-            assert can_reach(network.web, "10.66.0.2", shop) == (text == declared)
-    network.shibafu("network rm blue open --force")
-    assert "SHIBAFU" not in network.host.run("iptables-save")
-
-
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [
-        ("iptables -t mangle -F {chain}-S", "firewall rules of network blue are missing"),
-        ("ip6tables -t mangle -D FORWARD 1", "firewall rules of network blue are missing"),
-        ("iptables -t mangle -I {chain}-S -j ACCEPT", "firewall rules of network blue contain other rules"),
-        ("ip link set br-open group 0", "bridge br-open of another network is not isolated from this one"),
-    ],
-)
-def test_a_strictly_isolated_network_was_opened(network: Network, command: str, said: str) -> None:
-    network.create("--subnet fd66::/64 --isolate=strict")
-    network.shibafu("network create open --subnet 10.67.0.0/24 --subnet fd67::/64")
-    with Namespace("shop") as shop:
-        network.shibafu(f"network connect open {shop.name}")
-
-        def is_open() -> bool:
-            return any(can_reach(network.web, address, shop) for address in ("10.66.0.2", "fd66::2"))
-
-        assert not is_open()
-        network.host.run("sh", "-ec", command.format(chain=calc_chain("blue")))
-        assert is_open()
-        (fault,) = network.repair()
-        assert said in fault
-        assert not is_open()
-
-
-def test_networks_on_one_bridge_that_do_not_agree(network: Network) -> None:
-    """Network red, which is isolated, comes to the bridge of blue, which is not: no repair opens it."""
-    network.create()
-    shibafu, web = network.shibafu, network.web
-    shibafu("network create green --subnet 10.68.0.0/24 --isolate")
-    shibafu("network create red --subnet fd67::/64 --isolate")
-    (config,) = shibafu.conf_dir.glob("*red*")
-    config.write_text(config.read_text().replace("br-red", "br-blue"))
-    with Namespace("shop") as shop, Namespace("app") as app:
-        shibafu(f"network connect green {app.name}")
-        shibafu(f"network connect red {shop.name}")
-        said = "link br-blue is still in the group of isolated networks"
-        assert said in shibafu.run("network", "check", status=1)[0]
-        assert said in [fault["what"] for fault in shibafu.json("network repair -n", status=1)["faults"]]
-        network.host.run("ip", "link", "set", "br-blue", "down")
-        text, _ = shibafu.run("network", "repair", status=1)
-        assert 'network "red" on bridge "br-blue" is isolated, and this one is not' in text
-        assert can_reach(network.host, "10.66.0.1", web)
-        assert not can_reach(web, "10.66.0.2", app)
-        shibafu(f"network disconnect red {shop.name}")
-        shibafu("network repair")
-        network.check()
-        assert can_reach(web, "10.66.0.2", app)
-
-
-def test_a_link_was_deleted_and_comes_again_with_its_addresses(network: Network) -> None:
+def test_a_link_was_deleted_and_comes_again_with_its_addresses(network: BlueNetwork) -> None:
     network.create()
     before = loads(network.web.run("ip", "-j", "addr", "show", "eth0"))[0]
     network.web.run("ip", "link", "del", "eth0")
@@ -359,7 +180,7 @@ def test_a_link_was_deleted_and_comes_again_with_its_addresses(network: Network)
     assert after["addr_info"][0]["local"] == before["addr_info"][0]["local"]
 
 
-def test_containers_that_are_gone_are_not_waited_for(network: Network) -> None:
+def test_containers_that_are_gone_are_not_waited_for(network: BlueNetwork) -> None:
     network.create()
     network.db.delete()
     network.host.run("iptables", "-t", "nat", "-F")
@@ -368,7 +189,7 @@ def test_containers_that_are_gone_are_not_waited_for(network: Network) -> None:
     ]
 
 
-def test_results_were_lost_but_records_were_not(network: Network) -> None:
+def test_results_were_lost_but_records_were_not(network: BlueNetwork) -> None:
     network.create()
     for path in network.shibafu.cache_dir.iterdir():
         path.unlink()
@@ -379,7 +200,7 @@ def test_results_were_lost_but_records_were_not(network: Network) -> None:
     assert can_reach(network.host, "10.66.0.1", network.web)
 
 
-def test_both_families_come_back(network: Network) -> None:
+def test_both_families_come_back(network: BlueNetwork) -> None:
     network.create("--ipv6")
     address = next(
         a["local"]
@@ -394,7 +215,7 @@ def test_both_families_come_back(network: Network) -> None:
     network.web.run("ping", "-6", "-c1", "-W2", address.partition("::")[0] + "::1")
 
 
-def test_who_waits_for_a_neighbour_finds_it_as_soon_as_the_bridge_is_back(network: Network) -> None:
+def test_who_waits_for_a_neighbour_finds_it_as_soon_as_the_bridge_is_back(network: BlueNetwork) -> None:
     """The gateway and another container: without waiting to ask again, which is once a minute here."""
     network.create("--ipv6")
     host, web = network.host, network.web
@@ -418,7 +239,7 @@ def test_who_waits_for_a_neighbour_finds_it_as_soon_as_the_bridge_is_back(networ
 
 
 @contextmanager
-def stopped_repair(network: Network, program: Path, real: str, look: str, number: int) -> Iterator[None]:
+def stopped_repair(network: BlueNetwork, program: Path, real: str, look: str, number: int) -> Iterator[None]:
     """Repair the network, which must succeed, and stop when a program has looked at something.
 
     Args:
@@ -458,7 +279,7 @@ def stopped_repair(network: Network, program: Path, real: str, look: str, number
 @pytest.mark.parametrize("leaving", [["db"], ["db", "web"]], ids=len)
 @pytest.mark.parametrize("option", ["--driver-opt macspoofchk=true", "--internal"])
 def test_a_container_is_detached_while_it_is_being_repaired(
-    network: Network, tmp_path: Path, option: str, leaving: list[str]
+    network: BlueNetwork, tmp_path: Path, option: str, leaving: list[str]
 ) -> None:
     """Between the look at the rules of its port and the mending: nothing of it is left."""
     network.is_internal = option == "--internal"
@@ -482,7 +303,7 @@ def test_a_container_is_detached_while_it_is_being_repaired(
         assert not [path for path in shibafu.records.glob("*") if not path.name.startswith(".")]
 
 
-def test_a_container_is_detached_while_it_gets_its_lease_back(network: Network, tmp_path: Path) -> None:
+def test_a_container_is_detached_while_it_gets_its_lease_back(network: BlueNetwork, tmp_path: Path) -> None:
     network.create()
     shibafu = network.shibafu
     addresses = shibafu.json("ipam ls blue")

@@ -104,3 +104,9 @@ class CommandLine:
     def fail(self, line: str, status: int = 1, stdin: str = "") -> str:
         """Run a line, which must fail; return what it said."""
         return self.run(*line.split(), status=status, stdin=stdin)[1]
+
+    def connect(self, network: str, container: Namespace, *options: str) -> str:
+        """Connect a container to a network; return its address."""
+        answer = self.json(" ".join(["network connect", network, container.name, *options]))
+        address: str = answer["result"]["ips"][0]["address"]
+        return address.partition("/")[0]
