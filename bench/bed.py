@@ -12,7 +12,7 @@ from bench.cpu import CpuAccount
 from bench.namespace import Namespace
 from bench.process import Sample, Started, measure_peak
 from bench.suite import Network, Suite, Watch
-from shibafu.netlink.link import link_set
+from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.socket import NetlinkSocket
 
 T = TypeVar("T")

@@ -6,10 +6,11 @@ from typing import Self
 
 from bench.namespace import Namespace
 from shibafu.netlink.address import addr_add
-from shibafu.netlink.link import Link, link_add_bridge, link_add_veth, link_by_name, link_del, link_set
+from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.link_removal import link_del_announced
+from shibafu.netlink.link_requests import link_add_bridge, link_add_veth, link_del, link_set
 from shibafu.netlink.route import route_add
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.netlink.teardown import link_del_announced
 
 _ADDRESS, _GATEWAY = bytes([10, 64, 0, 2]), bytes([10, 64, 0, 1])
 _MAC, _PEER_MAC = bytes([2, 0, 0, 0, 0, 1]), bytes([2, 0, 0, 0, 0, 2])

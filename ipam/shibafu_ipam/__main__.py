@@ -5,16 +5,11 @@ only `os`, `sys`, `io`, `time`, `errno`, `fcntl` and C modules such as `_socket`
 its own module; VERSION imports nothing but the protocol's shell.
 """
 
-import sys
-
 from shibafu.cni import skel
 from shibafu.cni.version import SUPPORTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import BinaryIO
-
     from shibafu.cni.request import Request
 
 
@@ -55,15 +50,8 @@ PLUGIN = skel.Plugin(
 )
 
 
-def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
-    """Do one CNI call; see `shibafu.cni.skel.run`. It depends on nothing of the process but its files."""
-    return skel.run(PLUGIN, env, stdin, stdout)
-
-
-def main() -> None:
-    """Run as a process."""
-    sys.exit(skel.run_process(run))
-
+# What the engine and the interpreter call.
+run, main = PLUGIN.run, PLUGIN.main
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
 """GC: release everything of the network that the runtime no longer lists."""
 
-from shibafu.cni.attachments import parse_valid_attachments
+from shibafu.cni.config import parse_valid_attachments
 from shibafu.cni.errors import merge_errors
 from shibafu.cni.request import Request
 from shibafu_ipam.config import parse_data_dir, parse_ipam_section

@@ -19,13 +19,12 @@ INTERPRETER = f"{C_MODULES} {' '.join(OS_MODULES)} struct"
 SETNS, LIBC = ("", "") if hasattr(os, "setns") else ("_ctypes", "libc")
 SHA512 = "_sha2" if sys.version_info >= (3, 12) else "_sha512"
 PROTOCOL = (
-    "shibafu args boot config delegate directories dns errors files ip jsontext lock names request skel "
-    "version"
+    "shibafu args boot config delegate directories errors files ip jsontext lock names request skel version"
 )
 # What reading the configuration needs.
 CONFIGURATION = "__main__ config"
 ATTACHING = "addressing attachment"
-NETLINK = "codec constants errors link socket"
+NETLINK = "codec constants errors link link_requests socket"
 CONTAINER = "address inet namespace route"
 IPTABLES = "backend iptables network_rulesets render_iptables restore ruleset"
 # What a call takes that finds nothing changed since somebody looked at the rules.
@@ -58,7 +57,7 @@ BUDGETS = {
     "DEL": {
         "": f"{INTERPRETER} select",
         "cni": f"{PROTOCOL} process",
-        "netlink": f"{NETLINK} namespace teardown",
+        "netlink": f"{NETLINK} namespace link_removal",
         "netfilter": f"{IPTABLES} forwarding generation",
         "bridge": f"{CONFIGURATION} attachment delete removal",
         "resources": "lease network occupancy pair rules_record rules_removal",
@@ -69,7 +68,7 @@ BUDGETS = {
     "DEL again": {
         "": f"{INTERPRETER} {SETNS} {SHA512}",
         "cni": f"{PROTOCOL} process",
-        "netlink": f"{NETLINK} namespace teardown {LIBC}",
+        "netlink": f"{NETLINK} namespace link_removal {LIBC}",
         "netfilter": "backend forwarding listing network_rulesets render_iptables restore ruleset",
         "bridge": f"{CONFIGURATION} attachment delete removal",
         "resources": "lease network occupancy pair rules_record",
@@ -79,8 +78,8 @@ BUDGETS = {
     },
     "GC": {
         "": INTERPRETER,
-        "cni": f"{PROTOCOL} attachments process",
-        "netlink": f"{NETLINK} address inet inside namespace teardown",
+        "cni": f"{PROTOCOL} process",
+        "netlink": f"{NETLINK} address inet inside namespace link_removal",
         "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables restore "
         "ruleset",
         "bridge": f"{CONFIGURATION} gc",

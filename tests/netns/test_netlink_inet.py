@@ -13,7 +13,8 @@ from netns.namespaces import Namespace
 from shibafu.netlink.address import addr_add, addr_del, addr_list
 from shibafu.netlink.constants import AF_INET, AF_INET6, AF_UNSPEC, IFA_F_NODAD, RT_SCOPE_LINK
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import link_add_veth, link_by_name, link_set
+from shibafu.netlink.link import link_by_name
+from shibafu.netlink.link_requests import link_add_veth, link_set
 from shibafu.netlink.route import Route, route_add, route_del, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
 from wire.pyroute2_view import attr, packed_ip

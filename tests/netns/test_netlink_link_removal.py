@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from netns.namespaces import Namespace
-from shibafu.netlink import teardown
+from shibafu.netlink import link_removal
 from shibafu.netlink.constants import RTM_DELLINK, RTMGRP_LINK
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import link_add_bridge, link_add_veth, link_by_name, link_list
+from shibafu.netlink.link import link_by_name, link_list
+from shibafu.netlink.link_removal import link_del_announced
+from shibafu.netlink.link_requests import link_add_bridge, link_add_veth
 from shibafu.netlink.namespace import open_netns
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.netlink.teardown import link_del_announced
 
 
 class Pair:
@@ -136,7 +137,7 @@ def test_leaving_the_bridge_is_not_taken_for_leaving_the_namespace(pair: Pair) -
             kinds = [message[0] for message in watch.receive()]
             while RTM_DELLINK not in kinds:
                 kinds += [message[0] for message in watch.receive()]
-            assert not teardown._wait_announced(watch, index)
+            assert not link_removal._wait_announced(watch, index)
         assert not pair.gone()
         assert link_del_announced(index)
 
@@ -164,7 +165,7 @@ def test_without_help_it_goes_slowly(pair: Pair, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(os, "fork", fork)
     if failure == "no thread":
-        monkeypatch.setattr(teardown, "start_new_thread", start_new_thread)
+        monkeypatch.setattr(link_removal, "start_new_thread", start_new_thread)
     pair.make()
     with pair.host.enter():
         assert link_del_announced("veth1")
@@ -172,7 +173,7 @@ def test_without_help_it_goes_slowly(pair: Pair, monkeypatch: pytest.MonkeyPatch
 
 
 def test_lost_announcements_do_not_matter(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(teardown, "_wait_announced", lambda watch, index: False)
+    monkeypatch.setattr(link_removal, "_wait_announced", lambda watch, index: False)
     pair.make()
     with pair.host.enter():
         assert link_del_announced("veth1")
@@ -190,7 +191,7 @@ def test_announcements_that_overflow_do_not_matter(pair: Pair, monkeypatch: pyte
             if groups:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
 
-    monkeypatch.setattr(teardown, "NetlinkSocket", Small)
+    monkeypatch.setattr(link_removal, "NetlinkSocket", Small)
     for _ in range(5):
         pair.make()
         with pair.host.enter():
@@ -214,7 +215,7 @@ def test_sigchld_ignored(pair: Pair) -> None:
 PROGRAM = """
 import sys
 import time
-from shibafu.netlink.teardown import link_del_announced
+from shibafu.netlink.link_removal import link_del_announced
 for name in sys.argv[1:]:
     print(link_del_announced(name), flush=True)
 """
@@ -224,7 +225,7 @@ def start(namespace: Namespace, *names: str) -> subprocess.Popen[str]:
     """Start a short process that deletes links, as a plugin does."""
     return subprocess.Popen(
         ["ip", "netns", "exec", namespace.name, sys.executable, "-c", PROGRAM, *names],
-        env={"PYTHONPATH": str(Path(teardown.__file__).parents[2])},
+        env={"PYTHONPATH": str(Path(link_removal.__file__).parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -12,14 +12,11 @@ from pyroute2 import IPRoute
 from netns.namespaces import Namespace
 from shibafu.netlink.constants import IFF_PROMISC, IPV4_DEVCONF_ARP_NOTIFY
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import (
-    Link,
+from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list
+from shibafu.netlink.link_requests import (
     link_add_bridge,
     link_add_veth,
-    link_by_index,
-    link_by_name,
     link_del,
-    link_list,
     link_set,
     link_set_port,
 )

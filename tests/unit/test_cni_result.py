@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shibafu.cni import errors
-from shibafu.cni.config import Section
-from shibafu.cni.dns import parse_dns
+from shibafu.cni.config import Section, parse_dns
 from shibafu.cni.errors import CniError
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.result import (

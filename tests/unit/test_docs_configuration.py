@@ -11,8 +11,7 @@ import pytest
 
 from shibafu.bridge.config import DEFAULT_BRIDGE, BridgeConfig
 from shibafu.cni import errors
-from shibafu.cni.config import Section
-from shibafu.cni.dns import _DNS_KEYS
+from shibafu.cni.config import _DNS_KEYS, Section
 from shibafu.cni.request import Request
 from shibafu.cni.version import SUPPORTED
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
@@ -90,7 +89,7 @@ def test_every_error_code_that_is_used_is_documented() -> None:
     used = {
         value
         for name, value in vars(errors).items()
-        if name.isupper() and isinstance(value, int) and re.search(rf"\b{name}\b", sources)
+        if name.isupper() and type(value) is int and re.search(rf"\b{name}\b", sources)
     }
     documented = re.findall(r"^\| (\d+) \|", chapter("Errors"), flags=re.MULTILINE)
     assert documented == [str(code) for code in sorted(used)]

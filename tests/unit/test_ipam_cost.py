@@ -116,7 +116,6 @@ ADD = COMMON | {
     "shibafu.netlink.namespace",
     "shibafu.resource",
     "shibafu.resource.identity",
-    "shibafu.cni.dns",
     "shibafu.cni.result",
     "shibafu_ipam.add",
     "shibafu_ipam.allocator",

@@ -12,7 +12,8 @@ from shibafu.netlink import codec
 from shibafu.netlink.address import parse_addr
 from shibafu.netlink.constants import NLA_F_NESTED
 from shibafu.netlink.errors import NetlinkDecodeError
-from shibafu.netlink.link import link_add_veth, parse_link
+from shibafu.netlink.link import parse_link
+from shibafu.netlink.link_requests import link_add_veth
 from shibafu.netlink.route import parse_route, route_add
 
 kinds = st.integers(0, 0x3FFF)

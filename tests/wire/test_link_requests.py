@@ -9,7 +9,8 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 
 from shibafu.netlink import constants as c
 from shibafu.netlink.codec import pack_message
-from shibafu.netlink.link import (
+from shibafu.netlink.link import parse_link
+from shibafu.netlink.link_requests import (
     link_add,
     link_add_bridge,
     link_add_veth,
@@ -17,7 +18,6 @@ from shibafu.netlink.link import (
     link_del_group,
     link_set,
     link_set_port,
-    parse_link,
 )
 from wire.pyroute2_view import decode
 from wire.strategies import indexes, macs, mtus, names

@@ -15,9 +15,6 @@ from shibafu.cni.version import SUPPORTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import BinaryIO
-
     from shibafu.cni.delegate import Installation
     from shibafu.cni.request import Request
 
@@ -75,15 +72,8 @@ PLUGIN = skel.Plugin(
 )
 
 
-def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
-    """Do one CNI call; see `shibafu.cni.skel.run`."""
-    return skel.run(PLUGIN, env, stdin, stdout)
-
-
-def main() -> None:
-    """Run as a process."""
-    sys.exit(skel.run_process(run))
-
+# What the engine and the interpreter call.
+run, main = PLUGIN.run, PLUGIN.main
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,7 @@
 """The keys of shibafu-bridge's network configuration."""
 
 from shibafu.cni.args import parse_args
-from shibafu.cni.config import Section, fold_keys
-from shibafu.cni.dns import parse_dns
+from shibafu.cni.config import Section, fold_keys, parse_dns
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import ISOLATED, OPEN, STRICT
 
@@ -214,11 +213,39 @@ def _read_vlan(config: Section, key: str) -> int:
 
 
 def _read_vlan_trunk(config: Section, key: str) -> list[int]:
-    if not config.array(key):
-        return []
-    from shibafu.bridge.vlan_trunk import parse_vlan_trunk
+    """Return the VLANs of the trunk, each once, in ascending order.
 
-    return parse_vlan_trunk(config)
+    Raises:
+        CniError: an entry is neither a VLAN nor a range of VLANs.
+    """
+    vlans: set[int] = set()
+    for entry in config.sections(key):
+        low, high, single = entry.number("minID"), entry.number("maxID"), entry.number("id")
+        if low is not None and high is None:
+            raise _refuse_trunk("minID and maxID should be configured simultaneously, maxID is missing")
+        if high is not None and low is None:
+            raise _refuse_trunk("minID and maxID should be configured simultaneously, minID is missing")
+        if low is not None and high is not None:
+            if not 0 < low <= MAX_VLAN:
+                raise _refuse_trunk("incorrect trunk minID parameter")
+            if not 0 < high <= MAX_VLAN:
+                raise _refuse_trunk("incorrect trunk maxID parameter")
+            if low > high:
+                raise _refuse_trunk("minID is greater than maxID in trunk parameter")
+            vlans.update(range(low, high + 1))
+        if single is not None:
+            if not 0 < single <= MAX_VLAN:
+                raise _refuse_trunk("incorrect trunk id parameter")
+            vlans.add(single)
+    return sorted(vlans)
+
+
+def _refuse_trunk(message: str) -> CniError:
+    return CniError(
+        INVALID_CONFIG,
+        message,
+        f'an entry of "vlanTrunk" has an "id", or "minID" and "maxID", from 1 to {MAX_VLAN}',
+    )
 
 
 def calc_gateway_link(bridge: str, vlan: int) -> str:

@@ -5,7 +5,7 @@ from shibafu.bridge.compat.takeover_gc import ReferenceAttachments
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.bridge.resources.stale import StaleAttachments, StaleLeases
-from shibafu.cni.attachments import parse_valid_attachments
+from shibafu.cni.config import parse_valid_attachments
 from shibafu.cni.delegate import Installation
 from shibafu.cni.names import calc_host_veth
 from shibafu.cni.request import Request

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Keys = Mapping[str, Key]
 
 _JSON_NAMES = {str: "string", bool: "bool", int: "number", float: "number", list: "array", dict: "object"}
+_DNS_KEYS = ("nameservers", "domain", "search", "options")
 _EXPECTED = {
     "string": "a string",
     "bool": "true or false",
@@ -183,3 +184,26 @@ def parse_config(stdin: bytes) -> Section:
             "the network configuration on standard input must be one JSON object",
         ) from None
     return Section(document, "NetConf")
+
+
+def parse_dns(section: Section) -> dict[str, object]:
+    """Return the DNS settings of a configuration or result without the empty ones."""
+    dns: dict[str, object] = {
+        key: section.text(key) if key == "domain" else section.texts(key) for key in _DNS_KEYS
+    }
+    return {key: value for key, value in dns.items() if value}
+
+
+def parse_valid_attachments(config: Section) -> list[tuple[str, str]] | None:
+    """Return (container ID, interface name) of each attachment that the runtime still knows, given to GC.
+
+    Returns:
+        None when the key is absent: the runtime has not said which are valid, so nothing may be
+        freed. An empty list says that none is.
+    """
+    if "cni.dev/valid-attachments" not in config:
+        return None
+    return [
+        (item.text("containerID"), item.text("ifname"))
+        for item in config.sections("cni.dev/valid-attachments")
+    ]

@@ -1,5 +1,9 @@
 """The error a plugin answers with: a code of the CNI specification and a sentence for the user."""
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Error codes of the CNI specification 1.1.0, section "Error"; 0-99 are reserved for it.
 INCOMPATIBLE_VERSION = 1
 UNSUPPORTED_FIELD = 2
@@ -49,6 +53,23 @@ class CniError(Exception):
 def calc_line(text: str) -> str:
     """Return a text as one line that does nothing to a terminal, whatever parts of it say."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+
+
+def attempt(errors: list[CniError], step: "Callable[..., object]", *arguments: object) -> bool:
+    """Do a step whose failure must not keep the next from being done; it becomes one of the errors.
+
+    Returns:
+        Whether it succeeded.
+    """
+    try:
+        step(*arguments)
+    except CniError as error:
+        errors.append(error)
+    except OSError as error:
+        errors.append(CniError(IO_FAILURE, str(error)))
+    else:
+        return True
+    return False
 
 
 def merge_errors(errors: list[CniError]) -> CniError:

@@ -1,7 +1,6 @@
 """What ADD answers: interfaces, addresses, routes and DNS, in the shape of each CNI version."""
 
-from shibafu.cni.config import Section, fold_keys
-from shibafu.cni.dns import parse_dns
+from shibafu.cni.config import Section, fold_keys, parse_dns
 from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
 from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.version import DEFAULT, RESULT_GROUPS, SUPPORTED, result_group

@@ -1,7 +1,6 @@
 """Results of the versions 0.1.0 and 0.2.0, which have one address of each family and no interfaces."""
 
-from shibafu.cni.config import Section
-from shibafu.cni.dns import parse_dns
+from shibafu.cni.config import Section, parse_dns
 from shibafu.cni.errors import UNSUPPORTED_FIELD, CniError
 from shibafu.cni.ip import parse_address, parse_cidr
 from shibafu.cni.result import IPConfig, Result, parse_routes

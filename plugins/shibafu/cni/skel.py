@@ -42,6 +42,14 @@ class Plugin:
         self.verbs = verbs
         self.supported = supported
 
+    def run(self, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
+        """Do one CNI call; see `run`."""
+        return run(self, env, stdin, stdout)
+
+    def main(self) -> None:
+        """Do the call that this process was started for, and end it."""
+        sys.exit(run_process(self.run))
+
 
 def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
     """Do what the environment asks for and print the answer.

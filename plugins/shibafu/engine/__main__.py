@@ -41,7 +41,7 @@ def run(argv: "Sequence[str]") -> int:
     # Spares populate the stacks of threads that have ended, too: the usual 8 MiB each.
     stack_size(_STACK)
     # A process of the engine outlives the call that it has answered.
-    sys.shibafu_resident = True  # type: ignore[attr-defined]  # netlink.teardown looks
+    sys.shibafu_resident = True  # type: ignore[attr-defined]  # netlink.link_removal looks
     home = os.path.dirname(os.path.dirname(sys.executable))
     place = Place(home)
     try:

@@ -9,7 +9,7 @@ from shibafu.hook.name_resolution import write_files
 from shibafu.hook.plan import Step, calc_plan
 from shibafu.hook.settings import Settings
 from shibafu.hook.sticky import read_addresses, write_addresses
-from shibafu.netlink.link import link_set
+from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.runtime.cache import cache_list

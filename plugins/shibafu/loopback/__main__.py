@@ -3,16 +3,11 @@
 Of the standard library it imports what the other plugins may: tests/unit/test_import_budget.py holds it.
 """
 
-import sys
-
 from shibafu.cni import skel
 from shibafu.cni.version import SUPPORTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import BinaryIO
-
     from shibafu.cni.request import Request
 
 
@@ -37,15 +32,8 @@ def _delete(request: "Request") -> None:
 PLUGIN = skel.Plugin("loopback", {"ADD": _add, "CHECK": _check, "DEL": _delete}, SUPPORTED)
 
 
-def run(env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
-    """Do one CNI call; see `shibafu.cni.skel.run`."""
-    return skel.run(PLUGIN, env, stdin, stdout)
-
-
-def main() -> None:
-    """Run as a process."""
-    sys.exit(skel.run_process(run))
-
+# What the engine and the interpreter call.
+run, main = PLUGIN.run, PLUGIN.main
 
 if __name__ == "__main__":
     main()

@@ -2,7 +2,8 @@
 
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.ip import Address, Cidr
-from shibafu.netlink.link import Link, link_set
+from shibafu.netlink.link import Link
+from shibafu.netlink.link_requests import link_set
 from shibafu.resource.base import Fault, Resource
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
-from shibafu.loopback.interface import NAME, LoopbackInterface, list_addresses
+from shibafu.loopback.lo import NAME, LoopbackInterface, list_addresses
 from shibafu.resource.base import find_faults
 from shibafu.resource.netns import Netns, open_container_netns
 from shibafu.resource.view import View

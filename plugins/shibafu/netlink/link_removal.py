@@ -16,15 +16,8 @@ from errno import ENODEV
 from shibafu.netlink.codec import parse_header
 from shibafu.netlink.constants import AF_UNSPEC, IF_OPER_DORMANT, RTM_DELLINK, RTMGRP_LINK
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import (
-    IFINFOMSG,
-    Link,
-    link_by_index,
-    link_by_name,
-    link_del,
-    link_del_group,
-    link_set,
-)
+from shibafu.netlink.link import IFINFOMSG, Link, link_by_index, link_by_name
+from shibafu.netlink.link_requests import link_del, link_del_group, link_set
 from shibafu.netlink.socket import NetlinkSocket
 
 TYPE_CHECKING = False

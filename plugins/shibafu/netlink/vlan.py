@@ -28,7 +28,8 @@ from shibafu.netlink.constants import (
     RTM_GETLINK,
     RTM_SETLINK,
 )
-from shibafu.netlink.link import IFINFOMSG, link_add, link_text
+from shibafu.netlink.link import IFINFOMSG, link_text
+from shibafu.netlink.link_requests import link_add
 from shibafu.netlink.socket import NetlinkSocket, Request
 
 _VLAN_INFO = Struct("=HH")  # struct bridge_vlan_info: flags, VLAN ID

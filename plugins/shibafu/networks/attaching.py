@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shibafu.cni.args import is_valid_value
-from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
+from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError, attempt
 from shibafu.cni.names import calc_host_veth, is_valid_identifier
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
@@ -232,19 +232,6 @@ class Caller:
             if f"eth{number}" not in taken:
                 return f"eth{number}"
         raise CommandError(f"container {target.container_id} has too many interfaces", "name one: --ifname")
-
-
-def attempt(errors: list[CniError], step: Callable[..., object], *arguments: object) -> bool:
-    """Do a step, and return whether it succeeded; its failure is one of the errors."""
-    try:
-        step(*arguments)
-    except CniError as error:
-        errors.append(error)
-    except OSError as error:
-        errors.append(CniError(IO_FAILURE, str(error)))
-    else:
-        return True
-    return False
 
 
 def _ask(call: Callable[..., str], *arguments: object) -> tuple[str, str]:

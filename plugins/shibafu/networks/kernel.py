@@ -34,7 +34,8 @@ from shibafu.netlink.constants import (
     RTPROT_KERNEL,
 )
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import IFINFOMSG, ifinfo, link_del, link_list, parse_link
+from shibafu.netlink.link import IFINFOMSG, ifinfo, link_list, parse_link
+from shibafu.netlink.link_requests import link_del
 from shibafu.netlink.route import RTMSG, parse_route
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.networks.errors import CommandError

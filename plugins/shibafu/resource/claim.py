@@ -130,7 +130,7 @@ class Claim(Resource):
         self._state.remove_attachment(self._link)
         is_leaving = self.record.phase == LEAVING
         if is_leaving and link_exists(self._link) and not self._state.remembers(self._link):
-            from shibafu.netlink.teardown import link_del_announced
+            from shibafu.netlink.link_removal import link_del_announced
 
             link_del_announced(self._link)
 

@@ -10,7 +10,7 @@ from shibafu.cni import lock
 from shibafu.cni.args import is_valid_value, join_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import find_plugin
-from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, merge_errors
+from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, attempt, merge_errors
 from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_file_name, is_valid_identifier
 from shibafu.cni.version import DEFAULT, allows_verb
@@ -258,10 +258,10 @@ class Runtime:
         with self._lock_network(network.name, shared=False):
             for attachment in cache_list(network.name, directory=self.cache_dir, broken=errors):
                 if (attachment.container_id, attachment.ifname) not in keep:
-                    _collect(errors, self._delete_ended, network, attachment)
+                    attempt(errors, self._delete_ended, network, attachment)
             if has_gc:
                 for plugin in network.plugins:
-                    _collect(errors, self._gc_plugin, network, plugin, keep)
+                    attempt(errors, self._gc_plugin, network, plugin, keep)
         if errors:
             raise merge_errors(errors)
 
@@ -330,7 +330,7 @@ class Runtime:
         """Call DEL of the whole chain after a failed ADD; the error that is reported is the ADD's."""
         prev_result = self._calc_del_result(network, attachment)
         for plugin, path in reversed(list(zip(network.plugins, paths, strict=True))):
-            _collect([], self._call, "DEL", network, plugin, path, attachment, prev_result)
+            attempt([], self._call, "DEL", network, plugin, path, attachment, prev_result)
 
     def _delete(self, network: NetworkList, attachment: CachedAttachment) -> None:
         prev_result = self._calc_del_result(network, attachment)
@@ -403,13 +403,3 @@ def _choose_attached(
         return find(attachment)
     except CniError:
         return network
-
-
-def _collect(errors: list[CniError], step: "Callable[..., object]", *args: object) -> None:
-    """Do a step whose failure must not keep the next from being done."""
-    try:
-        step(*args)
-    except CniError as error:
-        errors.append(error)
-    except OSError as error:
-        errors.append(CniError(DELEGATE, str(error)))

@@ -9,8 +9,8 @@ from shibafu.bridge.config import is_valid_link_name
 from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
 from shibafu.cni.names import is_host_veth
 from shibafu.netlink.link import Link, link_by_index, link_by_name
+from shibafu.netlink.link_removal import link_del_announced
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.netlink.teardown import link_del_announced
 from shibafu.resource.base import Resource
 from shibafu.resource.netns import open_container_netns
 

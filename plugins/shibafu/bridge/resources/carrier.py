@@ -10,7 +10,8 @@ from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.result import Result
 from shibafu.netlink.constants import BR_STATE_DISABLED, BR_STATE_FORWARDING, IF_OPER_UP
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_by_name, link_set, link_set_port
+from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.link_requests import link_set, link_set_port
 from shibafu.resource.base import MEND, Fault, Resource
 
 TYPE_CHECKING = False

@@ -26,7 +26,8 @@ from shibafu.netlink.constants import (
     RTPROT_KERNEL,
 )
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_add_bridge, link_by_name, link_set
+from shibafu.netlink.link import Link, link_by_name, link_list
+from shibafu.netlink.link_requests import link_add_bridge, link_del, link_set
 from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import HOST, Fault, Resource
@@ -107,8 +108,6 @@ class Bridge(Resource):
         """Delete the bridge if this call has created it, unless another call has put a port on it."""
         if not self.is_new:
             return
-        from shibafu.netlink.link import link_del, link_list
-
         with NetlinkSocket() as sock:
             link = link_by_name(sock, self._config.bridge)
             if link is not None and not link_list(sock, master=link.index):

@@ -16,7 +16,8 @@ from shibafu.netlink.constants import (
     RT_TABLE_LOCAL,
     RT_TABLE_MAIN,
 )
-from shibafu.netlink.link import Link, link_set
+from shibafu.netlink.link import Link
+from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.resource.base import Fault, Resource

@@ -2,7 +2,8 @@
 
 from shibafu.bridge.resources.container_routes import find_lost_subnets, find_route_faults
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, DEVCONF_AUTOCONF, IFF_NOARP
-from shibafu.netlink.link import Link, link_set
+from shibafu.netlink.link import Link
+from shibafu.netlink.link_requests import link_set
 from shibafu.resource.base import MEND, Fault
 
 # What both ends of a link are made with (ether_setup in net/ethernet/eth.c).

@@ -10,7 +10,8 @@ from shibafu.cni.names import INTERNAL_GROUP
 from shibafu.netfilter.forwarding import try_sysctl
 from shibafu.netfilter.port_rulesets import calc_internal
 from shibafu.netlink.constants import DEVCONF_DISABLE_IPV6, IPV4_DEVCONF_RP_FILTER
-from shibafu.netlink.link import Link, link_set, link_set_port
+from shibafu.netlink.link import Link
+from shibafu.netlink.link_requests import link_set, link_set_port
 from shibafu.resource.base import NETWORK, Fault
 from shibafu.resource.records import link_exists
 

@@ -10,7 +10,8 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.sharing import WORDS, find_stricter, has_stricter_sharer, refuse_stricter
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import ISOLATED, NETWORK_GROUPS, OPEN, STRICT, is_host_veth
-from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list, link_set
+from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list
+from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Fault
 

@@ -5,7 +5,7 @@ from errno import EEXIST
 from shibafu.bridge.attachment import Attachment
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import link_add_veth
+from shibafu.netlink.link_requests import link_add_veth
 from shibafu.resource.base import Resource
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ class HostLink(Resource):
         Raises:
             NetlinkError: the kernel refuses.
         """
-        from shibafu.netlink.teardown import link_del_announced
+        from shibafu.netlink.link_removal import link_del_announced
 
         link_del_announced(self._name, self._meanwhile)
 

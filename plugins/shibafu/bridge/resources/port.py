@@ -4,7 +4,8 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.names import INTERNAL_GROUP
 from shibafu.netfilter.forwarding import refuse_router_advertisements
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA
-from shibafu.netlink.link import Link, link_set, link_set_port
+from shibafu.netlink.link import Link
+from shibafu.netlink.link_requests import link_set, link_set_port
 from shibafu.resource.base import MEND, Fault, Resource
 
 TYPE_CHECKING = False

@@ -4,8 +4,8 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.request import Request
 from shibafu.netlink.link import link_by_name
+from shibafu.netlink.link_removal import link_del_all
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.netlink.teardown import link_del_all
 from shibafu.resource.base import Resource
 from shibafu.resource.claim import Claim
 from shibafu.resource.records import NetworkState, link_exists

@@ -6,7 +6,8 @@ from shibafu.bridge.config import calc_gateway_link
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import calc_digest
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_add_veth, link_by_name, link_del, link_set
+from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.link_requests import link_add_veth, link_del, link_set
 from shibafu.netlink.socket import NetlinkSocket, Request
 from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, bridge_vlan_list
 from shibafu.resource.base import Fault

@@ -24,6 +24,12 @@ def add_data_dir(parser: ArgumentParser) -> None:
     )
 
 
+def add_containers(parser: ArgumentParser) -> None:
+    """Add the containers of a subcommand that does something to each, and where they are."""
+    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_data_dir(parser)
+
+
 def open_containers(context: Context, arguments: Namespace) -> Containers:
     """Return the containers in the directories of a command line.
 

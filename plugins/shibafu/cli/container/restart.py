@@ -2,16 +2,15 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.common import add_data_dir, open_containers
+from shibafu.cli.container.common import add_containers, open_containers
 from shibafu.cli.container.start import start_all
 from shibafu.cli.container.stop import add_time
 from shibafu.cli.subcommand import Context, Subcommand
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_containers(parser)
     add_time(parser)
-    add_data_dir(parser)
 
 
 def _run(context: Context, arguments: Namespace) -> int:

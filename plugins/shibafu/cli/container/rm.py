@@ -2,14 +2,13 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.common import add_data_dir, open_containers
+from shibafu.cli.container.common import add_containers, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_containers(parser)
     parser.add_argument("-f", "--force", action="store_true", help="end those that are running first")
-    add_data_dir(parser)
 
 
 def _run(context: Context, arguments: Namespace) -> int:

@@ -1,19 +1,14 @@
 """`shibafu start`."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from shibafu.cli.container.common import add_data_dir, open_containers
+from shibafu.cli.container.common import add_containers, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
 
 if TYPE_CHECKING:
     from shibafu.container.container_record import ContainerRecord
     from shibafu.container.containers import Containers
-
-
-def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
-    add_data_dir(parser)
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -41,5 +36,5 @@ SUBCOMMAND = Subcommand(
     "addresses, unless somebody else has got them.",
     ("shibafu start web1",),
     _run,
-    _add_arguments,
+    add_containers,
 )

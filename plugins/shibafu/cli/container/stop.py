@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.container.common import add_data_dir, open_containers
+from shibafu.cli.container.common import add_containers, open_containers
 from shibafu.cli.subcommand import Context, Subcommand, parse_time
 
 SECONDS = 10.0
@@ -21,9 +21,8 @@ def add_time(parser: ArgumentParser) -> None:
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("containers", metavar="CONTAINER", nargs="+", help="which containers")
+    add_containers(parser)
     add_time(parser)
-    add_data_dir(parser)
 
 
 def _run(context: Context, arguments: Namespace) -> int:
