@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import shibafu
+import shibafu_ipam
 from netns.namespaces import Namespace
 from shibafu.cni.names import calc_chain
 from shibafu.netfilter.generation import GenerationWatch
@@ -299,6 +301,21 @@ def test_another_boot_s_hint(machine: Machine, programs: Programs, config: Confi
     machine.hide(f"mount --bind {other} {BOOT_ID}")
     machine.check(config, "c1")
     assert programs.count() == 2
+
+
+def test_another_version_s_hint(machine: Machine, programs: Programs, config: Config, tmp_path: Path) -> None:
+    """It may make other rules of the same needs."""
+    if machine.suite.is_built:
+        pytest.skip("there is one version of the executables")
+    for package in (shibafu, shibafu_ipam):
+        shutil.copytree(package.__path__[0], tmp_path / "other" / package.__name__)
+    (tmp_path / "bin").mkdir()
+    machine.suite = Suite.of_roots(tmp_path / "bin", tmp_path / "other", tmp_path / "other")
+    machine.cni_path = str(machine.suite.directory)
+    machine.check(config, "c1")
+    assert programs.count() == 2
+    machine.check(config, "c1")
+    assert programs.count() == 0
 
 
 def test_another_namespace_s_hint(machine: Machine, programs: Programs, config: Config, suite: Suite) -> None:

@@ -1,6 +1,7 @@
 """Which program puts a network's rules into the kernel: the key `ipMasqBackend`."""
 
 import os
+import sys
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import IPTABLES, NFTABLES
@@ -75,8 +76,26 @@ def identify_programs(name: str, versions: list[int], env: "Mapping[str, str]") 
         return ""  # it is being replaced
     if None in paths:
         return ""
+    return " ".join(map(_identify, files))
+
+
+def _identify(file: os.stat_result) -> str:
     # One that is written over keeps its inode.
-    return " ".join(f"{file.st_dev}:{file.st_ino}:{file.st_ctime_ns}" for file in files)
+    return f"{file.st_dev}:{file.st_ino}:{file.st_ctime_ns}"
+
+
+def _identify_code() -> str:
+    own = globals().get("__file__")
+    try:
+        # Modules of the executables have no file; the interpreter beside them is copied with each build.
+        return _identify(os.stat(os.path.dirname(own) if own else sys.executable))
+    except OSError:
+        return ""  # it has just been replaced
+
+
+# What tells this folder's code from that of other versions, which may make other rules of the same needs: as
+# it was when it was loaded, which in the engine may be long ago.
+CODE = _identify_code()
 
 
 def list_versions(rules: "NetworkRules") -> list[int]:

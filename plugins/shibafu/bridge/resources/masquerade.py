@@ -11,6 +11,7 @@ from shibafu.cni.ip import Cidr
 from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
 from shibafu.cni.process import find_program
 from shibafu.netfilter.backend import (
+    CODE,
     choose_backend,
     identify_programs,
     list_versions,
@@ -321,8 +322,6 @@ class Rules(Resource):
         """Return what tells rules that were made, and the backend's programs, from all others."""
         stamp = self._remembered.get("stamp")
         programs = identify_programs(self._backend_name, self._list_versions(rules), self._env)
-        from shibafu.bridge.resources.verification import CODE
-
         if not (isinstance(stamp, int) and programs and CODE):
             return ""
         # What is to be made of a record depends on nothing but the code.

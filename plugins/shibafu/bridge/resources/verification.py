@@ -9,9 +9,6 @@ somebody looked, so that nothing changes for anybody but the next call, and a re
 records, which a DEL may remove at the same moment.
 """
 
-import os
-import sys
-
 from shibafu.cni.names import NFTABLES, calc_digest
 from shibafu.netfilter.backend import identify_programs
 from shibafu.netfilter.generation import GenerationWatch, list_legacy_tables
@@ -24,20 +21,6 @@ if TYPE_CHECKING:
     from shibafu.netfilter.ruleset import Ruleset
 
 _DIGEST_SIZE = 16
-
-
-def _identify_code() -> str:
-    """Return what tells this code from that of other versions, which may make other rules."""
-    try:
-        # Modules of the executables have no file; the interpreter beside them is copied with each build.
-        found = os.stat(globals().get("__file__") or sys.executable)
-    except OSError:
-        return ""  # it has just been replaced
-    return f"{found.st_dev}:{found.st_ino}:{found.st_ctime_ns}"
-
-
-# Of when it was loaded, which in the engine may be long ago.
-CODE = _identify_code()
 
 
 class Verification:
