@@ -1,6 +1,7 @@
 """Calls of the IPAM plugin: what each reads from stdin, answers, and leaves behind tells who did it."""
 
 import subprocess
+from contextlib import suppress
 from json import dumps, loads
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ class Ipam:
         )
         assert process.stdin
         process.stdin.write(dumps(self.config).encode())
-        process.stdin.close()
+        # One that is killed before it has read leaves nobody to write to.
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         process.stdin = None
         return process
 

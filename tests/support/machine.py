@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from json import dumps, loads
 from pathlib import Path
 from typing import Any
@@ -336,7 +337,9 @@ class Call:
         assert self.process.stdin
         # A configuration fits into a pipe, so that this waits for nobody.
         self.process.stdin.write(self._config)
-        self.process.stdin.close()
+        # One that is killed before it has read leaves nobody to write to.
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdin = None
 
     def finish(self) -> Answer:
