@@ -11,7 +11,7 @@ from bench.namespace import Namespace
 from bench.process import run
 from bench.report import Row
 from bench.suite import SUBNET
-from shibafu.cni.ip import parse_cidr
+from shibafu.lean.ip import parse_cidr
 from shibafu.netfilter.network_rulesets import ADMIN, NetworkRules, calc_iptables
 from shibafu.netfilter.render_iptables import render_setup, render_shared_teardown, render_teardown
 

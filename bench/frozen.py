@@ -29,7 +29,7 @@ def make_empty_program(home: Path, directory: Path) -> str:
         if path.name != _BUNDLE:
             os.symlink(path, internal / path.name)
     copy = directory / _PROGRAM
-    # As packaging/versions.sh makes it; the interpreter imports from the folder that it is in.
+    # As packaging/install/versions.sh makes it; the interpreter imports from the folder that it is in.
     first = f"#!{directory}/_internal/python3 -ISXutf8\n"
     copy.write_text(first + (home / "_internal" / "cold" / _PROGRAM).read_text())
     copy.chmod(0o755)

@@ -122,7 +122,7 @@ def copy_build(root: Path, built: Path, copy: Path) -> None:
         copy: is made.
     """
     shutil.copytree(built, copy, symlinks=True)
-    script = f'. "{root}/packaging/versions.sh" && write_programs "$1" "$1"'
+    script = f'. "{root}/packaging/install/versions.sh" && write_programs "$1" "$1"'
     run(["/bin/sh", "-euc", script, "sh", str(copy)])
 
 

@@ -20,12 +20,12 @@ requirements=$root/packaging/requirements-build.txt
 sources=(
     plugins ipam
     packaging/{build.sh,freeze,requirements-build.txt}
-    packaging/versions.sh
+    packaging/install/versions.sh
 )
 # shellcheck source=packaging/apt.sh
 source "$root/packaging/apt.sh"
-# shellcheck source=packaging/versions.sh
-source "$root/packaging/versions.sh"
+# shellcheck source=packaging/install/versions.sh
+source "$root/packaging/install/versions.sh"
 
 fail() {
     echo "build.sh: $*" >&2
@@ -88,7 +88,7 @@ write_completions() {
     env -i "$program" completion fish >"$directory/shibafu.fish"
 }
 
-# The launcher, which packaging/versions.sh makes executables of, and the build's id, by which launchers and the engine
+# The launcher, which packaging/install/versions.sh makes executables of, and the build's id, by which launchers and the engine
 # know each other. Without musl's compiler the plugins are scripts, and start cold.
 write_launcher_template() {
     if command -v musl-gcc >/dev/null; then

@@ -10,8 +10,8 @@ set -euo pipefail
 umask 022
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-sources=$root/packaging/deb
-# Where the package puts the program; postinst brings it into use from there, see packaging/versions.sh.
+sources=$root/packaging/debian
+# Where the package puts the program; postinst brings it into use from there, see packaging/install/versions.sh.
 prefix=/usr/lib/shibafu
 # Where Debian's runtimes look for plugins, and where everybody else's do.
 plugin_directories=(/usr/lib/cni /opt/cni/bin)
@@ -21,10 +21,10 @@ fail() {
     exit 1
 }
 
-# shellcheck source=packaging/versions.sh
-source "$root/packaging/versions.sh"
-# shellcheck source=packaging/service.sh
-source "$root/packaging/service.sh"
+# shellcheck source=packaging/install/versions.sh
+source "$root/packaging/install/versions.sh"
+# shellcheck source=packaging/install/service.sh
+source "$root/packaging/install/service.sh"
 
 # The C library that the executables were linked with is that of this machine.
 calc_depends() {
@@ -75,8 +75,8 @@ stage_files() {
     mkdir -p "$stage$prefix" "$stage/usr/share/man/man8" "$stage/usr/share/doc/shibafu"
     cp -R --preserve=mode,links "$from" "$stage$prefix/package"
     write_programs "$stage$prefix/package" "$prefix/package"
-    cp "$root"/packaging/{versions,service}.sh "$stage$prefix/"
-    install_unit "$root/packaging/$service" "$stage/usr/lib/systemd/system/$service" "$prefix"
+    cp "$root"/packaging/install/{versions,service}.sh "$stage$prefix/"
+    install_unit "$root/packaging/install/$service" "$stage/usr/lib/systemd/system/$service" "$prefix"
     for program in "$from"/shibafu*; do
         name=${program##*/}
         case $name in

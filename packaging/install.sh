@@ -123,10 +123,10 @@ if [[ $with_runc ]]; then
     source "$root/packaging/apt.sh"
     ensure_packages runc busybox-static iputils-ping iptables golang-github-containers-common
 fi
-# shellcheck source=packaging/versions.sh
-source "$root/packaging/versions.sh"
-# shellcheck source=packaging/service.sh
-source "$root/packaging/service.sh"
+# shellcheck source=packaging/install/versions.sh
+source "$root/packaging/install/versions.sh"
+# shellcheck source=packaging/install/service.sh
+source "$root/packaging/install/service.sh"
 if [[ -z $from ]]; then
     "$root/packaging/build.sh"
     from=$root/dist/shibafu
@@ -186,7 +186,7 @@ else
     is_first=''
     # Also where the service was that of an installation that is gone.
     is_unit_of "$DESTDIR$unit" "$prefix" || is_first=yes
-    install_unit "$root/packaging/$service" "$DESTDIR$unit" "$prefix"
+    install_unit "$root/packaging/install/$service" "$DESTDIR$unit" "$prefix"
     installed+=("$unit")
     [[ -n $DESTDIR ]] || ! has_systemd || start_service "$prefix" "$is_first" ||
         echo "install.sh: the engine does not run, see: systemctl status $service; until then calls start cold" >&2

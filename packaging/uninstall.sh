@@ -70,10 +70,10 @@ done
 list=$DESTDIR$prefix/installed
 [[ -f $list ]] || fail "install.sh has installed nothing in $DESTDIR$prefix"
 
-# shellcheck source=packaging/versions.sh
-source "$root/packaging/versions.sh"
-# shellcheck source=packaging/service.sh
-source "$root/packaging/service.sh"
+# shellcheck source=packaging/install/versions.sh
+source "$root/packaging/install/versions.sh"
+# shellcheck source=packaging/install/service.sh
+source "$root/packaging/install/service.sh"
 exec 9>"$DESTDIR$prefix/lock"
 flock 9
 

@@ -1,9 +1,9 @@
 """ADD: give the container one address of each range set, or none at all."""
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, NO_ADDRESS, TRY_AGAIN_LATER, CniError
-from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.request import Request
 from shibafu.cni.result import IPConfig, Result, parse_routes
+from shibafu.lean.ip import Address, Cidr
 from shibafu_ipam.abandonment import calc_view, is_abandoned
 from shibafu_ipam.allocator import choose_address, refuse_requested
 from shibafu_ipam.config import IpamConfig

@@ -5,7 +5,7 @@ in their order and comes round to where it began, so that an address rests as lo
 it is given again. What may be given is described by spans; what is taken, the caller's function knows.
 """
 
-from shibafu.cni.ip import Address
+from shibafu.lean.ip import Address
 from shibafu_ipam.ranges import Range, RangeSet
 
 TYPE_CHECKING = False

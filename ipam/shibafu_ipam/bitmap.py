@@ -7,7 +7,7 @@ is that of its leases. Python's integers search a page in a few microseconds, ho
 
 import os
 
-from shibafu.cni.files import open_file, write_file
+from shibafu.lean.files import open_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """CHECK: does the attachment still have its addresses? Nothing is changed."""
 
 from shibafu.cni.errors import CHECK_FAILED, CniError
-from shibafu.cni.ip import Address
 from shibafu.cni.request import Request
+from shibafu.lean.ip import Address
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
 from shibafu_ipam.lease_table import LeaseTable

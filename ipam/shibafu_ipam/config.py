@@ -5,8 +5,8 @@ import os
 from shibafu.cni.args import parse_args
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, CniError
-from shibafu.cni.ip import Address, parse_address, parse_cidr
 from shibafu.cni.request import Request
+from shibafu.lean.ip import Address, parse_address, parse_cidr
 
 DEFAULT_DATA_DIR = "/var/lib/cni/networks"
 

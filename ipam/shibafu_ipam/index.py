@@ -17,7 +17,7 @@ import time
 
 from shibafu.cni.boot import parse_boot_id, read_boot_id
 from shibafu.cni.directories import make_directory
-from shibafu.cni.files import NotRegularError, open_file, write_file
+from shibafu.lean.files import NotRegularError, open_file, write_file
 from shibafu_ipam.bitmap import FilePages
 from shibafu_ipam.index_records import IndexRecords
 from shibafu_ipam.store import Store

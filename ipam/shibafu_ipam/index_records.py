@@ -20,9 +20,9 @@ for the directory, where the time tells of a file that was removed.
 import os
 from errno import ENOSPC
 
-from shibafu.cni.files import open_file, read_file, write_file
-from shibafu.cni.ip import Address, parse_address
 from shibafu.cni.names import calc_digest
+from shibafu.lean.files import open_file, read_file, write_file
+from shibafu.lean.ip import Address, parse_address
 
 _MAX_FILE = 1 << 26
 

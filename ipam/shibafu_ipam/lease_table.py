@@ -1,7 +1,7 @@
 """Leases and index as one: finding, taking and releasing addresses, so that both always agree."""
 
 from shibafu.cni.errors import INTERNAL, CniError
-from shibafu.cni.ip import Address
+from shibafu.lean.ip import Address
 from shibafu_ipam.index import Index
 from shibafu_ipam.index_records import IndexRecord
 from shibafu_ipam.store import Lease

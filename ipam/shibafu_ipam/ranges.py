@@ -6,7 +6,7 @@ of each set. Nothing here knows of files or leases.
 
 from shibafu.cni.config import Section, fold_keys
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
+from shibafu.lean.ip import Address, Cidr, parse_address, parse_cidr
 
 
 class Range:

@@ -7,7 +7,7 @@ after a reboot, for GC, and before an ADD would fail for want of an address.
 import os
 import time
 
-from shibafu.cni.ip import Address
+from shibafu.lean.ip import Address
 from shibafu_ipam.bitmap import ADDRESS_BITS, PAGE_ADDRESSES, PAGE_BYTES, find_free
 from shibafu_ipam.index import STAMP_LAG, Index
 from shibafu_ipam.index_records import IndexRecord

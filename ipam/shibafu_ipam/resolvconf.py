@@ -4,7 +4,7 @@ import os
 from errno import ENOENT
 
 from shibafu.cni.errors import IO_FAILURE, CniError
-from shibafu.cni.files import read_file
+from shibafu.lean.files import read_file
 
 _MAX_FILE = 1 << 20
 

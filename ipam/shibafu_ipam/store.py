@@ -13,9 +13,9 @@ import os
 from errno import EACCES, EIO, ENAMETOOLONG, EOPNOTSUPP, EPERM, EROFS, EXDEV
 
 from shibafu.cni.directories import make_directory, secure_directories, secure_given_directory
-from shibafu.cni.files import NotRegularError, open_file, read_file, remove_file, write_file
-from shibafu.cni.ip import Address, parse_address
 from shibafu.cni.lock import lock_file
+from shibafu.lean.files import NotRegularError, open_file, read_file, remove_file, write_file
+from shibafu.lean.ip import Address, parse_address
 from shibafu_ipam.config import DEFAULT_DATA_DIR
 
 TYPE_CHECKING = False

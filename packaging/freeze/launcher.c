@@ -25,7 +25,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* Filled in where the program is put into place (packaging/versions.sh), as lines: the folder of the program, which
+/* Filled in where the program is put into place (packaging/install/versions.sh), as lines: the folder of the program, which
  * executable this is, the build's id, the engine's socket. Volatile, or the compiler would use what is here now. */
 static volatile char place[512] = "@SHIBAFU-PLACE@";
 

@@ -53,7 +53,7 @@ class Target:
         """Install the service's unit, and have nobody start it."""
         script = '. ./service.sh && install_unit "./$2" "$0" "$1"'
         command = ["/bin/sh", "-ec", script, str(self.unit), str(self.prefix), self.unit.name]
-        subprocess.run(command, cwd=ROOT / "packaging", check=True, timeout=60)
+        subprocess.run(command, cwd=ROOT / "packaging/install", check=True, timeout=60)
 
     def uninstall(self) -> str:
         return run_script("uninstall.sh", "--prefix", self.prefix)

@@ -47,7 +47,7 @@ for line in sys.stdin:
 """
 # What modules import of several, of which one is enough.
 ALTERNATIVES = {
-    "shibafu.cni.jsontext": [{"_json"}, {"json", "json.encoder"}],
+    "shibafu.lean.json": [{"_json"}, {"json", "json.encoder"}],
     "shibafu.cni.names": [{"_blake2"}, {"hashlib"}],
     "shibafu.bridge.compat.reference": [{"_sha2"}, {"_sha512"}, {"hashlib"}],
     "shibafu.netlink.libc": [{"_ctypes"}, {"ctypes"}],

@@ -118,7 +118,7 @@ def test_the_unit_is_sound(target: Target) -> None:
 
 
 def test_words_that_systemd_expands(tmp_path: Path) -> None:
-    script = f'. packaging/service.sh && write_unit packaging/{SERVICE} "$0"'
+    script = f'. packaging/install/service.sh && write_unit packaging/install/{SERVICE} "$0"'
     write = ["/bin/sh", "-ec", script, "/opt/100%&$HOME|\\x"]
     unit = subprocess.run(write, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
     assert "\nExecStart=/opt/100%%&$$HOME|\\x/current/shibafu engine run\n" in unit
@@ -127,7 +127,8 @@ def test_words_that_systemd_expands(tmp_path: Path) -> None:
     (prefix / "current").mkdir(parents=True)
     (prefix / "current/shibafu").symlink_to("/bin/true")
     script = (
-        f'. packaging/service.sh && write_unit packaging/{SERVICE} "$0" >"$1" && is_unit_of_another "$1" /opt'
+        f'. packaging/install/service.sh && write_unit packaging/install/{SERVICE} "$0" >"$1" && '
+        'is_unit_of_another "$1" /opt'
     )
     subprocess.run(["/bin/sh", "-ec", script, prefix, tmp_path / "unit"], cwd=ROOT, check=True, timeout=60)
 

@@ -36,8 +36,8 @@ def test_copy_of_any_name_elsewhere(built: Path, tmp_path: Path, program: str) -
 def test_folder_elsewhere(built: Path, tmp_path: Path) -> None:
     """A copy of the folder, made one by what install.sh does to it, needs nothing of the original."""
     copy = shutil.copytree(built, tmp_path / "köpie")
-    hide = f'mount -t tmpfs tmpfs "{built}" && . "{ROOT}/packaging/versions.sh" && write_programs "$0" "$0"'
-    run = f'{hide} && exec "$0/shibafu-bridge"'
+    make = f'. "{ROOT}/packaging/install/versions.sh" && write_programs "$0" "$0"'
+    run = f'mount -t tmpfs tmpfs "{built}" && {make} && exec "$0/shibafu-bridge"'
     ask_version("/usr/bin/unshare", "--mount", "/bin/sh", "-c", run, copy, PATH="/usr/bin:/bin")
 
 

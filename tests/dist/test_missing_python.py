@@ -67,9 +67,9 @@ def test_python_is_installed_where_it_is_missing(built: Path, bare: Path, script
 def test_who_may_not_install_it_is_told_what_to_install(bare: Path) -> None:
     # pytest's directories are root's alone.
     with TemporaryDirectory() as clone:
-        os.mkdir(f"{clone}/packaging")
-        for name in ("build.sh", "apt.sh", "versions.sh"):
-            shutil.copy(ROOT / "packaging" / name, f"{clone}/packaging")
+        os.makedirs(f"{clone}/packaging/install")
+        for name in ("build.sh", "apt.sh", "install/versions.sh"):
+            shutil.copy(ROOT / "packaging" / name, f"{clone}/packaging/{name}")
         subprocess.run(["chown", "-R", "65534:65534", clone], check=True)
         nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
         done = run(bare, *nobody, f"{clone}/packaging/build.sh")

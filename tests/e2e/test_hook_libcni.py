@@ -29,7 +29,7 @@ LIMITS_AND_PORTS = LIMITS | {"portMappings": [{"hostPort": 8081, "containerPort"
 _PROGRAM = """
 import sys
 sys.path.insert(0, {plugins!r})
-from shibafu.cni.jsontext import dumps, loads
+from shibafu.lean.json import dumps, loads
 from shibafu.runtime.chain import Runtime
 verb, container, capabilities = sys.argv[1:]
 runtime = Runtime([{cni_path!r}])

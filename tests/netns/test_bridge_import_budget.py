@@ -18,9 +18,8 @@ INTERPRETER = f"{C_MODULES} {' '.join(OS_MODULES)} struct"
 # What enters a namespace, and what the reference's names are calculated with.
 SETNS, LIBC = ("", "") if hasattr(os, "setns") else ("_ctypes", "libc")
 SHA512 = "_sha2" if sys.version_info >= (3, 12) else "_sha512"
-PROTOCOL = (
-    "shibafu args boot config delegate directories errors files ip jsontext lock names request skel version"
-)
+PROTOCOL = "shibafu args boot config delegate directories errors lock names request skel version"
+LEAN = "files ip json subprocess"
 # What reading the configuration needs.
 CONFIGURATION = "__main__ config"
 ATTACHING = "addressing attachment"
@@ -35,7 +34,8 @@ STORE = "__main__ bitmap config index index_records lease_table store"
 BUDGETS = {
     "ADD": {
         "": f"{INTERPRETER} {SETNS}",
-        "cni": f"{PROTOCOL} process result",
+        "cni": f"{PROTOCOL} result",
+        "lean": f"{LEAN} sysctl",
         "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
         "netfilter": f"{VERIFIED} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
@@ -45,7 +45,8 @@ BUDGETS = {
     },
     "CHECK": {
         "": f"{INTERPRETER} {SETNS}",
-        "cni": f"{PROTOCOL} process result",
+        "cni": f"{PROTOCOL} result",
+        "lean": f"{LEAN} sysctl",
         "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
         "netfilter": f"{VERIFIED} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
@@ -56,7 +57,8 @@ BUDGETS = {
     },
     "DEL": {
         "": f"{INTERPRETER} select",
-        "cni": f"{PROTOCOL} process",
+        "cni": PROTOCOL,
+        "lean": f"{LEAN} sysctl",
         "netlink": f"{NETLINK} namespace link_removal",
         "netfilter": f"{IPTABLES} forwarding generation",
         "bridge": f"{CONFIGURATION} attachment delete removal",
@@ -67,7 +69,8 @@ BUDGETS = {
     # Looks for what the reference plugin may have made, and for rules whose record was lost.
     "DEL again": {
         "": f"{INTERPRETER} {SETNS} {SHA512}",
-        "cni": f"{PROTOCOL} process",
+        "cni": PROTOCOL,
+        "lean": f"{LEAN} sysctl",
         "netlink": f"{NETLINK} namespace link_removal {LIBC}",
         "netfilter": "backend forwarding listing network_rulesets render_iptables restore ruleset",
         "bridge": f"{CONFIGURATION} attachment delete removal",
@@ -78,7 +81,8 @@ BUDGETS = {
     },
     "GC": {
         "": INTERPRETER,
-        "cni": f"{PROTOCOL} process",
+        "cni": PROTOCOL,
+        "lean": LEAN,
         "netlink": f"{NETLINK} address inet inside namespace link_removal",
         "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables restore "
         "ruleset",
@@ -90,7 +94,8 @@ BUDGETS = {
     },
     "STATUS": {
         "": INTERPRETER,
-        "cni": f"{PROTOCOL} process",
+        "cni": PROTOCOL,
+        "lean": f"{LEAN} sysctl",
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": "backend drops forwarding generation network_rulesets ruleset",
         "bridge": f"{CONFIGURATION} attachment status",
@@ -101,6 +106,7 @@ BUDGETS = {
     },
 }
 PACKAGES = {
+    "lean": "shibafu.lean",
     "cni": "shibafu.cni",
     "netlink": "shibafu.netlink",
     "netfilter": "shibafu.netfilter",
@@ -188,14 +194,14 @@ def test_layer_2_network(machine: Machine, config: Config) -> None:
     """Neither IPAM nor the firewall, and nothing to run programs with."""
     flat = {key: value for key, value in config.items() if key not in ("ipam", "ipMasq", "isDefaultGateway")}
     flat["name"] = "flat"
-    neither = {"shibafu.cni.process", *(f"shibafu.bridge.resources.{module}" for module in FIREWALL)}
+    neither = {"shibafu.lean.subprocess", *(f"shibafu.bridge.resources.{module}" for module in FIREWALL)}
     rules = {f"shibafu.netfilter.{module}" for module in f"{VERIFIED} drops".split()}
     result, modules = call(machine, "ADD", flat)
     check_budget(modules, calc_budget("ADD", "ipam") - neither - rules)
     _, modules = call(machine, "CHECK", flat | {"prevResult": loads(result)})
     check_budget(modules, calc_budget("CHECK", "ipam") - neither - rules)
     _, modules = call(machine, "DEL", flat)
-    unneeded = {"select", "shibafu.cni.ip", "shibafu.cni.process"}
+    unneeded = {"select", "shibafu.lean.ip", "shibafu.lean.subprocess", "shibafu.lean.sysctl"}
     unneeded |= {
         f"shibafu.bridge.resources.{module}"
         for module in ("lease", "occupancy", "rules_record", "rules_removal")

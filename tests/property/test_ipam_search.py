@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from shibafu.cni.ip import Address, Cidr
+from shibafu.lean.ip import Address, Cidr
 from shibafu_ipam.allocator import calc_search, choose_address
 from shibafu_ipam.bitmap import PAGE_ADDRESSES
 from shibafu_ipam.ranges import Range, RangeSet

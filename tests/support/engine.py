@@ -16,7 +16,7 @@ from shibafu.engine.parent import SPARES
 from shibafu.engine.place import Place
 from support.waiting import wait_for
 
-_VERSIONS = Path(__file__).parents[2] / "packaging/versions.sh"
+_VERSIONS = Path(__file__).parents[2] / "packaging/install/versions.sh"
 _PATIENCE = 10.0  # seconds
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from shibafu.engine.place import Place
 
-_VERSIONS = Path(__file__).parents[2] / "packaging/versions.sh"
+_VERSIONS = Path(__file__).parents[2] / "packaging/install/versions.sh"
 
 
 def alter_build(home: Path) -> None:

@@ -6,7 +6,7 @@ from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
-from shibafu.cni.ip import Address
+from shibafu.lean.ip import Address
 from shibafu_ipam.__main__ import run
 from shibafu_ipam.bitmap import PAGE_ADDRESSES
 from shibafu_ipam.index import Index

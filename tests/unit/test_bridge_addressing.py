@@ -5,8 +5,8 @@ import pytest
 from shibafu.bridge.addressing import complete_result, resolve_gateway
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.cni.ip import parse_address, parse_cidr
 from shibafu.cni.result import IPConfig, Result, Route
+from shibafu.lean.ip import parse_address, parse_cidr
 from support.calls import make_request
 
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from shibafu.cni import errors
 from shibafu.cni.config import Section, parse_dns
 from shibafu.cni.errors import CniError
-from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.result import (
     Interface,
     IPConfig,
@@ -18,6 +17,7 @@ from shibafu.cni.result import (
     parse_route,
 )
 from shibafu.cni.version import SUPPORTED
+from shibafu.lean.ip import Address, Cidr, parse_address, parse_cidr
 
 OLDEST, MIDDLE, NEWEST = SUPPORTED[:2], SUPPORTED[2:5], SUPPORTED[5:]
 

@@ -18,7 +18,7 @@ SHELL = OS_MODULES | {
     "shibafu.cni.skel",
     "shibafu.cni.version",
 }
-READING = {"_json", "shibafu.cni.config", "shibafu.cni.jsontext"}
+READING = {"_json", "shibafu.cni.config", "shibafu.lean", "shibafu.lean.json"}
 MODULES = ("shibafu.bridge", "shibafu_ipam", "shibafu.loopback")
 CONFIG: dict[str, object] = {"cniVersion": "1.1.0", "name": "net", "type": "bridge"}
 
@@ -62,9 +62,10 @@ def test_the_monitor_is_small() -> None:
         "shibafu.cni",
         "shibafu.cni.errors",
         "shibafu.cni.directories",
-        "shibafu.cni.files",
-        "shibafu.cni.jsontext",
-        "shibafu.cni.process",
+        "shibafu.lean",
+        "shibafu.lean.files",
+        "shibafu.lean.json",
+        "shibafu.lean.subprocess",
         "shibafu.monitor",
         "shibafu.monitor.__main__",
         "shibafu.monitor.complaint",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shibafu.cni.config import Section
-from shibafu.cni.ip import Address, parse_address
+from shibafu.lean.ip import Address, parse_address
 from shibafu_ipam.allocator import calc_search, choose_address
 from shibafu_ipam.bitmap import PAGE_ADDRESSES, PAGE_BYTES, find_free_bit
 from shibafu_ipam.ranges import RangeSet, RangeText, resolve_range_sets

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, IO_FAILURE, NO_ADDRESS, NOT_AVAILABLE, TRY_AGAIN_LATER
-from shibafu.cni.files import write_file
+from shibafu.lean.files import write_file
 from shibafu_ipam import store as store_module
 from support.ipam import Ipam
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shibafu.cni.ip import Address, parse_address
 from shibafu.cni.names import calc_digest
+from shibafu.lean.ip import Address, parse_address
 from shibafu_ipam.index_records import IndexRecord, IndexRecords
 
 A = parse_address("10.1.0.2")

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from shibafu.cni.ip import parse_cidr
 from shibafu.cni.names import INTERNAL_GROUP, ISOLATED, NETWORK_GROUPS, STRICT
+from shibafu.lean.ip import parse_cidr
 from shibafu.netfilter.network_rulesets import NetworkRules, calc_iptables, calc_iptables_remains
 from shibafu.netfilter.render_iptables import (
     find_missing,

@@ -5,8 +5,8 @@ from hashlib import sha512
 import pytest
 
 from shibafu.bridge.compat.reference import calc_reference_chain
-from shibafu.cni.ip import parse_cidr
 from shibafu.cni.names import ISOLATED, STRICT
+from shibafu.lean.ip import parse_cidr
 from shibafu.netfilter.network_rulesets import NetworkRules
 from shibafu.netfilter.network_tables import calc_nftables
 from shibafu.netfilter.port_rulesets import calc_internal, calc_spoofcheck

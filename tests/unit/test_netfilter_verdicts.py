@@ -2,7 +2,7 @@
 
 import pytest
 
-from shibafu.cni.ip import parse_cidr
+from shibafu.lean.ip import parse_cidr
 from shibafu.netfilter.verdicts import Packet, is_dropped
 from shibafu.netfilter.verdicts_iptables import parse_iptables
 from shibafu.netfilter.verdicts_nftables import parse_nft

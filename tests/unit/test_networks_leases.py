@@ -14,7 +14,7 @@ import shibafu
 import shibafu_ipam
 from shibafu.cli.parser import run
 from shibafu.cni.errors import CniError
-from shibafu.cni.ip import parse_address
+from shibafu.lean.ip import parse_address
 from shibafu.networks.configured import ConfiguredNetwork, load_network
 from shibafu.networks.leases import open_pool, release_address, reserve_address
 from shibafu_ipam.pool import RESERVED, Pool

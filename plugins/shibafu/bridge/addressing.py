@@ -2,8 +2,8 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.result import IPConfig, Result, Route, parse_prev_result
+from shibafu.lean.ip import Address, Cidr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -183,7 +183,7 @@ def _find_mac(request: "Request") -> str:
 def _parse_mac(text: str) -> bytes | None:
     if not text:
         return None
-    from shibafu.cni.ip import parse_mac
+    from shibafu.lean.ip import parse_mac
 
     try:
         return parse_mac(text)

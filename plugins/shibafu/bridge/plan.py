@@ -7,7 +7,7 @@ from shibafu.bridge.resources.interface import ContainerInterface
 from shibafu.bridge.resources.lease import Lease
 from shibafu.bridge.resources.pair import Pair
 from shibafu.bridge.resources.port import Port
-from shibafu.cni.ip import Cidr
+from shibafu.lean.ip import Cidr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shibafu.cli.output import Output
-from shibafu.cni.ip import Address, parse_address
+from shibafu.lean.ip import Address, parse_address
 from shibafu.networks.errors import FAILED
 from shibafu.networks.machine import Directories
 

@@ -1,6 +1,6 @@
 """The kernel's name of the running boot, which tells what is of this one from what others have left."""
 
-from shibafu.cni.files import read_file
+from shibafu.lean.files import read_file
 
 FILE = "/proc/sys/kernel/random/boot_id"
 _LENGTH = 36

@@ -171,7 +171,7 @@ def parse_config(stdin: bytes) -> Section:
     Raises:
         CniError: DECODING_FAILURE when it is not a JSON object.
     """
-    from shibafu.cni.jsontext import MAX_DEPTH_SENT, loads
+    from shibafu.lean.json import MAX_DEPTH_SENT, loads
 
     try:
         document = loads(stdin, MAX_DEPTH_SENT)

@@ -156,7 +156,7 @@ def _describe_circle(plugin_type: str) -> CniError:
 
 
 def _execute(path: str, env: "Mapping[str, str]", stdin: bytes, patience: float) -> tuple[int, bytes]:
-    from shibafu.cni.process import Child
+    from shibafu.lean.subprocess import Child
 
     try:
         child = Child(path, [path], env, stdin, keep_stderr=False, has_session=True)
@@ -197,7 +197,7 @@ def parse_failure(plugin_type: str, status: int, output: bytes) -> CniError:
         return CniError(DELEGATE, f'plugin "{plugin_type}" {how} without an error object', said)
     details = answer.get("details") or ""
     if not isinstance(details, str):
-        from shibafu.cni.jsontext import dumps
+        from shibafu.lean.json import dumps
 
         details = dumps(details)
     return CniError(code, message, details)

@@ -10,7 +10,7 @@ import fcntl
 import os
 
 from shibafu.cni.directories import make_directory, secure_directories
-from shibafu.cni.files import NotRegularError, open_file
+from shibafu.lean.files import NotRegularError, open_file
 
 _ROOT = "/run/shibafu"
 DIRECTORY = f"{_ROOT}/locks"

@@ -2,8 +2,8 @@
 
 from shibafu.cni.config import Section, fold_keys, parse_dns
 from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
-from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
 from shibafu.cni.version import DEFAULT, RESULT_GROUPS, SUPPORTED, result_group
+from shibafu.lean.ip import Address, Cidr, parse_address, parse_cidr
 
 _OLDEST, _MIDDLE, _NEWEST = RESULT_GROUPS
 # RT_TABLE_MAIN, RT_SCOPE_LINK (linux/rtnetlink.h)

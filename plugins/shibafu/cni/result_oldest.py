@@ -2,8 +2,8 @@
 
 from shibafu.cni.config import Section, parse_dns
 from shibafu.cni.errors import UNSUPPORTED_FIELD, CniError
-from shibafu.cni.ip import parse_address, parse_cidr
 from shibafu.cni.result import IPConfig, Result, parse_routes
+from shibafu.lean.ip import parse_address, parse_cidr
 
 
 def render_oldest(result: Result, version: str) -> dict[str, object]:

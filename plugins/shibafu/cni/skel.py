@@ -185,7 +185,7 @@ def _read_available(stdin: "BinaryIO") -> bytes:
 
 
 def _print_json(stdout: "BinaryIO", value: object) -> None:
-    from shibafu.cni.jsontext import dumps
+    from shibafu.lean.json import dumps
 
     # Surrogates stand for bytes of the environment that are not UTF-8; they must not break the answer.
     stdout.write(dumps(value).encode("utf-8", "backslashreplace") + b"\n")

@@ -16,9 +16,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from shibafu.cni.files import NotRegularError, open_file, read_file
 from shibafu.container.errors import ContainerError
 from shibafu.container.specification import Specification, load_specification
+from shibafu.lean.files import NotRegularError, open_file, read_file
 
 # Not below /run/shibafu: that has a directory for each network namespace.
 ROOT = "/run/shibafu-runc"

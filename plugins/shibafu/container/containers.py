@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from shibafu.cni.files import open_file, write_file
 from shibafu.container.accounts import require_regular_accounts
 from shibafu.container.bundle import FILES, calc_config
 from shibafu.container.container_record import ROOT, ContainerRecord, require_free_name
@@ -27,6 +26,7 @@ from shibafu.container.overlay import mount_overlay, unmount_overlay
 from shibafu.container.rights import Rights, calc_rights
 from shibafu.container.specification import NO_NETWORK, Specification
 from shibafu.container.tools import find_program, run_program
+from shibafu.lean.files import open_file, write_file
 from shibafu.monitor.complaint import read_complaint
 
 _PAUSE = 0.02

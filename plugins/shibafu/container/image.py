@@ -19,10 +19,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from shibafu.cni.files import write_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.container.data_dir import ensure_private
 from shibafu.container.errors import ContainerError
+from shibafu.lean.files import write_file
 
 ROOTFS = "rootfs"
 _DESCRIPTION = "image.json"

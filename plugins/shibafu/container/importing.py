@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.cni.directories import make_directory
-from shibafu.cni.files import read_file
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
 from shibafu.container.tools import run_program
+from shibafu.lean.files import read_file
 
 _LAYOUT, _DOCKER = "oci-layout", "manifest.json"
 _TAG = "shibafu"

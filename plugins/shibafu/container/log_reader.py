@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from shibafu.cni.files import open_file
+from shibafu.lean.files import open_file
 
 _PIECE = 1 << 16
 

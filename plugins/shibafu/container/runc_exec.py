@@ -9,8 +9,8 @@ import signal
 import time
 from pathlib import Path
 
-from shibafu.cni.files import remove_file
 from shibafu.container.errors import ContainerError
+from shibafu.lean.files import remove_file
 
 # How long a program may take to begin, in seconds.
 PATIENCE = 10.0

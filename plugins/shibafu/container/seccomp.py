@@ -12,8 +12,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from shibafu.cni.files import read_file
 from shibafu.container.errors import ContainerError
+from shibafu.lean.files import read_file
 
 UNCONFINED = "unconfined"
 # As Podman looks for it: the administrator's, and the distribution's.

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.cni.errors import CniError
-from shibafu.cni.files import read_file, write_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.container.errors import ContainerError
 from shibafu.hook.allowance import PREFIX
 from shibafu.hook.settings import Flags, parse_settings
+from shibafu.lean.files import read_file, write_file
 
 NO_NETWORK = "none"
 HOST_NETWORK = "host"

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from shibafu.cni.files import read_file
 from shibafu.container.errors import ContainerError
+from shibafu.lean.files import read_file
 
 # Of passwd and group, in bytes.
 _MAX_FILE = 1 << 20

@@ -2,7 +2,7 @@
 
 import os
 
-from shibafu.cni.files import remove_file, write_file
+from shibafu.lean.files import remove_file, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

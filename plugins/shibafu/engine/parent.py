@@ -35,13 +35,13 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from select import POLLIN, poll
 
 import shibafu
-from shibafu.cni.jsontext import dumps
 from shibafu.engine import protocol
 from shibafu.engine.caller import CLONE_NEWNS, Baseline
 from shibafu.engine.ledger import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Ledger, write_metrics
 from shibafu.engine.place import Place
 from shibafu.engine.systemd import is_service, notify
 from shibafu.engine.worker import Worker
+from shibafu.lean.json import dumps
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.libc import load_libc_function
 

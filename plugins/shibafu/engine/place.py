@@ -3,8 +3,8 @@
 import os
 
 from shibafu.cni.directories import make_directory, secure_directories
-from shibafu.cni.files import read_file
 from shibafu.cni.names import calc_digest
+from shibafu.lean.files import read_file
 
 # Not below /run/shibafu, whose children are network namespaces.
 DIRECTORY = "/run/shibafu-engine"
@@ -28,7 +28,7 @@ class Place:
 
     @property
     def calls(self) -> str:
-        """The socket that launchers connect to; packaging/versions.sh has written it into them."""
+        """The socket that launchers connect to; packaging/install/versions.sh has written it into them."""
         return f"{self.directory}/{self.name}.sock"
 
     @property
@@ -73,5 +73,5 @@ class Place:
 
 
 def calc_name(home: str) -> str:
-    """Return the name of a folder's engine, which b2sum(1) can calculate, too: packaging/versions.sh does."""
+    """Return the name of a folder's engine; packaging/install/versions.sh calculates it, too, by b2sum(1)."""
     return calc_digest(home, size=_BYTES)

@@ -9,10 +9,10 @@ import sys
 from io import BytesIO
 
 from shibafu.cni.errors import calc_line
-from shibafu.cni.jsontext import dumps, loads
 from shibafu.engine.caller import CLONE_NEWNS
 from shibafu.engine.programs import SERVED
 from shibafu.engine.worker import wait_for_threads
+from shibafu.lean.json import dumps, loads
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.libc import load_libc_function
 

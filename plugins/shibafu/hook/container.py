@@ -5,8 +5,8 @@ from errno import ENOENT
 
 from shibafu.cni.config import Section
 from shibafu.cni.errors import DECODING_FAILURE, INVALID_CONFIG, CniError
-from shibafu.cni.files import read_file
-from shibafu.cni.jsontext import loads
+from shibafu.lean.files import read_file
+from shibafu.lean.json import loads
 
 _STOPPED = "stopped"
 _MAX_CONFIG = 1 << 24

@@ -9,13 +9,13 @@ import os
 
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
-from shibafu.cni.files import read_file
 from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.result import parse_result
 from shibafu.hook.container import Container
 from shibafu.hook.opening import open_absolute, open_beneath
 from shibafu.hook.settings import NamedFile, Settings
 from shibafu.hook.territory import Territory, find_identity
+from shibafu.lean.files import read_file
 
 # Where the servers are that systemd-resolved asks, while /etc/resolv.conf names only itself.
 _HOST_RESOLV_CONF = ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf")

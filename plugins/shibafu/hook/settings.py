@@ -1,7 +1,6 @@
 """What is asked for: by flags of the hook, and by annotations of the container's bundle; see `allowance`."""
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError, calc_line
-from shibafu.cni.ip import parse_address, parse_cidr, parse_mac
 from shibafu.cni.names import is_valid_identifier
 from shibafu.hook.allowance import (
     PREFIX,
@@ -12,6 +11,7 @@ from shibafu.hook.allowance import (
     says_the_same,
     split_items,
 )
+from shibafu.lean.ip import parse_address, parse_cidr, parse_mac
 from shibafu.runtime import cache, conflist
 
 TYPE_CHECKING = False

@@ -11,9 +11,9 @@ import os
 from shibafu.cni.config import Section, parse_config
 from shibafu.cni.directories import make_directory, secure_given_directory
 from shibafu.cni.errors import IO_FAILURE, CniError
-from shibafu.cni.files import read_file, write_file
-from shibafu.cni.jsontext import dumps
 from shibafu.cni.result import parse_result
+from shibafu.lean.files import read_file, write_file
+from shibafu.lean.json import dumps
 
 _MAX_SIZE = 65536
 

@@ -1,7 +1,7 @@
 """The interface `lo` of a network namespace, which is there from its beginning, and down."""
 
 from shibafu.cni.errors import NETWORK_SETUP, CniError
-from shibafu.cni.ip import Address, Cidr
+from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.link import Link
 from shibafu.netlink.link_requests import link_set
 from shibafu.resource.base import Fault, Resource

@@ -26,9 +26,9 @@ from select import POLLIN, poll
 
 from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
-from shibafu.cni.files import read_file, write_file
-from shibafu.cni.jsontext import dumps
-from shibafu.cni.process import find_program
+from shibafu.lean.files import read_file, write_file
+from shibafu.lean.json import dumps
+from shibafu.lean.subprocess import find_program
 from shibafu.monitor.complaint import read_complaint
 from shibafu.monitor.log_writer import LogWriter
 from shibafu.netlink.libc import load_libc_function

@@ -1,7 +1,7 @@
 """What runc says of a container that does not start."""
 
-from shibafu.cni.files import read_file
-from shibafu.cni.jsontext import loads
+from shibafu.lean.files import read_file
+from shibafu.lean.json import loads
 
 _MAX_FILE = 1 << 20
 

@@ -8,7 +8,7 @@ It comes through a pipe, so that the container can neither read nor cut what is 
 
 import os
 
-from shibafu.cni.files import open_file
+from shibafu.lean.files import open_file
 
 # Bytes of each of the two files.
 LIMIT = 10 << 20

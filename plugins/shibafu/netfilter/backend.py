@@ -5,7 +5,7 @@ import sys
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import IPTABLES, NFTABLES
-from shibafu.cni.process import find_program
+from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.network_rulesets import PROGRAMS
 
 TYPE_CHECKING = False

@@ -6,9 +6,9 @@ millisecond, whether any could; only then are the rules read.
 
 import os
 
-from shibafu.cni.ip import Cidr
 from shibafu.cni.names import IPTABLES, calc_chain, is_strict_chain
-from shibafu.cni.process import find_program
+from shibafu.lean.ip import Cidr
+from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.generation import list_legacy_tables
 from shibafu.netlink.codec import parse_attrs, parse_string
 from shibafu.netlink.errors import NetlinkError

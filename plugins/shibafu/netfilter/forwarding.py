@@ -1,8 +1,7 @@
 """The kernel's switches of links: forwarding, and IPv6 (Documentation/networking/ip-sysctl.rst)."""
 
-import os
-
 from shibafu.cni.errors import NETWORK_SETUP, CniError
+from shibafu.lean.sysctl import read_sysctl, try_sysctl, write_sysctl
 from shibafu.netlink.constants import DEVCONF_FORWARDING, IPV4_DEVCONF_FORWARDING
 
 TYPE_CHECKING = False
@@ -21,51 +20,6 @@ _BRIDGED = {
     6: ("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "/sys/class/net/{}/bridge/nf_call_ip6tables"),
 }
 _ROUTE_LOOPBACK = "/proc/sys/net/ipv4/conf/{}/route_localnet"
-
-
-def write_sysctl(path: str, value: str, directory: int | None = None) -> None:
-    """Write a switch; one that cannot be written is right when it already has the value.
-
-    Args:
-        path: its file.
-        value: what to write.
-        directory: a descriptor of the directory that `path` is relative to.
-
-    Raises:
-        OSError: it cannot be written and has another value, or is not there.
-    """
-    try:
-        # open() would make a text file of it, with a buffer and a codec to import.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
-        try:
-            os.write(descriptor, value.encode())
-        finally:
-            os.close(descriptor)
-    except OSError:
-        # /proc/sys is read-only inside many containers that run nested ones.
-        if read_sysctl(path, directory) != value:
-            raise
-
-
-def try_sysctl(path: str, value: str, directory: int | None = None) -> None:
-    """Write a switch that an attachment works without; some kernels lack it, some containers may not."""
-    try:
-        write_sysctl(path, value, directory)
-    except OSError:
-        pass  # that is what "try" means
-
-
-def read_sysctl(path: str, directory: int | None = None) -> str:
-    """Return a switch's value.
-
-    Raises:
-        OSError: it is not there, or cannot be read.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    try:
-        return os.read(descriptor, 64).decode().strip()
-    finally:
-        os.close(descriptor)
 
 
 def ensure_forwarding(version: int) -> None:

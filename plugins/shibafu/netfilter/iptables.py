@@ -4,7 +4,7 @@ One process a family and call, which is started early and collected late.
 """
 
 from shibafu.cni.errors import FIREWALL, CniError
-from shibafu.cni.process import Child, find_program
+from shibafu.lean.subprocess import Child, find_program
 from shibafu.netfilter.network_rulesets import PROGRAMS
 from shibafu.netfilter.render_iptables import (
     find_missing,

@@ -1,7 +1,7 @@
 """What iptables lists, of both families: looked at where nothing is known of a network's rules."""
 
 from shibafu.cni.errors import FIREWALL, CniError
-from shibafu.cni.process import find_program
+from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.network_rulesets import PROGRAMS
 from shibafu.netfilter.restore import decode, spawn_restore
 

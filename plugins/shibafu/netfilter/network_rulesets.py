@@ -8,7 +8,6 @@ Most packets belong to connections that containers have opened. FORWARD accepts 
 the administrator's chain, and PREROUTING passes them by: what new packets have to meet is in chains.
 """
 
-from shibafu.cni.ip import Cidr
 from shibafu.cni.names import (
     ISOLATED,
     ISOLATED_GROUP,
@@ -20,6 +19,7 @@ from shibafu.cni.names import (
     calc_prerouting_chain,
     calc_strict_chain,
 )
+from shibafu.lean.ip import Cidr
 from shibafu.netfilter.ruleset import Chain, Ruleset
 
 TYPE_CHECKING = False

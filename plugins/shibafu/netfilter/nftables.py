@@ -1,7 +1,7 @@
 """The nftables backend: rulesets, each a table of its own, put into the kernel by nft(8)."""
 
 from shibafu.cni.errors import FIREWALL, CniError
-from shibafu.cni.process import Child, find_program
+from shibafu.lean.subprocess import Child, find_program
 from shibafu.netfilter.render_nftables import (
     Listing,
     render_content,

@@ -1,7 +1,7 @@
 """Processes of iptables-restore(8), in which rules are compared, changed and listed."""
 
 from shibafu.cni.errors import FIREWALL, CniError
-from shibafu.cni.process import Child
+from shibafu.lean.subprocess import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

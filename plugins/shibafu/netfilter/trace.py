@@ -1,7 +1,7 @@
 """What rules of others do with a network's packets: reading them, by the programs that list them."""
 
-from shibafu.cni.ip import Cidr
-from shibafu.cni.process import Child, find_program
+from shibafu.lean.ip import Cidr
+from shibafu.lean.subprocess import Child, find_program
 from shibafu.netfilter.forwarding import bridged_versions
 from shibafu.netfilter.verdicts import ACCEPT, Packet, is_dropped
 from shibafu.netfilter.verdicts_iptables import parse_iptables

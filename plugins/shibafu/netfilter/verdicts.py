@@ -4,7 +4,7 @@ Of a rule only the conditions are known that tell a container's packet from othe
 is taken that it may hold or not, so that what is said of a chain holds for every packet that is meant.
 """
 
-from shibafu.cni.ip import Cidr
+from shibafu.lean.ip import Cidr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Rules in the words in which iptables(8) lists them with -S."""
 
-from shibafu.cni.ip import parse_cidr
+from shibafu.lean.ip import parse_cidr
 from shibafu.netfilter.verdicts import ACCEPT, CONTINUE, DROP, GOTO, JUMP, RETURN, Rule
 from shibafu.netfilter.verdicts_nftables import split_words
 

@@ -1,6 +1,6 @@
 """Rules in the words in which nft(8) lists them."""
 
-from shibafu.cni.ip import parse_cidr
+from shibafu.lean.ip import parse_cidr
 from shibafu.netfilter.verdicts import ACCEPT, CONTINUE, DROP, GOTO, JUMP, RETURN, Rule
 
 _VERDICTS = {"accept": ACCEPT, "drop": DROP, "reject": DROP, "return": RETURN, "continue": CONTINUE}

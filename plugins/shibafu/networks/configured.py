@@ -3,8 +3,8 @@
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.config import Section
 from shibafu.cni.errors import CniError
-from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.names import is_valid_identifier
+from shibafu.lean.ip import Address, Cidr
 from shibafu.networks.errors import CommandError
 from shibafu.networks.spec import make_request
 from shibafu.runtime.conflist import ConflistError, NetworkList, list_networks

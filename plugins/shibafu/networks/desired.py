@@ -20,10 +20,10 @@ from shibafu.cni.args import join_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import Installation
 from shibafu.cni.errors import CniError
-from shibafu.cni.ip import Address, Cidr, parse_cidr
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
 from shibafu.cni.version import DEFAULT, allows_verb
+from shibafu.lean.ip import Address, Cidr, parse_cidr
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.inspect import ATTACHING, DETACHING, GONE, RECORD, Endpoint
 from shibafu.networks.leases import OwnLease

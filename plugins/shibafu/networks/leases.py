@@ -2,7 +2,7 @@
 
 from shibafu.bridge.resources.lease import Lease
 from shibafu.cni.errors import CHECK_FAILED, CniError
-from shibafu.cni.ip import Address
+from shibafu.lean.ip import Address
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
 from shibafu.resource.base import Fault, Resource

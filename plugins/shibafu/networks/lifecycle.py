@@ -11,10 +11,10 @@ from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
 from shibafu.cni.directories import make_directory, secure_given_directory
 from shibafu.cni.errors import CniError, attempt, merge_errors
-from shibafu.cni.files import open_file
 from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_host_veth
 from shibafu.container.specification import HOST_NETWORK, NO_NETWORK
+from shibafu.lean.files import open_file
 from shibafu.networks.attaching import Caller
 from shibafu.networks.configured import ConfiguredNetwork, load_networks, unknown_network
 from shibafu.networks.errors import CommandError

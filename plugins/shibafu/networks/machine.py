@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shibafu.cni.files import read_file
+from shibafu.lean.files import read_file
 
 CONF_DIR = "/etc/cni/net.d"
 CNI_PATH = "/opt/cni/bin:/usr/lib/cni"

@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass
 
 from shibafu.cni.names import calc_chain
-from shibafu.cni.process import find_program
+from shibafu.lean.subprocess import find_program
 
 _SAVE = {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_address, ip_interface, ip_network
 from typing import TypeVar
 
-from shibafu.cni.ip import Address as PlainAddress
-from shibafu.cni.ip import parse_cidr
 from shibafu.cni.names import calc_digest
+from shibafu.lean.ip import Address as PlainAddress
+from shibafu.lean.ip import parse_cidr
 from shibafu.networks.errors import CommandError, UsageError
 from shibafu.networks.kernel import Network
 from shibafu.networks.leases import count_usable

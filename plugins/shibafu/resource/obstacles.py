@@ -3,7 +3,7 @@
 import os
 
 from shibafu.cni.errors import NOT_AVAILABLE, CniError
-from shibafu.cni.process import find_program
+from shibafu.lean.subprocess import find_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ A file holds one JSON object. Its keys at the top are those of version 1, so tha
 removes what this one attached; version 2 adds all that is needed to make the attachment again.
 """
 
-from shibafu.cni.jsontext import dumps_lines, loads
+from shibafu.lean.json import dumps_lines, loads
 from shibafu.resource.identity import NetnsIdentity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shibafu.cni.ip import Cidr
+    from shibafu.lean.ip import Cidr
 
 VERSION = 2
 # How far an attachment has come: it is begun; it has its addresses; it is whole; it is being removed.
@@ -101,7 +101,7 @@ class Record:
     @property
     def addresses(self) -> "list[Cidr]":
         """The addresses, without malformed ones."""
-        from shibafu.cni.ip import parse_cidr
+        from shibafu.lean.ip import parse_cidr
 
         found = []
         for text in self.ips:

@@ -20,9 +20,9 @@ from _socket import if_nametoindex
 from errno import ENAMETOOLONG, ENOSPC, ENOTDIR, EROFS
 
 from shibafu.cni.directories import make_directory, secure_directories
-from shibafu.cni.files import NotRegularError, open_file, read_file, remove_file
-from shibafu.cni.jsontext import dumps, loads
 from shibafu.cni.lock import lock_file
+from shibafu.lean.files import NotRegularError, open_file, read_file, remove_file
+from shibafu.lean.json import dumps, loads
 from shibafu.resource.home import calc_mark, find_home, list_networks, mark_home, remove_empty_home
 from shibafu.resource.record import Record
 

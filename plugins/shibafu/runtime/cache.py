@@ -13,10 +13,10 @@ from binascii import a2b_base64, b2a_base64
 from shibafu.cni.config import Section, parse_config
 from shibafu.cni.directories import make_directory, secure_directories, secure_given_directory
 from shibafu.cni.errors import INVALID_ENVIRONMENT, IO_FAILURE, CniError
-from shibafu.cni.files import open_file, remove_file
-from shibafu.cni.jsontext import dumps
 from shibafu.cni.names import MAX_FILE_NAME, is_valid_identifier
 from shibafu.cni.result import parse_result
+from shibafu.lean.files import open_file, remove_file, write_file
+from shibafu.lean.json import dumps
 from shibafu.resource.identity import NetnsIdentity, has_vanished, is_same_netns
 
 TYPE_CHECKING = False
@@ -150,13 +150,7 @@ def cache_write(attachment: CachedAttachment, directory: str = DIRECTORY) -> Non
     path, aside = _calc_paths(*attachment.key, directory)
     _secure(directory)
     make_directory(directory, 0o700)
-    descriptor = open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    try:
-        content = dumps(document).encode("utf-8", "surrogateescape")
-        while content:
-            content = content[os.write(descriptor, content) :]
-    finally:
-        os.close(descriptor)
+    write_file(aside, dumps(document).encode("utf-8", "surrogateescape"))
     os.rename(aside, path)
 
 

@@ -10,10 +10,10 @@ from errno import ENOENT
 
 from shibafu.cni.config import Section, parse_config
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.cni.files import NotRegularError, read_file
-from shibafu.cni.jsontext import dumps
 from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.version import LATEST
+from shibafu.lean.files import NotRegularError, read_file
+from shibafu.lean.json import dumps
 
 DIRECTORY = "/etc/cni/net.d"
 _MAX_SIZE = 1 << 24

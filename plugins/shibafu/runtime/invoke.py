@@ -6,8 +6,8 @@ from errno import ETXTBSY
 from shibafu.cni.config import parse_config
 from shibafu.cni.delegate import describe_hanging, parse_failure
 from shibafu.cni.errors import DELEGATE, CniError
-from shibafu.cni.jsontext import dumps
-from shibafu.cni.process import Child
+from shibafu.lean.json import dumps
+from shibafu.lean.subprocess import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

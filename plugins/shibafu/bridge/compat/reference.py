@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from shibafu.cni.ip import Address
+    from shibafu.lean.ip import Address
 
 _CHAIN_LENGTH = 28
 # Has the jumps listed.

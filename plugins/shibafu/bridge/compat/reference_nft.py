@@ -7,7 +7,7 @@ numbers that nft lists them with: names and comments may hold what nft would mis
 """
 
 from shibafu.bridge.compat.reference import calc_reference_hash
-from shibafu.cni.process import find_program
+from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.nftables import Nft
 
 TYPE_CHECKING = False

@@ -9,10 +9,10 @@ from shibafu.bridge.compat.reference import HOOK, list_reference_containers, tea
 from shibafu.bridge.compat.reference_nft import ReferenceTables
 from shibafu.bridge.config import BridgeConfig, is_valid_link_name
 from shibafu.cni.errors import CniError
-from shibafu.cni.files import read_file
-from shibafu.cni.ip import Address
 from shibafu.cni.names import calc_host_veth, is_host_veth
 from shibafu.cni.request import Request
+from shibafu.lean.files import read_file
+from shibafu.lean.ip import Address
 from shibafu.netfilter.listing import Listing
 from shibafu.netlink.inside import addr_list_inside, peer_inside
 from shibafu.netlink.link import Link, link_by_name, link_list

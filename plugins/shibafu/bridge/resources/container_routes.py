@@ -3,8 +3,8 @@
 from errno import ESRCH
 
 from shibafu.bridge.resources.fabric import ensure_own_routes
-from shibafu.cni.ip import Cidr
 from shibafu.cni.result import Route
+from shibafu.lean.ip import Cidr
 from shibafu.netlink.constants import RT_TABLE_MAIN, RTN_UNICAST
 from shibafu.netlink.link import Link
 from shibafu.netlink.route import route_del, route_list

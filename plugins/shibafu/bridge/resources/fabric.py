@@ -5,8 +5,8 @@ from errno import EEXIST, ENODEV
 from shibafu.bridge.attachment import calc_bridge_mac
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
-from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.names import NETWORK_GROUPS, OPEN, STRICT, calc_isolate
+from shibafu.lean.ip import Address, Cidr
 from shibafu.netfilter.forwarding import (
     bridged_versions,
     enable_ipv6,

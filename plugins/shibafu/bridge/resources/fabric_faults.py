@@ -2,8 +2,8 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import has_own_route
-from shibafu.cni.ip import Address, Cidr
 from shibafu.cni.names import NETWORK_GROUPS, STRICT
+from shibafu.lean.ip import Address, Cidr
 from shibafu.netfilter.forwarding import is_forwarding, is_link_forwarding
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IFF_NOARP, IFF_PROMISC
 from shibafu.netlink.link import Link, link_by_index

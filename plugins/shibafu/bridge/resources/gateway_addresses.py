@@ -5,7 +5,7 @@ from errno import EADDRNOTAVAIL, EEXIST, ENODEV
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.sharing import list_sharers, refuse_stricter
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.cni.ip import Address, Cidr
+from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.address import Addr, addr_add, addr_del
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.link_requests import link_del

@@ -8,7 +8,8 @@ from errno import EEXIST
 from shibafu.bridge.addressing import find_own_interfaces, resolve_gateway, select_own_ips
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.result import IPConfig, Result, Route
-from shibafu.netfilter.forwarding import enable_ipv6, try_sysctl
+from shibafu.lean.sysctl import try_sysctl
+from shibafu.netfilter.forwarding import enable_ipv6
 from shibafu.netlink.address import addr_add
 from shibafu.netlink.constants import (
     IFF_NOARP,

@@ -7,7 +7,7 @@ it until they are there again.
 
 from shibafu.bridge.resources.port_table import PortTable
 from shibafu.cni.names import INTERNAL_GROUP
-from shibafu.netfilter.forwarding import try_sysctl
+from shibafu.lean.sysctl import try_sysctl
 from shibafu.netfilter.port_rulesets import calc_internal
 from shibafu.netlink.constants import DEVCONF_DISABLE_IPV6, IPV4_DEVCONF_RP_FILTER
 from shibafu.netlink.link import Link

@@ -7,9 +7,9 @@ remembered in the network's state as a hint; the kernel, not the hint, decides.
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.rules_record import calc_record, combine, recorded_backends, recorded_isolation
-from shibafu.cni.ip import Cidr
 from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
-from shibafu.cni.process import find_program
+from shibafu.lean.ip import Cidr
+from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.backend import (
     CODE,
     choose_backend,

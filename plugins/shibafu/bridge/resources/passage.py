@@ -2,7 +2,7 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.errors import LIMITED_CONNECTIVITY, CniError
-from shibafu.cni.ip import Cidr, parse_cidr
+from shibafu.lean.ip import Cidr, parse_cidr
 from shibafu.netfilter.backend import choose_backend
 from shibafu.netfilter.drops import find_drop
 from shibafu.resource.base import NETWORK, Fault, Resource

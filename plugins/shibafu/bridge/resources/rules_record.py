@@ -1,8 +1,8 @@
 """What is remembered of a network's rules: a hint of what was made, whatever the configuration says now."""
 
 from shibafu.bridge.config import is_valid_link_name
-from shibafu.cni.ip import Cidr, parse_cidr
 from shibafu.cni.names import ISOLATED, OPEN, STRICT, calc_isolate
+from shibafu.lean.ip import Cidr, parse_cidr
 from shibafu.netfilter.network_rulesets import NetworkRules
 
 

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shibafu.cni.ip import Cidr
+    from shibafu.lean.ip import Cidr
 
 _STRICTNESS = {OPEN: 0, ISOLATED: 1, STRICT: 2}
 WORDS = {ISOLATED: "isolated", STRICT: "strictly isolated"}

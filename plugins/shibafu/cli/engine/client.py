@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 from typing import Any
 
-from shibafu.cni.files import read_file
 from shibafu.engine.place import Place
+from shibafu.lean.files import read_file
 from shibafu.networks.errors import CommandError
 
 _FIRST_LINE = 512

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shibafu.cli.subcommand import Context, Subcommand
-from shibafu.cni.files import open_file, read_file
+from shibafu.lean.files import open_file, read_file
 from shibafu.networks.errors import CommandError
 
 # Seconds until it listens, at most; on a busy machine it takes one.

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shibafu.cni import jsontext
-from shibafu.cni.jsontext import dumps, dumps_lines, loads
+from shibafu.lean import json as lean_json
+from shibafu.lean.json import dumps, dumps_lines, loads
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -129,19 +129,19 @@ def test_the_public_module_is_the_fallback() -> None:
 import sys
 sys.modules["_json"] = None
 sys.path.insert(0, sys.argv[1])
-from shibafu.cni import jsontext
-assert not jsontext.HAVE_ACCELERATOR
+from shibafu.lean import json as lean_json
+assert not lean_json.HAVE_ACCELERATOR
 document = '{"a": [1, 2.5, "\\u00e9\\\\n", null, true], "b": {}}'
-value = jsontext.loads(document.encode())
+value = lean_json.loads(document.encode())
 assert value == {"a": [1, 2.5, "\\u00e9\\n", None, True], "b": {}}, value
-assert jsontext.loads(jsontext.dumps(value).encode()) == value
-assert jsontext.loads(jsontext.dumps_lines(value).encode()) == value
+assert lean_json.loads(lean_json.dumps(value).encode()) == value
+assert lean_json.loads(lean_json.dumps_lines(value).encode()) == value
 for bad in (b"", b"{", b"{} x", b"\\xff"):
     try:
-        jsontext.loads(bad)
+        lean_json.loads(bad)
     except ValueError:
         continue
     raise AssertionError(bad)
 """
-    root = jsontext.__file__.rpartition("/shibafu/")[0]
+    root = lean_json.__file__.rpartition("/shibafu/")[0]
     subprocess.run([sys.executable, "-I", "-c", program, root], check=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.cni.files import NotRegularError, open_file, read_file, remove_file, write_file
 from shibafu.cni.mishaps import remove_tree
+from shibafu.lean.files import NotRegularError, open_file, read_file, remove_file, write_file
 
 ODD: dict[str, Callable[[Path], object]] = {
     "is a directory, not a file": Path.mkdir,

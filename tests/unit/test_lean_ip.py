@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shibafu.cni.ip import Address, Cidr, parse_address, parse_cidr
+from shibafu.lean.ip import Address, Cidr, parse_address, parse_cidr
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Reference = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import shibafu
-from shibafu.cni.process import Child, find_program
+from shibafu.lean.subprocess import Child, find_program
 
 SHELL = "/bin/sh"
 
@@ -169,7 +169,7 @@ def test_a_child_may_die_of_a_broken_pipe() -> None:
 
 def start_isolated(program: str) -> "subprocess.Popen[bytes]":
     root = str(Path(shibafu.__file__).parent.parent)
-    script = f"import sys; sys.path.insert(0, {root!r})\nfrom shibafu.cni.process import Child\n{program}"
+    script = f"import sys; sys.path.insert(0, {root!r})\nfrom shibafu.lean.subprocess import Child\n{program}"
     argv = [sys.executable, "-I", "-S", "-c", script]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
