@@ -1,7 +1,7 @@
 #!/bin/bash
 # Set up all that the tests need, and run them.
 #
-#   tests/run.sh                      everything: ruff, mypy, shellcheck, all tests, some of them three times
+#   tests/run.sh                      everything: ruff, mypy, codespell, shellcheck, all tests, some of them three times
 #   tests/run.sh --fast               what needs no root and less than a minute: the checks, and the tests of modules
 #   tests/run.sh --long               everything, and what takes longer: the executables built and tried on Debian 13
 #   tests/run.sh unit wire            the tests of these directories, or files, one after the other
@@ -72,7 +72,7 @@ check() {
     .venv/bin/ruff check --quiet || worst=1
     .venv/bin/ruff format --check --quiet || worst=1
     .venv/bin/mypy --no-error-summary || worst=1
-    .venv/bin/mypy --no-error-summary packaging/demo || worst=1
+    .venv/bin/codespell || worst=1
     if command -v shellcheck >/dev/null; then shellcheck -x "${scripts[@]}" || worst=1; fi
     return "$worst"
 }

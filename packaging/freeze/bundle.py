@@ -1,9 +1,9 @@
-"""Makes the bundle: one file that has the code of all modules of the plugins; entry.py imports from it.
+"""The bundle: one file with the code of all the modules of the plugins; entry.py imports from it.
 
 What is in the file:
 
     4 bytes     the size of the index, little endian
-    the index   marshalled: of each module, by name, whether it is a package, where its code begins after the
+    the index   marshalled: for each module, by name, whether it is a package, where its code begins after the
                 index, the size of the code, and the modules that it imports
     the code    marshalled, module after module
 """
@@ -11,26 +11,28 @@ What is in the file:
 import ast
 import marshal
 import os
+from collections.abc import Container
+from types import CodeType
 
 
-def is_package(source_path):
-    """Tell a package from a module."""
+def is_package(source_path: str) -> bool:
+    """Return whether a source file is that of a package rather than of a module."""
     return os.path.basename(source_path) == "__init__.py"
 
 
-def calc_file_name(name, source_path):
+def calc_file_name(name: str, source_path: str) -> str:
     """Return a module's file name below the folder that it is imported from; error messages show it."""
     return name.replace(".", "/") + ("/__init__.py" if is_package(source_path) else ".py")
 
 
-def compile_module(name, source_path):
+def compile_module(name: str, source_path: str) -> bytes:
     """Return a module's code, marshalled; optimised, it has neither docstrings nor asserts."""
     with open(source_path, "rb") as file:
         source = file.read()
     return dump(compile(source, calc_file_name(name, source_path), "exec", dont_inherit=True, optimize=2))
 
 
-def dump(value):
+def dump(value: CodeType | dict[str, tuple[bool, int, int, tuple[str, ...]]]) -> bytes:
     """Marshal a value.
 
     Marshalled values also show which objects happened to be referenced twice when they were made. Read
@@ -39,18 +41,18 @@ def dump(value):
     return marshal.dumps(marshal.loads(marshal.dumps(value)))  # noqa: S302 - just made
 
 
-def find_imports(source_path, names):
+def find_imports(source_path: str, names: Container[str]) -> tuple[str, ...]:
     """Return those of the modules `names` that a module imports whenever it is run, in order, parents first.
 
     What is imported in functions, for type checkers, or on conditions is not among them.
     """
     with open(source_path, "rb") as file:
         statements = ast.parse(file.read()).body
-    wanted = []
+    wanted: list[str] = []
     for statement in statements:
         if isinstance(statement, ast.Import):
             wanted += [alias.name for alias in statement.names]
-        elif isinstance(statement, ast.ImportFrom):
+        elif isinstance(statement, ast.ImportFrom) and statement.module:
             wanted.append(statement.module)
             wanted += [f"{statement.module}.{alias.name}" for alias in statement.names]
     parts = [name.split(".") for name in wanted]
@@ -58,7 +60,7 @@ def find_imports(source_path, names):
     return tuple(name for name in dict.fromkeys(parents) if name in names)
 
 
-def make_bundle(sources):
+def make_bundle(sources: dict[str, str]) -> bytes:
     """Return the bundle's content.
 
     Args:
