@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.documents import find_blocks, prepare, see_network
 from e2e.machine import Machine
 
 ROOT = Path(__file__).parents[2]
@@ -15,12 +16,6 @@ _IN_VAIN = ("nothing:", "no answer")
 _TYPED = re.compile(r"`((?:cat|ip|iptables|nsenter|ping|shibafu) [^`]* [^`]*)`")
 # What somebody has in whose network the tutorial's subnet lies.
 _TAKEN = "172.20.0.1/16"
-
-
-def find_blocks(text: str, kind: str) -> list[str]:
-    """Return the blocks of a kind, such as `sh`."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return [content for name, content in blocks if name == kind]
 
 
 def find_lines(text: str) -> list[tuple[str, str]]:
@@ -35,22 +30,6 @@ def find_way_out() -> tuple[str, str, str]:
     ((new, old),) = re.findall(r"read ([\d.]+) wherever this\s+page says ([\d.]+)\.\s", TEXT)
     assert f"--subnet {new}.0/24" in command
     return command, new, old
-
-
-def prepare(machine: Machine) -> None:
-    """Make /usr writable, as on a machine of one's own, and take our plugins away."""
-    machine.run("umount", "/opt/cni/bin")
-    machine.run("mkdir", "-p", "/run/.over/usr", "/run/.work/usr", "/var/lib/shibafu")
-    layers = "lowerdir=/usr,upperdir=/run/.over/usr,workdir=/run/.work/usr"
-    machine.run("mount", "-t", "overlay", "overlay", "-o", layers, "/usr")
-    # Containers bring an overlay, which cannot lie on another one.
-    machine.run("mount", "-t", "tmpfs", "tmpfs", "/var/lib/shibafu")
-
-
-def see_network(machine: Machine) -> list[str]:
-    """Return all that the tutorial makes, or could leave behind, of the machine's network."""
-    commands = ("-brief link", "-brief address", "route", "-6 route", "netns list")
-    return [*(machine.run("ip", *command.split()) for command in commands), *machine.rules()]
 
 
 def test_every_command_in_the_text_is_tried() -> None:
