@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from bench.process import Failed, Started
 from shibafu.cli.engine.client import ask_engine
-from shibafu.engine.ledger import OUTCOME_SERVED
-from shibafu.engine.place import Place
+from shibafu.engine.location import EngineLocation
+from shibafu.engine.metrics import OUTCOME_SERVED
 
 # The engine ends with the measurements, however these end; run.sh's `--kill-child` does not reach it.
 _SETPRIV = ["/usr/bin/setpriv", "--pdeathsig", "TERM"]
@@ -31,7 +31,7 @@ class Engine:
 
     def __init__(self, home: Path) -> None:
         self._program = home / "shibafu-engine"
-        self._place = Place(str(home))
+        self._place = EngineLocation(str(home))
         self._started: Started | None = None
 
     def __enter__(self) -> Self:

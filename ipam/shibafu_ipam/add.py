@@ -4,13 +4,13 @@ from shibafu.cni.errors import INVALID_ENVIRONMENT, NO_ADDRESS, TRY_AGAIN_LATER,
 from shibafu.cni.request import Request
 from shibafu.cni.result import IPConfig, Result, parse_routes
 from shibafu.lean.ip import Address, Cidr
-from shibafu_ipam.abandonment import calc_view, is_abandoned
 from shibafu_ipam.allocator import choose_address, refuse_requested
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
 from shibafu_ipam.lease_table import LeaseTable
+from shibafu_ipam.liveness import calc_view, is_abandoned
 from shibafu_ipam.ranges import Range, RangeSet
-from shibafu_ipam.store import MAX_LEASE, Store, describe_failure
+from shibafu_ipam.store import MAX_LEASE, Store, describe_store_failure
 
 # A lease has room for the interface's name, too.
 _MAX_CONTAINER_ID = MAX_LEASE - 64
@@ -40,7 +40,7 @@ def add(request: Request) -> dict[str, object]:
             store.lock_or_create()
             result.ips = _reserve(store, request, config.range_sets, requested)
     except OSError as error:
-        raise describe_failure("reserve an address", error) from None
+        raise describe_store_failure("reserve an address", error) from None
     return result.to_json(request.cni_version)
 
 
@@ -56,7 +56,7 @@ def _reserve(
             except OSError as error:
                 if is_last or not index.is_blocked_by(error):
                     raise
-                from shibafu.cni.mishaps import remove_tree
+                from shibafu.cni.failures import remove_tree
 
                 # What is lost can be found out again: the index is only a hint.
                 remove_tree(index.directory)

@@ -6,7 +6,7 @@ from shibafu.lean.ip import Address
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
 from shibafu_ipam.lease_table import LeaseTable
-from shibafu_ipam.store import Store, describe_failure
+from shibafu_ipam.store import Store, describe_store_failure
 
 
 def check(request: Request) -> None:
@@ -21,7 +21,7 @@ def check(request: Request) -> None:
             store.lock_for_reading()
             addresses = _find(store, request.container_id, request.ifname)
     except OSError as error:
-        raise describe_failure("check the address", error) from None
+        raise describe_store_failure("check the address", error) from None
     unplaced = list(addresses)
     missing = []
     for range_set in config.range_sets:

@@ -4,7 +4,7 @@ from shibafu.cni.request import Request
 from shibafu_ipam.config import parse_data_dir, parse_ipam_section
 from shibafu_ipam.index import Index
 from shibafu_ipam.lease_table import LeaseTable
-from shibafu_ipam.store import Store, describe_failure
+from shibafu_ipam.store import Store, describe_store_failure
 
 
 def delete(request: Request) -> None:
@@ -18,7 +18,7 @@ def delete(request: Request) -> None:
             if store.lock_existing():
                 _release(store, request.container_id, request.ifname)
     except OSError as error:
-        raise describe_failure("release the address", error) from None
+        raise describe_store_failure("release the address", error) from None
 
 
 def _release(store: Store, container_id: str, ifname: str) -> None:

@@ -6,7 +6,7 @@ from shibafu.cni.request import Request
 from shibafu_ipam.config import parse_data_dir, parse_ipam_section
 from shibafu_ipam.index import Index
 from shibafu_ipam.lease_table import LeaseTable
-from shibafu_ipam.store import Lease, Store, describe_failure
+from shibafu_ipam.store import Lease, Store, describe_store_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def collect_garbage(request: Request) -> None:
                 return
             errors = _release(store, is_needed)
     except OSError as error:
-        raise describe_failure("collect garbage", error) from None
+        raise describe_store_failure("collect garbage", error) from None
     if errors:
-        raise merge_errors([describe_failure("release an address", error) for error in errors])
+        raise merge_errors([describe_store_failure("release an address", error) for error in errors])
 
 
 def _release(store: Store, is_needed: "IsNeeded") -> list[OSError]:

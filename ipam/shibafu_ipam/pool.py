@@ -10,10 +10,10 @@ from filelock import FileLock, Timeout
 from shibafu.cni.directories import make_directory
 from shibafu.cni.errors import IO_FAILURE, TRY_AGAIN_LATER, CniError
 from shibafu.lean.ip import Address
-from shibafu_ipam.abandonment import calc_view, is_abandoned
 from shibafu_ipam.index import Index
 from shibafu_ipam.index_records import IndexRecord, IndexRecords
 from shibafu_ipam.lease_table import LeaseTable
+from shibafu_ipam.liveness import calc_view, is_abandoned
 from shibafu_ipam.store import Store
 
 TYPE_CHECKING = False

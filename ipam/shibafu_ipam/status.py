@@ -5,10 +5,10 @@ from errno import EACCES, EISDIR, ENOTDIR, EOPNOTSUPP
 
 from shibafu.cni.errors import NOT_AVAILABLE, CniError
 from shibafu.cni.request import Request
-from shibafu_ipam.abandonment import is_abandoned
 from shibafu_ipam.allocator import choose_address
 from shibafu_ipam.config import IpamConfig
 from shibafu_ipam.index import Index
+from shibafu_ipam.liveness import is_abandoned
 from shibafu_ipam.ranges import RangeSet
 from shibafu_ipam.rebuild import Survey
 from shibafu_ipam.store import Store

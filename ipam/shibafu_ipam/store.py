@@ -140,7 +140,7 @@ class Store:
         try:
             return open_file(path, flags, 0o750)
         except NotRegularError as error:
-            from shibafu.cni.mishaps import warn
+            from shibafu.cni.failures import warn
 
             warn(f"{path} {error.strerror}: remove it, since it does not keep host-local from the leases")
             return self._open_directory()
@@ -275,7 +275,7 @@ class Store:
         try:
             write_file(path, str(address).encode())
         except NotRegularError as error:
-            from shibafu.cni.mishaps import warn
+            from shibafu.cni.failures import warn
 
             warn(f"{path} {error.strerror}: remove it, or addresses are used again sooner than they need be")
 
@@ -285,9 +285,9 @@ def _parse_lease(address: Address, body: bytes) -> Lease | None:
     return Lease(address, os.fsdecode(container_id), os.fsdecode(ifname)) if container_id else None
 
 
-def describe_failure(doing: str, error: OSError) -> "CniError":
+def describe_store_failure(doing: str, error: OSError) -> "CniError":
     """Return the error object's sentence for a failed access to the disk."""
-    from shibafu.cni.mishaps import describe_os_error
+    from shibafu.cni.failures import describe_os_error
 
     return describe_os_error(
         doing,

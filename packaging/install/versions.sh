@@ -34,7 +34,7 @@ has_programs() {
     [ -s "$1/_internal/build-id" ] && [ -s "$1/_internal/cold/shibafu-bridge" ]
 }
 
-# calc_socket HOME: print where the engine of the folder HOME listens, as plugins/shibafu/engine/place.py has it.
+# calc_socket HOME: print where the engine of the folder HOME listens, as plugins/shibafu/engine/location.py has it.
 calc_socket() {
     echo "/run/shibafu-engine/$(printf %s "$1" | b2sum -l 64 | cut -c1-16).sock"
 }

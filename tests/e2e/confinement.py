@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shibafu.container.rights import NAMES
+from shibafu.container.privileges import NAMES
 
 # What a system call ends with that is not for containers.
 _DENIED = ("operation not permitted", "function not implemented")

@@ -12,7 +12,7 @@ from e2e.bundles import Bundles
 from e2e.containerd import Containerd
 from e2e.machine import Machine
 from e2e.podman import Podman
-from shibafu.engine.place import Place
+from shibafu.engine.location import EngineLocation
 from support.engine import is_listening, read_status, tally
 from support.suite import Suite
 from support.waiting import wait_for
@@ -30,7 +30,7 @@ class Engine:
     """
 
     def __init__(self, machine: Machine, home: Path) -> None:
-        self._status = machine.root / Place(str(home)).status.lstrip("/")
+        self._status = machine.root / EngineLocation(str(home)).status.lstrip("/")
         self._process = machine.start(str(home / "shibafu-engine"))
         wait_for(self._is_listening)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from engine.calls import Ipam, in_shell
-from shibafu.engine.place import Place
+from shibafu.engine.location import EngineLocation
 from shibafu.engine.protocol import DESCRIPTORS, HEAD, LIMITS, MAGIC, READY, RLIM_NLIMITS
 from support.engine import Engine, tally
 from support.machine import Machine
@@ -239,7 +239,7 @@ def test_others_cannot_connect(engine: Engine) -> None:
 
 
 @contextmanager
-def listen(place: Place, uid: int) -> Iterator[socket.socket]:
+def listen(place: EngineLocation, uid: int) -> Iterator[socket.socket]:
     """Listen where the engine would, as a process of some user."""
     place.make()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
@@ -258,7 +258,7 @@ def listen(place: Place, uid: int) -> Iterator[socket.socket]:
 
 def test_a_socket_of_another_user_is_not_used(own_home: Path, tmp_path: Path) -> None:
     ipam = Ipam(own_home / "shibafu-ipam", tmp_path / "networks")
-    with listen(Place(str(own_home)), NOBODY) as listener:
+    with listen(EngineLocation(str(own_home)), NOBODY) as listener:
         ipam.add()
         connection, _ = listener.accept()
         with connection:
@@ -267,7 +267,7 @@ def test_a_socket_of_another_user_is_not_used(own_home: Path, tmp_path: Path) ->
 
 def test_nobody_listens_any_more(own_home: Path, tmp_path: Path) -> None:
     ipam = Ipam(own_home / "shibafu-ipam", tmp_path / "networks")
-    with listen(Place(str(own_home)), 0) as listener:
+    with listen(EngineLocation(str(own_home)), 0) as listener:
         listener.close()
         ipam.add()
 
@@ -300,7 +300,7 @@ def test_a_stopped_engine_is_not_waited_for_and_does_nothing_later(
 def test_a_queue_that_is_full_is_not_waited_for_either(own_home: Path, tmp_path: Path) -> None:
     """The first connection fills it."""
     ipam = Ipam(own_home / "shibafu-ipam", tmp_path / "networks")
-    place = Place(str(own_home))
+    place = EngineLocation(str(own_home))
     with listen(place, 0) as listener, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as first:
         listener.listen(0)
         first.connect(place.calls)

@@ -58,7 +58,7 @@ _TABLES = frozenset(
 _PACKAGES = (shibafu.bridge, shibafu.netfilter, shibafu_ipam)
 _COMMAND = (
     "cli.parser",
-    "networks.attaching",
+    "networks.attachments",
     "networks.resource_states",
     "networks.diagram",
     "networks.repair",

@@ -344,9 +344,9 @@ PORT_RULES = (
         _UNCHECKED,
         network="nat",
     ),
-    Breakage("HostBarrier.group", "nft flush ruleset", _NO_HOST_RULES, network="internal"),
+    Breakage("InternalIsolation.group", "nft flush ruleset", _NO_HOST_RULES, network="internal"),
     Breakage(
-        "HostBarrier.group",
+        "InternalIsolation.group",
         "nft insert rule bridge {table}-internal input accept",
         _NO_HOST_RULES,
         network="internal",
@@ -555,7 +555,7 @@ RULES = (
             listed=_DROP,
             network="nat",
         )
-        for attribute in ("Passage.subnets", "Passage.ipMasq")
+        for attribute in ("ForeignDrops.subnets", "ForeignDrops.ipMasq")
     ),
 )
 

@@ -28,7 +28,7 @@ CONTAINER = "address inet namespace route"
 IPTABLES = "backend iptables network_rulesets render_iptables restore ruleset"
 # What a call takes that finds nothing changed since somebody looked at the rules.
 VERIFIED = "backend generation network_rulesets ruleset"
-FIREWALL = ("masquerade", "passage", "rules_record", "verification")
+FIREWALL = ("masquerade", "foreign_drops", "rules_record", "verification")
 STORE = "__main__ bitmap config index index_records lease_table store"
 
 BUDGETS = {
@@ -41,7 +41,7 @@ BUDGETS = {
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
         "resources": "carrier fabric interface lease masquerade network pair port rules_record verification",
         "resource": "base claim home identity netns record records transaction view",
-        "ipam": f"{STORE} abandonment add allocator ranges",
+        "ipam": f"{STORE} add allocator liveness ranges",
     },
     "CHECK": {
         "": f"{INTERPRETER} {SETNS}",
@@ -51,7 +51,7 @@ BUDGETS = {
         "netfilter": f"{VERIFIED} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
         "resources": "carrier container_routes fabric fabric_faults interface interface_faults "
-        "lease masquerade pair passage port rules_record verification",
+        "lease masquerade foreign_drops pair port rules_record verification",
         "resource": "base home identity netns record records view",
         "ipam": f"{STORE} check ranges",
     },
@@ -75,7 +75,7 @@ BUDGETS = {
         "netfilter": "backend forwarding listing network_rulesets render_iptables restore ruleset",
         "bridge": f"{CONFIGURATION} attachment delete removal",
         "resources": "lease network occupancy pair rules_record",
-        "compat": "leftovers plan reference reference_rules takeover",
+        "compat": "orphans plan reference reference_rules takeover",
         "resource": "base claim home identity netns record records teardown",
         "ipam": f"{STORE} delete",
     },
@@ -83,12 +83,12 @@ BUDGETS = {
         "": INTERPRETER,
         "cni": PROTOCOL,
         "lean": LEAN,
-        "netlink": f"{NETLINK} address inet inside namespace link_removal",
+        "netlink": f"{NETLINK} address inet namespace peer_netns link_removal",
         "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables restore "
         "ruleset",
         "bridge": f"{CONFIGURATION} gc",
         "resources": "network occupancy rules_record stale",
-        "compat": "leftovers reference reference_nft takeover_gc",
+        "compat": "orphans reference reference_nft takeover_gc",
         "resource": "base claim home identity record records teardown",
         "ipam": f"{STORE} gc",
     },
@@ -99,10 +99,9 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": "backend drops forwarding generation network_rulesets ruleset",
         "bridge": f"{CONFIGURATION} attachment status",
-        "resources": "fabric masquerade network passage rules_record",
+        "resources": "fabric masquerade foreign_drops network rules_record",
         "resource": "base home identity obstacles record records",
-        "ipam": "__main__ abandonment allocator bitmap config index index_records "
-        "ranges rebuild status store",
+        "ipam": "__main__ liveness allocator bitmap config index index_records ranges rebuild status store",
     },
 }
 PACKAGES = {

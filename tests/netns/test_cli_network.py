@@ -169,7 +169,7 @@ def test_inspecting_names_what_is_wrong(
     addresses = [shibafu.connect("blue", container) for container in (web, db)]
     view = inspect(shibafu, "blue")
     shared = {resource["resource"]: resource["attributes"] for resource in view["resources"]}
-    assert shared.keys() == {"bridge", "gateway", "rules", "passage"}
+    assert shared.keys() == {"bridge", "gateway", "rules", "foreignDrops"}
     assert sorted(shared["gateway"]["routes"]) == addresses
     endpoints = {endpoint["containerID"]: endpoint for endpoint in view["endpoints"]}
     own = {resource["resource"]: resource["attributes"] for resource in endpoints[db.name]["resources"]}

@@ -16,7 +16,7 @@ from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.link_requests import link_add_veth, link_set
 from shibafu.netlink.route import Route, route_add, route_del, route_list
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 from wire.pyroute2_view import attr, packed_ip
 
 IFA_F_TENTATIVE = 0x40
@@ -52,7 +52,7 @@ def shown(namespace: Namespace, *what: str) -> Any:
     return json.loads(namespace.run("ip", "-j", *what))
 
 
-def network_requests(index: int) -> list[Request]:
+def network_requests(index: int) -> list[NetlinkRequest]:
     return [
         addr_add(index, ip("10.22.0.5"), 24),
         addr_add(index, ip("fd00::5"), 64),

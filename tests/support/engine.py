@@ -12,8 +12,8 @@ from json import loads
 from pathlib import Path
 from typing import Any
 
+from shibafu.engine.location import EngineLocation
 from shibafu.engine.parent import SPARES
-from shibafu.engine.place import Place
 from support.waiting import wait_for
 
 _VERSIONS = Path(__file__).parents[2] / "packaging/install/versions.sh"
@@ -95,7 +95,7 @@ class Engine:
         self, home: Path, is_trained: bool = False, redirection: str = "", prefix: tuple[str, ...] = ()
     ) -> None:
         self.home = home
-        self.place = Place(str(home))
+        self.place = EngineLocation(str(home))
         flags = [] if is_trained else ["--untrained"]
         self.process = subprocess.Popen(
             [*prefix, "/bin/sh", "-c", f'exec "$0" "$@" {redirection}', home / "shibafu-engine", *flags],

@@ -6,7 +6,7 @@ from json import loads
 from pathlib import Path
 from typing import Any
 
-from shibafu.engine.place import Place
+from shibafu.engine.location import EngineLocation
 
 _VERSIONS = Path(__file__).parents[2] / "packaging/install/versions.sh"
 
@@ -31,7 +31,7 @@ def is_alive(pid: int) -> bool:
 
 def list_files(home: Path) -> list[Path]:
     """Return what the engine of a folder has in /run."""
-    place = Place(str(home))
+    place = EngineLocation(str(home))
     return sorted(Path(place.directory).glob(f"{place.name}.*"))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from shibafu.cni import errors, version
 from shibafu.cni.errors import CniError, merge_errors
-from shibafu.cni.mishaps import describe_os_error
+from shibafu.cni.failures import describe_os_error
 
 
 def test_an_error_object_has_the_specifications_keys() -> None:

@@ -9,7 +9,7 @@ import pytest
 from shibafu.cni.errors import CniError
 from shibafu.container.bundle import calc_config
 from shibafu.container.errors import ContainerError
-from shibafu.container.rights import calc_rights
+from shibafu.container.privileges import calc_privileges
 from shibafu.container.specification import Specification, Volume, load_specification
 from shibafu.hook.container import Container
 from shibafu.hook.settings import Flags, parse_settings
@@ -31,7 +31,9 @@ DIRECTORY = Path("/data/containers/web1")
 def config(**changes: Any) -> dict[str, Any]:
     """Return the config.json of a container."""
     spec = replace(SPEC, **changes)
-    return calc_config(spec, calc_rights(spec), DIRECTORY, "/usr/sbin/shibafu-hook", ["--a=b"], "/shibafu")
+    return calc_config(
+        spec, calc_privileges(spec), DIRECTORY, "/usr/sbin/shibafu-hook", ["--a=b"], "/shibafu"
+    )
 
 
 def kinds(document: dict[str, Any]) -> set[str]:
@@ -114,7 +116,7 @@ def test_volumes() -> None:
 
 def require_possible(spec: Specification) -> None:
     spec.validate()
-    calc_rights(spec)
+    calc_privileges(spec)
 
 
 @pytest.mark.parametrize(

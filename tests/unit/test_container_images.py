@@ -13,7 +13,7 @@ from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, ImageStore
 from shibafu.container.importing import import_image
 from shibafu.container.overlay import is_mounted
-from shibafu.container.tools import find_program, run_program
+from shibafu.container.tools import find_tool, run_tool
 from shibafu.container.users import find_user
 
 
@@ -108,7 +108,7 @@ class TestImporting:
     @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
     def test_an_archive(self, store: ImageStore, rootfs: Path, tmp_path: Path, suffix: str) -> None:
         archive = tmp_path / f"root.tar{suffix}"
-        run_program("tar", "-caf", str(archive), "-C", str(rootfs), ".", why="test")
+        run_tool("tar", "-caf", str(archive), "-C", str(rootfs), ".", why="test")
         with store.making("one", "test") as making:
             import_image(making, archive)
         assert (store.directory / "one/rootfs/etc/group").is_file()
@@ -272,10 +272,10 @@ def test_users_are_the_images_not_the_hosts(rootfs: Path) -> None:
 
 def test_programs() -> None:
     with pytest.raises(ContainerError, match="nosuch is not installed: why") as caught:
-        find_program("nosuch", "why")
+        find_tool("nosuch", "why")
     assert caught.value.hint == "apt-get install nosuch"
     with pytest.raises(ContainerError, match=r"cp failed: .*missing file operand"):
-        run_program("cp", why="test")
+        run_tool("cp", why="test")
 
 
 def test_mounts() -> None:

@@ -279,7 +279,7 @@ class TestFiles:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_named: bool
     ) -> None:
         """Only where an annotation names a file; nothing else needs them."""
-        monkeypatch.setattr("shibafu.hook.territory.read_mounts", lambda: MountTable(b""))
+        monkeypatch.setattr("shibafu.hook.forbidden_paths.read_mounts", lambda: MountTable(b""))
         (tmp_path / "hosts").touch()
         if not is_named:
             self.write(tmp_path, SILENT, mounts=[bind("/etc/hosts", "hosts")])

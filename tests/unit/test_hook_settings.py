@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from shibafu.cni.errors import CniError
-from shibafu.hook.plan import Step, calc_plan
 from shibafu.hook.settings import Settings, parse_flags, parse_networks, parse_settings
-from shibafu.hook.sticky import read_addresses, write_addresses
+from shibafu.hook.steps import Step, calc_steps
+from shibafu.hook.sticky_addresses import read_addresses, write_addresses
 from shibafu.runtime.conflist import NetworkList, append_plugin, load_conflist, parse_conflist
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -30,7 +30,7 @@ def plan(
     for name, declared in zip(asked.networks, capabilities, strict=True):
         plugin = {"type": "x", "capabilities": dict.fromkeys(declared, True)}
         networks.append(parse_conflist(json.dumps({"name": name, "plugins": [plugin]}).encode(), "test"))
-    return calc_plan(networks, asked, former_ips or {}, lambda network, capability: None)
+    return calc_steps(networks, asked, former_ips or {}, lambda network, capability: None)
 
 
 def test_networks_are_in_order() -> None:
@@ -285,7 +285,7 @@ class TestAppendedPlugins:
 
     def plan(self, document: dict[str, object], **asked: str) -> list[Step]:
         network = parse_conflist(json.dumps(document).encode(), "test")
-        return calc_plan([network], settings(network="a", **asked), {}, self.append)
+        return calc_steps([network], settings(network="a", **asked), {}, self.append)
 
     def test_the_chain_gets_a_plugin_and_a_version_that_it_knows(self) -> None:
         plugins = [{"type": "x", "capabilities": {"ips": True}}]

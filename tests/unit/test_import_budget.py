@@ -68,7 +68,7 @@ def test_the_monitor_is_small() -> None:
         "shibafu.lean.subprocess",
         "shibafu.monitor",
         "shibafu.monitor.__main__",
-        "shibafu.monitor.complaint",
+        "shibafu.monitor.runc_error",
         "shibafu.monitor.log_writer",
         "shibafu.netlink",
         "shibafu.netlink.libc",

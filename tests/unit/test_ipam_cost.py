@@ -120,7 +120,7 @@ ADD = COMMON | {
     "shibafu.cni.result",
     "shibafu_ipam.add",
     "shibafu_ipam.allocator",
-    "shibafu_ipam.abandonment",
+    "shibafu_ipam.liveness",
     "shibafu_ipam.ranges",
 }
 

@@ -9,8 +9,8 @@ import pytest
 from shibafu.cni import boot as boot_id
 from shibafu.cni.errors import TRY_AGAIN_LATER
 from shibafu.resource.identity import has_vanished
-from shibafu_ipam.abandonment import calc_view, is_abandoned
 from shibafu_ipam.index_records import IndexRecord
+from shibafu_ipam.liveness import calc_view, is_abandoned
 from support.ipam import LIVING_NETNS, Ipam
 
 TINY = {"subnet": "10.1.0.0/30"}  # one address
@@ -200,9 +200,9 @@ def test_only_who_sees_the_same_can_tell_that_a_namespace_has_vanished(
     monkeypatch.setattr("shibafu.resource.identity._PROCESSES", "/proc/self/ns/uts")
     assert is_abandoned(record)
     assert not is_abandoned(process)
-    monkeypatch.setattr("shibafu_ipam.abandonment._MOUNTS", "/proc/self/ns/uts")
+    monkeypatch.setattr("shibafu_ipam.liveness._MOUNTS", "/proc/self/ns/uts")
     assert not is_abandoned(record)
-    monkeypatch.setattr("shibafu_ipam.abandonment._MOUNTS", "/nonexistent")
+    monkeypatch.setattr("shibafu_ipam.liveness._MOUNTS", "/nonexistent")
     assert not is_abandoned(record)
     assert not calc_view("/proc/self/ns/net")
 

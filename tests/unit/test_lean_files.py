@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.cni.mishaps import remove_tree
+from shibafu.cni.failures import remove_tree
 from shibafu.lean.files import NotRegularError, open_file, read_file, remove_file, write_file
 
 ODD: dict[str, Callable[[Path], object]] = {

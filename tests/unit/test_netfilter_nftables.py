@@ -10,7 +10,12 @@ from shibafu.lean.ip import parse_cidr
 from shibafu.netfilter.network_rulesets import NetworkRules
 from shibafu.netfilter.network_tables import calc_nftables
 from shibafu.netfilter.port_rulesets import calc_internal, calc_spoofcheck
-from shibafu.netfilter.render_nftables import Listing, render_setup, render_teardown, render_without_elements
+from shibafu.netfilter.render_nftables import (
+    RulesetListing,
+    render_setup,
+    render_teardown,
+    render_without_elements,
+)
 from shibafu.netfilter.ruleset import Ruleset
 
 
@@ -134,7 +139,7 @@ RULE = 'iifgroup 23324 drop comment "shibafu network net"\n'
     ],
 )
 def test_a_ruleset_compared_with_what_nft_lists(before: str, after: str, difference: str) -> None:
-    assert Listing(LISTED.replace(before, after)).find_difference(INTERNAL) == difference
+    assert RulesetListing(LISTED.replace(before, after)).find_difference(INTERNAL) == difference
 
 
 def test_the_order_of_rules_matters() -> None:
@@ -145,8 +150,8 @@ def test_the_order_of_rules_matters() -> None:
         name: "\n".join([f"table {ruleset.name} {{", *_list_chains(ruleset, texts), "}"])
         for name, texts in texts.items()
     }
-    assert Listing(listed["right"]).find_difference(ruleset) == ""
-    assert "out of order" in Listing(listed["wrong"]).find_difference(ruleset)
+    assert RulesetListing(listed["right"]).find_difference(ruleset) == ""
+    assert "out of order" in RulesetListing(listed["wrong"]).find_difference(ruleset)
 
 
 def _list_chains(ruleset: Ruleset, last: list[str]) -> list[str]:
@@ -191,7 +196,7 @@ def test_elements_are_found_among_others(ports: list[int], lacks: str) -> None:
         listed = ",\n\t\t\t".join(part.elements)
         lines += [f"\tset {name} {{", f"\t\ttype {part.kind}", f"\t\telements = {{ {listed} }}", "\t}", ""]
     lines += _list_chains(ruleset, ruleset.chains[-1].rules)
-    assert Listing("\n".join([*lines, "}"])).find_difference(ruleset) == lacks.format(ruleset.name)
+    assert RulesetListing("\n".join([*lines, "}"])).find_difference(ruleset) == lacks.format(ruleset.name)
 
 
 def _ports(count: int) -> list[tuple[str, str]]:

@@ -13,8 +13,8 @@ from shibafu.networks.spec import (
     calc_bridge_name,
     calc_conflist,
     check_spec,
-    parse_conflist,
     parse_option,
+    parse_spec,
     require_network_name,
 )
 from support.networks import SPECS
@@ -24,7 +24,7 @@ from support.networks import SPECS
 def test_a_conflist_says_what_the_network_is(spec: NetworkSpec) -> None:
     check_spec(spec)
     conflist = calc_conflist(spec)
-    assert parse_conflist(conflist["name"], conflist["plugins"]) == spec
+    assert parse_spec(conflist["name"], conflist["plugins"]) == spec
 
 
 def test_an_internal_network_has_no_gateway() -> None:
@@ -32,7 +32,7 @@ def test_an_internal_network_has_no_gateway() -> None:
     assert not {"isGateway", "isDefaultGateway", "ipMasq"} & plugin.keys()
     assert plugin.pop("internal")
     # As earlier versions wrote it.
-    assert parse_conflist("cell", [plugin]) == SPECS[2]
+    assert parse_spec("cell", [plugin]) == SPECS[2]
 
 
 def test_old_runtimes_get_an_old_version_and_new_ones_choose() -> None:
@@ -45,8 +45,8 @@ def test_old_runtimes_get_an_old_version_and_new_ones_choose() -> None:
 )
 def test_what_cannot_be_stated_is_not_taken_for_stated(change: dict[str, Any]) -> None:
     plugin = calc_conflist(SPECS[0])["plugins"][0]
-    assert parse_conflist("blue", [plugin | change]) is None
-    assert parse_conflist("blue", [plugin, {"type": "portmap"}]) is None
+    assert parse_spec("blue", [plugin | change]) is None
+    assert parse_spec("blue", [plugin, {"type": "portmap"}]) is None
 
 
 def test_what_the_plugins_refuse_is_refused_at_once() -> None:

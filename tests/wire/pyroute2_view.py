@@ -9,7 +9,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from shibafu.netlink.codec import pack_message
-from shibafu.netlink.socket import Request
+from shibafu.netlink.socket import NetlinkRequest
 
 # By message type divided by 4: link, address, route, neighbour.
 _MESSAGES = {4: ifinfmsg, 5: ifaddrmsg, 6: rtmsg, 7: ndmsg}
@@ -18,7 +18,7 @@ _MESSAGES = {4: ifinfmsg, 5: ifaddrmsg, 6: rtmsg, 7: ndmsg}
 _NOISE = {"__align", "__pad", "header", "attrs", "event", "state_name"}
 
 
-def decode(request: Request) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+def decode(request: NetlinkRequest) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """Return what pyroute2 reads in a request: the fixed header's fields, and the attributes in order.
 
     Nested attributes are lists of the same form; a header inside an attribute is its first member.

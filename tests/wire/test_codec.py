@@ -14,7 +14,7 @@ from shibafu.netlink.constants import NLA_F_NESTED
 from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.netlink.link import parse_link
 from shibafu.netlink.link_requests import link_add_veth
-from shibafu.netlink.route import parse_route, route_add
+from shibafu.netlink.route import parse_kernel_route, route_add
 
 kinds = st.integers(0, 0x3FFF)
 numbers = st.integers(0, 0xFFFF)
@@ -26,7 +26,7 @@ DECODERS: list[Callable[[bytes], object]] = [
     codec.parse_attrs,
     parse_link,
     parse_addr,
-    parse_route,
+    parse_kernel_route,
 ]
 
 
@@ -108,13 +108,13 @@ def test_garbage_raises_nothing_else(decoder: Callable[[bytes], object], data: b
     _decode_or_refuse(decoder, data)
 
 
-@given(st.sampled_from([parse_link, parse_route, parse_addr]), st.integers(0, 200), st.data())
+@given(st.sampled_from([parse_link, parse_kernel_route, parse_addr]), st.integers(0, 200), st.data())
 def test_damaged_messages_raise_nothing_else(
     decoder: Callable[[bytes], object], end: int, data: st.DataObject
 ) -> None:
     veth = link_add_veth("veth1", "eth0", 7, bytes(6), bytes(6), 1500, 3).payload
     route = route_add(3, bytes(4), 8, bytes(4), mtu=1400, table=1000).payload
-    payload = bytearray(route if decoder is parse_route else veth)[:end]
+    payload = bytearray(route if decoder is parse_kernel_route else veth)[:end]
     if payload:
         payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
     _decode_or_refuse(decoder, bytes(payload))

@@ -12,7 +12,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from shibafu.netlink import constants as c
 from shibafu.netlink.address import addr_add, addr_del, parse_addr
 from shibafu.netlink.inet import calc_broadcast, calc_family
-from shibafu.netlink.route import parse_route, route_add, route_del
+from shibafu.netlink.route import parse_kernel_route, route_add, route_del
 from wire.pyroute2_view import decode
 from wire.strategies import addresses, indexes, ips, networks
 
@@ -207,7 +207,7 @@ def test_parse_the_route_that_pyroute2_encodes(
         ("RTA_METRICS", {"attrs": [("RTAX_MTU", number), ("RTAX_ADVMSS", 1200)]}),
     ]
     message.encode()
-    route = parse_route(bytes(message.data)[16:])
+    route = parse_kernel_route(bytes(message.data)[16:])
     assert (route.index, route.family, route.dst, route.dst_prefix) == (index, calc_family(dst), dst, prefix)
     assert (route.gateway, route.source, route.table, route.priority) == (dst, dst, table, number)
     assert (route.mtu, route.advmss, route.protocol, route.scope) == (number, 1200, 2, 253)

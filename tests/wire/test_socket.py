@@ -8,7 +8,7 @@ import pytest
 from shibafu.netlink import constants as c
 from shibafu.netlink.codec import attr_string
 from shibafu.netlink.errors import NetlinkDecodeError, NetlinkError
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 Answer = bytes | OSError
 
@@ -64,8 +64,8 @@ def done(sequence: int, errno: int = 0) -> bytes:
     return message(c.NLMSG_DONE, sequence, pack("=i", -errno))
 
 
-def request(what: str = "cannot do it", ignore: tuple[int, ...] = ()) -> Request:
-    return Request(c.RTM_SETLINK, 0, bytes(16), what, ignore)
+def request(what: str = "cannot do it", ignore: tuple[int, ...] = ()) -> NetlinkRequest:
+    return NetlinkRequest(c.RTM_SETLINK, 0, bytes(16), what, ignore)
 
 
 def test_requests_go_out_together_and_are_numbered() -> None:

@@ -1,6 +1,6 @@
 """GC: free everything of the network that the runtime no longer lists."""
 
-from shibafu.bridge.compat.leftovers import LostRules
+from shibafu.bridge.compat.orphans import OrphanedRules
 from shibafu.bridge.compat.takeover_gc import ReferenceAttachments
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.network import NetworkRecord
@@ -35,7 +35,7 @@ def _plan(request: Request, config: BridgeConfig, installation: Installation) ->
     keep = {calc_host_veth(config.network, container_id, ifname) for container_id, ifname in valid}
     known = set(state.attachments())
     return [
-        LostRules(config, state, request.env),
+        OrphanedRules(config, state, request.env),
         # A call that was killed may have left rules and no attachment.
         NetworkRecord(state, config, request.env),
         *leases,

@@ -4,7 +4,7 @@ from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.resources.carrier import Carrier
 from shibafu.bridge.resources.fabric import Bridge, Gateway, needs_unasked_rules
 from shibafu.bridge.resources.interface import ContainerInterface
-from shibafu.bridge.resources.lease import Lease
+from shibafu.bridge.resources.lease import AddressLease
 from shibafu.bridge.resources.pair import Pair
 from shibafu.bridge.resources.port import Port
 from shibafu.lean.ip import Cidr
@@ -49,10 +49,10 @@ def plan_attachment(
 
 def plan_addresses(
     attachment: "Attachment", installation: "Installation", result: "Result | None" = None
-) -> list[Lease]:
+) -> list[AddressLease]:
     """Return what holds the container's addresses, which `result` tells if they are known."""
     request, config = attachment.request, attachment.config
-    return [Lease(request, config.ipam_type, installation, result)] if config.has_ipam else []
+    return [AddressLease(request, config.ipam_type, installation, result)] if config.has_ipam else []
 
 
 def plan_links(
@@ -119,9 +119,9 @@ def plan_port_rules(
             SpoofCheck(state, config.bridge, attachment.host_link, attachment.mac.hex(":"), env, claim)
         )
     if config.internal:
-        from shibafu.bridge.resources.internal import HostBarrier
+        from shibafu.bridge.resources.internal import InternalIsolation
 
-        port_rules.append(HostBarrier(state, config.bridge, attachment.host_link, env))
+        port_rules.append(InternalIsolation(state, config.bridge, attachment.host_link, env))
     return port_rules
 
 
@@ -129,9 +129,9 @@ def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]"
     """Return what others could have put in the packets' way."""
     if not result.ips:
         return []
-    from shibafu.bridge.resources.passage import Passage
+    from shibafu.bridge.resources.foreign_drops import ForeignDrops
 
-    return [Passage(attachment.config, _select_subnets(attachment, result), attachment.request.env)]
+    return [ForeignDrops(attachment.config, _select_subnets(attachment, result), attachment.request.env)]
 
 
 def _select_subnets(attachment: "Attachment", result: "Result") -> list[Cidr]:

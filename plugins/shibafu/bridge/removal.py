@@ -25,9 +25,9 @@ def plan_removal(
     plan += _plan_port_rules(state, config.bridge, link, claim.record, request.env)
     meanwhile = None
     if config.has_ipam:
-        from shibafu.bridge.resources.lease import Lease
+        from shibafu.bridge.resources.lease import AddressLease
 
-        lease = Lease(request, config.ipam_type, installation)
+        lease = AddressLease(request, config.ipam_type, installation)
         meanwhile = lease.load
         plan.append(lease)
     has_rules = bool(state.read_rules())
@@ -60,9 +60,9 @@ def _plan_port_rules(
 ) -> "list[Resource]":
     rules: list[Resource] = []
     if record.is_internal:
-        from shibafu.bridge.resources.internal import HostBarrier
+        from shibafu.bridge.resources.internal import InternalIsolation
 
-        rules.append(HostBarrier(state, bridge, link, env))
+        rules.append(InternalIsolation(state, bridge, link, env))
     if record.has_spoof_check and record.mac:
         from shibafu.bridge.resources.spoofcheck import SpoofCheck
 

@@ -2,8 +2,8 @@
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import Bridge
+from shibafu.bridge.resources.foreign_drops import ForeignDrops
 from shibafu.bridge.resources.network import NetworkRecord
-from shibafu.bridge.resources.passage import Passage
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.request import Request
 
@@ -39,7 +39,7 @@ def list_kinds(config: BridgeConfig) -> "list[type[Resource]]":
 
         kinds.append(SpoofCheck)
     if config.internal:
-        from shibafu.bridge.resources.internal import HostBarrier
+        from shibafu.bridge.resources.internal import InternalIsolation
 
-        kinds.append(HostBarrier)
-    return [*kinds, Bridge, NetworkRecord, Passage]
+        kinds.append(InternalIsolation)
+    return [*kinds, Bridge, NetworkRecord, ForeignDrops]

@@ -52,7 +52,7 @@ def _wait_for_lock(descriptor: int, operation: int, what: str, patience: float) 
             return
         except BlockingIOError:
             if monotonic() >= deadline:
-                from shibafu.cni.mishaps import describe_held_lock
+                from shibafu.cni.failures import describe_held_lock
 
                 raise describe_held_lock(descriptor, what, patience) from None
         pause = min(pause * 1.5, _LONGEST_PAUSE)
@@ -133,7 +133,7 @@ class Lock:
                 make_directory(directory, 0o700)
                 continue
             except NotRegularError:
-                from shibafu.cni.mishaps import remove_tree
+                from shibafu.cni.failures import remove_tree
 
                 remove_tree(self.path)
                 continue

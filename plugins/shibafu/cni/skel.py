@@ -65,7 +65,7 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         _print_json(stdout, _answer_version(plugin, stdin))
         return 0
     if not command:
-        from shibafu.cni.mishaps import print_about
+        from shibafu.cni.failures import print_about
 
         print_about(plugin)
         return 0
@@ -89,7 +89,7 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         _print_json(stdout, error.to_json(cni_version))
         return 1
     except OSError as error:
-        from shibafu.cni.mishaps import describe_os_error
+        from shibafu.cni.failures import describe_os_error
 
         _print_json(stdout, describe_os_error(f"do {command}", error).to_json(cni_version))
         return 1
@@ -98,7 +98,7 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
             _print_json(stdout, result)
         except OSError:
             if command == "ADD":
-                from shibafu.cni.mishaps import take_back
+                from shibafu.cni.failures import take_back
 
                 take_back(plugin, request)
             raise
@@ -120,11 +120,11 @@ def call(plugin: Plugin, request: "Request") -> object:
     except CniError:
         raise
     except OSError as error:
-        from shibafu.cni.mishaps import describe_os_error
+        from shibafu.cni.failures import describe_os_error
 
         raise describe_os_error(f"do {request.command}", error) from error
     except Exception as error:  # a defect here must still reach the runtime as an error object
-        from shibafu.cni.mishaps import describe_defect
+        from shibafu.cni.failures import describe_defect
 
         raise describe_defect(plugin, error) from error
 
@@ -135,13 +135,13 @@ def run_process(run: "Run") -> int:
     A caller may have closed any of the process's files, or given it some that cannot be written to.
     """
     if sys.stdin is None or sys.stdout is None or sys.stderr is None:
-        from shibafu.cni.mishaps import run_without_files
+        from shibafu.cni.failures import run_without_files
 
         return run_without_files(run)
     try:
         return run(os.environ, sys.stdin.buffer, sys.stdout.buffer)
     except OSError as error:
-        from shibafu.cni.mishaps import report_unprinted
+        from shibafu.cni.failures import report_unprinted
 
         return report_unprinted(error)
 

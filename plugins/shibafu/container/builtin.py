@@ -9,7 +9,7 @@ from pathlib import Path
 from shibafu.cni.directories import make_directory
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
-from shibafu.container.tools import run_program
+from shibafu.container.tools import run_tool
 
 _PLACES = ("/bin/busybox", "/usr/bin/busybox")
 _DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var")
@@ -59,7 +59,7 @@ def _add_ping(rootfs: Path, ping: str | None) -> None:
     if ping is None or os.path.basename(os.path.realpath(ping)) == "busybox":
         return
     try:
-        listing = run_program("ldd", ping, why="it tells which libraries a program needs")
+        listing = run_tool("ldd", ping, why="it tells which libraries a program needs")
     except ContainerError:
         return
     libraries = re.findall(r"(?:=>|^)\s*(/\S+) \(0x", listing, re.MULTILINE)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.container.limits import calc_rlimits
-from shibafu.container.rights import Rights
+from shibafu.container.privileges import Privileges
 from shibafu.container.specification import Specification
 
 # What a container does not see of the kernel: Podman's list, and what later ones, and Docker's, have.
@@ -37,7 +37,7 @@ _HOOK_TIMEOUT = 300
 
 def calc_config(
     spec: Specification,
-    rights: Rights,
+    rights: Privileges,
     directory: Path,
     hook: str,
     hook_flags: list[str],
@@ -136,7 +136,7 @@ def _calc_volumes(spec: Specification) -> list[dict[str, Any]]:
     ]
 
 
-def _calc_linux(spec: Specification, rights: Rights, cgroup_parent: str) -> dict[str, Any]:
+def _calc_linux(spec: Specification, rights: Privileges, cgroup_parent: str) -> dict[str, Any]:
     namespaces = ["mount", "pid", "ipc", "uts", "cgroup"]
     linux: dict[str, Any] = {
         "cgroupsPath": f"{cgroup_parent}/{spec.name}",

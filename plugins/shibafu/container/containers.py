@@ -23,11 +23,11 @@ from shibafu.container.data_dir import close_data, ensure_private
 from shibafu.container.errors import NOT_EXECUTABLE, NOT_FOUND, NOT_STARTED, ContainerError
 from shibafu.container.image import ImageStore
 from shibafu.container.overlay import mount_overlay, unmount_overlay
-from shibafu.container.rights import Rights, calc_rights
+from shibafu.container.privileges import Privileges, calc_privileges
 from shibafu.container.specification import NO_NETWORK, Specification
-from shibafu.container.tools import find_program, run_program
+from shibafu.container.tools import find_tool, run_tool
 from shibafu.lean.files import open_file, write_file
-from shibafu.monitor.complaint import read_complaint
+from shibafu.monitor.runc_error import read_runc_error
 
 _PAUSE = 0.02
 # How long a container may take to end once it was killed, in seconds: runc runs hooks, and they call plugins.
@@ -137,7 +137,7 @@ class Containers:
             raise
         return record
 
-    def start(self, record: ContainerRecord, rights: Rights | None = None) -> int:
+    def start(self, record: ContainerRecord, rights: Privileges | None = None) -> int:
         """Start a container in the background and return its process.
 
         Args:
@@ -159,7 +159,7 @@ class Containers:
             os.close(lock)
         return record.calc_status().pid
 
-    def run(self, record: ContainerRecord, stdin: int | None = None, rights: Rights | None = None) -> int:
+    def run(self, record: ContainerRecord, stdin: int | None = None, rights: Privileges | None = None) -> int:
         """Run a container in the foreground and return its exit status.
 
         Args:
@@ -178,7 +178,7 @@ class Containers:
             try:
                 code = subprocess.run(
                     [
-                        find_program("runc", _RUNC),
+                        find_tool("runc", _RUNC),
                         *("--root", ROOT),
                         # Otherwise it complains in the form of a log.
                         *("--log", str(record.directory / "runc.log"), "--log-format", "json"),
@@ -193,7 +193,7 @@ class Containers:
                     signal.signal(number, handler)
             if not (record.directory / "pid").exists():
                 # runc has said why.
-                code = calc_status(explain_failure(read_complaint(str(record.directory / "runc.log"))))
+                code = calc_status(explain_failure(read_runc_error(str(record.directory / "runc.log"))))
             code = 128 - code if code < 0 else code
             ended = {"exitCode": code, "finishedAt": int(time.time())}
             write_file(f"{record.directory}/exit", json.dumps(ended).encode())
@@ -261,7 +261,9 @@ class Containers:
             time.sleep(_PAUSE)
         return descriptor
 
-    def _prepare(self, record: ContainerRecord, rights: Rights | None, has_terminal: bool) -> Specification:
+    def _prepare(
+        self, record: ContainerRecord, rights: Privileges | None, has_terminal: bool
+    ) -> Specification:
         """Clear away what an earlier run left, and write the bundle."""
         if record.calc_status().pid:
             raise ContainerError(
@@ -279,7 +281,7 @@ class Containers:
         programs = self._programs
         config = calc_config(
             spec,
-            rights or calc_rights(spec),
+            rights or calc_privileges(spec),
             record.directory,
             programs.hook,
             flags,
@@ -305,7 +307,7 @@ class Containers:
                 subprocess.Popen(
                     [
                         self._programs.monitor,
-                        f"--runc={find_program('runc', _RUNC)}",
+                        f"--runc={find_tool('runc', _RUNC)}",
                         f"--runc-root={ROOT}",
                         f"--ready-fd={told}",
                         f"--lock-fd={lock}",
@@ -335,7 +337,7 @@ class Containers:
         if not root:
             return  # it has just ended by itself
         try:
-            run_program("runc", "--root", root, "kill", record.name, str(int(number)), why=_RUNC)
+            run_tool("runc", "--root", root, "kill", record.name, str(int(number)), why=_RUNC)
         except ContainerError:
             if record.calc_status().pid:
                 raise  # otherwise it has just ended by itself
@@ -353,7 +355,7 @@ class Containers:
         """Remove what is left of a container that has ended: runc's state, attachments, the mount."""
         root = record.runc_root()
         if root:
-            run_program("runc", "--root", root, "delete", "--force", record.name, why=_RUNC)
+            run_tool("runc", "--root", root, "delete", "--force", record.name, why=_RUNC)
         unmount_overlay(record.directory)
 
 

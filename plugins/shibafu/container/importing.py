@@ -11,7 +11,7 @@ from typing import Any
 from shibafu.cni.directories import make_directory
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Making
-from shibafu.container.tools import run_program
+from shibafu.container.tools import run_tool
 from shibafu.lean.files import read_file
 
 _LAYOUT, _DOCKER = "oci-layout", "manifest.json"
@@ -47,7 +47,7 @@ def import_image(making: Making, source: Path) -> None:
 def copy_rootfs(source: Path, rootfs: Path) -> None:
     """Copy a directory with owners, modes, links and devices as they are."""
     make_directory(str(rootfs), 0o755)
-    run_program(
+    run_tool(
         "cp", "--archive", "--reflink=auto", "--one-file-system", f"{source}/.", str(rootfs), why="it copies"
     )
 
@@ -55,7 +55,7 @@ def copy_rootfs(source: Path, rootfs: Path) -> None:
 def extract_rootfs(source: Path, rootfs: Path) -> None:
     """Unpack a tar archive, compressed or not."""
     make_directory(str(rootfs), 0o755)
-    run_program(
+    run_tool(
         "tar",
         "--extract",
         "--file",
@@ -71,7 +71,7 @@ def extract_rootfs(source: Path, rootfs: Path) -> None:
 def _find_kind(source: Path) -> str | None:
     """Return the file that tells which kind of image an archive has; None for a root file system."""
     try:
-        listing = run_program("tar", "--list", "--file", str(source), why=_TAR)
+        listing = run_tool("tar", "--list", "--file", str(source), why=_TAR)
     except ContainerError as error:
         raise ContainerError(
             f"{source} is no tar archive: {error.message}",
@@ -85,9 +85,9 @@ def _import_archive(making: Making, source: Path, kind: str) -> None:
     layout = making.directory / "layout"
     if kind == _LAYOUT:
         make_directory(str(layout), 0o700)
-        run_program("tar", "-xf", str(source), "-C", str(layout), why=_TAR)
+        run_tool("tar", "-xf", str(source), "-C", str(layout), why=_TAR)
     else:
-        run_program(
+        run_tool(
             "skopeo",
             # A file that its owner names needs no signature.
             "--insecure-policy",
@@ -98,7 +98,7 @@ def _import_archive(making: Making, source: Path, kind: str) -> None:
             why="it reads what `docker save` writes",
         )
     _import_layout(making, layout)
-    run_program("rm", "-r", str(layout), why="it removes files")
+    run_tool("rm", "-r", str(layout), why="it removes files")
 
 
 def _import_layout(making: Making, layout: Path) -> None:
@@ -115,7 +115,7 @@ def _import_layout(making: Making, layout: Path) -> None:
         ) from None
     unpacked = making.directory / "unpacked"
     # `raw`: no config.json is wanted, only the files.
-    run_program(
+    run_tool(
         "umoci",
         "raw",
         "unpack",

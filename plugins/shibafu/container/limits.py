@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.container.errors import ContainerError
-from shibafu.container.rights import read_capabilities
+from shibafu.container.privileges import read_capabilities
 
 NAMES = (
     *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from shibafu.cni.directories import make_directory
 from shibafu.container.errors import ContainerError
-from shibafu.container.tools import run_program
+from shibafu.container.tools import run_tool
 
 _MOUNTS = "/proc/self/mounts"
 
@@ -26,7 +26,7 @@ def mount_overlay(directory: Path, lower: str) -> None:
     layers = (("lowerdir", lower), ("upperdir", str(upper)), ("workdir", str(work)))
     options = ",".join(f"{key}={_escape(path)}" for key, path in layers)
     try:
-        run_program("mount", "-t", "overlay", "overlay", "-o", options, str(rootfs), why="it mounts images")
+        run_tool("mount", "-t", "overlay", "overlay", "-o", options, str(rootfs), why="it mounts images")
     except ContainerError as error:
         raise ContainerError(
             f"the container's root file system cannot be mounted: {error.message}",
@@ -42,7 +42,7 @@ def unmount_overlay(directory: Path) -> None:
         ContainerError: somebody is using it.
     """
     if is_mounted(directory / "rootfs"):
-        run_program("umount", str(directory / "rootfs"), why="it unmounts images")
+        run_tool("umount", str(directory / "rootfs"), why="it unmounts images")
 
 
 def is_mounted(path: Path) -> bool:

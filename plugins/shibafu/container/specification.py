@@ -9,7 +9,7 @@ from typing import Any
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import is_valid_identifier
 from shibafu.container.errors import ContainerError
-from shibafu.hook.allowance import PREFIX
+from shibafu.hook.allowed_values import PREFIX
 from shibafu.hook.settings import Flags, parse_settings
 from shibafu.lean.files import read_file, write_file
 

@@ -9,7 +9,7 @@ from shibafu.container.errors import ContainerError
 _PACKAGES = {"umount": "mount", "cp": "coreutils", "rm": "coreutils"}
 
 
-def find_program(name: str, why: str) -> str:
+def find_tool(name: str, why: str) -> str:
     """Return the path of a program.
 
     Raises:
@@ -22,7 +22,7 @@ def find_program(name: str, why: str) -> str:
     return path
 
 
-def run_program(name: str, *arguments: str, why: str) -> str:
+def run_tool(name: str, *arguments: str, why: str) -> str:
     """Run a program and return what it printed.
 
     Args:
@@ -34,7 +34,7 @@ def run_program(name: str, *arguments: str, why: str) -> str:
         ContainerError: it is not installed, or failed, with what it said.
     """
     done = subprocess.run(
-        [find_program(name, why), *arguments],
+        [find_tool(name, why), *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,

@@ -7,7 +7,7 @@
     caller      who calls, whether the engine may work for them, and becoming like them
     protocol    what launcher and worker say to each other, and workers to the parent
     training    calls in a namespace of their own, so that those that count find everything warm
-    ledger      which calls were served and which went cold, for `shibafu engine status` and Prometheus
+    metrics      which calls were served and which went cold, for `shibafu engine status` and Prometheus
     place       where an installation's engine listens
     programs    which executables it serves
 

@@ -11,10 +11,10 @@ from _thread import stack_size
 
 from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
+from shibafu.engine.location import EngineLocation
 from shibafu.engine.parent import AlreadyRunningError, Parent
-from shibafu.engine.place import Place
 from shibafu.engine.programs import SERVED
-from shibafu.engine.training import train
+from shibafu.engine.warmup import warm_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(argv: "Sequence[str]") -> int:
     # A process of the engine outlives the call that it has answered.
     sys.shibafu_resident = True  # type: ignore[attr-defined]  # netlink.link_removal looks
     home = os.path.dirname(os.path.dirname(sys.executable))
-    place = Place(home)
+    place = EngineLocation(home)
     try:
         parent = Parent(place, flags.get("metrics", ""))
     except AlreadyRunningError:
@@ -51,7 +51,7 @@ def run(argv: "Sequence[str]") -> int:
         return ALREADY_RUNNING
     load_everything()
     parent.leave()
-    is_trained = "untrained" not in flags and train(home)
+    is_trained = "untrained" not in flags and warm_up(home)
     return parent.run(is_trained)
 
 

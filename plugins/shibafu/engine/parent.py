@@ -37,8 +37,8 @@ from select import POLLIN, poll
 import shibafu
 from shibafu.engine import protocol
 from shibafu.engine.caller import CLONE_NEWNS, Baseline
-from shibafu.engine.ledger import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Ledger, write_metrics
-from shibafu.engine.place import Place
+from shibafu.engine.location import EngineLocation
+from shibafu.engine.metrics import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Metrics, write_metrics
 from shibafu.engine.systemd import is_service, notify
 from shibafu.engine.worker import Worker
 from shibafu.lean.json import dumps
@@ -73,13 +73,13 @@ class Parent:
         OSError, CniError: it cannot listen.
     """
 
-    def __init__(self, place: Place, metrics: str = "") -> None:
+    def __init__(self, place: EngineLocation, metrics: str = "") -> None:
         self._place = place
-        self._metrics = metrics
+        self._metrics_file = metrics
         self._build = place.read_build()
         self._identity = place.read_identity()
         self._started = time.time()
-        self._ledger = Ledger()
+        self._metrics = Metrics()
         self._idle: set[int] = set()
         self._busy: dict[int, tuple[str, str, float]] = {}
         self._failures = 0
@@ -149,7 +149,7 @@ class Parent:
                 next_look = now + _LOOK
                 notify("WATCHDOG=1")
                 self._look()
-            if self._metrics and now >= next_metrics:
+            if self._metrics_file and now >= next_metrics:
                 next_metrics = now + _METRICS
                 self._write_metrics()
             if self._failures >= _MAX_FAILURES:
@@ -175,7 +175,7 @@ class Parent:
             "spares": len(self._idle),
             "busy": len(self._busy),
             "memory": sum(map(_read_memory, processes)),
-            **self._ledger.to_json(),
+            **self._metrics.to_json(),
         }
 
     def _handle(self, ready: list[int]) -> None:
@@ -231,9 +231,9 @@ class Parent:
                 program, verb, status, microseconds = words
                 self._busy.pop(pid, None)
                 outcome = OUTCOME_SERVED if status == "0" else OUTCOME_FAILED
-                self._ledger.count_call(program, verb, outcome, int(microseconds) / 1e6)
+                self._metrics.count_call(program, verb, outcome, int(microseconds) / 1e6)
             else:
-                self._ledger.count_cold(words[0])
+                self._metrics.count_cold(words[0])
 
     def _read_signals(self) -> None:
         for number in os.read(self._signals, _LARGEST_REPORT):
@@ -256,7 +256,7 @@ class Parent:
             lost = self._busy.pop(pid, None)
             if lost is not None:
                 program, verb, begin = lost
-                self._ledger.count_call(program, verb, OUTCOME_LOST, time.monotonic() - begin)
+                self._metrics.count_call(program, verb, OUTCOME_LOST, time.monotonic() - begin)
 
     def _answer_status(self) -> None:
         try:
@@ -297,9 +297,9 @@ class Parent:
 
     def _write_metrics(self) -> None:
         try:
-            write_metrics(self._metrics, self.describe())
+            write_metrics(self._metrics_file, self.describe())
         except OSError as error:
-            sys.stderr.write(f"shibafu-engine: cannot write {self._metrics}: {error.strerror}\n")
+            sys.stderr.write(f"shibafu-engine: cannot write {self._metrics_file}: {error.strerror}\n")
 
     def _end(self) -> None:
         """Take no more calls, which go cold from here on, and wait for those that are running.
@@ -321,7 +321,7 @@ class Parent:
             notify("WATCHDOG=1")
         for pid in self._busy if not is_service() else ():
             os.kill(pid, SIGKILL)
-        if self._metrics:
+        if self._metrics_file:
             self._write_metrics()
         self._unlink(self._place.status)
         # Last: from here on another engine may be this one's successor.
@@ -336,7 +336,7 @@ class Parent:
                 pass  # in this moment, or /run is read-only
 
 
-def _lock(place: Place) -> int:
+def _lock(place: EngineLocation) -> int:
     """Return the descriptor by which this process alone is the engine of a place.
 
     Raises:

@@ -6,9 +6,9 @@ from shibafu.cni.errors import INVALID_CONFIG, INVALID_ENVIRONMENT, NETWORK_SETU
 from shibafu.hook.container import Container
 from shibafu.hook.detach import delete_attachments, find_attachments, is_of_other
 from shibafu.hook.name_resolution import write_files
-from shibafu.hook.plan import Step, calc_plan
 from shibafu.hook.settings import Settings
-from shibafu.hook.sticky import read_addresses, write_addresses
+from shibafu.hook.steps import Step, calc_steps
+from shibafu.hook.sticky_addresses import read_addresses, write_addresses
 from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns
 from shibafu.netlink.socket import NetlinkSocket
@@ -30,7 +30,7 @@ def attach(runtime: Runtime, container: Container, settings: Settings, sticky_di
         CniError: one of them failed, and the container is on none; or another container has its ID.
     """
     refuse_other(runtime, container)
-    steps = calc_plan(
+    steps = calc_steps(
         [runtime.find_network(name) for name in settings.networks],
         settings,
         read_addresses(sticky_dir, container.id) if sticky_dir else {},

@@ -1,7 +1,7 @@
 """poststop: take a container off its networks, when its network namespace is gone already."""
 
 from shibafu.cni.errors import IO_FAILURE, CniError, merge_errors
-from shibafu.hook.plan import calc_ifname
+from shibafu.hook.steps import calc_ifname
 from shibafu.resource.identity import is_same_netns
 from shibafu.runtime.cache import CachedAttachment, cache_list
 from shibafu.runtime.chain import Runtime

@@ -12,9 +12,9 @@ from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
 from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.result import parse_result
 from shibafu.hook.container import Container
-from shibafu.hook.opening import open_absolute, open_beneath
+from shibafu.hook.forbidden_paths import ForbiddenPaths, find_identity
+from shibafu.hook.safe_open import open_absolute, open_beneath
 from shibafu.hook.settings import NamedFile, Settings
-from shibafu.hook.territory import Territory, find_identity
 from shibafu.lean.files import read_file
 
 # Where the servers are that systemd-resolved asks, while /etc/resolv.conf names only itself.
@@ -123,15 +123,17 @@ def _require_word(key: str, value: str) -> str:
     return value
 
 
-def _find_refused(container: Container) -> Territory:
+def _find_refused(container: Container) -> ForbiddenPaths:
     """Return where the container can put links and files, the host's own files, and config.json."""
     shared = [source.path for source in container.find_sources() if source.is_writable]
     paths = [path for path in shared if os.path.isdir(path)]
     paths += [*_HOST_FILES, f"{container.bundle}/config.json"]
-    return Territory(identity for path in paths if (identity := find_identity(path)))
+    return ForbiddenPaths(identity for path in paths if (identity := find_identity(path)))
 
 
-def _open_file(container: Container, destination: str, named: NamedFile, refused: Territory) -> int | None:
+def _open_file(
+    container: Container, destination: str, named: NamedFile, refused: ForbiddenPaths
+) -> int | None:
     """Open the file to write; None when there is none."""
     if named.is_trusted and named.path.startswith("/"):
         return open_absolute(named.path, refused)

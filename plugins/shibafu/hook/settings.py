@@ -2,7 +2,7 @@
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError, calc_line
 from shibafu.cni.names import is_valid_identifier
-from shibafu.hook.allowance import (
+from shibafu.hook.allowed_values import (
     PREFIX,
     Allowed,
     calc_refusal,

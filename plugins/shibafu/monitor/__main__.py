@@ -29,8 +29,8 @@ from shibafu.cni.errors import CniError
 from shibafu.lean.files import read_file, write_file
 from shibafu.lean.json import dumps
 from shibafu.lean.subprocess import find_program
-from shibafu.monitor.complaint import read_complaint
 from shibafu.monitor.log_writer import LogWriter
+from shibafu.monitor.runc_error import read_runc_error
 from shibafu.netlink.libc import load_libc_function
 
 TYPE_CHECKING = False
@@ -77,7 +77,7 @@ class Monitor:
         if status == 0:
             return ""
         self._keep_rest()
-        return read_complaint(log) or f"runc ended with status {status}"
+        return read_runc_error(log) or f"runc ended with status {status}"
 
     def wait(self) -> None:
         """Keep what the container prints until its end, and remember how that was."""

@@ -12,7 +12,7 @@ from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.generation import list_legacy_tables
 from shibafu.netlink.codec import parse_attrs, parse_string
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ def _list_bases() -> list[BaseChain]:
     """Return the base chains of the hook forward that could drop anything, without networks' own."""
     try:
         with NetlinkSocket(protocol=_NETLINK_NETFILTER) as sock:
-            entries = sock.dump(Request(_NFT_MSG_GETCHAIN, 0, bytes(_NFGENMSG_SIZE), "cannot list chains"))
+            entries = sock.dump(
+                NetlinkRequest(_NFT_MSG_GETCHAIN, 0, bytes(_NFGENMSG_SIZE), "cannot list chains")
+            )
     except (OSError, NetlinkError):
         return []  # the kernel has no nf_tables
     bases: list[tuple[BaseChain, int]] = []

@@ -3,7 +3,7 @@
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.lean.subprocess import Child, find_program
 from shibafu.netfilter.render_nftables import (
-    Listing,
+    RulesetListing,
     render_content,
     render_list,
     render_setup,
@@ -143,7 +143,7 @@ class Nftables:
             return True
         status, stdout, _ = child.wait()
         if self._is_check:
-            listing = Listing("" if status else stdout.decode("utf-8", "replace"))
+            listing = RulesetListing("" if status else stdout.decode("utf-8", "replace"))
             missing = listing.find_missing(self._ruleset)
             self.fault = MISSING if missing else MIXED
             self.detail = missing or (listing.find_stray(self._ruleset) if self._is_exact else "")
@@ -174,9 +174,9 @@ class Nftables:
         """
         self._nft.run(render_without_elements(self._ruleset))
 
-    def read(self) -> Listing:
+    def read(self) -> RulesetListing:
         """Return what is there."""
-        return Listing(self._nft.list_table(self._ruleset.name))
+        return RulesetListing(self._nft.list_table(self._ruleset.name))
 
     def teardown(self) -> None:
         """Remove all of it.

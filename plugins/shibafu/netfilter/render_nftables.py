@@ -52,7 +52,7 @@ def _render_elements(verb: str, ruleset: Ruleset) -> list[str]:
     ]
 
 
-class Listing:
+class RulesetListing:
     """A table as nft lists it.
 
     Args:

@@ -19,7 +19,7 @@ from shibafu.netlink.constants import (
     RTM_NEWADDR,
 )
 from shibafu.netlink.inet import calc_broadcast, calc_family, ip_text
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 IFADDRMSG = Struct("=BBBBI")  # family, prefix length, flags, scope, index
 
@@ -69,14 +69,14 @@ def addr_list(sock: NetlinkSocket, index: int | None = None, family: int = AF_UN
         NetlinkError: ENODEV if there is no such interface.
     """
     payload = IFADDRMSG.pack(family, 0, 0, 0, index or 0)
-    entries = sock.dump(Request(RTM_GETADDR, 0, payload, "cannot list addresses"))
+    entries = sock.dump(NetlinkRequest(RTM_GETADDR, 0, payload, "cannot list addresses"))
     # Kernels before 4.20 know no filter by interface.
     return [addr for addr in map(parse_addr, entries) if index is None or addr.index == index]
 
 
 def addr_add(
     index: int, ip: bytes, prefix: int, *, nodad: bool = True, scope: int = RT_SCOPE_UNIVERSE, flags: int = 0
-) -> Request:
+) -> NetlinkRequest:
     """Request a new address. An IPv4 subnet's broadcast address is set too.
 
     Args:
@@ -97,13 +97,13 @@ def addr_add(
         # The header has room for 8 bits of them only; the attribute, if present, takes its place.
         payload += attr_u32(IFA_FLAGS, flags)
     what = f"cannot add address {ip_text(ip)}/{prefix}"
-    return Request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, payload, what)
+    return NetlinkRequest(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, payload, what)
 
 
-def addr_del(index: int, ip: bytes, prefix: int) -> Request:
+def addr_del(index: int, ip: bytes, prefix: int) -> NetlinkRequest:
     """Request that an address be deleted."""
     payload = _addr(index, ip, prefix, RT_SCOPE_UNIVERSE)
-    return Request(RTM_DELADDR, 0, payload, f"cannot delete address {ip_text(ip)}/{prefix}")
+    return NetlinkRequest(RTM_DELADDR, 0, payload, f"cannot delete address {ip_text(ip)}/{prefix}")
 
 
 def _addr(index: int, ip: bytes, prefix: int, scope: int) -> bytes:

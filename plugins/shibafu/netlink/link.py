@@ -48,7 +48,7 @@ from shibafu.netlink.constants import (
     RTM_GETLINK,
 )
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 IFINFOMSG = Struct("=BxHiII")  # family, device type, index, flags, mask of flags to change
 
@@ -243,7 +243,9 @@ def link_list(sock: NetlinkSocket, master: int | None = None, kind: str | None =
         payload += attr_u32(IFLA_MASTER, master)
     if kind is not None:
         payload += attr_nested(IFLA_LINKINFO, attr_string(IFLA_INFO_KIND, kind))
-    links = [parse_link(entry) for entry in sock.dump(Request(RTM_GETLINK, 0, payload, "cannot list links"))]
+    links = [
+        parse_link(entry) for entry in sock.dump(NetlinkRequest(RTM_GETLINK, 0, payload, "cannot list links"))
+    ]
     # The kernel does not filter by a kind whose module is not loaded.
     return [
         link
@@ -268,7 +270,7 @@ _SKIP_STATS = attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 
 
 def _link_get(sock: NetlinkSocket, link: int | str) -> Link | None:
-    request = Request(RTM_GETLINK, 0, ifinfo(link) + _SKIP_STATS, f"cannot look up {link_text(link)}")
+    request = NetlinkRequest(RTM_GETLINK, 0, ifinfo(link) + _SKIP_STATS, f"cannot look up {link_text(link)}")
     try:
         return parse_link(sock.get(request))
     except NetlinkError as error:

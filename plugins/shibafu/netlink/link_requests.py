@@ -45,7 +45,7 @@ from shibafu.netlink.constants import (
     VETH_INFO_PEER,
 )
 from shibafu.netlink.link import ifinfo, link_text
-from shibafu.netlink.socket import Request
+from shibafu.netlink.socket import NetlinkRequest
 
 
 def link_add_bridge(
@@ -55,7 +55,7 @@ def link_add_bridge(
     up: bool = True,
     vlan_filtering: bool | None = None,
     group: int | None = None,
-) -> Request:
+) -> NetlinkRequest:
     """Request a new bridge. One that gets its MAC here keeps it when ports come and go."""
     data = b"" if vlan_filtering is None else attr_u8(IFLA_BR_VLAN_FILTERING, vlan_filtering)
     return link_add(name, "bridge", data, mac=mac, mtu=mtu, up=up, group=group)
@@ -70,7 +70,7 @@ def link_add_veth(
     mtu: int | None = None,
     master: int | None = None,
     up: bool = True,
-) -> Request:
+) -> NetlinkRequest:
     """Request a new veth pair: one end here, the other in the peer's namespace.
 
     The peer stays down: it cannot be set up before the pair is complete (ENOTCONN).
@@ -106,7 +106,7 @@ def link_add(
     lower: int | None = None,
     up: bool = True,
     group: int | None = None,
-) -> Request:
+) -> NetlinkRequest:
     """Request a new link of any kind.
 
     Args:
@@ -135,7 +135,7 @@ def link_add(
     if data:
         info += attr_nested(IFLA_INFO_DATA, data)
     payload += attr_nested(IFLA_LINKINFO, info)
-    return Request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, f"cannot create {kind} {name}")
+    return NetlinkRequest(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload, f"cannot create {kind} {name}")
 
 
 def link_set(
@@ -153,7 +153,7 @@ def link_set(
     netns_fd: int | None = None,
     new_name: str | None = None,
     inet_conf: dict[int, int] | None = None,
-) -> Request:
+) -> NetlinkRequest:
     """Request changes of a link. What is None stays as it is.
 
     Args:
@@ -217,7 +217,7 @@ def link_set(
         attrs += attr_nested(IFLA_AF_SPEC, attr_nested(AF_INET, conf))
         changes.append("IPv4 switches")
     what = f"cannot set {link_text(link)} {', '.join(changes)}"
-    return Request(RTM_SETLINK, 0, ifinfo(link, flags, mask) + attrs, what)
+    return NetlinkRequest(RTM_SETLINK, 0, ifinfo(link, flags, mask) + attrs, what)
 
 
 def link_set_port(
@@ -226,7 +226,7 @@ def link_set_port(
     isolated: bool | None = None,
     group_fwd_mask: int | None = None,
     state: int | None = None,
-) -> Request:
+) -> NetlinkRequest:
     """Request changes of a bridge's port; see `BridgePort`. What is None stays as it is.
 
     As part of a link's own attributes this takes a name, and so fits into the batch that creates the link;
@@ -247,17 +247,19 @@ def link_set_port(
         attr_nested(IFLA_INFO_SLAVE_DATA, data),
     )
     # RTM_SETLINK passes over IFLA_LINKINFO.
-    return Request(RTM_NEWLINK, 0, ifinfo(link) + info, f"cannot set bridge port {link_text(link)}")
+    return NetlinkRequest(RTM_NEWLINK, 0, ifinfo(link) + info, f"cannot set bridge port {link_text(link)}")
 
 
-def link_del(link: int | str) -> Request:
+def link_del(link: int | str) -> NetlinkRequest:
     """Request that a link be deleted; a veth's peer goes with it.
 
     The kernel acknowledges after some 20 ms; `link_removal.link_del_announced` does not wait for that.
     """
-    return Request(RTM_DELLINK, 0, ifinfo(link), f"cannot delete {link_text(link)}")
+    return NetlinkRequest(RTM_DELLINK, 0, ifinfo(link), f"cannot delete {link_text(link)}")
 
 
-def link_del_group(group: int) -> Request:
+def link_del_group(group: int) -> NetlinkRequest:
     """Request that all links of a group be deleted: none is, if one cannot be; ENODEV if there is none."""
-    return Request(RTM_DELLINK, 0, ifinfo() + attr_u32(IFLA_GROUP, group), f"cannot delete group {group}")
+    return NetlinkRequest(
+        RTM_DELLINK, 0, ifinfo() + attr_u32(IFLA_GROUP, group), f"cannot delete group {group}"
+    )

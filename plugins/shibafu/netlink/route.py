@@ -33,7 +33,7 @@ from shibafu.netlink.constants import (
 )
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.inet import calc_family, ip_text
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 # family, lengths of destination's and source's prefix, type of service, table, protocol, scope, type, flags
 RTMSG = Struct("=BBBBBBBBI")
@@ -109,7 +109,7 @@ class Route:
         self.advmss = advmss
 
 
-def parse_route(payload: bytes) -> Route:
+def parse_kernel_route(payload: bytes) -> Route:
     """Decode the payload of RTM_NEWROUTE or RTM_DELROUTE.
 
     Raises:
@@ -157,7 +157,7 @@ def route_list(
     if table is not None:
         payload += attr_u32(RTA_TABLE, table)
     try:
-        entries = sock.dump(Request(RTM_GETROUTE, 0, payload, "cannot list routes"))
+        entries = sock.dump(NetlinkRequest(RTM_GETROUTE, 0, payload, "cannot list routes"))
     except NetlinkError as error:
         # A table comes into being with its first route.
         if error.errno == ENOENT:
@@ -166,7 +166,7 @@ def route_list(
     # Kernels before 4.20 know no filter here.
     return [
         route
-        for route in map(parse_route, entries)
+        for route in map(parse_kernel_route, entries)
         if (index is None or route.index == index) and (table is None or route.table == table)
     ]
 
@@ -184,7 +184,9 @@ def route_get(sock: NetlinkSocket, dst: bytes) -> Route | None:
     header = RTMSG.pack(calc_family(dst), len(dst) * 8, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0)
     payload = header + attr(RTA_DST, dst)
     try:
-        route = parse_route(sock.get(Request(RTM_GETROUTE, 0, payload, f"cannot look up {ip_text(dst)}")))
+        route = parse_kernel_route(
+            sock.get(NetlinkRequest(RTM_GETROUTE, 0, payload, f"cannot look up {ip_text(dst)}"))
+        )
     except NetlinkError as error:
         # No route, or one of type unreachable, prohibit or blackhole (rtnetlink(7), fib_props in the kernel).
         if error.errno in (ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL):
@@ -211,7 +213,7 @@ def route_add(
     onlink: bool = False,
     replace: bool = False,
     beside: bool = False,
-) -> Request:
+) -> NetlinkRequest:
     """Request a new route.
 
     Args:
@@ -245,7 +247,7 @@ def route_add(
         metrics += attr_u32(RTAX_ADVMSS, advmss)
     if metrics:
         payload += attr_nested(RTA_METRICS, metrics)
-    return Request(
+    return NetlinkRequest(
         RTM_NEWROUTE,
         NLM_F_CREATE | (NLM_F_REPLACE if replace else 0 if beside else NLM_F_EXCL),
         payload,
@@ -262,12 +264,12 @@ def route_del(
     family: int | None = None,
     priority: int | None = None,
     table: int | None = None,
-) -> Request:
+) -> NetlinkRequest:
     """Request that a route be deleted: the first that has all that is given; see `route_add`."""
     header, attrs, text = _route(dst, dst_prefix, gateway, family, priority, table, index)
     # Protocol and type 0 and this scope mean any.
     payload = RTMSG.pack(*header, 0, RT_SCOPE_NOWHERE, 0, 0) + attrs
-    return Request(RTM_DELROUTE, 0, payload, f"cannot delete route {text}")
+    return NetlinkRequest(RTM_DELROUTE, 0, payload, f"cannot delete route {text}")
 
 
 def _route(

@@ -44,7 +44,7 @@ _ERROR = Struct("=i")
 _IFREQ = Struct("16s24x")  # linux/if.h
 
 
-class Request:
+class NetlinkRequest:
     """A request as data: built now, sent when its turn has come.
 
     Args:
@@ -66,9 +66,9 @@ class Request:
         self.what = what
         self.ignore = ignore
 
-    def ignoring(self, *errnos: int) -> "Request":
+    def ignoring(self, *errnos: int) -> "NetlinkRequest":
         """Return the same request that also takes these error numbers for success."""
-        return Request(self.type, self.flags, self.payload, self.what, self.ignore + errnos)
+        return NetlinkRequest(self.type, self.flags, self.payload, self.what, self.ignore + errnos)
 
 
 class NetlinkSocket:
@@ -154,11 +154,11 @@ class NetlinkSocket:
             raise NetlinkDecodeError(f"datagram of {len(datagram)} bytes")
         return parse_messages(datagram)
 
-    def request(self, request: Request) -> int:
+    def request(self, request: NetlinkRequest) -> int:
         """Send one request; see `request_all`."""
         return self.request_all([request])[0]
 
-    def request_all(self, requests: list[Request]) -> list[int]:
+    def request_all(self, requests: list[NetlinkRequest]) -> list[int]:
         """Send requests in one go and wait for all their acknowledgements.
 
         The kernel carries out every request, also those that follow a failing one.
@@ -180,14 +180,14 @@ class NetlinkSocket:
             raise failure
         return results
 
-    def attempt_all(self, requests: list[Request]) -> list[NetlinkError | None]:
+    def attempt_all(self, requests: list[NetlinkRequest]) -> list[NetlinkError | None]:
         """Send requests as `request_all` does, and return the failure of each, or None."""
         failures: list[NetlinkError | None] = []
         for start in range(0, len(requests), _BATCH_SIZE):
             failures += self._exchange(requests[start : start + _BATCH_SIZE])
         return failures
 
-    def get(self, request: Request) -> bytes:
+    def get(self, request: NetlinkRequest) -> bytes:
         """Send a request that has one answer, and return the answer's payload.
 
         Raises:
@@ -203,7 +203,7 @@ class NetlinkSocket:
                     raise error or NetlinkDecodeError("acknowledgement where an answer was expected")
                 return payload
 
-    def dump(self, request: Request) -> list[bytes]:
+    def dump(self, request: NetlinkRequest) -> list[bytes]:
         """Send a request for a table, and return the payloads of its entries.
 
         Raises:
@@ -222,7 +222,7 @@ class NetlinkSocket:
             # EPERM in a user namespace: announcements may get lost, which subscribers have to expect anyway.
             pass
 
-    def _send(self, requests: list[Request], flags: int) -> int:
+    def _send(self, requests: list[NetlinkRequest], flags: int) -> int:
         """Send requests with consecutive sequence numbers, and return the first of these."""
         first = self._sequence + 1
         self._sequence += len(requests)
@@ -239,7 +239,7 @@ class NetlinkSocket:
         )
         return first
 
-    def _exchange(self, requests: list[Request]) -> list[NetlinkError | None]:
+    def _exchange(self, requests: list[NetlinkRequest]) -> list[NetlinkError | None]:
         """Send requests and return the outcome of each."""
         first = self._send(requests, NLM_F_ACK)
         outcomes: dict[int, NetlinkError | None] = {}
@@ -251,7 +251,7 @@ class NetlinkSocket:
                     outcomes[i] = _parse_error(flags, payload, requests[i].what)
         return [outcomes[i] for i in range(len(requests))]
 
-    def _dump_once(self, request: Request) -> list[bytes] | None:
+    def _dump_once(self, request: NetlinkRequest) -> list[bytes] | None:
         """Dump a table once; None if it changed meanwhile.
 
         It is read to its end in any case: the kernel refuses a new dump before that.

@@ -30,7 +30,7 @@ from shibafu.netlink.constants import (
 )
 from shibafu.netlink.link import IFINFOMSG, link_text
 from shibafu.netlink.link_requests import link_add
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 _VLAN_INFO = Struct("=HH")  # struct bridge_vlan_info: flags, VLAN ID
 
@@ -43,7 +43,7 @@ def bridge_vlan_add(
     pvid: bool = False,
     untagged: bool = False,
     self_: bool = False,
-) -> Request:
+) -> NetlinkRequest:
     """Request that a bridge's port carry a VLAN, or all from vid to vid_end.
 
     Args:
@@ -58,7 +58,9 @@ def bridge_vlan_add(
     return _bridge_vlan(RTM_SETLINK, index, vid, vid_end, flags, self_, "add")
 
 
-def bridge_vlan_del(index: int, vid: int, vid_end: int | None = None, *, self_: bool = False) -> Request:
+def bridge_vlan_del(
+    index: int, vid: int, vid_end: int | None = None, *, self_: bool = False
+) -> NetlinkRequest:
     """Request that a bridge's port carry a VLAN no longer; see `bridge_vlan_add`."""
     return _bridge_vlan(RTM_DELLINK, index, vid, vid_end, 0, self_, "delete")
 
@@ -94,7 +96,7 @@ def parse_port_vlans(payload: bytes) -> list[PortVlan]:
 def bridge_vlan_list(sock: NetlinkSocket, index: int) -> list[PortVlan]:
     """Return the VLANs that a bridge's port carries; none where the kernel does not filter VLANs."""
     payload = IFINFOMSG.pack(AF_BRIDGE, 0, 0, 0, 0) + attr_u32(IFLA_EXT_MASK, RTEXT_FILTER_BRVLAN)
-    entries = sock.dump(Request(RTM_GETLINK, 0, payload, "cannot list VLANs"))
+    entries = sock.dump(NetlinkRequest(RTM_GETLINK, 0, payload, "cannot list VLANs"))
     return [
         vlan
         for entry in entries
@@ -110,14 +112,14 @@ def link_add_vlan(
     mac: bytes | None = None,
     mtu: int | None = None,
     up: bool = True,
-) -> Request:
+) -> NetlinkRequest:
     """Request a new interface for one 802.1Q VLAN of its parent."""
     return link_add(name, "vlan", attr_u16(IFLA_VLAN_ID, vid), mac=mac, mtu=mtu, lower=parent_index, up=up)
 
 
 def _bridge_vlan(
     kind: int, index: int, vid: int, vid_end: int | None, flags: int, self_: bool, verb: str
-) -> Request:
+) -> NetlinkRequest:
     # Without IFLA_BRIDGE_FLAGS the bridge that the port belongs to is meant.
     spec = attr_u16(IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_SELF) if self_ else b""
     vids = str(vid)
@@ -127,7 +129,7 @@ def _bridge_vlan(
         spec += attr(IFLA_BRIDGE_VLAN_INFO, _VLAN_INFO.pack(flags | BRIDGE_VLAN_INFO_RANGE_BEGIN, vid))
         spec += attr(IFLA_BRIDGE_VLAN_INFO, _VLAN_INFO.pack(flags | BRIDGE_VLAN_INFO_RANGE_END, vid_end))
         vids += f"-{vid_end}"
-    return Request(
+    return NetlinkRequest(
         kind,
         0,
         IFINFOMSG.pack(AF_BRIDGE, 0, index, 0, 0) + attr_nested(IFLA_AF_SPEC, spec),

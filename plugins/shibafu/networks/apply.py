@@ -4,14 +4,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from shibafu.cni.errors import CniError
-from shibafu.networks.attaching import Caller
+from shibafu.networks.attachments import Caller
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError, Failures
 from shibafu.networks.inspect import GONE
 from shibafu.networks.lifecycle import create_network, remove_bridge, require_free_path, update_network
 from shibafu.networks.manifest import Entry
 from shibafu.networks.resolve import Resolver
-from shibafu.networks.spec import NetworkSpec, calc_conflist, parse_conflist
+from shibafu.networks.spec import NetworkSpec, calc_conflist, parse_spec
 from shibafu.networks.text import format_count
 
 CREATE = "create"
@@ -80,7 +80,7 @@ def _calc_step(
 ) -> NetworkStep:
     if network is None:
         return NetworkStep(CREATE, resolver.resolve(item.partial))
-    old = parse_conflist(network.name, network.config.plugins)
+    old = parse_spec(network.name, network.config.plugins)
     if old is None:
         raise CommandError(
             f"network {network.name} has plugins or keys that a manifest cannot express",

@@ -36,8 +36,8 @@ from shibafu.netlink.constants import (
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import IFINFOMSG, ifinfo, link_list, parse_link
 from shibafu.netlink.link_requests import link_del
-from shibafu.netlink.route import RTMSG, parse_route
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.route import RTMSG, parse_kernel_route
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 from shibafu.networks.errors import CommandError
 
 Interface = IPv4Interface | IPv6Interface
@@ -131,7 +131,7 @@ class Kernel:
     def links(self) -> dict[str, LinkState]:
         """Return all links by name."""
         # With their counters, unlike those that a plugin reads.
-        entries = self._sock.dump(Request(RTM_GETLINK, 0, ifinfo(), "cannot list links"))
+        entries = self._sock.dump(NetlinkRequest(RTM_GETLINK, 0, ifinfo(), "cannot list links"))
         return {link.name: link for link in map(_parse_link, entries)}
 
     def addresses(self) -> dict[int, list[Interface]]:
@@ -149,7 +149,7 @@ class Kernel:
         """Return the destinations of the main table, without default routes, whole or in pieces."""
         links = {link.index: (link.name, link.flags) for link in link_list(self._sock)}
         payload = RTMSG.pack(AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0, 0)
-        entries = self._sock.dump(Request(RTM_GETROUTE, 0, payload, "cannot list routes"))
+        entries = self._sock.dump(NetlinkRequest(RTM_GETROUTE, 0, payload, "cannot list routes"))
         routes = [route for entry in entries if (route := _parse_destination(entry, links)) is not None]
         return [
             route
@@ -201,7 +201,7 @@ _EXPLANATIONS = {
 
 def _parse_destination(payload: bytes, links: dict[int, tuple[str, int]]) -> RouteTo | None:
     """Return where a route leads; None for a default route, and for one of another table."""
-    route = parse_route(payload)
+    route = parse_kernel_route(payload)
     if route.table != RT_TABLE_MAIN or route.dst is None or route.family not in (AF_INET, AF_INET6):
         return None
     attrs = parse_attrs(payload, RTMSG.size)

@@ -1,6 +1,6 @@
 """The addresses of a network: release and reserve them, and give lost ones back to their containers."""
 
-from shibafu.bridge.resources.lease import Lease
+from shibafu.bridge.resources.lease import AddressLease
 from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.lean.ip import Address
 from shibafu.networks.configured import ConfiguredNetwork
@@ -89,7 +89,7 @@ def reserve_address(network: ConfiguredNetwork, address: Address, label: str) ->
 
 
 class OwnLease(Resource):
-    """A `Lease` that the pool can restore while nobody else has the addresses.
+    """A `AddressLease` that the pool can restore while nobody else has the addresses.
 
     Args:
         lease: what asks the IPAM plugin.
@@ -101,7 +101,7 @@ class OwnLease(Resource):
 
     def __init__(
         self,
-        lease: Lease,
+        lease: AddressLease,
         network: ConfiguredNetwork,
         owner: tuple[str, str],
         netns: str,

@@ -5,7 +5,7 @@ import os
 import shutil
 from typing import Any
 
-from shibafu.bridge.compat.leftovers import LostRules
+from shibafu.bridge.compat.orphans import OrphanedRules
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
@@ -15,7 +15,7 @@ from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_host_veth
 from shibafu.container.specification import HOST_NETWORK, NO_NETWORK
 from shibafu.lean.files import open_file
-from shibafu.networks.attaching import Caller
+from shibafu.networks.attachments import Caller
 from shibafu.networks.configured import ConfiguredNetwork, load_networks, unknown_network
 from shibafu.networks.errors import CommandError
 from shibafu.networks.inspect import GONE, STRAY, Endpoint
@@ -132,7 +132,7 @@ def remove_network(
     state = NetworkState(network.name)
     teardown_if_unused(state, os.environ, None)
     if network.bridge is not None:
-        LostRules(network.bridge, state, os.environ).remove()
+        OrphanedRules(network.bridge, state, os.environ).remove()
     state.remove_if_unused()
     done += remove_bridge(network, others, caller.kernel)
     done += _remove_leases(network)

@@ -13,7 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from shibafu.bridge.config import is_valid_link_name
 from shibafu.networks.errors import CommandError, UsageError
 from shibafu.networks.kernel import Interface, Kernel, LinkState, explain, open_kernel
-from shibafu.networks.named_netns import inside, is_same_netns
+from shibafu.networks.named_netns import inside, is_in_netns
 
 
 def create_bridge(name: str, mtu: int = 0) -> list[str]:
@@ -54,7 +54,7 @@ def create_veth(host: str, container: str, netns: str = "", bridge: str = "") ->
     """
     require_link_name(host)
     require_link_name(container)
-    if host == container and (not netns or is_same_netns(netns)):
+    if host == container and (not netns or is_in_netns(netns)):
         raise UsageError(
             "both ends of the pair cannot have one name in one namespace",
             "choose two names, or give the other end a namespace of its own: --netns",
@@ -79,7 +79,7 @@ def create_veth(host: str, container: str, netns: str = "", bridge: str = "") ->
 
 def _add_veth(host: str, container: str, netns: str) -> list[str]:
     what = f"cannot create the veth pair {host} and {container}"
-    if not netns or is_same_netns(netns):
+    if not netns or is_in_netns(netns):
         _request_link("add", what, ifname=host, kind="veth", peer={"ifname": container})
         return [f"ip link add name {host} type veth peer name {container}"]
     with inside(netns), open_kernel() as other:
@@ -95,7 +95,7 @@ def _add_veth(host: str, container: str, netns: str) -> list[str]:
 def _is_pair(kernel: Kernel, link: LinkState, container: str, netns: str) -> bool:
     if link.kind != "veth":
         return False
-    if not netns or is_same_netns(netns):
+    if not netns or is_in_netns(netns):
         other = kernel.links().get(container)
     else:
         with inside(netns), open_kernel() as inner:
@@ -109,7 +109,7 @@ def move(name: str, netns: str) -> list[str]:
     Raises:
         CommandError: it is in neither, or cannot leave this one.
     """
-    if is_same_netns(netns):
+    if is_in_netns(netns):
         raise UsageError(f"{netns} is the namespace that this command runs in", "name the one to move to")
     with inside(netns), open_kernel() as kernel:
         there = name in kernel.links()

@@ -60,6 +60,6 @@ def inside(path: str) -> Iterator[int]:
         yield netns.descriptor
 
 
-def is_same_netns(path: str, other: str = "/proc/self/ns/net") -> bool:
+def is_in_netns(path: str, other: str = "/proc/self/ns/net") -> bool:
     """Return whether two paths are one namespace."""
     return os.path.samefile(path, other)

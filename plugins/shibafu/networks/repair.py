@@ -16,7 +16,7 @@ from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.cni.args import split_args
 from shibafu.cni.config import Section
 from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
-from shibafu.networks.attaching import Caller
+from shibafu.networks.attachments import Caller
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.desired import (
     PASSED_OVER,

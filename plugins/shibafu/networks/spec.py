@@ -182,7 +182,7 @@ def _calc_range(subnet: Subnet) -> dict[str, str]:
     return {key: str(value) for key, value in stated.items() if value is not None}
 
 
-def parse_conflist(name: str, plugins: list[dict[str, Any]]) -> NetworkSpec | None:
+def parse_spec(name: str, plugins: list[dict[str, Any]]) -> NetworkSpec | None:
     """Return what a conflist states; None for one that says more than `calc_conflist` ever does."""
     if len(plugins) != 1 or plugins[0].get("type") != BRIDGE_TYPE:
         return None

@@ -53,7 +53,7 @@ def remove_empty_home(home: str) -> None:
         mark_home(home)
 
 
-def list_networks(home: str) -> list[str]:
+def list_network_directories(home: str) -> list[str]:
     """Return the networks of which there are records.
 
     Raises:
@@ -81,15 +81,15 @@ def _is_of_another(mark: str, own: str) -> bool:
 
 
 def _remove_stale(home: str) -> None:
+    from shibafu.cni.failures import remove_tree
     from shibafu.cni.lock import Lock
-    from shibafu.cni.mishaps import remove_tree
 
     with Lock(f"records-{home.rpartition('/')[2]}", f"directory {home}", handed_down=False):
         mark = _read_mark(home)
         if not mark or not _is_of_another(mark, calc_mark()):
             return  # another call was first
         # The mark last, so that the next call goes on where this one is killed.
-        for name in list_networks(home):
+        for name in list_network_directories(home):
             remove_tree(f"{home}/{name}")
         _unlink_mark(home)
 

@@ -23,7 +23,7 @@ from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.lock import lock_file
 from shibafu.lean.files import NotRegularError, open_file, read_file, remove_file
 from shibafu.lean.json import dumps, loads
-from shibafu.resource.home import calc_mark, find_home, list_networks, mark_home, remove_empty_home
+from shibafu.resource.home import calc_mark, find_home, list_network_directories, mark_home, remove_empty_home
 from shibafu.resource.record import Record
 
 _ROOT = "/run/shibafu"
@@ -119,7 +119,7 @@ class NetworkState:
         Raises:
             FileNotFoundError: there are none.
         """
-        return list_networks(self._home)
+        return list_network_directories(self._home)
 
     # Firewall rules
 
@@ -133,7 +133,7 @@ class NetworkState:
 
     def versions_of_others(self, backend: str) -> set[int]:
         """Return the families, 4 or 6, in which other networks have rules made with a backend."""
-        names = list_networks(self._home)
+        names = list_network_directories(self._home)
         records = [self._read_rules(f"../{name}/firewall") for name in names if name != self.network]
         found: set[int] = set()
         for record in records:
@@ -343,7 +343,7 @@ class NetworkState:
         try:
             return remove_file(path)
         except IsADirectoryError:
-            from shibafu.cni.mishaps import remove_tree
+            from shibafu.cni.failures import remove_tree
 
             remove_tree(path)
             return True

@@ -27,7 +27,7 @@ class Teardown:
         except NetlinkError as error:
             self.add([error])
         except OSError as error:
-            from shibafu.cni.mishaps import describe_os_error
+            from shibafu.cni.failures import describe_os_error
 
             self.errors.append(describe_os_error("clean up", error))
 

@@ -59,7 +59,7 @@ class Transaction:
         elif isinstance(failure, NetlinkError):
             raise CniError(NETWORK_SETUP, str(failure), left) from failure
         elif isinstance(failure, OSError):
-            from shibafu.cni.mishaps import describe_os_error
+            from shibafu.cni.failures import describe_os_error
 
             answer = describe_os_error("attach the container", failure)
             answer.details = "; ".join(filter(None, (answer.details, left)))

@@ -7,7 +7,7 @@ at a time, GC runs beside no other operation on its network, and the cache is wr
 import os
 
 from shibafu.cni import lock
-from shibafu.cni.args import is_valid_value, join_args
+from shibafu.cni.args import join_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, attempt, merge_errors
@@ -29,6 +29,7 @@ from shibafu.runtime.derivation import (
     build_config,
     convert_result,
     describe_call,
+    drop_invalid_args,
     find_missing_verb,
     validate_call,
 )
@@ -36,7 +37,7 @@ from shibafu.runtime.invoke import invoke_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class Runtime:
@@ -63,9 +64,10 @@ class Runtime:
         self.plugin_path = plugin_path
         self.cache_dir = cache_dir
         self.conf_dir = conf_dir
+        inherited = os.environ if env is None else env
         self.env = {
             key: value
-            for key, value in (os.environ if env is None else env).items()
+            for key, value in inherited.items()
             # A runtime may itself have been called by one; CNI_NETNS_OVERRIDE is the administrator's.
             if not key.startswith("CNI_") or key == "CNI_NETNS_OVERRIDE"
         }
@@ -236,7 +238,7 @@ class Runtime:
         validate_call(network, "DEL", given)
         with self.lock_container(container_id), self._lock_network(network.name, shared=True):
             attachment = self._complete(given, args, capabilities)
-            attachment.cni_args = _drop_invalid(attachment.cni_args)
+            attachment.cni_args = drop_invalid_args(attachment.cni_args)
             self._delete(network, attachment)
 
     def gc(self, network: NetworkList, valid: "Iterable[tuple[str, str]]") -> None:
@@ -339,13 +341,20 @@ class Runtime:
             self._call("DEL", network, plugin, path, attachment, prev_result)
         cache_remove(*attachment.key, self.cache_dir)
 
+    def _choose_network(self, attachment: CachedAttachment, network: NetworkList) -> NetworkList:
+        """Return the network that an attachment was made with; as it is now where that is not known."""
+        try:
+            return self.find_attached_network(attachment)
+        except CniError:
+            return network
+
     def _delete_ended(self, network: NetworkList, attachment: CachedAttachment) -> None:
         """Delete an attachment that nobody asked to delete, by the chain that it was made with."""
         # The number may be another process's by now, and the path another namespace's.
         if attachment.netns.startswith("/proc/") or attachment.has_certainly_ended():
             attachment.netns = ""
-        attachment.cni_args = _drop_invalid(attachment.cni_args)
-        self._delete(_choose_attached(self.find_attached_network, attachment, network), attachment)
+        attachment.cni_args = drop_invalid_args(attachment.cni_args)
+        self._delete(self._choose_network(attachment, network), attachment)
 
     def _calc_del_result(
         self, network: NetworkList, attachment: CachedAttachment
@@ -388,18 +397,3 @@ class Runtime:
         except CniError as error:
             what = f"{describe_call(plugin, command)}: {error.msg}"
             raise CniError(error.code, what, error.details) from None
-
-
-def _drop_invalid(args: "Mapping[str, str]") -> dict[str, str]:
-    """Return cached CNI_ARGS without what cannot be in them; that must not keep a container attached."""
-    return {key: value for key, value in args.items() if is_valid_value(key) and is_valid_value(value)}
-
-
-def _choose_attached(
-    find: "Callable[[CachedAttachment], NetworkList]", attachment: CachedAttachment, network: NetworkList
-) -> NetworkList:
-    """Return the network that an attachment was made with; as it is now where that is not known."""
-    try:
-        return find(attachment)
-    except CniError:
-        return network

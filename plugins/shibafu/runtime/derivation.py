@@ -1,5 +1,6 @@
 """What a plugin of a chain is called with, and how its answer is read: pure, nothing is called here."""
 
+from shibafu.cni.args import is_valid_value
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INCOMPATIBLE_VERSION, CniError
 from shibafu.cni.request import parse_request
@@ -91,3 +92,8 @@ def describe_call(plugin: "Mapping[str, object]", command: str) -> str:
     section = Section(dict(plugin), "NetConf")
     name = f' name="{section.text("name")}"' if "name" in section else ""
     return f'plugin type="{section.text("type")}"{name} failed ({_VERBS[command]})'
+
+
+def drop_invalid_args(args: "Mapping[str, str]") -> dict[str, str]:
+    """Return cached CNI_ARGS without what cannot be in them; that must not keep a container attached."""
+    return {key: value for key, value in args.items() if is_valid_value(key) and is_valid_value(value)}

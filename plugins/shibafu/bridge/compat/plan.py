@@ -53,10 +53,10 @@ def complete_removal(
     config, env = attachment.config, attachment.request.env
     lost: list[Resource] = []
     if config.needs_rules or config.mac_spoof_check or config.internal:
-        from shibafu.bridge.compat.leftovers import LostRules, list_rules
+        from shibafu.bridge.compat.orphans import OrphanedRules, list_orphaned_rules
 
-        listing = list_rules(config, env)
-        lost.append(LostRules(config, state, env, listing))
+        listing = list_orphaned_rules(config, env)
+        lost.append(OrphanedRules(config, state, env, listing))
         if not is_known:
             from shibafu.bridge.compat.reference_rules import ReferenceMasquerade, ReferenceSpoofCheck
 

@@ -1,7 +1,7 @@
 """The rules that the reference's plugins made for one container, as resources."""
 
 from shibafu.bridge.attachment import Attachment
-from shibafu.bridge.compat.leftovers import uses_nft
+from shibafu.bridge.compat.orphans import uses_nft
 from shibafu.bridge.compat.reference import has_reference_masquerade, teardown_reference_masquerade
 from shibafu.resource.base import NETWORK, Fault, Resource, find_faults
 from shibafu.resource.teardown import Teardown

@@ -14,9 +14,9 @@ from shibafu.cni.request import Request
 from shibafu.lean.files import read_file
 from shibafu.lean.ip import Address
 from shibafu.netfilter.listing import Listing
-from shibafu.netlink.inside import addr_list_inside, peer_inside
 from shibafu.netlink.link import Link, link_by_name, link_list
 from shibafu.netlink.link_removal import link_del_all
+from shibafu.netlink.peer_netns import addr_list_inside, peer_inside
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Resource
 from shibafu.resource.teardown import Teardown

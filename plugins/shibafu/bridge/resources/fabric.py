@@ -37,7 +37,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
     from shibafu.netlink.address import Addr
-    from shibafu.netlink.socket import Request as NetlinkRequest
+    from shibafu.netlink.socket import NetlinkRequest
     from shibafu.resource.view import View
 
 

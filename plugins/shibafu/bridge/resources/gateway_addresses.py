@@ -3,7 +3,7 @@
 from errno import EADDRNOTAVAIL, EEXIST, ENODEV
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.resources.sharing import list_sharers, refuse_stricter
+from shibafu.bridge.resources.shared_bridge import list_sharers, refuse_stricter
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.address import Addr, addr_add, addr_del

@@ -20,7 +20,7 @@ from shibafu.netlink.constants import (
 from shibafu.netlink.link import Link
 from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.route import route_add, route_list
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.record import parse_known_mac
 
@@ -209,7 +209,7 @@ def _set_ipv6_switches(ifname: str, switches: dict[str, str]) -> None:
         os.close(directory)
 
 
-def _route_request(index: int, route: Route, ips: list[IPConfig]) -> Request:
+def _route_request(index: int, route: Route, ips: list[IPConfig]) -> NetlinkRequest:
     gateway = resolve_gateway(route, ips)
     request = route_add(
         index,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shibafu.netfilter.ruleset import Ruleset
-    from shibafu.netlink.socket import Request
+    from shibafu.netlink.socket import NetlinkRequest
 
 # Frames to the addresses that IEEE 802.1D reserves, 01:80:c2:00:00:00 to 0f, get to the host by the port they
 # came in from, and those of LLDP pass no hook of the bridge. A port can forward them as it does others, save
@@ -29,7 +29,7 @@ _FORWARD_RESERVED = 0xFFFD
 _LINK_LOCAL = b"\xfe\x80"
 
 
-class HostBarrier(PortTable):
+class InternalIsolation(PortTable):
     """The rules that keep an internal network from the host; see `PortTable`."""
 
     __slots__ = ()
@@ -67,12 +67,12 @@ class HostBarrier(PortTable):
         return is_known or bool(find_lost_ports(state, self._bridge, port))
 
 
-def calc_internal_port(port: str) -> "list[Request]":
+def calc_internal_port(port: str) -> "list[NetlinkRequest]":
     """Return the requests that keep what a port brings in from the host."""
     return [link_set(port, group=INTERNAL_GROUP), link_set_port(port, group_fwd_mask=_FORWARD_RESERVED)]
 
 
-def calc_open_port(port: str) -> "list[Request]":
+def calc_open_port(port: str) -> "list[NetlinkRequest]":
     """Return the requests that let the host get it again."""
     return [link_set(port, group=0), link_set_port(port, group_fwd_mask=0)]
 

@@ -7,7 +7,7 @@ group has to change, or others' have to be looked at.
 import os
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.resources.sharing import WORDS, find_stricter, has_stricter_sharer, refuse_stricter
+from shibafu.bridge.resources.shared_bridge import WORDS, find_stricter, has_stricter_sharer, refuse_stricter
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import ISOLATED, NETWORK_GROUPS, OPEN, STRICT, is_host_veth
 from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shibafu.resource.view import View
 
 
-class Lease(Resource):
+class AddressLease(Resource):
     """The container's addresses, as its IPAM plugin remembers them.
 
     Args:

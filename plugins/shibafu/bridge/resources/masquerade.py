@@ -90,7 +90,7 @@ class Rules(Resource):
     @classmethod
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
         """See `Resource.obstacle`: a program that is not installed."""
-        from shibafu.bridge.resources.passage import find_stated_subnets
+        from shibafu.bridge.resources.foreign_drops import find_stated_subnets
         from shibafu.resource.obstacles import find_missing_program
 
         env = request.env

@@ -10,7 +10,7 @@ from shibafu.resource.base import MEND, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shibafu.netlink.socket import Request
+    from shibafu.netlink.socket import NetlinkRequest
     from shibafu.resource.claim import Claim
     from shibafu.resource.view import View
 
@@ -121,7 +121,7 @@ class Port(Resource):
             setup_port_vlans(view.sock, vlans)
         return False
 
-    def _calc_requests(self, link: Link, bridge: Link) -> "list[Request]":
+    def _calc_requests(self, link: Link, bridge: Link) -> "list[NetlinkRequest]":
         """Return the requests for what differs from the configuration."""
         config, name = self._config, self._name
         is_port = link.master == bridge.index

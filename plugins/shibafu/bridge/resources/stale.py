@@ -85,9 +85,9 @@ def _remove_port_rules(
 
         teardown.do(release_checks, state, bridge, checked, env)
     if any(record.is_internal for record in records.values()):
-        from shibafu.bridge.resources.internal import HostBarrier
+        from shibafu.bridge.resources.internal import InternalIsolation
 
-        teardown.do(HostBarrier(state, bridge, "", env).remove)
+        teardown.do(InternalIsolation(state, bridge, "", env).remove)
 
 
 class StaleLeases(Resource):

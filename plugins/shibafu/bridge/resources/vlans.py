@@ -8,7 +8,7 @@ from shibafu.cni.names import calc_digest
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.link_requests import link_add_veth, link_del, link_set
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, bridge_vlan_list
 from shibafu.resource.base import Fault
 
@@ -16,7 +16,9 @@ _NATIVE = 1
 _MAX_NAME = 15  # IFNAMSIZ - 1, include/uapi/linux/if.h
 
 
-def calc_port_vlans(index: int, vlan: int, trunk: list[int], default_pvid: int | None) -> list[Request]:
+def calc_port_vlans(
+    index: int, vlan: int, trunk: list[int], default_pvid: int | None
+) -> list[NetlinkRequest]:
     """Return the requests that put a port into its VLANs.
 
     Args:
@@ -52,7 +54,7 @@ def _calc_runs(vlans: list[int]) -> list[tuple[int, int]]:
     return runs
 
 
-def setup_port_vlans(sock: NetlinkSocket, requests: list[Request]) -> None:
+def setup_port_vlans(sock: NetlinkSocket, requests: list[NetlinkRequest]) -> None:
     """Put a port into its VLANs, by the requests of `calc_port_vlans`.
 
     Raises:

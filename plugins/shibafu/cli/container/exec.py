@@ -32,7 +32,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
     from shibafu.container.accounts import require_regular_accounts
     from shibafu.container.runc_exec import run_exec
-    from shibafu.container.tools import find_program
+    from shibafu.container.tools import find_tool
     from shibafu.container.users import find_user
 
     record = open_containers(context, arguments).find(arguments.container)
@@ -49,7 +49,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     if arguments.user:
         uid, gid = find_user(Path(spec.rootfs), arguments.user)
     # Without a log of its own it complains in the form of one.
-    runc = [find_program("runc", "it runs containers"), "--log", os.devnull, "--root", record.runc_root()]
+    runc = [find_tool("runc", "it runs containers"), "--log", os.devnull, "--root", record.runc_root()]
     options = ["--user", f"{uid}:{gid}", "--cwd", arguments.workdir or spec.workdir]
     options += [option for option in ("--detach", "--tty") if getattr(arguments, option[2:])]
     for variable in arguments.env:

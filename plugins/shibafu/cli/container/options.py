@@ -9,7 +9,7 @@ from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, Image, ImageStore
 from shibafu.container.importing import extract_rootfs
 from shibafu.container.limits import parse_limits
-from shibafu.container.rights import Rights, calc_rights, parse_capabilities
+from shibafu.container.privileges import Privileges, calc_privileges, parse_capabilities
 from shibafu.container.seccomp import UNCONFINED, MissingProfileError
 from shibafu.container.specification import NO_NETWORK, Specification, Volume
 from shibafu.container.users import find_user
@@ -73,14 +73,14 @@ def calc_specification(
     return spec, unpack
 
 
-def require_rights(spec: Specification) -> Rights:
+def require_privileges(spec: Specification) -> Privileges:
     """Return what a container may do, before anything is made for it.
 
     Raises:
         ContainerError: its options do not make sense, or there is no profile of system calls.
     """
     try:
-        return calc_rights(spec)
+        return calc_privileges(spec)
     except MissingProfileError as error:
         hint = f"or let the container use all system calls: --security-opt seccomp={UNCONFINED}"
         raise ContainerError(error.message, f"{error.hint}; {hint}") from None

@@ -13,7 +13,7 @@ from shibafu.container.errors import NOT_STARTED
 if TYPE_CHECKING:
     from shibafu.container.container_record import ContainerRecord
     from shibafu.container.containers import Containers
-    from shibafu.container.rights import Rights
+    from shibafu.container.privileges import Privileges
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.cli.container.options import calc_specification, require_rights
+    from shibafu.cli.container.options import calc_specification, require_privileges
     from shibafu.container.errors import ContainerError
     from shibafu.networks.errors import CommandError
     from shibafu.networks.lifecycle import ensure_networks
@@ -112,7 +112,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     containers = open_containers(context, arguments)
     try:
         spec, unpack = calc_specification(arguments, containers.images, sys.stdin.isatty())
-        rights = require_rights(spec)
+        rights = require_privileges(spec)
         context.out.warn(ensure_networks(context.conf_dir, spec.networks))
         record = containers.create(spec, unpack)
         return _start(context, arguments, containers, record, rights)
@@ -125,7 +125,7 @@ def _start(
     arguments: Namespace,
     containers: "Containers",
     record: "ContainerRecord",
-    rights: "Rights",
+    rights: "Privileges",
 ) -> int:
     from shibafu.container.errors import ContainerError
 

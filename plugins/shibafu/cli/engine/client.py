@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from socket import AF_UNIX, SO_PEERCRED, SOCK_STREAM, SOL_SOCKET, socket
 from typing import Any
 
-from shibafu.engine.place import Place
+from shibafu.engine.location import EngineLocation
 from shibafu.lean.files import read_file
 from shibafu.networks.errors import CommandError
 
@@ -32,7 +32,7 @@ class InstalledEngine:
     """
 
     program: str
-    place: Place
+    place: EngineLocation
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def find_engine() -> InstalledEngine:
         raise CommandError(
             "this installation has no engine", "executables that packaging/build.sh makes have one"
         )
-    return InstalledEngine(program, Place(home))
+    return InstalledEngine(program, EngineLocation(home))
 
 
 def require_root() -> None:
@@ -76,7 +76,7 @@ def require_root() -> None:
         raise CommandError("only root may use the engine", "try it with sudo")
 
 
-def ask_engine(place: Place) -> Answer | None:
+def ask_engine(place: EngineLocation) -> Answer | None:
     """Return what the engine says; None when none is running.
 
     Raises:

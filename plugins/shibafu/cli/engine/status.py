@@ -24,7 +24,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.cli.engine.client import ask_engine, find_engine, require_root
-    from shibafu.engine.ledger import render_metrics, write_metrics
+    from shibafu.engine.metrics import render_metrics, write_metrics
 
     if arguments.metrics == "-" and context.out.is_json:
         raise UsageError("metrics are not JSON", "leave out --format json, or write the metrics to a file")

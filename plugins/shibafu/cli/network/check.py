@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shibafu.cli.subcommand import Context, Subcommand
 
 if TYPE_CHECKING:
-    from shibafu.networks.attaching import Finding
+    from shibafu.networks.attachments import Finding
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.networks.attaching import Caller
+    from shibafu.networks.attachments import Caller
     from shibafu.networks.configured import load_networks
     from shibafu.networks.errors import Failures
     from shibafu.networks.kernel import open_kernel

@@ -18,7 +18,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.networks.attaching import Caller, find_target
+    from shibafu.networks.attachments import Caller, find_target
     from shibafu.networks.configured import load_network
     from shibafu.networks.kernel import open_kernel
 

@@ -20,7 +20,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.networks.attaching import Caller
+    from shibafu.networks.attachments import Caller
     from shibafu.networks.configured import load_network
     from shibafu.networks.errors import Failures
     from shibafu.networks.inspect import Inspector
@@ -57,7 +57,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 def _choose(endpoints: list["Endpoint"], text: str) -> list["Endpoint"]:
     """Return the endpoints of a container, named by its ID, its namespace or the beginning of its ID."""
-    from shibafu.networks.attaching import find_named_netns, is_short_id
+    from shibafu.networks.attachments import find_named_netns, is_short_id
 
     netns = find_named_netns(text)
     for is_meant in (

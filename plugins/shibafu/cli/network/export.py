@@ -14,14 +14,14 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.configured import load_networks
     from shibafu.networks.errors import Failures
     from shibafu.networks.manifest import calc_manifest, format_manifest
-    from shibafu.networks.spec import parse_conflist
+    from shibafu.networks.spec import parse_spec
     from shibafu.runtime.conflist import ConflistError
 
     failures = Failures(context.out.failure)
     broken: list[ConflistError] = []
     specs = []
     for network in load_networks(context.conf_dir, arguments.networks, broken):
-        spec = parse_conflist(network.name, network.config.plugins)
+        spec = parse_spec(network.name, network.config.plugins)
         if spec is not None:
             specs.append(spec)
         elif arguments.networks:

@@ -12,7 +12,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.cni.errors import CniError, merge_errors
-    from shibafu.networks.attaching import Caller
+    from shibafu.networks.attachments import Caller
     from shibafu.networks.configured import load_networks
     from shibafu.networks.errors import Failures
     from shibafu.networks.kernel import open_kernel

@@ -74,7 +74,7 @@ def read_capabilities(kind: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Rights:
+class Privileges:
     """What a container's processes may do.
 
     Args:
@@ -86,11 +86,11 @@ class Rights:
     seccomp: dict[str, Any] | None
 
 
-def calc_rights(spec: Specification) -> Rights:
+def calc_privileges(spec: Specification) -> Privileges:
     """Return a container's rights on this machine.
 
     Raises:
         ContainerError: they contradict each other, or there is no profile of system calls.
     """
     capabilities = calc_capabilities(spec.added, spec.dropped)
-    return Rights(capabilities, load_seccomp(spec.seccomp, capabilities))
+    return Privileges(capabilities, load_seccomp(spec.seccomp, capabilities))

@@ -36,7 +36,7 @@ class Calls:
         self.buckets[sum(seconds > bound for bound in BOUNDS)] += 1
 
 
-class Ledger:
+class Metrics:
     """All that is counted. It stays small: programs, verbs, outcomes and reasons are few."""
 
     __slots__ = ("_calls", "_cold")

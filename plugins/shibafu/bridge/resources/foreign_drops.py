@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shibafu.resource.view import View
 
 
-class Passage(Resource):
+class ForeignDrops(Resource):
     """That what the network's own rules accept gets through the chains of others, too.
 
     Args:

@@ -11,7 +11,7 @@ DIRECTORY = "/run/shibafu-engine"
 _BYTES = 8
 
 
-class Place:
+class EngineLocation:
     """The files of one engine.
 
     Args:

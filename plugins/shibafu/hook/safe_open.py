@@ -9,18 +9,18 @@ import os
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
-from shibafu.hook.territory import find_identity, identify
+from shibafu.hook.forbidden_paths import find_identity, identify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shibafu.hook.territory import Identity, Territory
+    from shibafu.hook.forbidden_paths import ForbiddenPaths, Identity
 
 _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40  # as the kernel (path_resolution(7))
 
 
 def open_beneath(
-    directory: str, identity: "Identity | None", path: str, refused: "Territory", creates: bool
+    directory: str, identity: "Identity | None", path: str, refused: "ForbiddenPaths", creates: bool
 ) -> int:
     """Open a file inside a directory for reading and writing.
 
@@ -44,7 +44,7 @@ def open_beneath(
     return _open(directory, identity, parts, path, refused, creates, follows=False)
 
 
-def open_absolute(path: str, refused: "Territory") -> int:
+def open_absolute(path: str, refused: "ForbiddenPaths") -> int:
     """Open the file at an absolute path for reading and writing, making it when it is missing.
 
     Links to directories are followed, as the administrator may have them, but not out of a refused directory.
@@ -60,7 +60,7 @@ def _open(
     identity: "Identity | None",
     parts: list[str],
     path: str,
-    refused: "Territory",
+    refused: "ForbiddenPaths",
     creates: bool,
     follows: bool,
 ) -> int:
@@ -84,7 +84,7 @@ def _open(
         raise CniError(INVALID_CONFIG, f"{path!r} is no path") from None
 
 
-def _descend(directory: int, parts: list[str], path: str, refused: "Territory", follows: bool) -> None:
+def _descend(directory: int, parts: list[str], path: str, refused: "ForbiddenPaths", follows: bool) -> None:
     """Have a directory's descriptor stand for a descendant of it."""
     links = 0
     rest = parts[::-1]
@@ -112,7 +112,7 @@ def _descend(directory: int, parts: list[str], path: str, refused: "Territory", 
             os.close(inner)
 
 
-def _open_last(directory: int, name: str, path: str, refused: "Territory", creates: bool) -> int:
+def _open_last(directory: int, name: str, path: str, refused: "ForbiddenPaths", creates: bool) -> int:
     """Open a file in a directory: looked at first, since to open a FIFO or a device is to use it."""
     try:
         seen = os.open(name, _PATH, dir_fd=directory)
@@ -134,7 +134,7 @@ def _open_last(directory: int, name: str, path: str, refused: "Territory", creat
         os.close(seen)
 
 
-def _require_other(descriptor: int, path: str, refused: "Territory") -> None:
+def _require_other(descriptor: int, path: str, refused: "ForbiddenPaths") -> None:
     if refused.covers(descriptor):
         raise CniError(
             INVALID_CONFIG,

@@ -18,7 +18,7 @@ from shibafu.netlink.constants import (
 )
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import IFINFOMSG, Link, ifinfo, parse_link
-from shibafu.netlink.socket import NetlinkSocket, Request
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 # EINVAL: the number stands for no namespace any more.
 _GONE = (ENODEV, EINVAL)
@@ -31,7 +31,7 @@ def peer_inside(sock: NetlinkSocket, link: Link) -> Link | None:
         NetlinkError: the kernel does not let look there.
     """
     payload = ifinfo(link.peer) + attr_u32(IFLA_TARGET_NETNSID, link.link_netnsid)
-    request = Request(RTM_GETLINK, 0, payload, f"cannot look up the other end of {link.name}")
+    request = NetlinkRequest(RTM_GETLINK, 0, payload, f"cannot look up the other end of {link.name}")
     try:
         answer = sock.get(request)
     except NetlinkError as error:
@@ -53,7 +53,7 @@ def addr_list_inside(sock: NetlinkSocket, link: Link) -> list[Addr]:
     payload = header + attr_u32(IFA_TARGET_NETNSID, link.link_netnsid)
     what = f"cannot list the addresses at the other end of {link.name}"
     try:
-        entries = sock.dump(Request(RTM_GETADDR, 0, payload, what))
+        entries = sock.dump(NetlinkRequest(RTM_GETADDR, 0, payload, what))
     except NetlinkError as error:
         if error.errno in _GONE:
             return []

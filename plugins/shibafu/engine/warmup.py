@@ -26,7 +26,7 @@ _NETWORKS = (
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 
 
-def train(home: str) -> bool:
+def warm_up(home: str) -> bool:
     """Make some calls of each kind; return whether they succeeded.
 
     Args:

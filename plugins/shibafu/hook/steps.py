@@ -52,7 +52,7 @@ def calc_ifname(number: int) -> str:
     return f"eth{number}"
 
 
-def calc_plan(
+def calc_steps(
     networks: list[NetworkList],
     settings: Settings,
     former_ips: "Mapping[str, list[str]]",

@@ -6,7 +6,7 @@ from shibafu.lean.json import loads
 _MAX_FILE = 1 << 20
 
 
-def read_complaint(path: str) -> str:
+def read_runc_error(path: str) -> str:
     """Return the last error in a log of runc's, in JSON; empty without one, or without a readable log."""
     try:
         log = read_file(path, _MAX_FILE) or b""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Identity = tuple[int, int]
 
 
-class Territory:
+class ForbiddenPaths:
     """Directories and files by identity, and where a container can write by location, at any depth below.
 
     Args:
@@ -51,7 +51,7 @@ class Territory:
         above = self._mounts.find_above(*identify_mount(descriptor))
         return any(is_within(location, self._locations) for location in above)
 
-    def with_locations(self, sources: "Iterable[Source]") -> "Territory":
+    def with_locations(self, sources: "Iterable[Source]") -> "ForbiddenPaths":
         """Return it with all that lies in what a container can write to, by whichever mount.
 
         Raises:
@@ -61,7 +61,7 @@ class Territory:
         found: set[Location] = set()
         for source in sources:
             found.update(_find_locations(source, mounts))
-        return Territory(self._identities, mounts, found)
+        return ForbiddenPaths(self._identities, mounts, found)
 
 
 def identify(status: os.stat_result) -> "Identity":

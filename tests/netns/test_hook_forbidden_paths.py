@@ -15,7 +15,7 @@ import os, random, subprocess, sys
 sys.path.insert(0, sys.argv[1])
 from shibafu.hook.container import Source
 from shibafu.hook.mounts import identify_mount, read_mounts
-from shibafu.hook.territory import Territory, identify
+from shibafu.hook.forbidden_paths import ForbiddenPaths, identify
 
 def mount(*args):
     subprocess.run(["mount", *args], check=True)
@@ -60,7 +60,7 @@ for source in choose.sample(places, min(len(places), 10)):
         mount("--rbind" if is_deep else "--bind", source, "/mnt/container")
         reachable = {identify(os.stat(path)) for path in walk("/mnt/container")}
         subprocess.run(["umount", "-l", "/mnt/container"], check=True)
-        territory = Territory(()).with_locations([Source(source, True, is_deep)])
+        territory = ForbiddenPaths(()).with_locations([Source(source, True, is_deep)])
         for path in places:
             chain = [path[:end] for end in range(len(path) + 1) if path[end : end + 1] in ("", "/")]
             on_the_way = {identify(os.stat(above)) for above in chain if above.startswith("/mnt/host")}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.calls import Ipam
-from shibafu.engine.place import Place
+from shibafu.engine.location import EngineLocation
 from support.engine import Engine, copy_executables, is_listening
 from support.waiting import wait_for
 
@@ -17,7 +17,7 @@ AT_ONCE = 6
 
 def list_files(home: Path) -> list[str]:
     """Return what is there of a folder's engine."""
-    place = Place(str(home))
+    place = EngineLocation(str(home))
     return sorted(path.suffix for path in Path(place.directory).glob(f"{place.name}.*"))
 
 
@@ -29,7 +29,7 @@ def test_one_of_many_that_are_started_at_once(own_home: Path, tmp_path: Path) ->
             for _ in range(AT_ONCE)
         ]
         wait_for(lambda: sum(one.poll() is None for one in started) == 1)  # noqa: B023 - called here
-        wait_for(lambda: is_listening(Place(str(own_home)).status))
+        wait_for(lambda: is_listening(EngineLocation(str(own_home)).status))
         assert list_files(own_home) == [".lock", ".sock", ".status"]
         ipam.run()
         ipam.run(env={"CNI_COMMAND": "DEL"})

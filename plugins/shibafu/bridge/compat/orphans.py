@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shibafu.netfilter.ruleset import Ruleset
 
 
-class LostRules(Resource):
+class OrphanedRules(Resource):
     """The rules and tables of a network that has no container, if nothing is remembered of them.
 
     Containers may be there whose records were lost as well: while the bridge has any, all stays.
@@ -69,7 +69,7 @@ class LostRules(Resource):
     def _remove_chains(self) -> None:
         """Remove chains of iptables."""
         network = self._config.network
-        listing = self._listing or list_rules(self._config, self._env)
+        listing = self._listing or list_orphaned_rules(self._config, self._env)
         strict = calc_strict_chain(network)
         names = {chain.name for chain in calc_iptables_remains(network, was_strict=True).chains}
 
@@ -83,7 +83,7 @@ class LostRules(Resource):
         def remove() -> None:
             # Again, now that the lock is held: an ADD at the same moment may have been making these rules,
             # table by table, and have taken them back.
-            current = list_rules(self._config, self._env)
+            current = list_orphaned_rules(self._config, self._env)
             for version, lines in current.lines.items():
                 if has_jumps(current, version):
                     # Whatever it is now; and a kernel may lack that table.
@@ -134,6 +134,6 @@ def uses_nft(config: BridgeConfig, env: "Mapping[str, str]") -> bool:
         return False  # the key has been set to a backend that there is none of
 
 
-def list_rules(config: BridgeConfig, env: "Mapping[str, str]") -> Listing:
+def list_orphaned_rules(config: BridgeConfig, env: "Mapping[str, str]") -> Listing:
     """Return what iptables lists of a network's chains, and of what leads to any chain."""
     return Listing(env, render_list(calc_iptables_remains(config.network, was_strict=True)))

@@ -1,29 +1,29 @@
 """What the engine counts, and how Prometheus reads it."""
 
-from shibafu.engine.ledger import BOUNDS, OUTCOME_FAILED, OUTCOME_SERVED, Ledger, render_metrics
+from shibafu.engine.metrics import BOUNDS, OUTCOME_FAILED, OUTCOME_SERVED, Metrics, render_metrics
 
 
-def calc_status(ledger: Ledger) -> dict[str, object]:
-    return {"running": True, "ending": False, "started": 1.5, "memory": 4096, **ledger.to_json()}
+def calc_status(metrics: Metrics) -> dict[str, object]:
+    return {"running": True, "ending": False, "started": 1.5, "memory": 4096, **metrics.to_json()}
 
 
 def test_buckets() -> None:
-    ledger = Ledger()
+    metrics = Metrics()
     for seconds in (0.0001, 0.001, 0.0011, 10.0, 11.0):
-        ledger.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, seconds)
-    (calls,) = ledger.to_json()["calls"]  # type: ignore[misc]  # one object
+        metrics.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, seconds)
+    (calls,) = metrics.to_json()["calls"]  # type: ignore[misc]  # one object
     assert calls["count"] == 5  # type: ignore[has-type]
     assert calls["buckets"] == [2, 1, *[0] * (len(BOUNDS) - 3), 1, 1]  # type: ignore[has-type]
 
 
 def test_metrics() -> None:
-    ledger = Ledger()
-    ledger.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, 0.002)
-    ledger.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, 0.2)
-    ledger.count_call("shibafu-hook", "", OUTCOME_FAILED, 60.0)
-    ledger.count_cold("another build")
-    ledger.count_cold("another build")
-    lines = render_metrics(calc_status(ledger)).splitlines()
+    metrics = Metrics()
+    metrics.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, 0.002)
+    metrics.count_call("shibafu-bridge", "ADD", OUTCOME_SERVED, 0.2)
+    metrics.count_call("shibafu-hook", "", OUTCOME_FAILED, 60.0)
+    metrics.count_cold("another build")
+    metrics.count_cold("another build")
+    lines = render_metrics(calc_status(metrics)).splitlines()
     of_add = 'program="shibafu-bridge",verb="ADD",outcome="served"'
     assert f'shibafu_engine_call_seconds_bucket{{{of_add},le="0.001"}} 0' in lines
     assert f'shibafu_engine_call_seconds_bucket{{{of_add},le="0.0025"}} 1' in lines
@@ -40,7 +40,7 @@ def test_metrics() -> None:
 
 
 def test_metrics_of_an_engine_that_takes_no_calls() -> None:
-    ending = calc_status(Ledger()) | {"ending": True}
+    ending = calc_status(Metrics()) | {"ending": True}
     assert "shibafu_engine_up 0" in render_metrics(ending).splitlines()
     absent = render_metrics({"running": False, "home": "/usr/lib/shibafu"})
     assert [line for line in absent.splitlines() if line[0] != "#"] == ["shibafu_engine_up 0"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shibafu.container.errors import ContainerError
-from shibafu.container.rights import (
+from shibafu.container.privileges import (
     DEFAULT,
     NAMES,
     calc_capabilities,
