@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.engine import Engine, assert_served, copy_executables, tally
 from support.machine import Machine, Outside
+from support.namespaces import Namespace
 from support.suite import Suite
 
 HERE = Path(__file__).parent

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from dist.conftest import ROOT
+from support.built import ROOT
 
 DIRECTORIES = ("prefix", "bindir", "sbindir", "mandir", "confdir", "bashdir", "zshdir", "fishdir", "unitdir")
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from dist.conftest import ROOT
+from support.built import ROOT
 
 SOURCES = {
     "frozen/__init__.py": '"""A package."""\nC = 3\n',

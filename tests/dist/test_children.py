@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dist.children import attach_and_detach
+from support.children import attach_and_detach
 
 
 @pytest.mark.root

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from dist.executables import run_command
-from netns.namespaces import Namespace
 from shibafu.cli.completion import SHELLS, find_positions
 from shibafu.cli.parser import build_parser
 from support.command import CommandLine
+from support.namespaces import Namespace
 from support.suite import Suite
 
 POSITIONS = [position.words for position in find_positions(build_parser())]

@@ -16,8 +16,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from dist.conftest import ROOT
 from shibafu.engine.programs import RESIDENT, SERVED
+from support.built import ROOT
 
 # What nobody would miss in the command before it fails.
 COMMAND_LACKS = {"lib2to3", "pydoc", "setuptools", "test", "tkinter"}

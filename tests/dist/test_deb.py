@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dist.conftest import ROOT
+from support.built import ROOT
 
 # A package takes a core half a minute to compress.
 pytestmark = pytest.mark.long

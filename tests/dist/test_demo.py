@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dist.conftest import ROOT
+from support.built import ROOT
 
 pytestmark = pytest.mark.root
 

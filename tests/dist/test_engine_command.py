@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from dist.executables import ask_version
-from netns.namespaces import Namespace
 from shibafu.cli.parser import run
 from support.engine import copy_executables
 from support.engine_command import EngineCommand, alter_build, is_alive, list_files
 from support.machine import Machine
+from support.namespaces import Namespace
 from support.suite import Suite
 from support.waiting import wait_for
 

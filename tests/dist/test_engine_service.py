@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from dist.conftest import ROOT
 from dist.executables import ask_version
 from dist.target import Target
-from engine.calls import Ipam
-from netns.namespaces import Namespace
+from support.built import ROOT
 from support.engine import copy_executables
 from support.engine_command import EngineCommand, is_alive, list_files
+from support.ipam_calls import Ipam
 from support.machine import Machine
+from support.namespaces import Namespace
 from support.suite import Suite
 from support.waiting import wait_for
 

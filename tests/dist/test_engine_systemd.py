@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dist.target import Target
-from netns.namespaces import Namespace
 from support.machine import Machine
+from support.namespaces import Namespace
 from support.suite import Suite
 from support.systemd import Systemd, find_cgroup
 from support.waiting import wait_for

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dist.conftest import ROOT
 from dist.executables import PROGRAMS, ask_version, run_plugin
+from support.built import ROOT
 
 DEL = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "ü名", "CNI_IFNAME": "eth0", "CNI_PATH": "/bin"}
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dist.conftest import ROOT
 from dist.executables import PROGRAMS, ask_version, run_command
 from dist.target import Target, run_script
 from shibafu.engine.programs import SERVED
+from support.built import ROOT
 
 
 def test_the_documentation_names_the_folder_that_is_installed_into() -> None:

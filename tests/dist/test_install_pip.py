@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dist.conftest import ROOT
 from dist.executables import PROGRAMS, ask_version
+from support.built import ROOT
 
 
 def test_console_scripts(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.killed_calls import REMEDIES, assert_clean, remedy
+from support.killed_calls import REMEDIES, assert_clean, remedy
 from support.machine import Answer, Config, Machine
 from support.suite import Suite
 

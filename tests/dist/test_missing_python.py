@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from dist.conftest import ROOT
+from support.built import ROOT
 
 pytestmark = [pytest.mark.root, pytest.mark.long]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dist.conftest import built
-from engine.calls import Ipam
+from support.built import built
 from support.engine import Engine, copy_executables
+from support.ipam_calls import Ipam
 from support.suite import Suite
 
 __all__ = ["built"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from netns.killed_calls import assert_clean
 from support.engine import Engine, copy_executables, tally
+from support.killed_calls import assert_clean
 from support.machine import Answer, Call, Config, Machine
 from support.suite import Suite
 from support.waiting import wait_for

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.calls import Ipam
-from netns.killed_calls import assert_clean
 from support.engine import Engine
+from support.ipam_calls import Ipam
+from support.killed_calls import assert_clean
 from support.machine import Call, Config, Machine
 from support.waiting import wait_for
 

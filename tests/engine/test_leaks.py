@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.calls import Ipam
 from support.engine import Engine, tally
+from support.ipam_calls import Ipam
 
 pytestmark = pytest.mark.root
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.calls import Ipam
 from shibafu.engine.location import EngineLocation
 from support.engine import Engine, copy_executables, is_listening
+from support.ipam_calls import Ipam
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.root

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.calls import Ipam, in_shell
 from shibafu.engine.location import EngineLocation
 from shibafu.engine.protocol import DESCRIPTORS, HEAD, LIMITS, MAGIC, READY, RLIM_NLIMITS
 from support.engine import Engine, tally
+from support.ipam_calls import Ipam, in_shell
 from support.machine import Machine
 from support.waiting import wait_for
 

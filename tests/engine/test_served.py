@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dist.children import attach_and_detach
-from engine.calls import CALL, Ipam, in_shell
+from support.children import attach_and_detach
 from support.engine import Engine, list_children
+from support.ipam_calls import CALL, Ipam, in_shell
 from support.machine import Config, Machine
 from support.suite import Suite
 from support.waiting import wait_for

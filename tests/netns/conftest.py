@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from netns.blue_network import BlueNetwork
-from netns.namespaces import Namespace
 from netns.replacement import Replacement
 from support.command import CommandLine
+from support.namespaces import Namespace
 from support.suite import Suite
 
 

@@ -3,9 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 from json import loads
 
-from netns.namespaces import Namespace
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, OPEN
 from support.machine import Config, Machine, can_reach
+from support.namespaces import Namespace
 from support.remains import assert_no_rules
 
 GROUP, OPEN_GROUP = str(ISOLATED_GROUP), str(NETWORK_GROUPS[OPEN])

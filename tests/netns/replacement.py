@@ -4,8 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from netns.namespaces import Namespace
 from shibafu_ipam.index_records import IndexRecords
+from support.namespaces import Namespace
 
 
 class Replacement:

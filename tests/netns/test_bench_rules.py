@@ -15,7 +15,7 @@ from bench.process import Failed
 from bench.rules import is_isolating, trace_paths
 from bench.suite import Network, make_reference
 from bench.suite import Suite as Plugins
-from netns.namespaces import Namespace
+from support.namespaces import Namespace
 from support.suite import Suite
 
 _PORT = 5300

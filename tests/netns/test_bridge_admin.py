@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from shibafu.cni.names import calc_chain
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, can_reach, link_iptables, open_socket
+from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
 

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.advertisement import PREFIX, calc_advertisement
 from support.machine import Machine
+from support.namespaces import Namespace
 
 
 def advertise(machine: Machine, attacker: Namespace) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.machine import Config, Machine
+from support.namespaces import Namespace
 
 # What somebody does to the host, what somebody does in the container, and what CHECK says about it: some of
 # what breakages.py has. {port} stands for the attachment's link on the host.

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.machine import Config, Machine
+from support.namespaces import Namespace
 from support.remains import assert_clean
 
 CONFIGS = ["nat", "layer2", "plain"]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.machine import (
     OUTSIDE,
@@ -18,6 +17,7 @@ from support.machine import (
     can_reach,
     link_iptables,
 )
+from support.namespaces import Namespace
 from support.suite import Suite
 
 FIRST = {4: "10.10.0.2", 6: "fd00:10::2"}

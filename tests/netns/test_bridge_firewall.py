@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, link_iptables
+from support.namespaces import Namespace
 from support.suite import Suite
 
 # How many a dual-stack NAT network has.

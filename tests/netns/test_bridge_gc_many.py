@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from netns.killed_calls import call_and_kill, find_steps
-from netns.namespaces import Namespace
+from support.killed_calls import call_and_kill, find_steps
 from support.machine import Config, Machine
+from support.namespaces import Namespace
 from support.remains import assert_clean
 from support.waiting import wait_for
 

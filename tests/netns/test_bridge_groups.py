@@ -6,7 +6,6 @@ from socket import SOCK_STREAM
 import pytest
 
 from netns.isolated import BLUE, GREEN, GROUP, OLD, OPEN_GROUP, PLAIN, Networks, are_apart, group
-from netns.namespaces import Namespace
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.fabric import Bridge, Gateway
 from shibafu.cni.names import ISOLATED, NETWORK_GROUPS, OPEN, STRICT, calc_digest
@@ -15,6 +14,7 @@ from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.view import View
 from support.calls import make_request
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source
+from support.namespaces import Namespace
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.machine import (
     OUTSIDE,
     SYSTEM_PATH,
@@ -23,6 +22,7 @@ from support.machine import (
     link_iptables,
     open_socket,
 )
+from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, open_socket
+from support.namespaces import Namespace
 from support.remains import assert_clean, assert_no_rules
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from netns.isolated import BLUE, GOLD, GREEN, OPEN_GROUP, PLAIN, Networks, are_apart, group
-from netns.namespaces import Namespace
 from shibafu.cni.names import (
     STRICT,
     calc_chain,
@@ -25,6 +24,7 @@ from support.machine import (
     link_iptables,
     open_socket,
 )
+from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
 

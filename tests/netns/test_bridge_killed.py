@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from netns.killed_calls import REMEDIES, assert_clean, call_and_kill, find_steps, remedy
+from support.killed_calls import REMEDIES, assert_clean, call_and_kill, find_steps, remedy
 from support.machine import Config, Machine
 from support.waiting import wait_for
 

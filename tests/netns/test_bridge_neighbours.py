@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.machine import Config, Machine, can_reach, link_iptables
+from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
 

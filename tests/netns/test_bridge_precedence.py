@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.machine import (
     OUTSIDE,
     UPLINK,
@@ -21,6 +20,7 @@ from support.machine import (
     can_reach,
     link_iptables,
 )
+from support.namespaces import Namespace
 from support.suite import Suite
 from support.waiting import wait_for
 

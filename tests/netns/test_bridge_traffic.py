@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, can_reach
+from support.namespaces import Namespace
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 ETH_P_ARP = 0x0806  # linux/if_ether.h

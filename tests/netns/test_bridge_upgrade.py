@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from shibafu.cni.names import calc_chain
 from support.command import CommandLine
 from support.machine import OUTSIDE, Config, Machine, Outside, can_reach
+from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
 

@@ -11,10 +11,10 @@ import pytest
 
 import shibafu
 import shibafu_ipam
-from netns.namespaces import Namespace
 from shibafu.cni.names import calc_chain
 from shibafu.netfilter.generation import GenerationWatch
 from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, link_iptables
+from support.namespaces import Namespace
 from support.suite import Suite
 from support.waiting import wait_for
 

@@ -2,8 +2,8 @@
 
 from json import loads
 
-from netns.namespaces import Namespace
 from support.command import CommandLine
+from support.namespaces import Namespace
 
 DECLARED = """\
 networks:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.command import CommandLine
+from support.namespaces import Namespace
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.machine import RECORDS, can_reach
+from support.namespaces import Namespace
 
 _TORN = b'{"cniVersion":"1.0.0","name":"x","plu'
 _FILES = {

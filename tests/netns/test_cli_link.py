@@ -4,9 +4,9 @@ from json import loads
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.machine import can_reach
+from support.namespaces import Namespace
 
 NOTHING = "nothing to do: it is so already\n"
 

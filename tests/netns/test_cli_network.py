@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.machine import can_reach
+from support.namespaces import Namespace
 from support.suite import Suite
 
 

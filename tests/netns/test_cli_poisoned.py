@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.command import CommandLine
+from support.namespaces import Namespace
 from support.spoiling import KINDS, spoil_result
 
 _INJECTED = ["{};K=1", "{}=1", "{}\n", "{}\x01", "{}\x7f", "\n{}", "{}\u2028"]

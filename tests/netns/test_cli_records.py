@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from netns.replacement import Replacement
 from shibafu.cni.names import calc_host_veth
 from support.command import CommandLine
 from support.machine import arrives, can_reach
+from support.namespaces import Namespace
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("blue")

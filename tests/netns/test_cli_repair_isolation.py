@@ -5,9 +5,9 @@ from json import dumps, loads
 import pytest
 
 from netns.blue_network import BlueNetwork
-from netns.namespaces import Namespace
 from shibafu.cni.names import calc_chain
 from support.machine import can_reach
+from support.namespaces import Namespace
 
 
 def test_the_rules_that_keep_a_network_from_the_host_are_mended(network: BlueNetwork) -> None:

@@ -4,9 +4,9 @@ from json import loads
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.command import CommandLine
 from support.machine import can_reach
+from support.namespaces import Namespace
 
 
 def test_a_free_subnet_is_chosen_and_overlaps_are_refused(shibafu: CommandLine, host: Namespace) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from netns.namespaces import Namespace
 from support.ipam import Ipam
+from support.namespaces import Namespace
 from support.suite import Suite
 
 REFERENCE = Path("/usr/lib/cni/host-local")  # Debian's containernetworking-plugins

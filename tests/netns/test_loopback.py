@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from netns.namespaces import Namespace
+from support.namespaces import Namespace
 from support.suite import Suite
 
 pytestmark = pytest.mark.root

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
+from support.namespaces import Namespace
 from support.sysctls import CONF, read_sysctls, write_sysctls
 
 TESTS = Path(__file__).parents[1]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from netns.namespaces import Namespace
 from shibafu.netfilter.generation import GenerationWatch
+from support.namespaces import Namespace
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from netns.namespaces import Namespace
 from shibafu.netlink.address import addr_add, addr_del, addr_list
 from shibafu.netlink.constants import AF_INET, AF_INET6, AF_UNSPEC, IFA_F_NODAD, RT_SCOPE_LINK
 from shibafu.netlink.errors import NetlinkError
@@ -17,7 +16,8 @@ from shibafu.netlink.link import link_by_name
 from shibafu.netlink.link_requests import link_add_veth, link_set
 from shibafu.netlink.route import Route, route_add, route_del, route_list
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
-from wire.pyroute2_view import attr, packed_ip
+from support.namespaces import Namespace
+from support.pyroute2_view import attr, packed_ip
 
 IFA_F_TENTATIVE = 0x40
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from shibafu.netlink import link_removal
 from shibafu.netlink.constants import RTM_DELLINK, RTMGRP_LINK
 from shibafu.netlink.errors import NetlinkError
@@ -22,6 +21,7 @@ from shibafu.netlink.link_removal import link_del_announced
 from shibafu.netlink.link_requests import link_add_bridge, link_add_veth
 from shibafu.netlink.namespace import open_netns
 from shibafu.netlink.socket import NetlinkSocket
+from support.namespaces import Namespace
 
 
 class Pair:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from pyroute2 import IPRoute
 
-from netns.namespaces import Namespace
 from shibafu.netlink.constants import IFF_PROMISC, IPV4_DEVCONF_ARP_NOTIFY
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list
@@ -22,7 +21,8 @@ from shibafu.netlink.link_requests import (
 )
 from shibafu.netlink.namespace import open_netns
 from shibafu.netlink.socket import NetlinkSocket
-from wire.pyroute2_view import attr, packed_mac
+from support.namespaces import Namespace
+from support.pyroute2_view import attr, packed_mac
 
 MAC = bytes.fromhex("020000000001")
 PEER_MAC = bytes.fromhex("020000000002")

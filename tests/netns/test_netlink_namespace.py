@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from netns.namespaces import Namespace
 from shibafu.netlink import libc
 from shibafu.netlink import namespace as under_test
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns, setns
+from support.namespaces import Namespace
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from netns.namespaces import Namespace
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.peer_netns import addr_list_inside, peer_inside
 from shibafu.netlink.socket import NetlinkSocket
+from support.namespaces import Namespace
 
 
 def make_pair(host: Namespace, container: Namespace) -> None:

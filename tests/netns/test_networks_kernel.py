@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from netns.namespaces import Namespace
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Kernel, open_kernel
+from support.namespaces import Namespace
 
 LINKS = """
 link add br0 type bridge

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from netns.namespaces import Namespace
 from netns.replacement import Replacement
 from shibafu.resource.identity import NetnsIdentity, identify_netns
 from support.command import CommandLine
 from support.machine import Machine, can_reach
+from support.namespaces import Namespace
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from time import sleep
 import pytest
 
 import shibafu
-from netns.namespaces import Namespace
 from support.imports import FORBIDDEN, INTERPRETER, OS_MODULES
 from support.machine import Machine
+from support.namespaces import Namespace
 from support.spoiling import KINDS, spoil_result
 
 _PROGRAM = """

@@ -9,8 +9,8 @@ from typing import Any
 
 import shibafu
 import shibafu_ipam
-from netns.namespaces import Namespace
 from support.machine import RECORDS
+from support.namespaces import Namespace
 from support.suite import Suite
 from support.warm import warm_command
 

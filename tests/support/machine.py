@@ -11,7 +11,7 @@ from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
-from netns.namespaces import Namespace
+from support.namespaces import Namespace
 from support.suite import Suite
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"

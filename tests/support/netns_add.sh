@@ -3,7 +3,7 @@
 #
 #   netns_add.sh NAME...
 #
-# For machines with mounts of their own; other tests make netns.namespaces.Namespace, in less time.
+# For machines with mounts of their own; other tests make support.namespaces.Namespace, in less time.
 set -eu
 conf=$(dirname "$0")/namespace.conf
 for name; do

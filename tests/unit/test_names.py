@@ -9,6 +9,7 @@ import shibafu
 
 PLUGINS = Path(shibafu.__file__).parent
 IPAM = PLUGINS.parent.parent / "ipam" / "shibafu_ipam"
+TESTS = Path(__file__).parents[1]
 SOURCES = sorted(path for root in (PLUGINS, IPAM) for path in root.rglob("*.py"))
 
 # Files of these names are what each part, or each group of subcommands, has of its own.
@@ -56,3 +57,11 @@ def test_a_file_has_its_name_alone_but_for_verbs_and_subcommands() -> None:
 def test_no_file_is_too_long_to_read() -> None:
     lengths = {str(path): len(path.read_text().splitlines()) for path in SOURCES}
     assert {path: lines for path, lines in lengths.items() if lines > _LONGEST} == {}
+
+
+def test_support_code_imports_no_tests() -> None:
+    for path in sorted((TESTS / "support").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                layer = str(node.module).partition(".")[0]
+                assert not (TESTS / layer).is_dir() or layer == "support", f"{path}:{node.lineno}"

@@ -13,7 +13,7 @@ from shibafu.netlink import constants as c
 from shibafu.netlink.address import addr_add, addr_del, parse_addr
 from shibafu.netlink.inet import calc_broadcast, calc_family
 from shibafu.netlink.route import parse_kernel_route, route_add, route_del
-from wire.pyroute2_view import decode
+from support.pyroute2_view import decode
 from wire.strategies import addresses, indexes, ips, networks
 
 CREATE = c.NLM_F_CREATE | c.NLM_F_EXCL

@@ -19,7 +19,7 @@ from shibafu.netlink.link_requests import (
     link_set,
     link_set_port,
 )
-from wire.pyroute2_view import decode
+from support.pyroute2_view import decode
 from wire.strategies import indexes, macs, mtus, names
 
 CREATE = c.NLM_F_CREATE | c.NLM_F_EXCL

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from shibafu.netlink import constants as c
 from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, link_add_vlan
-from wire.pyroute2_view import decode
+from support.pyroute2_view import decode
 from wire.strategies import indexes, macs, mtus, names, vids
 
 PVID, UNTAGGED = c.BRIDGE_VLAN_INFO_PVID, c.BRIDGE_VLAN_INFO_UNTAGGED

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
 
-from netns.namespaces import Namespace
+from support.namespaces import Namespace
 
 IPAM = """#!/bin/sh
 cat /proc/$$/environ >"{dump}"
