@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from support.engine import Engine, assert_served, copy_executables, tally
-from support.machine import Machine, Outside
+from support.machine import Machine
 from support.namespaces import Namespace
 from support.suite import Suite
+from support.traffic import Outside
 
 HERE = Path(__file__).parent
 # Their assertions show what they compared, as those of tests do.

@@ -1,8 +1,8 @@
 """A network of the command's with two containers, to be broken and repaired."""
 
 from support.command import CommandLine
-from support.machine import can_reach
 from support.namespaces import Namespace
+from support.traffic import can_reach
 
 
 class BlueNetwork:

@@ -12,8 +12,8 @@ from typing import Any
 
 from differential.laboratory import entered
 from differential.probe import probe
-from support.machine import can_reach
 from support.namespaces import Namespace
+from support.traffic import can_reach
 
 HOST, CONTAINER, OUTSIDE = (Namespace.of_name(name) for name in ("host", "c1", "outside"))
 # Of a container that its network gives none.

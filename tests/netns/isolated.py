@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from json import loads
 
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, OPEN
-from support.machine import Config, Machine, can_reach
+from support.machine import Config, Machine
 from support.namespaces import Namespace
 from support.remains import assert_no_rules
+from support.traffic import can_reach
 
 GROUP, OPEN_GROUP = str(ISOLATED_GROUP), str(NETWORK_GROUPS[OPEN])
 # Addresses of the first container of each network.

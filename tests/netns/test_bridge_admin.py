@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from shibafu.cni.names import calc_chain
-from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, can_reach, link_iptables, open_socket
+from support.machine import Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
+from support.traffic import OUTSIDE, UPLINK, Outside, can_reach, open_socket
 
 FAMILIES = {4: "iptables", 6: "ip6tables"}
 # Addresses of the first container of each network.

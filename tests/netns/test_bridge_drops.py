@@ -7,18 +7,10 @@ from pathlib import Path
 import pytest
 
 from support.command import CommandLine
-from support.machine import (
-    OUTSIDE,
-    SYSTEM_PATH,
-    Config,
-    Machine,
-    Outside,
-    ask_source,
-    can_reach,
-    link_iptables,
-)
+from support.machine import SYSTEM_PATH, Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.suite import Suite
+from support.traffic import OUTSIDE, Outside, ask_source, can_reach
 
 FIRST = {4: "10.10.0.2", 6: "fd00:10::2"}
 LEGACY = {4: "iptables-legacy", 6: "ip6tables-legacy"}

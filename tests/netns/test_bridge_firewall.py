@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, link_iptables
+from support.machine import Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.suite import Suite
+from support.traffic import OUTSIDE, UPLINK, Outside, ask_source
 
 # How many a dual-stack NAT network has.
 RULES = 40

@@ -13,8 +13,9 @@ from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.view import View
 from support.calls import make_request
-from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source
+from support.machine import Config, Machine
 from support.namespaces import Namespace
+from support.traffic import OUTSIDE, UPLINK, Outside, ask_source
 
 
 @pytest.fixture

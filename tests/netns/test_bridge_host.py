@@ -5,7 +5,8 @@ from json import dumps
 
 import pytest
 
-from support.machine import OUTSIDE, Machine, Outside, can_reach
+from support.machine import Machine
+from support.traffic import OUTSIDE, Outside, can_reach
 
 
 def bridge_mac(machine: Machine) -> str:

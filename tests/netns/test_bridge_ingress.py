@@ -9,22 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from support.machine import (
-    OUTSIDE,
-    SYSTEM_PATH,
-    UPLINK,
-    Config,
-    Machine,
-    Outside,
-    arrives,
-    ask_source,
-    can_reach,
-    link_iptables,
-    open_socket,
-)
+from support.machine import SYSTEM_PATH, Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
+from support.traffic import OUTSIDE, UPLINK, Outside, arrives, ask_source, can_reach, open_socket
 
 PORTMAP = "/usr/lib/cni/portmap"  # Debian's containernetworking-plugins
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM

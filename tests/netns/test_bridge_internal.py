@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pytest
 
-from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, open_socket
+from support.machine import Config, Machine
 from support.namespaces import Namespace
 from support.remains import assert_clean, assert_no_rules
+from support.traffic import OUTSIDE, UPLINK, Outside, ask_source, open_socket
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 SUBNETS = ("10.10.0.0/24", "fd00:10::/64")

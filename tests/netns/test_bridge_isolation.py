@@ -14,19 +14,11 @@ from shibafu.cni.names import (
     STRICT,
     calc_chain,
 )
-from support.machine import (
-    OUTSIDE,
-    SYSTEM_PATH,
-    UPLINK,
-    Machine,
-    Outside,
-    ask_source,
-    link_iptables,
-    open_socket,
-)
+from support.machine import SYSTEM_PATH, Machine, link_iptables
 from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
+from support.traffic import OUTSIDE, UPLINK, Outside, ask_source, open_socket
 
 TCP = socket.SOCK_STREAM
 # Addresses of blue's gateway.

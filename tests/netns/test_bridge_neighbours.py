@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from support.machine import Config, Machine, can_reach, link_iptables
+from support.machine import Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
+from support.traffic import can_reach
 
 SWITCHES = {4: "bridge-nf-call-iptables", 6: "bridge-nf-call-ip6tables"}
 FAMILIES = {4: "iptables", 6: "ip6tables"}

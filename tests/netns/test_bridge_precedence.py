@@ -10,18 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from support.machine import (
-    OUTSIDE,
-    UPLINK,
-    Config,
-    Machine,
-    Outside,
-    ask_source,
-    can_reach,
-    link_iptables,
-)
+from support.machine import Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.suite import Suite
+from support.traffic import OUTSIDE, UPLINK, Outside, ask_source, can_reach
 from support.waiting import wait_for
 
 TCP = socket.SOCK_STREAM

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from shibafu.cni.names import calc_host_veth
-from support.machine import OUTSIDE, UPLINK, Machine, Outside, ask_source
+from support.machine import Machine
 from support.remains import assert_clean, assert_no_rules
+from support.traffic import OUTSIDE, UPLINK, Outside, ask_source
 
 UNWRITABLE = {
     "read-only": ("mkdir -p /run/shibafu", "mount -t tmpfs -o ro none /run/shibafu"),

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, can_reach
+from support.machine import Config, Machine
 from support.namespaces import Namespace
+from support.traffic import OUTSIDE, UPLINK, Outside, ask_source, can_reach
 
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 ETH_P_ARP = 0x0806  # linux/if_ether.h

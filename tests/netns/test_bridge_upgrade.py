@@ -14,10 +14,11 @@ import pytest
 
 from shibafu.cni.names import calc_chain
 from support.command import CommandLine
-from support.machine import OUTSIDE, Config, Machine, Outside, can_reach
+from support.machine import Config, Machine
 from support.namespaces import Namespace
 from support.remains import assert_no_rules
 from support.suite import Suite
+from support.traffic import OUTSIDE, Outside, can_reach
 
 # The last one that wrote version 1.
 RELEASE = "7cdea31"

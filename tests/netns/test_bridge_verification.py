@@ -13,9 +13,10 @@ import shibafu
 import shibafu_ipam
 from shibafu.cni.names import calc_chain
 from shibafu.netfilter.generation import GenerationWatch
-from support.machine import OUTSIDE, UPLINK, Config, Machine, Outside, ask_source, link_iptables
+from support.machine import Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.suite import Suite
+from support.traffic import OUTSIDE, UPLINK, Outside, ask_source
 from support.waiting import wait_for
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"

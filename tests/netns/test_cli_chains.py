@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from support.command import CommandLine
-from support.machine import can_reach
 from support.namespaces import Namespace
+from support.traffic import can_reach
 
 # The reference's other plugins.
 _REFERENCE = "/usr/lib/cni"

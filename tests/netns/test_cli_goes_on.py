@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from support.command import CommandLine
-from support.machine import RECORDS, can_reach
+from support.machine import RECORDS
 from support.namespaces import Namespace
+from support.traffic import can_reach
 
 _TORN = b'{"cniVersion":"1.0.0","name":"x","plu'
 _FILES = {

@@ -5,8 +5,8 @@ from json import loads
 import pytest
 
 from support.command import CommandLine
-from support.machine import can_reach
 from support.namespaces import Namespace
+from support.traffic import can_reach
 
 NOTHING = "nothing to do: it is so already\n"
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from support.command import CommandLine
-from support.machine import can_reach
 from support.namespaces import Namespace
 from support.suite import Suite
+from support.traffic import can_reach
 
 
 @pytest.fixture

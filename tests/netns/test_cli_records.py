@@ -9,8 +9,8 @@ import pytest
 from netns.replacement import Replacement
 from shibafu.cni.names import calc_host_veth
 from support.command import CommandLine
-from support.machine import arrives, can_reach
 from support.namespaces import Namespace
+from support.traffic import arrives, can_reach
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("blue")

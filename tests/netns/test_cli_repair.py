@@ -10,7 +10,7 @@ import pytest
 
 from netns.blue_network import BlueNetwork
 from shibafu.cni.names import calc_host_veth
-from support.machine import can_reach
+from support.traffic import can_reach
 from support.waiting import wait_for
 
 

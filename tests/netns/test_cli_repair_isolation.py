@@ -6,8 +6,8 @@ import pytest
 
 from netns.blue_network import BlueNetwork
 from shibafu.cni.names import calc_chain
-from support.machine import can_reach
 from support.namespaces import Namespace
+from support.traffic import can_reach
 
 
 def test_the_rules_that_keep_a_network_from_the_host_are_mended(network: BlueNetwork) -> None:

@@ -5,8 +5,8 @@ from json import loads
 import pytest
 
 from support.command import CommandLine
-from support.machine import can_reach
 from support.namespaces import Namespace
+from support.traffic import can_reach
 
 
 def test_a_free_subnet_is_chosen_and_overlaps_are_refused(shibafu: CommandLine, host: Namespace) -> None:

@@ -13,8 +13,9 @@ import pytest
 from netns.replacement import Replacement
 from shibafu.resource.identity import NetnsIdentity, identify_netns
 from support.command import CommandLine
-from support.machine import Machine, can_reach
+from support.machine import Machine
 from support.namespaces import Namespace
+from support.traffic import can_reach
 
 
 @pytest.fixture
