@@ -120,10 +120,14 @@ def test_a_call_that_is_interrupted_is_undone(
 
 def test_an_engine_that_was_started_with_signals_blocked(own_home: Path) -> None:
     blocking = ("/usr/bin/env", "--block-signal=CHLD,INT,TERM")
-    with Engine(own_home, prefix=blocking) as engine, engine.expect("lost shibafu-hook"):
-        with subprocess.Popen([own_home / "shibafu-hook"], env={}, stdin=subprocess.PIPE) as hook:
-            wait_for(lambda: engine.count_busy() > 0)
-            hook.kill()
+    with (
+        Engine(own_home, prefix=blocking) as engine,
+        engine.expect("lost shibafu-hook"),
+        subprocess.Popen([own_home / "shibafu-hook"], env={}, stdin=subprocess.PIPE) as hook,
+    ):
+        wait_for(lambda: engine.count_busy() > 0)
+        hook.kill()
+        # Its process would read the end of stdin, were that closed before, and fail.
         wait_for(lambda: engine.count_busy() == 0)
     assert engine.process.returncode == 0
 
