@@ -37,6 +37,7 @@ from shibafu.netlink.constants import (
     IFLA_MTU,
     IFLA_NET_NS_FD,
     IFLA_OPERSTATE,
+    IFLA_TXQLEN,
     NLM_F_CREATE,
     NLM_F_EXCL,
     RTM_DELLINK,
@@ -106,6 +107,7 @@ def link_add(
     lower: int | None = None,
     up: bool = True,
     group: int | None = None,
+    txqlen: int | None = None,
 ) -> NetlinkRequest:
     """Request a new link of any kind.
 
@@ -119,6 +121,7 @@ def link_add(
         lower: Index of the link that it is built upon (IFLA_LINK).
         up: Whether to set it up.
         group: Number of its group; None for 0.
+        txqlen: How many packets it queues; None for the kernel's choice.
     """
     payload = ifinfo(name, IFF_UP if up else 0, IFF_UP if up else 0)
     if lower is not None:
@@ -131,6 +134,8 @@ def link_add(
         payload += attr_u32(IFLA_MASTER, master)
     if group is not None:
         payload += attr_u32(IFLA_GROUP, group)
+    if txqlen is not None:
+        payload += attr_u32(IFLA_TXQLEN, txqlen)
     info = attr_string(IFLA_INFO_KIND, kind)
     if data:
         info += attr_nested(IFLA_INFO_DATA, data)

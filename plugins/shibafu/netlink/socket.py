@@ -203,6 +203,26 @@ class NetlinkSocket:
                     raise error or NetlinkDecodeError("acknowledgement where an answer was expected")
                 return payload
 
+    def find(self, request: NetlinkRequest) -> bytes | None:
+        """Send a request that has one answer or none, and return the answer's payload or None.
+
+        Raises:
+            NetlinkError: the kernel's refusal.
+        """
+        sequence = self._send([request], NLM_F_ACK)
+        answer = None
+        while True:
+            for kind, flags, number, port, payload in self.receive():
+                if number != sequence or port != self._port:
+                    continue
+                if kind != NLMSG_ERROR:
+                    answer = payload
+                    continue
+                error = _parse_error(flags, payload, request.what)
+                if error is not None:
+                    raise error
+                return answer
+
     def dump(self, request: NetlinkRequest) -> list[bytes]:
         """Send a request for a table, and return the payloads of its entries.
 
