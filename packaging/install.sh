@@ -20,7 +20,7 @@ new one.
                        /usr/local/share/zsh/site-functions, /usr/share/fish/vendor_completions.d
   --unitdir DIRECTORY  where systemd finds services: /usr/lib/systemd/system
   --confdir DIRECTORY  where networks are configured: /etc/cni/net.d
-  --as-reference       link also the names of the reference's plugins: bridge, host-local and loopback; what has
+  --as-reference       link also the names of the reference's plugins: bandwidth, bridge, host-local, ...; what has
                        them now is kept beside as NAME.before-shibafu, and uninstall.sh puts it back
   --no-engine          leave out the service shibafu-engine, which keeps the resident engine running, or remove it;
                        otherwise it is installed and, where systemd runs, enabled and started. Upgrades do as

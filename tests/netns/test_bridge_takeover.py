@@ -6,7 +6,8 @@ from json import dumps, loads
 
 import pytest
 
-from shibafu.bridge.compat.reference import calc_reference_chain, calc_reference_hash
+from shibafu.bridge.compat.reference import calc_reference_chain
+from shibafu.cni.names import calc_reference_hash
 from support.machine import Config, Machine
 from support.remains import assert_clean
 

@@ -57,6 +57,8 @@ class Machine:
         self.directory = directory
         self.path = path
         self.cni_path = str(suite.directory)
+        # The plugin that is called.
+        self.plugin = suite.bridge
         # What the plugin is started with: its arguments are the plugin's.
         self.prefix: list[str] = []
         # What networks of its `config` make their rules with, if a test asks for one.
@@ -105,7 +107,7 @@ class Machine:
     def start(
         self, command: str, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None
     ) -> "Call":
-        """Begin a call of the bridge plugin; `env` changes the environment, None takes a variable away."""
+        """Begin a call of the plugin; `env` changes the environment, None takes a variable away."""
         environment: dict[str, str | None] = {
             "CNI_COMMAND": command,
             "CNI_PATH": self.cni_path,
@@ -124,7 +126,7 @@ class Machine:
     def call(
         self, command: str, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None
     ) -> Answer:
-        """Call the bridge plugin."""
+        """Call the plugin."""
         return self.start(command, config, container, ifname, **env).finish()
 
     def add(self, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None) -> Config:
@@ -310,7 +312,7 @@ def _stable(link: Config) -> Config:
 
 
 class Call:
-    """A call of the bridge plugin that runs.
+    """A call of a plugin that runs.
 
     Args:
         machine: where.
@@ -324,7 +326,7 @@ class Call:
                 "/usr/bin/nsenter",
                 f"--net={machine.host.path}",
                 *machine.prefix,
-                str(machine.suite.bridge),
+                str(machine.plugin),
             ],
             env=dict(env),
             stdin=subprocess.PIPE,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shibafu.bandwidth.config import BandwidthConfig
 from shibafu.bridge.config import DEFAULT_BRIDGE, BridgeConfig
 from shibafu.cni import errors
 from shibafu.cni.config import _DNS_KEYS, Section
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/configuration.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("conf/*.md")])
 # What the plugins that it describes are made of.
-PARTS = ("bridge", "cni", "netfilter", "resource")
+PARTS = ("bandwidth", "bridge", "cni", "netfilter", "resource")
 PACKAGES = (*(f"plugins/shibafu/{part}" for part in PARTS), "ipam/shibafu_ipam")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # The methods of cni.config.Section that read a key, and functions that are given one to read.
@@ -71,7 +72,7 @@ def test_key_that_is_read_is_documented(key: str) -> None:
     assert re.search(rf"`(\w+\.)?{re.escape(key)}(\.\w+)?`", TEXT)
 
 
-@pytest.mark.parametrize("title", ["Common keys", "shibafu-bridge", "shibafu-ipam"])
+@pytest.mark.parametrize("title", ["Common keys", "shibafu-bandwidth", "shibafu-bridge", "shibafu-ipam"])
 def test_documented_key_is_read(title: str) -> None:
     documented = set(first_column(chapter(title)))
     assert documented
@@ -101,6 +102,9 @@ def test_examples_are_valid(document: Path) -> None:
         for plugin in block.get("plugins", [{"type": "shibafu-bridge", "ipam": block}]):
             if plugin["type"] == "shibafu-loopback":
                 continue  # it has no keys
+            if plugin["type"] == "shibafu-bandwidth":
+                assert not BandwidthConfig(Section(plugin, "NetConf")).is_empty
+                continue
             request = Request("ADD", {}, b"", Section(plugin | {"name": "example"}, "NetConf"), "1.1.0")
             BridgeConfig(request)
             IpamConfig(request)

@@ -23,6 +23,7 @@ ARROWS = {
     "shibafu.netfilter": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.resource": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.bridge": ["shibafu.cni", "shibafu.netlink", "shibafu.netfilter", "shibafu.resource"],
+    "shibafu.bandwidth": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
     "shibafu.loopback": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
     "shibafu.runtime": ["shibafu.cni", "shibafu.resource"],
     "shibafu.hook": ["shibafu.cni", "shibafu.netlink", "shibafu.resource", "shibafu.runtime"],

@@ -13,7 +13,7 @@ TESTS = Path(__file__).parents[1]
 SOURCES = sorted(path for root in (PLUGINS, IPAM) for path in root.rglob("*.py"))
 
 # Files of these names are what each part, or each group of subcommands, has of its own.
-EACH_HAS = {"__init__.py", "__main__.py", "config.py", "errors.py", "plan.py"}
+EACH_HAS = {"__init__.py", "__main__.py", "config.py", "errors.py", "plan.py", "verbs.py"}
 # The verbs of plugins.
 VERBS = {"add", "check", "collect_garbage", "delete", "status"}
 # What executables begin with.

@@ -4,6 +4,8 @@ Everything that an attachment or a network owns has a name computed from what id
 that DEL and GC find it without the container's namespace, without prevResult and without a record.
 """
 
+import sys
+
 try:
     from _blake2 import blake2b
 except ImportError:  # an interpreter that keeps it elsewhere; hashlib costs 3 ms
@@ -30,6 +32,7 @@ _MAX_COMMENT = 128
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _REST = _FIRST | frozenset("_.-")
 _HEX_DIGITS = frozenset("0123456789abcdef")
+_IFB_PREFIX = "bwp"
 
 
 def is_valid_identifier(name: str) -> bool:
@@ -61,6 +64,21 @@ def calc_host_veth(network: str, container_id: str, ifname: str) -> str:
 def is_host_veth(name: str) -> bool:
     """Return whether a link on the host is called like an attachment's; other programs' names are shorter."""
     return name.startswith("veth") and len(name) == 15 and _HEX_DIGITS.issuperset(name[4:])
+
+
+def calc_ifb(network: str, container_id: str, ifname: str) -> str:
+    """Return the name of the link that delays what an attachment's container sends: `bwp` and 12 digits."""
+    return _IFB_PREFIX + calc_digest(network, container_id, ifname, size=6)
+
+
+def calc_reference_ifb(network: str, container_id: str) -> str:
+    """Return the name of the reference's link for that: all interfaces of a container have the same."""
+    return _IFB_PREFIX + calc_reference_hash(network + container_id)[:12]
+
+
+def is_ifb(name: str) -> bool:
+    """Return whether a link is called like one of those, ours or the reference's."""
+    return name.startswith(_IFB_PREFIX) and len(name) == 15 and _HEX_DIGITS.issuperset(name[3:])
 
 
 def calc_chain(network: str) -> str:
@@ -103,3 +121,17 @@ def calc_comment(network: str) -> str:
         return comment
     # Of no other network: rules are known by it.
     return f"{comment[: _MAX_COMMENT - 17]} {calc_digest(network, size=8)}"
+
+
+def calc_reference_hash(text: str) -> str:
+    """Return the digits that the reference's names begin with."""
+    try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha512
+        else:
+            from _sha512 import sha512  # type: ignore[import-not-found]  # typeshed does not know it
+    except ImportError:  # an interpreter that keeps it elsewhere
+        from hashlib import sha512
+
+    digest: str = sha512(text.encode()).hexdigest()
+    return digest

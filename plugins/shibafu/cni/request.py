@@ -95,8 +95,21 @@ def check_environment(env: "Mapping[str, str]", command: str) -> None:
         raise CniError(INVALID_ENVIRONMENT, f"required env variables [{','.join(missing)}] missing")
 
 
-def parse_request(env: "Mapping[str, str]", command: str, stdin: bytes, config: Section) -> Request:
+def parse_request(
+    env: "Mapping[str, str]",
+    command: str,
+    stdin: bytes,
+    config: Section,
+    supported: tuple[str, ...] = version.SUPPORTED,
+) -> Request:
     """Validate everything that all plugins share, in the order of the reference.
+
+    Args:
+        env: the environment.
+        command: the verb.
+        stdin: the network configuration, as it was given.
+        config: the network configuration, parsed.
+        supported: the versions that the plugin speaks.
 
     Raises:
         CniError: with the code that the specification has for each case.
@@ -120,8 +133,8 @@ def parse_request(env: "Mapping[str, str]", command: str, stdin: bytes, config: 
         _check_ifname(env["CNI_IFNAME"])
         if command != "DEL":
             _refuse_pattern(env["CNI_IFNAME"])
-    if cni_version not in version.SUPPORTED:
-        listed = " ".join(f'"{v}"' for v in version.SUPPORTED)
+    if cni_version not in supported:
+        listed = " ".join(f'"{v}"' for v in supported)
         raise CniError(
             INCOMPATIBLE_VERSION,
             "incompatible CNI versions",

@@ -32,7 +32,7 @@ class Plugin:
         verbs: ADD, CHECK, DEL, STATUS, GC and the functions that do them. Each returns the JSON
             value to print, or None to print nothing, and raises CniError or OSError. A plugin that
             has nothing to do for one of them leaves it out, and succeeds.
-        supported: the versions of the specification that VERSION answers.
+        supported: the versions of the specification that VERSION answers, and that configurations may have.
     """
 
     __slots__ = ("name", "supported", "verbs")
@@ -83,7 +83,7 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         finally:
             # Of two errors the environment's is told, but with the version that the runtime understands.
             check_environment(env, command)
-        request = parse_request(env, command, document, config)
+        request = parse_request(env, command, document, config, plugin.supported)
         result = call(plugin, request)
     except CniError as error:
         _print_json(stdout, error.to_json(cni_version))

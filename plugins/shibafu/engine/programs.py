@@ -2,13 +2,19 @@
 
 # Called for each container, and served by the engine.
 SERVED = {
+    "shibafu-bandwidth": "shibafu.bandwidth.__main__",
     "shibafu-bridge": "shibafu.bridge.__main__",
     "shibafu-hook": "shibafu.hook.__main__",
     "shibafu-ipam": "shibafu_ipam.__main__",
     "shibafu-loopback": "shibafu.loopback.__main__",
 }
 # The reference's plugins whose places some of them can take.
-REPLACED = {"shibafu-bridge": "bridge", "shibafu-ipam": "host-local", "shibafu-loopback": "loopback"}
+REPLACED = {
+    "shibafu-bandwidth": "bandwidth",
+    "shibafu-bridge": "bridge",
+    "shibafu-ipam": "host-local",
+    "shibafu-loopback": "loopback",
+}
 # Started by the command `shibafu`.
 RESIDENT = {
     "shibafu-engine": "shibafu.engine.__main__",

@@ -53,9 +53,8 @@ from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 _TCMSG = Struct("=BxxxiIII")  # family, link, handle, parent, info
 # Cell log, link layer, overhead, cell align, MPU, rate; the same of the peak rate; limit, buffer, MTU.
 _TBF_QOPT = Struct("=BBHhHIBBHhHIIII")
-_U32_SEL = Struct(
-    "=BBBxHHhhI"
-)  # flags, offset shift, keys, offset mask, offset, offset offset, hash offset, mask
+# Flags, offset shift, number of keys, offset mask, offset, offset of that, hash offset, hash mask.
+_U32_SEL = Struct("=BBBxHHhhI")
 _U32_KEY = Struct("=IIii")  # mask, value, offset, offset mask
 _MIRRED = Struct("=IIiiiiI")  # index, capabilities, action, references, bindings, direction, link
 
@@ -141,7 +140,7 @@ class Filter:
 
 
 def qdisc_replace_tbf(link: int, bucket: TokenBucket) -> NetlinkRequest:
-    """NetlinkRequest that a link send at a limited rate; one that it has is changed, and loses no packet."""
+    """Request that a link send at a limited rate; one that it has is changed, and loses no packet."""
     rate = (0, TC_LINKLAYER_ETHERNET, 0, 0, 0, min(bucket.rate, _MAX_U32))
     parameters = _TBF_QOPT.pack(*rate, 0, 0, 0, 0, 0, 0, bucket.limit, bucket.buffer, 0)
     options = attr(TCA_TBF_PARMS, parameters)
@@ -157,14 +156,14 @@ def qdisc_replace_tbf(link: int, bucket: TokenBucket) -> NetlinkRequest:
 
 
 def qdisc_del_tbf(link: int) -> NetlinkRequest:
-    """NetlinkRequest that a link have no longer the limit that `qdisc_replace_tbf` gave it; other qdiscs stay."""
+    """Request that a link have no longer the limit that `qdisc_replace_tbf` gave it; other qdiscs stay."""
     payload = _tcmsg(link, _TBF_HANDLE, TC_H_ROOT) + attr_string(TCA_KIND, "tbf")
     what = f"cannot lift the limit of link {link}"
     return NetlinkRequest(RTM_DELQDISC, 0, payload, what, (ENOENT, EINVAL))
 
 
 def qdisc_add_ingress(link: int) -> NetlinkRequest:
-    """NetlinkRequest that a link take filters for what comes in; one that does already stays as it is."""
+    """Request that a link take filters for what comes in; one that does already stays as it is."""
     payload = _tcmsg(link, _INGRESS_HANDLE, TC_H_INGRESS) + attr_string(TCA_KIND, "ingress")
     return NetlinkRequest(
         RTM_NEWQDISC, NLM_F_CREATE, payload, f"cannot have link {link} filter what comes in"
@@ -172,14 +171,14 @@ def qdisc_add_ingress(link: int) -> NetlinkRequest:
 
 
 def qdisc_del_ingress(link: int) -> NetlinkRequest:
-    """NetlinkRequest that a link have no filters any more for what comes in."""
+    """Request that a link have no filters any more for what comes in."""
     payload = _tcmsg(link, _INGRESS_HANDLE, TC_H_INGRESS) + attr_string(TCA_KIND, "ingress")
     what = f"cannot remove the filters of link {link}"
     return NetlinkRequest(RTM_DELQDISC, 0, payload, what, (ENOENT, EINVAL))
 
 
 def filter_redirect(link: int, target: int) -> NetlinkRequest:
-    """NetlinkRequest that all that comes in by a link leave by another one; a former such redirection is replaced.
+    """Request that all that comes in by a link leave by another one; a former such redirection is replaced.
 
     Args:
         link: Index of the link, which takes filters (`qdisc_add_ingress`).
@@ -205,7 +204,7 @@ def filter_redirect(link: int, target: int) -> NetlinkRequest:
 
 
 def filter_del(link: int, rule: Filter) -> NetlinkRequest:
-    """NetlinkRequest that a filter of a link be removed; that it is gone is all right."""
+    """Request that a filter of a link be removed; that it is gone is all right."""
     payload = _filter_message(link, rule.priority, rule.handle) + attr_string(TCA_KIND, rule.kind)
     return NetlinkRequest(
         RTM_DELTFILTER, 0, payload, f"cannot remove a filter of link {link}", (ENOENT, EINVAL)

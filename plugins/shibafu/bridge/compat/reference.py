@@ -5,9 +5,8 @@ POSTROUTING for each of its addresses (pkg/utils/utils.go, pkg/ip/ipmasq_iptable
 What they make with nft is in `reference_nft`.
 """
 
-import sys
-
 from shibafu.cni.errors import CniError
+from shibafu.cni.names import calc_reference_hash
 from shibafu.netfilter.listing import Listing
 from shibafu.resource.teardown import Teardown
 
@@ -20,20 +19,6 @@ if TYPE_CHECKING:
 _CHAIN_LENGTH = 28
 # Has the jumps listed.
 HOOK = "*nat\n-S POSTROUTING\nCOMMIT\n"
-
-
-def calc_reference_hash(text: str) -> str:
-    """Return the digits that the reference's names begin with."""
-    try:
-        if sys.version_info >= (3, 12):
-            from _sha2 import sha512
-        else:
-            from _sha512 import sha512  # type: ignore[import-not-found]  # typeshed does not know it
-    except ImportError:  # an interpreter that keeps it elsewhere
-        from hashlib import sha512
-
-    digest: str = sha512(text.encode()).hexdigest()
-    return digest
 
 
 def calc_reference_chain(network: str, container_id: str) -> str:

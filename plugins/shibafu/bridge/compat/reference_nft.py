@@ -6,7 +6,7 @@ address in the table `inet cni_plugins_masquerade` (pkg/ip/ipmasq_nftables_linux
 numbers that nft lists them with: names and comments may hold what nft would misread.
 """
 
-from shibafu.bridge.compat.reference import calc_reference_hash
+from shibafu.cni.names import calc_reference_hash
 from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.nftables import Nft
 
