@@ -44,8 +44,16 @@ def find_own_interfaces(request: "Request", result: Result) -> list[int]:
 
 def select_own_ips(request: "Request", result: Result) -> list[IPConfig]:
     """Return the addresses that a result gives to the container's interface."""
-    places = find_own_interfaces(request, result) or [CONTAINER_INTERFACE]
-    return [ip for ip in result.ips if ip.interface is None or ip.interface in places]
+    return select_own(request, result).ips
+
+
+def select_own(request: "Request", result: Result) -> Result:
+    """Return what a result says of the container's interface: itself, its addresses and the routes."""
+    places = find_own_interfaces(request, result)
+    interfaces = [result.interfaces[i] for i in places]
+    places = places or [CONTAINER_INTERFACE]
+    ips = [ip for ip in result.ips if ip.interface is None or ip.interface in places]
+    return Result(interfaces, ips, result.routes)
 
 
 def complete_result(config: BridgeConfig, result: Result) -> None:

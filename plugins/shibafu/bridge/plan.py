@@ -1,6 +1,6 @@
 """What an attachment is made of, in order."""
 
-from shibafu.bridge.addressing import select_own_ips
+from shibafu.bridge.addressing import select_own, select_own_ips
 from shibafu.bridge.resources.carrier import Carrier
 from shibafu.bridge.resources.fabric import Bridge, Gateway, needs_unasked_rules
 from shibafu.bridge.resources.interface import ContainerInterface
@@ -73,16 +73,17 @@ def plan_links(
     """
     config = attachment.config
     bridge = Bridge(config, _find_bridge_mac(attachment, result))
-    ips = select_own_ips(attachment.request, result) if config.is_gateway else []
+    own, is_adding = select_own(attachment.request, result), attachment.request.command == "ADD"
+    ips = own.ips if config.is_gateway else []
     gateways = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
-    addresses, is_adding = [ip.address.address for ip in ips], attachment.request.command == "ADD"
+    addresses = [ip.address.address for ip in ips]
     gateway = Gateway(config, bridge, gateways, addresses, port, is_adding)
     links: list[Resource] = [bridge, gateway]
-    if claim is not None and attachment.request.command == "ADD":
+    if claim is not None and is_adding:
         links.append(Pair(attachment, claim))
     links.append(Port(config, port, claim))
     links += port_rules
-    return [*links, ContainerInterface(attachment, result, port), Carrier(attachment, result, port, claim)]
+    return [*links, ContainerInterface(attachment, own, port), Carrier(attachment, own, port, claim)]
 
 
 def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:

@@ -3,7 +3,6 @@
 import time
 from errno import EBUSY, ENETDOWN, ENODEV
 
-from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.resources.interface import announce_addresses
 from shibafu.cni.errors import NETWORK_SETUP, CniError
@@ -28,19 +27,17 @@ class Carrier(Resource):
 
     Args:
         attachment: whose.
-        result: what its network gave it.
+        own: what its network gave to its interface.
         port: the name of its link on the host.
         claim: the claim to it; None when there is none.
     """
 
-    __slots__ = ("_attachment", "_claim", "_port", "_result")
+    __slots__ = ("_attachment", "_claim", "_own", "_port")
     is_barrier = True
 
-    def __init__(
-        self, attachment: Attachment, result: Result, port: str, claim: "Claim | None" = None
-    ) -> None:
+    def __init__(self, attachment: Attachment, own: Result, port: str, claim: "Claim | None" = None) -> None:
         self._attachment = attachment
-        self._result = result
+        self._own = own
         self._port = port
         self._claim = claim
 
@@ -127,16 +124,15 @@ class Carrier(Resource):
 
     def _announce(self, view: "View") -> None:
         """Tell neighbours of the addresses, once nobody else is found to have them."""
-        own = Result(ips=select_own_ips(self._attachment.request, self._result))
-        if view.inside is None or not own.ips:
+        if view.inside is None or not self._own.ips:
             return
         sock, ifname = view.inside.sock, self._attachment.ifname
         if self._attachment.config.enable_dad:
             from shibafu.bridge.resources.dad import wait_for_dad
 
-            wait_for_dad(sock, ifname, own)
+            wait_for_dad(sock, ifname, self._own)
         link = view.inside.link(ifname)
-        announce_addresses(sock, ifname, link.mac if link is not None else self._attachment.mac, own)
+        announce_addresses(sock, ifname, link.mac if link is not None else self._attachment.mac, self._own)
 
 
 def _is_disabled(link: Link) -> bool:

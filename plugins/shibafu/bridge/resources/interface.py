@@ -5,7 +5,7 @@ import time
 from _socket import AF_INET6
 from errno import EEXIST
 
-from shibafu.bridge.addressing import find_own_interfaces, resolve_gateway, select_own_ips
+from shibafu.bridge.addressing import resolve_gateway
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.result import IPConfig, Result, Route
 from shibafu.lean.sysctl import try_sysctl
@@ -41,15 +41,15 @@ class ContainerInterface(Resource):
 
     Args:
         attachment: whose.
-        result: what its network gave it, and later plugins of the chain changed.
+        own: what its network gave to it, and later plugins of the chain changed.
         port: the name of the link's other end on the host.
     """
 
-    __slots__ = ("attachment", "port", "result")
+    __slots__ = ("attachment", "own", "port")
 
-    def __init__(self, attachment: "Attachment", result: Result, port: str) -> None:
+    def __init__(self, attachment: "Attachment", own: Result, port: str) -> None:
         self.attachment = attachment
-        self.result = result
+        self.own = own
         self.port = port
 
     def faults(self, view: "View") -> "Iterator[Fault]":
@@ -58,19 +58,14 @@ class ContainerInterface(Resource):
 
         return find_interface_faults(view, self)
 
-    def own_ips(self) -> list[IPConfig]:
-        """Return its addresses: those that the result gives to it."""
-        return select_own_ips(self.attachment.request, self.result)
-
     def find_mac(self) -> str:
         """Return the hardware address that it has by the result; empty where that says nothing."""
-        places = find_own_interfaces(self.attachment.request, self.result)
-        return next((mac for i in places if (mac := self.result.interfaces[i].mac.lower())), "")
+        return next((interface.mac.lower() for interface in self.own.interfaces if interface.mac), "")
 
     def refuses_routers(self) -> bool:
         """Return whether it does not listen to router advertisements: so ADD of ours has left it."""
         config = self.attachment.config
-        is_own = bool(self.result.ips) and self.port == self.attachment.host_link
+        is_own = bool(self.own.ips) and self.port == self.attachment.host_link
         return is_own and not config.accept_ra and not config.disable_container_interface
 
     @property
@@ -87,9 +82,9 @@ class ContainerInterface(Resource):
         for key, value in (("mac", mac), ("mtu", config.mtu)):
             if value:
                 wanted[key] = value
-        wanted["addresses"] = [str(ip.address) for ip in self.own_ips()]
+        wanted["addresses"] = [str(ip.address) for ip in self.own.ips]
         # What newer versions know of a route is not compared.
-        wanted["routes"] = [route.to_json("0.4.0") for route in self.result.routes]
+        wanted["routes"] = [route.to_json("0.4.0") for route in self.own.routes]
         if self.refuses_routers():
             wanted["acceptRA"] = False
         return wanted
@@ -100,7 +95,6 @@ class ContainerInterface(Resource):
         link = inside.link(self.attachment.ifname) if inside is not None else None
         if inside is None or link is None:
             return False  # what is missing, the port tells, or `Carrier`
-        own = Result(ips=self.own_ips(), routes=self.result.routes)
         with inside.entered():
             if link.flags & IFF_NOARP or (mac and link.mac.hex(":") != mac):
                 inside.sock.request(link_set(link.index, arp=True, mac=parse_known_mac(mac)))
@@ -111,10 +105,10 @@ class ContainerInterface(Resource):
             if link.up:
                 from shibafu.bridge.resources.container_routes import delete_other_routes, ensure_subnets
 
-                ensure_subnets(inside, link, [ip.address for ip in own.ips])
-                delete_other_routes(inside, link, own.routes)
+                ensure_subnets(inside, link, [ip.address for ip in self.own.ips])
+                delete_other_routes(inside, link, self.own.routes)
             if not config.disable_container_interface:
-                _configure(inside.sock, link, own, config)
+                _configure(inside.sock, link, self.own, config)
         return False
 
     def remove(self) -> None:

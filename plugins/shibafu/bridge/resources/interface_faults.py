@@ -52,12 +52,12 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
             f"frames larger than the other end accepts are dropped; {MEND}",
         )
     present = inside.addresses(link)
-    for ip in interface.own_ips():
+    for ip in interface.own.ips:
         if (ip.address.address.packed, ip.address.prefix) not in present:
             yield Fault(f"address {ip.address} is missing on {ifname}")
-    for address in find_lost_subnets(inside, link, [ip.address for ip in interface.own_ips()]):
+    for address in find_lost_subnets(inside, link, [ip.address for ip in interface.own.ips]):
         yield Fault(f"route to {address.network} is missing in the container")
-    for route in interface.result.routes:
+    for route in interface.own.routes:
         yield from find_route_faults(inside, link, route)
     if interface.refuses_routers():
         yield from _find_advertisement_faults(link)
