@@ -80,8 +80,8 @@ def test_a_container_whose_result_is_kept_elsewhere(shibafu: CommandLine, web: N
     [
         ({"type": "nowhere"}, "nowhere"),
         ({"ipam": {"type": "nowhere"}}, "nowhere"),
-        ({"vlan": -1}, "its configuration is refused"),
-        ({"ipam": {"type": "host-local", "subnet": "10.0.0.0/99"}}, "its configuration is refused"),
+        ({"vlan": -1}, "its configuration is invalid"),
+        ({"ipam": {"type": "host-local", "subnet": "10.0.0.0/99"}}, "its configuration is invalid"),
     ],
 )
 def test_a_network_that_cannot_work_is_wrong_in_every_version(

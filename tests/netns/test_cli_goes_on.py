@@ -159,7 +159,7 @@ def test_gc_frees_no_addresses_of_a_network_whose_configuration_is_refused(
     assert lease.exists()
     conflist["plugins"][0]["vlan"] = -1  # type: ignore[index]
     (shibafu.conf_dir / "red.conflist").write_text(dumps(conflist))
-    assert "network red: its configuration is refused" in shibafu.fail("network gc")
+    assert "network red: its configuration is invalid" in shibafu.fail("network gc")
     assert lease.exists()
 
 
@@ -204,7 +204,7 @@ def test_interfaces_that_fail_keep_no_other_from_being_disconnected(
     path.write_text(dumps(document | {"config": b64encode(dumps(config).encode()).decode()}))
     out, said = shibafu.run("network", "disconnect", "blue", web.name, status=1)
     assert "nowhere" in said
-    assert f"{web.name}: eth1 is off network blue" in out
+    assert f"{web.name}: eth1 detached from network blue" in out
     assert [lease["ifname"] for lease in shibafu.json("ipam ls")] == ["eth0"]
 
     # So it is when the network is removed with all that is on it.

@@ -8,7 +8,7 @@ from support.command import CommandLine
 from support.namespaces import Namespace
 from support.traffic import can_reach
 
-NOTHING = "nothing to do: it is so already\n"
+NOTHING = "nothing to do\n"
 
 
 def test_a_network_by_hand(shibafu: CommandLine, host: Namespace, container: Namespace) -> None:

@@ -219,7 +219,7 @@ def test_gc_frees_what_vanished_containers_hold(
     shibafu.connect("blue", web)
     shibafu.connect("blue", db)
     shibafu("ipam reserve blue 10.66.0.50 --label printer")
-    assert shibafu("network gc") == "nothing to do: all containers are there\n"
+    assert shibafu("network gc") == "nothing to free: all containers still exist\n"
     web.delete()
     assert "namespace gone" in shibafu.run("network", "check", status=1)[0]
     assert "would free" in shibafu("network gc --dry-run")

@@ -107,7 +107,7 @@ def test_a_lease_in_use_is_released_by_force_only(network: Network) -> None:
     assert "may still use it" in network.run("ipam", "release", "net", "10.1.0.2")[2]
     assert network.run("ipam", "release", "net", "10.1.0.3")[0] == 0
     assert network.run("ipam", "release", "net", "--container", "c1", "--force")[0] == 0
-    assert network.run("ipam", "release", "net", "10.1.0.2")[1] == "nothing to do: free already\n"
+    assert network.run("ipam", "release", "net", "10.1.0.2")[1] == "nothing to do: already free\n"
     assert network.run("ipam", "release", "net")[0] == 2
     assert network.ipam.leases() == {}
     network.ipam.check_index()

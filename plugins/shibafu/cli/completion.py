@@ -219,7 +219,7 @@ def calc_subcommand(build_parser: Callable[[], ArgumentParser]) -> Subcommand:
     """Return `shibafu completion`; it is made of the parser that it is a part of."""
 
     def add_arguments(parser: ArgumentParser) -> None:
-        parser.add_argument("shell", choices=SHELLS, help="whose script to print")
+        parser.add_argument("shell", choices=SHELLS, help="the shell")
 
     def run(context: Context, arguments: Namespace) -> int:
         script = _SCRIPTS[arguments.shell](build_parser())
@@ -229,7 +229,7 @@ def calc_subcommand(build_parser: Callable[[], ArgumentParser]) -> Subcommand:
 
     return Subcommand(
         "completion",
-        "print a script that completes this command in a shell",
+        "print a completion script for a shell",
         "Print a script that completes subcommands, options and network names.",
         (
             "source <(shibafu completion bash)                                   # in this shell",

@@ -59,7 +59,7 @@ class Output:
         for line in done:
             self.text(f"{self.style.paint('green', '+')} {line}")
         if not done:
-            self.text("nothing to do: it is so already")
+            self.text("nothing to do")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people; columns of which all cells are numbers are flush right."""

@@ -21,8 +21,8 @@ def build_parser() -> ArgumentParser:
     """Return the parser of the whole command line."""
     parser = ArgumentParser(
         prog="shibafu",
-        description="Containers, and networks for containers: make them, see them, mend them.",
-        epilog="`shibafu COMMAND --help` tells more, with examples.",
+        description="Create, inspect and repair networks for containers, and run containers on them.",
+        epilog="See `shibafu COMMAND --help` for details and examples.",
         formatter_class=RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"shibafu {shibafu.__version__}")
@@ -50,12 +50,12 @@ def add_subcommand(words: "completion.Words", subcommand: Subcommand) -> None:
     subcommand.add_arguments(parser)
     common = parser.add_argument_group("common options")
     common.add_argument(
-        "--format", choices=("text", "json"), default="text", help="for people or for programs"
+        "--format", choices=("text", "json"), default="text", help="output for people or for programs"
     )
     directories = (
         ("--conf-dir", "CNI_CONF_DIR", CONF_DIR, "directory of network configurations"),
-        ("--cni-path", "CNI_PATH", CNI_PATH, "directories of plugins, joined by colons"),
-        ("--cache-dir", "CNI_CACHE_DIR", CACHE_DIR, "directory of the results that runtimes keep"),
+        ("--cni-path", "CNI_PATH", CNI_PATH, "directories of plugins, separated by colons"),
+        ("--cache-dir", "CNI_CACHE_DIR", CACHE_DIR, "directory of the results that runtimes cache"),
     )
     for option, variable, default, what in directories:
         common.add_argument(

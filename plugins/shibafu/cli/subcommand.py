@@ -67,7 +67,7 @@ def parse_pause(text: str) -> float:
     """Parse an option that is a number of seconds, and not none."""
     seconds = parse_time(text)
     if not seconds:
-        raise ArgumentTypeError("without a pause nothing else would run")
+        raise ArgumentTypeError("the interval must be longer than zero")
     return seconds
 
 

@@ -31,7 +31,7 @@ GROUPS = tuple(
         ("ipam", "addresses: list, release, reserve", (ipam_ls, release, reserve)),
         (
             "link",
-            "single links: bridges, veth pairs, addresses",
+            "links: bridges, veth pairs, addresses",
             (create_bridge, create_veth, move, addr, link_rm),
         ),
         (

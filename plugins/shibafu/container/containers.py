@@ -34,7 +34,7 @@ _PAUSE = 0.02
 _PATIENCE = 30.0
 # How long a look at a lock by somebody else may last.
 _LOCK_PATIENCE = 0.5
-_RUNC = "it runs containers"
+_RUNC = "containers need it"
 # What the kernel says when there is no program of a name, and what runc says.
 _NOT_FOUND = ("no such file or directory", "not a directory", "executable file not found in $PATH")
 

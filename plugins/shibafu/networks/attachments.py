@@ -148,7 +148,7 @@ class Caller:
         """Ask a network's plugins whether it works, and of each container whether it has what it got."""
         answer = _ask(self.runtime.status, network.config)
         if network.problem:
-            answer = f"its configuration is refused: {network.problem}", ""
+            answer = f"its configuration is invalid: {network.problem}", ""
         findings = [Finding(network.name, "", "", *answer)]
         broken: list[CniError] = []
         endpoints = self.find_endpoints(network, broken)
@@ -192,7 +192,7 @@ class Caller:
         freed = [endpoint for endpoint in gone if attempt(errors, self.detach, network, endpoint)]
         if network.problem:
             # Where its leases are is not known, so that the plugins' GC would free those of strangers.
-            what = f"its configuration is refused: {network.problem}"
+            what = f"its configuration is invalid: {network.problem}"
             errors.append(CniError(INVALID_CONFIG, what, network.config.path))
             return freed
         leases = [lease for lease in open_pool(network).list(errors) if not lease.is_abandoned]

@@ -13,7 +13,7 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     """Return the lines of a network's picture."""
     lines = [style.paint("bold", view.name) + f"  {view.path}, {' + '.join(view.plugins)}"]
     if view.problem:
-        lines.append(style.paint("red", f"its configuration is refused: {view.problem}"))
+        lines.append(style.paint("red", f"its configuration is invalid: {view.problem}"))
     lines += [style.paint("red", what) for what in view.broken]
     lines += [style.paint("red", f"✗ {fault.what}") for fault in _find_faults(view.resources)]
     lines += _draw_subnets(view)

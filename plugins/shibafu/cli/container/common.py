@@ -37,7 +37,7 @@ def open_containers(context: Context, arguments: Namespace) -> Containers:
         CommandError: only root can have one.
     """
     if os.geteuid() != 0:
-        raise CommandError("containers and images are root's", "try it with sudo")
+        raise CommandError("only root can use containers and images", "try it with sudo")
     hook_flags = [
         f"--conf-dir={os.path.abspath(context.conf_dir)}",
         f"--cache-dir={os.path.abspath(context.cache_dir)}",

@@ -14,16 +14,16 @@ _NOT_BEGUN = 255
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("container", metavar="CONTAINER", help="which container")
-    parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="what to run")
-    parser.add_argument("-d", "--detach", action="store_true", help="leave it running in the background")
-    parser.add_argument("-i", "--interactive", action="store_true", help="let it read standard input")
-    parser.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
+    parser.add_argument("container", metavar="CONTAINER", help="the container")
+    parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="the command to run")
+    parser.add_argument("-d", "--detach", action="store_true", help="run it in the background")
+    parser.add_argument("-i", "--interactive", action="store_true", help="connect standard input")
+    parser.add_argument("-t", "--tty", action="store_true", help="allocate a terminal")
     parser.add_argument(
-        "-e", "--env", metavar="NAME=VALUE", action="append", default=[], help="a variable of its environment"
+        "-e", "--env", metavar="NAME=VALUE", action="append", default=[], help="set an environment variable"
     )
-    parser.add_argument("-w", "--workdir", metavar="PATH", default="", help="its working directory")
-    parser.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="who it runs as")
+    parser.add_argument("-w", "--workdir", metavar="PATH", default="", help="the working directory")
+    parser.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="the user to run as")
     add_data_dir(parser)
 
 
@@ -43,13 +43,13 @@ def _run(context: Context, arguments: Namespace) -> int:
         )
     words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not words:
-        raise CommandError("nothing to run", f"such as: shibafu exec {record.name} ip addr")
+        raise CommandError("no command to run", f"for example: shibafu exec {record.name} ip addr")
     spec = record.load()
     uid, gid = spec.uid, spec.gid
     if arguments.user:
         uid, gid = find_user(Path(spec.rootfs), arguments.user)
     # Without a log of its own it complains in the form of one.
-    runc = [find_tool("runc", "it runs containers"), "--log", os.devnull, "--root", record.runc_root()]
+    runc = [find_tool("runc", "containers need it"), "--log", os.devnull, "--root", record.runc_root()]
     options = ["--user", f"{uid}:{gid}", "--cwd", arguments.workdir or spec.workdir]
     options += [option for option in ("--detach", "--tty") if getattr(arguments, option[2:])]
     for variable in arguments.env:
@@ -66,9 +66,9 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "exec",
-    "run another program in a container",
-    "Run another program in a container that is running. The exit status is the program's;\n"
-    "255 when it does not begin.",
+    "run a program in a running container",
+    "Run another program in a running container. The exit status is the program's, or 255 if it\n"
+    "cannot be started.",
     (
         "shibafu exec web1 ip addr show eth0",
         "shibafu exec -it web1 sh                                    # a shell",

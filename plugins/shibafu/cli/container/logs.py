@@ -13,8 +13,8 @@ _PAUSE = 0.1
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("container", metavar="CONTAINER", help="which container")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the container ends")
+    parser.add_argument("container", metavar="CONTAINER", help="the container")
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing until the container ends")
     add_data_dir(parser)
 
 

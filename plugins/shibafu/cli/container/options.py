@@ -68,7 +68,7 @@ def calc_specification(
         limits=parse_limits(arguments.ulimit),
     )
     if not spec.workdir.startswith("/"):
-        raise ContainerError(f"the working directory has to be an absolute path: {spec.workdir}")
+        raise ContainerError(f"the working directory must be an absolute path: {spec.workdir}")
     spec.validate()
     return spec, unpack
 
@@ -154,7 +154,7 @@ def _calc_argv(image: Image, command: list[str]) -> list[str]:
     words = command[1:] if command[:1] == ["--"] else command
     argv = [*image.defaults.entrypoint, *(words or image.defaults.command)]
     if not argv:
-        raise ContainerError(f"image {image.name} does not say what to run", "state that after the image")
+        raise ContainerError(f"image {image.name} has no default command", "name one after the image")
     return argv
 
 
@@ -166,7 +166,7 @@ def _calc_env(defaults: list[str], stated: list[str], is_terminal: bool) -> list
         name, equals, value = text.partition("=")
         if not name:
             raise ContainerError(
-                f'invalid variable "{text}"', "write NAME=VALUE, or NAME to hand on your own"
+                f'invalid variable "{text}"', "write NAME=VALUE, or NAME to pass on your own value"
             )
         if equals:
             env[name] = value

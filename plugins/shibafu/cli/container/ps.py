@@ -15,8 +15,8 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("containers", metavar="CONTAINER", nargs="*", help="which containers; by default all")
-    parser.add_argument("-a", "--all", action="store_true", help="also those that are not running")
+    parser.add_argument("containers", metavar="CONTAINER", nargs="*", help="containers; by default all")
+    parser.add_argument("-a", "--all", action="store_true", help="include those that are not running")
     parser.add_argument("-q", "--quiet", action="store_true", help="names only")
     add_data_dir(parser)
 
@@ -102,7 +102,7 @@ def format_age(seconds: float) -> str:
 SUBCOMMAND = Subcommand(
     "ps",
     "list containers",
-    "List the containers that `shibafu run` made: those that are running, or all.",
+    "List the containers created by `shibafu run`: those that are running, or all.",
     ("shibafu ps", "shibafu ps --all", "shibafu ps --all --quiet | xargs shibafu rm"),
     _run,
     _add_arguments,

@@ -23,9 +23,9 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "restart",
-    "end containers and start them again",
-    "End containers as `shibafu stop` does, and start them again as `shibafu start` does.",
-    ("shibafu restart web1", "shibafu restart --time 0 web1    # at once"),
+    "stop and start containers",
+    "Stop containers as `shibafu stop` does, and start them again as `shibafu start` does.",
+    ("shibafu restart web1", "shibafu restart --time 0 web1    # without waiting"),
     _run,
     _add_arguments,
 )

@@ -8,7 +8,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 def _add_arguments(parser: ArgumentParser) -> None:
     add_containers(parser)
-    parser.add_argument("-f", "--force", action="store_true", help="end those that are running first")
+    parser.add_argument("-f", "--force", action="store_true", help="stop running containers first")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -24,8 +24,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "rm",
     "remove containers",
-    "Remove containers with all that they have written. Containers that are running are refused.",
-    ("shibafu rm web1 web2", "shibafu rm --force web1          # end it first"),
+    "Remove containers and everything they have written. Running containers are refused.",
+    ("shibafu rm web1 web2", "shibafu rm --force web1          # stop it first"),
     _run,
     _add_arguments,
 )

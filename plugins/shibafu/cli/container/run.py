@@ -22,21 +22,21 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "command",
         metavar="COMMAND",
         nargs=argparse.REMAINDER,
-        help="what to run; by default what the image says",
+        help="the command to run; by default the image's",
     )
     command.required = False  # argparse would name it beside an IMAGE that is missing
-    parser.add_argument("-d", "--detach", action="store_true", help="leave it running in the background")
-    parser.add_argument("--rm", action="store_true", help="remove the container at its end")
-    parser.add_argument("--name", default="", help="the container's name; a random one without it")
-    parser.add_argument("-i", "--interactive", action="store_true", help="let it read standard input")
-    parser.add_argument("-t", "--tty", action="store_true", help="give it a terminal")
+    parser.add_argument("-d", "--detach", action="store_true", help="run it in the background")
+    parser.add_argument("--rm", action="store_true", help="remove the container when it ends")
+    parser.add_argument("--name", default="", help="the container's name; by default a random one")
+    parser.add_argument("-i", "--interactive", action="store_true", help="connect standard input")
+    parser.add_argument("-t", "--tty", action="store_true", help="allocate a terminal")
     network = parser.add_argument_group("its networks")
     network.add_argument(
         "--network",
         metavar="NETWORK",
         action="append",
         default=[],
-        help="a network, 'none', or 'host'; several for eth0, eth1, ...; by default 'bridge'",
+        help="a network, 'none', or 'host'; may be repeated for eth0, eth1, ...; by default 'bridge'",
     )
     network.add_argument("--ip", default="", help="its address in the first network")
     network.add_argument("--mac", default="", help="its hardware address in the first network")
@@ -49,7 +49,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="publish a port: [IP:]HOST:CONTAINER[/PROTOCOL], such as 8080:80",
     )
     network.add_argument(
-        "--bandwidth", metavar="LIMITS", default="", help="such as ingress=100M,egress=1G, in bit/s"
+        "--bandwidth", metavar="LIMITS", default="", help="limits in bit/s, such as ingress=100M,egress=1G"
     )
     process = parser.add_argument_group("its process")
     process.add_argument(
@@ -58,7 +58,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME[=VALUE]",
         action="append",
         default=[],
-        help="a variable of its environment",
+        help="set an environment variable",
     )
     process.add_argument(
         "-v",
@@ -66,25 +66,25 @@ def _add_arguments(parser: ArgumentParser) -> None:
         metavar="SOURCE:PATH[:ro]",
         action="append",
         default=[],
-        help="a directory or file of the host inside the container",
+        help="mount a directory or file of the host in the container",
     )
-    process.add_argument("-w", "--workdir", metavar="PATH", default="", help="its working directory")
-    process.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="who it runs as")
-    process.add_argument("--hostname", default="", help="by default its name")
+    process.add_argument("-w", "--workdir", metavar="PATH", default="", help="the working directory")
+    process.add_argument("-u", "--user", metavar="USER[:GROUP]", default="", help="the user to run as")
+    process.add_argument("--hostname", default="", help="the host name; by default the container's name")
     rights = parser.add_argument_group("its rights")
     rights.add_argument(
         "--cap-add",
         metavar="CAPABILITY",
         action="append",
         default=[],
-        help="a right besides the default ones, such as NET_RAW; ALL for all",
+        help="add a capability to the default ones, such as NET_RAW; ALL for all",
     )
     rights.add_argument(
         "--cap-drop",
         metavar="CAPABILITY",
         action="append",
         default=[],
-        help="a right that it does not need; ALL for all but those that are added",
+        help="drop a capability; ALL for all except those that are added",
     )
     rights.add_argument(
         "--security-opt",
@@ -98,7 +98,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME=SOFT[:HARD]",
         action="append",
         default=[],
-        help="a limit of resources of each process, such as nofile=1024:4096",
+        help="a resource limit for each process, such as nofile=1024:4096",
     )
     add_data_dir(parser)
 
@@ -147,13 +147,13 @@ SUBCOMMAND = Subcommand(
     "run",
     "run a program in a new container",
     "Run a program in a new container of runc, which shibafu-hook attaches to its networks. The network\n"
-    "'bridge' (NAT; 172.20.0.0/24 if that is free) is made when it is used for the first time. IMAGE is a\n"
-    "root file system: the name of an image (shibafu image ls), a directory, or a tar archive; what the\n"
-    "container writes goes into a layer of its own. A container that is started again by the same name gets\n"
-    "its addresses back, unless somebody else has them. The exit status is the program's; 127 when there is\n"
-    "no such program, 126 when it cannot be executed, 125 when the container does not start otherwise.",
+    "'bridge' (NAT; 172.20.0.0/24 if that is free) is created on first use. IMAGE is a root file system:\n"
+    "the name of an image (shibafu image ls), a directory, or a tar archive; the container writes to a\n"
+    "layer of its own. A container that is started again under the same name gets its addresses back,\n"
+    "unless they have been given out since. The exit status is the program's; 127 if there is no such\n"
+    "program, 126 if it cannot be executed, 125 if the container does not start for another reason.",
     (
-        "shibafu image import alpine --builtin                       # an image to begin with",
+        "shibafu image import alpine --builtin                       # an image to start with",
         "shibafu run -d --name web1 alpine sleep 600",
         "shibafu run --rm -it alpine                                 # a shell",
         "shibafu run --rm alpine ping -c1 172.20.0.1",

@@ -31,9 +31,9 @@ def start_all(context: Context, containers: "Containers", records: list["Contain
 
 SUBCOMMAND = Subcommand(
     "start",
-    "start containers that have ended",
-    "Start containers that have ended, in the background, with what they have written, and with their\n"
-    "addresses, unless somebody else has got them.",
+    "start stopped containers",
+    "Start stopped containers in the background, with the files they have written and with their\n"
+    "addresses, unless those have been given out since.",
     ("shibafu start web1",),
     _run,
     add_containers,

@@ -16,7 +16,7 @@ def add_time(parser: ArgumentParser) -> None:
         type=parse_time,
         default=SECONDS,
         metavar="SECONDS",
-        help=f"how long it has to end by itself before it is killed ({SECONDS:.0f})",
+        help=f"how long it may take to end before it is killed ({SECONDS:.0f})",
     )
 
 
@@ -40,9 +40,9 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "stop",
     "end containers",
-    "Have containers end: by SIGTERM, and if they do not within some seconds, by SIGKILL. They are detached\n"
-    "from their networks. What they have written stays, until `shibafu rm`.",
-    ("shibafu stop web1 web2", "shibafu stop --time 0 web1       # at once"),
+    "Stop containers by SIGTERM, and those that do not end in time by SIGKILL. They are detached from their\n"
+    "networks. The files they have written stay until `shibafu rm`.",
+    ("shibafu stop web1 web2", "shibafu stop --time 0 web1       # without waiting"),
     _run,
     _add_arguments,
 )

@@ -61,7 +61,7 @@ def find_engine() -> InstalledEngine:
     home, found, _ = os.fsdecode(line).removeprefix("#!").rpartition("/_internal/python3")
     if not found:
         raise CommandError(
-            "this installation has no engine", "executables that packaging/build.sh makes have one"
+            "this installation has no engine", "the executables that packaging/build.sh builds have one"
         )
     return InstalledEngine(program, EngineLocation(home))
 
@@ -99,7 +99,7 @@ def ask_engine(place: EngineLocation) -> Answer | None:
         except TimeoutError:
             raise CommandError(
                 f"the engine, process {pid}, does not answer",
-                f"calls start cold meanwhile; end it with: kill -KILL {pid}",
+                f"until it does, calls start cold; to end it: kill -KILL {pid}",
             ) from None
     return Answer(pid, json.loads(said)) if said else None
 

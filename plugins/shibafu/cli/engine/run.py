@@ -8,7 +8,10 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--metrics", metavar="FILE", default="", help="write metrics for Prometheus there, every 15 seconds"
+        "--metrics",
+        metavar="FILE",
+        default="",
+        help="write metrics for Prometheus every 15 seconds",
     )
 
 
@@ -26,7 +29,7 @@ SUBCOMMAND = Subcommand(
     "run",
     "run the engine in the foreground",
     "Run the engine in the foreground, until SIGTERM or Ctrl-C; calls in progress are finished first. It\n"
-    "also ends when another build takes the place of its own. This is what shibafu-engine.service runs.",
+    "also ends when another build replaces its own. The service shibafu-engine runs this.",
     (
         "shibafu engine run",
         "shibafu engine run --metrics /var/lib/prometheus/node-exporter/shibafu.prom",

@@ -29,7 +29,7 @@ def _run(context: Context, _arguments: Namespace) -> int:
     if not os.path.exists(f"{place.home}/_internal/launcher"):
         raise CommandError(
             "these executables would not use an engine: they were built without musl-gcc",
-            "install it (apt-get install musl-tools), and build them again",
+            "install it (apt-get install musl-tools) and build them again",
         )
     place.make()
     with _starting_alone(place.log):
@@ -87,9 +87,9 @@ def _read_last_line(log: str) -> str:
 SUBCOMMAND = Subcommand(
     "start",
     "start the engine in the background",
-    "Start the engine in the background, and return when it takes calls. It runs until\n"
+    "Start the engine in the background and return once it accepts calls. It runs until\n"
     "`shibafu engine stop`, until its installation is upgraded or removed, or until the machine stops.\n"
-    "Where systemd runs, the service shibafu-engine does this, and starts it again if it ends.",
-    ("shibafu engine start", "shibafu engine status                 # what it has done since"),
+    "Where systemd runs, the service shibafu-engine starts it, and restarts it if it ends.",
+    ("shibafu engine start", "shibafu engine status                 # what it has done so far"),
     _run,
 )

@@ -81,10 +81,10 @@ def _format_duration(seconds: float) -> str:
 
 SUBCOMMAND = Subcommand(
     "status",
-    "show what the engine does",
+    "show the state of the engine",
     "Show whether the engine runs, which calls it has served, how long they took on average, and why\n"
-    "others started cold. The exit code is 3 when it does not run. Calls that end with an error are\n"
-    "`failed`; those whose process was killed are `lost`.",
+    "others started cold. The exit code is 3 if it is not running. Calls that ended with an error are\n"
+    "`failed`; calls whose process was killed are `lost`.",
     (
         "shibafu engine status",
         "shibafu engine status --format json",

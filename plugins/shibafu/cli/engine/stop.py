@@ -29,8 +29,8 @@ def _run(context: Context, _arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "stop",
     "stop the engine",
-    "Stop the engine, and wait for the calls that it is running, at most 95 seconds. Calls that are made\n"
-    "meanwhile, and from then on, start cold. It is not an error if no engine is running.",
-    ("shibafu engine stop", f"systemctl stop {SERVICE}   # where systemd has started it"),
+    "Stop the engine and wait for the calls it is running, for at most 95 seconds. Calls that are made\n"
+    "from then on start cold. It is not an error if no engine is running.",
+    ("shibafu engine stop", f"systemctl stop {SERVICE}   # if systemd has started it"),
     _run,
 )

@@ -17,7 +17,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         default="",
         help="a root file system as a directory or tar archive, an OCI layout, or what `docker save` writes",
     )
-    parser.add_argument("--builtin", action="store_true", help="make it of this machine's busybox")
+    parser.add_argument("--builtin", action="store_true", help="build it from this machine's busybox")
     add_data_dir(parser)
 
 
@@ -28,7 +28,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.container.importing import import_image
 
     if arguments.builtin == bool(arguments.source):
-        raise UsageError("name a file or directory, or --builtin, and not both")
+        raise UsageError("name a file or directory, or use --builtin, but not both")
     source = "busybox of this machine" if arguments.builtin else str(Path(arguments.source).resolve())
     if sys.stderr.isatty():
         sys.stderr.write(f"importing {source} as {arguments.name} ...\n")
@@ -44,9 +44,9 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "import",
-    "make an image of a directory or an archive",
-    "Make an image of a root file system: a directory, a tar archive (compressed or not), an OCI layout as\n"
-    "a directory or archive, or what `docker save` writes. The last two take umoci and skopeo.",
+    "make an image from a directory or an archive",
+    "Make an image from a root file system: a directory, a tar archive (compressed or not), an OCI layout\n"
+    "as a directory or archive, or what `docker save` writes. The last two need umoci and skopeo.",
     (
         "shibafu image import alpine --builtin          # busybox, for trying things out",
         "debootstrap --variant=minbase bookworm /tmp/debian && shibafu image import debian /tmp/debian",

@@ -29,7 +29,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "rm",
     "remove images",
-    "Remove images. One that a container is made of is refused.",
+    "Remove images. An image that a container uses is refused.",
     ("shibafu image rm alpine",),
     _run,
     _add_arguments,

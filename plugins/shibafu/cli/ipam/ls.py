@@ -7,7 +7,7 @@ from shibafu.cni.errors import CniError
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="networks; by default all")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -51,9 +51,9 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "ls",
-    "list the addresses that are given out",
-    "List the addresses that are given out, and to whom. An address is abandoned when the namespace of\n"
-    "its container is gone.",
+    "list the addresses in use",
+    "List the addresses in use and the containers that have them. An address is abandoned when the\n"
+    "namespace of its container is gone.",
     ("shibafu ipam ls", "shibafu ipam ls blue --format json"),
     _run,
     _add_arguments,

@@ -11,8 +11,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "addresses", metavar="ADDRESS", nargs="*", type=parse_address_argument, help="which addresses"
     )
-    parser.add_argument("--container", metavar="ID", default="", help="all addresses of this container")
-    parser.add_argument("-f", "--force", action="store_true", help="even if the container is still there")
+    parser.add_argument(
+        "--container", metavar="ID", default="", help="release all of a container's addresses"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="even if the container may still use them")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -20,7 +22,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.leases import release_address, release_container
 
     if bool(arguments.addresses) == bool(arguments.container):
-        raise UsageError("name addresses, or a container with --container, and not both")
+        raise UsageError("name addresses, or a container with --container, but not both")
     network = load_network(context.conf_dir, arguments.network)
     if arguments.container:
         released = release_container(network, arguments.container, arguments.force)
@@ -31,15 +33,15 @@ def _run(context: Context, arguments: Namespace) -> int:
     for lease in released:
         context.out.text(f"{lease.address} is free; it belonged to {lease.container_id} {lease.ifname}")
     if not released:
-        context.out.text("nothing to do: free already")
+        context.out.text("nothing to do: already free")
     return 0
 
 
 SUBCOMMAND = Subcommand(
     "release",
-    "take addresses back",
-    "Take addresses back whose containers are gone, or that are reserved. It is not an error that an\n"
-    "address is free already. The plugins are kept out meanwhile.",
+    "release addresses",
+    "Release addresses that are reserved or whose containers are gone. It is not an error if an address is\n"
+    "already free. Plugins wait in the meantime.",
     (
         "shibafu ipam release blue 172.21.0.7",
         "shibafu ipam release blue --container web1",

@@ -17,7 +17,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "addresses", metavar="ADDRESS", nargs="+", type=parse_address_argument, help="which addresses"
     )
-    parser.add_argument("--label", type=_parse_label, default="reserved", help="what for: one word")
+    parser.add_argument("--label", type=_parse_label, default="reserved", help="the purpose, in one word")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -31,17 +31,17 @@ def _run(context: Context, arguments: Namespace) -> int:
             changed.append(str(address))
             context.out.text(f"{address} is reserved: {arguments.label}")
         else:
-            context.out.text(f"{address} was reserved already")
+            context.out.text(f"{address} was already reserved")
     context.out.data({"network": network.name, "reserved": changed})
     return 0
 
 
 SUBCOMMAND = Subcommand(
     "reserve",
-    "keep addresses from containers",
-    "Keep addresses from all containers until they are released. The reservation is a lease without a\n"
-    "container: host-local honours it, `shibafu network gc` keeps it; a GC of another runtime and a restart\n"
-    "of the machine free it.",
+    "keep addresses from being given out",
+    "Keep addresses from being given out until they are released. A reservation is a lease without a\n"
+    "container: host-local honours it and `shibafu network gc` keeps it; another runtime's GC and a reboot\n"
+    "free it.",
     ("shibafu ipam reserve blue 172.21.0.50 --label printer", "shibafu ipam release blue 172.21.0.50"),
     _run,
     _add_arguments,

@@ -15,11 +15,11 @@ def _parse_address(text: str) -> object:
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("link", metavar="LINK", help="a link of this namespace, or of --netns")
+    parser.add_argument("link", metavar="LINK", help="a link in this namespace, or in --netns")
     parser.add_argument(
         "addresses", metavar="ADDR", nargs="+", type=_parse_address, help="such as 10.1.0.2/24"
     )
-    parser.add_argument("--netns", metavar="NETNS|PID", help="namespace of the link")
+    parser.add_argument("--netns", metavar="NETNS|PID", help="the link's namespace")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -39,7 +39,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "addr",
     "give a link addresses",
-    "Give a link addresses, and set it up. The prefix says which neighbours can be reached through it\n"
+    "Give a link addresses and set it up. The prefix says which neighbours can be reached through it\n"
     "without a gateway.",
     (
         "shibafu link addr br0 10.1.0.1/24 fd00:1::1/64",

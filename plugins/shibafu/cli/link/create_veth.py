@@ -8,9 +8,9 @@ from shibafu.cli.subcommand import Context, Subcommand
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("host", metavar="HOST", help="the end that stays in this namespace")
     parser.add_argument("container", metavar="CONTAINER", help="the other end")
-    parser.add_argument("--netns", metavar="NETNS|PID", help="namespace of the other end")
+    parser.add_argument("--netns", metavar="NETNS|PID", help="the other end's namespace")
     parser.add_argument(
-        "--bridge", metavar="BRIDGE", default="", help="bridge that the end here is a port of"
+        "--bridge", metavar="BRIDGE", default="", help="a bridge to make the local end a port of"
     )
 
 
@@ -26,12 +26,12 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "create-veth",
-    "make a veth pair: a cable with two ends",
-    "Make a veth pair and set the end here up. What enters one end leaves the other; with the ends in\n"
+    "create a veth pair: a cable with two ends",
+    "Create a veth pair and set the local end up. What enters one end leaves the other; with the ends in\n"
     "two namespaces it connects them.",
     (
         "shibafu link create-veth veth-web eth0 --netns web --bridge br0",
-        "shibafu link create-veth a b          # both ends here; move one later",
+        "shibafu link create-veth a b          # both ends here; move one of them later",
         "ip -n web link show                   # the other end",
     ),
     _run,

@@ -6,7 +6,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("link", metavar="LINK", help="a link of this namespace")
+    parser.add_argument("link", metavar="LINK", help="a link in this namespace")
     parser.add_argument("netns", metavar="NETNS|PID", help="where to move it")
 
 
@@ -20,11 +20,11 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "move",
-    "put a link into another namespace",
-    "Put a link into another network namespace. It loses its addresses and is down there.",
+    "move a link to another namespace",
+    "Move a link to another network namespace. There it is down and has no addresses.",
     (
         "shibafu link move eth1 web            # a namespace that `ip netns list` shows",
-        "shibafu link move eth1 4711           # that of a process",
+        "shibafu link move eth1 4711           # the namespace of a process",
     ),
     _run,
     _add_arguments,

@@ -6,7 +6,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("link", metavar="LINK", help="a link of this namespace")
+    parser.add_argument("link", metavar="LINK", help="a link in this namespace")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -19,7 +19,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "rm",
     "remove a link",
-    "Remove a link; of a veth pair the other end goes with it. That it is gone already is not an error.",
+    "Remove a link; a veth pair goes with both of its ends. It is not an error if it is already gone.",
     ("shibafu link rm veth-web", "shibafu link rm br0                   # its ports stay, unconnected"),
     _run,
     _add_arguments,

@@ -12,7 +12,7 @@ _MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-f", "--file", metavar="FILE", required=True, help="the manifest, - for stdin")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what would change")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would change")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -70,15 +70,15 @@ def _decode(content: bytes, name: str) -> str:
 
 SUBCOMMAND = Subcommand(
     "apply",
-    "make networks as a file declares them",
-    "Make and change networks until they are as a YAML file declares them. What the file leaves open is\n"
-    "chosen once, and kept. Networks that are not declared stay. Doing it again changes nothing. Subnets\n"
-    "and bridges of networks that have containers are not changed; other changes are for new containers.",
+    "create and change networks as declared in a file",
+    "Create and change networks until they are as a YAML file declares them. What the file leaves open is\n"
+    "chosen once and kept. Networks that are not declared stay. Running it again changes nothing. Subnets\n"
+    "and bridges of networks with containers are not changed; other changes apply to new containers.",
     (
         "shibafu network apply -f networks.yaml --dry-run",
         "shibafu network export | ssh other shibafu network apply -f -",
         "",
-        "# networks.yaml; nothing but the names is needed",
+        "# networks.yaml; only the names are required",
         "networks:",
         "  blue:",
         "    subnets:",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="networks; by default all")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -46,11 +46,11 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "check",
-    "ask the plugins whether networks and containers are in order",
-    "Ask the plugins of networks whether a container could be attached (STATUS), and of each container\n"
-    "whether it still has what it got (CHECK). Nothing is changed. What plugins cannot be asked, as where\n"
-    "disableCheck is set or a network's version has no STATUS, is not checked, which is said. The exit\n"
-    "code is 1 if anything is wrong, and 0 if nothing that was checked is.",
+    "check networks and containers",
+    "Ask the plugins of each network whether a container could be attached (STATUS), and for each container\n"
+    "whether it still has what ADD gave it (CHECK). Nothing is changed. Where the plugins cannot be asked,\n"
+    'as with disableCheck or a version without STATUS, the output says "not checked". The exit code is 1 if\n'
+    "anything is wrong, and 0 otherwise.",
     ("shibafu network check", "shibafu network check blue && echo fine"),
     _run,
     _add_arguments,

@@ -10,8 +10,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "container", metavar="CONTAINER|NETNS", help="a container's ID, or a namespace's name or path"
     )
-    parser.add_argument("--ip", default="", help="the address that it gets")
-    parser.add_argument("--mac", default="", help="the hardware address that it gets")
+    parser.add_argument("--ip", default="", help="the address to request")
+    parser.add_argument("--mac", default="", help="the hardware address to request")
     parser.add_argument(
         "--ifname", default="", help="the interface's name; by default the first eth<n> that is free"
     )
@@ -38,7 +38,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "connect",
     "attach a container to a network",
-    "Attach a container, or any network namespace, to a network, by ADD of the network's plugins.",
+    "Attach a container, or any network namespace, to a network by calling its plugins with ADD.",
     (
         "ip netns add web; shibafu network connect blue web",
         "shibafu network connect blue web --ip 172.21.0.100 --ifname eth1",

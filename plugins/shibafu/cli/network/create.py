@@ -44,7 +44,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         type=_parse_network,
-        help="containers get an address of it; may be given several times; a free one is chosen without it",
+        help="a subnet for the containers' addresses; may be repeated; by default a free one",
     )
     parser.add_argument(
         "--gateway",
@@ -52,24 +52,26 @@ def _add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         type=_parse_address,
-        help="the host's address in a subnet; by default its first",
+        help="the host's address in a subnet; by default the first one",
     )
     parser.add_argument(
         "--ip-range",
         metavar="RANGE",
         action="append",
         default=[],
-        help="give out only these addresses of a subnet: 10.1.0.128/25 or 10.1.0.100-10.1.0.199",
+        help="give out only these addresses of a subnet, such as 10.1.0.128/25 or 10.1.0.100-10.1.0.199",
     )
     parser.add_argument("--bridge", metavar="NAME", default="", help="the bridge; by default br-NAME")
-    parser.add_argument("--mtu", type=int, default=0, help="size of the largest packet in bytes")
-    parser.add_argument("--ipv6", action="store_true", help="choose an IPv6 subnet, too")
-    parser.add_argument("--internal", action="store_true", help="no way out, not even to the host")
+    parser.add_argument("--mtu", type=int, default=0, help="the MTU in bytes")
+    parser.add_argument("--ipv6", action="store_true", help="also choose an IPv6 subnet")
+    parser.add_argument("--internal", action="store_true", help="no connection to the outside or to the host")
     parser.add_argument(
-        "--no-masq", action="store_true", help="let containers be seen outside with their own addresses"
+        "--no-masq",
+        action="store_true",
+        help="do not masquerade the containers' addresses",
     )
     parser.add_argument(
-        "--isolate", action="store_true", help="networks with --isolate do not reach each other"
+        "--isolate", action="store_true", help="networks with --isolate cannot reach each other"
     )
     # Not a value of the same option: what follows that would be taken for it.
     parser.add_argument(
@@ -77,7 +79,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         dest="isolate",
         action="store_const",
         const=STRICT,
-        help="no other network reaches this one, nor does it reach others",
+        help="no other network can reach this one, or be reached from it",
     )
     parser.add_argument(
         "--driver-opt",
@@ -85,7 +87,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         type=_parse_option,
-        help="a key of shibafu-bridge, such as portIsolation=true",
+        help="set a key of shibafu-bridge, such as portIsolation=true",
     )
 
 
@@ -99,7 +101,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
     broken: list[ConflistError] = []
     if arguments.internal and arguments.gateway:
-        raise UsageError("an internal network has no gateway", "leave out --gateway or --internal")
+        raise UsageError("an internal network has no gateway", "omit --gateway or --internal")
     partial = PartialSpec(
         arguments.name,
         combine_subnets(arguments.subnet, arguments.gateway, arguments.ip_range),
@@ -115,8 +117,8 @@ def _run(context: Context, arguments: Namespace) -> int:
         networks = load_networks(context.conf_dir, [], broken)
         if arguments.name in {network.name for network in networks}:
             raise UsageError(
-                f"there is a network {arguments.name} already",
-                f"see: shibafu network inspect {arguments.name}; `shibafu network apply` changes it",
+                f"there is already a network {arguments.name}",
+                f"see `shibafu network inspect {arguments.name}`; to change it, use `shibafu network apply`",
             )
         resolver = Resolver(kernel, networks)
         spec = resolver.resolve(partial)
@@ -130,18 +132,18 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "create",
-    "make a network",
-    "Make a network: write its configuration, which every CNI runtime reads. The bridge comes into being\n"
-    "with the first container. Without --subnet a free subnet is chosen; one that a link, a route or\n"
-    "another network has is refused.",
+    "create a network",
+    "Create a network: write its configuration, which every CNI runtime reads. The bridge is created with\n"
+    "the first container. Without --subnet a free subnet is chosen; a subnet in use by a link, a route or\n"
+    "another network is refused.",
     (
         "shibafu network create blue",
         "shibafu network create blue --subnet 172.21.0.0/24 --ipv6",
         "shibafu network create lab --subnet 10.9.0.0/16 --gateway 10.9.255.254 --ip-range 10.9.1.0/24",
-        "shibafu network create cells --driver-opt portIsolation=true    # containers do not see each other",
-        "shibafu network create db --internal                            # no way out",
-        "shibafu network create shop --isolate                           # other isolated ones do not see it",
-        "shibafu network create vault --isolate=strict                   # no other network sees it",
+        "shibafu network create cells --driver-opt portIsolation=true    # keeps its containers apart",
+        "shibafu network create db --internal                            # cannot reach the outside",
+        "shibafu network create shop --isolate                           # apart from other isolated ones",
+        "shibafu network create vault --isolate=strict                   # apart from all other networks",
     ),
     _run,
     _add_arguments,

@@ -16,7 +16,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "container", metavar="CONTAINER|NETNS", help="a container's ID, or a namespace's name or path"
     )
-    parser.add_argument("--ifname", default="", help="which interface; by default all on this network")
+    parser.add_argument("--ifname", default="", help="the interface; by default all on this network")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -50,7 +50,9 @@ def _run(context: Context, arguments: Namespace) -> int:
             with failures.part(f"network {network.name}"):
                 caller.detach(network, endpoint)
                 gone.append({"containerID": endpoint.container_id, "ifname": endpoint.ifname})
-                context.out.text(f"{endpoint.container_id}: {endpoint.ifname} is off network {network.name}")
+                context.out.text(
+                    f"{endpoint.container_id}: {endpoint.ifname} is detached from network {network.name}"
+                )
     context.out.data({"network": network.name, "disconnected": gone})
     return failures.status
 
@@ -77,8 +79,8 @@ def _choose(endpoints: list["Endpoint"], text: str) -> list["Endpoint"]:
 
 SUBCOMMAND = Subcommand(
     "disconnect",
-    "take a container off a network",
-    "Take a container off a network, by DEL of the network's plugins. Its namespace may be gone already.",
+    "detach a container from a network",
+    "Detach a container from a network by calling its plugins with DEL. Its namespace may already be gone.",
     ("shibafu network disconnect blue web", "shibafu network disconnect blue web --ifname eth1"),
     _run,
     _add_arguments,

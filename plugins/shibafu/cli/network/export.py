@@ -7,7 +7,7 @@ from shibafu.networks.errors import CommandError
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="networks; by default all")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -29,7 +29,7 @@ def _run(context: Context, arguments: Namespace) -> int:
             failures.add(CommandError(what, f"copy its file: {network.config.path}"))
         else:
             context.out.text(
-                f"# {network.name} is left out: it has plugins or keys that cannot be declared here"
+                f"# {network.name} is omitted: it has plugins or keys that a manifest cannot express"
             )
     failures.add(*broken)
     context.out.data(calc_manifest(specs))
@@ -39,7 +39,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "export",
-    "declare networks in a file",
+    "print networks as a manifest",
     "Print networks as `shibafu network apply` reads them.",
     ("shibafu network export > networks.yaml", "shibafu network export blue green"),
     _run,

@@ -6,8 +6,8 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what would be freed")
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="networks; by default all")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would be freed")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -39,15 +39,15 @@ def _run(context: Context, arguments: Namespace) -> int:
     failures.add(*broken)
     context.out.data({"dryRun": arguments.dry_run, "freed": freed})
     if not freed and not failures.status:
-        context.out.text("nothing to do: all containers are there")
+        context.out.text("nothing to free: all containers still exist")
     return failures.status
 
 
 SUBCOMMAND = Subcommand(
     "gc",
-    "free what vanished containers hold",
-    "Free the addresses, links and rules of containers whose namespaces are gone, by DEL and GC of the\n"
-    "network's plugins. What belongs to nobody that is known here stays: see `shibafu ipam ls`.",
+    "free what containers left behind",
+    "Free the addresses, links and rules of containers whose namespaces are gone, by calling the network's\n"
+    "plugins with DEL and GC. Addresses of unknown containers stay: see `shibafu ipam ls`.",
     ("shibafu network gc --dry-run", "shibafu network gc blue"),
     _run,
     _add_arguments,

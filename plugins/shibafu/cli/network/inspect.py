@@ -16,9 +16,9 @@ _CLEAR = "\x1b[H\x1b[2J"
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("networks", metavar="NETWORK", nargs="+", help="which networks")
-    parser.add_argument("-w", "--watch", action="store_true", help="look again and again, until Ctrl-C")
+    parser.add_argument("-w", "--watch", action="store_true", help="repeat until Ctrl-C")
     parser.add_argument(
-        "--interval", metavar="SECONDS", type=parse_pause, default=2.0, help="between looks (2)"
+        "--interval", metavar="SECONDS", type=parse_pause, default=2.0, help="seconds between repetitions (2)"
     )
 
 
@@ -76,9 +76,9 @@ def _show(context: Context, views: list["NetworkView"], compact: bool = False) -
 SUBCOMMAND = Subcommand(
     "inspect",
     "show networks as they are now",
-    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, what has\n"
-    "passed, and what is wrong, in the words of `shibafu network check` and `repair`, which ask for leases,\n"
-    "too. With --format json it is one array; with --watch, one array on each line.",
+    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, traffic\n"
+    "and faults, as `shibafu network check` and `repair` report them, except those of leases. With --format\n"
+    "json the output is one array; with --watch as well, one array per line.",
     (
         "shibafu network inspect blue",
         "shibafu network inspect blue green --watch --interval 1",

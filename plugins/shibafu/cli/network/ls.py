@@ -32,7 +32,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         views = []
         for network in networks:
             if network.problem:
-                what = f"network {network.name}: its configuration is refused: {network.problem}"
+                what = f"network {network.name}: its configuration is invalid: {network.problem}"
                 failures.add(CommandError(what, network.config.path))
             with failures.part(f"network {network.name}"):
                 views.append(inspector.inspect(network))
@@ -58,7 +58,7 @@ def _format_free(count: int) -> str:
 SUBCOMMAND = Subcommand(
     "ls",
     "list networks",
-    "List the networks of this machine, with their containers, and the addresses that are used and free.",
+    "List the networks of this machine with their containers and the number of used and free addresses.",
     (
         "shibafu network ls",
         "shibafu network ls --format json | jq '.[].endpoints[].addresses'",

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="which networks; by default all")
-    parser.add_argument("-n", "--dry-run", action="store_true", help="only tell what is wrong")
+    parser.add_argument("networks", metavar="NETWORK", nargs="*", help="networks; by default all")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only show what is wrong")
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -70,10 +70,10 @@ def _report(
 
 SUBCOMMAND = Subcommand(
     "repair",
-    "rebuild what networks lost",
-    "Rebuild bridges, ports, addresses and rules: after a flush of the firewall or its reload, after a\n"
-    "bridge was deleted. Containers are not restarted, and keep their addresses. What later plugins of a\n"
-    "chain made is not rebuilt: see `shibafu network check`. With --dry-run the exit code is 1 if anything\n"
+    "restore what is missing from networks",
+    "Restore bridges, ports, addresses and rules, for example after the firewall was flushed or reloaded or\n"
+    "a bridge was deleted. Containers are not restarted and keep their addresses. What later plugins of a\n"
+    "chain made is not restored: see `shibafu network check`. With --dry-run the exit code is 1 if anything\n"
     "is wrong.",
     (
         "iptables -t nat -F; ip link del br-blue; shibafu network repair",

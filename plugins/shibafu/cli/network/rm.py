@@ -8,7 +8,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("networks", metavar="NETWORK", nargs="+", help="which networks")
     parser.add_argument(
-        "-f", "--force", action="store_true", help="disconnect containers that are still there"
+        "-f", "--force", action="store_true", help="disconnect containers that are still attached"
     )
 
 
@@ -44,8 +44,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "rm",
     "remove networks",
-    "Remove networks with their bridges, rules, leases and configuration files. A network that has\n"
-    "containers is refused.",
+    "Remove networks with their bridges, rules, leases and configuration files. A network with containers\n"
+    "is refused.",
     (
         "shibafu network rm blue green",
         "shibafu network rm --force blue       # disconnect its containers first",
