@@ -31,7 +31,7 @@ def measure_rules(bed: Bed) -> list[Table]:
     """Count them between two containers, and between a container and the outside through NAT.
 
     With br_netfilter, what stays on the bridge meets iptables' rules as well; without that module there are
-    no such rows. All networks have isolation switched off.
+    no such rows. All networks have isolation turned off.
     """
     names = [_WITH_FIREWALL if suite.firewall else suite.name for suite in bed.suites]
     table = Table("Rules met by a packet", names)

@@ -27,7 +27,7 @@ def add(request: Request) -> dict[str, object]:
         raise CniError(
             INVALID_ENVIRONMENT,
             f"container ID is too long: it has {len(request.container_id)} characters",
-            f"CNI_CONTAINERID may have {_MAX_CONTAINER_ID}",
+            f"CNI_CONTAINERID may have at most {_MAX_CONTAINER_ID} characters",
         )
     result = Result(routes=parse_routes(config.section))
     if config.resolv_conf:
@@ -164,7 +164,7 @@ class Reservation:
             f"requested IP address {address} is not available in range set {range_set}",
             f"container {holder.container_id} has it"
             if holder.container_id
-            else f"{self._table.store.lease_path(address)} is not a lease; remove it if it is nobody's",
+            else f"{self._table.store.lease_path(address)} is not a lease; remove it if nobody needs it",
         )
 
     def _refuse_duplicate(self, range_set: RangeSet) -> None:
@@ -176,7 +176,7 @@ class Reservation:
                     NO_ADDRESS,
                     f"{address} has been allocated to {self._record.container_id}, "
                     "duplicate allocation is not allowed",
-                    "DEL has to come before the next ADD of the same container and interface",
+                    "run DEL for the container and interface before the next ADD",
                 )
 
     def _take_any(self, range_set: RangeSet, number: int) -> tuple[Range, Address]:

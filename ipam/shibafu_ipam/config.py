@@ -40,7 +40,7 @@ class IpamConfig:
             raise CniError(
                 INVALID_CONFIG,
                 f"CNI version {request.cni_version} does not support more than 1 address per family",
-                'state one range set for each family, or "cniVersion" 0.3.0 or later',
+                'configure one range set per family, or set "cniVersion" to 0.3.0 or later',
             )
 
 
@@ -68,8 +68,8 @@ def parse_data_dir(ipam: Section) -> str:
         raise CniError(
             INVALID_CONFIG,
             f'invalid dataDir "{data_dir}"',
-            f'"dataDir" must be an absolute path, since a relative one is another directory for each caller; '
-            f"without it the leases are in {DEFAULT_DATA_DIR}",
+            f'"dataDir" must be an absolute path, because a relative one depends on the caller; '
+            f"the default is {DEFAULT_DATA_DIR}",
         )
     return data_dir
 
@@ -84,7 +84,7 @@ def _parse_path(key: str, path: str) -> str:
         raise CniError(
             INVALID_CONFIG,
             f"open {path}: invalid argument",
-            f'"{key}" has a character in it that no path can have: zero, or half of a character',
+            f'"{key}" contains a character that no path can have: NUL, or an unpaired surrogate',
         )
     return path
 

@@ -119,4 +119,7 @@ class LeaseTable:
 
 
 def _defect(what: str) -> CniError:
-    return CniError(INTERNAL, f"internal error in shibafu-ipam, please report it: {what} stays wrong")
+    return CniError(
+        INTERNAL,
+        f"internal error in shibafu-ipam, please report it: {what} is wrong even after a rebuild",
+    )

@@ -166,7 +166,7 @@ class Pool:
             raise CniError(
                 TRY_AGAIN_LATER,
                 f"the leases of network {self._network} have been locked for {self._patience:.0f} seconds",
-                f"`fuser -v {self.directory}/lock` shows by whom",
+                f"`fuser -v {self.directory}/lock` shows which process holds the lock",
             ) from None
         try:
             self._table = LeaseTable(Index(self._store))

@@ -193,7 +193,7 @@ def resolve_range_sets(texts: list[list[RangeText]]) -> list[RangeSet]:
                 raise CniError(
                     INVALID_CONFIG,
                     f"range set {number} overlaps with {other_number}",
-                    "a container gets one address of each set, so each needs addresses of its own",
+                    "a container gets one address from each set, so sets must not share addresses",
                 )
     return range_sets
 

@@ -38,7 +38,7 @@ def status(request: Request) -> None:
             raise CniError(
                 NOT_AVAILABLE,
                 f"cannot use dataDir: {error.filename or store.directory}: {reason}",
-                'the leases are in the directory "dataDir" of the "ipam" section, which must be writable',
+                'the leases are kept in "dataDir" of the "ipam" section, which must be writable',
             ) from None
     if exhausted is not None:
         raise CniError(

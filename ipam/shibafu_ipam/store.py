@@ -142,7 +142,9 @@ class Store:
         except NotRegularError as error:
             from shibafu.cni.failures import warn
 
-            warn(f"{path} {error.strerror}: remove it, since it does not keep host-local from the leases")
+            warn(
+                f"{path} {error.strerror}: remove it, because it does not lock the leases against host-local"
+            )
             return self._open_directory()
         except OSError as error:
             if error.errno != EROFS or flags & os.O_CREAT:
@@ -277,7 +279,7 @@ class Store:
         except NotRegularError as error:
             from shibafu.cni.failures import warn
 
-            warn(f"{path} {error.strerror}: remove it, or addresses are used again sooner than they need be")
+            warn(f"{path} {error.strerror}: remove it, or addresses are reused sooner than necessary")
 
 
 def _parse_lease(address: Address, body: bytes) -> Lease | None:
@@ -292,5 +294,5 @@ def describe_store_failure(doing: str, error: OSError) -> "CniError":
     return describe_os_error(
         doing,
         error,
-        'the leases are in the directory "dataDir" of the "ipam" section, which must be writable',
+        'the leases are kept in "dataDir" of the "ipam" section, which must be writable',
     )

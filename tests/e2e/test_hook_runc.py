@@ -181,7 +181,7 @@ def test_annotations_name_no_file_below_what_the_container_writes(
     add_mount(bundle, source, options)
     done = bundles.try_start("web1")
     assert done.returncode != 0
-    assert "names is the container's, the engine's or the host's own" in done.stdout
+    assert "names belongs to the container, the engine or the host" in done.stdout
     assert not (bundle / "names").exists()
     assert machine.leftovers() == []
 
@@ -314,7 +314,7 @@ def test_a_container_of_another_root_is_left_alone(machine: Machine, bundles: Bu
     bundles.write("same", network=network)
     done = bundles.try_start("same")
     assert done.returncode != 0
-    assert "shibafu-hook: container same is attached already, from another runtime" in done.stdout
+    assert "shibafu-hook: container same is already attached, by another runtime" in done.stdout
     assert "choose another name" in done.stdout
     assert "1 packets received" in machine.run(*ping)
     assert (machine.leases(), machine.records(), machine.rules()) == before

@@ -42,8 +42,8 @@ def podman(machine: Machine, image: Path, suite: Suite) -> Podman:
     [
         ({"hosts": _VICTIM}, f'"{_VICTIM}" is not a file inside the bundle'),
         ({"resolv-conf": f"../../../../../../../..{_VICTIM}"}, '"../'),
-        ({"hosts": "config.json"}, "config.json is the container's, the engine's or the host's own"),
-        ({"network": "green"}, '"org.shibafu.network" cannot change'),
+        ({"hosts": "config.json"}, "config.json belongs to the container, the engine or the host"),
+        ({"network": "green"}, '"org.shibafu.network" cannot override'),
         ({"ip.green": "10.80.0.66"}, '"org.shibafu.ip.green" is for a network that'),
         ({"ports": "22:22"}, '"org.shibafu.ports": 22 is a port'),
         ({"mac": "02:00:00:00:00:01;IP=10.80.0.66"}, '"org.shibafu.mac": address'),

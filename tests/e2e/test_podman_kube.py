@@ -93,7 +93,7 @@ def pods(machine: Machine, podman: Podman) -> Iterator[Pods]:
     [
         ({"hosts": _VICTIM}, f'"{_VICTIM}" is not a file inside the bundle'),
         ({"resolv-conf": f"../../../../../../../..{_VICTIM}"}, '"../'),
-        ({"network": "green"}, '"org.shibafu.network" cannot change'),
+        ({"network": "green"}, '"org.shibafu.network" cannot override'),
         ({"ports": "22:22"}, '"org.shibafu.ports": 22 is a port'),
         ({"mac": "02:00:00:00:00:01;IP=10.80.0.66"}, '"org.shibafu.mac": address'),
     ],

@@ -270,7 +270,7 @@ def test_many_containers_start_at_once(containers: Containers) -> None:
 def test_names_are_taken_once(containers: Containers) -> None:
     containers.start("web1")
     said = containers.command.fail("run -d --name web1 alpine sleep 600", status=125)
-    assert "there is a container web1 already" in said
+    assert "there is already a container web1" in said
     assert "is running" in containers.command.fail("rm web1")
     assert "there is no container web2" in containers.command.fail("stop web2")
     said = containers.command.fail("run -d --name ../x alpine sleep 600", status=125)
@@ -315,7 +315,7 @@ def test_images_of_all_kinds(machine: Machine, containers: Containers, image: Pa
     command(f"image rm {' '.join(names)}")
     assert command("image ls --quiet") == ""
     machine.write("/run/nonsense", "nonsense")
-    assert "is no tar archive" in command.fail("image import x /run/nonsense")
+    assert "is not a tar archive" in command.fail("image import x /run/nonsense")
     assert "there is no file" in command.fail("image import x /run/nothing")
     assert command("image ls --quiet") == ""
 

@@ -54,7 +54,7 @@ def test_a_signal_ends_an_exec_that_has_not_begun(machine: Machine, run: Command
     wait_for(lambda: find_waiting(machine))
     machine.run("kill", "-TERM", number)
     said, _ = process.communicate(timeout=5)
-    assert "SIGTERM came before the program began" in said
+    assert "SIGTERM arrived before the program started" in said
     assert process.returncode == 255
     assert find_waiting(machine) == ""
     assert [view["state"] for view in run.json("ps")] == ["running"]
@@ -63,7 +63,7 @@ def test_a_signal_ends_an_exec_that_has_not_begun(machine: Machine, run: Command
 def test_an_exec_that_does_not_begin_is_ended(machine: Machine, run: Command, trap: str) -> None:
     process, _ = begin(machine, run, "exec web1 true", trap)
     said, _ = process.communicate(timeout=60)
-    assert "the program does not begin in container web1 within 10 s" in said
+    assert "the program did not start in container web1 within 10 s" in said
     assert process.returncode == 255
     assert find_waiting(machine) == ""
 

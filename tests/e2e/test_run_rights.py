@@ -58,7 +58,7 @@ def test_rights_as_asked_for(run: Command, options: str, key: str, value: int) -
             "--security-opt seccomp=/dev/zero",
             "the seccomp profile /dev/zero cannot be used: is not a regular",
         ),
-        ("--security-opt seccomp=/run/huge.json", "cannot be used: it has more than 1048576 bytes"),
+        ("--security-opt seccomp=/run/huge.json", "cannot be used: it is larger than 1048576 bytes"),
         ("--security-opt label=disable", 'invalid security option "label=disable"'),
     ],
 )
@@ -136,7 +136,7 @@ def test_limits_of_resources(
     ("option", "message"),
     [
         ("nofiles=1", 'unknown resource limit "nofiles"'),
-        ("nofile", '"nofile" is no resource limit'),
+        ("nofile", '"nofile" is not a resource limit'),
         ("nofile=2:1", 'the soft limit in "nofile=2:1" is above the hard one'),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_foreign_container_of_runc_is_not_touched(
     machine: Machine, run: Command, foreign: str, options: str
 ) -> None:
     said = run.fail(f"run {options} --name web1 alpine true", status=125)
-    assert f"runc has another container web1 already, of the bundle {foreign}" in said
+    assert f"runc already has another container web1, of the bundle {foreign}" in said
     assert "choose another name" in said
     assert run.json("ps --all") == []
     assert json.loads(machine.run("runc", "state", "web1"))["status"] == "running"
@@ -180,7 +180,7 @@ def test_a_container_of_a_root_that_nobody_looks_at_keeps_its_network(machine: M
     other = "--data-dir /run/other"
     run(f"image import alpine --builtin {other}")
     said = run.fail(f"run -d --name same {other} alpine sleep 60", status=125)
-    assert "container same is attached already, from another runtime" in said
+    assert "container same is already attached, by another runtime" in said
     assert "choose another name" in said
     machine.run("mv", "/run/elsewhere/same", "/run/shibafu-runc")
     assert "1 received" in run("exec same ping -c1 -W1 172.20.0.1")

@@ -209,12 +209,12 @@ GATEWAY = (
     Breakage(
         "Gateway.forwarding",
         "sysctl -qw net.{item}.conf.all.forwarding=0",
-        "forwarding of IPv{item[3]} is switched off on the host",
+        "forwarding of IPv{item[3]} is turned off on the host",
     ),
     Breakage(
         "Gateway.forwarding",
         "sysctl -qw net/{item}/conf/{link}/forwarding=0",
-        "forwarding of IPv{item[3]} is switched off on {link}",
+        "forwarding of IPv{item[3]} is turned off on {link}",
     ),
     Breakage(
         "Gateway.routes",
@@ -436,7 +436,7 @@ INTERFACE = (
         _NO_LEASE,
         undo="mv /run/kept {store}/networks/{network}/{address}",
         listed=_LEASE,
-        advised="{address} is leased to container other by now: disconnect container c1 and connect it again",
+        advised="{address} is now leased to container other: disconnect container c1 and connect it again",
     ),
     Breakage(
         "Lease.addresses",
@@ -445,7 +445,7 @@ INTERFACE = (
         _NO_LEASE,
         undo="mv /run/kept {store}/networks/{network}/{address}",
         listed=_LEASE,
-        advised="{address} is reserved by now: disconnect container c1 and connect it again",
+        advised="{address} is now reserved: disconnect container c1 and connect it again",
     ),
 )
 

@@ -13,7 +13,7 @@ ON_THE_HOST = {
     "ip link set {port} nomaster": "link {port} is not a port of bridge br0",
     "ip link del br0": "bridge br0 is missing",
     "ip addr del fd00:10::1/64 dev br0": "gateway address fd00:10::1/64 is missing on br0",
-    "sysctl -qw net.ipv6.conf.br0.forwarding=0": "forwarding of IPv6 is switched off on br0",
+    "sysctl -qw net.ipv6.conf.br0.forwarding=0": "forwarding of IPv6 is turned off on br0",
     "ip6tables -F": "firewall rules of network net are missing",
 }
 IN_THE_CONTAINER = {

@@ -126,7 +126,7 @@ def test_strictness_is_switched_on_and_off(networks: Networks) -> None:
 
 @pytest.mark.parametrize("command", ["DEL", "GC"])
 def test_strictness_that_no_record_tells_of(networks: Networks, command: str) -> None:
-    """It was switched off, the records were lost, and the last container goes."""
+    """It was turned off, the records were lost, and the last container goes."""
     machine, blue = networks.machine, networks.blue | {"isolate": False}
     networks.all["c1"] = networks.blue | {"isolate": STRICT}
     *_, plain = networks.attach()

@@ -83,7 +83,7 @@ def test_a_collision_is_told_with_its_line_and_nothing_is_made(shibafu: CommandL
 def test_networks_of_other_plugins_are_left_alone(shibafu: CommandLine) -> None:
     other = '{"cniVersion":"0.4.0","name":"pod","plugins":[{"type":"bridge"},{"type":"portmap"}]}'
     (shibafu.conf_dir / "pod.conflist").write_text(other)
-    assert "# pod is left out" in shibafu("network export")
+    assert "# pod is omitted" in shibafu("network export")
     assert "cannot express" in shibafu.fail("network export pod")
     assert "cannot express" in shibafu.fail("network apply -f -", stdin="networks:\n  pod:\n")
     assert (shibafu.conf_dir / "pod.conflist").read_text() == other

@@ -78,5 +78,5 @@ def test_the_addresses_of_another_plugin_with_ipam_are_known(shibafu: CommandLin
     )
     _, row = shibafu("network ls").splitlines()
     assert row.split()[:3] == ["line", "-", "10.69.0.0/24"]
-    assert "not made by a bridge plugin but by loopback, ptp" in shibafu.fail("network repair line")
+    assert "not created by a bridge plugin but by loopback, ptp" in shibafu.fail("network repair line")
     assert "of network line" in shibafu.fail("network create other --subnet 10.69.0.0/24")

@@ -71,7 +71,7 @@ def test_a_container_whose_result_is_kept_elsewhere(shibafu: CommandLine, web: N
     shibafu(f"network connect blue {web.name}")
     (result,) = shibafu.cache_dir.iterdir()
     result.unlink()
-    assert check(shibafu) == [("", ""), ("", "no runtime keeps its result here")]
+    assert check(shibafu) == [("", ""), ("", "no runtime has cached its result here")]
 
 
 @pytest.mark.parametrize("version", ["0.3.1", "1.0.0", "1.1.0"])

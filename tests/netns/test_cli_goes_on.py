@@ -114,7 +114,7 @@ def test_a_declared_network_whose_file_is_broken_is_refused_before_any_is_made(s
     (shibafu.conf_dir / "red.conflist").write_bytes(_TORN)
     declaration = "networks: {green: , red: }"
     said = shibafu.fail("network apply -f -", stdin=declaration)
-    assert "red.conflist is there already" in said
+    assert "red.conflist already exists" in said
     assert not (shibafu.conf_dir / "green.conflist").exists()
     assert (shibafu.conf_dir / "red.conflist").read_bytes() == _TORN
 
@@ -204,7 +204,7 @@ def test_interfaces_that_fail_keep_no_other_from_being_disconnected(
     path.write_text(dumps(document | {"config": b64encode(dumps(config).encode()).decode()}))
     out, said = shibafu.run("network", "disconnect", "blue", web.name, status=1)
     assert "nowhere" in said
-    assert f"{web.name}: eth1 detached from network blue" in out
+    assert f"{web.name}: eth1 is detached from network blue" in out
     assert [lease["ifname"] for lease in shibafu.json("ipam ls")] == ["eth0"]
 
     # So it is when the network is removed with all that is on it.

@@ -128,7 +128,7 @@ def test_what_cannot_work_is_refused_and_leaves_nothing(shibafu: CommandLine) ->
         ("x --ipv6 --mtu 1279", 1, "at least 1280"),
         ("x --bridge all", 1, "invalid bridge name"),
         ("x --bridge default", 1, "invalid bridge name"),
-        ("x --driver-opt ipMasqBackend=ipfw", 2, "is iptables or nftables"),
+        ("x --driver-opt ipMasqBackend=ipfw", 2, "must be iptables or nftables"),
         ("host", 2, "choose another name"),
         ("none", 2, "choose another name"),
     ):
@@ -192,11 +192,11 @@ def test_inspecting_names_what_is_wrong(
     )
     assert of_web == [f"hairpin mode of link {port} is off", "route to 0.0.0.0/0 is missing in the container"]
     assert of_db == []
-    assert list_faults(view["resources"]) == ["forwarding of IPv4 is switched off on the host"]
+    assert list_faults(view["resources"]) == ["forwarding of IPv4 is turned off on the host"]
     found = shibafu.json("network repair --dry-run", status=1)["faults"]
     assert {fault["what"] for fault in found} == {*of_web, *list_faults(view["resources"])}
     picture = shibafu("network inspect blue").splitlines()
-    assert picture[1] == "✗ forwarding of IPv4 is switched off on the host"
+    assert picture[1] == "✗ forwarding of IPv4 is turned off on the host"
     (line,) = (line for line in picture if web.name in line)
     assert line.endswith(f"✗ hairpin mode of link {port} is off (and 1 more)")
 

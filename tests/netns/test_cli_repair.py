@@ -94,7 +94,7 @@ def test_single_things_are_missing(network: BlueNetwork) -> None:
     network.host.run("ip", "link", "set", port, "type", "bridge_slave", "hairpin", "off")
     assert network.repair() == [f"hairpin mode of link {port} is off"]
     network.host.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
-    assert network.repair() == ["forwarding of IPv4 is switched off on the host"]
+    assert network.repair() == ["forwarding of IPv4 is turned off on the host"]
 
 
 @pytest.mark.parametrize("option", ["", "--driver-opt forceAddress=true"])
@@ -150,7 +150,7 @@ def test_containers_stay_on_the_bridge_that_they_are_on(network: BlueNetwork) ->
     (config,) = network.shibafu.conf_dir.glob("*blue*")
     config.write_text(config.read_text().replace("br-blue", "br-new"))
     network.host.run("ip", "link", "set", "br-blue", "down")
-    for left in ("bridge br-blue is down", "is on bridge br-blue, and the network's is br-new by now"):
+    for left in ("bridge br-blue is down", "is on bridge br-blue, but the network's bridge is now br-new"):
         told, _ = network.shibafu.run("network", "repair", "--dry-run", status=1)
         assert left in told
         network.shibafu.run("network", "repair", status=1)

@@ -183,7 +183,7 @@ def test_names_that_the_kernel_or_a_rule_would_misread(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["-x", "eth+"])
 def test_the_refusal_of_a_name_says_what_is_wrong_with_it(name: str) -> None:
-    assert "neither begins with - nor ends with +" in refuse(bridge=name).details
+    assert "does not begin with - or end with +" in refuse(bridge=name).details
 
 
 def test_the_refusal_of_an_mtu_says_which_are_right() -> None:

@@ -122,7 +122,7 @@ def test_failures_are_sentences_or_json(tmp_path: Path) -> None:
     status, out, err = call("ipam", "ls", "blue", "--conf-dir", str(tmp_path))
     assert (status, out) == (1, "")
     assert err.splitlines()[0] == f"shibafu: there is no network blue in {tmp_path}"
-    assert "make it with: shibafu network create blue" in err
+    assert "create it: shibafu network create blue" in err
     status, out, err = call("ipam", "ls", "blue", "--conf-dir", str(tmp_path), "--format", "json")
     assert (status, out) == (1, "")
     assert loads(err)["error"].startswith("there is no network blue")

@@ -117,10 +117,10 @@ def test_no_answer_is_an_empty_result() -> None:
     [
         ("exit 3", 'plugin "sample" failed with status 3 without an error object', ""),
         ("echo oops; exit 3", 'plugin "sample" failed with status 3 without an error object', "oops\n"),
-        ("kill -9 $$", 'plugin "sample" was ended by signal 9 without an error object', ""),
+        ("kill -9 $$", 'plugin "sample" was killed by signal 9 without an error object', ""),
         ("echo '{}'; exit 1", 'plugin "sample" failed with status 1 without an error object', "{}\n"),
-        ("echo nonsense", 'plugin "sample" answered ADD with no JSON object', "error unmarshall"),
-        ("echo '[]'", 'plugin "sample" answered ADD with no JSON object', "error unmarshall"),
+        ("echo nonsense", 'plugin "sample" did not answer ADD with a JSON object', "error unmarshall"),
+        ("echo '[]'", 'plugin "sample" did not answer ADD with a JSON object', "error unmarshall"),
         (r"printf '\377'; exit 1", 'plugin "sample" failed with status 1 without an error object', "\ufffd"),
     ],
 )
@@ -152,7 +152,9 @@ def test_a_plugin_that_hangs_is_ended(tmp_path: Path, command: str) -> None:
     with pytest.raises(CniError) as caught:
         delegate(request, plugin.name, command, NOTHING, patience=0.3)
     assert caught.value.code == errors.TRY_AGAIN_LATER
-    assert caught.value.msg == f'plugin "sample" did not answer {command} within 0.3 seconds, and was ended'
+    assert (
+        caught.value.msg == f'plugin "sample" did not answer {command} within 0.3 seconds and was terminated'
+    )
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
 
 

@@ -58,7 +58,7 @@ def test_what_somebody_else_has_made_is_refused(tmp_path: Path) -> None:
     made = tmp_path / "locks"
     made.mkdir()
     os.chown(made, NOBODY, NOBODY)
-    with pytest.raises(CniError, match=f"{made} belongs to user {NOBODY}:") as refusal:
+    with pytest.raises(CniError, match=f"{made} belongs to user {NOBODY}, who") as refusal:
         secure_directories(str(tmp_path), str(made))
     assert refusal.value.code == IO_FAILURE
 
@@ -110,5 +110,7 @@ def test_somebody_elses_directory_of_the_administrators_choice(tmp_path: Path) -
     assert f"chmod go-w {store}" in refusal.value.details
     store.chmod(0o755)
     tmp_path.chmod(0o1777)
-    with pytest.raises(CniError, match=f"{store} belongs to user {NOBODY}, and everybody could have made it"):
+    with pytest.raises(
+        CniError, match=f"{store} belongs to user {NOBODY}, and anybody could have created it"
+    ):
         secure_given_directory(str(store))

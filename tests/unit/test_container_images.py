@@ -79,7 +79,7 @@ class TestStore:
 
     def test_a_name_is_taken_once(self, store: ImageStore) -> None:
         make(store, "one")
-        with pytest.raises(ContainerError, match="there is an image one already"):
+        with pytest.raises(ContainerError, match="there is already an image one"):
             make(store, "one")
 
     def test_removing(self, store: ImageStore) -> None:
@@ -125,7 +125,7 @@ class TestImporting:
     def test_what_is_no_image(self, store: ImageStore, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("nonsense")
         (tmp_path / "empty").mkdir()
-        for source, message in (("file", "no tar archive"), ("none", "no file or"), ("empty", "is empty")):
+        for source, message in (("file", "not a tar archive"), ("none", "no file or"), ("empty", "is empty")):
             with pytest.raises(ContainerError, match=message), store.making("one", "test") as making:
                 import_image(making, tmp_path / source)
 
@@ -215,7 +215,7 @@ class TestBuiltin:
     def test_a_busybox_that_needs_libraries_is_refused(self, store: ImageStore) -> None:
         for places in (("/usr/bin/env",), ("/nothing",)):
             with (
-                pytest.raises(ContainerError, match="linked statically"),
+                pytest.raises(ContainerError, match="statically linked"),
                 store.making("one", "test") as making,
             ):
                 make_builtin(making, places)
@@ -251,7 +251,7 @@ def test_unknown_users(rootfs: Path, text: str) -> None:
 def test_numbers_that_no_user_has(rootfs: Path, number: str) -> None:
     (rootfs / "etc/passwd").write_text(f"web:x:{number}:0::/:/bin/false\nadm:x:1:{number}::/:/bin/false\n")
     for text in ("web", "adm", number, f"0:{number}"):
-        with pytest.raises(ContainerError, match="is no user or group"):
+        with pytest.raises(ContainerError, match="is not a user or group"):
             find_user(rootfs, text)
 
 

@@ -139,7 +139,7 @@ class TestFiles:
     @pytest.mark.parametrize(("key", "path"), [("hosts", "/etc/hosts"), ("resolv_conf", "/etc/resolv.conf")])
     def test_the_host_s_own_are_refused(self, tmp_path: Path, key: str, path: str) -> None:
         before = Path(path).read_bytes()
-        with pytest.raises(CniError, match="the host's own"):
+        with pytest.raises(CniError, match="or the host"):
             self.write(
                 tmp_path,
                 RESULT,
@@ -235,7 +235,7 @@ class TestFiles:
         """As it does for the runtimes."""
         (tmp_path / "shared").mkdir()
         mount = bind("/shared", "shared") | {"options": options}
-        with pytest.raises(CniError, match="container's"):
+        with pytest.raises(CniError, match="to the container"):
             self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount])
         self.write(tmp_path, SILENT, hosts="shared/f", mounts=[mount | {"options": [*options, "ro", "rro"]}])
 
@@ -243,7 +243,7 @@ class TestFiles:
         (tmp_path / "upper").mkdir()
         options = ["lowerdir=/a", f"upperdir={tmp_path}/upper", "workdir=/b"]
         mounts: list[dict[str, object]] = [{"destination": "/o", "type": "overlay", "options": options}]
-        with pytest.raises(CniError, match="container's"):
+        with pytest.raises(CniError, match="to the container"):
             self.write(tmp_path, SILENT, hosts="upper/hosts", mounts=mounts)
         self.write(tmp_path, SILENT, hosts="hosts", mounts=mounts)
 
@@ -252,7 +252,7 @@ class TestFiles:
         bundle = tmp_path / "a/b"
         bundle.mkdir(parents=True)
         mounts = [bind("/shared", str(bundle / source))]
-        with pytest.raises(CniError, match="container's"):
+        with pytest.raises(CniError, match="to the container"):
             self.write(bundle, SILENT, hosts="hosts", mounts=mounts)
         assert not (bundle / "hosts").exists()
         self.write(bundle, SILENT, hosts="hosts", mounts=[mounts[0] | {"options": ["bind", "ro"]}])
@@ -270,7 +270,7 @@ class TestFiles:
         bundle.rename(tmp_path / "aside")
         bundle.symlink_to(outside)
         hosts = NamedFile("passwd" if is_named else "")
-        with pytest.raises(CniError, match="has been replaced"):
+        with pytest.raises(CniError, match="was replaced"):
             write_files(container, Settings([], {}, {}, [], {}, NamedFile(), hosts), [SILENT])
         assert (outside / "passwd").read_text() == "mine\n"
 
@@ -295,14 +295,14 @@ class TestFiles:
         os.mkfifo(tmp_path / "fifo")
         (tmp_path / "other").touch()
         os.link(tmp_path / "other", tmp_path / "hard")
-        with pytest.raises(CniError, match=r"the host's own|not a regular file|other names"):
+        with pytest.raises(CniError, match=r"or the host|not a regular file|other names"):
             self.write(tmp_path, SILENT, mounts=[bind("/etc/hosts", source)], root={"path": "rootfs"})
 
     @pytest.mark.parametrize(
         "hostname", ["a\n192.0.2.1\tbank.test", "a b", "a\tb", "a#", "\ud800", "x" * 254]
     )
     def test_a_hostname_is_one_word(self, tmp_path: Path, hostname: str) -> None:
-        with pytest.raises(CniError, match="is no host name"):
+        with pytest.raises(CniError, match="is not a valid host name"):
             self.write(tmp_path, SILENT, hosts="hosts", hostname=hostname)
         assert (tmp_path / "hosts").read_text() == ""
 
@@ -310,7 +310,7 @@ class TestFiles:
         "dns", [{"nameservers": ["192.0.2.1\nsearch evil.test"]}, {"search": ["a b"]}, {"domain": "a\n"}]
     )
     def test_what_plugins_say_is_one_word(self, dns: dict[str, object]) -> None:
-        with pytest.raises(CniError, match="no single word"):
+        with pytest.raises(CniError, match="not a single word"):
             calc_resolv_conf([{"dns": dns}])
 
     def test_an_endless_file_is_refused(self, tmp_path: Path) -> None:

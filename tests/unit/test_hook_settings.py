@@ -71,7 +71,7 @@ def test_annotations_say_what_flags_do_not() -> None:
     ],
 )
 def test_annotations_do_not_change_flags(flags: str, annotations: dict[str, str]) -> None:
-    with pytest.raises(CniError, match=r"cannot change|not among the values|below 1024"):
+    with pytest.raises(CniError, match=r"cannot override|not one of the values|below 1024"):
         settings(*flags.split(" "), **annotations)
 
 
@@ -119,7 +119,7 @@ def test_a_refused_network_is_not_detached_from() -> None:
 
 @pytest.mark.parametrize("flag", ["--allow=nets", "--allow=conf-dir", "--allow="])
 def test_only_annotations_are_allowed(flag: str) -> None:
-    with pytest.raises(CniError, match="is no annotation"):
+    with pytest.raises(CniError, match="is not an annotation"):
         parse_flags([flag])
 
 
@@ -143,8 +143,8 @@ def test_other_flags_are_refused(flag: str) -> None:
 @pytest.mark.parametrize(
     ("annotations", "message"),
     [
-        ({}, "no network is named"),
-        ({"network": " , "}, "no network is named"),
+        ({}, "no network is specified"),
+        ({"network": " , "}, "no network is specified"),
         ({"network": "a", "networks": "b"}, 'unknown annotation "org.shibafu.networks"'),
         ({"network": "a,b,a"}, "names a network twice"),
         ({"network": "a", "ip": "10.0.0.300"}, "invalid IP address"),
@@ -158,15 +158,15 @@ def test_other_flags_are_refused(flag: str) -> None:
         ({"network": "a", "mac": "01:00:00:00:00:01"}, "not a unicast MAC address"),
         ({"network": "a", "ip": "10.0.0.3;MAC=x"}, "invalid IP address"),
         ({"network": "a", "ip": "10.0.0.3\0"}, "invalid IP address"),
-        ({"network": "a", "ports": "80:80," * 10000}, "more than 16384 characters"),
-        ({"network": "a", "ports": "80"}, '"80" is no published port'),
-        ({"network": "a", "ports": "0:80"}, "no published port"),
-        ({"network": "a", "ports": "80:65536"}, "no published port"),
-        ({"network": "a", "ports": "80:80/icmp"}, "no published port"),
-        ({"network": "a", "ports": "localhost:80:80"}, "no published port"),
-        ({"network": "a", "bandwidth": "10M"}, '"10M" is no limit'),
-        ({"network": "a", "bandwidth": "ingress=fast"}, "is no limit"),
-        ({"network": "a", "bandwidth": "egress=1M:0"}, "is no limit"),
+        ({"network": "a", "ports": "80:80," * 10000}, "longer than 16384 characters"),
+        ({"network": "a", "ports": "80"}, '"80" is not a published port'),
+        ({"network": "a", "ports": "0:80"}, "not a published port"),
+        ({"network": "a", "ports": "80:65536"}, "not a published port"),
+        ({"network": "a", "ports": "80:80/icmp"}, "not a published port"),
+        ({"network": "a", "ports": "localhost:80:80"}, "not a published port"),
+        ({"network": "a", "bandwidth": "10M"}, '"10M" is not a limit'),
+        ({"network": "a", "bandwidth": "ingress=fast"}, "is not a limit"),
+        ({"network": "a", "bandwidth": "egress=1M:0"}, "is not a limit"),
     ],
 )
 def test_refusals(annotations: dict[str, str], message: str) -> None:
@@ -228,7 +228,7 @@ class TestPlan:
         assert second.args == {"IgnoreUnknown": "1", "IP": "10.1.0.1", "MAC": "02:00:00:00:00:02"}
 
     def test_several_addresses_need_the_capability(self) -> None:
-        with pytest.raises(CniError, match='network "a" takes one requested address only'):
+        with pytest.raises(CniError, match='network "a" accepts only one requested address'):
             plan(settings(network="a", ip="10.0.0.1,fd00::1"), ())
 
     def test_ports_go_to_the_first_network_that_takes_them(self) -> None:
@@ -298,7 +298,7 @@ class TestAppendedPlugins:
         assert parse_conflist(step.network.raw, "cache").plugins == step.network.plugins
 
     def test_without_a_common_version_it_is_refused(self) -> None:
-        with pytest.raises(CniError, match=r'"portmap" knows none of the versions 1\.1\.0') as caught:
+        with pytest.raises(CniError, match=r'"portmap" supports none of the versions 1\.1\.0') as caught:
             self.plan({"name": "a", "cniVersion": "1.1.0", "plugins": [{"type": "x"}]}, ports="80:80")
         assert 'add one of 0.4.0, 1.0.0 to "cniVersions"' in str(caught.value)
 

@@ -50,13 +50,13 @@ def test_a_picture_names_what_is_wrong() -> None:
     ]
     port = ResourceState("port", {"hairpinMode": True}, faults)
     gateway = ResourceState(
-        "gateway", {}, [ResourceFault("forwarding of IPv4 is switched off on the host", "")]
+        "gateway", {}, [ResourceFault("forwarding of IPv4 is turned off on the host", "")]
     )
     view = replace(
         make_view(replace(make_endpoint("web"), resources=[port]), make_endpoint("db")), resources=[gateway]
     )
     lines = draw_network(view, Style(False))
-    assert lines[1] == "✗ forwarding of IPv4 is switched off on the host"
+    assert lines[1] == "✗ forwarding of IPv4 is turned off on the host"
     assert "─✗── eth0  web" in lines[-2]
     assert lines[-2].endswith("  ✗ hairpin mode of link veth1 is off (and 1 more)")
     assert "✗" not in lines[-1]

@@ -80,7 +80,7 @@ def test_a_reserved_address_is_never_given_out(network: Network) -> None:
     assert given == ["10.1.0.2", "10.1.0.5", "10.1.0.6"]
     assert network.ipam.fail("ADD", "c9")[1].startswith("failed to allocate for range 0")
     network.ipam.check_index()
-    assert "reserved already" in network.run("ipam", "reserve", "net", "10.1.0.3")[1]
+    assert "already reserved" in network.run("ipam", "reserve", "net", "10.1.0.3")[1]
     assert "10.1.0.3 is free" in network.run("ipam", "release", "net", "10.1.0.3")[1]
     assert network.ipam.add("c9") == ["10.1.0.3"]
     network.ipam.check_index()
@@ -104,7 +104,7 @@ def test_reservations_that_make_no_sense(network: Network, address: str, said: s
 def test_a_lease_in_use_is_released_by_force_only(network: Network) -> None:
     network.ipam.add("c1")
     network.add_and_vanish("c2")
-    assert "may still use it" in network.run("ipam", "release", "net", "10.1.0.2")[2]
+    assert "may still be using it" in network.run("ipam", "release", "net", "10.1.0.2")[2]
     assert network.run("ipam", "release", "net", "10.1.0.3")[0] == 0
     assert network.run("ipam", "release", "net", "--container", "c1", "--force")[0] == 0
     assert network.run("ipam", "release", "net", "10.1.0.2")[1] == "nothing to do: already free\n"

@@ -89,9 +89,9 @@ def test_gateways_and_ranges_find_their_subnets() -> None:
         Subnet(networks[1], ip_address("fd00::1")),
     )
     for gateways, ranges, said in (
-        (["10.2.0.1"], [], "does not lie in subnet"),
+        (["10.2.0.1"], [], "is not in subnet"),
         (["10.1.0.1", "10.1.0.2"], [], "two gateways"),
-        ([], ["10.1.0.250-10.1.1.3"], "does not lie in subnet"),
+        ([], ["10.1.0.250-10.1.1.3"], "is not in subnet"),
         ([], ["10.1.0.1-x"], "not a range of addresses"),
     ):
         with pytest.raises(UsageError, match=said):
@@ -105,7 +105,7 @@ def test_gateways_and_ranges_find_their_subnets() -> None:
     ("subnet", "said"),
     [
         ("0.0.0.0/0", "0.0.0.0/8"),
-        ("0.5.0.0/16", "stand for no host"),
+        ("0.5.0.0/16", "mean no host"),
         ("127.5.0.0/16", "loopback"),
         ("126.0.0.0/7", "loopback"),
         ("169.254.7.0/24", "link-local"),
@@ -144,7 +144,7 @@ def test_a_subnet_that_containers_cannot_use_is_refused(subnet: str, said: str) 
         ("10.1.0.0/24", "10.1.0.9", "10.1.0.9/32", "no address for a container"),
         ("fd00::/64", None, "fd00::/127", "no address for a container"),
         ("10.1.0.0/24", None, "10.1.0.9-10.1.0.5", "write 10.1.0.5-10.1.0.9"),
-        ("fd00::/64", None, "fd00::9-10.1.0.5", "does not lie in subnet"),
+        ("fd00::/64", None, "fd00::9-10.1.0.5", "is not in subnet"),
     ],
 )
 def test_a_gateway_or_range_that_cannot_work_is_refused(

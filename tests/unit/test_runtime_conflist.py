@@ -117,7 +117,7 @@ def test_all_networks_are_listed_and_broken_files_told(tmp_path: Path) -> None:
         (conflist(disableCheck="maybe"), 'change "disableCheck" to true or false'),
         (conflist(disableGC=1), 'change "disableGC" to true or false'),
         ({"name": "net", "loadOnlyInlinedPlugins": True}, '"loadOnlyInlinedPlugins" is true'),
-        (conflist(cniVersions=["1.x"]), '"1.x" in "cniVersions" is no version'),
+        (conflist(cniVersions=["1.x"]), '"1.x" in "cniVersions" is not a version'),
         (conflist(cniVersions=[1]), 'change "cniVersions" to a string'),
     ],
 )
@@ -129,7 +129,7 @@ def test_what_is_wrong_is_told_with_the_file(tmp_path: Path, document: object, p
 
 
 def test_a_list_in_a_file_for_a_single_plugin_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(ConflistError, match=r"must be in a file called \*\.conflist"):
+    with pytest.raises(ConflistError, match=r"must be in a file named \*\.conflist"):
         load_conflist(write(tmp_path / "net.conf", conflist()))
 
 

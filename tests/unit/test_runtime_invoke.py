@@ -27,8 +27,8 @@ def test_nothing_printed_is_nothing(tmp_path: Path) -> None:
     [
         ('echo \'{"code": 7, "msg": "no"}\'; exit 1', 7, "^no$"),
         ("echo oops; exit 3", DELEGATE, "failed with status 3 without an error object"),
-        ("kill -9 $$", DELEGATE, "ended by signal 9"),
-        ("echo oops", DELEGATE, "answered ADD with no JSON object"),
+        ("kill -9 $$", DELEGATE, "killed by signal 9"),
+        ("echo oops", DELEGATE, "did not answer ADD with a JSON object"),
     ],
 )
 def test_failures(tmp_path: Path, script: str, code: int, message: str) -> None:

@@ -87,7 +87,7 @@ def _calc_default_gateway(address: Cidr) -> Address:
         raise CniError(
             INVALID_CONFIG,
             f"address {address} has no default gateway: no address follows it",
-            'state a "gateway" in "ipam", or set "isGateway" to false',
+            'set "gateway" in "ipam", or set "isGateway" to false',
         )
     return Address(address.version, first)
 

@@ -122,14 +122,14 @@ class BridgeConfig:
             raise CniError(
                 INVALID_CONFIG,
                 "cannot isolate a network without IPAM",
-                'remove "isolate", or state "ipam": addresses tell which families need rules',
+                'remove "isolate", or add "ipam": its addresses determine which families need rules',
             )
         if not is_valid_link_name(self.bridge):
             raise CniError(
                 INVALID_CONFIG,
                 f'invalid bridge name "{self.bridge}"',
-                f"a link's name has 1 to {_IFNAMSIZ - 1} letters, digits and any of _ . - +, and neither "
-                "begins with - nor ends with +; it is not all or default either",
+                f"a link's name has 1 to {_IFNAMSIZ - 1} letters, digits and any of _ . - +, does not begin "
+                "with - or end with +, and is not all or default",
             )
         if self.mtu and not _MIN_MTU <= self.mtu <= _MAX_MTU:
             raise CniError(

@@ -25,7 +25,7 @@ def join_args(args: "Mapping[str, str]") -> str:
             raise CniError(
                 INVALID_ENVIRONMENT,
                 f"ARGS: invalid pair {key[:80]!r}: {value[:80]!r}",
-                'neither ";", "=" nor control characters can be in CNI_ARGS',
+                'CNI_ARGS cannot contain ";", "=" or control characters',
             )
     return ";".join(f"{key}={value}" for key, value in args.items())
 
@@ -54,7 +54,7 @@ def parse_args(text: str, known: tuple[str, ...]) -> dict[str, str]:
             raise CniError(
                 INVALID_ENVIRONMENT,
                 f'ARGS: invalid pair "{pair}"',
-                "CNI_ARGS must be KEY=value pairs joined by semicolons, without one at the end",
+                "CNI_ARGS must be KEY=value pairs separated by semicolons, with none at the end",
             )
         if key in known or key == "IgnoreUnknown":
             args[key] = value
@@ -74,6 +74,6 @@ def parse_args(text: str, known: tuple[str, ...]) -> dict[str, str]:
         raise CniError(
             INVALID_ENVIRONMENT,
             f"ARGS: unknown args [{listed}]",
-            "add IgnoreUnknown=1 to CNI_ARGS to have other plugins' arguments passed over",
+            "add IgnoreUnknown=1 to CNI_ARGS to ignore other plugins' arguments",
         )
     return args

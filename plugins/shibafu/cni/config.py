@@ -21,7 +21,7 @@ _EXPECTED = {
     "string": "a string",
     "bool": "true or false",
     "int": "a whole number",
-    "uint": "a whole number that is not negative",
+    "uint": "a non-negative whole number",
     "object": "an object",
     "array": "an array",
 }

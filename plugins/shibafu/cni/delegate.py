@@ -78,7 +78,9 @@ def find_plugin(plugin_type: str, cni_path: str) -> str:
         raise CniError(INVALID_CONFIG, "no plugin name provided", 'add "type" to the "ipam" section')
     if "/" in plugin_type:
         raise CniError(
-            INVALID_CONFIG, f"invalid plugin name: {plugin_type}", "a plugin is named without directories"
+            INVALID_CONFIG,
+            f"invalid plugin name: {plugin_type}",
+            "the name of a plugin cannot contain directories",
         )
     if not cni_path:
         raise CniError(INVALID_ENVIRONMENT, "required env variables [CNI_PATH] missing")
@@ -135,7 +137,7 @@ def delegate(
         return Section(parse_config(output).values, "Result")
     except CniError as error:
         raise CniError(
-            DELEGATE, f'plugin "{plugin_type}" answered {command} with no JSON object', error.msg
+            DELEGATE, f'plugin "{plugin_type}" did not answer {command} with a JSON object', error.msg
         ) from None
 
 
@@ -172,8 +174,8 @@ def describe_hanging(plugin_type: str, command: str, patience: float) -> CniErro
     """Return the error for a plugin that did not answer within `patience` seconds, and was ended."""
     return CniError(
         TRY_AGAIN_LATER,
-        f'plugin "{plugin_type}" did not answer {command} within {patience:g} seconds, and was ended',
-        "see its log, and whether what it asks (a DHCP server, a daemon, a database) answers; then try again",
+        f'plugin "{plugin_type}" did not answer {command} within {patience:g} seconds and was terminated',
+        "check its log, and whether the service it depends on (a DHCP server, a database) responds",
     )
 
 
@@ -192,7 +194,7 @@ def parse_failure(plugin_type: str, status: int, output: bytes) -> CniError:
     except CniError:
         code, message = None, ""
     if code is None or not message:
-        how = f"was ended by signal {-status}" if status < 0 else f"failed with status {status}"
+        how = f"was killed by signal {-status}" if status < 0 else f"failed with status {status}"
         said = output.decode("utf-8", "replace")
         return CniError(DELEGATE, f'plugin "{plugin_type}" {how} without an error object', said)
     details = answer.get("details") or ""

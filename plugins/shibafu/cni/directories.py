@@ -63,8 +63,8 @@ def secure_directories(*paths: str) -> None:
         if found.st_uid not in (own, 0):
             raise CniError(
                 IO_FAILURE,
-                f"{path} belongs to user {found.st_uid}: what is locked and remembered there could be forged",
-                "see what it is, and remove it",
+                f"{path} belongs to user {found.st_uid}, who could forge the locks and records in it",
+                "find out what it is, and remove it",
             )
         if not S_ISDIR(found.st_mode):
             return
@@ -91,15 +91,15 @@ def secure_given_directory(path: str) -> None:
         if found.st_uid != own:
             raise CniError(
                 IO_FAILURE,
-                f"everybody can write to {path}, and replace what is kept in it",
-                f"take that away: chmod go-w {path}",
+                f"everybody can write to {path} and replace the files in it",
+                f"change that: chmod go-w {path}",
             )
         _set_mode(os.path.realpath(path), S_IMODE(found.st_mode) & ~_OTHERS)
     elif found.st_uid not in (own, 0) and os.stat(os.path.dirname(path)).st_mode & S_IWOTH:
         raise CniError(
             IO_FAILURE,
-            f"{path} belongs to user {found.st_uid}, and everybody could have made it",
-            f"choose another directory, or remove it, and make it as user {own}",
+            f"{path} belongs to user {found.st_uid}, and anybody could have created it",
+            f"choose another directory, or remove it and create it as user {own}",
         )
 
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from shibafu.cni.skel import Plugin, Run
 
 _REMEDIES = {
-    ENOSPC: "free space, or inodes, on the file system that the file is on",
-    EROFS: "the file system that the file is on is read-only; make it writable",
+    ENOSPC: "free space or inodes on the file system of the file",
+    EROFS: "the file system of the file is read-only; make it writable",
     EACCES: "the plugin must run as root",
     EPERM: "the plugin must run as root",
 }
@@ -48,7 +48,7 @@ def describe_held_lock(descriptor: int, what: str, patience: float) -> CniError:
     return CniError(
         TRY_AGAIN_LATER,
         f"{what} has been locked for {patience:g} seconds{by}",
-        f"try again when that is done; the lock is {path}",
+        f"try again when the lock is released; it is {path}",
     )
 
 

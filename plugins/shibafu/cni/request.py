@@ -126,7 +126,7 @@ def parse_request(
         raise CniError(
             INVALID_CONFIG,
             f"network name is too long: it has {len(name)} characters",
-            f'"name" may have {MAX_FILE_NAME}, since directories are called like the network',
+            f'"name" may have at most {MAX_FILE_NAME} characters, as directories are named after it',
         )
     if command in ("ADD", "CHECK", "DEL"):
         _check_container_id(env["CNI_CONTAINERID"])
@@ -190,5 +190,5 @@ def _refuse_pattern(ifname: str) -> None:
         raise CniError(
             INVALID_ENVIRONMENT,
             "interface name contains %",
-            f'the kernel would take "{ifname}" for a pattern, and put a number in its place',
+            f'the kernel would treat "{ifname}" as a pattern and replace it by a number',
         )

@@ -165,7 +165,7 @@ def parse_route(section: Section) -> Route:
         raise CniError(
             INVALID_CONFIG,
             str(error),
-            'a route needs "dst" such as 10.0.0.0/8, and "gw" such as 10.1.0.1 or none',
+            'a route needs "dst", such as 10.0.0.0/8; "gw", such as 10.1.0.1, is optional',
         ) from None
 
 

@@ -36,7 +36,7 @@ def require_regular_accounts(name: str, rootfs: str, mounts: Mapping[str, str]) 
         if not is_regular:
             raise ContainerError(
                 f"/{file} of container {name} is not a regular file",
-                "runc would wait for it; remove it, or the container: shibafu rm --force",
+                "runc would block on it; remove it, or the container: shibafu rm --force",
             )
 
 

@@ -31,7 +31,7 @@ def make_builtin(making: Making, places: tuple[str, ...] = _PLACES) -> None:
     busybox = next((Path(place) for place in places if os.path.isfile(place)), None)
     if busybox is None or not is_static(busybox.read_bytes()):
         raise ContainerError(
-            "the built-in image needs a busybox that is linked statically", "apt-get install busybox-static"
+            "the built-in image needs a statically linked busybox", "apt-get install busybox-static"
         )
     rootfs = making.rootfs
     for name in _DIRECTORIES:
@@ -59,7 +59,7 @@ def _add_ping(rootfs: Path, ping: str | None) -> None:
     if ping is None or os.path.basename(os.path.realpath(ping)) == "busybox":
         return
     try:
-        listing = run_tool("ldd", ping, why="it tells which libraries a program needs")
+        listing = run_tool("ldd", ping, why="it finds the libraries of a program")
     except ContainerError:
         return
     libraries = re.findall(r"(?:=>|^)\s*(/\S+) \(0x", listing, re.MULTILINE)

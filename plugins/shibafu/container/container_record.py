@@ -44,8 +44,8 @@ def require_free_name(bundle: Path) -> None:
         owner = _find_owner(root, bundle)
         if owner not in (_OURS, _NOBODY):
             raise ContainerError(
-                f"runc has another container {bundle.name} already, {owner}",
-                f"choose another name; or see what it is: runc --root {root} state {bundle.name}",
+                f"runc already has another container {bundle.name}, {owner}",
+                f"choose another name, or inspect that container: runc --root {root} state {bundle.name}",
             )
 
 
@@ -60,7 +60,7 @@ def _find_owner(root: str, bundle: Path) -> str:
         if not os.path.isdir(directory):
             return _NOBODY
         # What a runc leaves that was killed early. In our root nobody else's can be.
-        return _OURS if root == ROOT else "which tells nothing of itself"
+        return _OURS if root == ROOT else "which cannot be inspected"
     return _OURS if os.path.realpath(found) == os.path.realpath(bundle) else f"of the bundle {found}"
 
 

@@ -120,8 +120,8 @@ class Containers:
             record.directory.mkdir(mode=0o700)
         except FileExistsError:
             raise ContainerError(
-                f"there is a container {spec.name} already",
-                f"start it: shibafu start {spec.name}; or remove it: shibafu rm {spec.name}",
+                f"there is already a container {spec.name}",
+                f"start it (shibafu start {spec.name}) or remove it (shibafu rm {spec.name})",
             ) from None
         try:
             if unpack is not None:
@@ -226,7 +226,7 @@ class Containers:
                     return True
                 time.sleep(_PAUSE)
         raise ContainerError(
-            f"container {record.name} does not end",
+            f"container {record.name} could not be stopped",
             f"see: runc --root {record.runc_root() or ROOT} state {record.name}, and {record.directory}",
         )
 
@@ -238,9 +238,7 @@ class Containers:
         """
         if record.calc_status().state == "running":
             if not force:
-                raise ContainerError(
-                    f"container {record.name} is running", "stop it, or have that done: --force"
-                )
+                raise ContainerError(f"container {record.name} is running", "stop it first, or use --force")
             self.stop(record, 0)
         if not record.directory.exists():
             return  # it was to be removed at its end
@@ -267,7 +265,7 @@ class Containers:
         """Clear away what an earlier run left, and write the bundle."""
         if record.calc_status().pid:
             raise ContainerError(
-                f"container {record.name} is running, and nobody waits for its end",
+                f"container {record.name} is running, and no process waits for it to end",
                 f"stop it: shibafu stop {record.name}",
             )
         self._clear(record)

@@ -125,7 +125,7 @@ class ImageStore:
             )
         if (self.directory / name).exists():
             raise ContainerError(
-                f"there is an image {name} already",
+                f"there is already an image {name}",
                 f"choose another name, or remove it: shibafu image rm {name}",
             )
 

@@ -41,7 +41,7 @@ def import_image(making: Making, source: Path) -> None:
         else:
             _import_archive(making, source, kind)
     if not any(making.rootfs.iterdir()):
-        raise ContainerError(f"{source} has no root file system: it is empty")
+        raise ContainerError(f"{source} has no root file system: the directory is empty")
 
 
 def copy_rootfs(source: Path, rootfs: Path) -> None:
@@ -74,7 +74,7 @@ def _find_kind(source: Path) -> str | None:
         listing = run_tool("tar", "--list", "--file", str(source), why=_TAR)
     except ContainerError as error:
         raise ContainerError(
-            f"{source} is no tar archive: {error.message}",
+            f"{source} is not a tar archive: {error.message}",
             "an image is a directory, a tar archive of one, an OCI layout, or what `docker save` writes",
         ) from None
     names = {name.removeprefix("./") for name in listing.splitlines()}
@@ -111,7 +111,7 @@ def _import_layout(making: Making, layout: Path) -> None:
         reference, making.defaults = _read_layout(layout)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ContainerError(
-            f"the OCI layout makes no sense: {type(error).__name__}: {error}", "get the image again"
+            f"the OCI layout is invalid: {type(error).__name__}: {error}", "download the image again"
         ) from None
     unpacked = making.directory / "unpacked"
     # `raw`: no config.json is wanted, only the files.
@@ -138,7 +138,7 @@ def _read_layout(layout: Path) -> tuple[str, Defaults]:
     manifests = [entry for entry in index.get("manifests", []) if entry.get("mediaType", "") == _MANIFESTS]
     if len(manifests) != 1:
         raise ContainerError(
-            f"the OCI layout has {len(manifests)} images, and has to have one",
+            f"the OCI layout has {len(manifests)} images, but must have exactly one",
             f"copy one of them: skopeo copy oci:{layout}:NAME oci:OTHER:NAME",
         )
     manifest = _read_json(_find_blob(layout, manifests[0]))

@@ -41,7 +41,8 @@ def parse_limits(texts: Sequence[str]) -> dict[str, list[int]]:
             limits[name] = [_parse_value(soft), _parse_value(hard if colon else soft)]
         except ValueError:
             raise ContainerError(
-                f'"{text}" is no resource limit', f"write {name}=SOFT or {name}=SOFT:HARD, in whole numbers"
+                f'"{text}" is not a resource limit',
+                f"write {name}=SOFT or {name}=SOFT:HARD with whole numbers",
             ) from None
         if limits[name][0] > limits[name][1]:
             raise ContainerError(f'the soft limit in "{text}" is above the hard one', "exchange them")

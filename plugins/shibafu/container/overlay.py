@@ -30,7 +30,7 @@ def mount_overlay(directory: Path, lower: str) -> None:
     except ContainerError as error:
         raise ContainerError(
             f"the container's root file system cannot be mounted: {error.message}",
-            "overlayfs has to be in the kernel, and --data-dir on a file system that it can write to, "
+            "the kernel needs overlayfs, and --data-dir must be on a file system that it can write to, "
             "such as ext4, xfs or tmpfs, but not another overlay",
         ) from None
 

@@ -57,7 +57,7 @@ def calc_capabilities(added: Sequence[str], dropped: Sequence[str]) -> list[str]
     """
     both = [name for name in added if name in dropped]
     if both:
-        raise ContainerError(f"{both[0]} is both added and dropped", "leave out --cap-add or --cap-drop")
+        raise ContainerError(f"{both[0]} is both added and dropped", "omit --cap-add or --cap-drop")
     base = () if _ALL in dropped else read_capabilities("CapBnd") if _ALL in added else DEFAULT
     return [name for name in NAMES if name in added or (name in base and name not in dropped)]
 

@@ -69,12 +69,12 @@ def _wait(pid: int, pid_file: str, signals: set[signal.Signals], name: str) -> i
                 os.kill(pid, number)
         elif number != signal.SIGCHLD:
             _end(pid)
-            raise ContainerError(f"{signal.Signals(number).name} came before the program began")
+            raise ContainerError(f"{signal.Signals(number).name} arrived before the program started")
         elif time.monotonic() > deadline:
             _end(pid)
             raise ContainerError(
-                f"the program does not begin in container {name} within {PATIENCE:.0f} s",
-                "see what its /etc/passwd and /etc/group are",
+                f"the program did not start in container {name} within {PATIENCE:.0f} s",
+                "check its /etc/passwd and /etc/group",
             )
 
 

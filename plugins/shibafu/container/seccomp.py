@@ -71,7 +71,7 @@ def _read(path: str) -> bytes:
     if content is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     if len(content) > _MAX_SIZE:
-        raise OSError(errno.EFBIG, f"it has more than {_MAX_SIZE} bytes", path)
+        raise OSError(errno.EFBIG, f"it is larger than {_MAX_SIZE} bytes", path)
     return content
 
 

@@ -124,14 +124,14 @@ class Specification:
                 raise ContainerError(f'"{name}" is not a valid name for a network', "see: shibafu network ls")
         special = [name for name in self.networks if name in (NO_NETWORK, HOST_NETWORK)]
         if special and len(self.networks) > 1:
-            raise ContainerError(f'network "{special[0]}" goes with no other network')
+            raise ContainerError(f'network "{special[0]}" cannot be combined with other networks')
         if special and (self.ip or self.mac or self.ports or self.bandwidth):
             raise ContainerError(
                 f'addresses, ports and limits need a network, and the container is on "{special[0]}"',
                 "choose a network: --network bridge",
             )
         if not _is_hostname(self.hostname):
-            raise ContainerError(f'"{self.hostname}" is no host name', _HOSTNAME_HINT)
+            raise ContainerError(f'"{self.hostname}" is not a valid host name', _HOSTNAME_HINT)
         if not self.is_on_host_network:
             try:
                 parse_settings(Flags({}), self.calc_annotations())

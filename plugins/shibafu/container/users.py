@@ -40,7 +40,7 @@ def find_user(rootfs: Path, text: str) -> tuple[int, int]:
 def _require_id(text: str) -> int:
     # Not by int() alone, which refuses thousands of digits in words of its own.
     if len(text) > len(str(_MAX_ID)) or int(text) > _MAX_ID:
-        raise ContainerError(f"{text[:20]} is no user or group", f"numbers go up to {_MAX_ID}")
+        raise ContainerError(f"{text[:20]} is not a user or group", f"the largest number is {_MAX_ID}")
     return int(text)
 
 
@@ -48,7 +48,7 @@ def _find_row(table: list[list[str]], name: str, kind: str) -> list[str]:
     for row in table:
         if row[0] == name and len(row) > 2 and row[2].isdecimal():
             return row
-    raise ContainerError(f"the image has no {kind} {name}", f"state a number, or a {kind} of its /etc")
+    raise ContainerError(f"the image has no {kind} {name}", f"use a number, or a {kind} from its /etc")
 
 
 def _read_table(rootfs: Path, name: str) -> list[list[str]]:

@@ -46,8 +46,8 @@ def calc_refusal(flags: "Mapping[str, str]", allowed: Allowed, key: str, value: 
             return None
         return CniError(
             INVALID_CONFIG,
-            f'"{PREFIX}{key}" cannot change what the hook\'s flag --{key} says',
-            f"remove the annotation, or have the administrator add --allow={key} to the hook's args",
+            f'"{PREFIX}{key}" cannot override the hook\'s flag --{key}',
+            f"remove the annotation, or ask the administrator to add --allow={key} to the hook's args",
         )
     values = allowed[entry]
     strangers = [item for item in split_items(value) or [""] if values is not None and item not in values]
@@ -55,7 +55,7 @@ def calc_refusal(flags: "Mapping[str, str]", allowed: Allowed, key: str, value: 
         return None
     return CniError(
         INVALID_CONFIG,
-        f'"{PREFIX}{key}": "{strangers[0][:80]}" is not among the values that the administrator allows',
+        f'"{PREFIX}{key}": "{strangers[0][:80]}" is not one of the values that the administrator allows',
         f"the hook's args have --allow={entry}={'|'.join(sorted(values or ()))}",
     )
 

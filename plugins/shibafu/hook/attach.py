@@ -68,7 +68,7 @@ def refuse_other(runtime: Runtime, container: Container) -> None:
         if is_of_other(attachment, container.netns):
             raise CniError(
                 INVALID_ENVIRONMENT,
-                f"container {container.id} is attached already, from another runtime or root of runc, "
+                f"container {container.id} is already attached, by another runtime or another root of runc, "
                 f'to network "{attachment.network}" with the namespace {attachment.netns}',
                 "choose another name",
             )

@@ -89,7 +89,7 @@ def calc_hosts(content: str, results: list[dict[str, object]], container: Contai
     if not _is_hostname(container.hostname):
         raise CniError(
             INVALID_CONFIG,
-            f'"hostname" of config.json is no host name: {container.hostname[:_MAX_HOSTNAME]!r}',
+            f'"hostname" in config.json is not a valid host name: {container.hostname[:_MAX_HOSTNAME]!r}',
             "use letters, digits and any of _ . -",
         )
     lines = [line for line in content.splitlines(keepends=True) if not line.rstrip().endswith(_MARK)]
@@ -117,8 +117,8 @@ def _require_word(key: str, value: str) -> str:
     if value and (not value.isascii() or not value.isprintable() or " " in value):
         raise CniError(
             INVALID_CONFIG,
-            f"a network's dns.{key} has {value[:_MAX_HOSTNAME]!r}, which is no single word",
-            "correct its configuration or what its IPAM plugin reads",
+            f"a network's dns.{key} has {value[:_MAX_HOSTNAME]!r}, which is not a single word",
+            "correct its configuration, or the source that its IPAM plugin reads",
         )
     return value
 

@@ -40,7 +40,9 @@ def open_beneath(
     """
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts or ".." in parts or path.startswith("/"):
-        raise CniError(INVALID_CONFIG, f'"{path}" is not a file inside the bundle', "name one relative to it")
+        raise CniError(
+            INVALID_CONFIG, f'"{path}" is not a file inside the bundle', "use a path relative to the bundle"
+        )
     return _open(directory, identity, parts, path, refused, creates, follows=False)
 
 
@@ -68,7 +70,7 @@ def _open(
         directory = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if identify(os.fstat(directory)) != identity:
-                raise CniError(INVALID_CONFIG, f"{top} has been replaced while the container was created")
+                raise CniError(INVALID_CONFIG, f"{top} was replaced while the container was being created")
             _require_other(directory, path, refused)
             _descend(directory, parts[:-1], path, refused, follows)
             return _open_last(directory, parts[-1], path, refused, creates)
@@ -81,7 +83,7 @@ def _open(
     except OSError as error:
         raise CniError(IO_FAILURE, f"cannot open {path}: {error.strerror}") from None
     except ValueError:  # NUL, or what no file name can be encoded from
-        raise CniError(INVALID_CONFIG, f"{path!r} is no path") from None
+        raise CniError(INVALID_CONFIG, f"{path!r} is not a path") from None
 
 
 def _descend(directory: int, parts: list[str], path: str, refused: "ForbiddenPaths", follows: bool) -> None:
@@ -105,7 +107,7 @@ def _descend(directory: int, parts: list[str], path: str, refused: "ForbiddenPat
                 inner, status = again, os.fstat(again)
             if not S_ISDIR(status.st_mode):
                 what = "a link" if S_ISLNK(status.st_mode) else "no directory"
-                raise CniError(INVALID_CONFIG, f'"{part}" in {path} is {what}', "name a plain file")
+                raise CniError(INVALID_CONFIG, f'"{part}" in {path} is {what}', "use a regular file")
             _require_other(inner, path, refused)
             os.dup2(inner, directory, inheritable=False)
         finally:
@@ -128,7 +130,7 @@ def _open_last(directory: int, name: str, path: str, refused: "ForbiddenPaths", 
         _require_other(seen, path, refused)
         if not S_ISREG(status.st_mode) or status.st_nlink != 1:
             what = "has other names" if S_ISREG(status.st_mode) else "is not a regular file"
-            raise CniError(INVALID_CONFIG, f"{path} {what}", "name a plain file, with one link")
+            raise CniError(INVALID_CONFIG, f"{path} {what}", "use a regular file with one link")
         return os.open(f"/proc/self/fd/{seen}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     finally:
         os.close(seen)
@@ -138,6 +140,6 @@ def _require_other(descriptor: int, path: str, refused: "ForbiddenPaths") -> Non
     if refused.covers(descriptor):
         raise CniError(
             INVALID_CONFIG,
-            f"{path} is the container's, the engine's or the host's own",
-            "name a file of the bundle that is for this alone",
+            f"{path} belongs to the container, the engine or the host",
+            "use a file in the bundle that serves no other purpose",
         )

@@ -152,7 +152,7 @@ def parse_flags(argv: "Sequence[str]") -> Flags:
         if not _is_key(key):
             raise CniError(
                 INVALID_CONFIG,
-                f'--allow={value}: "{key}" is no annotation',
+                f'--allow={value}: "{key}" is not an annotation',
                 "write --allow=KEY, or --allow=KEY=VALUE|VALUE",
             )
         allowed[key] = only
@@ -170,7 +170,7 @@ def parse_settings(flags: Flags, annotations: "Mapping[str, str]") -> Settings:
     if not networks:
         raise CniError(
             INVALID_CONFIG,
-            "no network is named",
+            "no network is specified",
             f'add the annotation "{PREFIX}network" to config.json, or --network to the hook\'s args',
         )
     networks = [] if networks == [NO_NETWORK] else networks
@@ -219,9 +219,11 @@ def _strip_prefix(annotations: "Mapping[str, str]") -> dict[str, str]:
             key = name.removeprefix(PREFIX)
             if not _is_key(key):
                 known = ", ".join(PREFIX + known for known in _KEYS)
-                raise CniError(INVALID_CONFIG, f'unknown annotation "{name[:80]}"', f"known are {known}")
+                raise CniError(
+                    INVALID_CONFIG, f'unknown annotation "{name[:80]}"', f"known annotations are {known}"
+                )
             if len(value) > _MAX_LENGTH:
-                raise CniError(INVALID_CONFIG, f'"{name[:80]}" has more than {_MAX_LENGTH} characters')
+                raise CniError(INVALID_CONFIG, f'"{name[:80]}" is longer than {_MAX_LENGTH} characters')
             asked[key] = value
     return asked
 
@@ -271,7 +273,7 @@ def _require_unprivileged(ports: list[dict[str, object]], flags: Flags) -> None:
                 INVALID_CONFIG,
                 f'"{PREFIX}ports": {number} is a port of the host below {_FIRST_UNPRIVILEGED_PORT}, '
                 "which an annotation cannot publish",
-                "choose a higher one, or have the administrator add --allow=ports to the hook's args",
+                "choose a higher one, or ask the administrator to add --allow=ports to the hook's args",
             )
 
 
@@ -329,7 +331,7 @@ def _parse_port(text: str) -> dict[str, object]:
     if protocol not in ("tcp", "udp", "sctp") or not numbers or not all(0 < n < 1 << 16 for n in numbers):
         raise CniError(
             INVALID_CONFIG,
-            f'"{PREFIX}ports": "{text}" is no published port',
+            f'"{PREFIX}ports": "{text}" is not a published port',
             "write HOST:CONTAINER, such as 8080:80, or 127.0.0.1:5353:53/udp",
         )
     port: dict[str, object] = {"hostPort": numbers[0], "containerPort": numbers[1], "protocol": protocol}
@@ -348,7 +350,7 @@ def _parse_bandwidth(text: str) -> dict[str, int]:
         if way not in ("ingress", "egress") or not rate or not burst:
             raise CniError(
                 INVALID_CONFIG,
-                f'"{PREFIX}bandwidth": "{part}" is no limit',
+                f'"{PREFIX}bandwidth": "{part}" is not a limit',
                 "write ingress=RATE and egress=RATE in bit/s, such as ingress=100M,egress=1G",
             )
         limits |= {f"{way}Rate": rate, f"{way}Burst": burst}

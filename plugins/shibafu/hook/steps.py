@@ -102,7 +102,7 @@ def _request_ips(step: Step, ips: list[str]) -> None:
     elif ips:
         raise CniError(
             INVALID_CONFIG,
-            f'network "{step.network.name}" takes one requested address only',
+            f'network "{step.network.name}" accepts only one requested address',
             'add "capabilities": {"ips": true} to its plugin',
         )
 

@@ -42,7 +42,7 @@ class LoopbackInterface(Resource):
         """See `Resource.faults`."""
         if _require_link(view).up:
             return []
-        advice = "somebody set it down in the container; set it up there: `ip link set lo up`"
+        advice = "it was set down in the container; set it up there: `ip link set lo up`"
         return [Fault(f"interface {NAME} of the container is down", advice)]
 
     def ensure(self, view: "View") -> bool:
@@ -59,7 +59,7 @@ class LoopbackInterface(Resource):
                 raise CniError(
                     NETWORK_SETUP,
                     f'loopback interface found with non-loopback address "{address.address}"',
-                    f"somebody gave it to {NAME}; remove it: `ip address del {address} dev {NAME}`",
+                    f"it was added to {NAME}; remove it: `ip address del {address} dev {NAME}`",
                 )
         return was_down
 
@@ -77,5 +77,5 @@ def list_addresses(view: "View") -> list[Cidr]:
 def _require_link(view: "View") -> Link:
     link = view.link(NAME)
     if link is None:
-        raise CniError(NETWORK_SETUP, f"the container has no interface {NAME}", "somebody renamed it")
+        raise CniError(NETWORK_SETUP, f"the container has no interface {NAME}", "it was renamed")
     return link

@@ -142,7 +142,7 @@ def parse_arguments(argv: "Sequence[str]") -> tuple[dict[str, str], str]:
     flags = dict(word[2:].partition("=")[::2] for word in argv if word.startswith("--"))
     directories = [word for word in argv if not word.startswith("--")]
     if len(directories) != 1 or not {"runc", "runc-root", "ready-fd", "lock-fd"} <= flags.keys():
-        raise ValueError("it is started by `shibafu run -d`, not by people")
+        raise ValueError("it is started by `shibafu run -d`, not by hand")
     return flags, directories[0]
 
 

@@ -47,7 +47,7 @@ class Drop:
     def advice(self) -> str:
         """What to do about it."""
         return (
-            "no rule of another table overrules that: accept it in that chain, "
+            "no rule in another table can override that: accept it in that chain, "
             f"for example with `{self.example}`"
         )
 

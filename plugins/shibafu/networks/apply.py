@@ -20,7 +20,7 @@ KEEP = "keep"
 # What containers have got already cannot become another by a change of the file.
 _FIXED = ("bridge", "subnets")
 # Earlier versions left the host open to internal networks.
-_CLOSED = "internal, now towards the host as well"
+_CLOSED = "internal, now also towards the host"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _calc_step(
     if old is None:
         raise CommandError(
             f"network {network.name} has plugins or keys that a manifest cannot express",
-            f"leave it out, or remove it: shibafu network rm {network.name}",
+            f"omit it, or remove it: shibafu network rm {network.name}",
         )
     new = resolver.resolve(item.partial, old)
     changed = [
@@ -103,7 +103,7 @@ def _require_unused(network: ConfiguredNetwork, caller: Caller) -> None:
     if living:
         raise CommandError(
             f"network {network.name} has {format_count(len(living), 'container')}, "
-            "so that its subnets and its bridge cannot change",
+            "so its subnets and its bridge cannot be changed",
             f"disconnect them first: {', '.join(sorted({endpoint.container_id for endpoint in living}))}",
         )
 

@@ -103,7 +103,7 @@ class Caller:
         for option, text in (("--ip", ip), ("--mac", mac)):
             # Whether it is an address, plugins say; what could be more than itself, nobody gets.
             if not is_valid_value(text):
-                raise CommandError(f"{option}: {text[:_SHOWN]!r} is not an address", "write only an address")
+                raise CommandError(f"{option}: {text[:_SHOWN]!r} is not an address", "write only the address")
         ifname = ifname or self._choose_ifname(target)
         args: dict[str, str] = {}
         capabilities: dict[str, object] = {}
@@ -158,7 +158,7 @@ class Caller:
             if endpoint.state == GONE:
                 answer = GONE, ""
             elif CACHE not in endpoint.sources:
-                answer = "", "no runtime keeps its result here"
+                answer = "", "no runtime has cached its result here"
             else:
                 # By the plugins of the network, not by those that a container's options have added to its
                 # chain: the reference's portmap misses rules of IPv6 on networks that have none.
@@ -216,7 +216,7 @@ class Caller:
         return [
             CniError(
                 IO_FAILURE,
-                f"{state.directory}/{link} names no container, and its link may be a running one's",
+                f"{state.directory}/{link} names no container, but its link may belong to a running one",
                 f"nothing else of network {network.name} is freed; if nobody needs it: ip link del {link}",
             )
             for link in unknown
@@ -231,7 +231,9 @@ class Caller:
         for number in range(_MAX_INTERFACES):
             if f"eth{number}" not in taken:
                 return f"eth{number}"
-        raise CommandError(f"container {target.container_id} has too many interfaces", "name one: --ifname")
+        raise CommandError(
+            f"container {target.container_id} has too many interfaces", "specify one with --ifname"
+        )
 
 
 def _ask(call: Callable[..., str], *arguments: object) -> tuple[str, str]:
@@ -265,7 +267,7 @@ def find_target(text: str, cache_dir: str) -> Target:
         if path is None:
             raise CommandError(
                 f"the namespace of container {matches[0]} is gone",
-                "`shibafu network gc` clears away what is left of it",
+                "`shibafu network gc` frees what it left behind",
             )
         return Target(matches[0], path)
     if netns is None:

@@ -47,7 +47,7 @@ def describe_failure(error: Exception) -> CommandError:
     if isinstance(error, CniError):
         return CommandError(error.msg, error.details)
     if isinstance(error, PermissionError):
-        return CommandError(_describe(error), "most of what this command does takes root: try it with sudo")
+        return CommandError(_describe(error), "most of what this command does needs root: try it with sudo")
     if isinstance(error, OSError):
         return CommandError(_describe(error))
     if isinstance(error, ModuleNotFoundError):
@@ -106,7 +106,7 @@ def _describe_missing(error: ModuleNotFoundError) -> CommandError:
     packages = " ".join(_EXTRA_MODULES.values())
     return CommandError(
         f"the command needs the Python package {_EXTRA_MODULES[error.name]}, which is not installed",
-        f"install what it needs: {sys.executable} -m pip install {packages}",
+        f"install its dependencies: {sys.executable} -m pip install {packages}",
     )
 
 

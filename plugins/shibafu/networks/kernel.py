@@ -189,13 +189,13 @@ def explain(errno: int, what: str) -> CommandError:
 
 
 _EXPLANATIONS = {
-    1: "changing links takes the capability CAP_NET_ADMIN: try it with sudo",
-    16: "something uses it at this moment; see `ip -d link show`",
+    1: "changing links needs the capability CAP_NET_ADMIN: try it with sudo",
+    16: "it is in use; see `ip -d link show`",
     17: "the name or the address is taken in this namespace; see `ip addr`",
-    19: "no link of that name in this namespace; list them with `ip link`, or `ip -n NETNS link` elsewhere",
-    22: "the kernel takes no such value, or this kind of link cannot do that",
+    19: "there is no such link in this namespace; see `ip link`, or `ip -n NETNS link` elsewhere",
+    22: "the kernel does not accept this value, or this kind of link does not support it",
     34: "a link's name has at most 15 characters, and other values have limits too",
-    95: "this kernel was built without it, or this kind of link cannot do that",
+    95: "this kernel was built without it, or this kind of link does not support it",
 }
 
 

@@ -37,9 +37,9 @@ def release_address(network: ConfiguredNetwork, address: Address, force: bool) -
         lease = pool.owner(address)
         if lease is not None and not (force or lease.is_reserved or lease.is_abandoned):
             raise CommandError(
-                f"{address} belongs to container {lease.container_id}, which may still use it",
+                f"{address} belongs to container {lease.container_id}, which may still be using it",
                 f"disconnect it: shibafu network disconnect {network.name} {lease.container_id}; "
-                "or release the address all the same: --force",
+                "or release the address anyway with --force",
             )
         pool.release(address)
     return lease
@@ -69,7 +69,7 @@ def reserve_address(network: ConfiguredNetwork, address: Address, label: str) ->
         ranges = ", ".join(str(range_set) for range_set in network.range_sets) or "none"
         raise CommandError(
             f"network {network.name} does not give out {address}",
-            f"its ranges are: {ranges}; nothing to reserve",
+            f"its ranges are: {ranges}; there is nothing to reserve",
         )
     kind = one.name_hole(address)
     if kind:
@@ -81,7 +81,7 @@ def reserve_address(network: ConfiguredNetwork, address: Address, label: str) ->
         if lease is not None:
             raise CommandError(
                 f"{address} belongs to container {lease.container_id}",
-                f"see: shibafu ipam ls {network.name}; `shibafu ipam release` takes it back",
+                f"see: shibafu ipam ls {network.name}; `shibafu ipam release` releases it",
             )
         if not pool.take(address, RESERVED, label):
             raise CommandError(f"{address} has just been given to a container", "choose another address")
@@ -160,4 +160,4 @@ class OwnLease(Resource):
     def _advise(self, other: PoolLease) -> str:
         """Return what to do about an address that is somebody else's."""
         use = "reserved" if other.is_reserved else f"leased to container {other.container_id}"
-        return f"{other.address} is {use} by now: disconnect container {self._owner[0]} and connect it again"
+        return f"{other.address} is now {use}: disconnect container {self._owner[0]} and connect it again"

@@ -67,7 +67,7 @@ def require_free_path(directory: str, name: str) -> str:
 
 
 def _is_there(path: str) -> CommandError:
-    return CommandError(f"{path} is there already", "remove it, or choose another name")
+    return CommandError(f"{path} already exists", "remove it, or choose another name")
 
 
 def update_network(path: str, spec: NetworkSpec) -> None:
@@ -112,14 +112,14 @@ def remove_network(
         names = sorted({endpoint.container_id for endpoint in living})
         raise CommandError(
             f"network {network.name} has {format_count(len(names), 'container')}: {', '.join(names)}",
-            "disconnect them (shibafu network disconnect), or have that done: --force",
+            "disconnect them first (shibafu network disconnect), or use --force",
         )
     lost = _find_lost_ports(network, others, caller)
     if lost and not force:
         raise CommandError(
             f"the bridge of network {network.name} has {format_count(len(lost), 'port')} "
             f"of containers without a record: {', '.join(lost)}",
-            "end these containers, or have their ports removed: --force",
+            "stop these containers, or remove their ports with --force",
         )
     done = []
     errors: list[CniError] = []
@@ -248,7 +248,7 @@ def _create_default_network(conf_dir: str) -> list[str]:
             create_network(conf_dir, resolver.resolve(partial))
         except CommandError as error:
             raise CommandError(
-                f"cannot make the network {DEFAULT_NETWORK}: {error.message}",
-                f"make it yourself: shibafu network create {DEFAULT_NETWORK} --subnet CIDR --bridge NAME",
+                f"cannot create the network {DEFAULT_NETWORK}: {error.message}",
+                f"create it yourself: shibafu network create {DEFAULT_NETWORK} --subnet CIDR --bridge NAME",
             ) from None
     return resolver.warnings

@@ -33,7 +33,7 @@ def create_bridge(name: str, mtu: int = 0) -> list[str]:
             link = kernel.links()[name]
         elif link.kind != "bridge":
             raise CommandError(
-                f"{name} is there already and is {describe_kind(link)}, not a bridge",
+                f"{name} already exists and is {describe_kind(link)}, not a bridge",
                 f"choose another name, or remove that link: shibafu link rm {name}",
             )
         done += _ensure_up(link)
@@ -56,7 +56,7 @@ def create_veth(host: str, container: str, netns: str = "", bridge: str = "") ->
     require_link_name(container)
     if host == container and (not netns or is_in_netns(netns)):
         raise UsageError(
-            "both ends of the pair cannot have one name in one namespace",
+            "the two ends of a pair cannot have the same name in the same namespace",
             "choose two names, or give the other end a namespace of its own: --netns",
         )
     done = []
@@ -68,8 +68,8 @@ def create_veth(host: str, container: str, netns: str = "", bridge: str = "") ->
             link = kernel.links()[host]
         elif not _is_pair(kernel, link, container, netns):
             raise CommandError(
-                f"{host} is there already and is {describe_kind(link)} whose other end is not {container}",
-                f"choose other names, or remove that link and its other end with it: shibafu link rm {host}",
+                f"{host} already exists and is {describe_kind(link)} whose other end is not {container}",
+                f"choose other names, or remove that link and its other end: shibafu link rm {host}",
             )
         done += _ensure_up(link)
         if bridge:
@@ -84,7 +84,7 @@ def _add_veth(host: str, container: str, netns: str) -> list[str]:
         return [f"ip link add name {host} type veth peer name {container}"]
     with inside(netns), open_kernel() as other:
         if container in other.links():
-            raise CommandError(f"{container} is there already in {netns}", "choose another name for that end")
+            raise CommandError(f"{container} already exists in {netns}", "choose another name for that end")
     with open(netns, "rb") as namespace:
         descriptor = namespace.fileno()
         peer = {"ifname": container, "net_ns_fd": descriptor}
@@ -110,7 +110,7 @@ def move(name: str, netns: str) -> list[str]:
         CommandError: it is in neither, or cannot leave this one.
     """
     if is_in_netns(netns):
-        raise UsageError(f"{netns} is the namespace that this command runs in", "name the one to move to")
+        raise UsageError(f"{netns} is the namespace this command runs in", "name the namespace to move to")
     with inside(netns), open_kernel() as kernel:
         there = name in kernel.links()
     with open_kernel() as kernel, open(netns, "rb") as namespace:
@@ -121,13 +121,13 @@ def move(name: str, netns: str) -> list[str]:
             raise CommandError(f"there is no link {name}, neither here nor in {netns}", "see `ip link`")
         if there:
             raise CommandError(
-                f"{netns} has a link {name} already",
+                f"{netns} already has a link {name}",
                 "names are unique within a namespace: rename or remove one",
             )
         if link.kind == "bridge" or name == "lo":
             raise CommandError(
-                f"{name} is {describe_kind(link)}, which belongs to the namespace that it was made in",
-                "make another one there; what connects namespaces is a veth pair: shibafu link create-veth",
+                f"{name} is {describe_kind(link)}, which cannot leave the namespace it was created in",
+                "create another one there; to connect namespaces, use a veth pair: shibafu link create-veth",
             )
         what = f"cannot move {name} into {netns}"
         _request_link("set", what, index=link.index, net_ns_fd=namespace.fileno())
@@ -166,7 +166,7 @@ def parse_interface(text: str) -> Interface:
     """
     if "/" not in text:
         raise ValueError(
-            f"{text} lacks the length of its subnet's prefix, which says what neighbours the link reaches: "
+            f"{text} lacks a prefix length, which says which neighbours the link can reach: "
             f"write {text}/{'64' if ':' in text else '24'} for example"
         )
     return ip_interface(text)
@@ -185,7 +185,7 @@ def remove(name: str) -> list[str]:
         if not link.kind:
             raise CommandError(
                 f"{name} is {describe_kind(link)}, which cannot be removed",
-                f"to put it out of use: ip link set dev {name} down",
+                f"to disable it: ip link set dev {name} down",
             )
         kernel.remove_link(link)
     return [f"ip link del dev {name}"]
@@ -213,12 +213,12 @@ def require_link_name(name: str) -> None:
     """
     if len(name) > 15:
         raise UsageError(
-            f"{name} is too long for a link's name", "the kernel has room for 15 characters (IFNAMSIZ)"
+            f"{name} is too long for a link name", "a link's name has at most 15 characters (IFNAMSIZ)"
         )
     if not is_valid_link_name(name):
         raise UsageError(
             f'"{name}" is not a valid name for a link',
-            "use letters, digits and any of _ . - +; all and default are taken",
+            "use letters, digits and any of _ . - +; all and default are reserved",
         )
 
 

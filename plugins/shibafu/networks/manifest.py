@@ -105,7 +105,7 @@ class _Reader:
             return []
         top = self._mapping(root, ("networks",), "the file")
         if "networks" not in top:
-            self._refuse(root, 'there is no "networks"')
+            self._refuse(root, '"networks" is missing')
             return []
         declared = []
         for key, node in self._items(top["networks"], '"networks"'):
@@ -130,12 +130,12 @@ class _Reader:
             tuple(self._read_options(entries["driver-opts"])) if "driver-opts" in entries else (),
         )
         if partial.is_internal and any(subnet.gateway is not None for subnet in partial.subnets):
-            self._refuse(node, f"network {name} is internal, and so has no gateway")
+            self._refuse(node, f"network {name} is internal and cannot have a gateway")
         return partial
 
     def _read_subnets(self, node: Node) -> Iterator[Subnet]:
         if not isinstance(node, SequenceNode):
-            self._refuse(node, '"subnets" is a list: each item begins with a dash')
+            self._refuse(node, '"subnets" must be a list: each item begins with a dash')
             return
         for item in node.value:
             subnet = self._read_subnet(item)
@@ -175,12 +175,12 @@ class _Reader:
     def _items(self, node: Node, what: str) -> list[tuple[ScalarNode, Node]]:
         """Return the entries of a mapping, whose keys are texts and occur once."""
         if not isinstance(node, MappingNode):
-            self._refuse(node, f"{what} holds keys with values, each key with a colon")
+            self._refuse(node, f"{what} must map keys to values, with a colon after each key")
             return []
         items: dict[str, tuple[ScalarNode, Node]] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                self._refuse(key, f"a key of {what} is a word")
+                self._refuse(key, f"a key of {what} must be a word")
             elif key.value in items:
                 first = items[key.value][0].start_mark.line + 1
                 self._refuse(key, f'"{key.value}" occurs twice, first on line {first}')
@@ -195,7 +195,7 @@ class _Reader:
             if key.value in keys:
                 entries[key.value] = value
             else:
-                self._refuse(key, f'{what} has no key "{key.value}"; there are: {", ".join(keys)}')
+                self._refuse(key, f'{what} has no key "{key.value}"; known keys: {", ".join(keys)}')
         return entries
 
     def _read_isolated(self, node: Node | None) -> bool | str:
@@ -204,7 +204,7 @@ class _Reader:
         try:
             return parse_isolated(self._construct(node))
         except ValueError:
-            self._refuse(node, f'"isolate" is true, false or {STRICT}')
+            self._refuse(node, f'"isolate" must be true, false or {STRICT}')
             return False
 
     def _scalar(self, node: Node | None, key: str, kind: type, default: Any) -> Any:
@@ -222,7 +222,7 @@ class _Reader:
     def _convert(self, node: Node, convert: Callable[[str], Any]) -> Any:
         """Return an address or the like of a node's text; None when it is none."""
         if not isinstance(node, ScalarNode):
-            self._refuse(node, "here stands one address or subnet")
+            self._refuse(node, "expected one address or subnet")
             return None
         with self._telling(node):
             return convert(node.value)
@@ -250,7 +250,7 @@ class _Reader:
         try:
             return SafeConstructor().construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
-            raise ValueError(f'"{node.value[:_SHOWN]}" cannot be understood: put it in quotes') from None
+            raise ValueError(f'"{node.value[:_SHOWN]}" cannot be read as text: put it in quotes') from None
 
     @staticmethod
     def _is_null(node: Node) -> bool:

@@ -38,8 +38,8 @@ def require_netns(text: str) -> str:
     kind = "process" if text.isdecimal() else "network namespace"
     raise CommandError(
         f"there is no {kind} {text}",
-        "name one that `ip netns list` shows, a path such as /run/netns/web, or the number of a process; "
-        "`ip netns add NAME` makes one",
+        "name one that `ip netns list` shows, a path such as /run/netns/web, or a process ID; "
+        "`ip netns add NAME` creates one",
     )
 
 

@@ -44,7 +44,7 @@ _UNFINISHED = {
 }
 _DETACH = (
     "its call was killed or is still running; if it was killed, "
-    "disconnect the container or have its runtime detach it"
+    "disconnect the container or let its runtime detach it"
 )
 
 
@@ -81,7 +81,7 @@ class Repair:
             raise CommandError(f"its configuration is invalid: {network.problem}", network.config.path)
         if network.bridge is None:
             raise CommandError(
-                f"network {network.name} is not made by a bridge plugin but by {', '.join(network.types)}",
+                f"network {network.name} is not created by a bridge plugin but by {', '.join(network.types)}",
                 "disconnect its containers and connect them again",
             )
         self._network = network
@@ -165,9 +165,9 @@ class Repair:
             NetworkFault(
                 self._network.name,
                 made.endpoint.container_id,
-                f"interface {made.endpoint.ifname} is on bridge {made.attachment.config.bridge}, and the "
-                f"network's is {now} by now",
-                "disconnect the container and connect it again, or give the network its bridge back",
+                f"interface {made.endpoint.ifname} is on bridge {made.attachment.config.bridge}, but the "
+                f"network's bridge is now {now}",
+                "disconnect the container and connect it again, or restore the network's bridge",
             )
             for made in self._find_made()
             if made.attachment.config.bridge != now

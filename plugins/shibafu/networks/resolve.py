@@ -118,8 +118,8 @@ class Resolver:
         stated: list[Use] = []
         for subnet in partial.subnets:
             require_free(subnet.network, uses)
-            require_free(subnet.network, stated, "leave out one of them")
-            stated.append(Use(subnet.network, f"{subnet.network}, which is stated too"))
+            require_free(subnet.network, stated, "omit one of them")
+            stated.append(Use(subnet.network, f"{subnet.network}, which is also specified"))
         kept = present.subnets if present is not None else ()
         subnets = list(partial.subnets or [subnet for subnet in kept if subnet.network.version == 4])
         if not subnets:
@@ -134,7 +134,7 @@ class Resolver:
         if supernet is not None:
             self.warnings.append(
                 f"subnet {network} is a part of {supernet.what}: "
-                "what is there at these addresses cannot be reached from this machine"
+                "whatever has these addresses there cannot be reached from this machine"
             )
 
     def _uses(self, name: str, links: set[str]) -> list[Use]:
@@ -170,7 +170,7 @@ class Resolver:
             raise CommandError(f"bridge {bridge} belongs to network {users[bridge]}", "choose another bridge")
         if self._kinds.get(bridge, "bridge") != "bridge":
             raise CommandError(
-                f"{bridge} is a link already, and not a bridge", "choose another name for the bridge"
+                f"{bridge} already exists and is not a bridge", "choose another name for the bridge"
             )
 
 

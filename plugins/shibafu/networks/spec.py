@@ -108,12 +108,12 @@ def require_network_name(name: str) -> None:
         )
     if len(name) > _MAX_NAME:
         raise UsageError(
-            f"a network's name has at most {_MAX_NAME} characters, and this one has {len(name)}",
+            f"a network's name may have at most {_MAX_NAME} characters, but this one has {len(name)}",
             "choose a shorter one",
         )
     if name in (HOST_NETWORK, NO_NETWORK):
         raise UsageError(
-            f'no network can be called "{name}": `shibafu run --network {name}` means something else',
+            f'no network can be named "{name}": `shibafu run --network {name}` means something else',
             "choose another name",
         )
 
@@ -130,16 +130,16 @@ def parse_option(key: str, value: object) -> object:
     """
     wanted = DRIVER_OPTIONS.get(key)
     if wanted is None:
-        raise ValueError(f"unknown driver option {key}; known ones are: {', '.join(sorted(DRIVER_OPTIONS))}")
+        raise ValueError(f"unknown driver option {key}; known options: {', '.join(sorted(DRIVER_OPTIONS))}")
     if key == "ipMasqBackend" and value not in (IPTABLES, NFTABLES):
-        raise ValueError(f"driver option {key} is {IPTABLES} or {NFTABLES}, not {value}")
+        raise ValueError(f"driver option {key} must be {IPTABLES} or {NFTABLES}, not {value}")
     if type(value) is wanted:
         return value
     if wanted is bool and str(value).lower() in ("true", "false"):
         return str(value).lower() == "true"
     if wanted is int and isinstance(value, str) and value.isdecimal():
         return int(value)
-    raise ValueError(f"driver option {key} is {_TYPE_NAMES[wanted]}, not {value}")
+    raise ValueError(f"driver option {key} must be {_TYPE_NAMES[wanted]}, not {value}")
 
 
 def parse_isolated(value: object) -> bool | str:
@@ -150,7 +150,7 @@ def parse_isolated(value: object) -> bool | str:
     """
     if isinstance(value, bool) or value == STRICT:
         return value
-    raise ValueError(f'"isolate" is true, false or {STRICT}, not {value}')
+    raise ValueError(f'"isolate" must be true, false or {STRICT}, not {value}')
 
 
 def calc_conflist(spec: NetworkSpec) -> dict[str, Any]:
@@ -228,8 +228,8 @@ def check_spec(spec: NetworkSpec) -> None:
     ipv6 = next((subnet.network for subnet in spec.subnets if subnet.network.version == 6), None)
     if ipv6 is not None and 0 < spec.mtu < _MIN_IPV6_MTU:
         raise CommandError(
-            f"subnet {ipv6} takes an MTU of at least {_MIN_IPV6_MTU}, and {spec.mtu} is stated",
-            f"state {_MIN_IPV6_MTU} or more, or leave out IPv6",
+            f"subnet {ipv6} needs an MTU of at least {_MIN_IPV6_MTU}, but {spec.mtu} is specified",
+            f"use {_MIN_IPV6_MTU} or more, or omit IPv6",
         )
     conflist = calc_conflist(spec)
     request = make_request(spec.name, conflist["plugins"][0], _VERSIONS[-1])

@@ -55,9 +55,7 @@ def find_supernet(network: Network, uses: list[Use]) -> Use | None:
     return next((use for use in uses if use.overlaps(network) and use.yields_to(network)), None)
 
 
-def require_free(
-    network: Network, uses: list[Use], hint: str = "state none to have a free one chosen"
-) -> None:
+def require_free(network: Network, uses: list[Use], hint: str = "omit it to have a free one chosen") -> None:
     """Refuse a subnet that is in use.
 
     Raises:
@@ -103,7 +101,7 @@ def choose_subnet(uses: list[Use], is_default: bool = False) -> Network:
             if find(candidate, uses) is None:
                 return candidate
     pools = " and ".join(str(pool) for pool in _POOLS)
-    raise CommandError(f"no subnet of {pools} is free", "state one that is")
+    raise CommandError(f"no subnet of {pools} is free", "specify one that is")
 
 
 def _find_any(network: Network, uses: list[Use]) -> Use | None:
@@ -123,7 +121,7 @@ def choose_ipv6_subnet(network: str, machine_id: str, uses: list[Use]) -> Networ
     """
     digits = "fd" + calc_digest("ula", machine_id, network, size=7)
     subnet = IPv6Network((int(digits, 16) << 64, 64))
-    require_free(subnet, uses, "state another one")
+    require_free(subnet, uses, "specify another one")
     return subnet
 
 
@@ -183,26 +181,26 @@ def _find_home(networks: list[Network], address: Address, what: str, text: str =
         raise UsageError(f"a {what} needs its subnet", "add --subnet")
     listed = " or ".join(str(network) for network in networks)
     raise UsageError(
-        f"{what} {text or address} does not lie in subnet {listed}",
+        f"{what} {text or address} is not in subnet {listed}",
         f"choose a {what} of the subnet, or add its own: --subnet",
     )
 
 
 def _put(homes: dict[Network, T], home: Network, value: T, what: str) -> None:
     if home in homes:
-        raise UsageError(f"subnet {home} cannot have two {what}", "state only one of them")
+        raise UsageError(f"subnet {home} cannot have two {what}", "specify only one of them")
     homes[home] = value
 
 
 # What no container can have (RFC 6890), or what would not get through a router.
 _SPECIAL = {
-    ip_network("0.0.0.0/8"): "which stand for no host",
+    ip_network("0.0.0.0/8"): "which mean no host",
     ip_network("127.0.0.0/8"): "which are loopback addresses",
     ip_network("169.254.0.0/16"): "which are link-local",
     ip_network("224.0.0.0/4"): "which are multicast addresses",
     ip_network("240.0.0.0/4"): "which are reserved",
-    ip_network("::/96"): "which stand for no host or for the host itself",
-    ip_network("::ffff:0:0/96"): "which stand for IPv4 addresses",
+    ip_network("::/96"): "which mean no host or the host itself",
+    ip_network("::ffff:0:0/96"): "which are mapped to IPv4 addresses",
     ip_network("fe80::/10"): "which are link-local",
     ip_network("ff00::/8"): "which are multicast addresses",
 }
@@ -239,8 +237,8 @@ def require_usable_network(network: Network) -> None:
     longest = network.max_prefixlen - 2
     if network.prefixlen > longest:
         raise UsageError(
-            f"subnet {network} has no room for a gateway and a container",
-            f"choose a /{longest} or a wider one",
+            f"subnet {network} is too small for a gateway and a container",
+            f"choose a /{longest} or larger",
         )
 
 
@@ -253,7 +251,7 @@ def require_usable_gateway(network: Network, gateway: Address) -> None:
     first, last = network[1], network[-2 if network.version == 4 else -1]
     choice = f"choose one of {first} to {last}"
     if gateway not in network:
-        raise UsageError(f"gateway {gateway} does not lie in subnet {network}", choice)
+        raise UsageError(f"gateway {gateway} is not in subnet {network}", choice)
     if not first <= gateway <= last:  # type: ignore[operator]  # they are of one family
         edge = "network" if gateway == network[0] else "broadcast"
         raise UsageError(f"gateway {gateway} is the {edge} address of subnet {network}", choice)
@@ -274,7 +272,7 @@ def require_usable_range(network: Network, gateway: Address | None, first: Addre
     for bound in (first, last):
         if bound not in network:
             raise UsageError(
-                f"range {first}-{last} does not lie in subnet {network}",
+                f"range {first}-{last} is not in subnet {network}",
                 f"choose a part of {network[0]} to {network[-1]}",
             )
     if int(last) < int(first):
@@ -286,6 +284,6 @@ def require_usable_range(network: Network, gateway: Address | None, first: Addre
     if not count_usable(addresses):
         raise UsageError(
             f"range {first}-{last} has no address for a container: the gateway is {gateway}, "
-            f"and nobody gets the first and the last address of subnet {network}",
-            "make the range wider",
+            f"and the first and last address of subnet {network} are not given out",
+            "make the range larger",
         )

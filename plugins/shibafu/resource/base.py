@@ -16,9 +16,11 @@ ATTACHMENT = "attachment"  # goes with one interface of one container
 NETWORK = "network"  # shared by a network's containers; goes with the last of them
 HOST = "host"  # perhaps shared by networks, or there before them
 # What is said of a fault that a repair mends, unless there is more to say.
-MEND = "`shibafu network repair` mends it"
+MEND = "`shibafu network repair` fixes it"
 # What is said where the kernel's refusal stands in a fault's place.
-NOT_CHECKED = "the kernel refused to show it, so it was not checked; try again, or change what it refuses"
+NOT_CHECKED = (
+    "the kernel did not allow it to be read, so it was not checked; try again, or remove the restriction"
+)
 
 
 class Fault:

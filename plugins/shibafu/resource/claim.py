@@ -140,5 +140,5 @@ class Claim(Resource):
             NETWORK_SETUP,
             f"interface {self.record.ifname} of container {self.record.container_id} was detached "
             "while it was being attached",
-            "DEL came before ADD had finished; ADD again if the container is still wanted",
+            "DEL was called before ADD had finished; run ADD again if the container is still wanted",
         )

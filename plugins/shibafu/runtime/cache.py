@@ -117,7 +117,7 @@ def refuse_long_key(attachment: CachedAttachment) -> None:
         raise CniError(
             INVALID_ENVIRONMENT,
             f"container ID is too long by {excess} characters",
-            f"a result is kept in a file that is called like network, container and interface: {aside[2:]}",
+            f"its cache file is named after network, container and interface: {aside[2:]}",
         )
 
 
@@ -226,7 +226,7 @@ def cache_list(
 
 
 def _describe_broken(path: str) -> CniError:
-    return CniError(IO_FAILURE, f"{path} names no attachment", "see what it is, and remove it")
+    return CniError(IO_FAILURE, f"{path} names no attachment", "find out what it is, and remove it")
 
 
 def _secure(directory: str) -> None:

@@ -189,7 +189,7 @@ def append_plugin(network: NetworkList, plugin: dict[str, object], supported: li
     if not shared:
         raise ConflistError(
             network.path,
-            f'plugin "{plugin["type"]}" knows none of the versions {", ".join(filter(None, stated))}: '
+            f'plugin "{plugin["type"]}" supports none of the versions {", ".join(filter(None, stated))}: '
             f'add one of {", ".join(supported) or "its"} to "cniVersions"',
         )
     return _rewrite(network, max(shared, key=_sort_key), [*network.plugins, plugin])
@@ -242,7 +242,7 @@ def _upconvert(raw: bytes, path: str) -> NetworkList:
     except CniError as error:
         if 'add "type"' in error.details:
             raise ConflistError(
-                path, 'missing "type"; a list of plugins must be in a file called *.conflist'
+                path, 'missing "type"; a list of plugins must be in a file named *.conflist'
             ) from None
         raise _refusal(path, error) from None
     return parse_conflist(dumps(document).encode(), path)
@@ -308,7 +308,7 @@ def _sort_key(version: str) -> list[int]:
         raise CniError(
             INVALID_CONFIG,
             f"invalid version {version}",
-            f'"{version}" in "cniVersions" is no version such as {LATEST}',
+            f'"{version}" in "cniVersions" is not a version such as {LATEST}',
         )
     return numbers + [0] * (3 - len(numbers))
 

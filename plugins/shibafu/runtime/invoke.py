@@ -50,7 +50,7 @@ def invoke_plugin(
     try:
         return parse_config(output).values
     except CniError as error:
-        what = f'plugin "{name}" answered {env.get("CNI_COMMAND", "")} with no JSON object'
+        what = f'plugin "{name}" did not answer {env.get("CNI_COMMAND", "")} with a JSON object'
         raise CniError(DELEGATE, what, error.msg) from None
 
 

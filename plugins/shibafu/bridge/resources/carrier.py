@@ -53,7 +53,7 @@ class Carrier(Resource):
             return [
                 Fault(
                     f"port {link.name} of bridge {bridge} is disabled",
-                    f"somebody set its state; {MEND}",
+                    f"its state was changed; {MEND}",
                 )
             ]
         return []
@@ -114,12 +114,12 @@ class Carrier(Resource):
             raise CniError(
                 NETWORK_SETUP,
                 f"interface {ifname} has no carrier",
-                "somebody set it down, or renamed it, while it was being attached",
+                "it was set down or renamed while it was being attached",
             )
         raise CniError(
             NETWORK_SETUP,
             f"bridge port in error state: {self._port}",
-            "the bridge does not forward for it; is spanning tree switched on, or the bridge down?",
+            "the bridge does not forward its frames; is spanning tree enabled, or the bridge down?",
         )
 
     def _announce(self, view: "View") -> None:

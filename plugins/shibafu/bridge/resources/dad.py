@@ -40,4 +40,4 @@ def wait_for_dad(sock: NetlinkSocket, ifname: str, result: Result) -> None:
         if not any(address.flags & IFA_F_TENTATIVE for address in addresses):
             return
         time.sleep(_DAD_PAUSE)
-    raise CniError(NETWORK_SETUP, "duplicate address detection did not end")
+    raise CniError(NETWORK_SETUP, "duplicate address detection did not finish")

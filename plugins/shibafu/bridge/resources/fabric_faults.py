@@ -22,7 +22,7 @@ def find_bridge_faults(view: "View", config: BridgeConfig, mac: str) -> list[Fau
     name = config.bridge
     link = view.link(name)
     if link is None:
-        advice = f"somebody deleted it; {MEND}, and puts the containers back on it"
+        advice = f"it was deleted; {MEND} and puts the containers back on it"
         return [Fault(f"bridge {name} is missing", advice)]
     if link.kind != "bridge":
         return [Fault(f"{name} is not a bridge", "remove or rename that link", is_mendable=False)]
@@ -32,7 +32,7 @@ def find_bridge_faults(view: "View", config: BridgeConfig, mac: str) -> list[Fau
     if config.promisc_mode and not link.flags & IFF_PROMISC:
         faults.append(Fault(f"bridge {name} is not in promiscuous mode"))
     if link.flags & IFF_NOARP:
-        advice = f"ARP was switched off; {MEND}"
+        advice = f"ARP was turned off; {MEND}"
         faults.append(Fault(f"bridge {name} does not answer ARP requests", advice))
     faults += _find_advertisement_faults(link)
     if config.internal:
@@ -60,7 +60,7 @@ def find_gateway_faults(
         if link is not None and (config.vlan or link.kind == "bridge"):
             faults += _find_link_faults(view, link, config, gateways, ips)
         elif config.vlan:
-            advice = f"somebody deleted it; {MEND}, and the next ADD of this network"
+            advice = f"it was deleted; {MEND}, and so does the next ADD of this network"
             faults.append(Fault(f"gateway link {config.gateway_link} is missing", advice))
     if config.isolate == STRICT:
         from shibafu.bridge.resources.isolation import find_faults_of_others
@@ -76,9 +76,9 @@ def _find_link_faults(
     faults += _find_address_faults(link.name, gateways, view.addresses(link) if gateways else set())
     for version in sorted({gateway.version for gateway in gateways}):
         if not is_forwarding(version):
-            faults.append(Fault(f"forwarding of IPv{version} is switched off on the host"))
+            faults.append(Fault(f"forwarding of IPv{version} is turned off on the host"))
         elif not is_link_forwarding(link, version):
-            faults.append(Fault(f"forwarding of IPv{version} is switched off on {link.name}"))
+            faults.append(Fault(f"forwarding of IPv{version} is turned off on {link.name}"))
     if link.up and not faults:
         faults += _find_route_faults(view, link, gateways, ips)
     if link.group != NETWORK_GROUPS[config.isolate]:
@@ -125,7 +125,7 @@ def _find_route_faults(view: "View", link: Link, gateways: list[Cidr], ips: list
         faults.append(
             Fault(
                 what,
-                "a route or a routing rule that is not of this network takes them: see `ip rule` and "
+                "a route or routing rule outside this network takes precedence: see `ip rule` and "
                 "`ip route get`; remove it, or choose another subnet for the network",
                 is_mendable=False,
             )
@@ -144,7 +144,7 @@ def _find_advertisement_faults(link: Link) -> list[Fault]:
     return [
         Fault(
             f"link {link.name} accepts router advertisements, which any container can send",
-            f"accept_ra was switched on; {MEND}, and the next ADD of this network",
+            f"accept_ra was turned on; {MEND}, and so does the next ADD of this network",
         )
     ]
 
@@ -157,6 +157,6 @@ def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list
     return [
         Fault(
             f"bridge {link.name} is not closed to its containers, although its network is internal",
-            f"IPv6 was switched on, or rp_filter off; {MEND}, and the next ADD of this network",
+            f"IPv6 was turned on, or rp_filter off; {MEND}, and so does the next ADD of this network",
         )
     ]

@@ -27,7 +27,7 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
     if link is None:
         yield Fault(
             f"interface {ifname} of the container is missing",
-            "somebody renamed or moved it; put it back, or attach the container again",
+            "it was renamed or moved; put it back, or attach the container again",
             is_mendable=False,
         )
         return
@@ -41,7 +41,7 @@ def find_interface_faults(view: "View", interface: "ContainerInterface") -> "Ite
     if not link.up and not interface.attachment.config.disable_container_interface:
         yield Fault(f"interface {ifname} of the container is down")
     if link.flags & IFF_NOARP:
-        yield Fault(f"interface {ifname} does not answer ARP requests", f"ARP was switched off; {MEND}")
+        yield Fault(f"interface {ifname} does not answer ARP requests", f"ARP was turned off; {MEND}")
     mac = interface.find_mac()
     if mac and link.mac.hex(":") != mac:
         yield Fault(f"interface {ifname} has the hardware address {link.mac.hex(':')}, not {mac}")
@@ -88,6 +88,6 @@ def _find_advertisement_faults(link: Link) -> "Iterator[Fault]":
         if link.inet6_conf(switch):
             yield Fault(
                 f"interface {link.name} accepts router advertisements, which any neighbour can send",
-                f'{name} is on; switch it off in the container, or set the key "acceptRA"',
+                f'{name} is on; turn it off in the container, or set the key "acceptRA"',
             )
             return

@@ -34,7 +34,7 @@ class InternalIsolation(PortTable):
 
     __slots__ = ()
     scope = NETWORK
-    nft_advice = "an internal network needs it: install nftables"
+    nft_advice = "install nftables, which internal networks need"
 
     @property
     def title(self) -> str:

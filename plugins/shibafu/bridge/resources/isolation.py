@@ -30,10 +30,10 @@ def find_group_faults(config: BridgeConfig, link: Link) -> list[Fault]:
     """Return what is wrong with the group of a network's link, which is not that of networks like it."""
     if config.isolate != OPEN:
         what = f"link {link.name} is not in the group of {WORDS[config.isolate]} networks"
-        advice = f"somebody changed it from {NETWORK_GROUPS[config.isolate]} to {link.group}"
+        advice = f"its group was changed from {NETWORK_GROUPS[config.isolate]} to {link.group}"
     elif link.group in (NETWORK_GROUPS[ISOLATED], NETWORK_GROUPS[STRICT]):
         what = f"link {link.name} is still in the group of isolated networks"
-        advice = "the network was isolated, or somebody put it there"
+        advice = "the network used to be isolated, or the group was set by hand"
     else:
         return []
     other = find_stricter(config)
@@ -112,8 +112,8 @@ def find_faults_of_others(sock: NetlinkSocket) -> list[Fault]:
         Fault(
             f"{'bridge' if link.kind == 'bridge' else 'gateway link'} {link.name} of another network "
             "is not isolated from this one",
-            f"its interface group is {link.group}, by which no rule knows it: "
-            f"`ip link set {link.name} group {NETWORK_GROUPS[OPEN]}` changes that",
+            f"its interface group is {link.group}, which no rule matches: "
+            f"change it with `ip link set {link.name} group {NETWORK_GROUPS[OPEN]}`",
             is_mendable=link.group == _NO_GROUP,
         )
         for link in _list_unknown(sock)

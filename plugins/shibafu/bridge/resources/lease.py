@@ -68,7 +68,7 @@ class AddressLease(Resource):
             raise CniError(
                 DELEGATE,
                 "IPAM plugin returned missing IP config",
-                f'plugin "{self._ipam_type}" succeeded without an address; see its configuration',
+                f'plugin "{self._ipam_type}" succeeded but gave no address; check its configuration',
             )
         self.result = result
         return True

@@ -37,7 +37,7 @@ class NetworkRecord(Resource):
         from shibafu.resource.obstacles import find_closed_directory
 
         directory = NetworkState(config.network).directory
-        return find_closed_directory(directory, f"attachments are remembered in {directory}")
+        return find_closed_directory(directory, f"records of attachments are kept in {directory}")
 
     @property
     def title(self) -> str:

@@ -114,11 +114,13 @@ def refuse_if_attached(attachment: Attachment, view: "View", state: "NetworkStat
         NetlinkError: the kernel refuses to delete what is left of an earlier namespace.
     """
     if view.inside is not None and view.inside.sock.has_link(attachment.ifname):
-        raise refuse_existing(attachment, "DEL that interface first, or choose another CNI_IFNAME")
+        raise refuse_existing(attachment, "run DEL for that interface first, or choose another CNI_IFNAME")
     if not view.sock.has_link(attachment.host_link):
         return
     if not state.read_attachment(attachment.host_link).has_ended():
-        raise refuse_existing(attachment, "the container is attached from another namespace; DEL that first")
+        raise refuse_existing(
+            attachment, "the container is attached from another namespace; run DEL there first"
+        )
     HostLink(attachment.host_link).remove()
 
 

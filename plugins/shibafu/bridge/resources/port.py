@@ -48,7 +48,7 @@ class Port(Resource):
             faults.append(
                 Fault(
                     f"link {name} is isolated from other ports of bridge {bridge.name}",
-                    f'somebody isolated it; the network lacks "portIsolation"; {MEND}',
+                    f'isolation was turned on, but the network has no "portIsolation"; {MEND}',
                 )
             )
         if config.mtu and link.mtu != config.mtu:
@@ -73,7 +73,7 @@ class Port(Resource):
         return [
             Fault(
                 f"link {link.name} can reach the host, although its network is internal",
-                f"it was attached before the network was, or its group was changed; {MEND}",
+                f"it was attached before the network became internal, or its group was changed; {MEND}",
             )
         ]
 

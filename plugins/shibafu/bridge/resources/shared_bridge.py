@@ -60,7 +60,7 @@ class Sharer:
     def advice(self) -> str:
         """What to do about it."""
         value = _VALUES.get(self.isolation, "")
-        return f'networks on one bridge have to agree: set "isolate" to {value}, or choose another "bridge"'
+        return f'networks on the same bridge must agree: set "isolate" to {value}, or choose another "bridge"'
 
 
 def refuse_stricter(config: BridgeConfig) -> None:
