@@ -77,7 +77,7 @@ def assert_documented(number: int, cells: dict[str, str]) -> None:
     assert documented == cells
 
 
-def read_column(number: int, title: str = "## Beside Podman and Docker") -> dict[str, str]:
+def read_column(number: int, title: str = "## Comparison with Podman and Docker") -> dict[str, str]:
     """Return a column of a table: rows -> cells."""
     table = _SECURITY.partition(f"{title}\n")[2].partition("\n### ")[0]
     lines = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("|")]
