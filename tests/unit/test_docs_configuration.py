@@ -15,13 +15,14 @@ from shibafu.cni import errors
 from shibafu.cni.config import _DNS_KEYS, Section
 from shibafu.cni.request import Request
 from shibafu.cni.version import SUPPORTED
+from shibafu.portmap.config import PortmapConfig
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/configuration.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("conf/*.md")])
 # What the plugins that it describes are made of.
-PARTS = ("bandwidth", "bridge", "cni", "netfilter", "resource")
+PARTS = ("bandwidth", "bridge", "cni", "netfilter", "portmap", "resource")
 PACKAGES = (*(f"plugins/shibafu/{part}" for part in PARTS), "ipam/shibafu_ipam")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # The methods of cni.config.Section that read a key, and functions that are given one to read.
@@ -72,7 +73,9 @@ def test_key_that_is_read_is_documented(key: str) -> None:
     assert re.search(rf"`(\w+\.)?{re.escape(key)}(\.\w+)?`", TEXT)
 
 
-@pytest.mark.parametrize("title", ["Common keys", "shibafu-bandwidth", "shibafu-bridge", "shibafu-ipam"])
+@pytest.mark.parametrize(
+    "title", ["Common keys", "shibafu-bandwidth", "shibafu-bridge", "shibafu-ipam", "shibafu-portmap"]
+)
 def test_documented_key_is_read(title: str) -> None:
     documented = set(first_column(chapter(title)))
     assert documented
@@ -106,6 +109,9 @@ def test_examples_are_valid(document: Path) -> None:
                 assert not BandwidthConfig(Section(plugin, "NetConf")).is_empty
                 continue
             request = Request("ADD", {}, b"", Section(plugin | {"name": "example"}, "NetConf"), "1.1.0")
+            if plugin["type"] == "shibafu-portmap":
+                PortmapConfig(request)
+                continue
             BridgeConfig(request)
             IpamConfig(request)
 

@@ -19,7 +19,7 @@ SHELL = OS_MODULES | {
     "shibafu.cni.version",
 }
 READING = {"_json", "shibafu.cni.config", "shibafu.lean", "shibafu.lean.json"}
-MODULES = ("shibafu.bandwidth", "shibafu.bridge", "shibafu_ipam", "shibafu.loopback")
+MODULES = ("shibafu.bandwidth", "shibafu.bridge", "shibafu_ipam", "shibafu.loopback", "shibafu.portmap")
 CONFIG: dict[str, object] = {"cniVersion": "1.1.0", "name": "net", "type": "bridge"}
 
 

@@ -23,6 +23,7 @@ FIREWALL = 102  # iptables or nft refused a rule
 DELEGATE = 103  # another plugin could not be run, or answered nonsense
 CHECK_FAILED = 104  # the attachment is not as ADD left it
 NO_ADDRESS = 105  # no address is free, or the requested one is not
+PORT_TAKEN = 106  # a port of the host is another container's, or a program listens on it
 
 
 class CniError(Exception):

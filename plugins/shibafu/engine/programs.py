@@ -7,6 +7,7 @@ SERVED = {
     "shibafu-hook": "shibafu.hook.__main__",
     "shibafu-ipam": "shibafu_ipam.__main__",
     "shibafu-loopback": "shibafu.loopback.__main__",
+    "shibafu-portmap": "shibafu.portmap.__main__",
 }
 # The reference's plugins whose places some of them can take.
 REPLACED = {
@@ -14,6 +15,7 @@ REPLACED = {
     "shibafu-bridge": "bridge",
     "shibafu-ipam": "host-local",
     "shibafu-loopback": "loopback",
+    "shibafu-portmap": "portmap",
 }
 # Started by the command `shibafu`.
 RESIDENT = {

@@ -76,7 +76,7 @@ def bridged_versions(bridge: str, versions: "Iterable[int]" = (4, 6)) -> list[in
 
 
 def routes_loopback(link: str) -> bool:
-    """Return whether a link takes packets for 127.0.0.0/8; the reference's portmap plugin has it do so."""
+    """Return whether a link takes packets for 127.0.0.0/8; who publishes ports has it do so."""
     return _is_on(_ROUTE_LOOPBACK.format(link))
 
 
@@ -85,6 +85,21 @@ def _is_on(path: str) -> bool:
         return read_sysctl(path) == "1"
     except OSError:
         return False
+
+
+def route_loopback(link: str) -> None:
+    """Have a link take packets for 127.0.0.0/8.
+
+    Raises:
+        CniError: NETWORK_SETUP when the switch cannot be set.
+    """
+    path = _ROUTE_LOOPBACK.format(link)
+    try:
+        write_sysctl(path, "1")
+    except OSError as error:
+        raise CniError(
+            NETWORK_SETUP, f"failed to route 127.0.0.1 to {link}: {error}", f"set {path} to 1"
+        ) from None
 
 
 def stop_routing_loopback(link: str) -> None:

@@ -11,7 +11,10 @@ def render_setup(ruleset: Ruleset) -> str:
     """Return the input that makes a ruleset, whatever is there of it already."""
     table = ruleset.name
     lines = [f"add table {table}"]
-    lines += [f"add set {table} {part.name} {{ type {part.kind}; }}" for part in ruleset.sets]
+    lines += [
+        f"add {'map' if part.is_map else 'set'} {table} {part.name} {{ type {part.kind}; }}"
+        for part in ruleset.sets
+    ]
     lines += [f"add chain {table} {chain.name} {{ {chain.hook}; }}" for chain in ruleset.chains]
     return "\n".join(lines) + "\n" + render_content(ruleset)
 
@@ -26,6 +29,22 @@ def render_content(ruleset: Ruleset) -> str:
         for text in chain.rules
     ]
     return "\n".join(lines + _render_elements("add", ruleset)) + "\n"
+
+
+def render_added(ruleset: Ruleset) -> str:
+    """Return the input that adds elements; it fails where a set is missing, or another value is there."""
+    return "\n".join(_render_elements("add", ruleset)) + "\n"
+
+
+def render_deleted(ruleset: Ruleset) -> str:
+    """Return the input that deletes elements, if they are there; it fails where another value is."""
+    return render_added(ruleset) + "\n".join(_render_elements("delete", ruleset)) + "\n"
+
+
+def render_looked_up(ruleset: Ruleset) -> str:
+    """Return the input that prints chains, and no other elements; it fails where one is missing."""
+    lines = [f"list chain {chain.table} {chain.name}" for chain in ruleset.chains]
+    return "\n".join(lines + _render_elements("get", ruleset)) + "\n"
 
 
 def render_without_elements(ruleset: Ruleset) -> str:
@@ -73,6 +92,8 @@ class RulesetListing:
             if line.endswith(" {") and kind in ("chain", "set", "map"):
                 name = rest.removesuffix(" {")
                 self._lines[name], self._elements[name] = [], set()
+            elif kind == "table":
+                name = ""  # the answer to another question
             elif not name:
                 self._is_dormant = self._is_dormant or line == "flags dormant"
             elif line.startswith("elements = {") or self._elements[name]:

@@ -38,20 +38,22 @@ class Chain:
 
 
 class ElementSet:
-    """A set of nftables, and elements that have to be in it; others may be there, too.
+    """A set or a map of nftables, and elements that have to be in it; others may be there, too.
 
     Args:
         name: its name in the ruleset's table.
-        kind: the type of its elements.
+        kind: the type of its elements, and its flags.
         elements: as nft lists them.
+        is_map: whether its elements have values.
     """
 
-    __slots__ = ("elements", "kind", "name")
+    __slots__ = ("elements", "is_map", "kind", "name")
 
-    def __init__(self, name: str, kind: str, elements: "Sequence[str]") -> None:
+    def __init__(self, name: str, kind: str, elements: "Sequence[str]", is_map: bool = False) -> None:
         self.name = name
         self.kind = kind
         self.elements = list(elements)
+        self.is_map = is_map
 
 
 class Ruleset:

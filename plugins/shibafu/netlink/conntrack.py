@@ -1,0 +1,99 @@
+"""Connections that the kernel tracks (linux/netfilter/nfnetlink_conntrack.h)."""
+
+from errno import ENOENT
+from struct import Struct, pack
+
+from shibafu.netlink.codec import attr, attr_nested, attr_u8, attr_u32, parse_attrs
+from shibafu.netlink.errors import NetlinkDecodeError
+from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
+
+# linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nfnetlink_conntrack.h
+NETLINK_NETFILTER = 12
+_CT_GET, _CT_DELETE = 1 << 8 | 1, 1 << 8 | 2
+_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_ID, _CTA_ZONE, _CTA_FILTER = 1, 2, 12, 18, 25
+_CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
+_CTA_PROTO_NUM, _CTA_PROTO_DST_PORT = 1, 3
+_CTA_FILTER_ORIG_FLAGS, _CTA_FILTER_REPLY_FLAGS = 1, 2
+# What the kernel compares (net/netfilter/nf_internals.h); before Linux 5.8 it tells of all.
+_FILTER_PROTO_NUM = 1 << 3
+# Of CTA_TUPLE_IP: source and destination, by address family.
+_CTA_IP = {2: (1, 2), 10: (3, 4)}
+_PORT = Struct(">H")
+_NFGENMSG_SIZE = 4
+
+
+class Flow:
+    """A tracked connection.
+
+    Args:
+        family: AF_INET or AF_INET6.
+        destination: the address that its first packet was for.
+        port: the port that it was for.
+        answerer: the address that answers come from: the destination, unless that was translated.
+        parts: what names it to the kernel.
+    """
+
+    __slots__ = ("answerer", "destination", "family", "parts", "port")
+
+    def __init__(self, family: int, destination: bytes, port: int, answerer: bytes, parts: bytes) -> None:
+        self.family = family
+        self.destination = destination
+        self.port = port
+        self.answerer = answerer
+        self.parts = parts
+
+
+def flow_list(sock: NetlinkSocket, family: int, protocol: int) -> list[Flow]:
+    """Return the connections of a protocol.
+
+    Args:
+        sock: a socket of NETLINK_NETFILTER.
+        family: AF_INET or AF_INET6.
+        protocol: IPPROTO_UDP or another that has ports.
+
+    Raises:
+        NetlinkError: the kernel tracks none, or refuses.
+    """
+    wanted = attr_nested(_CTA_TUPLE_ORIG, attr_nested(_CTA_TUPLE_PROTO, attr_u8(_CTA_PROTO_NUM, protocol)))
+    flags = attr_u32(_CTA_FILTER_ORIG_FLAGS, _FILTER_PROTO_NUM) + attr_u32(_CTA_FILTER_REPLY_FLAGS, 0)
+    payload = _nfgenmsg(family) + wanted + attr_nested(_CTA_FILTER, flags)
+    entries = sock.dump(NetlinkRequest(_CT_GET, 0, payload, "cannot list connections"))
+    flows = (_parse_flow(entry, protocol) for entry in entries)
+    return [flow for flow in flows if flow is not None and flow.family == family]
+
+
+def flow_del(sock: NetlinkSocket, flows: list[Flow]) -> None:
+    """Forget connections: their next packets are looked at as the first ones of others.
+
+    Raises:
+        NetlinkError: the kernel refuses.
+    """
+    requests = [
+        NetlinkRequest(_CT_DELETE, 0, _nfgenmsg(flow.family) + flow.parts, "cannot forget a connection")
+        for flow in flows
+    ]
+    sock.request_all([request.ignoring(ENOENT) for request in requests])
+
+
+def _parse_flow(payload: bytes, protocol: int) -> Flow | None:
+    """Decode a connection; None for one of another protocol."""
+    family = payload[0]
+    attrs = parse_attrs(payload, _NFGENMSG_SIZE)
+    try:
+        original, reply = (parse_attrs(attrs[kind]) for kind in (_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY))
+        transport = parse_attrs(original[_CTA_TUPLE_PROTO])
+        if transport[_CTA_PROTO_NUM][0] != protocol:
+            return None
+        source, destination = _CTA_IP[family]
+        port = _PORT.unpack(transport[_CTA_PROTO_DST_PORT])[0]
+        answerer = parse_attrs(reply[_CTA_TUPLE_IP])[source]
+        asked = parse_attrs(original[_CTA_TUPLE_IP])[destination]
+    except (IndexError, KeyError):
+        raise NetlinkDecodeError("a connection without its addresses or its port") from None
+    parts = attr_nested(_CTA_TUPLE_ORIG, attrs[_CTA_TUPLE_ORIG])
+    parts += b"".join(attr(kind, attrs[kind]) for kind in (_CTA_ID, _CTA_ZONE) if kind in attrs)
+    return Flow(family, asked, port, answerer, parts)
+
+
+def _nfgenmsg(family: int) -> bytes:
+    return pack(">BBH", family, 0, 0)

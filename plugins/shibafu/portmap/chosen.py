@@ -1,0 +1,66 @@
+"""Ports of the host that are chosen where a configuration names none (`hostPort` 0)."""
+
+import _socket
+
+from shibafu.cni.errors import PORT_TAKEN, CniError
+from shibafu.portmap.mapping import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.portmap.publication import Publication
+
+_KINDS = {
+    "tcp": (_socket.SOCK_STREAM, 0),
+    "udp": (_socket.SOCK_DGRAM, 0),
+    "sctp": (_socket.SOCK_STREAM, 132),  # IPPROTO_SCTP
+}
+_TRIES = 64
+
+
+def choose_ports(publication: "Publication", others: "list[Publication]") -> None:
+    """Put free ports in the place of those that are 0.
+
+    Raises:
+        CniError: PORT_TAKEN when none is free.
+    """
+    fixed = [one for one in publication.mappings if one.first]
+    for mapping in publication.mappings:
+        if mapping.first:
+            continue
+        for _ in range(_TRIES):
+            mapping.first = _find_free(mapping)
+            is_own = any(one.clashes(mapping, 4) or one.clashes(mapping, 6) for one in fixed)
+            if not is_own and all(publication.find_clash(other) is None for other in others):
+                break
+            mapping.first = 0
+        else:
+            raise CniError(PORT_TAKEN, f"no port is free for container port {mapping.target}", "name one")
+        fixed.append(mapping)
+
+
+def find_chosen(wanted: Mapping, published: "list[Mapping]") -> Mapping | None:
+    """Return what was chosen in an ADD for a mapping without a port of the host; None if that is unknown."""
+    for one in published:
+        same = one.protocol == wanted.protocol and str(one.host_ip) == str(wanted.host_ip)
+        if same and one.target == wanted.target and one.count == 1:
+            return one
+    return None
+
+
+def _find_free(mapping: Mapping) -> int:
+    """Return a port that no program of the host has, as the kernel chooses them (ip_local_port_range)."""
+    kind, protocol = _KINDS[mapping.protocol]
+    is_ipv6 = mapping.host_ip is not None and mapping.host_ip.version == 6
+    family = _socket.AF_INET6 if is_ipv6 else _socket.AF_INET
+    sock = _socket.socket(family, kind, protocol)
+    try:
+        sock.bind((mapping.address(), 0))  # an empty address is any
+        port: int = sock.getsockname()[1]
+        return port
+    except OSError as error:
+        where = mapping.address() or "the host"
+        raise CniError(
+            PORT_TAKEN, f"no port of {where} can be chosen: {error.strerror}", "name one"
+        ) from None
+    finally:
+        sock.close()

@@ -1,0 +1,206 @@
+"""Published ports put into the kernel by iptables-restore(8), compared and removed."""
+
+from shibafu.cni.errors import FIREWALL, CniError
+from shibafu.lean.subprocess import Child, find_program
+from shibafu.netfilter.network_rulesets import PROGRAMS
+from shibafu.netfilter.restore import decode, spawn_restore
+from shibafu.portmap.chains import calc_dnat_chain, calc_masquerade_chain, list_jumps, list_rules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from shibafu.portmap.publication import Publication
+
+_CHAIN_PREFIX = calc_dnat_chain("").partition("-")[0] + "-"
+
+
+class IptablesPorts:
+    """The chains of networks with published ports; `nftables.NftablesPorts` has the same methods.
+
+    Args:
+        env: the environment; its PATH is where the programs are searched, besides the system's directories.
+    """
+
+    __slots__ = ("_env",)
+
+    def __init__(self, env: "Mapping[str, str]") -> None:
+        self._env = env
+
+    def publish(self, publication: "Publication", others: "list[Publication]") -> None:
+        """Make the rules of a publication.
+
+        Args:
+            publication: what is published.
+            others: all that is published besides.
+
+        Raises:
+            CniError: iptables refused, or is not installed.
+        """
+        texts = {}
+        for version in publication.targets:
+            rules = list_rules(publication, version)
+            neighbours = _select(publication, others, version)
+            if rules and neighbours:
+                jumps = [f"-C {hook} {jump}" for hook, jump in list_jumps(publication.network)]
+                texts[version] = _render([*jumps, *(f"-A {chain} {rule}" for chain, rule in rules)])
+            elif rules:
+                texts[version] = _render(_list_setup(publication.network, rules))
+        for version in self._run(texts):
+            # Something is left of a call that was killed, or somebody has removed what others need, too.
+            members = [*_select(publication, others, version), publication]
+            self._repair(publication.network, version, members)
+
+    def withdraw(self, publication: "Publication", others: "list[Publication]") -> None:
+        """Remove the rules of a publication; what is not there is success.
+
+        Args:
+            publication: what is no longer published.
+            others: all that stays published.
+
+        Raises:
+            CniError: iptables refused.
+        """
+        texts = {}
+        for version in publication.targets:
+            rules = list_rules(publication, version)
+            if rules and _select(publication, others, version):
+                texts[version] = _render([f"-D {chain} {rule}" for chain, rule in rules])
+            elif rules:
+                texts[version] = _render(_list_teardown(publication.network))
+        for version in self._run(texts):
+            self._repair(publication.network, version, _select(publication, others, version))
+
+    def find_fault(self, publication: "Publication") -> str:
+        """Return what is wrong with the rules of a publication, in words; empty if nothing is.
+
+        Raises:
+            CniError: a program cannot be executed.
+        """
+        texts, asked = {}, {}
+        for version in publication.targets:
+            rules = list_rules(publication, version)
+            wanted = [*list_jumps(publication.network), *rules] if rules else []
+            asked[version] = [f"-C {chain} {rule}" for chain, rule in wanted]
+            if wanted:
+                texts[version] = _render(asked[version])
+        for version, said in self._run(texts).items():
+            number = said.partition("line ")[2].partition(" failed")[0]
+            # The first line names the table.
+            i = int(number) - 2 if number.isdecimal() else -1
+            lacking = asked[version][i].replace("-C ", "-A ", 1) if 0 <= i < len(asked[version]) else ""
+            missing = f"{PROGRAMS[version]}: table nat lacks the rule: {lacking}"
+            return missing if lacking else f"rules of {PROGRAMS[version]} are missing"
+        return ""
+
+    def sweep(self, is_leaving: "Callable[[str], bool]") -> None:
+        """Remove rules of which nothing is remembered.
+
+        Args:
+            is_leaving: whether one goes, by its comment.
+
+        Raises:
+            CniError: iptables refused.
+        """
+        for version in PROGRAMS:
+            lines = self._list(version)
+            own = [line for line in lines if line.startswith(f"-A {_CHAIN_PREFIX}")]
+            leaving = [line for line in own if is_leaving(_find_comment(line))]
+            staying = {line.split()[1] for line in own if line not in leaving}
+            if not leaving:
+                continue
+            removals = [line.replace("-A ", "-D ", 1) for line in leaving]
+            for chain in dict.fromkeys(line.split()[1] for line in leaving):
+                if chain not in staying:
+                    jumps = [line for line in lines if line.endswith(f" -j {chain}")]
+                    removals += [line.replace("-A ", "-D ", 1) for line in jumps]
+                    removals += [f"-F {chain}", f"-X {chain}"]
+            self._require(version, _render(removals))
+
+    def _repair(self, network: str, version: int, members: "list[Publication]") -> None:
+        """Make a network's chains out of whatever is left of them; without members, remove them."""
+        lines = self._list(version)
+        chains = calc_dnat_chain(network), calc_masquerade_chain(network)
+        text = [
+            line.replace("-A ", "-D ", 1)
+            for line in lines
+            if any(line.endswith(f" -j {chain}") for chain in chains)
+        ]
+        # Makes what is missing, and empties what is there.
+        text += [f":{chain} - [0:0]" for chain in chains]
+        if members:
+            rules = [rule for one in members for rule in list_rules(one, version)]
+            text += [line for line in _list_setup(network, rules) if not line.startswith("-N ")]
+        else:
+            text += [f"-X {chain}" for chain in chains]
+        self._require(version, _render(text))
+
+    def _list(self, version: int) -> list[str]:
+        """Return all rules of the table nat; none without the program."""
+        path = find_program(PROGRAMS[version], self._env.get("PATH", ""))
+        if path is None:
+            return []
+        return decode(spawn_restore(path, self._env, _render(["-S"])).wait()[1]).splitlines()
+
+    def _run(self, texts: dict[int, str]) -> dict[int, str]:
+        """Do a transaction of each family; return what was said of those that failed."""
+        children: dict[int, Child] = {}
+        for version, text in texts.items():
+            children[version] = spawn_restore(self._find(version), self._env, text)
+        failed = {}
+        for version, child in children.items():
+            status, _, stderr = child.wait()
+            if status:
+                failed[version] = decode(stderr)
+        return failed
+
+    def _require(self, version: int, text: str) -> None:
+        said = self._run({version: text}).get(version)
+        if said is not None:
+            raise CniError(FIREWALL, f"{PROGRAMS[version]} refused the rules: {said.strip()}", text)
+
+    def _find(self, version: int) -> str:
+        path = find_program(PROGRAMS[version], self._env.get("PATH", ""))
+        if path is None:
+            raise CniError(
+                FIREWALL,
+                f"{PROGRAMS[version]} is not installed",
+                'install iptables, or set "backend" to nftables',
+            )
+        return path
+
+
+def _select(publication: "Publication", others: "list[Publication]", version: int) -> "list[Publication]":
+    """Return those of the same network that have rules of a family."""
+    return [
+        one
+        for one in others
+        if one.backend == publication.backend
+        and one.network == publication.network
+        and one.of_version(version)
+    ]
+
+
+def _list_setup(network: str, rules: list[tuple[str, str]]) -> list[str]:
+    """Return the lines that make a network's chains; they fail when one is there already."""
+    lines = [f"-N {calc_dnat_chain(network)}", f"-N {calc_masquerade_chain(network)}"]
+    lines += [f"-A {chain} {rule}" for chain, rule in rules]
+    for hook, jump in list_jumps(network):
+        # What is masqueraded here is answered by nobody else's rule, so this one comes first.
+        lines.append(f"-I {hook} 1 {jump}" if hook == "POSTROUTING" else f"-A {hook} {jump}")
+    return lines
+
+
+def _list_teardown(network: str) -> list[str]:
+    """Return the lines that remove a network's chains; they fail when one is missing."""
+    chains = calc_dnat_chain(network), calc_masquerade_chain(network)
+    lines = [f"-D {hook} {jump}" for hook, jump in list_jumps(network)]
+    return [*lines, *(f"-F {chain}" for chain in chains), *(f"-X {chain}" for chain in chains)]
+
+
+def _find_comment(line: str) -> str:
+    return line.partition('--comment "')[2].partition('"')[0]
+
+
+def _render(lines: list[str]) -> str:
+    return "\n".join(["*nat", *lines, "COMMIT"]) + "\n"

@@ -1,0 +1,42 @@
+"""What a publication is made of, in order; and how one goes."""
+
+from shibafu.portmap.resources import LoopbackRoute, PortClaim, PortRules, StaleFlows
+from shibafu.resource.teardown import Teardown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shibafu.portmap.publication import Publication
+    from shibafu.portmap.register import Register
+    from shibafu.resource.base import Resource
+
+
+def plan_publication(
+    publication: "Publication", register: "Register", env: "Mapping[str, str]"
+) -> "list[Resource]":
+    """Return what a publication is made of.
+
+    Args:
+        publication: what is published.
+        register: the host's register, locked.
+        env: the environment.
+    """
+    plan: list[Resource] = [
+        PortClaim(publication, register, env),
+        PortRules(publication, register, env),
+    ]
+    if publication.snat and publication.of_version(4):
+        plan.append(LoopbackRoute(publication))
+    return [*plan, StaleFlows(publication)]
+
+
+def remove_publication(publication: "Publication", register: "Register", env: "Mapping[str, str]") -> None:
+    """Remove all of a publication.
+
+    Raises:
+        CniError: everything that could not be removed.
+    """
+    teardown = Teardown()
+    teardown.remove(plan_publication(publication, register, env))
+    teardown.finish()

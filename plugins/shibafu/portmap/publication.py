@@ -1,0 +1,190 @@
+"""What one attachment publishes: all that its rules are made from, and that removes them."""
+
+from shibafu.cni.names import calc_host_veth
+from shibafu.lean.ip import Cidr, parse_address, parse_cidr
+from shibafu.portmap.mapping import Mapping
+from shibafu.resource.identity import NetnsIdentity
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.portmap.config import PortmapConfig
+
+LOOPBACK = "127.0.0.0/8"
+# NFTNL_UDATA_COMMENT_MAXLEN in libnftnl; iptables has room for twice as much.
+_MAX_COMMENT = 128
+_ANY = {4: "0.0.0.0/0", 6: "::/0"}
+
+
+class Publication:
+    """The ports that one interface of a container has on the host.
+
+    Args:
+        network: the network.
+        container_id: the container.
+        ifname: its interface.
+        backend: `iptables` or `nftables`.
+        mappings: the ports, joined and none of them 0.
+        targets: the container's address of each family, with its subnet's prefix.
+        snat, masq_all, mark_chain, conditions: see `PortmapConfig`.
+        identity: the container's namespace; None when it is unknown.
+    """
+
+    __slots__ = (
+        "backend",
+        "conditions",
+        "container_id",
+        "identity",
+        "ifname",
+        "mappings",
+        "mark_chain",
+        "masq_all",
+        "network",
+        "snat",
+        "targets",
+    )
+
+    def __init__(
+        self,
+        network: str,
+        container_id: str,
+        ifname: str,
+        backend: str,
+        mappings: list[Mapping],
+        targets: dict[int, Cidr],
+        snat: bool = True,
+        masq_all: bool = False,
+        mark_chain: str = "",
+        conditions: dict[int, list[str]] | None = None,
+        identity: NetnsIdentity | None = None,
+    ) -> None:
+        self.network = network
+        self.container_id = container_id
+        self.ifname = ifname
+        self.backend = backend
+        self.mappings = mappings
+        self.targets = targets
+        self.snat = snat
+        self.masq_all = masq_all
+        self.mark_chain = mark_chain
+        self.conditions = conditions or {}
+        self.identity = identity
+
+    @classmethod
+    def of_config(
+        cls,
+        config: "PortmapConfig",
+        owner: tuple[str, str, str],
+        backend: str,
+        targets: dict[int, Cidr],
+        identity: NetnsIdentity | None = None,
+    ) -> "Publication":
+        """Return what a configuration publishes; `owner` is network, container and interface."""
+        return cls(
+            *owner,
+            backend,
+            config.mappings,
+            targets,
+            config.snat,
+            config.masq_all,
+            config.mark_chain,
+            config.conditions,
+            identity,
+        )
+
+    @property
+    def key(self) -> str:
+        """What names the attachment, as its link on the host is called by shibafu-bridge."""
+        return calc_host_veth(self.network, self.container_id, self.ifname)
+
+    @property
+    def comment(self) -> str:
+        """What tells a person, and a DEL that knows nothing else, whose rules these are."""
+        return f"{self.key} {self.network} {self.container_id} {self.ifname}"[:_MAX_COMMENT]
+
+    @property
+    def owner(self) -> str:
+        """The holder of the ports, for people."""
+        return f"container {self.container_id} on network {self.network}"
+
+    def of_version(self, version: int) -> list[Mapping]:
+        """Return the ports that lead to the container's address of a family."""
+        return [one for one in self.mappings if version in self.targets and one.is_of(version)]
+
+    def sources(self, version: int) -> list[str]:
+        """Return the subnets whose connections to the container are masqueraded.
+
+        Else its neighbours, and the container itself, would get answers from an address that they did not
+        ask; and to 127.0.0.1 none can be sent.
+        """
+        if not self.of_version(version):
+            return []
+        if self.masq_all:
+            return [_ANY[version]]
+        if not self.snat:
+            return []
+        subnet = str(self.targets[version].network)
+        return [subnet, LOOPBACK] if version == 4 else [subnet]
+
+    def find_clash(self, other: "Publication") -> Mapping | None:
+        """Return a port of this one that another publication has as well."""
+        for version in self.targets.keys() & other.targets.keys():
+            for own in self.mappings:
+                if any(own.clashes(theirs, version) for theirs in other.mappings):
+                    return own
+        return None
+
+    def to_json(self) -> dict[str, object]:
+        """Return it for the register."""
+        identity = self.identity
+        return {
+            "network": self.network,
+            "containerID": self.container_id,
+            "ifname": self.ifname,
+            "backend": self.backend,
+            "portMappings": [one.to_json() for one in self.mappings],
+            "targets": [str(target) for target in self.targets.values()],
+            "snat": self.snat,
+            "masqAll": self.masq_all,
+            "externalSetMarkChain": self.mark_chain,
+            "conditionsV4": self.conditions.get(4, []),
+            "conditionsV6": self.conditions.get(6, []),
+            "netns": identity.path if identity is not None else "",
+            "netnsIdentity": identity.to_json() if identity is not None else None,
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> "Publication":
+        """Return what `to_json` made.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if not isinstance(value, dict):
+            raise ValueError("not an object")
+        try:
+            targets = [parse_cidr(text) for text in value["targets"]]
+            return cls(
+                str(value["network"]),
+                str(value["containerID"]),
+                str(value["ifname"]),
+                str(value["backend"]),
+                [_parse_mapping(one) for one in value["portMappings"]],
+                {target.version: target for target in targets},
+                value["snat"] is True,
+                value["masqAll"] is True,
+                str(value["externalSetMarkChain"]),
+                {4: [*map(str, value["conditionsV4"])], 6: [*map(str, value["conditionsV6"])]},
+                NetnsIdentity.from_json(str(value["netns"]), value["netnsIdentity"]),
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a publication: {error}") from None
+
+
+def _parse_mapping(value: dict[str, object]) -> Mapping:
+    first, target, count = (value.get(key, 1) for key in ("hostPort", "containerPort", "range"))
+    if not (isinstance(first, int) and isinstance(target, int) and isinstance(count, int)):
+        raise ValueError("a port is no number")
+    host_ip = value.get("hostIP")
+    return Mapping(
+        str(value["protocol"]), first, target, count, parse_address(str(host_ip)) if host_ip else None
+    )

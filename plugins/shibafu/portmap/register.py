@@ -1,0 +1,104 @@
+"""The register of a host's published ports: all networks' together, whichever backend makes their rules.
+
+    /run/shibafu/ports/<host's namespace>
+
+A JSON object: under `netns` which namespace that is, as inode numbers are used again, and each publication
+under its key. It is read and replaced as a whole, under a lock of the host. What counts are the kernel's
+rules: where there is no register, they are found by their comments.
+"""
+
+import os
+
+from shibafu.cni.directories import make_directory, secure_directories
+from shibafu.cni.lock import Lock
+from shibafu.lean.files import read_file, remove_file, write_file
+from shibafu.lean.json import dumps_lines, loads
+from shibafu.portmap.publication import Publication
+from shibafu.resource.home import calc_mark
+
+_ROOT = "/run/shibafu"
+_MARK = "netns"
+_LARGEST = 64 << 20
+
+
+class Register:
+    """The publications of the network namespace that this process is in.
+
+    Between `with` and its end, nobody else changes them, or their rules.
+
+    Raises:
+        CniError: others could have forged it.
+    """
+
+    __slots__ = ("_entries", "_lock", "_mark", "_path", "is_found")
+
+    def __init__(self) -> None:
+        inode = os.stat("/proc/self/ns/net").st_ino
+        self._path = f"{_ROOT}/ports/{inode}"
+        self._lock = Lock(f"ports-{inode}", "the register of published ports")
+        self._mark = ""
+        self._entries: dict[str, object] = {}
+        # Whether there is a register: then nothing is published but what it tells.
+        self.is_found = False
+
+    def __enter__(self) -> "Register":
+        secure_directories(_ROOT, os.path.dirname(self._path))
+        self._lock.__enter__()
+        try:
+            self._read()
+        except BaseException:
+            self._lock.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.__exit__()
+
+    def find(self, key: str) -> Publication | None:
+        """Return what an attachment publishes; None when that is nothing, or unknown."""
+        return _parse(self._entries.get(key))
+
+    def list(self) -> list[Publication]:
+        """Return all publications; what cannot be read is left out."""
+        found = map(_parse, self._entries.values())
+        return [one for one in found if one is not None]
+
+    def put(self, publication: Publication) -> None:
+        """Enter a publication, in place of the attachment's last one."""
+        self._entries[publication.key] = publication.to_json()
+        self._write()
+
+    def remove(self, key: str) -> None:
+        """Take a publication out."""
+        if self._entries.pop(key, None) is not None:
+            self._write()
+
+    def _read(self) -> None:
+        self._mark = calc_mark()
+        try:
+            document = loads(read_file(self._path, _LARGEST) or b"null")
+        except ValueError:
+            document = None
+        # One of a namespace that is gone tells nothing.
+        self.is_found = isinstance(document, dict) and document.pop(_MARK, "") == self._mark
+        self._entries = document if self.is_found and isinstance(document, dict) else {}
+
+    def _write(self) -> None:
+        if not self._entries:
+            remove_file(self._path)
+            return
+        make_directory(os.path.dirname(self._path), 0o700)
+        # Beside it first: a killed process leaves the old register or the new one.
+        fresh = f"{self._path}.new"
+        write_file(
+            fresh, dumps_lines({_MARK: self._mark, **self._entries}).encode("utf-8", "surrogateescape")
+        )
+        os.rename(fresh, self._path)
+        self.is_found = True
+
+
+def _parse(value: object) -> Publication | None:
+    try:
+        return Publication.from_json(value)
+    except ValueError:
+        return None  # somebody has written into it

@@ -1,0 +1,250 @@
+"""What a publication is made of: a place in the register, rules, a switch of the bridge, old connections."""
+
+from _socket import AF_INET, AF_INET6, IPPROTO_UDP
+
+from shibafu.cni.errors import PORT_TAKEN, CniError
+from shibafu.netfilter.forwarding import routes_loopback
+from shibafu.portmap.publication import LOOPBACK
+from shibafu.resource.base import HOST, Fault, Resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping as Environment
+
+    from shibafu.portmap.iptables import IptablesPorts
+    from shibafu.portmap.nftables import NftablesPorts
+    from shibafu.portmap.publication import Publication
+    from shibafu.portmap.register import Register
+    from shibafu.resource.view import View
+
+_FAMILIES = {4: AF_INET, 6: AF_INET6}
+
+
+class PortClaim(Resource):
+    """The publication's place in the register, which no other may have.
+
+    Args:
+        publication: what is published.
+        register: the host's register, locked.
+        env: the environment.
+    """
+
+    __slots__ = ("_env", "_publication", "_register")
+    is_last = True
+
+    def __init__(
+        self, publication: "Publication", register: "Register", env: "Environment[str, str]"
+    ) -> None:
+        self._publication = publication
+        self._register = register
+        self._env = env
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the register of published ports"
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`: that the register is lost is nothing that packets notice."""
+        return []
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`.
+
+        Raises:
+            CniError: PORT_TAKEN, and who has the port.
+        """
+        own = self._publication
+        for other in self._register.list():
+            mapping = own.find_clash(other) if other.key != own.key else None
+            if mapping is None:
+                continue
+            if other.identity is None or not other.identity.has_ended():
+                raise _refuse(f"{mapping} of the host is taken by {other.owner}")
+            # Nobody has detached it, and its namespace is gone.
+            from shibafu.portmap.plan import remove_publication
+
+            remove_publication(other, self._register, self._env)
+        from shibafu.portmap.occupants import find_occupant
+
+        occupant = find_occupant(own)
+        if occupant is not None:
+            raise _refuse(f"{occupant[0]} of the host is taken by {occupant[1]}, which listens there")
+        self._register.put(own)
+        return True
+
+    def remove(self) -> None:
+        """See `Resource.remove`."""
+        self._register.remove(self._publication.key)
+
+
+class PortRules(Resource):
+    """The rules that lead to the container.
+
+    Args:
+        publication: what is published.
+        register: the host's register, locked.
+        env: the environment.
+    """
+
+    __slots__ = ("_backend", "_env", "_publication", "_register")
+
+    def __init__(
+        self, publication: "Publication", register: "Register", env: "Environment[str, str]"
+    ) -> None:
+        self._publication = publication
+        self._register = register
+        self._env = env
+        self._backend: NftablesPorts | IptablesPorts | None = None
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the rules of published ports"
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        ports = [str(mapping) for mapping in self._publication.mappings]
+        return {"ports": ports, "backend": self._publication.backend}
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        what = self._open().find_fault(self._publication)
+        return [Fault(f"published ports lead nowhere: {what}", "somebody removed it")] if what else []
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`."""
+        self._open().publish(self._publication, self._list_others())
+        return True
+
+    def remove(self) -> None:
+        """See `Resource.remove`."""
+        self._open().withdraw(self._publication, self._list_others())
+
+    def _list_others(self) -> "list[Publication]":
+        return [one for one in self._register.list() if one.key != self._publication.key]
+
+    def _open(self) -> "NftablesPorts | IptablesPorts":
+        if self._backend is None:
+            from shibafu.portmap.backends import open_ports
+
+            self._backend = open_ports(self._publication.backend, self._env)
+        return self._backend
+
+
+class LoopbackRoute(Resource):
+    """The switch that lets the host send from 127.0.0.1 to the container; shibafu-bridge takes it back.
+
+    For IPv6 the kernel has none: nothing that is sent to `[::1]` can be translated.
+
+    Args:
+        publication: what is published.
+    """
+
+    __slots__ = ("_publication",)
+    scope = HOST
+
+    def __init__(self, publication: "Publication") -> None:
+        self._publication = publication
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the routing of 127.0.0.1"
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        link = self._find_link(view)
+        if not link or routes_loopback(link):
+            return []
+        advice = f"somebody set net.ipv4.conf.{link}.route_localnet to 0"
+        return [Fault(f"published ports cannot be reached at {LOOPBACK.split('/')[0]}", advice)]
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`."""
+        from shibafu.netfilter.forwarding import route_loopback
+
+        link = self._find_link(view)
+        if not link or routes_loopback(link):
+            return False
+        route_loopback(link)
+        return True
+
+    def remove(self) -> None:
+        """See `Resource.remove`: shibafu-bridge does, with the last port."""
+
+    def _find_link(self, view: "View") -> str:
+        """Return the link that leads to the container; empty if none does."""
+        from shibafu.netlink.link import link_by_index
+        from shibafu.netlink.route import route_get
+
+        route = route_get(view.sock, self._publication.targets[4].address.packed)
+        link = link_by_index(view.sock, route.index) if route is not None else None
+        return link.name if link is not None else ""
+
+
+class StaleFlows(Resource):
+    """Connections of UDP that began before the ports were published, or while they were.
+
+    Their packets meet no rule: clients that go on sending would never get to the container, or always to a
+    container that is gone.
+
+    Args:
+        publication: what is published.
+    """
+
+    __slots__ = ("_publication",)
+
+    def __init__(self, publication: "Publication") -> None:
+        self._publication = publication
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "connections of UDP"
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        return []
+
+    def ensure(self, view: "View") -> bool:
+        """Forget those to the host's own addresses that do not lead to the container."""
+        from shibafu.netlink.address import addr_list
+
+        own = {address.ip for address in addr_list(view.sock)}
+        self._forget(own, is_ours=False)
+        return True
+
+    def remove(self) -> None:
+        """Forget those that lead to the container."""
+        self._forget(set(), is_ours=True)
+
+    def _forget(self, local: set[bytes], is_ours: bool) -> None:
+        udp = [one for one in self._publication.mappings if one.protocol == "udp"]
+        if not udp:
+            return
+        from shibafu.netlink.conntrack import NETLINK_NETFILTER, flow_del, flow_list
+        from shibafu.netlink.errors import NetlinkError
+        from shibafu.netlink.socket import NetlinkSocket
+
+        try:
+            with NetlinkSocket(protocol=NETLINK_NETFILTER) as sock:
+                for version, target in self._publication.targets.items():
+                    ports = [(one.first, one.last) for one in udp if one.is_of(version)]
+                    packed = target.address.packed
+                    flow_del(
+                        sock,
+                        [
+                            flow
+                            for flow in flow_list(sock, _FAMILIES[version], IPPROTO_UDP)
+                            if any(first <= flow.port <= last for first, last in ports)
+                            and (flow.answerer == packed) == is_ours
+                            and (is_ours or flow.destination in local or flow.destination[:1] == b"\x7f")
+                        ],
+                    )
+        except NetlinkError:
+            pass  # the kernel tracks no connections, or does not tell
+
+
+def _refuse(what: str) -> CniError:
+    return CniError(PORT_TAKEN, what, "choose another port, or 0 for any that is free")

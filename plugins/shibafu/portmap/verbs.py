@@ -1,0 +1,143 @@
+"""ADD, CHECK, DEL, GC and STATUS: interpretations of what a publication is made of."""
+
+from shibafu.cni.config import parse_valid_attachments
+from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
+from shibafu.cni.names import IPTABLES, calc_host_veth
+from shibafu.netfilter.backend import choose_backend
+from shibafu.portmap.chosen import choose_ports, find_chosen
+from shibafu.portmap.config import PortmapConfig
+from shibafu.portmap.lost import remove_lost
+from shibafu.portmap.plan import plan_publication, remove_publication
+from shibafu.portmap.publication import Publication
+from shibafu.portmap.register import Register
+from shibafu.resource.base import find_faults
+from shibafu.resource.identity import identify_netns
+from shibafu.resource.obstacles import find_missing_program
+from shibafu.resource.teardown import Teardown
+from shibafu.resource.transaction import Transaction
+from shibafu.resource.view import open_view
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.cni.request import Request
+    from shibafu.cni.result import Result
+
+
+def add(request: "Request") -> dict[str, object]:
+    """Publish the container's ports, and return what the plugins before have answered.
+
+    Where ports were chosen, the answer tells under `portMappings` which.
+
+    Raises:
+        CniError: why it could not be done; nothing of it is left.
+    """
+    config = PortmapConfig(request)
+    previous = config.previous
+    if previous is None:
+        raise CniError(
+            INVALID_CONFIG, "must be called as chained plugin", "put it behind a plugin that gives addresses"
+        )
+    answer = previous.to_json(request.cni_version)
+    if not config.mappings:
+        return answer
+    publication = _publish(request, config, previous)
+    is_chosen = any(not one.first for one in publication.mappings)
+    with Register() as register, open_view() as view:
+        former = register.find(publication.key)
+        if former is not None:
+            # What a call left that was killed, or that nobody has detached.
+            remove_publication(former, register, request.env)
+        choose_ports(publication, register.list())
+        with Transaction(view) as transaction:
+            for resource in plan_publication(publication, register, request.env):
+                transaction.ensure(resource)
+    if is_chosen:
+        answer["portMappings"] = [one.to_json() for one in publication.mappings]
+    return answer
+
+
+def check(request: "Request") -> None:
+    """See whether all that was published is.
+
+    Raises:
+        CniError: CHECK_FAILED and what is wrong.
+    """
+    config = PortmapConfig(request)
+    previous = config.previous
+    if previous is None:
+        raise CniError(INVALID_CONFIG, "Required prevResult missing", "CHECK needs the result of ADD")
+    if not config.mappings:
+        return
+    publication = _publish(request, config, previous)
+    with Register() as register, open_view() as view:
+        known = register.find(publication.key)
+        for mapping in publication.mappings:
+            chosen = find_chosen(mapping, known.mappings if known is not None else [])
+            if not mapping.first and chosen is None:
+                what = f"container port {mapping.target}/{mapping.protocol} is not published"
+                raise CniError(CHECK_FAILED, what, "attach the container again")
+            mapping.first = mapping.first or (chosen.first if chosen is not None else 0)
+        for fault in find_faults(plan_publication(publication, register, request.env), view):
+            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+
+
+def delete(request: "Request") -> None:
+    """Take back what the attachment publishes, whatever the configuration says by now.
+
+    Raises:
+        CniError: everything that could not be removed.
+    """
+    key = calc_host_veth(request.network, request.container_id, request.ifname)
+    with Register() as register:
+        publication = register.find(key)
+        if publication is not None:
+            remove_publication(publication, register, request.env)
+        elif not register.is_found:
+            remove_lost(request, lambda one, _: one == key)
+
+
+def collect_garbage(request: "Request") -> None:
+    """Take back what attachments of the network publish that the runtime no longer lists.
+
+    Raises:
+        CniError: everything that could not be removed.
+    """
+    valid = parse_valid_attachments(request.config)
+    if valid is None:
+        return
+    keep = {calc_host_veth(request.network, *owner) for owner in valid}
+    teardown = Teardown()
+    with Register() as register:
+        for one in register.list():
+            if one.network == request.network and one.key not in keep:
+                teardown.do(remove_publication, one, register, request.env)
+        if not register.is_found:
+            teardown.do(
+                remove_lost,
+                request,
+                lambda key, network: network == request.network and key not in keep,
+            )
+    teardown.finish()
+
+
+def status(request: "Request") -> None:
+    """Answer nothing when ADD would work.
+
+    Raises:
+        CniError: NOT_AVAILABLE and what is missing.
+    """
+    config = PortmapConfig(request)
+    if choose_backend(config.backend, request.env) == IPTABLES:
+        program, advice = "iptables-restore", 'install iptables, or set "backend" to nftables'
+    else:
+        program, advice = "nft", "install nftables"
+    obstacle = find_missing_program(program, request.env, advice)
+    if obstacle is not None:
+        raise obstacle
+
+
+def _publish(request: "Request", config: PortmapConfig, previous: "Result") -> Publication:
+    owner = request.network, request.container_id, request.ifname
+    backend = choose_backend(config.backend, request.env)
+    identity = identify_netns(request.netns)
+    return Publication.of_config(config, owner, backend, config.find_targets(previous), identity)
