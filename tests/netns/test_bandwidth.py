@@ -220,6 +220,16 @@ def test_gc(machine: Machine) -> None:
     assert find_delay_links(machine) == []
 
 
+def test_gc_of_another_network(machine: Machine) -> None:
+    """Frees what nothing leads to: its container may have been detached by a chain without this plugin."""
+    for container in ("c1", "c2"):
+        machine.add(attach(machine, container, **BOTH), container)
+    links = find_delay_links(machine)
+    detach(machine, "c1")
+    machine.collect_garbage(attach_config(cniVersion="1.1.0", name="other"))
+    assert find_delay_links(machine) == links[1:]
+
+
 def test_a_failed_add_leaves_nothing(machine: Machine) -> None:
     config = attach(machine, **BOTH)
     result = machine.add(config)

@@ -36,6 +36,7 @@ ARROWS = {
         "shibafu.cni",
         "shibafu.netlink",
         "shibafu.resource",
+        "shibafu.bandwidth",
         "shibafu.bridge",
         "shibafu.runtime",
         "shibafu.container",

@@ -56,8 +56,10 @@ class BandwidthConfig:
 
     def __init__(self, config: Section) -> None:
         stated = _read(config) or _read(config.section("runtimeConfig").section("bandwidth"))
-        self.ingress = _build_limit("ingress", stated)
-        self.egress = _build_limit("egress", stated)
+        self.ingress, self.egress = (
+            build_limit(way, stated.get(f"{way}Rate", 0), stated.get(f"{way}Burst", 0))
+            for way in ("ingress", "egress")
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -70,8 +72,17 @@ def _read(section: Section) -> dict[str, int]:
     return {key: bits for key, bits in section.read(_KEYS) if isinstance(bits, int)}
 
 
-def _build_limit(way: str, stated: dict[str, int]) -> Limit | None:
-    rate, burst = stated.get(f"{way}Rate", 0), stated.get(f"{way}Burst", 0)
+def build_limit(way: str, rate: int, burst: int) -> Limit | None:
+    """Return a limit; None where there is none.
+
+    Args:
+        way: what it is on, `ingress` or `egress`.
+        rate: in bits a second; 0 for no limit.
+        burst: in bits; 0 to have one chosen.
+
+    Raises:
+        CniError: INVALID_CONFIG.
+    """
     if not rate and not burst:
         return None
     if not rate:

@@ -39,12 +39,12 @@ def _find_stale(view: View, network: str, valid: "list[tuple[str, str]]") -> "It
     keep |= {calc_reference_ifb(network, container_id) for container_id, _ in valid}
     found = [link for link in link_list(view.sock, kind="ifb") if is_ifb(link.name) and link.name not in keep]
     yield from (link for link in found if link.alias == calc_comment(network))
-    # The reference's do not say of which network they are: they are stale when nothing leads to them.
-    # One that is not limited yet may be in the making.
-    unnamed = [link for link in found if not link.alias and _is_limited(view, link)]
-    if unnamed:
+    # Of the others it is not known which containers are there and, where the reference made them, of which
+    # network they are. What nothing leads to is used by nobody; without a limit, it may be in the making.
+    others = [link for link in found if link.alias != calc_comment(network) and _is_limited(view, link)]
+    if others:
         in_use = _find_targets(view)
-        yield from (link for link in unnamed if link.index not in in_use)
+        yield from (link for link in others if link.index not in in_use)
 
 
 def _is_limited(view: View, link: "Link") -> bool:

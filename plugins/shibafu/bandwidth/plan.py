@@ -35,7 +35,7 @@ def plan_egress(
 ) -> "list[Resource]":
     """Return what limits what the container sends.
 
-    Nothing gets to the link that delays it before that is limited.
+    The limit comes last, as in the reference: a link that has one, and that nothing leads to, was left over.
 
     Args:
         view: the host's namespace.
@@ -46,8 +46,8 @@ def plan_egress(
     """
     return [
         DelayLink(view, request.network, delay_link, port),
-        RateLimit(view, delay_link, SENDS, limit),
         Redirection(view, port, delay_link),
+        RateLimit(view, delay_link, SENDS, limit),
     ]
 
 

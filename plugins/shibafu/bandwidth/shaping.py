@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # What the kernel gives a veth; an ifb of its own gets room for 32 packets (drivers/net/ifb.c).
 _QUEUE_LENGTH = 1000
-_ADVICE = "somebody changed it; detach the container and attach it again"
+_ADVICE = "somebody changed it; `shibafu network limit` sets it again, as does attaching the container again"
 
 
 class RateLimit(Resource):

@@ -13,7 +13,19 @@ from shibafu.cli.ipam import ls as ipam_ls
 from shibafu.cli.ipam import release, reserve
 from shibafu.cli.link import addr, create_bridge, create_veth, move
 from shibafu.cli.link import rm as link_rm
-from shibafu.cli.network import apply, check, connect, create, disconnect, export, gc, inspect, ls, repair
+from shibafu.cli.network import (
+    apply,
+    check,
+    connect,
+    create,
+    disconnect,
+    export,
+    gc,
+    inspect,
+    limit,
+    ls,
+    repair,
+)
 from shibafu.cli.network import rm as network_rm
 
 # Those for containers are words of their own, as people know them.
@@ -26,7 +38,7 @@ GROUPS = tuple(
         (
             "network",
             "networks: list, make, inspect, repair",
-            (ls, inspect, create, network_rm, connect, disconnect, check, gc, repair, apply, export),
+            (ls, inspect, create, network_rm, connect, disconnect, limit, check, gc, repair, apply, export),
         ),
         ("ipam", "addresses: list, release, reserve", (ipam_ls, release, reserve)),
         (

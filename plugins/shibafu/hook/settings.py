@@ -2,6 +2,7 @@
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError, calc_line
 from shibafu.cni.names import is_valid_identifier
+from shibafu.cni.rates import parse_bits
 from shibafu.hook.allowed_values import (
     PREFIX,
     Allowed,
@@ -27,7 +28,6 @@ _PLACES = ("conf-dir", "cache-dir", "cni-path", "sticky-dir")
 _CNI_PATH = "/opt/cni/bin:/usr/lib/cni"
 # Runtimes give hooks no environment, and plugins call iptables.
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_UNITS = {"K": 10**3, "M": 10**6, "G": 10**9}
 # In bits; the bandwidth plugins refuse more.
 _MAX_BURST = 2**32 - 1
 _MAX_LENGTH = 16384  # of an annotation; programs' arguments have limits, too
@@ -344,9 +344,12 @@ def _parse_bandwidth(text: str) -> dict[str, int]:
     for part in split_items(text):
         way, _, amount = part.partition("=")
         rate_text, colon, burst_text = amount.partition(":")
-        rate = _parse_bits(rate_text)
-        # By default what comes in a second may come at once.
-        burst = _parse_bits(burst_text) if colon else min(rate, _MAX_BURST)
+        try:
+            rate = parse_bits(rate_text)
+            # By default what comes in a second may come at once.
+            burst = parse_bits(burst_text) if colon else min(rate, _MAX_BURST)
+        except ValueError:
+            rate = burst = 0
         if way not in ("ingress", "egress") or not rate or not burst:
             raise CniError(
                 INVALID_CONFIG,
@@ -355,13 +358,6 @@ def _parse_bandwidth(text: str) -> dict[str, int]:
             )
         limits |= {f"{way}Rate": rate, f"{way}Burst": burst}
     return limits
-
-
-def _parse_bits(text: str) -> int:
-    """Return a number of bits; 0 when it is none."""
-    unit = _UNITS.get(text[-1:].upper(), 1)
-    digits = text[:-1] if unit > 1 else text
-    return _parse_number(digits) * unit
 
 
 def _parse_number(text: str) -> int:

@@ -18,9 +18,10 @@ from shibafu.networks.kernel import Kernel, open_kernel
 from shibafu.networks.leases import open_pool
 from shibafu.networks.machine import Directories
 from shibafu.networks.named_netns import find_netns, inside
+from shibafu.networks.traffic_limits import adopt_limits
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.records import NetworkState
-from shibafu.runtime.cache import cache_list
+from shibafu.runtime.cache import cache_list, cache_read
 from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import NetworkList
 
@@ -162,8 +163,10 @@ class Caller:
             else:
                 # By the plugins of the network, not by those that a container's options have added to its
                 # chain: the reference's portmap misses rules of IPv6 on networks that have none.
+                cached = cache_read(network.name, *endpoint.key, self.runtime.cache_dir)
+                chain = adopt_limits(self.runtime, network.config, cached)
                 check = self.runtime.check
-                answer = _ask(check, network.config, endpoint.container_id, endpoint.netns, endpoint.ifname)
+                answer = _ask(check, chain, endpoint.container_id, endpoint.netns, endpoint.ifname)
             findings.append(Finding(network.name, *endpoint.key, *answer))
         return findings
 
@@ -282,6 +285,28 @@ def find_target(text: str, cache_dir: str) -> Target:
     if "/" not in text and is_valid_identifier(text):
         return Target(text, netns)
     return Target(calc_container_id(netns), netns)
+
+
+def choose_endpoints(endpoints: list[Endpoint], text: str) -> list[Endpoint]:
+    """Return the endpoints of a container, named by its ID, its namespace or the beginning of its ID.
+
+    Raises:
+        CommandError: the text is the beginning of several.
+    """
+    netns = find_named_netns(text)
+    for is_meant in (
+        lambda e: e.container_id == text,
+        lambda e: netns is not None and os.path.exists(e.netns) and os.path.samefile(e.netns, netns),
+        # What is the name of a namespace or container does not stand for another container besides.
+        lambda e: netns is None and is_short_id(text, e.container_id),
+    ):
+        chosen = [endpoint for endpoint in endpoints if is_meant(endpoint)]
+        if len({endpoint.container_id for endpoint in chosen}) > 1:
+            names = ", ".join(sorted({endpoint.container_id for endpoint in chosen}))
+            raise CommandError(f"several containers begin with {text}", f"they are: {names}")
+        if chosen:
+            return chosen
+    return []
 
 
 def find_named_netns(text: str) -> str | None:

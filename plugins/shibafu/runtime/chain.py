@@ -27,6 +27,7 @@ from shibafu.runtime.cache import (
 from shibafu.runtime.conflist import NetworkList, find_network, parse_conflist
 from shibafu.runtime.derivation import (
     build_config,
+    calc_environment,
     convert_result,
     describe_call,
     drop_invalid_args,
@@ -382,16 +383,8 @@ class Runtime:
         attachment: CachedAttachment | None = None,
         prev_result: dict[str, object] | None = None,
     ) -> dict[str, object] | None:
-        env = self.env | {"CNI_COMMAND": command, "CNI_PATH": ":".join(self.plugin_path)}
-        capabilities: dict[str, object] = {}
-        if attachment is not None:
-            env |= {
-                "CNI_CONTAINERID": attachment.container_id,
-                "CNI_NETNS": attachment.netns,
-                "CNI_IFNAME": attachment.ifname,
-                "CNI_ARGS": join_args(attachment.cni_args),
-            }
-            capabilities = attachment.capability_args
+        env = calc_environment(self.env, self.plugin_path, command, attachment)
+        capabilities = attachment.capability_args if attachment is not None else {}
         try:
             return invoke_plugin(path, env, build_config(network, plugin, prev_result, capabilities))
         except CniError as error:

@@ -195,6 +195,12 @@ def append_plugin(network: NetworkList, plugin: dict[str, object], supported: li
     return _rewrite(network, max(shared, key=_sort_key), [*network.plugins, plugin])
 
 
+def replace_plugin(network: NetworkList, former: dict[str, object], plugin: dict[str, object]) -> NetworkList:
+    """Return the network with another plugin in the place of one of its own."""
+    plugins = [plugin if one is former else one for one in network.plugins]
+    return _rewrite(network, network.cni_version, plugins)
+
+
 def declare_capability(network: NetworkList, plugin_types: tuple[str, ...], capability: str) -> NetworkList:
     """Return the network with a capability declared by its plugins of some types."""
     plugins: list[dict[str, object]] = []

@@ -1,6 +1,6 @@
 """What a plugin of a chain is called with, and how its answer is read: pure, nothing is called here."""
 
-from shibafu.cni.args import is_valid_value
+from shibafu.cni.args import is_valid_value, join_args
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INCOMPATIBLE_VERSION, CniError
 from shibafu.cni.request import parse_request
@@ -42,6 +42,28 @@ def build_config(
     if wanted:
         config["runtimeConfig"] = wanted
     return config
+
+
+def calc_environment(
+    env: "Mapping[str, str]", plugin_path: list[str], command: str, attachment: CachedAttachment | None = None
+) -> dict[str, str]:
+    """Return the environment that a plugin is called with.
+
+    Args:
+        env: what it has besides.
+        plugin_path: the directories of the plugins.
+        command: the verb.
+        attachment: what the verb is about; None for a network as a whole.
+    """
+    whole = dict(env) | {"CNI_COMMAND": command, "CNI_PATH": ":".join(plugin_path)}
+    if attachment is not None:
+        whole |= {
+            "CNI_CONTAINERID": attachment.container_id,
+            "CNI_NETNS": attachment.netns,
+            "CNI_IFNAME": attachment.ifname,
+            "CNI_ARGS": join_args(attachment.cni_args),
+        }
+    return whole
 
 
 def validate_call(network: NetworkList, command: str, attachment: CachedAttachment | None = None) -> None:

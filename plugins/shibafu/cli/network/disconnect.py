@@ -1,14 +1,9 @@
 """`shibafu network disconnect`."""
 
-import os
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING
 
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.errors import CommandError
-
-if TYPE_CHECKING:
-    from shibafu.networks.inspect import Endpoint
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -20,7 +15,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
-    from shibafu.networks.attachments import Caller
+    from shibafu.networks.attachments import Caller, choose_endpoints
     from shibafu.networks.configured import load_network
     from shibafu.networks.errors import Failures
     from shibafu.networks.inspect import Inspector
@@ -29,7 +24,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     network = load_network(context.conf_dir, arguments.network)
     with open_kernel() as kernel:
         endpoints = Inspector(kernel, context.cache_dir).find_endpoints(network)
-        meant = _choose(endpoints, arguments.container)
+        meant = choose_endpoints(endpoints, arguments.container)
         if not meant:
             names = ", ".join(sorted({endpoint.container_id for endpoint in endpoints}))
             raise CommandError(
@@ -55,26 +50,6 @@ def _run(context: Context, arguments: Namespace) -> int:
                 )
     context.out.data({"network": network.name, "disconnected": gone})
     return failures.status
-
-
-def _choose(endpoints: list["Endpoint"], text: str) -> list["Endpoint"]:
-    """Return the endpoints of a container, named by its ID, its namespace or the beginning of its ID."""
-    from shibafu.networks.attachments import find_named_netns, is_short_id
-
-    netns = find_named_netns(text)
-    for is_meant in (
-        lambda e: e.container_id == text,
-        lambda e: netns is not None and os.path.exists(e.netns) and os.path.samefile(e.netns, netns),
-        # What is the name of a namespace or container does not stand for another container besides.
-        lambda e: netns is None and is_short_id(text, e.container_id),
-    ):
-        chosen = [endpoint for endpoint in endpoints if is_meant(endpoint)]
-        if len({endpoint.container_id for endpoint in chosen}) > 1:
-            names = ", ".join(sorted({endpoint.container_id for endpoint in chosen}))
-            raise CommandError(f"several containers begin with {text}", f"they are: {names}")
-        if chosen:
-            return chosen
-    return []
 
 
 SUBCOMMAND = Subcommand(
