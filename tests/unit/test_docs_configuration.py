@@ -16,13 +16,15 @@ from shibafu.cni.config import _DNS_KEYS, Section
 from shibafu.cni.request import Request
 from shibafu.cni.version import SUPPORTED
 from shibafu.portmap.config import PortmapConfig
+from shibafu.tuning.config import DEFAULT_DATA_DIR as TUNING_DATA_DIR
+from shibafu.tuning.config import TuningConfig
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/configuration.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("conf/*.md")])
 # What the plugins that it describes are made of.
-PARTS = ("bandwidth", "bridge", "cni", "netfilter", "portmap", "resource")
+PARTS = ("bandwidth", "bridge", "cni", "netfilter", "portmap", "resource", "tuning")
 PACKAGES = (*(f"plugins/shibafu/{part}" for part in PARTS), "ipam/shibafu_ipam")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # The methods of cni.config.Section that read a key, and functions that are given one to read.
@@ -74,7 +76,11 @@ def test_key_that_is_read_is_documented(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "title", ["Common keys", "shibafu-bandwidth", "shibafu-bridge", "shibafu-ipam", "shibafu-portmap"]
+    "title",
+    [
+        *("Common keys", "shibafu-bandwidth", "shibafu-bridge", "shibafu-ipam", "shibafu-portmap"),
+        "shibafu-tuning",
+    ],
 )
 def test_documented_key_is_read(title: str) -> None:
     documented = set(first_column(chapter(title)))
@@ -86,6 +92,8 @@ def test_versions_and_defaults_are_those_of_the_code() -> None:
     assert f"{', '.join(SUPPORTED[:-1])} or {SUPPORTED[-1]}" in TEXT
     assert f"`{DEFAULT_BRIDGE}`" in TEXT
     assert f"`{DEFAULT_DATA_DIR}`" in TEXT
+    assert f"`{TUNING_DATA_DIR}`" in TEXT
+    assert f"`{TUNING_DATA_DIR}`" in TEXT
 
 
 def test_every_error_code_that_is_used_is_documented() -> None:
@@ -108,7 +116,11 @@ def test_examples_are_valid(document: Path) -> None:
             if plugin["type"] == "shibafu-bandwidth":
                 assert not BandwidthConfig(Section(plugin, "NetConf")).is_empty
                 continue
-            request = Request("ADD", {}, b"", Section(plugin | {"name": "example"}, "NetConf"), "1.1.0")
+            stdin = json.dumps(plugin).encode()
+            request = Request("ADD", {}, stdin, Section(plugin | {"name": "example"}, "NetConf"), "1.1.0")
+            if plugin["type"] == "shibafu-tuning":
+                assert TuningConfig(request).sysctls
+                continue
             if plugin["type"] == "shibafu-portmap":
                 PortmapConfig(request)
                 continue

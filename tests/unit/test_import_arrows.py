@@ -26,6 +26,7 @@ ARROWS = {
     "shibafu.bandwidth": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
     "shibafu.loopback": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
     "shibafu.portmap": ["shibafu.cni", "shibafu.netlink", "shibafu.netfilter", "shibafu.resource"],
+    "shibafu.tuning": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
     "shibafu.runtime": ["shibafu.cni", "shibafu.resource"],
     "shibafu.hook": ["shibafu.cni", "shibafu.netlink", "shibafu.resource", "shibafu.runtime"],
     "shibafu.engine": ["shibafu", "shibafu.cni", "shibafu.netlink"],

@@ -126,7 +126,9 @@ def test_add_of_any_kind(name: str, lower: int) -> None:
     links,
     st.none() | st.booleans(),
     st.none() | st.booleans(),
+    st.none() | st.booleans(),
     st.none() | mtus,
+    st.none() | st.integers(0, 2**32 - 1),
     st.none() | macs,
     st.none() | st.integers(0, 2**31 - 1),
     st.none() | names,
@@ -138,7 +140,9 @@ def test_set(
     link: int | str,
     up: bool | None,
     promisc: bool | None,
+    allmulti: bool | None,
     mtu: int | None,
+    txqlen: int | None,
     mac: bytes | None,
     master: int | None,
     alias: str | None,
@@ -150,7 +154,9 @@ def test_set(
         link,
         up=up,
         promisc=promisc,
+        allmulti=allmulti,
         mtu=mtu,
+        txqlen=txqlen,
         mac=mac,
         master=master,
         alias=alias,
@@ -158,11 +164,12 @@ def test_set(
         operstate=operstate,
         netns_fd=fd,
     )
-    change = (up is not None) * c.IFF_UP + (promisc is not None) * c.IFF_PROMISC
-    flags = bool(up) * c.IFF_UP + bool(promisc) * c.IFF_PROMISC
+    switches = ((c.IFF_UP, up), (c.IFF_PROMISC, promisc), (c.IFF_ALLMULTI, allmulti))
+    change = sum(flag for flag, wanted in switches if wanted is not None)
+    flags = sum(flag for flag, wanted in switches if wanted)
     fields, attrs = address(link, flags, change)
     text = mac_text(mac) if mac is not None else None
-    attrs += present(NET_NS_FD=fd, ADDRESS=text, MTU=mtu, IFALIAS=alias, GROUP=group)
+    attrs += present(NET_NS_FD=fd, ADDRESS=text, MTU=mtu, TXQLEN=txqlen, IFALIAS=alias, GROUP=group)
     attrs += present(OPERSTATE=operstate and {5: "DORMANT", 6: "UP"}[operstate], MASTER=master)
     assert (request.type, request.flags) == (c.RTM_SETLINK, 0)
     assert decode(request) == (fields, attrs)
@@ -191,6 +198,7 @@ def test_rename(index: int, name: str) -> None:
         ({"up": True}, "cannot set veth1 up"),
         ({"up": False}, "cannot set veth1 down"),
         ({"promisc": False}, "cannot set veth1 not promiscuous"),
+        ({"allmulti": True, "txqlen": 7}, "cannot set veth1 allmulticast, txqueuelen 7"),
         ({"mtu": 1400, "master": 0}, "cannot set veth1 mtu 1400, nomaster"),
         ({"master": 3}, "cannot set veth1 master link 3"),
         ({"mac": b"\2\0\0\0\0\1"}, "cannot set veth1 address 02:00:00:00:00:01"),
@@ -240,12 +248,13 @@ def test_parse_what_pyroute2_encodes(
 ) -> None:
     message = ifinfmsg()
     message["index"] = index
-    message["flags"] = c.IFF_UP
+    message["flags"] = c.IFF_UP | hairpin * (c.IFF_PROMISC | c.IFF_ALLMULTI)
     message["attrs"] = [
         ("IFLA_IFNAME", name),
         ("IFLA_ADDRESS", mac_text(mac)),
         ("IFLA_MTU", mtu),
         ("IFLA_MASTER", 9),
+        ("IFLA_TXQLEN", 77),
         ("IFLA_LINK", 4),
         ("IFLA_LINK_NETNSID", netnsid),
         ("IFLA_IFALIAS", "an alias"),
@@ -280,6 +289,7 @@ def test_parse_what_pyroute2_encodes(
     link = parse_link(bytes(message.data)[16:])
     assert (link.index, link.name, link.mac, link.mtu) == (index, name, mac, mtu)
     assert (link.master, link.peer, link.link_netnsid, link.alias) == (9, 4, netnsid, "an alias")
+    assert (link.promisc, link.allmulti, link.txqlen) == (hairpin, hairpin, 77)
     assert (link.up, link.operstate, link.kind, link.group) == (True, 6, "bridge", mtu)
     assert (link.vlan_filtering, link.vlan_default_pvid) == (True, 5)
     assert link.port is not None

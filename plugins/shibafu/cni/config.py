@@ -24,6 +24,7 @@ _EXPECTED = {
     "uint": "a non-negative whole number",
     "object": "an object",
     "array": "an array",
+    "map[string]string": "an object whose values are strings",
 }
 
 

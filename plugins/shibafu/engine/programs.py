@@ -8,6 +8,7 @@ SERVED = {
     "shibafu-ipam": "shibafu_ipam.__main__",
     "shibafu-loopback": "shibafu.loopback.__main__",
     "shibafu-portmap": "shibafu.portmap.__main__",
+    "shibafu-tuning": "shibafu.tuning.__main__",
 }
 # The reference's plugins whose places some of them can take.
 REPLACED = {
@@ -16,6 +17,7 @@ REPLACED = {
     "shibafu-ipam": "host-local",
     "shibafu-loopback": "loopback",
     "shibafu-portmap": "portmap",
+    "shibafu-tuning": "tuning",
 }
 # Started by the command `shibafu`.
 RESIDENT = {

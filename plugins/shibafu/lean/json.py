@@ -39,7 +39,7 @@ class _ScannerSettings:
 
     strict = True
     object_hook = None
-    object_pairs_hook = None
+    object_pairs_hook: "Callable[[list[tuple[str, object]]], object] | None" = None
     parse_float = staticmethod(_parse_float)
     parse_int = staticmethod(_parse_int)
 
@@ -47,6 +47,10 @@ class _ScannerSettings:
     def parse_constant(name: str) -> object:
         """Refuse NaN and Infinity, which JSON does not have."""
         raise ValueError(f"invalid character {name[0]!r} looking for beginning of value")
+
+
+class _PairsSettings(_ScannerSettings):
+    object_pairs_hook = tuple
 
 
 _WHITESPACE = " \t\n\r"
@@ -74,18 +78,30 @@ def loads(text: bytes, max_depth: int = _MAX_DEPTH) -> object:
     return value
 
 
-def _parse(document: str) -> object:
+def loads_pairs(text: bytes) -> object:
+    """Parse one JSON document so that keys can be seen that an object states twice.
+
+    Objects are tuples of keys and values, in their order.
+
+    Raises:
+        ValueError: not JSON, or something follows the document.
+    """
+    return _parse(text.decode("utf-8", "replace"), _PairsSettings)
+
+
+def _parse(document: str, settings: type[_ScannerSettings] = _ScannerSettings) -> object:
     if not HAVE_ACCELERATOR:
         import json
 
-        return json.loads(document, parse_int=_parse_int, parse_float=_parse_float)
+        hook = settings.object_pairs_hook
+        return json.loads(document, parse_int=_parse_int, parse_float=_parse_float, object_pairs_hook=hook)
     stripped = document.lstrip(_WHITESPACE)
     if not stripped:
         raise ValueError("unexpected end of JSON input")
     start = len(document) - len(stripped)
     try:
         # typeshed has the class as if it were called with itself
-        value, end = make_scanner(_ScannerSettings)(document, start)  # type: ignore[arg-type]
+        value, end = make_scanner(settings)(document, start)  # type: ignore[arg-type]
     except StopIteration as stop:
         raise ValueError(f"invalid character at offset {stop.value}") from None
     except (ImportError, SystemError):

@@ -19,6 +19,8 @@ from shibafu.netlink.constants import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
+    IFF_ALLMULTI,
+    IFF_PROMISC,
     IFF_UP,
     IFLA_ADDRESS,
     IFLA_AF_SPEC,
@@ -44,6 +46,7 @@ from shibafu.netlink.constants import (
     IFLA_MASTER,
     IFLA_MTU,
     IFLA_OPERSTATE,
+    IFLA_TXQLEN,
     RTEXT_FILTER_SKIP_STATS,
     RTM_GETLINK,
 )
@@ -91,6 +94,7 @@ class Link:
         info_data: Attributes of its kind, encoded; see `data`.
         port: State as a port of a bridge; None if it is none.
         af_spec: Its switches by family, encoded; see `inet_conf`.
+        txqlen: How many packets may wait to be sent.
     """
 
     __slots__ = (
@@ -109,6 +113,7 @@ class Link:
         "operstate",
         "peer",
         "port",
+        "txqlen",
     )
 
     def __init__(
@@ -128,6 +133,7 @@ class Link:
         info_data: bytes,
         port: BridgePort | None,
         af_spec: bytes = b"",
+        txqlen: int = 0,
     ) -> None:
         self.index = index
         self.name = name
@@ -144,11 +150,22 @@ class Link:
         self.info_data = info_data
         self.port = port
         self.af_spec = af_spec
+        self.txqlen = txqlen
 
     @property
     def up(self) -> bool:
         """Whether the link is administratively up."""
         return bool(self.flags & IFF_UP)
+
+    @property
+    def promisc(self) -> bool:
+        """Whether the link was set to take frames for every address; capturing packets does not set it."""
+        return bool(self.flags & IFF_PROMISC)
+
+    @property
+    def allmulti(self) -> bool:
+        """Whether the link was set to take frames for every group."""
+        return bool(self.flags & IFF_ALLMULTI)
 
     @property
     def data(self) -> dict[int, bytes]:
@@ -223,6 +240,7 @@ def parse_link(payload: bytes) -> Link:
         info.get(IFLA_INFO_DATA, b""),
         port,
         attrs.get(IFLA_AF_SPEC, b""),
+        parse_int(attrs.get(IFLA_TXQLEN, zero), 4),
     )
 
 

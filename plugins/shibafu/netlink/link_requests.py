@@ -13,6 +13,7 @@ from shibafu.netlink.codec import (
 )
 from shibafu.netlink.constants import (
     AF_INET,
+    IFF_ALLMULTI,
     IFF_NOARP,
     IFF_PROMISC,
     IFF_UP,
@@ -148,8 +149,10 @@ def link_set(
     *,
     up: bool | None = None,
     promisc: bool | None = None,
+    allmulti: bool | None = None,
     arp: bool | None = None,
     mtu: int | None = None,
+    txqlen: int | None = None,
     mac: bytes | None = None,
     master: int | None = None,
     alias: str | None = None,
@@ -165,8 +168,10 @@ def link_set(
         link: Index or name; an index if it is to be renamed.
         up: Whether the link is up.
         promisc: Whether the link takes all frames.
+        allmulti: Whether the link takes the frames of all groups.
         arp: Whether neighbours are asked for their hardware addresses, and answered.
         mtu: In bytes.
+        txqlen: How many packets may wait to be sent.
         mac: Its new address.
         master: Index of the bridge to attach it to, or 0 to detach it.
         alias: A text for people, at most 255 bytes.
@@ -182,7 +187,12 @@ def link_set(
     flags = mask = 0
     changes = []
     attrs = b""
-    for wanted, flag, verb in ((up, IFF_UP, "up"), (promisc, IFF_PROMISC, "promiscuous")):
+    switches = (
+        (up, IFF_UP, "up"),
+        (promisc, IFF_PROMISC, "promiscuous"),
+        (allmulti, IFF_ALLMULTI, "allmulticast"),
+    )
+    for wanted, flag, verb in switches:
         if wanted is not None:
             mask |= flag
             flags |= flag if wanted else 0
@@ -200,6 +210,9 @@ def link_set(
     if mtu is not None:
         attrs += attr_u32(IFLA_MTU, mtu)
         changes.append(f"mtu {mtu}")
+    if txqlen is not None:
+        attrs += attr_u32(IFLA_TXQLEN, txqlen)
+        changes.append(f"txqueuelen {txqlen}")
     if new_name is not None:
         if isinstance(link, str):
             raise ValueError("a link can be renamed only by its index")
