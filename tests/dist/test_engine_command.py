@@ -12,10 +12,12 @@ import pytest
 
 from dist.executables import ask_version
 from shibafu.cli.parser import run
+from support.command_line import LINES
 from support.engine import copy_executables
 from support.engine_command import EngineCommand, alter_build, is_alive, list_files
 from support.machine import Machine
 from support.namespaces import Namespace
+from support.schemas import VALUES, assert_closed
 from support.suite import Suite
 from support.waiting import wait_for
 
@@ -46,6 +48,20 @@ def test_one_life(engine: EngineCommand) -> None:
     assert not is_alive(pid)
     assert {path.suffix for path in list_files(engine.home)} == {".log"}
     assert engine.read_status(status=3)["running"] is False
+
+
+def test_json_is_what_its_schemas_say(engine: EngineCommand) -> None:
+    values = {"engine status": [engine.json("status", status=3)], "engine stop": [engine.json("stop")]}
+    values["engine start"] = [engine.json("start"), engine.json("start")]
+    ask_version(engine.home / "shibafu-bridge")
+    ask_version("/usr/bin/unshare", "--pid", "--fork", str(engine.home / "shibafu-bridge"))
+    wait_for(lambda: bool(engine.read_status()["calls"] and engine.read_status()["cold"]))
+    values["engine status"].append(engine.json("status"))
+    values["engine stop"].append(engine.json("stop"))
+    assert set(values) == {line for line in LINES if line.startswith("engine ")} - {"engine run"}
+    for line, printed in values.items():
+        for value in printed:
+            assert_closed(str(VALUES[line]), value)
 
 
 def test_status_tells_what_was_done(engine: EngineCommand) -> None:

@@ -6,6 +6,7 @@ from subprocess import CompletedProcess, Popen
 from typing import Any
 
 from e2e.machine import CNI_PATH, Machine
+from support.schemas import validated
 
 # Where a machine can write without an overlay below: containers bring one of their own.
 DATA_DIR = "/run/shibafu-data"
@@ -52,11 +53,12 @@ class Command:
         return done.stderr
 
     def json(self, line: str) -> Any:
-        """Run a line with `--format json`; return what it printed."""
+        """Run a line with `--format json`; return what it printed, which is what its schema says."""
         words = shlex.split(line)
         # Before what may be the words of a container's own command.
         at = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-        return json.loads(self(shlex.join([*words[:at], "--format", "json", *words[at:]])))
+        printed = self(shlex.join([*words[:at], "--format", "json", *words[at:]]))
+        return validated(line, json.loads(printed))
 
     def endpoints(self, network: str) -> list[dict[str, Any]]:
         """Return the containers of a network."""

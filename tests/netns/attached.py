@@ -35,6 +35,7 @@ from differential.laboratory import (
 from differential.snapshot import snapshot_networks
 from netns.breakages import Breakage
 from netns.crossing import find_lost
+from support.schemas import validated
 
 CONTAINER = "c1"
 # The directories of the reference's plugins, and of what the command stores.
@@ -177,7 +178,7 @@ class Attached:
             return run_forked(do)
 
     def command(self, line: str, plugins: str = PLUGIN_DIRECTORY) -> Told:
-        """Run `shibafu` with a command line, for JSON."""
+        """Run `shibafu` with a command line, for JSON, which is what its schema says."""
 
         def do() -> tuple[int, str]:
             from shibafu.cli.parser import run
@@ -188,7 +189,10 @@ class Attached:
             return run([*line.split(), "--format", "json"], out, sys.stderr), out.getvalue()
 
         with entered("host"):
-            return run_forked(do)
+            told = run_forked(do)
+        if told.text:
+            validated(line, told.json)
+        return told
 
     def configure(self) -> None:
         """Let the command know the network."""

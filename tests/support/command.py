@@ -11,6 +11,7 @@ import shibafu
 import shibafu_ipam
 from support.machine import RECORDS
 from support.namespaces import Namespace
+from support.schemas import validated
 from support.suite import Suite
 from support.warm import warm_command
 
@@ -98,8 +99,8 @@ class CommandLine:
         return self.run(*line.split(), stdin=stdin)[0]
 
     def json(self, line: str, status: int = 0) -> Any:
-        """Run a line with `--format json`; return what it printed."""
-        return loads(self.run(*line.split(), "--format", "json", status=status)[0])
+        """Run a line with `--format json`; return what it printed, which is what its schema says."""
+        return validated(line, loads(self.run(*line.split(), "--format", "json", status=status)[0]))
 
     def fail(self, line: str, status: int = 1, stdin: str = "") -> str:
         """Run a line, which must fail; return what it said."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shibafu.engine.location import EngineLocation
+from support.schemas import validated
 
 _VERSIONS = Path(__file__).parents[2] / "packaging/install/versions.sh"
 
@@ -77,7 +78,13 @@ class EngineCommand:
         assert not (out and err)
         return out + err
 
-    def read_status(self, status: int | None = 0) -> dict[str, Any]:
-        """Return what `status --format json` prints."""
-        found: dict[str, Any] = loads(self.run("status", "--format", "json", status=status))
+    def json(self, word: str, status: int | None = 0) -> dict[str, Any]:
+        """Run a subcommand with `--format json`; return what it printed, which is what its schema says."""
+        found: dict[str, Any] = validated(
+            f"engine {word}", loads(self.run(word, "--format", "json", status=status))
+        )
         return found
+
+    def read_status(self, status: int | None = 0) -> dict[str, Any]:
+        """Return what `status` tells."""
+        return self.json("status", status)
