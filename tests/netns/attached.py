@@ -377,7 +377,7 @@ class Attached:
             problems.append(f"the dry run says {faults}")
         # Nobody is asked for leases there.
         named = self.inspect()
-        if not any(said in what for what in named) and not breakage.attribute.startswith("Lease."):
+        if not any(said in what for what in named) and not breakage.attribute.startswith("AddressLease."):
             problems.append(f"inspect says {named}")
         if self.is_checked() and checked not in [fault["what"] for fault in faults]:
             problems.append(f"CHECK says {checked!r}, and the dry run {faults}")
@@ -480,7 +480,7 @@ def break_each(
         unfit = []
         for breakage in breakages:
             fitting = [described for name, described in attached.describe() if breakage.fits(name, described)]
-            if breakage.attribute.startswith("Lease.") and not attached.has_leases():
+            if breakage.attribute.startswith("AddressLease.") and not attached.has_leases():
                 fitting = []
             unfit += [] if fitting else [str(breakage)]
             for described in fitting:

@@ -429,9 +429,9 @@ INTERFACE = (
     ),
     Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net/ipv6/conf/{name}/accept_ra=1", _LISTENS),
     Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net/ipv6/conf/{name}/autoconf=1", _LISTENS),
-    Breakage("Lease.addresses", "rm {store}/networks/{network}/{address}", _NO_LEASE),
+    Breakage("AddressLease.addresses", "rm {store}/networks/{network}/{address}", _NO_LEASE),
     Breakage(
-        "Lease.addresses",
+        "AddressLease.addresses",
         "cd {store}/networks/{network}; mv {address} /run/kept; printf 'other\\r\\neth0' > {address}",
         _NO_LEASE,
         undo="mv /run/kept {store}/networks/{network}/{address}",
@@ -439,7 +439,7 @@ INTERFACE = (
         advised="{address} is now leased to container other: disconnect container c1 and connect it again",
     ),
     Breakage(
-        "Lease.addresses",
+        "AddressLease.addresses",
         "cd {store}/networks/{network}; mv {address} /run/kept; "
         "printf 'shibafu.reserved\\r\\nprinter' > {address}",
         _NO_LEASE,
@@ -578,7 +578,7 @@ FOREIGN = (
         network="reference",
     ),
 )
-_SHARED = ("Port.bridge", "Carrier.state", "ContainerInterface.routes", "Lease.addresses")
+_SHARED = ("Port.bridge", "Carrier.state", "ContainerInterface.routes", "AddressLease.addresses")
 
 BREAKAGES = (
     *(BRIDGE + GATEWAY + PORT + PORT_RULES + INTERFACE + RULES + FOREIGN),

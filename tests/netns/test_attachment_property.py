@@ -167,5 +167,5 @@ def test_the_manual_tells_all_that_inspect_prints() -> None:
         for name in _QUOTED.findall(names)
     }
     # Nobody is asked for leases.
-    printed = {one[0].lower() + one[1:] for one in ATTRIBUTES if not one.startswith("Lease.")}
+    printed = {one[0].lower() + one[1:] for one in ATTRIBUTES if not one.startswith("AddressLease.")}
     assert told - {"resource.attributes"} == printed
