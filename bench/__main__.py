@@ -16,6 +16,7 @@ from time import monotonic
 from bench.attach import measure_attachment, measure_cpu, measure_peak, measure_version
 from bench.bed import Bed
 from bench.burst import measure_burst, measure_mass
+from bench.chained import measure_chained
 from bench.containers import measure_containers
 from bench.cpu import CpuAccount
 from bench.crowd import measure_crowd
@@ -38,7 +39,7 @@ _QUICK_PAIRS = 7
 _QUIET = 1.5
 
 # The cases, in the order of the report. Rows of cases with the same title make one table.
-_ATTACHING, _TRAFFIC, _FLOORS = "One container", "Traffic", "Floors"
+_ATTACHING, _CHAINED, _TRAFFIC, _FLOORS = "One container", "Chained plugins", "Traffic", "Floors"
 _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
     "plain": (_ATTACHING, partial(measure_attachment, name="no NAT")),
     "spoof": (_ATTACHING, partial(measure_attachment, name="no NAT, macspoofchk", spoof_check=True)),
@@ -73,6 +74,8 @@ _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
     "cpu": (_ATTACHING, measure_cpu),
     "peak": (_ATTACHING, measure_peak),
     "burst": (_ATTACHING, measure_burst),
+    "loopback": (_CHAINED, partial(measure_chained, plugin="loopback")),
+    "tuning": (_CHAINED, partial(measure_chained, plugin="tuning")),
     "traffic": (_TRAFFIC, measure_traffic),
     "floors": (_FLOORS, measure_floors),
 }

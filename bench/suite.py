@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.engine import Engine
 from bench.process import Sample, Started, run
+from shibafu.engine.programs import REPLACED
 
 # Addresses of the bench's own namespaces; nothing outside of them sees one.
 SUBNET = "10.64.0.0/16"
@@ -102,14 +103,14 @@ def make_ours(name: str, built: Path, directory: Path, engine: Engine | None = N
     """
     directory.mkdir()
     os.symlink(built / "shibafu-ipam", directory / "host-local")
-    programs = {"bridge": str(built / "shibafu-bridge"), "host-local": str(built / "shibafu-ipam")}
+    programs = {name: str(built / program) for program, name in REPLACED.items()}
     return Suite(name, programs, str(directory), engine)
 
 
 def make_reference() -> Suite:
     """Return Debian's build of containernetworking/plugins."""
     directory = "/usr/lib/cni"
-    programs = {name: f"{directory}/{name}" for name in ("bridge", "host-local")}
+    programs = {name: f"{directory}/{name}" for name in REPLACED.values()}
     return Suite("reference", programs, directory, firewall=f"{directory}/firewall")
 
 

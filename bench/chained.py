@@ -1,0 +1,96 @@
+"""ADD, CHECK and DEL of plugins that come after the bridge plugin in a chain, each by itself."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from json import dumps
+
+from bench.bed import Bed, settle, take_turns
+from bench.namespace import Namespace
+from bench.report import Row
+from bench.suite import Suite
+from bench.targets import find_targets
+from shibafu.netlink.link_requests import link_add_veth
+from shibafu.netlink.socket import NetlinkSocket
+
+_VERBS = ("ADD", "CHECK", "DEL")
+_HOST_LINK = "veth0"
+# What a chain typically asks each of them for.
+_KEYS: Mapping[str, Mapping[str, object]] = {
+    "loopback": {},
+    "tuning": {"mac": "02:00:00:00:00:05", "mtu": 1400, "sysctl": {"net.core.somaxconn": "4096"}},
+}
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A host, and a container on it that a bridge plugin has attached.
+
+    Args:
+        suite: the plugins that are called on this host.
+        host: its namespace.
+        container: the container's.
+    """
+
+    suite: Suite
+    host: Namespace
+    container: Namespace
+
+    def measure(self, plugin: str, verb: str) -> float:
+        """Do a call and return how many milliseconds it took.
+
+        Raises:
+            Failed: it answered with an error.
+        """
+        interfaces = [{"name": _HOST_LINK}, {"name": "eth0", "sandbox": self.container.path}]
+        ips = [{"interface": 1, "address": "10.64.0.2/16", "gateway": "10.64.0.1"}]
+        config: dict[str, object] = {
+            "cniVersion": "1.0.0",
+            "name": "bench",
+            "type": plugin,
+            "prevResult": {"cniVersion": "1.0.0", "interfaces": interfaces, "ips": ips},
+        }
+        config |= _KEYS[plugin]
+        settle()
+        with self.host.inside():
+            return self.suite.call(
+                plugin, verb, dumps(config).encode(), self.container.name, self.container.path
+            ).wall
+
+
+def measure_chained(bed: Bed, plugin: str) -> list[Row]:
+    """Measure the calls of a container that stays, over and over.
+
+    Args:
+        bed: the suites.
+        plugin: the reference's name of the plugin.
+    """
+    samples: dict[str, dict[str, list[float]]] = {verb: defaultdict(list) for verb in _VERBS}
+    watch = bed.watch()
+    with ExitStack() as stack:
+        attached = [stack.enter_context(_attach(suite)) for suite in bed.suites]
+        for one in take_turns(attached, bed.pairs + 1):
+            for verb in _VERBS:
+                samples[verb][one.suite.name].append(one.measure(plugin, verb))
+    return [
+        Row(
+            f"{plugin}: {verb}",
+            # The first turn warms caches up.
+            {side: walls[1:] for side, walls in samples[verb].items()},
+            targets=find_targets(f"{plugin}: {verb}"),
+            served=watch.calc_share(plugin, verb),
+        )
+        for verb in _VERBS
+    ]
+
+
+@contextmanager
+def _attach(suite: Suite) -> Iterator[Attached]:
+    with Namespace("host") as host, Namespace("container") as container:
+        netns = os.open(container.path, os.O_RDONLY | os.O_CLOEXEC)
+        with host.inside(), NetlinkSocket() as sock:
+            sock.request(link_add_veth(_HOST_LINK, "eth0", netns))
+        os.close(netns)
+        yield Attached(suite, host, container)
