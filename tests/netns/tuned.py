@@ -34,6 +34,27 @@ class Answer:
         return str(self.json["msg"]) if self.status else ""
 
 
+def connect(container: Namespace, peer: Namespace) -> None:
+    """Give a container an interface, whose other end is in the peer's namespace."""
+    end = ("address", FIRST_MAC, "mtu", "1500", "type", "veth", "peer", "name", "eth0", "address", PEER_MAC)
+    container.run("ip", "link", "add", "eth0", *end, "netns", peer.name)
+    for namespace, host in ((container, 2), (peer, 1)):
+        namespace.run("ip", "address", "add", f"10.9.0.{host}/24", "dev", "eth0")
+        namespace.run("ip", "link", "set", "eth0", "up")
+    wait_for(lambda: all("state UP" in end.run("ip", "link", "show", "eth0") for end in (container, peer)))
+
+
+def describe_result(netns: str) -> Config:
+    """Return what plugins that have made this interface would have answered."""
+    interfaces = [
+        {"name": "cni0", "mac": "02:00:00:00:00:03"},
+        {"name": "eth0", "mac": FIRST_MAC, "sandbox": netns},
+    ]
+    ips = [{"interface": 1, "address": "10.9.0.2/24", "gateway": "10.9.0.1"}]
+    routes = [{"dst": "0.0.0.0/0"}]
+    return {"cniVersion": "1.0.0", "interfaces": interfaces, "ips": ips, "routes": routes, "dns": {}}
+
+
 class Container:
     """A container with an interface that plugins of a chain have made, and where files tell of it."""
 
@@ -41,14 +62,7 @@ class Container:
         self.directory = directory
         self.netns = Namespace("container")
         self.peer = Namespace("peer")
-        end = ("address", FIRST_MAC, "mtu", "1500", "type", "veth", "peer", "name", "eth0")
-        self.netns.run("ip", "link", "add", "eth0", *end, "address", PEER_MAC, "netns", self.peer.name)
-        for namespace, host in ((self.netns, 2), (self.peer, 1)):
-            namespace.run("ip", "address", "add", f"10.9.0.{host}/24", "dev", "eth0")
-            namespace.run("ip", "link", "set", "eth0", "up")
-        wait_for(
-            lambda: all("state UP" in ns.run("ip", "link", "show", "eth0") for ns in (self.netns, self.peer))
-        )
+        connect(self.netns, self.peer)
 
     def close(self) -> None:
         self.netns.delete()
@@ -57,13 +71,7 @@ class Container:
     @property
     def result(self) -> Config:
         """What the plugins before have answered."""
-        interfaces = [
-            {"name": "cni0", "mac": "02:00:00:00:00:03"},
-            {"name": "eth0", "mac": FIRST_MAC, "sandbox": self.netns.path},
-        ]
-        ips = [{"interface": 1, "address": "10.9.0.2/24", "gateway": "10.9.0.1"}]
-        routes = [{"dst": "0.0.0.0/0"}]
-        return {"cniVersion": "1.0.0", "interfaces": interfaces, "ips": ips, "routes": routes, "dns": {}}
+        return describe_result(self.netns.path)
 
     @property
     def files(self) -> list[str]:

@@ -7,6 +7,7 @@ which the reference passes over: for GC, and to leave another namespace's interf
 import os
 
 from shibafu.cni.directories import make_directory, secure_given_directory
+from shibafu.cni.names import calc_digest
 from shibafu.lean.files import NotRegularError, read_file, remove_file, write_file
 from shibafu.lean.ip import parse_mac
 from shibafu.lean.json import dumps, loads
@@ -34,7 +35,7 @@ class Backup(Resource):
         wanted: the attributes that are to be changed.
     """
 
-    __slots__ = ("_data_dir", "_ifname", "_netns", "_network", "_path", "_wanted", "former")
+    __slots__ = ("_aside", "_data_dir", "_ifname", "_netns", "_network", "_path", "_wanted", "former")
 
     def __init__(
         self,
@@ -46,7 +47,9 @@ class Backup(Resource):
         wanted: Attributes,
     ) -> None:
         self._data_dir = data_dir
-        self._path = f"{data_dir}/{calc_backup_name(container_id, ifname)}"
+        name = calc_backup_name(container_id, ifname)
+        self._path = f"{data_dir}/{name}"
+        self._aside = f"{data_dir}/{_calc_prefix(network)}{name}"
         self._ifname = ifname
         self._network = network
         self._netns = netns
@@ -82,11 +85,9 @@ class Backup(Resource):
         if not is_new:
             self.former.update(_parse(document))
         document = _render(self.former) | {"network": self._network, "netns": self._describe_netns()}
-        try:
-            write_file(self._path, dumps(document).encode())
-        except NotRegularError:
-            os.unlink(self._path)
-            write_file(self._path, dumps(document).encode(), os.O_EXCL)
+        # It appears whole or not at all: what is in it tells GC whose it is.
+        write_file(self._aside, dumps(document).encode())
+        os.rename(self._aside, self._path)
         return is_new
 
     def load(self) -> None:
@@ -98,6 +99,7 @@ class Backup(Resource):
 
     def remove(self) -> None:
         """See `Resource.remove`."""
+        remove_file(self._aside)
         remove_file(self._path)
 
     def _describe_netns(self) -> dict[str, object]:
@@ -113,17 +115,28 @@ def calc_backup_name(container_id: str, ifname: str) -> str:
     return f"{container_id}_{ifname}{_SUFFIX}"
 
 
-def list_backups(data_dir: str, network: str) -> list[str]:
-    """Return the names of the files of a network's attachments, as far as they say whose they are."""
+def list_backups(data_dir: str, network: str) -> dict[str, str]:
+    """Return the files of a network's attachments, as far as they say whose they are.
+
+    Returns:
+        by their names what they would be called if they were complete: a killed call leaves what is not.
+    """
     try:
         names = os.listdir(data_dir)
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [
-        name
+        return {}
+    prefix = _calc_prefix(network)
+    return {
+        name: name.removeprefix(prefix)
         for name in names
-        if name.endswith(_SUFFIX) and _read(f"{data_dir}/{name}").get("network") == network
-    ]
+        if name.startswith(prefix)
+        or (name.endswith(_SUFFIX) and _read(f"{data_dir}/{name}").get("network") == network)
+    }
+
+
+def _calc_prefix(network: str) -> str:
+    """Return what the name of a network's file begins with while it is written."""
+    return f".{calc_digest(network, size=8)}-"
 
 
 def _read(path: str) -> dict[str, object]:

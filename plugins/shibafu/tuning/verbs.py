@@ -85,8 +85,8 @@ def collect_garbage(request: "Request") -> None:
         return
     data_dir, teardown = TuningConfig(request).data_dir, Teardown()
     names = {calc_backup_name(container_id, ifname) for container_id, ifname in valid}
-    for name in list_backups(data_dir, request.network):
-        if name not in names:
+    for name, complete in list_backups(data_dir, request.network).items():
+        if complete not in names:
             teardown.do(remove_file, f"{data_dir}/{name}")
     teardown.finish()
 
