@@ -149,12 +149,38 @@ def test_published_ports_and_limits_take_the_plugins_of_these_roles(
     assert machine.rules() == []
 
 
-def test_ports_without_a_plugin_are_refused(machine: Machine, containers: Containers) -> None:
-    machine.run("sh", "-c", "mount -t tmpfs tmpfs /opt/cni/bin && cp -a /usr/lib/cni/shibafu-* /opt/cni/bin")
-    said = containers.command.fail("run -d --name web1 -p 8080:80 alpine sleep 600", status=125)
-    assert "no plugin of the container's networks (bridge) takes portMappings" in said
-    assert "install shibafu-portmap or portmap" in said
-    machine.run("umount", "/opt/cni/bin")
+def test_ports_take_no_plugin_of_others(machine: Machine, containers: Containers) -> None:
+    containers.start("web1", "-p 0:80 -p 9000-9002:80-82", "httpd -f -h /etc")
+    ports = containers.view("web1")["ports"]
+    chosen = next(port.partition(":")[0] for port in ports if port.endswith(":80"))
+    assert sorted(ports) == sorted([f"{chosen}:80", "9000-9002:80-82"])
+    for port in (chosen, "9000"):
+        ask = rf"printf 'GET /group HTTP/1.0\r\n\r\n' | busybox nc -w 3 {HOST[0]} {port}"
+        assert "nogroup" in machine.run("sh", "-c", ask, netns="outside")
+    said = containers.command.fail("run -d --name web2 -p 9001:80 alpine sleep 600", status=125)
+    assert "port 9001/tcp of the host is taken by container web1 on network bridge" in said
+    containers.command("rm --force web1")
+    containers.start("web2", "-p 9001:80")
+
+
+@pytest.mark.parametrize("lost", ["/var/lib/cni/results", "/var/lib/cni/results /run/shibafu"])
+def test_ports_go_also_when_what_is_remembered_was_lost(
+    machine: Machine, containers: Containers, lost: str
+) -> None:
+    containers.start("web1", "-p 8080:80")
+    machine.run("find", *lost.split(), "-mindepth", "1", "-delete")
+    containers.command("stop --time 0 web1")
+    assert not [rule for rule in machine.rules() if "8080" in rule]
+    containers.command("rm --force web1")
+
+
+def test_a_container_reaches_its_own_published_port(machine: Machine, containers: Containers) -> None:
+    machine.run("sysctl", "-eqw", "net.bridge.bridge-nf-call-iptables=1")
+    containers.command("network create blue --subnet 172.21.0.0/24")
+    for number, network in enumerate(("bridge", "blue")):
+        containers.start(f"web{number}", f"--network {network} -p {8080 + number}:80", "httpd -f -h /etc")
+        ask = rf"printf 'GET /group HTTP/1.0\r\n\r\n' | nc -w 3 {HOST[0]} {8080 + number}"
+        assert "nogroup" in containers.command(f'exec web{number} sh -c "{ask}"')
 
 
 def test_several_networks_or_none_or_the_hosts(machine: Machine, containers: Containers) -> None:

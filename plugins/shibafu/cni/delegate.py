@@ -5,6 +5,7 @@ same as if it were executed, only a process and the detour through text are save
 """
 
 import os
+import sys
 
 from shibafu.cni.config import Section, parse_config
 from shibafu.cni.errors import DELEGATE, INVALID_CONFIG, INVALID_ENVIRONMENT, TRY_AGAIN_LATER, CniError
@@ -94,6 +95,20 @@ def find_plugin(plugin_type: str, cni_path: str) -> str:
         f'failed to find plugin "{plugin_type}" in path [{" ".join(directories)}]',
         "install the plugin into one of these directories, or correct its name",
     )
+
+
+def find_own(plugin_type: str) -> str | None:
+    """Return the path of a plugin of this suite that came with this program; None if there is none."""
+    if not plugin_type.startswith("shibafu-") or "/" in plugin_type:
+        return None
+    if getattr(sys, "frozen", False):
+        # The command is beside the plugins, the interpreter of these in a folder there.
+        inside = os.path.dirname(os.path.realpath(sys.executable))
+        directories = [inside, os.path.dirname(inside)]
+    else:
+        directories = [os.path.dirname(os.path.realpath(sys.argv[0]))]
+    candidates = [f"{directory}/{plugin_type}" for directory in directories]
+    return next(filter(os.path.isfile, candidates), None)
 
 
 def delegate(

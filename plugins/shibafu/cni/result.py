@@ -113,9 +113,12 @@ class Route:
 
 
 class Result:
-    """What ADD answers, in no particular version; `to_json` gives it one."""
+    """What ADD answers, in no particular version; `to_json` gives it one.
 
-    __slots__ = ("dns", "interfaces", "ips", "routes")
+    `port_mappings` are of this suite: ports of the host that were chosen, which others pass over.
+    """
+
+    __slots__ = ("dns", "interfaces", "ips", "port_mappings", "routes")
 
     def __init__(
         self,
@@ -123,7 +126,9 @@ class Result:
         ips: list[IPConfig] | None = None,
         routes: list[Route] | None = None,
         dns: dict[str, object] | None = None,
+        port_mappings: list[object] | None = None,
     ) -> None:
+        self.port_mappings = port_mappings or []
         self.interfaces = interfaces or []
         self.ips = ips or []
         self.routes = routes or []
@@ -146,6 +151,7 @@ class Result:
             ("interfaces", [i.to_json(version) for i in self.interfaces]),
             ("ips", [ip.to_json(version) for ip in self.ips]),
             ("routes", [r.to_json(version) for r in self.routes]),
+            ("portMappings", self.port_mappings),
         )
         return fields | {key: items for key, items in lists if items}
 
@@ -197,6 +203,7 @@ def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
             [_parse_ip(ip) for ip in section.sections("ips")],
             parse_routes(section),
             parse_dns(section.section("dns")),
+            section.array("portMappings"),
         )
     except ValueError as error:
         raise CniError(DECODING_FAILURE, f"could not parse result: {error}") from None

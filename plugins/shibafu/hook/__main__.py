@@ -94,7 +94,11 @@ def _run(argv: "Sequence[str]", env: "Mapping[str, str]", document: bytes) -> No
         if container.is_alive:
             attach(runtime, container, parse_settings(flags, container.annotations), flags.sticky_dir)
         else:
-            detach(runtime, container.id, parse_networks(flags, container.annotations))
+            try:
+                settings = parse_settings(flags, container.annotations)
+            except CniError:
+                settings = None  # with these the container was never attached
+            detach(runtime, container.id, parse_networks(flags, container.annotations), settings)
 
 
 def _calc_sentence(msg: str, details: str) -> str:

@@ -39,7 +39,7 @@ def attach(runtime: Runtime, container: Container, settings: Settings, sticky_di
     setup_loopback(container)
     # What an earlier container of this ID has left would stand in the way; should it not go away,
     # ADD will say what is wrong.
-    leftovers, _ = find_attachments(runtime, container.id, settings.networks, container.netns)
+    leftovers, _ = find_attachments(runtime, container.id, steps, container.netns)
     delete_attachments(runtime, container.id, leftovers)
     results = []
     try:
@@ -51,8 +51,7 @@ def attach(runtime: Runtime, container: Container, settings: Settings, sticky_di
     except BaseException:
         # After a signal, too. Not every runtime runs the poststop hooks of a container that it could not
         # create.
-        done = [(step.network, step.ifname) for step in reversed(steps[: len(results)])]
-        delete_attachments(runtime, container.id, done, container.netns)
+        delete_attachments(runtime, container.id, reversed(steps[: len(results)]), container.netns)
         raise
 
 

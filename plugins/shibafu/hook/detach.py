@@ -1,24 +1,63 @@
 """poststop: take a container off its networks, when its network namespace is gone already."""
 
 from shibafu.cni.errors import IO_FAILURE, CniError, merge_errors
-from shibafu.hook.steps import calc_ifname
+from shibafu.hook.steps import Step, calc_ifname, give_capabilities
 from shibafu.resource.identity import is_same_netns
 from shibafu.runtime.cache import CachedAttachment, cache_list
 from shibafu.runtime.chain import Runtime
-from shibafu.runtime.conflist import ConflistError, NetworkList, NetworkNotFound
+from shibafu.runtime.conflist import ConflistError, NetworkNotFound
+from shibafu.runtime.roles import append_capable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shibafu.hook.settings import Settings
 
 
-def detach(runtime: Runtime, container_id: str, networks: list[str]) -> None:
+def detach(
+    runtime: Runtime, container_id: str, networks: list[str], settings: "Settings | None" = None
+) -> None:
     """Detach a container from all of its networks.
+
+    Args:
+        runtime: has the cache, and calls the plugins.
+        container_id: the container.
+        networks: those that are asked for.
+        settings: what is asked for besides; None if that makes no sense. Where the cache is lost, the plugins
+            that did it are called for that reason.
 
     Raises:
         CniError: everything that failed.
     """
-    attachments, errors = find_attachments(runtime, container_id, networks)
+    wanted, errors = _list_wanted(runtime, networks, settings)
+    attachments, unknown = find_attachments(runtime, container_id, wanted)
+    errors += unknown
     errors += delete_attachments(runtime, container_id, attachments)
     if errors:
         error = merge_errors(errors)
         raise CniError(error.code, f"cannot detach {container_id}: {error.msg}", error.details)
+
+
+def _list_wanted(
+    runtime: Runtime, networks: list[str], settings: "Settings | None"
+) -> tuple[list[Step], list[CniError]]:
+    """Return the networks that are asked for, with the chains that their ADD has called, and errors."""
+    steps: list[Step] = []
+    errors: list[CniError] = []
+    for number, name in enumerate(networks):
+        try:
+            steps.append(Step(runtime.find_network(name), calc_ifname(number)))
+        except NetworkNotFound:
+            pass  # it has been removed, or never was there: then this container is not on it
+        except ConflistError as error:
+            errors.append(error)
+    if settings is not None and steps:
+        try:
+            give_capabilities(steps, settings, lambda network, what: append_capable(runtime, network, what))
+        except CniError:
+            pass  # no plugin can do it, so none has done it
+    return steps, errors
 
 
 def is_of_other(attachment: CachedAttachment, netns: str) -> bool:
@@ -33,8 +72,8 @@ def is_of_other(attachment: CachedAttachment, netns: str) -> bool:
 
 
 def find_attachments(
-    runtime: Runtime, container_id: str, networks: list[str], netns: str = ""
-) -> tuple[list[tuple[NetworkList, str]], list[CniError]]:
+    runtime: Runtime, container_id: str, wanted: "Iterable[Step]", netns: str = ""
+) -> tuple[list[Step], list[CniError]]:
     """Return the networks and links to delete, the last first, and why some cannot be.
 
     They are those that the cache knows, as they were when the container was attached, and those that
@@ -44,10 +83,10 @@ def find_attachments(
     Args:
         runtime: has the cache.
         container_id: the container.
-        networks: those that are asked for.
+        wanted: those that are asked for.
         netns: the path of its network namespace; empty when that is gone.
     """
-    found = {}
+    found: dict[tuple[str, str], Step] = {}
     others = set()
     errors: list[CniError] = []
     for attachment in cache_list(container_id=container_id, directory=runtime.cache_dir):
@@ -57,31 +96,26 @@ def find_attachments(
         elif attachment.netns.startswith("/proc/"):
             try:
                 network = runtime.find_attached_network(attachment)
-                found[attachment.network, attachment.ifname] = network
+                found[attachment.network, attachment.ifname] = Step(network, attachment.ifname)
             except ConflistError as error:
                 errors.append(error)
-    for number, name in enumerate(networks):
-        key = (name, calc_ifname(number))
-        if key in others:
-            continue
-        try:
-            found[key] = found.get(key) or runtime.find_network(name)
-        except NetworkNotFound:
-            pass  # it has been removed, or never was there: then this container is not on it
-        except ConflistError as error:
-            errors.append(error)
-    by_link = sorted(found.items(), key=lambda item: item[0][1], reverse=True)
-    return [(network, ifname) for (_, ifname), network in by_link], errors
+    for step in wanted:
+        key = (step.network.name, step.ifname)
+        if key not in others:
+            found.setdefault(key, step)
+    return sorted(found.values(), key=lambda step: step.ifname, reverse=True), errors
 
 
 def delete_attachments(
-    runtime: Runtime, container_id: str, attachments: list[tuple[NetworkList, str]], netns: str = ""
+    runtime: Runtime, container_id: str, attachments: "Iterable[Step]", netns: str = ""
 ) -> list[CniError]:
     """Delete attachments, going on past failures, which are returned."""
     errors = []
-    for network, ifname in attachments:
+    for step in attachments:
         try:
-            runtime.delete(network, container_id, netns, ifname)
+            # Without any, the cache has them.
+            capabilities = step.capabilities or None
+            runtime.delete(step.network, container_id, netns, step.ifname, capabilities=capabilities)
         except CniError as error:
             errors.append(error)
         except OSError as error:

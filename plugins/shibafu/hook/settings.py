@@ -268,7 +268,8 @@ def _require_unprivileged(ports: list[dict[str, object]], flags: Flags) -> None:
         return
     for port in ports:
         number = port["hostPort"]
-        if isinstance(number, int) and number < _FIRST_UNPRIVILEGED_PORT:
+        # Those that are chosen are none of them.
+        if isinstance(number, int) and 0 < number < _FIRST_UNPRIVILEGED_PORT:
             raise CniError(
                 INVALID_CONFIG,
                 f'"{PREFIX}ports": {number} is a port of the host below {_FIRST_UNPRIVILEGED_PORT}, '
@@ -318,24 +319,35 @@ def _parse_ips(text: str) -> list[str]:
 
 
 def _parse_port(text: str) -> dict[str, object]:
-    """Parse `[IP:]HOST:CONTAINER[/PROTOCOL]`; an IPv6 address is in brackets."""
+    """Parse `[IP:]HOST[-LAST]:CONTAINER[-LAST][/PROTOCOL]`; an IPv6 address is in brackets."""
     ports, _, protocol = text.partition("/")
-    host, _, container_port = ports.rpartition(":")
-    host_ip, _, host_port = host.rpartition(":")
-    numbers = [_parse_number(number) for number in (host_port, container_port)]
+    host, _, container_ports = ports.rpartition(":")
+    host_ip, _, host_ports = host.rpartition(":")
+    (first, last), (target, target_last) = map(_parse_range, (host_ports, container_ports))
     protocol = (protocol or "tcp").lower()
+    # Any port that is free stands for one port.
+    is_valid = 0 < target <= target_last < 1 << 16 and last - first == target_last - target
+    is_valid = is_valid and (0 < first <= last < 1 << 16 or (host_ports, last) == ("0", 0))
     try:
         address = str(parse_address(host_ip.removeprefix("[").removesuffix("]"))) if host_ip else ""
     except ValueError:
-        numbers = []
-    if protocol not in ("tcp", "udp", "sctp") or not numbers or not all(0 < n < 1 << 16 for n in numbers):
+        is_valid = False
+    if protocol not in ("tcp", "udp", "sctp") or not is_valid:
         raise CniError(
             INVALID_CONFIG,
             f'"{PREFIX}ports": "{text}" is not a published port',
-            "write HOST:CONTAINER, such as 8080:80, or 127.0.0.1:5353:53/udp",
+            "write HOST:CONTAINER, such as 8080:80, 8000-8010:80-90, 0:80 or 127.0.0.1:5353:53/udp",
         )
-    port: dict[str, object] = {"hostPort": numbers[0], "containerPort": numbers[1], "protocol": protocol}
+    port: dict[str, object] = {"hostPort": first, "containerPort": target, "protocol": protocol}
+    if last > first:
+        port["range"] = last - first + 1
     return port | ({"hostIP": address} if address else {})
+
+
+def _parse_range(text: str) -> tuple[int, int]:
+    """Return the first and the last of some ports; zeros for what is no number."""
+    first, dash, last = text.partition("-")
+    return _parse_number(first), _parse_number(last if dash else first)
 
 
 def _parse_bandwidth(text: str) -> dict[str, int]:

@@ -83,6 +83,21 @@ def calc_steps(
             step.capabilities["mac"] = mac
         elif mac:
             step.set_argument("MAC", mac)
+    give_capabilities(steps, settings, append)
+    return steps
+
+
+def give_capabilities(steps: list[Step], settings: Settings, append: "Append") -> None:
+    """Have ports published, and limits set, by plugins of the networks' chains.
+
+    Args:
+        steps: a container's networks.
+        settings: what is asked for.
+        append: puts a plugin into the chain of a network that has none for a capability.
+
+    Raises:
+        CniError: something is asked for that no plugin of these networks can do.
+    """
     if settings.ports:
         # A port of the host leads to one address.
         step = _find_capable(steps[:1], steps, "portMappings", append)[0]
@@ -91,7 +106,6 @@ def calc_steps(
     if settings.bandwidth:
         for step in _find_capable(steps, steps, "bandwidth", append):
             step.capabilities["bandwidth"] = settings.bandwidth
-    return steps
 
 
 def _request_ips(step: Step, ips: list[str]) -> None:

@@ -21,6 +21,8 @@ KEEP = "keep"
 _FIXED = ("bridge", "subnets")
 # Earlier versions left the host open to internal networks.
 _CLOSED = "internal, now also towards the host"
+# And containers without a way to their own published ports.
+_HAIRPIN = "hairpin mode false -> true"
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def _calc_step(
     if set(changed) & set(_FIXED):
         _require_unused(network, caller)
     differences = tuple(_describe(name, old, new) for name in changed)
-    return NetworkStep(CHANGE, new, differences or (_CLOSED,), network)
+    unwritten = (_CLOSED,) if new.is_internal else (_HAIRPIN,)
+    return NetworkStep(CHANGE, new, differences or unwritten, network)
 
 
 def _require_unused(network: ConfiguredNetwork, caller: Caller) -> None:

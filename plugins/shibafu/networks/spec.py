@@ -88,6 +88,17 @@ class NetworkSpec:
     isolated: bool | str = False
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Leave out an option that says what is so anyway, or equal networks would differ."""
+        if self.is_hairpin and self.options.get("hairpinMode") is True:
+            others = {key: value for key, value in self.options.items() if key != "hairpinMode"}
+            object.__setattr__(self, "options", others)
+
+    @property
+    def is_hairpin(self) -> bool:
+        """Whether containers reach their own published ports, unless an option says otherwise."""
+        return not self.is_internal and self.options.get("promiscMode") is not True
+
 
 def calc_bridge_name(network: str) -> str:
     """Return what a network's bridge is called when nobody says: `br-` and the name, or a digest of it."""
@@ -161,6 +172,8 @@ def calc_conflist(spec: NetworkSpec) -> dict[str, Any]:
     else:
         plugin["isDefaultGateway"] = True
         plugin["ipMasq"] = spec.is_masqueraded
+    if spec.is_hairpin:
+        plugin["hairpinMode"] = True
     if spec.isolated:
         plugin["isolate"] = spec.isolated
     if spec.mtu:
@@ -200,8 +213,9 @@ def parse_spec(name: str, plugins: list[dict[str, Any]]) -> NetworkSpec | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
-    # Earlier versions did not write that a network is internal.
+    # What earlier versions did not write.
     known = {"internal": True} | plugin if spec.is_internal else plugin
+    known = {"hairpinMode": True} | known if spec.is_hairpin else known
     return spec if calc_conflist(spec)["plugins"] == [known] else None
 
 

@@ -37,9 +37,8 @@ def add(request: "Request") -> dict[str, object]:
         raise CniError(
             INVALID_CONFIG, "must be called as chained plugin", "put it behind a plugin that gives addresses"
         )
-    answer = previous.to_json(request.cni_version)
     if not config.mappings:
-        return answer
+        return previous.to_json(request.cni_version)
     publication = _publish(request, config, previous)
     is_chosen = any(not one.first for one in publication.mappings)
     with Register() as register, open_view() as view:
@@ -52,8 +51,8 @@ def add(request: "Request") -> dict[str, object]:
             for resource in plan_publication(publication, register, request.env):
                 transaction.ensure(resource)
     if is_chosen:
-        answer["portMappings"] = [one.to_json() for one in publication.mappings]
-    return answer
+        previous.port_mappings = [one.to_json() for one in publication.mappings]
+    return previous.to_json(request.cni_version)
 
 
 def check(request: "Request") -> None:

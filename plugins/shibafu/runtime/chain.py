@@ -9,7 +9,7 @@ import os
 from shibafu.cni import lock
 from shibafu.cni.args import join_args
 from shibafu.cni.config import Section
-from shibafu.cni.delegate import find_plugin
+from shibafu.cni.delegate import find_own, find_plugin
 from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, attempt, merge_errors
 from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_file_name, is_valid_identifier
@@ -292,8 +292,22 @@ class Runtime:
         """Return the executables of the whole chain, before the first of them is run."""
         return [self._find_plugin(plugin) for plugin in network.plugins]
 
+    def find_plugin(self, plugin_type: str) -> str:
+        """Return the path of a plugin's executable; those of this suite are also found beside this program.
+
+        Raises:
+            CniError: there is none.
+        """
+        try:
+            return find_plugin(plugin_type, ":".join(self.plugin_path))
+        except CniError:
+            own = find_own(plugin_type)
+            if own is None:
+                raise
+            return own
+
     def _find_plugin(self, plugin: dict[str, object]) -> str:
-        return find_plugin(Section(plugin, "NetConf").text("type"), ":".join(self.plugin_path))
+        return self.find_plugin(Section(plugin, "NetConf").text("type"))
 
     def _find_delegate(self, plugin: dict[str, object]) -> None:
         """See that the IPAM plugin which a plugin names is there, too (the specification's section 4)."""

@@ -6,7 +6,6 @@ this chain for its DEL.
 """
 
 from shibafu.cni.config import Section
-from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CniError
 from shibafu.runtime.chain import Runtime
 from shibafu.runtime.conflist import NetworkList, append_plugin, declare_capability
@@ -37,10 +36,12 @@ def append_capable(runtime: Runtime, network: NetworkList, capability: str) -> N
     """
     for plugin_type in ROLES.get(capability, ()):
         try:
-            path = find_plugin(plugin_type, ":".join(runtime.plugin_path))
+            path = runtime.find_plugin(plugin_type)
         except CniError:
             continue  # not installed
         plugin: dict[str, object] = {"type": plugin_type, "capabilities": {capability: True}}
+        if capability == "portMappings" and (backend := _find_backend(network)):
+            plugin["backend"] = backend
         return append_plugin(network, plugin, _ask_versions(runtime, path, network))
     return None
 
@@ -48,6 +49,12 @@ def append_capable(runtime: Runtime, network: NetworkList, capability: str) -> N
 def tell_ports(network: NetworkList) -> NetworkList:
     """Return the network with a bridge plugin that is told of published ports, which have it set up rules."""
     return declare_capability(network, _BRIDGES, "portMappings")
+
+
+def _find_backend(network: NetworkList) -> str:
+    """Return what the network masquerades with, if that is stated: published ports are made with it, too."""
+    stated = (Section(plugin, "NetConf").text("ipMasqBackend") for plugin in network.plugins)
+    return next(filter(None, stated), "")
 
 
 def _ask_versions(runtime: Runtime, path: str, network: NetworkList) -> list[str]:

@@ -50,9 +50,11 @@ def _view(context: Context, record: "ContainerRecord") -> dict[str, Any]:
         spec = Specification(record.name, "", "", [])
         status = Status("damaged")
     addresses: list[str] = []
+    ports: list[str] = []
     for attachment in cache_list(container_id=record.name, directory=context.cache_dir):
         result: dict[str, Any] = attachment.result or {}
         addresses += [str(ip.get("address")) for ip in result.get("ips", [])]
+        ports += map(format_port, result.get("portMappings", []))
     return {
         "name": record.name,
         "image": spec.image,
@@ -63,7 +65,8 @@ def _view(context: Context, record: "ContainerRecord") -> dict[str, Any]:
         "pid": status.pid,
         "networks": spec.networks,
         "addresses": addresses,
-        "ports": spec.ports,
+        # As they were asked for, unless some were chosen.
+        "ports": ports or spec.ports,
         "command": spec.argv,
     }
 
@@ -79,6 +82,19 @@ def _calc_row(view: dict[str, Any]) -> tuple[str, ...]:
         ", ".join(view["ports"]),
         command if len(command) <= 32 else command[:31] + "…",
     )
+
+
+def format_port(mapping: dict[str, Any]) -> str:
+    """Return a published port, or a range of them, as `run` takes it."""
+    more = mapping.get("range", 1) - 1
+    first, target = (
+        f"{mapping[key]}-{mapping[key] + more}" if more else str(mapping[key])
+        for key in ("hostPort", "containerPort")
+    )
+    address = str(mapping.get("hostIP", ""))
+    where = f"[{address}]:" if ":" in address else f"{address}:" if address else ""
+    protocol = "" if mapping["protocol"] == "tcp" else f"/{mapping['protocol']}"
+    return f"{where}{first}:{target}{protocol}"
 
 
 def describe_status(status: "Status", now: float) -> str:

@@ -46,7 +46,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         metavar="PORT",
         action="append",
         default=[],
-        help="publish a port: [IP:]HOST:CONTAINER[/PROTOCOL], such as 8080:80",
+        help="publish ports: [IP:]HOST:CONTAINER[/PROTOCOL], such as 8080:80, 8000-8010:80-90 or 0:80",
     )
     network.add_argument(
         "--bandwidth", metavar="LIMITS", default="", help="limits in bit/s, such as ingress=100M,egress=1G"
