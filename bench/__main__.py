@@ -74,6 +74,7 @@ _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
     "cpu": (_ATTACHING, measure_cpu),
     "peak": (_ATTACHING, measure_peak),
     "burst": (_ATTACHING, measure_burst),
+    "bandwidth": (_CHAINED, partial(measure_chained, plugin="bandwidth")),
     "loopback": (_CHAINED, partial(measure_chained, plugin="loopback")),
     "tuning": (_CHAINED, partial(measure_chained, plugin="tuning")),
     "traffic": (_TRAFFIC, measure_traffic),

@@ -12,13 +12,21 @@ from bench.namespace import Namespace
 from bench.report import Row
 from bench.suite import Suite
 from bench.targets import find_targets
-from shibafu.netlink.link_requests import link_add_veth
+from shibafu.netlink.link import link_by_name
+from shibafu.netlink.link_requests import link_add_veth, link_set
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.netlink.traffic_control import qdisc_del_ingress, qdisc_del_tbf
 
 _VERBS = ("ADD", "CHECK", "DEL")
 _HOST_LINK = "veth0"
 # What a chain typically asks each of them for.
 _KEYS: Mapping[str, Mapping[str, object]] = {
+    "bandwidth": {
+        "ingressRate": 100_000_000,
+        "ingressBurst": 5_000_000,
+        "egressRate": 100_000_000,
+        "egressBurst": 5_000_000,
+    },
     "loopback": {},
     "tuning": {"mac": "02:00:00:00:00:05", "mtu": 1400, "sysctl": {"net.core.somaxconn": "4096"}},
 }
@@ -59,6 +67,13 @@ class Attached:
                 plugin, verb, dumps(config).encode(), self.container.name, self.container.path
             ).wall
 
+    def tidy(self) -> None:
+        """Remove what the reference's bandwidth leaves at the container's link: its ADD fails on that."""
+        with self.host.inside(), NetlinkSocket() as sock:
+            link = link_by_name(sock, _HOST_LINK)
+            if link is not None:
+                sock.request_all([qdisc_del_tbf(link.index), qdisc_del_ingress(link.index)])
+
 
 def measure_chained(bed: Bed, plugin: str) -> list[Row]:
     """Measure the calls of a container that stays, over and over.
@@ -74,6 +89,7 @@ def measure_chained(bed: Bed, plugin: str) -> list[Row]:
         for one in take_turns(attached, bed.pairs + 1):
             for verb in _VERBS:
                 samples[verb][one.suite.name].append(one.measure(plugin, verb))
+            one.tidy()
     return [
         Row(
             f"{plugin}: {verb}",
@@ -93,4 +109,6 @@ def _attach(suite: Suite) -> Iterator[Attached]:
         with host.inside(), NetlinkSocket() as sock:
             sock.request(link_add_veth(_HOST_LINK, "eth0", netns))
         os.close(netns)
+        with container.inside(), NetlinkSocket() as sock:
+            sock.request(link_set("eth0", up=True))
         yield Attached(suite, host, container)
