@@ -1,1 +1,1 @@
-"""Measures shibafu beside the reference plugins and netavark; bench/run.sh prepares what this needs."""
+"""Measures shibafu against the reference plugins and netavark; bench/run.sh prepares what this needs."""

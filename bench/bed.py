@@ -138,8 +138,8 @@ _numbers = count(1)
 def settle() -> None:
     """Wait until the kernel is done with what was asked for before, by whomever.
 
-    shibafu's DEL does not wait for the kernel's last word on a deleted link; without a pause whoever comes
-    next would have to, as all changes of links in all namespaces go through one lock.
+    shibafu's DEL does not wait for the kernel's last word on a deleted link; without a pause the next
+    call would have to, as all changes of links in all namespaces go through one lock.
     """
     with NetlinkSocket() as sock:
         sock.request(link_set("lo", up=True))

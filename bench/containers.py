@@ -1,4 +1,4 @@
-"""Traffic between containers of `shibafu run`, beside that of two namespaces on a bridge made by hand."""
+"""Traffic between containers of `shibafu run`, and between two namespaces on a bridge made by hand."""
 
 import os
 import re

@@ -72,7 +72,7 @@ class Engine:
             self._started = None
 
     def read_status(self) -> dict[str, Any]:
-        """Return what it tells of itself, see `shibafu.engine.parent.Parent.describe`.
+        """Return what it reports about itself, see `shibafu.engine.parent.Parent.describe`.
 
         Raises:
             Failed: it does not run any more.

@@ -1,7 +1,7 @@
 """Which rules of nf_tables the kernel looks at for a packet, by its own trace of that packet.
 
-The trace tells of rules that match and of the ends of chains. A chain's rules are looked at in their order:
-those between one that the trace tells of and the next have been looked at, too.
+The trace reports rules that match and the ends of chains. A chain's rules are looked at in their order:
+those between one that the trace reports and the next have been evaluated, too.
 """
 
 from collections.abc import Callable, Iterable
@@ -52,7 +52,7 @@ Chains = dict[ChainKey, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Event:
-    """What the kernel tells of a packet in a chain.
+    """What the kernel reports of a packet in a chain.
 
     Args:
         chain: the chain.

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Measures shibafu, by its engine and cold, beside Debian's reference plugins and netavark, and prints tables.
+# Measures shibafu, by its engine and cold, against Debian's reference plugins and netavark, and prints tables.
 #
 #   bench/run.sh                      everything, 30 turns; about twenty minutes
 #   bench/run.sh --quick              less than a minute, and less exact

@@ -136,7 +136,7 @@ class Network:
         nat: whether containers are masqueraded.
         dual_stack: whether they have IPv6 addresses as well.
         spoof_check: whether what they send has to have their MAC address.
-        nftables: whether rules are made by nft; the reference may not know of that.
+        nftables: whether rules are made by nft; the reference may not support that.
     """
 
     data_dir: Path

@@ -1,6 +1,6 @@
 """Ratios that are not to be exceeded, by the rows' names and the sides'; `bench/run.sh --check` holds them.
 
-Plugins that start cold are beside what they took when the engine came: a quarter more is too much.
+The limits of cold starts are what these took when the engine was added, plus a quarter.
 """
 
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ new one.
 
   --prefix DIRECTORY   where the program is: /usr/lib/shibafu
   --bindir DIRECTORY   where runtimes look for plugins, which gets links: /opt/cni/bin
-  --sbindir DIRECTORY  where commands are, which gets links to what is no plugin: /usr/sbin
+  --sbindir DIRECTORY  where commands are, which gets links to the other programs: /usr/sbin
   --mandir DIRECTORY   /usr/share/man
   --bashdir, --zshdir, --fishdir DIRECTORY
                        where shells look for completions: /usr/share/bash-completion/completions,
@@ -21,12 +21,12 @@ new one.
   --unitdir DIRECTORY  where systemd finds services: /usr/lib/systemd/system
   --confdir DIRECTORY  where networks are configured: /etc/cni/net.d
   --as-reference       link also the names of the reference's plugins: bandwidth, bridge, host-local, ...; what has
-                       them now is kept beside as NAME.before-shibafu, and uninstall.sh puts it back
+                       them now is kept as NAME.before-shibafu, and uninstall.sh puts it back
   --no-engine          leave out the service shibafu-engine, which keeps the resident engine running, or remove it;
                        otherwise it is installed and, where systemd runs, enabled and started. Upgrades do as
                        the installation before, and start none that was stopped
   --engine             install the service again
-  --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it is there already;
+  --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it exists;
                        may be repeated
   --with-runc          install also the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,
                        iptables, and golang-github-containers-common, which has a seccomp profile; and make
@@ -69,7 +69,7 @@ keep_original() {
 install_conflist() {
     local sample=$root/conf/$1.conflist destination=$DESTDIR$confdir/$1.conflist
     if [[ -e $destination ]]; then
-        echo "$destination is there already and stays as it is"
+        echo "$destination already exists and is left as it is"
         return
     fi
     mkdir -p "${destination%/*}"

@@ -91,7 +91,7 @@ class Index:
         self._open_stamp()
 
     def ensure_directories(self) -> None:
-        """Make the index's directories, for root's eyes only: records tell of other people's containers."""
+        """Make the index's directories, readable by root only: records name other users' containers."""
         for name in ("records", "pages"):
             path = f"{self.directory}/{name}"
             if not os.path.isdir(path):

@@ -14,7 +14,7 @@ digest tells a line that was half written: a wrong path would make a living cont
 
 Nor is there anything to verify the absence of a record against, but all leases. So files are signed by a
 time of last change that nothing else gives them: as many seconds after 1970 as they have bytes, and none
-for the directory, where the time tells of a file that was removed.
+for the directory, whose time shows that a file was removed.
 """
 
 import os
@@ -28,7 +28,7 @@ _MAX_FILE = 1 << 26
 
 
 class IndexRecord:
-    """What the index knows of an attachment.
+    """An attachment's entry in the index.
 
     Args:
         container_id: CNI_CONTAINERID.

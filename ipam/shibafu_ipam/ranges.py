@@ -1,7 +1,7 @@
 """Ranges of addresses and sets of them: what a configuration may state, and what the reference refuses.
 
 A range is a piece of a subnet; a set is a pool of ranges of one family; a container gets one address
-of each set. Nothing here knows of files or leases.
+of each set. Nothing here depends on files or leases.
 """
 
 from shibafu.cni.config import Section, fold_keys
@@ -99,7 +99,7 @@ class RangeText:
     """A range as the configuration states it: each text an address or a subnet, but not yet checked.
 
     The reference decodes the whole document first and judges ranges after that, so a misspelt address
-    anywhere is refused before the first range that makes no sense.
+    anywhere is refused before the first range that is invalid.
     """
 
     subnet: Cidr | None = None
@@ -123,7 +123,7 @@ class RangeText:
         """Return the range, with the defaults of what it does not state.
 
         Raises:
-            ValueError: it makes no sense; the reason, and where that does not say so what to change.
+            ValueError: it is invalid; the reason and, where that does not say so, what to change.
         """
         subnet = self.subnet
         if subnet is None:

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # Tells of a lease, and of what is recorded of it, whether it must be kept.
+    # Returns for a lease, and for what is recorded of it, whether it must be kept.
     IsNeeded = Callable[[Lease, IndexRecord | None], bool]
 
 # How far the clock may have been set since the machine started, in seconds.

@@ -243,7 +243,7 @@ class Store:
         return errors
 
     def _addresses(self) -> "Iterator[Address]":
-        """Return the addresses that files are called like."""
+        """Return the addresses that files are named after."""
         try:
             names = os.listdir(self.directory)
         except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""The outside world of the demo: tells whoever connects which address it sees.
+"""The outside world of the demo: tells each client which address it sees.
 
     outside.py PORT
 

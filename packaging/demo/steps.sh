@@ -102,7 +102,7 @@ mount -t tmpfs run /run
 mount -t tmpfs lib /var/lib
 cd "$stage/repository/packaging"
 readonly conflist=$stage/repository/conf/20-dual-stack.conflist
-# The plugins may be links to those beside which it is.
+# The plugins may be links to those in its own folder.
 command=$(realpath "$stage/plugins/shibafu-bridge")
 readonly command=${command%/*}/shibafu
 bridge=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["plugins"][0]["bridge"])' "$conflist")

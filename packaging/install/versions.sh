@@ -19,7 +19,7 @@ calc_first_line() {
     echo "#!$1/_internal/python3 -ISXutf8"
 }
 
-# fits_interpreter HOME: tell whether executables can be there. Words of the line end at a space, and Linux has 255
+# fits_interpreter HOME: succeed if executables can be there. Words of the line end at a space, and Linux has 255
 # bytes for it (before 5.1, 127).
 fits_interpreter() {
     case $1 in
@@ -29,7 +29,7 @@ fits_interpreter() {
     esac
 }
 
-# has_programs DIRECTORY: tell whether build.sh has made its executables.
+# has_programs DIRECTORY: succeed if it has the executables that build.sh builds.
 has_programs() {
     [ -s "$1/_internal/build-id" ] && [ -s "$1/_internal/cold/shibafu-bridge" ]
 }
@@ -84,7 +84,7 @@ calc_digest() {
     ) | sha256sum | cut -c1-12
 }
 
-# is_whole DIRECTORY HOME DIGEST: tell whether it is what it was made to be, for the folder HOME.
+# is_whole DIRECTORY HOME DIGEST: succeed if it is complete and was built for the folder HOME.
 is_whole() {
     [ "$(calc_digest "$1")" = "$3" ] || return 1
     for whole_cold in "$1"/_internal/cold/*; do
@@ -93,7 +93,7 @@ is_whole() {
     done
 }
 
-# is_used DIRECTORY: tell whether a process runs from it.
+# is_used DIRECTORY: succeed if a process runs from it.
 is_used() {
     for used_exe in /proc/[0-9]*/exe; do
         case $(readlink "$used_exe") in
@@ -106,7 +106,7 @@ is_used() {
 # add_version PREFIX DIRECTORY VERSION [HOME]: copy the program out of DIRECTORY and bring it into use.
 #
 # HOME is what PREFIX will be called when the program runs.
-# The version before is kept for whoever is just starting; older ones as long as processes run from them.
+# The previous version is kept for calls that are just starting; older ones as long as processes run from them.
 add_version() {
     add_prefix=$(realpath -m "$1")
     add_home=${4:-$1}

@@ -17,16 +17,16 @@ _CNI_ARGS = ("MAC", "IP", "IgnoreUnknown")
 _CANONICAL = {key.name.lower(): key.name for key in KEYS}
 _HEAD = """# Compatibility with bridge and host-local
 
-`shibafu-bridge` and `shibafu-ipam` take the place of `bridge` and `host-local`, the reference plugins
+`shibafu-bridge` and `shibafu-ipam` replace `bridge` and `host-local`, the reference plugins
 ([containernetworking/plugins](https://github.com/containernetworking/plugins)): the same configurations,
-arguments and results, the same leases on disk. [migrating.md](migrating.md) tells how to change over, and
+arguments and results, the same leases on disk. [migrating.md](migrating.md) describes how to switch, and
 back; [configuration.md](configuration.md) what each key means.
 
 This page is generated from the table in `tests/differential`. Its {cases} configurations, good and bad, go
-through both suites, each in fresh network namespaces: ADD, CHECK and DEL twice, or what else a case is
-about. Compared are exit status and answer, links, addresses, routes, kernel switches, leases, how the world
-outside sees a container, and what is left in the end. The reference is Debian's release 1.1.1; what newer
-ones know is compared with their documentation. A difference that is not listed here fails the test, and so
+through both suites, each in fresh network namespaces: ADD, CHECK and DEL twice, or whatever a case is
+about. Exit status and answer, links, addresses, routes, sysctls, leases, how the world
+outside sees a container, and what is left in the end are compared. The reference is Debian's release 1.1.1; features of
+newer releases are compared with their documentation. A difference that is not listed here fails the test, and so
 does a listed one that no longer occurs.
 """
 

@@ -15,8 +15,8 @@ CHOICES = (
     Difference(
         "ndisc-notify",
         "choice",
-        "IPv6 neighbours are told of an address at once, as IPv4's are: a new container may have the "
-        "address of an old one (ndisc_notify).",
+        "New addresses are announced to IPv6 neighbours at once, as to those of IPv4: a new container may"
+        " have the address of an old one (ndisc_notify).",
         ("after-ADD * sysctl ipv6/conf/[*]/ndisc_notify",),
         reference="0",
         ours="1",
@@ -25,7 +25,7 @@ CHOICES = (
         "router-advertisements",
         "choice",
         "A container with addresses of its network accepts no router advertisements, which any neighbour "
-        "can send to give it a default route and addresses; `acceptRA` has it accept them.",
+        "can send to give it a default route and addresses; with `acceptRA` it does.",
         (
             "* sysctl ipv6/conf/[*]/accept_ra",
             "* sysctl ipv6/conf/[*]/autoconf",
@@ -45,8 +45,8 @@ CHOICES = (
     Difference(
         "drops-of-others",
         "choice",
-        "CHECK names a chain of others that drops what the network accepts: with nftables no rule of ours "
-        "gets packets past the policy of iptables' FORWARD.",
+        "CHECK names any other chain that drops what the network accepts: with nftables no rule of "
+        "shibafu can get packets past the policy of iptables' FORWARD.",
         ("2-CHECK *",),
         ("masquerade-backend-nftables-forward-policy-drop",),
         shows={"2-CHECK status": "1", "2-CHECK answer.code": "104"},
@@ -54,7 +54,7 @@ CHOICES = (
     Difference(
         "arp-notify-on-layer-2",
         "choice",
-        "arp_notify is set also on links that have no address yet.",
+        "arp_notify is also set on links that have no address yet.",
         ("* sysctl ipv4/conf/[*]/arp_notify",),
         ("*layer-2*", "bridge-address-with-new-port", "json-not-utf-8-escape", "mac-cni-args-known-only"),
         reference="0",
@@ -73,7 +73,7 @@ CHOICES = (
     Difference(
         "interface-mtu",
         "choice",
-        "Results of 1.1.0 state the MTU of the interfaces; the reference's bridge does not.",
+        "Results of 1.1.0 contain the MTU of the interfaces; those of the reference's bridge do not.",
         ("1-ADD answer.interfaces[[]?].mtu",),
         ("newest-*",),
         reference=ABSENT,
@@ -101,8 +101,8 @@ CHOICES = (
     Difference(
         "programs-found-without-path",
         "choice",
-        "iptables and nft are looked for in the system's directories too: OCI hooks run with an empty "
-        "environment.",
+        "iptables and nft are also searched for in the system's directories, because OCI hooks run with "
+        "an empty environment.",
         (_ADD, _CHECK, _DEL, *_STATE),
         ("masquerade-no-iptables",),
         shows=_ADDED | {"after-ADD c1 reaches the outside by IPv4": "masqueraded"},
@@ -110,7 +110,7 @@ CHOICES = (
     Difference(
         "no-cni-path",
         "choice",
-        "CNI_PATH is asked for only when a plugin has to be found in it; the specification has it optional.",
+        "CNI_PATH is only required if a plugin has to be found in it; it is optional in the specification.",
         (_ADD, _CHECK, _DEL, *_STORE),
         ("env-no-path-ipam",),
         shows=_ADDED,
@@ -118,7 +118,7 @@ CHOICES = (
     Difference(
         "check-order-path",
         "choice",
-        "CNI_PATH is asked for only when a plugin has to be found in it; the specification has it optional.",
+        "CNI_PATH is only required if a plugin has to be found in it; it is optional in the specification.",
         ("2-CHECK answer.*",),
         ("env-no-path",),
         ours="[7R]*",
@@ -126,8 +126,8 @@ CHOICES = (
     Difference(
         "del-is-lenient",
         "choice",
-        "DEL looks only at what it needs: arguments, ranges, a hardware address, a CNI_NETNS or a value of "
-        "any other key that ADD refuses do not keep it from succeeding, and a runtime is not left with a "
+        "DEL only reads what it needs: arguments, ranges, a hardware address, a CNI_NETNS or a value of "
+        "any other key that ADD refuses do not make it fail, so that a runtime is not left with a "
         "container it cannot remove.",
         (_DEL,),
         (
@@ -180,8 +180,8 @@ CHOICES = (
     Difference(
         "vanished-containers",
         "choice",
-        "Before an ADD fails for want of an address, the addresses of containers whose namespace is gone "
-        "are taken back, as is the one that the same container still has from its last life.",
+        "Before an ADD fails for lack of an address, the addresses of containers whose namespace is gone "
+        "are reclaimed, and so is one that the same container still has from an earlier run.",
         (_ADD, _CHECK, *_STORE),
         ("ipam-exhausted-by-vanished-container", "ipam-same-container-after-its-namespace"),
         shows={"2-ADD status": "0", "3-CHECK status": "0"},
@@ -198,8 +198,8 @@ CHOICES = (
     Difference(
         "relative-data-directory",
         "choice",
-        "A relative `dataDir` is refused: it is another directory for each caller, two of which would give "
-        "out the same address.",
+        "A relative `dataDir` is refused: it depends on the caller's directory, so that two callers could"
+        " give out the same address.",
         (_ADD, _DEL, *_STORE),
         ("ipam-data-directory-relative",),
         shows={"1-ADD status": "1", "1-ADD answer.code": "7"},
@@ -207,8 +207,8 @@ CHOICES = (
     Difference(
         "nothing-made-for-nothing",
         "choice",
-        "The store's directory, lock and last address are made by an ADD that gives an address, not by "
-        "calls that find nothing to do or are refused.",
+        "The store's directory, lock and last address are created by an ADD that allocates an address, "
+        "not by calls that are refused or have nothing to do.",
         _STORE,
         (
             "bridge-name-*",
@@ -238,9 +238,8 @@ CHOICES = (
     Difference(
         "addresses-first",
         "choice",
-        "The IPAM plugin is asked before links are made, so that the firewall's rules can be made "
-        "meanwhile; a failure after that has left the store's directory and the last address that was "
-        "given.",
+        "The IPAM plugin is called before links are created, so that firewall rules can be created in the"
+        " meantime; a failure after that leaves the store's directory and the last address.",
         _STORE,
         (
             "bridge-is-tunnel",
@@ -258,8 +257,8 @@ CHOICES = (
     Difference(
         "forwarding-after-failure",
         "choice",
-        "Forwarding, once switched on, is left on by an ADD that fails: other networks may have come to "
-        "need it.",
+        "A failed ADD does not turn off forwarding that it turned on, because other networks may have "
+        "come to need it.",
         ("* host sysctl ipv4/ip_forward",),
         ("route-refused-masquerade",),
         reference="0",
@@ -268,15 +267,15 @@ CHOICES = (
     Difference(
         "empty-bridge-name",
         "choice",
-        "An empty `bridge` means the default, as an absent one does.",
+        "An empty `bridge` means the default, like an absent one.",
         (),
         (),
     ),
     Difference(
         "refused-before-the-kernel",
         "choice",
-        "Names of bridges, MTUs and hardware addresses that the kernel would refuse are refused before "
-        "anything is done, with a sentence that names the value.",
+        "Bridge names, MTUs and hardware addresses that the kernel would refuse are refused before "
+        "anything is done, with a message that names the value.",
         ("1-ADD answer.msg",),
         (
             "bridge-name-16-characters",

@@ -16,8 +16,8 @@ DEFECTS = (
     Difference(
         "failed-add-leaves-links",
         "defect",
-        "An ADD that fails leaves nothing. The reference leaves the bridge and the veth pair; a second "
-        "try then fails since the interface exists.",
+        "A failed ADD leaves nothing behind. The reference leaves the bridge and the veth pair, so that a"
+        " second attempt fails because the interface exists.",
         ("* link *",),
         (
             "cni-path-without-plugin",
@@ -57,7 +57,7 @@ DEFECTS = (
     Difference(
         "retry-after-failed-add",
         "defect",
-        "An ADD that fails leaves nothing, so that the next one, its cause removed, succeeds.",
+        "A failed ADD leaves nothing behind, so that the next one succeeds once the cause is removed.",
         (_ADD, _CHECK, *_STATE),
         ("conflict-then-retry-with-force", "exhausted-then-free"),
         shows=_ADDED_LATER,
@@ -65,8 +65,8 @@ DEFECTS = (
     Difference(
         "del-of-what-failed",
         "defect",
-        "DEL after an ADD that failed succeeds; the reference misses what it had not made yet, or tries "
-        "to delete what it never made.",
+        "DEL after a failed ADD succeeds; the reference fails on what it had not created yet, or tries to"
+        " delete what it never created.",
         (_DEL,),
         ("route-refused-masquerade", "ifname-lo"),
         ours="[(0]*",
@@ -74,7 +74,7 @@ DEFECTS = (
     Difference(
         "del-without-netns",
         "defect",
-        "DEL removes links and rules also when CNI_NETNS is empty or gone.",
+        "DEL also removes links and rules if CNI_NETNS is empty or gone.",
         ("at-end * link *", "at-end host firewall*"),
         (
             "del-empty-netns",
@@ -89,7 +89,7 @@ DEFECTS = (
     Difference(
         "del-renamed",
         "defect",
-        "DEL removes the link also when it was renamed inside the container.",
+        "DEL also removes a link that was renamed inside the container.",
         ("at-end * link *",),
         ("renamed-inside", "check-link-renamed"),
         reference=THERE,
@@ -98,7 +98,7 @@ DEFECTS = (
     Difference(
         "del-deletes-only-its-own",
         "defect",
-        "DEL leaves alone what this network did not make, even if it is called like the container's "
+        "DEL does not touch what this network did not create, even if it has the name of the container's "
         "interface.",
         ("at-end * link *", "at-end c1 *"),
         ("ifname-is-bridge", "ifname-is-veth", "check-link-replaced", "del-of-other-network"),
@@ -107,8 +107,8 @@ DEFECTS = (
     Difference(
         "same-container-twice",
         "defect",
-        "Two attachments of one container to one network have nothing to do with each other; the DEL of "
-        "the first succeeds and leaves the second its rules.",
+        "Two attachments of a container to the same network are independent; the DEL of the first "
+        "succeeds and keeps the rules of the second.",
         ("3-DEL *",),
         ("two-interfaces-masquerade",),
         ours="[(0]*",
@@ -116,7 +116,7 @@ DEFECTS = (
     Difference(
         "del-after-flush",
         "defect",
-        "DEL succeeds where somebody has removed the rules already.",
+        "DEL succeeds if the rules have already been removed.",
         ("4-DEL *",),
         ("check-masquerade-gone",),
         ours="[(0]*",
@@ -124,7 +124,7 @@ DEFECTS = (
     Difference(
         "check-of-layer-2",
         "defect",
-        "CHECK works on a network without IPAM; the reference's fails always.",
+        "CHECK works on a network without IPAM; the reference's always fails.",
         ("2-CHECK *",),
         (
             "*layer-2*",
@@ -138,7 +138,7 @@ DEFECTS = (
     Difference(
         "forwards-when-add-returns",
         "defect",
-        "ADD returns when the bridge forwards for the container; on a network without IPAM the reference "
+        "ADD returns once the bridge forwards for the container; on a network without IPAM the reference "
         "does not wait for that, and the container's first packets may be lost.",
         ("after-ADD host link port(*) port state",),
         ("*layer-2*", "bridge-address-with-new-port", "json-not-utf-8-escape", "mac-cni-args-known-only"),
@@ -174,15 +174,15 @@ DEFECTS = (
     Difference(
         "routes-twice",
         "defect",
-        "A route that is there already is no failure: an IPAM plugin may give the default route besides "
-        "isDefaultGateway.",
+        "A route that already exists is not a failure: an IPAM plugin may return the default route in "
+        "addition to isDefaultGateway.",
         (),
         (),
     ),
     Difference(
         "routes-with-host-bits",
         "defect",
-        "A route to 10.8.0.7/16 leads to 10.8.0.0/16; the reference has the kernel refuse it.",
+        "A route to 10.8.0.7/16 leads to 10.8.0.0/16; with the reference, the kernel refuses it.",
         (),
         (),
     ),
@@ -190,7 +190,7 @@ DEFECTS = (
         "several-subnets",
         "defect",
         "A network may have several subnets of one family, each with its gateway on the bridge; the "
-        "reference takes its own first address for a conflict.",
+        "reference treats its own first address as a conflict.",
         (_ADD, _CHECK, *_STATE),
         ("gateway-two-subnets", "default-gateway-two-subnets"),
         shows=_ADDED
@@ -199,7 +199,7 @@ DEFECTS = (
     Difference(
         "ipv6-switched-off",
         "defect",
-        "IPv6 is switched on for the bridge, as it is for the container's link, where it is off by default.",
+        "IPv6 is turned on for the bridge, as for the container's link, if it is off by default.",
         (_ADD, _CHECK, *_STATE),
         ("ipv6-switched-off-by-default",),
         shows=_ADDED | {"after-ADD host link cni0 sysctl ipv6/conf/[*]/disable_ipv6": "0"},
@@ -207,7 +207,7 @@ DEFECTS = (
     Difference(
         "negative-mtu",
         "defect",
-        "A negative MTU is refused; the reference takes it for none.",
+        "A negative MTU is refused; the reference ignores it.",
         (_ADD, _CHECK, *_STATE),
         ("mtu-negative",),
         shows={"1-ADD status": "1", "1-ADD answer.msg": "invalid mtu -5"},
@@ -238,8 +238,8 @@ DEFECTS = (
     Difference(
         "network-address",
         "defect",
-        "The address of the subnet itself is never given out: older kernels take it for a broadcast, and in "
-        "IPv6 each router has it. The reference gives it out where a range begins with it.",
+        "The address of the subnet itself is never given out: older kernels treat it as a broadcast "
+        "address, and in IPv6 each router has it. The reference gives it out if a range begins with it.",
         (_ADD, _CHECK, *_STORE),
         ("ipam-range-start-is-network-address",),
         shows=_ADDED | {"1-ADD answer.ips[[]0].address": "10.1.0.2/24"},
@@ -255,8 +255,8 @@ DEFECTS = (
     Difference(
         "interface-name-pattern",
         "defect",
-        "An interface name with % in it is refused: the kernel takes it for a pattern. The reference makes a "
-        "link with another name, misses its own, and leaves it.",
+        "An interface name with % in it is refused, because the kernel treats it as a pattern. The "
+        "reference creates a link with another name, does not find it, and leaves it behind.",
         ("1-ADD answer.msg", "2-CHECK answer.msg", *_STATE),
         ("ifname-pattern",),
         shows={"1-ADD status": "1", "1-ADD answer.msg": "interface name contains %", "3-DEL status": "0"},
@@ -264,7 +264,7 @@ DEFECTS = (
     Difference(
         "null-among-routes",
         "defect",
-        "Null among routes is none; the reference's result has it as it is.",
+        "Null among routes is ignored; the reference copies it to the result.",
         ("1-ADD answer.routes*",),
         ("ipam-routes-null",),
         shows={"1-ADD status": "0", "1-ADD answer.routes[[]0].dst": "10.8.0.0/16"},
@@ -280,7 +280,7 @@ DEFECTS = (
     Difference(
         "subnet-of-all",
         "defect",
-        "0.0.0.0/0 is a subnet like others; the reference finds no address in it.",
+        "0.0.0.0/0 is a subnet like any other; the reference finds no address in it.",
         (_ADD, _CHECK, *_STORE),
         ("ipam-prefix-0",),
         shows=_ADDED | {"1-ADD answer.ips[[]0].address": "0.0.0.2/0"},
@@ -288,7 +288,7 @@ DEFECTS = (
     Difference(
         "torn-lease",
         "defect",
-        "An empty lease file, as a crash leaves it, is no lost address.",
+        "An empty lease file, left by a crash, does not lose its address.",
         (_ADD, _CHECK, *_STORE),
         ("ipam-lease-empty",),
         shows=_ADDED | {"1-ADD answer.ips[[]0].address": "10.1.0.2/30"},

@@ -17,7 +17,7 @@ ERRORS = (
     Difference(
         "error-version",
         "error",
-        "The error object states the configuration's cniVersion, as the specification says.",
+        "The error object contains the configuration's cniVersion, as the specification requires.",
         ("* answer.cniVersion",),
         reference=ABSENT,
     ),
@@ -31,7 +31,7 @@ ERRORS = (
     Difference(
         "type-names",
         "error",
-        "Where a value has a wrong type, the type that is wanted is named as in JSON, not as in Go's source.",
+        "If a value has the wrong type, the expected type is named as in JSON, not as in Go's source.",
         ("* answer.msg",),
         reference="*json: cannot unmarshal * into Go * of type *",
         ours="failed to load netconf: json: cannot unmarshal * into Go struct field NetConf.* of type *",
@@ -39,7 +39,7 @@ ERRORS = (
     Difference(
         "not-an-object",
         "error",
-        "What is not one JSON object is refused as such, in words of its own.",
+        "Input that is not one JSON object is refused with a message of its own.",
         ("* answer.*",),
         ("json-null", "json-array", "json-string", "json-truncated", "json-trailing-comma"),
         ours="error unmarshall network config: *",
@@ -57,8 +57,7 @@ ERRORS = (
     Difference(
         "kernel-refusals",
         "error",
-        "What the kernel refuses is said with its own explanation, where it gives one, and in the words "
-        "of ip(8).",
+        "Refusals by the kernel are reported with its explanation, if it gives one, and worded as in ip(8).",
         ("1-ADD answer.msg",),
         ("route-gw-unreachable", "route-refused-masquerade"),
         ours="cannot *",
@@ -66,7 +65,7 @@ ERRORS = (
     Difference(
         "missing-feature",
         "error",
-        "Where the kernel cannot filter VLANs, the error says so.",
+        "If the kernel cannot filter VLANs, the error says so.",
         ("1-ADD answer.msg",),
         ("vlan", "vlan-gateway", "vlan-trunk", "vlan-trunk-range", "preserve-default-vlan-with-vlan"),
         ours="*this kernel has no VLAN filtering on bridges",
@@ -74,8 +73,8 @@ ERRORS = (
     Difference(
         "not-a-network-namespace",
         "error",
-        "A CNI_NETNS that is not a network namespace is called so, where the reference gives the file "
-        "system's number.",
+        "The error for a CNI_NETNS that is not a network namespace says so; the reference's gives the "
+        "file system's number.",
         ("1-ADD answer.msg",),
         ("netns-is-a-file", "netns-is-a-directory"),
         reference="failed to open netns *: unknown FS magic on *",
@@ -84,7 +83,7 @@ ERRORS = (
     Difference(
         "store-unusable",
         "error",
-        "A store that cannot be used is reported as that.",
+        "The error for a store that cannot be used says so.",
         ("1-ADD answer.msg",),
         ("ipam-data-directory-unusable",),
         ours="cannot reserve an address: *",
@@ -92,7 +91,7 @@ ERRORS = (
     Difference(
         "half-a-character",
         "error",
-        "A path with half of a pair of surrogates in it is refused for that.",
+        "The error for a path with an unpaired surrogate says so.",
         ("1-ADD answer.msg",),
         ("ipam-resolv-conf-half-a-pair",),
         ours="open *: invalid argument",
@@ -100,7 +99,7 @@ ERRORS = (
     Difference(
         "mapped-subnet",
         "error",
-        "An IPv4 subnet written as an IPv6 one is refused for its text.",
+        "An IPv4 subnet written as an IPv6 one is refused because of its notation.",
         ("* answer.msg",),
         ("ipam-ipv4-mapped",),
         ours="invalid CIDR address: *",
@@ -108,7 +107,7 @@ ERRORS = (
     Difference(
         "check-sentences",
         "error",
-        "CHECK says in its own words what it found, and names the link.",
+        "CHECK has its own messages, which name the link.",
         ("3-CHECK answer.msg",),
         ("check-*",),
         reference="[BCEFI]*",
@@ -116,8 +115,8 @@ ERRORS = (
     Difference(
         "surplus-request",
         "error",
-        "Of two addresses that are requested from one set the second is refused; the reference refuses "
-        "either, by chance.",
+        "If two addresses are requested from one set, the second is refused; the reference refuses one of"
+        " them at random.",
         ("1-ADD answer.msg",),
         ("ipam-request-same-set-twice",),
         reference="failed to allocate all requested IPs: 10.1.0.77",

@@ -46,16 +46,17 @@ BRIDGE = (
     Key("portIsolation"),
     Key(
         "isolate",
-        "shibafu's own, ignored by the reference: isolated networks do not reach each other, strictly "
-        "isolated ones no other. What else containers can do is the same.",
+        "shibafu's own, ignored by the reference: isolated networks cannot reach each other, strictly "
+        "isolated ones no others. Otherwise the same.",
     ),
     Key(
         "internal",
-        "shibafu's own, ignored by the reference: containers reach neither the host nor what lies beyond it.",
+        "shibafu's own, ignored by the reference: containers can reach neither the host nor anything "
+        "beyond it.",
     ),
     Key(
         "keepIPv6",
-        "shibafu's own, ignored by the reference: IPv6 stays on where the network has no IPv6 addresses.",
+        "shibafu's own, ignored by the reference: IPv6 stays on if the network has no IPv6 addresses.",
     ),
     Key("acceptRA", "shibafu's own, ignored by the reference: the container accepts router advertisements."),
     Key("dns", SAME, ("dns-of-ipam", "empty-dns")),
@@ -128,7 +129,7 @@ PROTOCOL = (
     Key("CNI_NETNS", SAME, ("own-namespace", "not-a-network-namespace", "del-without-netns")),
     Key("CNI_NETNS_OVERRIDE"),
     Key("CNI_IFNAME", SAME, ("existing-interface", "interface-name-pattern")),
-    Key("CNI_PATH", "Asked for when a plugin has to be found.", ("no-cni-path", "check-order-path")),
+    Key("CNI_PATH", "Required if a plugin has to be found.", ("no-cni-path", "check-order-path")),
 )
 SECTIONS = (
     ("bridge", "Keys of `bridge`", BRIDGE),

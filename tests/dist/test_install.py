@@ -134,7 +134,7 @@ def test_conflist_is_the_users(target: Target) -> None:
     network = target.confdir / "10-nat.conflist"
     assert network.read_text() == (ROOT / "conf" / "10-nat.conflist").read_text()
     network.write_text("mine")
-    assert "is there already" in target.install("--conflist", "10-nat")
+    assert "already exists" in target.install("--conflist", "10-nat")
     target.uninstall()
     assert set(target.list_files()) == {"confdir/10-nat.conflist", "confdir/30-layer2.conflist"}
     assert network.read_text() == "mine"

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
 
-# Before, results did not tell of interfaces.
+# Before, results did not include interfaces.
 _FIRST = "0.3.0"
 
 

@@ -4,7 +4,7 @@ This module composes the plugin and is the only one that knows both the bridge a
 run inside it. It and everything that a verb imports keep to the import budget: of the standard
 library only `os`, `sys`, `io`, `time`, `errno`, `fcntl`, `struct` and C modules such as `_socket`;
 VERSION imports nothing but the protocol's shell. tests/unit/test_import_budget.py and
-tests/netns/test_bridge_import_budget.py hold it.
+tests/netns/test_bridge_import_budget.py enforce it.
 """
 
 import os
@@ -59,7 +59,7 @@ def _find_installation() -> "Installation":
     """Return where this executable and its siblings are; a link to it, or a copy, may be anywhere."""
     from shibafu.cni.delegate import Installation
 
-    # The interpreter of the executables is in a folder beside them; see packaging/freeze/shibafu.spec.
+    # The interpreter of the executables is in a folder next to them; see packaging/freeze/shibafu.spec.
     frozen = getattr(sys, "frozen", False)
     inside = os.path.dirname(sys.executable) if frozen else os.path.realpath(sys.argv[0])
     return Installation(os.path.dirname(inside), {"shibafu-ipam": _load_ipam}, sys.argv[0])

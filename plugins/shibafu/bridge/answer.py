@@ -24,7 +24,7 @@ def render_answer(attachment: Attachment, result: Result, view: "View") -> dict[
     Args:
         attachment: the attachment.
         result: addresses and routes; it takes in the rest.
-        view: the host's namespace, and the container's beside it.
+        view: the host's namespace, together with the container's.
     """
     result.interfaces = _find_interfaces(attachment, view)
     result.dns = attachment.config.dns or result.dns

@@ -149,7 +149,7 @@ def _keep_needed(config: Section) -> Section:
 
 
 def is_valid_link_name(name: str) -> bool:
-    """Return whether the kernel takes the name (dev_valid_name in net/core/dev.c) and a rule can hold it.
+    """Return whether the kernel takes the name (dev_valid_name in net/core/dev.c) and a rule can contain it.
 
     The kernel allows more: quotes and the like. A rule's text must not be steered by such a name.
     """

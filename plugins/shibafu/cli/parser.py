@@ -81,7 +81,7 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
     """Do what a command line says and return the exit code: 0, 1 for a failure, more in `docs/commands.md`.
 
     Raises:
-        SystemExit: 2 or more for a command line that makes no sense, 0 after `--help`.
+        SystemExit: 2 or more for an invalid command line, 0 after `--help`.
     """
     arguments = _parse(argv)
     context = make_context(arguments, stdout, stderr)

@@ -1,4 +1,4 @@
-"""CNI_ARGS: `KEY=value` pairs joined by semicolons."""
+"""CNI_ARGS: `KEY=value` pairs separated by semicolons."""
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
 

@@ -43,7 +43,7 @@ def make_directory(path: str, mode: int, parents: int = 0o755) -> None:
 def secure_directories(*paths: str) -> None:
     """Make sure that nobody else can write to directories of ours; those that are not there are all right.
 
-    Earlier versions left some to the umask of their caller: modes that are too wide are mended. What
+    Earlier versions left some to the umask of their caller: modes that are too wide are corrected. What
     belongs to somebody else is refused, since nobody knows what else in it does.
 
     Args:
@@ -77,7 +77,7 @@ def secure_given_directory(path: str) -> None:
 
     Its owner, and a group that may write to it, are the administrator's choice; so is a directory in which
     nobody can touch what is another's, such as /tmp. One that everybody can write to is an earlier version's
-    mistake if it belongs to this user, and mended.
+    mistake if it belongs to this user, and is corrected.
 
     Raises:
         CniError: everybody can write to it, or could have made it.

@@ -74,7 +74,7 @@ def attempt(errors: list[CniError], step: "Callable[..., object]", *arguments: o
 
 
 def merge_errors(errors: list[CniError]) -> CniError:
-    """Return one error that tells of all; teardown goes on past each and reports at the end.
+    """Return one error that combines them; teardown continues after each and reports them at the end.
 
     What several say alike, because they have one cause, is said once.
     """

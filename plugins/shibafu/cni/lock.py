@@ -3,7 +3,7 @@
 A lock is deleted by the last to leave it, so that nothing is left behind; what a killed process leaves
 is an empty file that locks nobody out. Such files are in a directory of ours that nobody else can open
 anything in: who can open a file can lock it, so that what containers can open, be it the file of their
-own network namespace, is no lock.
+own network namespace, is not a lock.
 """
 
 import fcntl

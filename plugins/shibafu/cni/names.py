@@ -62,7 +62,7 @@ def calc_host_veth(network: str, container_id: str, ifname: str) -> str:
 
 
 def is_host_veth(name: str) -> bool:
-    """Return whether a link on the host is called like an attachment's; other programs' names are shorter."""
+    """Return whether a host link has a name like an attachment's; other programs' names are shorter."""
     return name.startswith("veth") and len(name) == 15 and _HEX_DIGITS.issuperset(name[4:])
 
 
@@ -77,7 +77,7 @@ def calc_reference_ifb(network: str, container_id: str) -> str:
 
 
 def is_ifb(name: str) -> bool:
-    """Return whether a link is called like one of those, ours or the reference's."""
+    """Return whether a link has a name like one of those, ours or the reference's."""
     return name.startswith(_IFB_PREFIX) and len(name) == 15 and _HEX_DIGITS.issuperset(name[3:])
 
 
@@ -105,7 +105,7 @@ def calc_input_chain(network: str) -> str:
 
 
 def is_strict_chain(name: str) -> bool:
-    """Return whether a chain is called like those of strictly isolated networks."""
+    """Return whether a chain has a name like those of strictly isolated networks."""
     return name.startswith("SHIBAFU-") and name.endswith("-S")
 
 

@@ -25,7 +25,7 @@ _PAUSE = 0.005
 
 
 class Plugin:
-    """What the shell needs to know of a plugin.
+    """What the shell needs to know about a plugin.
 
     Args:
         name: how the plugin calls itself to a person who runs it by hand.

@@ -6,7 +6,7 @@ config.json           the bundle
 rootfs/ upper/ work/  its root file system, and the layer that it writes to
 hosts, hostname, ...  files of its /etc
 log, log.1            what it printed, if it runs in the background; see shibafu.monitor.log_writer
-lock                  held by whoever runs it, for as long as it runs
+lock                  held by the process that runs it, as long as it runs
 exit pid runc.log     see shibafu.monitor
 """
 

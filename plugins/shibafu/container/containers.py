@@ -1,7 +1,7 @@
 """The lives of containers: made, started, stopped, removed.
 
 A container in the background has a monitor (see shibafu.monitor); one in the foreground is run by
-runc under this process. Whoever runs it holds its lock. What a killed one left behind is cleared
+runc under this process. The process that runs it holds its lock. What a killed one left behind is cleared
 away before the next start, and by removal.
 """
 
@@ -41,7 +41,7 @@ _NOT_FOUND = ("no such file or directory", "not a directory", "executable file n
 
 @dataclass(frozen=True)
 class Programs:
-    """What belongs to this suite and runs beside the command.
+    """What belongs to this suite and runs alongside the command.
 
     Args:
         hook: the path of shibafu-hook.
@@ -61,7 +61,7 @@ class Containers:
 
     Args:
         data_dir: where images and containers are.
-        programs: what runs beside.
+        programs: what runs alongside.
     """
 
     def __init__(self, data_dir: Path, programs: Programs) -> None:
@@ -108,7 +108,7 @@ class Containers:
 
         Args:
             spec: the container.
-            unpack: makes its root file system in its directory and returns where, if it is no image's.
+            unpack: makes its root file system in its directory and returns where, unless it is an image's.
 
         Raises:
             ContainerError: the name is taken, here or in runc.

@@ -4,7 +4,7 @@
     <directory>/<name>/image.json     where it came from, and its defaults
 
 An image appears whole or not at all: it is made under another name, which begins with a dot, and whose lock
-tells whether somebody is still at it.
+shows whether a process is still at work.
 """
 
 import fcntl
@@ -159,7 +159,7 @@ class ImageStore:
         directory = self.directory / name
         if not is_valid_identifier(name) or not directory.is_dir():
             raise ContainerError(f"there is no image {name}", "see: shibafu image ls")
-        # Whole or not at all, for whoever looks meanwhile.
+        # Atomically, for those who look in the meantime.
         with self._aside(name) as aside:
             directory.rename(aside / name)
             shutil.rmtree(aside)
@@ -177,7 +177,7 @@ class ImageStore:
 
     @contextmanager
     def _aside(self, name: str) -> "Iterator[Path]":
-        """Make a directory beside the images, which is removed in the end, or by others if this is killed."""
+        """Make a directory next to the images, removed in the end, or by others if this is killed."""
         self.remove_leftovers()
         with ExitStack() as stack:
             # Nobody may find the directory before it is locked.

@@ -104,7 +104,7 @@ def _import_archive(making: Making, source: Path, kind: str) -> None:
 def _import_layout(making: Making, layout: Path) -> None:
     """Unpack the layers of the only image of an OCI layout, and take over what it says of its containers."""
     for path in layout.rglob("*"):
-        # Whoever reads a FIFO waits for its writer.
+        # Reading a FIFO waits for its writer.
         if not path.is_dir() and not path.is_file():
             raise ContainerError(f"the OCI layout cannot be read: {path.name} is not a regular file")
     try:
@@ -132,7 +132,7 @@ def _read_layout(layout: Path) -> tuple[str, Defaults]:
 
     Raises:
         ContainerError: there is no such image, or a document cannot be read.
-        KeyError, TypeError, AttributeError, ValueError: a document makes no sense.
+        KeyError, TypeError, AttributeError, ValueError: a document is invalid.
     """
     index = _read_json(layout / "index.json")
     manifests = [entry for entry in index.get("manifests", []) if entry.get("mediaType", "") == _MANIFESTS]

@@ -10,7 +10,7 @@ _MOUNTS = "/proc/self/mounts"
 
 
 def mount_overlay(directory: Path, lower: str) -> None:
-    """Mount a container's root file system at `directory/rootfs`, in place of one that is there already.
+    """Mount a container's root file system at `directory/rootfs`, in place of one that already exists.
 
     Args:
         directory: the container's.

@@ -27,7 +27,7 @@ def parse_capabilities(words: Sequence[str]) -> list[str]:
     """Return capabilities as the kernel calls them, or ALL.
 
     Args:
-        words: names with or without CAP_, in any case; several may be joined by commas.
+        words: names with or without CAP_, in any case; several may be separated by commas.
 
     Raises:
         ContainerError: there is none of that name.

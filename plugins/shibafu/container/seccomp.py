@@ -48,7 +48,7 @@ def load_seccomp(
 
     Raises:
         MissingProfileError: there is no default profile.
-        ContainerError: there is no such profile, or it makes no sense.
+        ContainerError: there is no such profile, or it is invalid.
     """
     if profile == UNCONFINED:
         return None
@@ -87,7 +87,7 @@ def calc_seccomp(
         release: the kernel's release, likewise.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is no profile.
+        KeyError, TypeError, ValueError, AttributeError: it is not a profile.
     """
     arch, native = _ARCHITECTURES.get(machine, (machine, ""))
     seccomp: dict[str, Any] = {"defaultAction": profile["defaultAction"]}

@@ -54,7 +54,7 @@ class Specification:
         uid: the program's user.
         gid: the program's group.
         networks: the networks that it is on, or NO_NETWORK, or HOST_NETWORK, alone.
-        ip: addresses in the first network, joined by commas; empty for any.
+        ip: addresses in the first network, separated by commas; empty for any.
         mac: the hardware address in the first network; empty for any.
         ports: published ports, as annotations of shibafu-hook have them.
         bandwidth: limits, likewise.

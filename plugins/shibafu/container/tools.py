@@ -5,7 +5,7 @@ import subprocess
 
 from shibafu.container.errors import ContainerError
 
-# What to install for a program, where the package is not called like it.
+# What to install for a program, where the package has another name.
 _PACKAGES = {"umount": "mount", "cp": "coreutils", "rm": "coreutils"}
 
 

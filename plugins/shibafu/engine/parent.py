@@ -100,7 +100,7 @@ class Parent:
         for number in (SIGCHLD, SIGINT, SIGTERM):
             signal(number, _note)
         signal(SIGHUP, SIG_IGN)
-        # Whoever started it may have blocked the signals that stop it, or that end a killed launcher's call.
+        # Its starter may have blocked the signals that stop it, or that end a killed launcher's call.
         pthread_sigmask(SIG_SETMASK, [])
 
     def leave(self) -> None:
@@ -328,7 +328,7 @@ class Parent:
         self._unlink(self._place.lock)
 
     def _unlink(self, path: str) -> None:
-        """Remove a file of this engine's, unless another engine has one of its own there by now."""
+        """Remove a file of this engine's, unless another engine has put its own there."""
         if self._is_there(path):
             try:
                 os.unlink(path.rpartition("/")[2], dir_fd=self._directory)

@@ -1,6 +1,6 @@
 """What annotations may say where the administrator speaks by flags: `--allow=KEY[=VALUE|...]`.
 
-Flags are the administrator's, while annotations may be anybody's: engines hand on those of a pod's author.
+Flags are the administrator's, while annotations may be anybody's: engines pass on those of a pod's author.
 So what a flag sets, an annotation cannot change, unless the key is allowed. A key that is allowed with
 values takes no others, whether a flag sets it or not.
 """
@@ -66,5 +66,5 @@ def says_the_same(flags: "Mapping[str, str]", key: str, value: str) -> bool:
 
 
 def split_items(text: str) -> list[str]:
-    """Return the items of a list that is joined by commas."""
+    """Return the items of a comma-separated list."""
     return [part.strip() for part in text.split(",") if part.strip()]

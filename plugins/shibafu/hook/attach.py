@@ -108,7 +108,7 @@ def _add(runtime: Runtime, container: Container, step: Step) -> dict[str, object
     except CniError:
         if not step.is_preference:
             raise
-    # Somebody else has the address by now.
+    # Another container has been given the address.
     step.drop_ips()
     return _call_add(runtime, container, step)
 

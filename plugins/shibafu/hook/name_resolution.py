@@ -84,7 +84,7 @@ def calc_hosts(content: str, results: list[dict[str, object]], container: Contai
     """Return a hosts file: its lines so far, but for those of an earlier start, and the addresses.
 
     Raises:
-        CniError: the container's name is no host name.
+        CniError: the container's name is not a valid host name.
     """
     if not _is_hostname(container.hostname):
         raise CniError(

@@ -1,7 +1,7 @@
 """Opening files where there may be something else: it is looked at, never waited for, and never followed.
 
 A FIFO would be waited for until somebody opens its other end, a symbolic link leads to somebody else's file,
-a directory or a device makes no sense. One error tells of all of them, and names what is there.
+a directory or a device is of no use. One error stands for all of them, and names what is there.
 """
 
 import os
@@ -105,7 +105,7 @@ def remove_file(path: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        # A read-only file system says so before it looks; a name that is too long is no file's.
+        # A read-only file system says so before it looks; no file has a name that is too long.
         if error.errno == ENAMETOOLONG or (error.errno == EROFS and not os.path.lexists(path)):
             return False
         raise

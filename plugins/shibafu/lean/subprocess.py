@@ -41,7 +41,7 @@ _LOOK_PAUSE = 0.005
 
 
 class Child:
-    """A program that runs beside this one until `wait` collects it.
+    """A program that runs in parallel with this one until `wait` collects it.
 
     Args:
         path: the executable.

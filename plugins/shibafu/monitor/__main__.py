@@ -14,7 +14,7 @@ DIRECTORY is the container's: a bundle with the container's name, in which this 
     runc.log    what runc complained of
     log, log.1  what the container printed, and what its hooks did; see shibafu.monitor.log_writer
 
-Whoever holds the lock says that the container is running. When the monitor is killed, nobody reads what the
+The container counts as running while the lock is held. When the monitor is killed, nobody reads what the
 container prints: its programs get SIGPIPE, which the first of them, as init, is spared, and EPIPE.
 """
 

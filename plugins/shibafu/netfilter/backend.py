@@ -87,7 +87,7 @@ def _identify(file: os.stat_result) -> str:
 def _identify_code() -> str:
     own = globals().get("__file__")
     try:
-        # Modules of the executables have no file; the interpreter beside them is copied with each build.
+        # Modules of the executables have no file; the interpreter next to them is copied with each build.
         return _identify(os.stat(os.path.dirname(own) if own else sys.executable))
     except OSError:
         return ""  # it has just been replaced

@@ -1,6 +1,6 @@
-"""What the kernel tells of transactions in nf_tables: how many there were, and which process made each.
+"""What the kernel reports about transactions in nf_tables: how many there were, and which process made each.
 
-Its generation is a number that every transaction raises, whoever makes it: where it is the same, so are the
+Its generation is a number that every transaction increments, by any process: where it is the same, so are the
 rules. (It begins again when the module is unloaded, for which all rules have to go.) iptables' legacy variant
 keeps its rules elsewhere, and has no such number.
 
@@ -48,7 +48,7 @@ class Announcement:
         generation: what the generation was raised to.
         pid: the process that made it, as the initial process namespace numbers it.
         port: the netlink port by which it was made. The answer to a question looks the same, with the port
-            of whoever asked.
+            of the process that asked.
     """
 
     __slots__ = ("generation", "pid", "port")

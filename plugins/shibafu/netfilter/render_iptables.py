@@ -1,7 +1,7 @@
 """Rulesets as input of iptables-restore(8), and compared with what it prints.
 
 A ruleset is of one family. One process checks all of it with `-C` lines, and lists its chains and FORWARD for
-their order (3 ms beside other work, where one process for each rule is what makes others slow).
+their order (3 ms in parallel with other work, where one process for each rule is what makes others slow).
 iptables-restore works the same with the nft and the legacy variant, both of which were tried.
 """
 

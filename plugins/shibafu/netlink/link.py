@@ -1,4 +1,4 @@
-"""Network interfaces, as the kernel tells of them.
+"""Network interfaces, as the kernel reports them.
 
 A parameter `link` is an interface's index or its name.
 """

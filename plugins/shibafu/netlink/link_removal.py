@@ -61,7 +61,7 @@ def link_del_announced(link: int | str, meanwhile: "Callable[[], object] | None"
 
 
 def link_del_all(sock: NetlinkSocket, links: list[Link]) -> dict[str, NetlinkError]:
-    """Delete links, and wait until they are gone; one that is gone already is no failure.
+    """Delete links, and wait until they are gone; one that is already gone is not a failure.
 
     Args:
         sock: Where they are.

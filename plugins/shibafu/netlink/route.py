@@ -159,7 +159,7 @@ def route_list(
     try:
         entries = sock.dump(NetlinkRequest(RTM_GETROUTE, 0, payload, "cannot list routes"))
     except NetlinkError as error:
-        # A table comes into being with its first route.
+        # A table is created with its first route.
         if error.errno == ENOENT:
             return []
         raise
@@ -231,7 +231,7 @@ def route_add(
         protocol: RTPROT_*: who makes it.
         onlink: Trust that the gateway is on the link, though no address of the link says so.
         replace: Take the place of a route to the same destination with the same priority.
-        beside: Be added where there is one with the same priority: in IPv4 before it, in IPv6 as one more
+        beside: Add it even if there is one with the same priority: in IPv4 before it, in IPv6 as one more
             next hop. EEXIST then means that the very same route is there.
     """
     if scope is None:

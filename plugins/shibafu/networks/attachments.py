@@ -29,7 +29,7 @@ from shibafu.runtime.conflist import NetworkList
 # somebody chose as a name cannot be shortened: `web` is not `web1`.
 _ID = re.compile("[0-9a-f]{12,}")
 _MIN_PREFIX = 3
-_SHOWN = 80  # characters of what makes no sense
+_SHOWN = 80  # characters of invalid input
 _MAX_INTERFACES = 100
 
 
@@ -181,7 +181,7 @@ class Caller:
     ) -> list[Endpoint]:
         """Free what containers hold whose namespaces are gone; return these.
 
-        What nobody here knows of may belong to a container of another runtime: it stays.
+        What is unknown here may belong to a container of another runtime: it stays.
 
         Args:
             network: the network.

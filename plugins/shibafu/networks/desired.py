@@ -89,7 +89,7 @@ class DesiredState:
             cached.capability_args if cached is not None else find_capabilities(record),
         )
         if record.bridge:
-            # Where it is, whatever the network's bridge is called by now.
+            # Where it is, whatever the name of the network's bridge is now.
             config = {key: value for key, value in config.items() if key.lower() != "bridge"}
             config["bridge"] = record.bridge
         env = os.environ | {
@@ -159,7 +159,7 @@ class DesiredState:
         attachment = desired.attachment
         if not allows_verb(attachment.request.cni_version, "CHECK"):
             return []
-        # Without a process for each container, where the plugin is the executable beside this one.
+        # Without a process for each container, where the plugin is the executable next to this one.
         directory = os.path.dirname(os.path.realpath(sys.executable))
         installation = Installation(directory, {"shibafu-ipam": lambda: PLUGIN})
         leases = plan_addresses(attachment, installation)
@@ -193,7 +193,7 @@ def _join_addresses(everything: list[DesiredEndpoint]) -> Result:
 
 @contextmanager
 def open_beside(view: View, netns: str) -> Iterator[View]:
-    """Yield the view with a container's namespace beside it; without, where that cannot be opened."""
+    """Yield the view together with a container's namespace; without it, where that cannot be opened."""
     try:
         container = Netns(netns)
     except OSError:

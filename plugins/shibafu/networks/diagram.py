@@ -40,7 +40,7 @@ def _draw_subnets(view: NetworkView) -> list[str]:
 
 
 def _draw_way_out(view: NetworkView) -> list[str]:
-    """Return what lies between the bridge and the world: nothing for a network whose host is no gateway."""
+    """Return what is between the bridge and the world: nothing without a gateway on the host."""
     if view.bridge is None or not view.bridge.addresses:
         return []
     masquerading = [rule for rule in view.rules if "MASQUERADE" in rule.text or "masquerade" in rule.text]

@@ -59,7 +59,7 @@ class Failures:
     """What failed of a subcommand that does the same for many: networks, containers, files.
 
     Args:
-        report: tells of each failure at once.
+        report: reports each failure as it happens.
 
     Attributes:
         status: the exit code so far.

@@ -29,7 +29,7 @@ ATTACHING = "being attached"
 DETACHING = "being detached"
 _PHASES = {CLAIMED: ATTACHING, ADDRESSED: ATTACHING, LEAVING: DETACHING}
 
-# Who knows of a container: shibafu-bridge, or a runtime's cache.
+# The source of a container: shibafu-bridge's records, or a runtime's cache.
 RECORD = "record"
 CACHE = "cache"
 
@@ -64,7 +64,7 @@ class Endpoint:
         addresses: its addresses with their prefixes.
         state: `up`, `down`, `no carrier`, or what is wrong.
         traffic: as the container sees it; None when there is no link.
-        sources: who knows of it: RECORD, CACHE.
+        sources: where it is recorded: RECORD, CACHE.
         resources: what it is made of; empty also when nobody looked.
     """
 

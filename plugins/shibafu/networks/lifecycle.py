@@ -143,7 +143,7 @@ def remove_network(
 def _find_lost_ports(
     network: ConfiguredNetwork, others: list[ConfiguredNetwork], caller: Caller
 ) -> list[str]:
-    """Return the ports of containers that neither a record nor a cached result tells of."""
+    """Return the ports of containers that have neither a record nor a cached result."""
     if network.bridge is None:
         return []
     lost = find_lost_ports(NetworkState(network.name), network.bridge.bridge)

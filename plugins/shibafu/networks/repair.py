@@ -1,4 +1,4 @@
-"""Finding and mending what a network's containers lost, by the same description as CHECK.
+"""Finding and repairing what a network's containers lost, by the same description as CHECK.
 
 A firewall is flushed or reloaded, a bridge is deleted by hand, and the containers keep running at the far
 ends of cables that lead nowhere. What was there is known from the configuration, from shibafu-bridge's
@@ -104,10 +104,10 @@ class Repair:
         return sorted(found, key=lambda fault: found[fault]) + self._find_moved() + self._find_unfinished()
 
     def run(self) -> None:
-        """Mend what can be mended.
+        """Repair what can be repaired.
 
         Raises:
-            CniError: what was refused; all else is mended.
+            CniError: what was refused; all else is repaired.
         """
         steps = Teardown()
         mended: list[DesiredEndpoint] = []
@@ -233,10 +233,10 @@ def _request(network: ConfiguredNetwork, wanted: dict[str, object]) -> NetworkLi
 
 
 def _mend(made: DesiredEndpoint, resource: Resource, view: View, mended: list[DesiredEndpoint]) -> None:
-    """Mend a resource, and add whose it is to those of which something was mended.
+    """Repair a resource, and add its owner to those of which something was repaired.
 
-    What is to come after all others of its container comes after what was mended of them, too: it waits until
-    packets get through, and tells neighbours.
+    The resource that comes after all others of its container is ensured again after a repair of any of them: it
+    waits until packets get through, and informs neighbours.
     """
     is_next = resource.is_barrier and made.endpoint.state != MISSING and made in mended
     was_tried = True
@@ -249,7 +249,7 @@ def _mend(made: DesiredEndpoint, resource: Resource, view: View, mended: list[De
 
 @contextmanager
 def _hold(claim: Claim | None) -> Iterator[bool]:
-    """Keep other calls from attaching or mending a container; yield whether none was at it already."""
+    """Keep other calls from attaching or repairing a container; yield whether none was at work on it."""
     with ExitStack() as stack:
         is_free = True
         if claim is not None:

@@ -61,7 +61,7 @@ class Resolver:
         networks: the networks that are configured.
 
     Attributes:
-        warnings: what somebody should know of the subnets of networks that were resolved.
+        warnings: what users should know about the subnets of networks that were resolved.
     """
 
     def __init__(self, kernel: Kernel, networks: list[ConfiguredNetwork]) -> None:

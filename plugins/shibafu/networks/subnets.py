@@ -46,7 +46,7 @@ class Use:
 
 
 def find_overlap(network: Network, uses: list[Use]) -> Use | None:
-    """Return what a subnet cannot be used beside."""
+    """Return what a subnet conflicts with."""
     return next((use for use in uses if use.overlaps(network) and not use.yields_to(network)), None)
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ATTACHMENT = "attachment"  # goes with one interface of one container
 NETWORK = "network"  # shared by a network's containers; goes with the last of them
 HOST = "host"  # perhaps shared by networks, or there before them
-# What is said of a fault that a repair mends, unless there is more to say.
+# What is said of a fault that a repair fixes, unless there is more to say.
 MEND = "`shibafu network repair` fixes it"
 # What is said where the kernel's refusal stands in a fault's place.
 NOT_CHECKED = (
@@ -29,7 +29,7 @@ class Fault:
     Args:
         what: in words, such as "bridge br-blue is missing".
         advice: what to do about it, and why it is so where that is known.
-        is_mendable: whether `Resource.ensure` mends it.
+        is_mendable: whether `Resource.ensure` fixes it.
     """
 
     __slots__ = ("advice", "is_mendable", "what")
@@ -71,7 +71,7 @@ class Resource:
         return None
 
     def prepare(self) -> None:
-        """Start what runs beside other work until `faults` asks for its outcome."""
+        """Start what runs in parallel with other work until `faults` asks for its outcome."""
 
     def faults(self, view: "View") -> "Iterable[Fault]":
         """Return what is wrong with it, in the order in which to say it; nothing is changed.

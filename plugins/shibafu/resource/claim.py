@@ -63,7 +63,7 @@ class Claim(Resource):
     def update(
         self, phase: str, *, ips: list[str] | None = None, result: dict[str, object] | None = None
     ) -> None:
-        """Write how far the attachment has come, and what is known of it by now.
+        """Write how far the attachment has come, and what is known about it so far.
 
         Args:
             phase: one of `record`'s.

@@ -1,7 +1,7 @@
 """The directory of the network namespace that this process is in: `/run/shibafu/<inode>`.
 
 Links and rules are the namespace's, and so is what is remembered of them. Inode numbers are used again, so
-that a symbolic link beside the networks, `.netns`, says whose directory it is: its target is the namespace's
+that a symbolic link next to the networks, `.netns`, says whose directory it is: its target is the namespace's
 cookie and the boot, `<cookie>.<boot>`. Directories of earlier releases have none, and count as this one's.
 """
 
@@ -18,7 +18,7 @@ def find_home(root: str) -> tuple[str, bool, str]:
     """Return the namespace's directory, which may be missing, whether it is marked, and the namespace's mark.
 
     The last is empty where it was not needed. A directory that another namespace has left is removed: it
-    tells of links that went with that.
+    names links that went with that.
     """
     home = f"{root}/{os.stat('/proc/self/ns/net').st_ino}"
     mark = _read_mark(home)

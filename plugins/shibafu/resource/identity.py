@@ -78,7 +78,7 @@ class NetnsIdentity:
 
     @classmethod
     def from_json(cls, path: str, value: object) -> "NetnsIdentity | None":
-        """Return what `to_json` made; None when it makes no sense."""
+        """Return what `to_json` made; None if it is invalid."""
         if not isinstance(value, dict):
             return None
         inode, cookie, boot, processes = (value.get(key) for key in ("inode", "cookie", "boot", "processes"))

@@ -1,4 +1,4 @@
-"""Mending what an attachment that is there has lost; a DEL of it does not wait for that."""
+"""Repairing what an existing attachment has lost; a DEL of it does not wait for that."""
 
 from shibafu.cni.errors import CniError
 from shibafu.netlink.errors import NetlinkError
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def mend(resource: "Resource", view: "View", claim: "Claim | None", is_next: bool = False) -> bool:
-    """Mend what is wrong with a resource, if it can be mended; return whether anything was.
+    """Repair what is wrong with a resource, if it can be repaired; return whether anything was.
 
     What was made for an attachment that a DEL has removed meanwhile is taken away again.
 
@@ -20,16 +20,16 @@ def mend(resource: "Resource", view: "View", claim: "Claim | None", is_next: boo
         resource: the resource.
         view: where it is.
         claim: the claim to its attachment; None for what is not one attachment's, or is not recorded.
-        is_next: whether it is ensured whatever is wrong with it, as what comes before it was mended.
+        is_next: whether it is ensured whatever is wrong with it, as what comes before it was repaired.
 
     Raises:
-        CniError: it cannot be mended, or not be taken away.
+        CniError: it cannot be repaired or removed.
         NetlinkError: the kernel refuses.
     """
     try:
         is_broken = any(fault.is_mendable for fault in resource.faults(view))
     except (CniError, NetlinkError):
-        return False  # what an IPAM plugin says, or the kernel does not show, is told and not mended
+        return False  # what an IPAM plugin says, or the kernel does not show, is reported and not repaired
     if not (is_broken or is_next):
         return False
     try:

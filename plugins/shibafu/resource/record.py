@@ -95,7 +95,7 @@ class Record:
 
     @property
     def owner(self) -> tuple[str, str] | None:
-        """The container's ID and the interface; None for a record that tells of none."""
+        """The container's ID and the interface; None for a record that names none."""
         return (self.container_id, self.ifname) if self.container_id and self.ifname else None
 
     @property

@@ -1,4 +1,4 @@
-"""What is attached to a network, remembered in /run beside what the kernel holds.
+"""What is attached to a network: records in /run of what the kernel has.
 
     /run/shibafu/<host's namespace>/
         .netns                 which namespace that is (`home`)

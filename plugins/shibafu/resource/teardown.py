@@ -56,7 +56,7 @@ class Teardown:
         """Report what failed.
 
         Raises:
-            CniError: one that tells of all errors.
+            CniError: one that combines all errors.
         """
         if self.errors:
             raise merge_errors(self.errors)

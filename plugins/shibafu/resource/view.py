@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class View:
-    """One network namespace, and perhaps a container's beside it.
+    """One network namespace, perhaps together with a container's.
 
     Args:
         sock: a socket of the namespace.
@@ -35,7 +35,7 @@ class View:
         self._known: dict[Hashable, object] = {}
 
     def beside(self, netns: "Netns") -> "View":
-        """Return this view with a container's beside it; what it knows is shared."""
+        """Return this view together with a container's; what it knows is shared."""
         other = View(self.sock, View(netns.sock, netns=netns))
         other._known = self._known
         return other
@@ -94,6 +94,6 @@ def open_view(netns: "Netns | None" = None) -> View:
     """Open the namespace that the process is in, to be closed by `with`.
 
     Args:
-        netns: a container's, whose view is beside it; the caller closes it.
+        netns: a container's, whose view goes with it; the caller closes it.
     """
     return View(NetlinkSocket(), View(netns.sock, netns=netns) if netns is not None else None)

@@ -98,7 +98,7 @@ class CachedAttachment:
         """Return whether the container's namespace is there.
 
         Where it is not known which one it was, any that is there counts, except for the caller's own: then
-        the number of the container's process is another one's by now.
+        the number of the container's process now belongs to another one.
         """
         if self.identity is not None:
             return self.identity.is_there()
@@ -172,7 +172,7 @@ def cache_read(
 
 
 def cache_remove(network: str, container_id: str, ifname: str, directory: str = DIRECTORY) -> None:
-    """Forget an attachment; a file that tells of another one is left alone.
+    """Forget an attachment; a file that belongs to another one is left alone.
 
     Raises:
         OSError: the file cannot be removed.

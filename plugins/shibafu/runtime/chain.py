@@ -1,7 +1,7 @@
 """Chains of plugins: ADD, CHECK, DEL, GC and STATUS of a network, as the specification's section 3 says.
 
 What libcni leaves to its caller is done here: a failed ADD is undone, one container has one operation
-at a time, GC runs beside no other operation on its network, and the cache is written atomically.
+at a time, GC runs alone on its network, and the cache is written atomically.
 """
 
 import os
@@ -109,7 +109,7 @@ class Runtime:
             try:
                 network = parse_conflist(attachment.config, f"cache of {attachment.network}")
             except conflist.ConflistError:
-                pass  # podman and others may cache a single plugin, which is no list
+                pass  # podman and others may cache a single plugin, which is not a list
             else:
                 if network.plugins:
                     return network
@@ -324,7 +324,7 @@ class Runtime:
         args: "Mapping[str, str] | None",
         capabilities: "Mapping[str, object] | None",
     ) -> CachedAttachment:
-        """Return the attachment with what the cache knows of it; what the caller says goes before."""
+        """Return the attachment with what is cached; what the caller says takes precedence."""
         cached = cache_read(*given.key, self.cache_dir)
         known = cached or given
         return CachedAttachment(
@@ -365,7 +365,7 @@ class Runtime:
 
     def _delete_ended(self, network: NetworkList, attachment: CachedAttachment) -> None:
         """Delete an attachment that nobody asked to delete, by the chain that it was made with."""
-        # The number may be another process's by now, and the path another namespace's.
+        # The number may belong to another process, and the path to another namespace.
         if attachment.netns.startswith("/proc/") or attachment.has_certainly_ended():
             attachment.netns = ""
         attachment.cni_args = drop_invalid_args(attachment.cni_args)
@@ -374,7 +374,7 @@ class Runtime:
     def _calc_del_result(
         self, network: NetworkList, attachment: CachedAttachment
     ) -> dict[str, object] | None:
-        """Return prevResult for DEL: absent from old versions, and where it makes no sense any more."""
+        """Return prevResult for DEL: absent from old versions, and where it is no longer valid."""
         if attachment.result is None or not allows_verb(network.cni_version or DEFAULT, "CHECK"):
             return None
         try:

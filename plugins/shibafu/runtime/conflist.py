@@ -2,7 +2,7 @@
 
 Files are looked through in the order of their names, first `*.conflist`, then the older `*.conf` and
 `*.json`, which hold a single plugin. One that cannot be parsed hides all that come after it: a network
-must not change into another of the same name because of a slip of the pen.
+must not change into another of the same name because of a typo.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Rules that no record tells of, found by their computed names.
+"""Rules without a record, found by their computed names.
 
 Shibafu made them, and /run/shibafu was emptied since, or a record in it torn.
 """

@@ -42,7 +42,7 @@ def plan_reference_rules(
 def complete_removal(
     plan: "list[Resource]", attachment: "Attachment", state: "NetworkState", is_known: bool
 ) -> "list[Resource]":
-    """Return a removal together with what no record tells of.
+    """Return a removal together with what has no record.
 
     Args:
         plan: what is removed by records.

@@ -100,7 +100,7 @@ def _is_of_network(link: Link, attachment: Attachment) -> bool:
 
 
 def _list_stated_links(attachment: Attachment) -> list[str]:
-    """Return the names of links that prevResult states; none where it makes no sense."""
+    """Return the names of the links in prevResult; none if it is invalid."""
     from shibafu.cni.result import parse_prev_result
 
     try:

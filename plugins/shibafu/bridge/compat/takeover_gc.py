@@ -34,7 +34,7 @@ class ReferenceAttachments(Resource):
         request: the call.
         config: its configuration.
         valid: (container ID, interface) of each valid attachment.
-        known: the links on the host that records or the list tell of.
+        known: the links on the host that are in records or in the list.
     """
 
     __slots__ = ("_config", "_known", "_request", "_valid")

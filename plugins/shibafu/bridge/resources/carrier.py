@@ -1,4 +1,4 @@
-"""That packets get through: a port that forwards, a carrier, and neighbours that know of the addresses."""
+"""That packets get through: a port that forwards, a carrier, and neighbours that know the addresses."""
 
 import time
 from errno import EBUSY, ENETDOWN, ENODEV

@@ -54,7 +54,7 @@ def _list_routes(inside: "View", family: int, table: int) -> "list[KernelRoute]"
 
 
 def ensure_subnets(inside: "View", link: Link, addresses: list[Cidr]) -> None:
-    """Put back the routes that `find_lost_subnets` tells of.
+    """Restore the routes that `find_lost_subnets` returns.
 
     Raises:
         NetlinkError: the kernel refuses.
@@ -91,7 +91,7 @@ def _has_other_gateway(present: "KernelRoute", wanted: Route) -> bool:
 def delete_other_routes(inside: "View", link: Link, routes: list[Route]) -> None:
     """Delete the link's routes to destinations if none leads to the gateway that is stated.
 
-    In IPv6 they would be used beside the one that is added.
+    In IPv6 they would be used in addition to the one that is added.
 
     Raises:
         NetlinkError: the kernel refuses.

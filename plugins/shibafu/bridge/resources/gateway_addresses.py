@@ -99,7 +99,7 @@ def find_conflict(gateway: Cidr, others: "Iterable[tuple[bytes, int]]") -> Cidr 
 
 
 def select_possible(gateways: list[Cidr], present: set[tuple[bytes, int]]) -> list[Cidr]:
-    """Return the gateways' addresses that a link has, or could have beside the others that it has."""
+    """Return the gateways' addresses that a link has, or could have in addition to its others."""
     wanted = {(gateway.address.packed, gateway.prefix): gateway for gateway in gateways}
     others = present - wanted.keys()
     return [g for key, g in wanted.items() if key in present or find_conflict(g, others) is None]

@@ -83,7 +83,7 @@ class ContainerInterface(Resource):
             if value:
                 wanted[key] = value
         wanted["addresses"] = [str(ip.address) for ip in self.own.ips]
-        # What newer versions know of a route is not compared.
+        # Attributes of a route that only newer versions have are not compared.
         wanted["routes"] = [route.to_json("0.4.0") for route in self.own.routes]
         if self.refuses_routers():
             wanted["acceptRA"] = False
@@ -191,7 +191,7 @@ def _wait_until_local(sock: NetlinkSocket, addresses: set[bytes]) -> None:
 
 
 def _set_ipv6_switches(ifname: str, switches: dict[str, str]) -> None:
-    # Looked up once: beside 200 namespaces that have a link of this name, too, that takes the kernel 0.2 ms.
+    # Looked up once: with 200 namespaces that also have a link of this name, it takes the kernel 0.2 ms.
     try:
         directory = os.open(f"/proc/sys/net/ipv6/conf/{ifname}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

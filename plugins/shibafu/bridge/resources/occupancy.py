@@ -19,13 +19,13 @@ def is_in_use(
 def find_lost_ports(
     state: NetworkState, bridge: str, besides: str = "", rules: dict[str, object] | None = None
 ) -> list[str]:
-    """Return the ports on a network's bridges of containers that no record tells of, as if they were its own.
+    """Return the ports on a network's bridges of containers without a record, as if they were its own.
 
     Those of another network whose records were lost, too, cannot be told from them.
 
     Args:
         state: the network's records.
-        bridge: the bridge that the configuration names; the record of the rules may tell of others.
+        bridge: the bridge that the configuration names; the record of the rules may name others.
         besides: the link of a container that is about to go.
         rules: the record of the rules; None to have it read.
     """

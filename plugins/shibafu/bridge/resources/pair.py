@@ -71,7 +71,7 @@ class Pair(HostLink):
         """See `Resource.ensure`.
 
         Raises:
-            CniError: one of the two links is there already, which is left alone; or a DEL came before.
+            CniError: one of the two links already exists and is left alone; or a DEL came before.
             NetlinkError: the kernel refuses.
         """
         attachment, bridge = self._attachment, view.link(self._attachment.config.bridge)
@@ -104,7 +104,7 @@ class Pair(HostLink):
 
 
 def refuse_if_attached(attachment: Attachment, view: "View", state: "NetworkState") -> None:
-    """Refuse an interface that is there already, before anything of it could be touched.
+    """Refuse an interface that already exists, before anything of it could be touched.
 
     Of a namespace that is gone without DEL the host's end of the link may still be there: the kernel takes
     namespaces apart some time later, and once no process has them open.
@@ -125,6 +125,6 @@ def refuse_if_attached(attachment: Attachment, view: "View", state: "NetworkStat
 
 
 def refuse_existing(attachment: Attachment, details: str) -> CniError:
-    """Return the refusal of an interface that is there already."""
+    """Return the refusal of an interface that already exists."""
     names = f'container veth name ("{attachment.ifname}") peer provided ("{attachment.host_link}")'
     return CniError(INVALID_CONFIG, f"{names} already exists", details)

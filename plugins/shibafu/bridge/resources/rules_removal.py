@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class RulesTeardown(Resource):
-    """Takes a network's rules away with its last container, beside other work.
+    """Removes a network's rules with its last container, in parallel with other work.
 
     Args:
         state: the network's records.

@@ -22,7 +22,7 @@ class StaleAttachments(Resource):
     """Recorded attachments: their links, then the rules of their ports, then the claims.
 
     What fails, or is not reached because the process is killed, has a record by which the next GC finds it.
-    An element of a set that no record tells of would stay until the network's last container goes.
+    An element of a set without a record would stay until the network's last container goes.
 
     Args:
         state: the network's records.

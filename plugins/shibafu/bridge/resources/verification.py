@@ -1,10 +1,10 @@
 """Hints that spare a network's rules a look: nothing in nf_tables has changed since they were found right.
 
 Looking at them takes a program for each family; asking for nf_tables' generation takes a system call. The
-generation that was in force when the rules were last found right, or made, is left beside their record as a
+generation that was in force when the rules were last found right, or made, is left next to their record as a
 hint: a digest of all that it holds for. If the hint says anything else, the rules are looked at.
 
-ADD leaves it, with the network's lock held. CHECK renews one that is there: it tells of nothing but when
+ADD leaves it, with the network's lock held. CHECK renews one that is there: it only says when
 somebody looked, so that nothing changes for anybody but the next call, and a renewed one cannot outlive the
 records, which a DEL may remove at the same moment.
 """

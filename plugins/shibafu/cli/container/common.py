@@ -1,4 +1,4 @@
-"""The containers of a command line: where they are kept, and which programs run beside."""
+"""The containers of a command line: where they are kept, and which programs run alongside."""
 
 import os
 import shutil

@@ -24,7 +24,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         nargs=argparse.REMAINDER,
         help="the command to run; by default the image's",
     )
-    command.required = False  # argparse would name it beside an IMAGE that is missing
+    command.required = False  # argparse would name it together with a missing IMAGE
     parser.add_argument("-d", "--detach", action="store_true", help="run it in the background")
     parser.add_argument("--rm", action="store_true", help="remove the container when it ends")
     parser.add_argument("--name", default="", help="the container's name; by default a random one")

@@ -17,7 +17,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 
 def start_all(context: Context, containers: "Containers", records: list["ContainerRecord"]) -> int:
-    """Start containers in the background, tell of each, and return the exit code."""
+    """Start containers in the background, report each, and return the exit code."""
     from shibafu.networks.lifecycle import ensure_networks
 
     started = []
