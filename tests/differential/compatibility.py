@@ -24,10 +24,10 @@ back; [configuration.md](configuration.md) what each key means.
 
 This page is generated from the table in `tests/differential`. Its {cases} configurations, good and bad, go
 through both suites, each in fresh network namespaces: ADD, CHECK and DEL twice, or whatever a case is
-about. Exit status and answer, links, addresses, routes, sysctls, leases, how the world
-outside sees a container, and what is left in the end are compared. The reference is Debian's release 1.1.1; features of
-newer releases are compared with their documentation. A difference that is not listed here fails the test, and so
-does a listed one that no longer occurs.
+about. Exit status and answer, links, addresses, routes, sysctls, leases, how the world outside sees a
+container, and what is left in the end are compared. The reference is Debian's release 1.1.1; features of
+newer releases are compared with their documentation. A difference that is not listed here fails the test,
+and so does a listed one that no longer occurs.
 """
 
 

@@ -73,7 +73,7 @@ def _add_ping(rootfs: Path, ping: str | None) -> None:
 
 
 def is_static(program: bytes) -> bool:
-    """Return whether an ELF program needs no loader; False for what is no 64-bit ELF program."""
+    """Return whether an ELF program needs no loader; False for anything other than a 64-bit ELF program."""
     if program[:5] != b"\x7fELF\x02":
         return False
     order = "little" if program[5] == 1 else "big"

@@ -212,7 +212,7 @@ def route_add(
     protocol: int = RTPROT_BOOT,
     onlink: bool = False,
     replace: bool = False,
-    beside: bool = False,
+    exclusive: bool = True,
 ) -> NetlinkRequest:
     """Request a new route.
 
@@ -230,9 +230,9 @@ def route_add(
         source: Source address for packets that have none yet.
         protocol: RTPROT_*: who makes it.
         onlink: Trust that the gateway is on the link, though no address of the link says so.
-        replace: Take the place of a route to the same destination with the same priority.
-        beside: Add it even if there is one with the same priority: in IPv4 before it, in IPv6 as one more
-            next hop. EEXIST then means that the very same route is there.
+        replace: Replace a route to the same destination with the same priority.
+        exclusive: Refuse it if there is one with the same priority. Otherwise it is added before that one in
+            IPv4, and as one more next hop in IPv6; EEXIST then means that the very same route exists.
     """
     if scope is None:
         scope = RT_SCOPE_UNIVERSE if gateway is not None else RT_SCOPE_LINK
@@ -249,7 +249,7 @@ def route_add(
         payload += attr_nested(RTA_METRICS, metrics)
     return NetlinkRequest(
         RTM_NEWROUTE,
-        NLM_F_CREATE | (NLM_F_REPLACE if replace else 0 if beside else NLM_F_EXCL),
+        NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL if exclusive else 0),
         payload,
         f"cannot add route {text}",
     )

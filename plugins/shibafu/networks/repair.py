@@ -235,8 +235,8 @@ def _request(network: ConfiguredNetwork, wanted: dict[str, object]) -> NetworkLi
 def _mend(made: DesiredEndpoint, resource: Resource, view: View, mended: list[DesiredEndpoint]) -> None:
     """Repair a resource, and add its owner to those of which something was repaired.
 
-    The resource that comes after all others of its container is ensured again after a repair of any of them: it
-    waits until packets get through, and informs neighbours.
+    The resource that comes after all others of its container is ensured again after a repair of any of them:
+    it waits until packets get through, and informs neighbours.
     """
     is_next = resource.is_barrier and made.endpoint.state != MISSING and made in mended
     was_tried = True

@@ -215,6 +215,6 @@ def _route_request(index: int, route: Route, ips: list[IPConfig]) -> NetlinkRequ
         scope=route.scope,
         mtu=route.mtu or None,
         advmss=route.advmss or None,
-        beside=True,
+        exclusive=False,
     )
     return request.ignoring(EEXIST)

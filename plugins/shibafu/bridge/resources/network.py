@@ -47,8 +47,8 @@ class NetworkRecord(Resource):
     def ensure(self, view: "View") -> bool:
         """Leave it to the records of its containers and rules, with which it comes.
 
-        Rules that this very call makes go when it fails, though containers are there that no record tells
-        of: these had none of this network, as far as is known.
+        Rules that this very call makes go when it fails, even if there are containers without
+        a record: these had no rules of this network, as far as is known.
         """
         self._is_new = not self._state.has_rules()
         return False
