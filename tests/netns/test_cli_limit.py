@@ -140,7 +140,7 @@ def test_refusals_change_nothing(shibafu: CommandLine, host: Namespace, web: Nam
     before = read_cache(shibafu)
     assert "is not on any network" in shibafu.fail("network limit nobody --egress 10M")
     assert "there is no network red" in shibafu.fail(f"network limit {web.name} --egress 10M --network red")
-    assert "no limit is stated" in shibafu.fail(f"network limit {web.name}", status=2)
+    assert "no limit is specified" in shibafu.fail(f"network limit {web.name}", status=2)
     assert "is not a number of bits" in shibafu.fail(f"network limit {web.name} --egress fast", status=2)
     assert "less than a byte" in shibafu.fail(f"network limit {web.name} --egress 7")
     assert "if burst is set" in shibafu.fail(f"network limit {web.name} --egress 0:5M")

@@ -65,7 +65,7 @@ def find_host_link(view: "View", netns: "Netns", request: "Request", result: "Re
     """
     if not result.interfaces:
         raise CniError(
-            INVALID_CONFIG, "no interfaces provided", "put it behind a plugin whose result has interfaces"
+            INVALID_CONFIG, "no interfaces provided", "put it after a plugin whose result has interfaces"
         )
     inside = link_by_name(netns.sock, request.ifname)
     if inside is None or inside.kind != "veth":

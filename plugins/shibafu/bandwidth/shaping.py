@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # What the kernel gives a veth; an ifb of its own gets room for 32 packets (drivers/net/ifb.c).
 _QUEUE_LENGTH = 1000
-_ADVICE = "somebody changed it; `shibafu network limit` sets it again, as does attaching the container again"
+_ADVICE = "it was changed; `shibafu network limit` sets it again, and so does attaching the container again"
 
 
 class RateLimit(Resource):
@@ -197,7 +197,7 @@ class Redirection(Resource):
             return []  # which others tell
         if any(target.index in rule.targets for rule in filter_list(view.sock, port.index)):
             return []
-        what = f"what the container sends does not get to link {self._target}, and is not limited"
+        what = f"what the container sends does not reach link {self._target} and is not limited"
         return [Fault(what, _ADVICE)]
 
     def ensure(self, view: "View") -> bool:

@@ -84,7 +84,7 @@ def delete(request: "Request") -> None:
 def _require_prev_result(request: "Request", refusal: str) -> Result:
     result = parse_prev_result(request.config, request.cni_version)
     if result is None:
-        raise CniError(INVALID_CONFIG, refusal, 'put it into "plugins" behind one that attaches containers')
+        raise CniError(INVALID_CONFIG, refusal, 'put it in "plugins" after one that attaches containers')
     return result
 
 

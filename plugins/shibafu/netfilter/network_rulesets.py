@@ -283,8 +283,8 @@ def _calc_input(rules: NetworkRules, version: int) -> list[str]:
     """Return the rules for what the host itself gets from the bridge, and belongs to a connection.
 
     Those that the host has with itself on 127.0.0.1 are known, too, and a container could forge packets of
-    theirs. At this point, an answer to what it has sent from there to a published port has that destination, and so
-    may have what is translated to a service of its own: conntrack tells with what destination they came.
+    theirs. At this point, an answer to what it has sent from there to a published port has that destination,
+    and so may have what is translated to a service of its own: conntrack has the destination they came with.
     """
     if version == 6:
         return []

@@ -1,4 +1,4 @@
-"""Sockets that wait for whoever comes: listening ones of TCP, unconnected ones of UDP (sock_diag(7))."""
+"""Sockets that wait for clients: listening ones of TCP, unconnected ones of UDP (sock_diag(7))."""
 
 from struct import Struct
 

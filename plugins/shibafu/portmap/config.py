@@ -49,8 +49,8 @@ class PortmapConfig:
         for version, words in self.conditions.items():
             self.conditions[version] = [word for word in words if word]
             if any(map(_UNSAFE.intersection, words)):
-                what = f'"conditionsV{version}" contains a character that no condition has'
-                raise _refuse(what, "leave out ; and quotes")
+                what = f'"conditionsV{version}" contains a character that is not allowed in conditions'
+                raise _refuse(what, "omit ; and quotes")
         self._check_marks(config)
         self._check_backend(config)
         sections = config.section("runtimeConfig").sections("portMappings")
@@ -79,7 +79,7 @@ class PortmapConfig:
 
     def _check_marks(self, config: Section) -> None:
         if all(key in config for key in _MARKS):
-            raise _refuse("Cannot specify externalSetMarkChain and markMasqBit", "leave out one of them")
+            raise _refuse("Cannot specify externalSetMarkChain and markMasqBit", "omit one of them")
         bit = config.number("markMasqBit")
         if bit is not None and not 0 <= bit <= 31:
             raise _refuse("MasqMarkBit must be between 0 and 31", f'"markMasqBit" is {bit}')

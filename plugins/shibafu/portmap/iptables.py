@@ -182,7 +182,7 @@ def _select(publication: "Publication", others: "list[Publication]", version: in
 
 
 def _list_setup(network: str, rules: list[tuple[str, str]]) -> list[str]:
-    """Return the lines that make a network's chains; they fail when one is there already."""
+    """Return the lines that make a network's chains; they fail if one already exists."""
     lines = [f"-N {calc_dnat_chain(network)}", f"-N {calc_masquerade_chain(network)}"]
     lines += [f"-A {chain} {rule}" for chain, rule in rules]
     for hook, jump in list_jumps(network):

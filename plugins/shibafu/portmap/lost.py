@@ -1,4 +1,4 @@
-"""Rules of published ports that no register tells of, found by their comments: /run/shibafu was emptied."""
+"""Rules of published ports without a register, found by their comments: /run/shibafu was emptied."""
 
 from shibafu.cni.names import IPTABLES, NFTABLES
 from shibafu.netfilter.generation import list_legacy_tables

@@ -122,20 +122,20 @@ def _parse_mapping(section: "Section") -> Mapping:
     if not 0 < target <= _MAX_PORT:
         raise _refuse(f"Invalid container port number: {target}", "a port is a number from 1 to 65535")
     if not 0 <= first <= _MAX_PORT:
-        advice = "a port is a number from 1 to 65535, or 0 for any that is free"
+        advice = "a port is a number from 1 to 65535, or 0 for any free port"
         raise _refuse(f"Invalid host port number: {first}", advice)
     if not 0 < count <= _MAX_PORT + 1 - max(first, target):
         raise _refuse(f"Invalid range of {count} ports from {first}", "the last port is at most 65535")
     if count > 1 and not first:
-        raise _refuse("a range needs its first host port", 'set "hostPort", or leave out "range"')
+        raise _refuse("a range needs its first host port", 'set "hostPort", or omit "range"')
     protocol = section.text("protocol").lower() or PROTOCOLS[0]
     if protocol not in PROTOCOLS:
-        raise _refuse(f'unknown protocol "{protocol}"', f'"protocol" is one of {", ".join(PROTOCOLS)}')
+        raise _refuse(f'unknown protocol "{protocol}"', f'"protocol" must be one of {", ".join(PROTOCOLS)}')
     text = section.text("hostIP")
     try:
         host_ip = parse_address(text.removeprefix("[").removesuffix("]")) if text else None
     except ValueError as error:
-        raise _refuse(str(error), 'set "hostIP" to an address of the host, or leave it out') from None
+        raise _refuse(str(error), 'set "hostIP" to an address of the host, or omit it') from None
     return Mapping(protocol, first, target, count, host_ip)
 
 

@@ -183,7 +183,7 @@ class Publication:
 def _parse_mapping(value: dict[str, object]) -> Mapping:
     first, target, count = (value.get(key, 1) for key in ("hostPort", "containerPort", "range"))
     if not (isinstance(first, int) and isinstance(target, int) and isinstance(count, int)):
-        raise ValueError("a port is no number")
+        raise ValueError("a port is not a number")
     host_ip = value.get("hostIP")
     return Mapping(
         str(value["protocol"]), first, target, count, parse_address(str(host_ip)) if host_ip else None

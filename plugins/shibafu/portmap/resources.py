@@ -110,7 +110,7 @@ class PortRules(Resource):
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
         what = self._open().find_fault(self._publication)
-        return [Fault(f"published ports lead nowhere: {what}", "somebody removed it")] if what else []
+        return [Fault(f"published ports lead nowhere: {what}", "it was removed")] if what else []
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""
@@ -157,7 +157,7 @@ class LoopbackRoute(Resource):
         link = self._find_link(view)
         if not link or routes_loopback(link):
             return []
-        advice = f"somebody set net.ipv4.conf.{link}.route_localnet to 0"
+        advice = f"net.ipv4.conf.{link}.route_localnet was set to 0"
         return [Fault(f"published ports cannot be reached at {LOOPBACK.split('/')[0]}", advice)]
 
     def ensure(self, view: "View") -> bool:

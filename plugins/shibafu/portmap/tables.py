@@ -6,7 +6,7 @@
     masqueraded4    sources . container's address
 
 An element goes only if it is the attachment's own: in one transaction it is added, which fails where another
-value has its place, and deleted. That is also how two containers cannot have one port, whoever made it.
+value has its place, and deleted. This also keeps two containers from having the same port.
 """
 
 from shibafu.cni.names import calc_digest

@@ -35,7 +35,7 @@ def add(request: "Request") -> dict[str, object]:
     previous = config.previous
     if previous is None:
         raise CniError(
-            INVALID_CONFIG, "must be called as chained plugin", "put it behind a plugin that gives addresses"
+            INVALID_CONFIG, "must be called as chained plugin", "put it after a plugin that assigns addresses"
         )
     if not config.mappings:
         return previous.to_json(request.cni_version)
@@ -81,7 +81,7 @@ def check(request: "Request") -> None:
 
 
 def delete(request: "Request") -> None:
-    """Take back what the attachment publishes, whatever the configuration says by now.
+    """Take back what the attachment publishes, whatever the configuration now says.
 
     Raises:
         CniError: everything that could not be removed.

@@ -21,7 +21,7 @@ def require_allowed(keys: "Iterable[str]") -> None:
         keys: the sysctls, as they are stated.
 
     Raises:
-        CniError: INVALID_CONFIG for the first that no line matches, or for a line that is no expression.
+        CniError: INVALID_CONFIG for the first that no line matches, or for a line that is not an expression.
         OSError: the file cannot be read.
     """
     content = read_file(PATH, _MAX_SIZE, follow=True)

@@ -140,7 +140,7 @@ def _calc_prefix(network: str) -> str:
 
 
 def _read(path: str) -> dict[str, object]:
-    """Return what a file says; nothing where there is none, or it makes no sense."""
+    """Return what a file says; nothing if there is none, or it is invalid."""
     try:
         document = loads(read_file(path, _MAX_SIZE) or b"")
     except (NotRegularError, ValueError):
@@ -161,7 +161,7 @@ def _render(attributes: Attributes) -> dict[str, object]:
 
 
 def _parse(document: dict[str, object]) -> Attributes:
-    """Return what a file says of the interface, without what makes no sense."""
+    """Return what a file says about the interface, without what is invalid."""
     mac, promisc, mtu, allmulti, txqlen = (
         document.get(key) for key in ("mac", "promisc", "mtu", "allmulti", "txQLen")
     )

@@ -42,7 +42,7 @@ def is_match(expression: str, text: str) -> bool:
     """Return whether an expression matches a part of a text.
 
     Raises:
-        ValueError: it is no expression; the text is Go's.
+        ValueError: it is not an expression; the text is Go's.
     """
     return bool(_Parser(expression).parse()(text, set(range(len(text) + 1))))
 

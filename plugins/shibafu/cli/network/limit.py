@@ -26,8 +26,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
             type=_parse_limit,
             help=f"how fast it {verb}, in bit/s, such as 10M; 0 for no limit",
         )
-    parser.add_argument("--network", default="", help="on which network; needed where it is on several")
-    parser.add_argument("--ifname", default="", help="which interface; needed where it has several there")
+    parser.add_argument("--network", default="", help="the network; required if it is on several")
+    parser.add_argument("--ifname", default="", help="the interface; required if it has several there")
 
 
 def _parse_limit(text: str) -> tuple[int, int]:
@@ -47,7 +47,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     given = {way: getattr(arguments, way) for way in _WAYS}
     changes = {way: limit for way, limit in given.items() if limit is not None}
     if not changes:
-        raise UsageError("no limit is stated", "state --ingress, --egress or both, such as --ingress 10M")
+        raise UsageError("no limit is specified", "use --ingress, --egress or both, such as --ingress 10M")
     with open_kernel() as kernel:
         caller = Caller.of_directories(kernel, context)
         network, endpoint = _choose_interface(context, caller, arguments)
@@ -110,12 +110,12 @@ def _choose_interface(
 SUBCOMMAND = Subcommand(
     "limit",
     "limit how fast a container receives and sends",
-    "Limit how fast a running container receives (--ingress) and sends (--egress): bits a second, with K, M\n"
-    "or G, and after a colon how many bits may come at once. What is not stated stays as it is. The limits\n"
-    "are shibafu-bandwidth's, and last until the container is detached.",
+    "Limit how fast a running container receives (--ingress) and sends (--egress), in bit/s with K, M or G;\n"
+    "after a colon, the burst size in bits. A limit that is not given stays as it is. The limits are those\n"
+    "of shibafu-bandwidth, and last until the container is detached.",
     (
         "shibafu network limit web --ingress 10M --egress 10M",
-        "shibafu network limit web --egress 0             # no limit any more",
+        "shibafu network limit web --egress 0             # no limit",
         "shibafu network limit web --ingress 1G:64M --network blue --ifname eth1",
     ),
     _run,
