@@ -24,7 +24,7 @@ def detach(
         runtime: has the cache, and calls the plugins.
         container_id: the container.
         networks: those that are asked for.
-        settings: what is asked for besides; None if that makes no sense. Where the cache is lost, the plugins
+        settings: what is requested in addition; None if that is invalid. Where the cache is lost, the plugins
             that did it are called for that reason.
 
     Raises:

@@ -345,7 +345,7 @@ def _parse_port(text: str) -> dict[str, object]:
 
 
 def _parse_range(text: str) -> tuple[int, int]:
-    """Return the first and the last of some ports; zeros for what is no number."""
+    """Return the first and the last of some ports; zeros for what is not a number."""
     first, dash, last = text.partition("-")
     return _parse_number(first), _parse_number(last if dash else first)
 

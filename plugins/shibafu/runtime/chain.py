@@ -293,7 +293,7 @@ class Runtime:
         return [self._find_plugin(plugin) for plugin in network.plugins]
 
     def find_plugin(self, plugin_type: str) -> str:
-        """Return the path of a plugin's executable; those of this suite are also found beside this program.
+        """Return the path of a plugin's executable; those of this suite also in this program's folder.
 
         Raises:
             CniError: there is none.
