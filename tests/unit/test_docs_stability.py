@@ -17,7 +17,6 @@ from support.schemas import SCHEMAS
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "stability.md").read_text()
-# 2 is also what argparse has for a command line that makes no sense, and what shibafu-hook returns for one.
 CODES = {
     0,
     errors.FAILED,

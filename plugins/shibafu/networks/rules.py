@@ -14,7 +14,7 @@ class CountedRule:
     """A rule.
 
     Args:
-        family: ipv4, ipv6 or inet.
+        family: ipv4, ipv6, inet or bridge.
         table: its table.
         chain: its chain.
         text: the rule itself, in the words of iptables-save(8) or nft(8).
