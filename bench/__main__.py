@@ -16,6 +16,7 @@ from time import monotonic
 from bench.attach import measure_attachment, measure_cpu, measure_peak, measure_version
 from bench.bed import Bed
 from bench.burst import measure_burst, measure_mass
+from bench.chain import measure_chain, measure_many_ports
 from bench.chained import measure_chained
 from bench.containers import measure_containers
 from bench.cpu import CpuAccount
@@ -77,6 +78,8 @@ _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
     "bandwidth": (_CHAINED, partial(measure_chained, plugin="bandwidth")),
     "loopback": (_CHAINED, partial(measure_chained, plugin="loopback")),
     "tuning": (_CHAINED, partial(measure_chained, plugin="tuning")),
+    "chain": (_CHAINED, measure_chain),
+    "ports": (_CHAINED, measure_many_ports),
     "traffic": (_TRAFFIC, measure_traffic),
     "floors": (_FLOORS, measure_floors),
 }

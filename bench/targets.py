@@ -22,6 +22,8 @@ TARGETS: Mapping[str, Mapping[str, float]] = {
     "NAT, dual stack, beside another: ADD": {"engine": 0.20, "cold": 0.53},
     "NAT, dual stack, beside another: CHECK": {"engine": 0.30, "cold": 2.00},
     "NAT, dual stack, beside another: DEL": {"engine": 0.04, "cold": 0.13},
+    "the chain: ADD": {"engine": 0.25, "cold": 0.80},
+    "the chain: DEL": {"engine": 0.10, "cold": 0.30},
     "32 ADDs with NAT at once": {"engine": 0.30, "cold": 0.69},
     "32 DELs with NAT at once": {"engine": 0.12, "cold": 0.23},
     "IPAM with 0 leases: ADD": {"engine": 0.50},
