@@ -77,6 +77,7 @@ _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
     "burst": (_ATTACHING, measure_burst),
     "bandwidth": (_CHAINED, partial(measure_chained, plugin="bandwidth")),
     "loopback": (_CHAINED, partial(measure_chained, plugin="loopback")),
+    "portmap": (_CHAINED, partial(measure_chained, plugin="portmap")),
     "tuning": (_CHAINED, partial(measure_chained, plugin="tuning")),
     "chain": (_CHAINED, measure_chain),
     "ports": (_CHAINED, measure_many_ports),

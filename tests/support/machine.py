@@ -137,6 +137,10 @@ class Machine:
         self._results[config["name"], container, ifname] = result
         return result
 
+    def result(self, config: Config, container: str = "c1", ifname: str = "eth0") -> Config:
+        """Return what ADD has answered."""
+        return self._results[config["name"], container, ifname]
+
     def delete(self, config: Config, container: str = "c1", ifname: str = "eth0", **env: str | None) -> None:
         """DEL, which must succeed and say nothing."""
         answer = self.call("DEL", config, container, ifname, **env)

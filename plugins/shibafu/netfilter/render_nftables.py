@@ -4,7 +4,10 @@ A transaction empties the table's chains and fills them again, which is atomic f
 was there before: making sure, making and repairing are the same.
 """
 
-from shibafu.netfilter.ruleset import Ruleset
+from shibafu.netfilter.ruleset import ElementSet, Ruleset
+
+# Of more than these, nft 1.0.6 crashes when it is asked for each.
+_MOST_LOOKED_UP = 50
 
 
 def render_setup(ruleset: Ruleset) -> str:
@@ -12,8 +15,7 @@ def render_setup(ruleset: Ruleset) -> str:
     table = ruleset.name
     lines = [f"add table {table}"]
     lines += [
-        f"add {'map' if part.is_map else 'set'} {table} {part.name} {{ type {part.kind}; }}"
-        for part in ruleset.sets
+        f"add {_calc_keyword(part)} {table} {part.name} {{ type {part.kind}; }}" for part in ruleset.sets
     ]
     lines += [f"add chain {table} {chain.name} {{ {chain.hook}; }}" for chain in ruleset.chains]
     return "\n".join(lines) + "\n" + render_content(ruleset)
@@ -42,9 +44,16 @@ def render_deleted(ruleset: Ruleset) -> str:
 
 
 def render_looked_up(ruleset: Ruleset) -> str:
-    """Return the input that prints chains, and no other elements; it fails where one is missing."""
+    """Return the input that prints chains and elements, of others' as few as possible.
+
+    It fails where a chain, a set or one of few elements is missing.
+    """
+    few = [part for part in ruleset.sets if len(part.elements) <= _MOST_LOOKED_UP]
     lines = [f"list chain {chain.table} {chain.name}" for chain in ruleset.chains]
-    return "\n".join(lines + _render_elements("get", ruleset)) + "\n"
+    lines += [
+        f"list {_calc_keyword(part)} {ruleset.name} {part.name}" for part in ruleset.sets if part not in few
+    ]
+    return "\n".join(lines + _render_elements("get", Ruleset(ruleset.name, [], few))) + "\n"
 
 
 def render_without_elements(ruleset: Ruleset) -> str:
@@ -60,6 +69,10 @@ def render_teardown(ruleset: Ruleset) -> str:
 def render_list(ruleset: Ruleset) -> str:
     """Return the input that prints what is there under a ruleset's name; it fails where that is nothing."""
     return f"list table {ruleset.name}\n"
+
+
+def _calc_keyword(part: ElementSet) -> str:
+    return "map" if part.is_map else "set"
 
 
 def _render_elements(verb: str, ruleset: Ruleset) -> list[str]:

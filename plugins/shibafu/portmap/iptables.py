@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from shibafu.portmap.publication import Publication
 
+_MOST_ASKED = 100
 _CHAIN_PREFIX = calc_dnat_chain("").partition("-")[0] + "-"
 
 
@@ -68,8 +69,11 @@ class IptablesPorts:
                 texts[version] = _render([f"-D {chain} {rule}" for chain, rule in rules])
             elif rules:
                 texts[version] = _render(_list_teardown(publication.network))
-        for version in self._run(texts):
-            self._repair(publication.network, version, _select(publication, others, version))
+        children = self._start(texts)
+        for version, child in children.items():
+            # The program then waits until no processor can hold the rules any more, and nobody needs that.
+            if not child.wait_until_silent():
+                self._repair(publication.network, version, _select(publication, others, version))
 
     def find_fault(self, publication: "Publication") -> str:
         """Return what is wrong with the rules of a publication, in words; empty if nothing is.
@@ -80,6 +84,13 @@ class IptablesPorts:
         texts, asked = {}, {}
         for version in publication.targets:
             rules = list_rules(publication, version)
+            if len(rules) > _MOST_ASKED and not any(publication.conditions.values()):
+                # As they are listed; to have each of many looked for would take a second.
+                listed = {line.replace("-A ", "", 1) for line in self._list(version)}
+                lacking = next((f"-A {c} {r}" for c, r in rules if f"{c} {r}" not in listed), "")
+                if lacking:
+                    return f"{PROGRAMS[version]}: table nat lacks the rule: {lacking}"
+                rules = rules[:1]
             wanted = [*list_jumps(publication.network), *rules] if rules else []
             asked[version] = [f"-C {chain} {rule}" for chain, rule in wanted]
             if wanted:
@@ -144,15 +155,18 @@ class IptablesPorts:
 
     def _run(self, texts: dict[int, str]) -> dict[int, str]:
         """Do a transaction of each family; return what was said of those that failed."""
-        children: dict[int, Child] = {}
-        for version, text in texts.items():
-            children[version] = spawn_restore(self._find(version), self._env, text)
         failed = {}
-        for version, child in children.items():
+        for version, child in self._start(texts).items():
             status, _, stderr = child.wait()
             if status:
                 failed[version] = decode(stderr)
         return failed
+
+    def _start(self, texts: dict[int, str]) -> dict[int, Child]:
+        """Begin a transaction of each family."""
+        return {
+            version: spawn_restore(self._find(version), self._env, text) for version, text in texts.items()
+        }
 
     def _require(self, version: int, text: str) -> None:
         said = self._run({version: text}).get(version)

@@ -73,7 +73,8 @@ class NftablesPorts:
         table = calc_table(publication)
         ruleset = _calc(publication, [publication])
         if not _select(publication, others):
-            self._nft.run(render_teardown(ruleset))
+            if not self._run(render_teardown(ruleset)):
+                self._nft.run(render_teardown(ruleset))  # once more, to have the refusal's text
         elif not self._run(render_deleted(ruleset)):
             # Somebody has changed something: then by the comments, which are the attachment's alone.
             self._remove_elements(table, lambda comment: comment.startswith(publication.key))
@@ -151,6 +152,7 @@ class NftablesPorts:
         return CniError(PORT_TAKEN, "a port of the host is taken by another container", _ADVICE)
 
     def _run(self, text: str) -> bool:
+        """Do a transaction, without the wait for the kernel after it; return whether it succeeded."""
         return self._nft.start(text).wait_until_silent()
 
 

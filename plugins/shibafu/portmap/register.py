@@ -58,9 +58,9 @@ class Register:
         """Return what an attachment publishes; None when that is nothing, or unknown."""
         return _parse(self._entries.get(key))
 
-    def list(self) -> list[Publication]:
-        """Return all publications; what cannot be read is left out."""
-        found = map(_parse, self._entries.values())
+    def list(self, besides: str = "") -> list[Publication]:
+        """Return all publications but perhaps an attachment's; what cannot be read is left out."""
+        found = (_parse(entry) for key, entry in self._entries.items() if key != besides)
         return [one for one in found if one is not None]
 
     def put(self, publication: Publication) -> None:

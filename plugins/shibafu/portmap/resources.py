@@ -55,8 +55,8 @@ class PortClaim(Resource):
             CniError: PORT_TAKEN, and who has the port.
         """
         own = self._publication
-        for other in self._register.list():
-            mapping = own.find_clash(other) if other.key != own.key else None
+        for other in self._register.list(besides=own.key):
+            mapping = own.find_clash(other)
             if mapping is None:
                 continue
             if other.identity is None or not other.identity.has_ended():
@@ -122,7 +122,7 @@ class PortRules(Resource):
         self._open().withdraw(self._publication, self._list_others())
 
     def _list_others(self) -> "list[Publication]":
-        return [one for one in self._register.list() if one.key != self._publication.key]
+        return self._register.list(besides=self._publication.key)
 
     def _open(self) -> "NftablesPorts | IptablesPorts":
         if self._backend is None:

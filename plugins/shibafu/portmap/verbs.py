@@ -9,6 +9,7 @@ from shibafu.portmap.config import PortmapConfig
 from shibafu.portmap.lost import remove_lost
 from shibafu.portmap.plan import plan_publication, remove_publication
 from shibafu.portmap.publication import Publication
+from shibafu.portmap.reference import ReferencePorts, ReferenceRules
 from shibafu.portmap.register import Register
 from shibafu.resource.base import find_faults
 from shibafu.resource.identity import identify_netns
@@ -21,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
     from shibafu.cni.result import Result
+    from shibafu.resource.base import Resource
 
 
 def add(request: "Request") -> dict[str, object]:
@@ -46,6 +48,8 @@ def add(request: "Request") -> dict[str, object]:
         if former is not None:
             # What a call left that was killed, or that nobody has detached.
             remove_publication(former, register, request.env)
+        else:
+            _open_reference(request).remove(request.network, request.container_id)
         choose_ports(publication, register.list())
         with Transaction(view) as transaction:
             for resource in plan_publication(publication, register, request.env):
@@ -76,7 +80,13 @@ def check(request: "Request") -> None:
                 what = f"container port {mapping.target}/{mapping.protocol} is not published"
                 raise CniError(CHECK_FAILED, what, "attach the container again")
             mapping.first = mapping.first or (chosen.first if chosen is not None else 0)
-        for fault in find_faults(plan_publication(publication, register, request.env), view):
+        plan: list[Resource]
+        reference = _open_reference(request)
+        if known is None and reference.has_chain(request.network, request.container_id):
+            plan = [ReferenceRules(publication, reference)]
+        else:
+            plan = plan_publication(publication, register, request.env)
+        for fault in find_faults(plan, view):
             raise CniError(CHECK_FAILED, fault.what, fault.advice)
 
 
@@ -91,8 +101,12 @@ def delete(request: "Request") -> None:
         publication = register.find(key)
         if publication is not None:
             remove_publication(publication, register, request.env)
-        elif not register.is_found:
-            remove_lost(request, lambda one, _: one == key)
+            return
+        teardown = Teardown()
+        if not register.is_found:
+            teardown.do(remove_lost, request, lambda one, _: one == key)
+        teardown.do(_open_reference(request).remove, request.network, request.container_id)
+        teardown.finish()
 
 
 def collect_garbage(request: "Request") -> None:
@@ -116,6 +130,8 @@ def collect_garbage(request: "Request") -> None:
                 request,
                 lambda key, network: network == request.network and key not in keep,
             )
+        containers = {container_id for container_id, _ in valid}
+        teardown.do(_open_reference(request, True).remove_besides, request.network, containers)
     teardown.finish()
 
 
@@ -133,6 +149,11 @@ def status(request: "Request") -> None:
     obstacle = find_missing_program(program, request.env, advice)
     if obstacle is not None:
         raise obstacle
+
+
+def _open_reference(request: "Request", has_ports: bool = False) -> ReferencePorts:
+    stated = request.config.get("runtimeConfig")
+    return ReferencePorts(request.env, has_ports or bool(isinstance(stated, dict) and stated))
 
 
 def _publish(request: "Request", config: PortmapConfig, previous: "Result") -> Publication:
