@@ -66,7 +66,7 @@ class Machine:
         self.data_dir = directory / "networks"
         self.records = RECORDS / str(os.stat(host.path).st_ino)
         # A namespace that was deleted with containers on it may have had the same number.
-        shutil.rmtree(self.records, ignore_errors=True)
+        self._forget()
         self._containers: dict[str, Namespace] = {}
         self._results: dict[tuple[str, str, str], Config] = {}
 
@@ -74,7 +74,11 @@ class Machine:
         """Delete the containers and what the plugins remember of this host."""
         for container in self._containers.values():
             container.delete()
-        shutil.rmtree(self.records, ignore_errors=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        for directory in (self.records, RECORDS / "firewall" / self.records.name):
+            shutil.rmtree(directory, ignore_errors=True)
 
     def container(self, name: str = "c1") -> Namespace:
         """Return the namespace of the container called `name`, making it when it is new."""

@@ -15,6 +15,7 @@ from shibafu.cni import errors
 from shibafu.cni.config import _DNS_KEYS, Section
 from shibafu.cni.request import Request
 from shibafu.cni.version import SUPPORTED
+from shibafu.firewall.config import FirewallConfig
 from shibafu.portmap.config import PortmapConfig
 from shibafu.tuning.config import DEFAULT_DATA_DIR as TUNING_DATA_DIR
 from shibafu.tuning.config import TuningConfig
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/configuration.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("conf/*.md")])
 # What the plugins that it describes are made of.
-PARTS = ("bandwidth", "bridge", "cni", "netfilter", "portmap", "resource", "tuning")
+PARTS = ("bandwidth", "bridge", "cni", "firewall", "netfilter", "portmap", "resource", "tuning")
 PACKAGES = (*(f"plugins/shibafu/{part}" for part in PARTS), "ipam/shibafu_ipam")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # The methods of cni.config.Section that read a key, and functions that are given one to read.
@@ -79,7 +80,7 @@ def test_key_that_is_read_is_documented(key: str) -> None:
     "title",
     [
         *("Common keys", "shibafu-bandwidth", "shibafu-bridge", "shibafu-ipam", "shibafu-portmap"),
-        "shibafu-tuning",
+        *("shibafu-firewall", "shibafu-tuning"),
     ],
 )
 def test_documented_key_is_read(title: str) -> None:
@@ -115,6 +116,9 @@ def test_examples_are_valid(document: Path) -> None:
                 continue  # it has no keys
             if plugin["type"] == "shibafu-bandwidth":
                 assert not BandwidthConfig(Section(plugin, "NetConf")).is_empty
+                continue
+            if plugin["type"] == "shibafu-firewall":
+                FirewallConfig(plugin)
                 continue
             stdin = json.dumps(plugin).encode()
             request = Request("ADD", {}, stdin, Section(plugin | {"name": "example"}, "NetConf"), "1.1.0")

@@ -24,6 +24,7 @@ ARROWS = {
     "shibafu.resource": ["shibafu.cni", "shibafu.netlink"],
     "shibafu.bridge": ["shibafu.cni", "shibafu.netlink", "shibafu.netfilter", "shibafu.resource"],
     "shibafu.bandwidth": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
+    "shibafu.firewall": ["shibafu.cni", "shibafu.netlink", "shibafu.netfilter", "shibafu.resource"],
     "shibafu.loopback": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
     "shibafu.portmap": ["shibafu.cni", "shibafu.netlink", "shibafu.netfilter", "shibafu.resource"],
     "shibafu.tuning": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],

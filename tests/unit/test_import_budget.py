@@ -19,7 +19,7 @@ SHELL = OS_MODULES | {
     "shibafu.cni.version",
 }
 READING = {"_json", "shibafu.cni.config", "shibafu.lean", "shibafu.lean.json"}
-PLUGINS = ("bandwidth", "bridge", "loopback", "portmap", "tuning")
+PLUGINS = ("bandwidth", "bridge", "firewall", "loopback", "portmap", "tuning")
 MODULES = ("shibafu_ipam", *(f"shibafu.{plugin}" for plugin in PLUGINS))
 CONFIG: dict[str, object] = {"cniVersion": "1.1.0", "name": "net", "type": "bridge"}
 

@@ -4,6 +4,7 @@
 SERVED = {
     "shibafu-bandwidth": "shibafu.bandwidth.__main__",
     "shibafu-bridge": "shibafu.bridge.__main__",
+    "shibafu-firewall": "shibafu.firewall.__main__",
     "shibafu-hook": "shibafu.hook.__main__",
     "shibafu-ipam": "shibafu_ipam.__main__",
     "shibafu-loopback": "shibafu.loopback.__main__",
@@ -14,6 +15,7 @@ SERVED = {
 REPLACED = {
     "shibafu-bandwidth": "bandwidth",
     "shibafu-bridge": "bridge",
+    "shibafu-firewall": "firewall",
     "shibafu-ipam": "host-local",
     "shibafu-loopback": "loopback",
     "shibafu-portmap": "portmap",

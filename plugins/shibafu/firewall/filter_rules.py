@@ -1,0 +1,281 @@
+"""A network's rules in the table filter of iptables, of both families: made, looked at, removed.
+
+A call that changes them holds the lock of all networks exclusively, and has one transaction for each family.
+"""
+
+import os
+
+from shibafu.cni.errors import FIREWALL, CniError
+from shibafu.firewall.filter_table import (
+    calc_update,
+    calc_wanted,
+    find_disorder,
+    find_missing_rule,
+    parse_rules,
+    render_look,
+    render_update,
+)
+from shibafu.firewall.members import Members
+from shibafu.firewall.needs import Needs
+from shibafu.lean.subprocess import Child, find_program
+from shibafu.netfilter.network_rulesets import PROGRAMS
+from shibafu.netfilter.restore import decode, spawn_restore
+from shibafu.netlink.link import link_by_name, link_list
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.base import NETWORK, Fault, Resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from shibafu.cni.request import Request
+    from shibafu.firewall.filter_table import Rules
+    from shibafu.lean.ip import Cidr
+    from shibafu.resource.view import View
+
+_IPV6 = "/proc/sys/net/ipv6"
+_LIST = "*filter\n-S\nCOMMIT\n"
+_ADVICE = "the next ADD of this network restores them"
+
+
+class FilterTables:
+    """The table filter of both families.
+
+    Args:
+        env: the environment; its PATH is where the programs are searched, besides the system's directories.
+    """
+
+    __slots__ = ("_env", "_programs")
+
+    def __init__(self, env: "Mapping[str, str]") -> None:
+        self._env = env
+        found = {version: find_program(name, env.get("PATH", "")) for version, name in PROGRAMS.items()}
+        self._programs = {version: path for version, path in found.items() if path is not None}
+
+    def require(self, needs: Needs) -> list[int]:
+        """Return the families that a network needs rules of.
+
+        Raises:
+            CniError: a program is not installed.
+        """
+        versions = [v for v in needs.versions if v == 4 or needs.has_accepted(v) or os.path.exists(_IPV6)]
+        for version in versions:
+            if version not in self._programs:
+                raise CniError(FIREWALL, f"{PROGRAMS[version]} is not installed", "install iptables")
+        return versions
+
+    def look(self, needs: Needs) -> str:
+        """Return in words what is not as a network needs it; empty where all is. Nothing is changed.
+
+        Raises:
+            CniError: a program is not installed, or cannot be executed.
+        """
+        wanted = {version: calc_wanted(needs, version) for version in self.require(needs)}
+        children = {
+            version: self._start(version, render_look(rules, needs.admin_chain))
+            for version, rules in wanted.items()
+        }
+        ended = {version: child.wait() for version, child in children.items()}
+        for version, (status, stdout, stderr) in ended.items():
+            if status:
+                missing = find_missing_rule(wanted[version], needs.admin_chain, decode(stderr))
+                return f"{PROGRAMS[version]}: {missing or 'a chain is missing'}"
+            disorder = find_disorder(needs.network, wanted[version], parse_rules(decode(stdout)))
+            if disorder:
+                return f"{PROGRAMS[version]}: {disorder}"
+        return ""
+
+    def list(self, versions: "Iterable[int]" = (4, 6)) -> "dict[int, Rules]":
+        """Return all rules of some families, without those whose program is not installed.
+
+        Raises:
+            CniError: a program cannot be executed.
+        """
+        children = {version: self._start(version, _LIST) for version in versions if version in self._programs}
+        return {version: parse_rules(decode(child.wait()[1])) for version, child in children.items()}
+
+    def change(self, network: str, calc: "Callable[[int, Rules], Rules]", versions: "Iterable[int]") -> None:
+        """Make the rules of a network what they are to be, in one transaction of each family.
+
+        Args:
+            network: the network.
+            calc: returns for a family, of which it is given the rules, what they are to be.
+            versions: the families.
+
+        Raises:
+            CniError: iptables refused.
+        """
+        for version, before in self.list(versions).items():
+            text = render_update(before, calc(version, before), network)
+            if not text:
+                continue
+            status, _, stderr = self._start(version, text).wait()
+            if status:
+                said = stderr.decode("utf-8", "replace").strip()
+                name = PROGRAMS[version]
+                raise CniError(FIREWALL, f"{name} refused the rules of network {network}: {said}", text)
+
+    def _start(self, version: int, text: str) -> Child:
+        return spawn_restore(self._programs[version], self._env, text)
+
+
+class FilterRules(Resource):
+    """The rules of a network, which one of its containers needs.
+
+    Args:
+        members: the network's containers.
+        key: what this one is remembered under.
+        needs: what it needs.
+        env: the environment.
+        ports: the container's links on the host, where these are known to have other names.
+    """
+
+    __slots__ = ("_env", "_key", "_members", "_needs", "_ports")
+    scope = NETWORK
+
+    def __init__(
+        self,
+        members: Members,
+        key: str,
+        needs: Needs,
+        env: "Mapping[str, str]",
+        ports: "Collection[str]" = (),
+    ) -> None:
+        self._ports = {key, *ports}
+        self._members = members
+        self._key = key
+        self._needs = needs
+        self._env = env
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: object) -> CniError | None:
+        """See `Resource.obstacle`: a program that is not installed."""
+        from shibafu.resource.obstacles import find_missing_program
+
+        found = (find_missing_program(name, request.env, "install iptables") for name in PROGRAMS.values())
+        return next((obstacle for obstacle in found if obstacle is not None), None)
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return f"the firewall's rules of network {self._needs.network}"
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return self._needs.to_json()
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        with self._members.lock(shared=True):
+            seen = FilterTables(self._env).look(self._needs.combine(self._members.read_needs()))
+        if not seen:
+            return []
+        return [
+            Fault(
+                f"firewall rules of network {self._needs.network} are missing or changed",
+                f"{seen}; {_ADVICE}",
+            )
+        ]
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`."""
+        tables = FilterTables(self._env)
+        tables.require(self._needs)
+        former = self._members.read_needs()
+        if former is not None and former.to_json() == self._needs.combine(former).to_json():
+            with self._members.lock(shared=True):
+                if not tables.look(former):
+                    return False
+        with self._members.lock():
+            former = self._members.read_needs()
+            needs = self._needs.combine(former)
+            self._members.write_needs(needs)
+            versions = {*tables.require(needs), *(former.versions if former is not None else ())}
+            make_rules(self._members, needs, self._env, sorted(versions))
+        return former is None
+
+    def remove(self) -> None:
+        """See `Resource.remove`: the last container takes them away.
+
+        Raises:
+            CniError: iptables refused.
+        """
+        self._members.leave(self._key)
+        settle_rules(self._members, self._env, self._needs.addresses, self._ports)
+
+
+def settle_rules(
+    members: Members, env: "Mapping[str, str]", departed: "Iterable[Cidr]", own_ports: "Collection[str]" = ()
+) -> None:
+    """Remove what nobody needs after containers have gone: with the last, all of the network's rules.
+
+    Args:
+        members: those that are left, and such as are marked as going.
+        env: the environment.
+        departed: addresses of containers that have gone, by which these had rules of their own.
+        own_ports: links of the container that goes, which are still there.
+
+    Raises:
+        CniError: iptables refused.
+    """
+    gone = set(departed)
+    needs = members.read_needs()
+    if needs is None or (members.is_in_use() and not gone.intersection(needs.addresses)):
+        return
+    with members.lock():
+        needs = members.read_needs()
+        if needs is None:
+            return  # another call was first
+        if members.is_in_use():
+            left = needs.without(gone)
+            members.write_needs(left)
+            make_rules(members, left, env, needs.versions)
+            return
+        network, others = needs.network, members.list_others()
+        # Those of the reference's containers, which have gone before.
+        released = find_released(needs.bridges, own_ports)
+
+        def calc(version: int, before: "Rules") -> "Rules":
+            return calc_update(before, network, {}, select_accepted(others, version), released)
+
+        FilterTables(env).change(network, calc, needs.versions)
+        members.forget_needs()
+
+
+def select_accepted(networks: "Iterable[Needs]", version: int) -> list[Needs]:
+    """Return those networks of which packets of a family are let through."""
+    return [needs for needs in networks if needs.has_accepted(version)]
+
+
+def make_rules(members: Members, needs: Needs, env: "Mapping[str, str]", versions: "Iterable[int]") -> None:
+    """Make a network's rules out of whatever is there, with the lock held exclusively.
+
+    Args:
+        members: the network's containers.
+        needs: what these need.
+        env: the environment.
+        versions: the families to look at, of which some may not need rules any more.
+
+    Raises:
+        CniError: iptables refused.
+    """
+    others = members.list_others()
+
+    def calc(version: int, before: "Rules") -> "Rules":
+        return calc_update(
+            before, needs.network, calc_wanted(needs, version), select_accepted(others, version)
+        )
+
+    FilterTables(env).change(needs.network, calc, versions)
+
+
+def find_released(bridges: "Iterable[str]", own_ports: "Collection[str]") -> list[str]:
+    """Return those of some bridges that no container is on, besides one that goes."""
+    found = []
+    with NetlinkSocket() as sock:
+        for name in bridges:
+            bridge = link_by_name(sock, name)
+            ports = link_list(sock, master=bridge.index, kind="veth") if bridge is not None else []
+            if all(port.name in own_ports for port in ports):
+                found.append(name)
+    return found

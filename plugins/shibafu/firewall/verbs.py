@@ -1,0 +1,92 @@
+"""ADD, CHECK, DEL and STATUS."""
+
+from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
+from shibafu.cni.result import Result, parse_prev_result
+from shibafu.firewall.config import FirewallConfig
+from shibafu.firewall.filter_rules import FilterRules
+from shibafu.firewall.members import Members, calc_key
+from shibafu.firewall.plan import find_container_needs, plan_departure, plan_entry
+from shibafu.resource.base import find_faults
+from shibafu.resource.teardown import Teardown
+from shibafu.resource.transaction import Transaction
+from shibafu.resource.view import open_view
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.cni.request import Request
+
+
+def add(request: "Request") -> dict[str, object]:
+    """Let the container's packets through, and return what the plugins before have answered.
+
+    Raises:
+        CniError: why it could not be done; nothing is left of the attempt.
+    """
+    config = FirewallConfig(request.config.values)
+    result = _require_prev_result(request)
+    with open_view() as view:
+        needs = find_container_needs(request, config, result, view)
+        if needs.versions:
+            with Transaction(view) as transaction:
+                for resource in plan_entry(Members(request.network), request, needs):
+                    transaction.ensure(resource)
+    return result.to_json(request.cni_version)
+
+
+def check(request: "Request") -> None:
+    """Look whether the container's packets are let through, and kept from others, as is configured.
+
+    Raises:
+        CniError: CHECK_FAILED and the first difference.
+    """
+    config = FirewallConfig(request.config.values)
+    result = _require_prev_result(request)
+    with open_view() as view:
+        needs = find_container_needs(request, config, result, view)
+        if not needs.versions:
+            return
+        members = Members(request.network)
+        if members.find(calc_key(request)) is None:
+            from shibafu.firewall.reference_filter import has_reference_rules
+
+            if has_reference_rules(result, config, needs, request.env):
+                return
+        for fault in find_faults(plan_entry(members, request, needs), view):
+            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+
+
+def delete(request: "Request") -> None:
+    """Take away what only this container needed; neither the namespace nor prevResult is needed.
+
+    Raises:
+        CniError: everything that could not be removed.
+    """
+    try:
+        result = parse_prev_result(request.config, request.cni_version)
+    except CniError:
+        result = None  # a broken one must not keep the container
+    teardown = Teardown()
+    teardown.remove(plan_departure(Members(request.network), request, result))
+    teardown.finish()
+
+
+def status(request: "Request") -> None:
+    """Answer nothing when ADD would work.
+
+    Raises:
+        CniError: NOT_AVAILABLE and the reason.
+    """
+    obstacle = FilterRules.obstacle(request, FirewallConfig(request.config.values))
+    if obstacle is not None:
+        raise obstacle
+
+
+def _require_prev_result(request: "Request") -> Result:
+    result = parse_prev_result(request.config, request.cni_version)
+    if result is None:
+        raise CniError(
+            INVALID_CONFIG,
+            "missing prevResult from earlier plugin",
+            'put it into "plugins" behind one that attaches containers',
+        )
+    return result
