@@ -38,7 +38,7 @@ def test_one_life(engine: EngineCommand) -> None:
     pid = int(engine.run("start").removeprefix("started the engine: process "))
     status = engine.read_status()
     assert (status["running"], status["ending"], status["supervisor"]) == (True, False, "")
-    assert (status["home"], status["pid"], status["isTrained"]) == (str(engine.home), pid, True)
+    assert (status["home"], status["pid"], status["trained"]) == (str(engine.home), pid, True)
     assert status["build"] == (engine.home / "_internal/build-id").read_text().strip()
     assert os.getsid(pid) == pid
     assert [os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1)] == ["/dev/null"] * 2

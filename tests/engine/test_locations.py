@@ -53,7 +53,7 @@ def test_folders_beside_each_other(built: Path, own_engine: Engine, tmp_path: Pa
 @pytest.mark.parametrize("is_trained", [False, True])
 def test_nothing_is_left(own_home: Path, is_trained: bool) -> None:
     with Engine(own_home, is_trained=is_trained) as engine:
-        assert engine.read_status()["isTrained"] == is_trained
+        assert engine.read_status()["trained"] == is_trained
         engine.process.terminate()
         assert engine.process.wait(60) == 0
         assert list_files(own_home) == []

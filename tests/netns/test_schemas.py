@@ -175,7 +175,8 @@ def test_networks_of_the_reference(shibafu: CommandLine, host: Namespace, web: N
     assert line["bridge"] is None
     see("network check")
     web.delete()
-    assert see("network inspect blue")[0]["endpoints"][0]["traffic"] is None
+    # The kernel takes the link away some time after its namespace.
+    wait_for(lambda: see("network inspect blue")[0]["endpoints"][0]["traffic"] is None)
 
 
 def test_failures_and_warnings_are_what_their_schema_says(shibafu: CommandLine) -> None:

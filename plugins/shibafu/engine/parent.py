@@ -170,7 +170,7 @@ class Parent:
             "build": self._build,
             "started": round(self._started, 3),
             "seconds": round(time.time() - self._started, 3),
-            "isTrained": self._is_trained,
+            "trained": self._is_trained,
             "supervisor": "systemd" if is_service() else "",
             "spares": len(self._idle),
             "busy": len(self._busy),

@@ -27,11 +27,13 @@ def _run(context: Context, arguments: Namespace) -> int:
     views = [_view(context, record) for record in records]
     if not (arguments.all or arguments.containers):
         views = [view for view in views if view["state"] == "running"]
-    context.out.data(views)
     if arguments.quiet:
-        context.out.text("\n".join(view["name"] for view in views))
-    else:
-        context.out.table(_HEAD, [_calc_row(view) for view in views])
+        names = [view["name"] for view in views]
+        context.out.data(names)
+        context.out.text("\n".join(names))
+        return 0
+    context.out.data(views)
+    context.out.table(_HEAD, [_calc_row(view) for view in views])
     return 0
 
 

@@ -50,7 +50,7 @@ def _print(out: Output, status: dict[str, Any], installed: str) -> None:
     state = out.style.paint("yellow", "ending") if status["ending"] else out.style.paint("green", "running")
     supervisor = f" by {status['supervisor']}" if status["supervisor"] else ""
     build = status["build"] if status["build"] == installed else f"{status['build']}, which has been replaced"
-    training = "" if status["isTrained"] else ", not trained"
+    training = "" if status["trained"] else ", not trained"
     out.text(f"{state} for {format_age(status['seconds'])}{supervisor}: process {status['pid']}")
     out.text(f"  of       {status['home']}")
     out.text(f"  version  {status['version']}, build {build}")

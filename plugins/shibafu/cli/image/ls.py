@@ -18,10 +18,12 @@ def _run(context: Context, arguments: Namespace) -> int:
     store = open_containers(context, arguments).images
     store.remove_leftovers()
     images = store.images()
-    context.out.data([asdict(image) for image in images])
     if arguments.quiet:
-        context.out.text("\n".join(image.name for image in images))
+        names = [image.name for image in images]
+        context.out.data(names)
+        context.out.text("\n".join(names))
         return 0
+    context.out.data([asdict(image) for image in images])
     rows = [
         (
             image.name,

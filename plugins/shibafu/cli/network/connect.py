@@ -28,7 +28,13 @@ def _run(context: Context, arguments: Namespace) -> int:
         caller = Caller.of_directories(kernel, context)
         ifname, result = caller.attach(network, target, arguments.ifname, arguments.ip, arguments.mac)
     context.out.data(
-        {"containerID": target.container_id, "ifname": ifname, "netns": target.netns, "result": result}
+        {
+            "network": network.name,
+            "containerID": target.container_id,
+            "ifname": ifname,
+            "netns": target.netns,
+            "result": result,
+        }
     )
     addresses = " and ".join(ip["address"] for ip in result.get("ips", [])) or "no address"
     context.out.text(f"{target.container_id}: {ifname} on network {network.name}, {addresses}")
