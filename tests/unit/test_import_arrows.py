@@ -40,6 +40,8 @@ ARROWS = {
         "shibafu.resource",
         "shibafu.bandwidth",
         "shibafu.bridge",
+        "shibafu.loopback",
+        "shibafu.tuning",
         "shibafu.runtime",
         "shibafu.container",
         "shibafu_ipam",

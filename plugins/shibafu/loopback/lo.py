@@ -18,13 +18,12 @@ _LOOPBACK = {4: Cidr(Address(4, 127 << 24), 8), 6: Cidr(Address(6, 1), 128)}
 class LoopbackInterface(Resource):
     """The interface, up: programs of the container reach each other at 127.0.0.1 and ::1.
 
-    The views that it is given are of the container's namespace.
-
     Args:
         sock: a socket of that namespace.
     """
 
     __slots__ = ("_sock",)
+    is_inside = True
 
     def __init__(self, sock: "NetlinkSocket") -> None:
         self._sock = sock

@@ -24,8 +24,9 @@ from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
 from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.lean.ip import Address, Cidr, parse_cidr
+from shibafu.networks.chained import PLANS, RefusedPlugin
 from shibafu.networks.configured import ConfiguredNetwork
-from shibafu.networks.inspect import ATTACHING, DETACHING, GONE, RECORD, Endpoint
+from shibafu.networks.inspect import ATTACHING, DETACHING, GONE, MISSING, RECORD, Endpoint
 from shibafu.networks.leases import OwnLease
 from shibafu.resource.base import Resource
 from shibafu.resource.claim import Claim
@@ -82,16 +83,31 @@ class DesiredState:
         record = self.read_record(endpoint)
         version = self._network.config.cni_version or DEFAULT
         result = self._find_result(endpoint, cached, record, version)
+        plugin = self._network.plugin
+        if record.bridge:
+            # Where it is, whatever the name of the network's bridge is now.
+            plugin = {key: value for key, value in plugin.items() if key.lower() != "bridge"}
+            plugin["bridge"] = record.bridge
+        request = self._make_request(plugin, endpoint, result)
+        attachment = Attachment(request, BridgeConfig(request))
+        return DesiredEndpoint(endpoint, attachment, result, self.find_claim(endpoint))
+
+    def _make_request(self, plugin: dict[str, object], endpoint: Endpoint, result: Result) -> Request:
+        """Return the call of CHECK of a plugin for a container.
+
+        Args:
+            plugin: its part of the chain.
+            endpoint: the container.
+            result: the chain's.
+        """
+        cached, record = self.find_cached(endpoint), self.read_record(endpoint)
+        version = self._network.config.cni_version or DEFAULT
         config = build_config(
             self._network.config,
-            self._network.plugin,
+            plugin,
             result.to_json(version) if result.ips or version not in ("0.1.0", "0.2.0") else None,
             cached.capability_args if cached is not None else find_capabilities(record),
         )
-        if record.bridge:
-            # Where it is, whatever the name of the network's bridge is now.
-            config = {key: value for key, value in config.items() if key.lower() != "bridge"}
-            config["bridge"] = record.bridge
         env = os.environ | {
             "CNI_COMMAND": "CHECK",
             "CNI_CONTAINERID": endpoint.container_id,
@@ -100,9 +116,7 @@ class DesiredState:
             "CNI_PATH": ":".join(self._plugin_path),
             "CNI_ARGS": join_args(cached.cni_args) if cached is not None else record.args,
         }
-        request = Request("CHECK", env, dumps(config).encode(), Section(config, "NetConf"), version)
-        attachment = Attachment(request, BridgeConfig(request))
-        return DesiredEndpoint(endpoint, attachment, result, self.find_claim(endpoint))
+        return Request("CHECK", env, dumps(config).encode(), Section(config, "NetConf"), version)
 
     def find_claim(self, endpoint: Endpoint) -> Claim | None:
         """Return the claim to an attachment; None where there is no record of it."""
@@ -153,6 +167,28 @@ class DesiredState:
             return plan_links(attachment, result, port, plan_port_rules(attachment, self.state, claim), claim)
         links = plan_reference_links(attachment, result, port)
         return links + plan_reference_rules(attachment, self.state, result)
+
+    def plan_chained(self, desired: DesiredEndpoint, view: View) -> list[Resource]:
+        """Return what other plugins of the chain have made for a container.
+
+        Args:
+            desired: how it was attached.
+            view: the host's namespace, including the container's.
+        """
+        endpoint = desired.endpoint
+        if view.inside is None or endpoint.state == MISSING:
+            return []  # the bridge plugin's resources have the fault
+        planned: list[Resource] = []
+        for plugin in self._network.config.plugins:
+            name = Section(plugin, "NetConf").text("type")
+            plan = PLANS.find(name, ":".join(self._plugin_path))
+            if plugin is self._network.plugin or plan is None:
+                continue
+            try:
+                planned += plan(self._make_request(plugin, endpoint, desired.result), desired.result, view)
+            except CniError as error:
+                planned.append(RefusedPlugin(name, error))
+        return planned
 
     def plan_leases(self, desired: DesiredEndpoint) -> list[Resource]:
         """Return a container's addresses, of which an IPAM plugin is asked, if the version has CHECK."""

@@ -17,6 +17,7 @@ from shibafu.cni.args import split_args
 from shibafu.cni.config import Section
 from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
 from shibafu.networks.attachments import Caller
+from shibafu.networks.chained import choose_view
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.desired import (
     PASSED_OVER,
@@ -139,8 +140,10 @@ class Repair:
         for made in everything:
             with _hold(made.claim) as is_free, open_beside(view, made.endpoint.netns) as beside:
                 if is_free and (made.claim is None or made.claim.holds()):
-                    for resource in self._desired_state.plan(made) + self._desired_state.plan_leases(made):
-                        yield made, resource, beside
+                    state = self._desired_state
+                    own = state.plan(made) + state.plan_chained(made, beside) + state.plan_leases(made)
+                    for resource in own:
+                        yield made, resource, choose_view(resource, beside)
 
     def _look(self, made: DesiredEndpoint, resource: Resource, view: View) -> Iterator[NetworkFault]:
         container_id = made.endpoint.container_id if resource.scope == ATTACHMENT else ""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from shibafu.cni.errors import CniError
+from shibafu.networks.chained import choose_view
 from shibafu.networks.desired import PASSED_OVER, DesiredEndpoint, DesiredState, open_beside
 from shibafu.networks.inspect import Endpoint, NetworkView, ResourceFault, ResourceState
 from shibafu.resource.base import ATTACHMENT, NOT_CHECKED, Resource
@@ -43,8 +44,8 @@ def _look_at_container(
     """Return the state of what is a container's own; what others may share goes into `shared`."""
     own = []
     with open_beside(view, desired.endpoint.netns) as beside:
-        for resource in desired_state.plan(desired):
-            state = _look(resource, beside)
+        for resource in desired_state.plan(desired) + desired_state.plan_chained(desired, beside):
+            state = _look(resource, choose_view(resource, beside))
             if resource.scope == ATTACHMENT:
                 own.append(state)
             else:

@@ -45,6 +45,8 @@ class Resource:
 
     __slots__ = ()
     scope = ATTACHMENT
+    # Whether the views that it is given are of the container's namespace, not of the host's.
+    is_inside = False
     # Whether all that earlier resources have left running must have ended before it is ensured.
     is_barrier = False
     # Whether it stays when something that was made after it could not be removed, so that this is found.

@@ -24,7 +24,7 @@ _SUFFIX = ".json"
 
 
 class Backup(Resource):
-    """The file of one attachment. The views that it is given are of the container's namespace.
+    """The file of one attachment.
 
     Args:
         data_dir: the directory.
@@ -36,6 +36,7 @@ class Backup(Resource):
     """
 
     __slots__ = ("_aside", "_data_dir", "_ifname", "_netns", "_network", "_path", "_wanted", "former")
+    is_inside = True
 
     def __init__(
         self,

@@ -18,14 +18,14 @@ _ADVICE = "it was changed in the container; change it back, or attach the contai
 class Sysctls(Resource):
     """Sysctls with stated values.
 
-    The views that it is given are of the container's namespace. They go with that; DEL leaves them, as the
-    reference does.
+    They go with the container's namespace; DEL leaves them, as the reference does.
 
     Args:
         wanted: the values, by the sysctls' files.
     """
 
     __slots__ = ("_former", "_view", "_wanted")
+    is_inside = True
 
     def __init__(self, wanted: dict[str, str]) -> None:
         self._wanted = wanted
@@ -39,7 +39,9 @@ class Sysctls(Resource):
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
-        return {"sysctls": dict(self._wanted)} if self._wanted else {}
+        return {
+            "sysctl": [f"{path.removeprefix('/proc/sys/')}={value}" for path, value in self._wanted.items()]
+        }
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""

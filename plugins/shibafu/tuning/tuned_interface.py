@@ -21,7 +21,7 @@ _ADVICE = "it was changed in the container; change it back, or attach the contai
 
 
 class TunedInterface(Resource):
-    """An interface of a container. The views that it is given are of the container's namespace.
+    """An interface of a container.
 
     Args:
         ifname: its name.
@@ -31,6 +31,7 @@ class TunedInterface(Resource):
     """
 
     __slots__ = ("_backup", "_ifname", "_netns", "_wanted")
+    is_inside = True
 
     def __init__(self, ifname: str, wanted: "Attributes", backup: "Backup", netns: "Netns | None") -> None:
         self._ifname = ifname

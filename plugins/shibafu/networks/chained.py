@@ -1,0 +1,47 @@
+"""What the other plugins of a chain make, in addition to its bridge plugin."""
+
+from shibafu.cni.errors import CniError
+from shibafu.loopback.plan import plan_loopback
+from shibafu.resource.base import Fault, Resource
+from shibafu.resource.registry import Registry
+from shibafu.resource.view import View
+from shibafu.tuning.plan import plan_tuning
+
+PLANS = Registry(
+    {
+        ("shibafu-loopback", "loopback"): plan_loopback,
+        ("shibafu-tuning", "tuning"): plan_tuning,
+    }
+)
+
+
+class RefusedPlugin(Resource):
+    """A plugin whose configuration is refused, so that its resources are unknown.
+
+    Args:
+        plugin_type: the plugin.
+        error: why.
+    """
+
+    def __init__(self, plugin_type: str, error: CniError) -> None:
+        self._plugin_type = plugin_type
+        self._error = error
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"type": self._plugin_type}
+
+    def faults(self, view: View) -> list[Fault]:
+        """See `Resource.faults`."""
+        what = f"the configuration of plugin {self._plugin_type} is invalid: {self._error.msg}"
+        return [Fault(what, self._error.details, is_mendable=False)]
+
+
+def choose_view(resource: Resource, view: View) -> View:
+    """Return the view that a resource needs.
+
+    Args:
+        resource: the resource.
+        view: the host's, which includes the container's.
+    """
+    return view.inside if resource.is_inside and view.inside is not None else view
