@@ -1,11 +1,11 @@
 #!/bin/bash
 # Builds dist/shibafu: the executables, the `_internal` folder that they share, and `completions` for shells.
 #
-#   packaging/build.sh [DIRECTORY]     DIRECTORY/shibafu in place of dist/shibafu
+#   packaging/build.sh [DIRECTORY]     build DIRECTORY/shibafu instead of dist/shibafu
 #
-# As root it installs the Debian packages that are missing, python3 among them; any python3 >= 3.11 with a shared
-# libpython will do. Does nothing when nothing changed. Two builds of the same
-# sources with the same interpreter give the same bytes, but for the place that each executable names, which is its folder;
+# As root it installs missing Debian packages, including python3; any python3 >= 3.11 with a shared
+# libpython will do. Does nothing if nothing has changed. Two builds of the same
+# sources with the same interpreter give the same bytes, except for the path of its folder in each executable;
 # SOURCE_DATE_EPOCH sets the files' times.
 set -euo pipefail
 umask 022

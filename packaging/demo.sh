@@ -11,12 +11,13 @@ usage() {
     cat <<'TEXT'
 Usage: packaging/demo.sh [--plugins DIRECTORY] [--help]
 
-Builds the plugins and does with them what a container runtime does: attaches three containers to a
+Builds the plugins and calls them as a container runtime does: attaches three containers to a
 network (ADD), sends packets over IPv4 and IPv6, checks (CHECK), detaches (DEL), and compares what is
-left with what was there before. The resident engine runs the calls, as it does where it is installed. Run it as root; it changes nothing on this machine but to install
-Debian packages that are missing and to build dist/shibafu.
+left with what was there before. The resident engine runs the calls, as on a machine where it is
+installed. Run it as root; it changes nothing on this machine, except that it installs missing Debian
+packages and builds dist/shibafu.
 
-  --plugins DIRECTORY  use the executables of this directory, such as /opt/cni/bin, and build nothing
+  --plugins DIRECTORY  use the executables in this directory, such as /opt/cni/bin, instead of building them
 TEXT
 }
 

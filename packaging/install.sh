@@ -7,34 +7,33 @@ usage() {
     cat <<'TEXT'
 Usage: packaging/install.sh [OPTION]...
 
-Builds the plugins and the command shibafu, and puts them into place. No call fails in the meantime, be it the
-first installation or an upgrade: calls that have begun go on with the old version, those that follow get the
-new one.
+Builds and installs the plugins and the command shibafu. No call fails in the meantime, neither during the first
+installation nor during an upgrade: calls that have already started use the old version, later ones the new one.
 
-  --prefix DIRECTORY   where the program is: /usr/lib/shibafu
-  --bindir DIRECTORY   where runtimes look for plugins, which gets links: /opt/cni/bin
-  --sbindir DIRECTORY  where commands are, which gets links to the other programs: /usr/sbin
+  --prefix DIRECTORY   where to install: /usr/lib/shibafu
+  --bindir DIRECTORY   where to link the plugins, and where runtimes look for them: /opt/cni/bin
+  --sbindir DIRECTORY  where to link the other programs: /usr/sbin
   --mandir DIRECTORY   /usr/share/man
   --bashdir, --zshdir, --fishdir DIRECTORY
                        where shells look for completions: /usr/share/bash-completion/completions,
                        /usr/local/share/zsh/site-functions, /usr/share/fish/vendor_completions.d
   --unitdir DIRECTORY  where systemd finds services: /usr/lib/systemd/system
   --confdir DIRECTORY  where networks are configured: /etc/cni/net.d
-  --as-reference       link also the names of the reference's plugins: bandwidth, bridge, host-local, ...; what has
-                       them now is kept as NAME.before-shibafu, and uninstall.sh puts it back
-  --no-engine          leave out the service shibafu-engine, which keeps the resident engine running, or remove it;
-                       otherwise it is installed and, where systemd runs, enabled and started. Upgrades do as
-                       the installation before, and start none that was stopped
+  --as-reference       also link the names of the reference's plugins: bandwidth, bridge, host-local, ...; existing
+                       files are kept as NAME.before-shibafu, and uninstall.sh restores them
+  --no-engine          omit the service shibafu-engine, which keeps the resident engine running, or remove it;
+                       by default it is installed and, where systemd runs, enabled and started. Upgrades keep
+                       the choice of the previous installation, and do not start a stopped service
   --engine             install the service again
   --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it exists;
                        may be repeated
-  --with-runc          install also the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,
+  --with-runc          also install the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,
                        iptables, and golang-github-containers-common, which has a seccomp profile; and make
-                       an image called alpine out of busybox and ping, unless there is one
-  --from DIRECTORY     install these executables, and build nothing
+                       an image called alpine from busybox and ping, unless it exists
+  --from DIRECTORY     install these executables instead of building them
 
-With the environment variable DESTDIR all of that is put below another root, as packagers like it.
-Run packaging/uninstall.sh with the same --prefix to take it away again.
+The environment variable DESTDIR sets another root directory, for packagers.
+To remove everything, run packaging/uninstall.sh with the same --prefix.
 TEXT
 }
 

@@ -1,18 +1,18 @@
 #!/bin/bash
-# Take away what install.sh has installed; see --help.
+# Remove what install.sh has installed; see --help.
 set -euo pipefail
 
 usage() {
     cat <<'TEXT'
 Usage: packaging/uninstall.sh [--prefix DIRECTORY]
 
-Takes away what packaging/install.sh has installed, and gives `bridge` and `host-local` back to what had these
-names before. The resident engine ends when its calls have. Configured networks, leases and running containers
-stay as they are: detach the containers first, or have other plugins in place that do it.
+Removes what packaging/install.sh has installed, and restores the plugins that had the reference's names
+before. The resident engine exits when its calls have finished. Configured networks, leases and running
+containers stay as they are: detach the containers first, or have other plugins in place that can do it.
 
-  --prefix DIRECTORY   where the program is: /usr/lib/shibafu
+  --prefix DIRECTORY   where it is installed: /usr/lib/shibafu
 
-With the environment variable DESTDIR it is looked for below another root.
+The environment variable DESTDIR sets another root directory.
 TEXT
 }
 

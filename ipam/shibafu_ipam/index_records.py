@@ -112,7 +112,7 @@ class IndexRecords:
             try:
                 content = read_file(f"{self.directory}/{name}", _MAX_FILE) or b""
             except OSError:
-                continue  # whatever it is, it tells nothing
+                continue  # whatever it is, it has no meaning
             # Not splitlines(): a path may hold the other characters that it splits at.
             for line in content.split(b"\n"):
                 record = _parse_line(line + b"\n")

@@ -98,7 +98,7 @@ class Survey:
 
 
 class _Reboot:
-    """Tells which leases ended with an earlier boot: after one, no container's network exists."""
+    """Finds the leases that ended with an earlier boot: after one, no container's network exists."""
 
     __slots__ = ("_booted_at", "_index")
 

@@ -284,7 +284,7 @@ class TestFiles:
         if not is_named:
             self.write(tmp_path, SILENT, mounts=[bind("/etc/hosts", "hosts")])
             return
-        with pytest.raises(CniError, match=r"mountinfo does not tell where .* lies$"):
+        with pytest.raises(CniError, match=r"mountinfo does not show where .* is$"):
             self.write(tmp_path, SILENT, hosts="hosts")
         assert (tmp_path / "hosts").read_text() == ""
 

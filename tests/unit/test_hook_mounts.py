@@ -109,7 +109,7 @@ def test_a_malformed_line_is_refused(line: bytes) -> None:
 )
 def test_what_the_table_does_not_have_is_refused(table: MountTable, mount: int, path: str) -> None:
     for look in (table.locate, table.find_above, table.find_beneath):
-        with pytest.raises(CniError, match="does not tell where"):
+        with pytest.raises(CniError, match="does not show where"):
             look(mount, path)
 
 

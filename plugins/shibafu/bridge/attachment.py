@@ -33,7 +33,7 @@ def calc_bridge_mac(bridge: str) -> bytes:
 
 
 def _machine_id() -> str:
-    """Return what tells this machine's bridges from those of others: machine-id(5), if it has been set.
+    """Return what identifies this machine's bridges: machine-id(5), if it has been set.
 
     Images have an empty one, or the word "uninitialized", until a machine's first boot.
     """

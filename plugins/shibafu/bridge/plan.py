@@ -50,7 +50,7 @@ def plan_attachment(
 def plan_addresses(
     attachment: "Attachment", installation: "Installation", result: "Result | None" = None
 ) -> list[AddressLease]:
-    """Return what holds the container's addresses, which `result` tells if they are known."""
+    """Return the lease of the container's addresses, which are in `result` if they are known."""
     request, config = attachment.request, attachment.config
     return [AddressLease(request, config.ipam_type, installation, result)] if config.has_ipam else []
 

@@ -1,4 +1,4 @@
-"""The kernel's name of the running boot, which tells what is of this one from what others have left."""
+"""The kernel's ID of the running boot, which distinguishes its state from what earlier ones have left."""
 
 from shibafu.lean.files import read_file
 

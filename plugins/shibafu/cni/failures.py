@@ -88,7 +88,7 @@ def describe_defect(plugin: "Plugin", error: Exception) -> CniError:
 
 
 def print_about(plugin: "Plugin") -> None:
-    """Tell a person who runs a plugin by hand what it is."""
+    """Print what a plugin is, for a person who runs it by hand."""
     from shibafu import __version__
 
     _tell(

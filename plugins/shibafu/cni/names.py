@@ -115,7 +115,7 @@ def calc_isolate(isolation: str) -> bool | str:
 
 
 def calc_comment(network: str) -> str:
-    """Return what tells a person whose a rule is, as long as a comment may be."""
+    """Return the comment that tells people what a rule belongs to, within the length of a comment."""
     comment = f"shibafu network {network}"
     if len(comment) <= _MAX_COMMENT:
         return comment

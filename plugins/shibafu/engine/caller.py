@@ -184,7 +184,7 @@ def _identify_root() -> tuple[int, bytes]:
 
 
 def _identify(directory: int) -> tuple[int, bytes]:
-    """Return what tells a directory from all others: its inode, and its mount; see proc_pid_fdinfo(5)."""
+    """Return what identifies a directory: its inode, and its mount; see proc_pid_fdinfo(5)."""
     lines = _read(f"/proc/self/fdinfo/{directory}")
     return os.fstat(directory).st_ino, lines.partition(_MOUNT_ID)[2].partition(b"\n")[0]
 

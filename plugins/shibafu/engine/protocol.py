@@ -114,7 +114,7 @@ EVENT_ACCEPTED, EVENT_DONE, EVENT_REFUSED = "accepted", "done", "refused"
 
 
 def render_event(event: str, pid: int, *words: object) -> bytes:
-    """Return what a worker tells the parent."""
+    """Return what a worker reports to the parent."""
     return "\0".join([event, str(pid), *map(str, words)]).encode("utf-8", "replace")
 
 

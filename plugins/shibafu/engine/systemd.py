@@ -14,7 +14,7 @@ def is_service() -> bool:
 
 
 def notify(state: str) -> None:
-    """Tell the service manager, if one has started this process; see sd_notify(3)."""
+    """Notify the service manager, if one has started this process; see sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

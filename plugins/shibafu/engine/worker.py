@@ -183,7 +183,7 @@ class Worker:
         connection.send(protocol.ACCEPTED + _DESCRIPTOR.pack(self._pid), MSG_NOSIGNAL)
 
     def _answer(self, connection: "_socket", status: int) -> None:
-        """Tell the exit status, and let go of everything that is the caller's."""
+        """Report the exit status, and release everything that is the caller's."""
         descriptor = connection.fileno()
         fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~os.O_ASYNC)
         for number in range(3):

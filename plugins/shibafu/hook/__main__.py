@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _USAGE = """Usage: shibafu-hook [--KEY=VALUE]... <STATE
 
 A hook for OCI runtimes: list it under createRuntime and under poststop in a bundle's config.json.
-It reads the container's state from standard input, attaches a container that has a process to its
-networks, and detaches one that has none.
+It reads the container's state from standard input. A container with a process is attached to its
+networks, a container without one is detached.
 
   --network=NAME,...    networks, of which the container gets eth0, eth1, ...; "none": loopback only
   --ip=ADDRESS,...      addresses in the first network; --ip.NAME in another one
@@ -30,15 +30,15 @@ networks, and detaches one that has none.
   --resolv-conf=FILE    file to write as the container's /etc/resolv.conf
   --hosts=FILE          file to write as its /etc/hosts
 
-Each is also an annotation of the bundle, such as "org.shibafu.network": "blue". What a flag sets, no
-annotation changes, and then none publishes ports below 1024, unless it is allowed to:
+Each is also an annotation of the bundle, such as "org.shibafu.network": "blue". Annotations cannot change
+what a flag sets and, if there are flags, cannot publish ports below 1024, unless this is allowed:
 
   --allow=KEY[=VALUE|...]  annotations may set KEY: to anything, or to these values only; may be repeated
 
   --conf-dir=DIRECTORY  networks' configurations (/etc/cni/net.d)
   --cache-dir=DIRECTORY results of attachments (/var/lib/cni/results)
   --cni-path=PATH       plugins (CNI_PATH, or else /opt/cni/bin:/usr/lib/cni)
-  --sticky-dir=DIRECTORY  remembers addresses: a container of the same ID gets its own again, if they are free
+  --sticky-dir=DIRECTORY  save addresses: a container with the same ID gets them again if they are free
 """
 
 

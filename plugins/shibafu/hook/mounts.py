@@ -99,7 +99,7 @@ class MountTable:
     def _locate(self, number: int, names: "tuple[str, ...]") -> "Location":
         mount = self._mounts.get(number)
         if mount is None or not _is_prefix(mount.point, names):
-            raise CniError(IO_FAILURE, f"/proc/self/mountinfo does not tell where /{'/'.join(names)} lies")
+            raise CniError(IO_FAILURE, f"/proc/self/mountinfo does not show where /{'/'.join(names)} is")
         device, root = mount.location
         return device, root + names[len(mount.point) :]
 
@@ -121,14 +121,14 @@ def identify_mount(descriptor: int) -> tuple[int, str]:
     """Return an open file's mount and path, as `MountTable` takes them.
 
     Raises:
-        CniError: the kernel does not tell them.
+        CniError: the kernel does not show them.
     """
     try:
         with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:
             fields = dict(line.split(b":", 1) for line in file.read().splitlines() if b":" in line)
         return int(fields[b"mnt_id"]), os.readlink(f"/proc/self/fd/{descriptor}")
     except (OSError, KeyError, ValueError) as error:
-        raise CniError(IO_FAILURE, f"/proc does not tell where a file lies: {error}") from None
+        raise CniError(IO_FAILURE, f"/proc does not show where a file is: {error}") from None
 
 
 def is_within(location: "Location", tops: "Iterable[Location]") -> bool:

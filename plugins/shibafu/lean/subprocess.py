@@ -207,7 +207,7 @@ class Child:
 
         What a program still waits for after that is the kernel (a netlink socket that removed rules
         is closed only when no processor can hold them any more: 10 ms), and nobody needs that wait.
-        The program must be one that tells on stderr when it fails, which has to be kept.
+        The program must be one that reports its failure on stderr, which has to be kept.
         """
         if os.read(self._stderr, 1):
             return self.wait()[0] == 0

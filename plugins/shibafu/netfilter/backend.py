@@ -61,7 +61,7 @@ def open_backend(name: str, rules: "NetworkRules", env: "Mapping[str, str]") -> 
 
 
 def identify_programs(name: str, versions: list[int], env: "Mapping[str, str]") -> str:
-    """Return what tells the programs of a backend from all others; empty if one is not installed.
+    """Return what identifies the programs of a backend; empty if one is not installed.
 
     Args:
         name: the backend.

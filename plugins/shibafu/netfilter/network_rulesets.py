@@ -100,7 +100,7 @@ class NetworkRules:
 
     @property
     def comment(self) -> str:
-        """What tells a person whose rule this is."""
+        """The comment that tells people what the rule belongs to."""
         return calc_comment(self.network)
 
     def of_version(self, version: int) -> list[Cidr]:

@@ -64,7 +64,7 @@ class Ruleset:
             table, its family first.
         chains: its chains, in the order in which they are made.
         sets: its sets, likewise.
-        comment: what tells a person whose it is.
+        comment: what tells people what it belongs to.
         shared: iptables: a chain of table filter that rulesets have in common. It is made where it is
             missing, its rules are never touched, and it goes with the last ruleset when it has none.
         former: iptables: chains that earlier releases made in its place, and that go when it is made.
@@ -96,7 +96,7 @@ class Ruleset:
         return list(tables.items())
 
     def identify(self) -> str:
-        """Return what tells it from all others: by another release, the same network may have another."""
+        """Return what identifies it: with another release, the same network may have a different one."""
         parts = [self.name, self.comment, self.shared]
         for chain in self.chains:
             parts += [chain.table, chain.name, chain.hook, *chain.rules, *chain.jumps]

@@ -211,7 +211,7 @@ class Caller:
         return freed
 
     def _find_unknown_links(self, network: ConfiguredNetwork, valid: set[tuple[str, str]]) -> list[CniError]:
-        """Return what is wrong with records that do not tell whose a link is that is there."""
+        """Return what is wrong with records that do not identify the owner of an existing link."""
         known = {calc_host_veth(network.name, *owner) for owner in valid}
         state = NetworkState(network.name)
         unknown = [link for link in state.attachments() if state.read_attachment(link).owner is None]

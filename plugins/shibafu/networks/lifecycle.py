@@ -154,14 +154,14 @@ def _find_lost_ports(
 
 
 def _find_lost_endpoints(network: ConfiguredNetwork, ports: list[str]) -> list[Endpoint]:
-    """Return the containers whose leases tell that ports are theirs."""
+    """Return the containers that have ports according to their leases."""
     owners = {lease.owner for lease in open_pool(network).list() if all(lease.owner)} if ports else set()
     links = {owner: calc_host_veth(network.name, *owner) for owner in sorted(owners)}
     return [Endpoint(*o, "", link, "", [], STRAY, None, []) for o, link in links.items() if link in ports]
 
 
 def _remove_ports(network: ConfiguredNetwork, others: list[ConfiguredNetwork], caller: Caller) -> list[str]:
-    """Remove the ports of which nothing tells whose they are, unless they may be another network's."""
+    """Remove the ports without a known owner, unless they may be another network's."""
     if network.bridge is None or _is_shared(network.bridge, others):
         return []
     ports = _find_lost_ports(network, others, caller)

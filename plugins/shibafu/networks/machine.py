@@ -1,4 +1,4 @@
-"""This machine: where networks, plugins and results are, and what tells it from others."""
+"""This machine: where networks, plugins and results are, and what identifies it."""
 
 from dataclasses import dataclass
 
@@ -26,5 +26,5 @@ class Directories:
 
 
 def read_machine_id() -> str:
-    """Return what tells this machine from others, machine-id(5); empty when it has none."""
+    """Return what identifies this machine, machine-id(5); empty if it has none."""
     return (read_file(_MACHINE_ID, 64, follow=True) or b"").decode("ascii", "replace").strip()

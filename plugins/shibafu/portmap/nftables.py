@@ -136,7 +136,7 @@ class NftablesPorts:
         return found
 
     def _describe_taken(self, publication: "Publication") -> CniError:
-        """Return the refusal of a port that is published, though the register does not tell so."""
+        """Return the refusal of a port that is published, though it is not in the register."""
         table = calc_table(publication)
         wanted = {
             (part.name, element.partition(" comment ")[0])

@@ -1,4 +1,4 @@
-"""What keeps resources from being made on a machine, as STATUS tells it."""
+"""What keeps resources from being created on a machine, as STATUS reports it."""
 
 import os
 

@@ -116,7 +116,7 @@ class Record:
         return self.identity is not None and self.identity.has_ended()
 
     def to_bytes(self) -> bytes:
-        """Return the content of the file, what tells whose it is at its beginning."""
+        """Return the content of the file, beginning with what identifies its owner."""
         fields: dict[str, object] = {
             "containerID": self.container_id,
             "ifname": self.ifname,

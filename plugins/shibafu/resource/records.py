@@ -162,7 +162,7 @@ class NetworkState:
         return self._read(_calc_hint(what)).rstrip(b" ")
 
     def identify_netns(self) -> str:
-        """Return what tells the namespace from all others, of any boot; empty where that is unknown."""
+        """Return what identifies the namespace across boots; empty where that is unknown."""
         self._mark = self._mark or calc_mark()
         cookie, _, boot = self._mark.partition(".")
         return self._mark if cookie != "0" and boot else ""

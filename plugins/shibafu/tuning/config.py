@@ -24,7 +24,7 @@ class TuningConfig:
         request: the call.
 
     Attributes:
-        data_dir: where files tell what interfaces were like before.
+        data_dir: where files with the interfaces' former attributes are.
         sysctl_keys: the sysctls as they are stated.
         sysctls: what to write, by file.
         attributes: those that the interface is to have.

@@ -55,7 +55,8 @@ def delete(request: "Request") -> None:
     removing the interface.
 
     Raises:
-        CniError: the file that tells what it was like cannot be removed.
+        CniError: the file with its former attributes cannot be removed.
+
     """
     config = TuningConfig(request)
     netns = _find_netns(request)

@@ -123,7 +123,7 @@ class Carrier(Resource):
         )
 
     def _announce(self, view: "View") -> None:
-        """Tell neighbours of the addresses, once nobody else is found to have them."""
+        """Announce the addresses to neighbours, once nobody else is found to have them."""
         if view.inside is None or not self._own.ips:
             return
         sock, ifname = view.inside.sock, self._attachment.ifname

@@ -158,7 +158,7 @@ def _configure(sock: NetlinkSocket, link: Link, result: Result, config: BridgeCo
 
 
 def announce_addresses(sock: NetlinkSocket, ifname: str, mac: bytes, result: Result) -> None:
-    """Have the kernel tell neighbours whose the addresses are now: another link may have had them.
+    """Have the kernel announce the addresses to neighbours: another link may have had them.
 
     By itself it would do so when the link comes up, which is before the bridge forwards. It also does when
     the hardware address is set, be it to the one that the link has (arp_notify, ndisc_notify).

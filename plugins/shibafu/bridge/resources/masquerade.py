@@ -319,7 +319,7 @@ class Rules(Resource):
             self._verification.note(subject, self._list_versions(rules), backend.pids, is_locked)
 
     def _calc_subject(self, rules: NetworkRules) -> str:
-        """Return what tells rules that were made, and the backend's programs, from all others."""
+        """Return what identifies rules that were made, and the backend's programs."""
         stamp = self._remembered.get("stamp")
         programs = identify_programs(self._backend_name, self._list_versions(rules), self._env)
         if not (isinstance(stamp, int) and programs and CODE):

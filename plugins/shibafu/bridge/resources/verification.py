@@ -45,7 +45,7 @@ class Verification:
         """Return whether the rules had been found right, and nothing had changed when this began.
 
         Args:
-            subject: what tells the rules, and the programs that look at them, from all others; empty where
+            subject: what identifies the rules, and the programs that look at them; empty where
                 that is unknown.
         """
         is_known = bool(self._generation and subject)
@@ -100,7 +100,7 @@ def _may_be_legacy(versions: "Iterable[int]") -> bool:
 
 
 def identify_table(ruleset: "Ruleset", env: "Mapping[str, str]") -> str:
-    """Return what tells a ruleset that is a table of nftables, and the program, from all others.
+    """Return what identifies a ruleset that is a table of nftables, and the program.
 
     Args:
         ruleset: the ruleset.
