@@ -59,7 +59,7 @@ class Index:
     # Validity
 
     def is_valid(self) -> bool:
-        """Return whether the index was made in this boot and nobody changed the directory since."""
+        """Return whether the index was made in this boot and the directory has not been changed since."""
         return (
             self._stamp >= 0
             and self.stamped_boot == self.boot_id

@@ -70,14 +70,14 @@ class IndexRecords:
         return _parse_line(content[start:end])
 
     def is_intact(self, container_id: str) -> bool:
-        """Return whether nobody else has changed the file of a container's records."""
+        """Return whether no other program has changed the file of a container's records."""
         try:
             return _is_signed(self._path(container_id))
         except FileNotFoundError:
             return self._is_signed()
 
     def write(self, record: IndexRecord) -> None:
-        """Remember an attachment, in place of what was remembered of it."""
+        """Write an attachment's record, replacing an earlier one."""
         path = self._path(record.container_id)
         existing = read_file(path, _MAX_FILE)
         content = existing or b""

@@ -12,7 +12,7 @@ _MOUNTS = "/proc/self/ns/mnt"
 
 
 def calc_view(path: str, number: tuple[int, int | None] | None = None) -> str:
-    """Return what a record says of the namespace at `path` besides that; empty when there is none.
+    """Return what a record says about the namespace at `path`, apart from the path; empty if there is none.
 
     Args:
         path: where it is.

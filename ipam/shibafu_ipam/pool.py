@@ -53,7 +53,7 @@ class PoolLease:
 
     @property
     def netns(self) -> str:
-        """The path of the container's namespace; empty where nobody recorded it."""
+        """The path of the container's namespace; empty if it was not recorded."""
         return self.record.netns if self.record is not None else ""
 
     @property
@@ -144,7 +144,7 @@ class Pool:
         return table.take(record, address)
 
     def release(self, address: Address) -> PoolLease | None:
-        """Take an address back; return who had it, None for nobody."""
+        """Release an address; return its owner, or None if it was free."""
         table = self._open()
         record = table.holder(address)
         if not record.addresses:

@@ -1,4 +1,4 @@
-"""Rebuilding the index from the leases, and letting go of leases that nobody can need any more.
+"""Rebuilding the index from the leases, and releasing leases that can no longer be needed.
 
 It reads every lease, so it happens only when somebody else has changed the store, after a killed call,
 after a reboot, for GC, and before an ADD would fail for want of an address.

@@ -87,7 +87,7 @@ class Store:
     # The lock, which the end of `with` gives up
 
     def lock_or_create(self) -> None:
-        """Wait until nobody else works on the store; make its directory if it is not there.
+        """Wait until no other process uses the store; create its directory if it does not exist.
 
         Raises:
             CniError: somebody else works on it for long, or has put it there; so do the others.
@@ -96,7 +96,7 @@ class Store:
             make_directory(self.directory, 0o755)
 
     def lock_existing(self) -> bool:
-        """Wait until nobody else works on the store; return False where there can be no lease.
+        """Wait until no other process uses the store; return False if there cannot be any lease.
 
         Without a lock there never was one, unless somebody has put it there. Where the lock cannot be made
         for such, since the disk is full or read-only, the directory stands for it.
@@ -113,7 +113,7 @@ class Store:
             return True
 
     def lock_for_reading(self) -> None:
-        """Keep others from changing the store; where nobody ever locked it there is nothing to keep."""
+        """Keep others from changing the store; if it was never locked, there is nothing to protect."""
         self._try_lock(os.O_RDONLY)
 
     def _try_lock(self, flags: int) -> bool:
@@ -155,7 +155,7 @@ class Store:
         return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def secure(self) -> None:
-        """Make sure that nobody else can put another lock, or other leases, in place of ours.
+        """Make sure that no other user can replace the lock or the leases.
 
         Raises:
             CniError: others can, or could.
@@ -272,7 +272,7 @@ class Store:
             return None
 
     def write_last_reserved(self, number: int, address: Address) -> None:
-        """Remember what range set `number` gave last."""
+        """Record the address that range set `number` gave out last."""
         path = f"{self.directory}/{_LAST_RESERVED}{number}"
         try:
             write_file(path, str(address).encode())

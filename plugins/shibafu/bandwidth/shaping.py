@@ -81,7 +81,7 @@ class RateLimit(Resource):
         ]
 
     def ensure(self, view: "View") -> bool:
-        """See `Resource.ensure`; a limit that is there is changed, and loses no packet."""
+        """See `Resource.ensure`; an existing limit is changed without losing packets."""
         if self._limit is None:
             self.remove()
             return False

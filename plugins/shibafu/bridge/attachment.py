@@ -72,7 +72,7 @@ class Attachment:
         return self.request.ifname
 
     def calc_record(self, identity: "NetnsIdentity | None") -> Record:
-        """Return what is remembered of the attachment from its beginning.
+        """Return the record that the attachment begins with.
 
         Args:
             identity: the container's network namespace.

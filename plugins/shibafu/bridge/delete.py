@@ -1,4 +1,4 @@
-"""DEL: take an attachment away; what is not there is not an error, and what fails does not stop the rest."""
+"""DEL: remove an attachment; absence is not an error, and a failure does not stop the rest."""
 
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig

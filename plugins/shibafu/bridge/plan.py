@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def plan_attachment(
     attachment: "Attachment", state: "NetworkState", result: "Result", installation: "Installation"
 ) -> "list[Resource]":
-    """Return what an attachment is made of and needs, in the order in which CHECK looks at it.
+    """Return the resources of an attachment and those it needs, in the order in which CHECK examines them.
 
     Args:
         attachment: the attachment; the reference's plugin may have made it.

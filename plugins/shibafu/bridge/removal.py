@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def plan_removal(
     attachment: "Attachment", state: "NetworkState", claim: "Claim", installation: "Installation"
 ) -> "list[Resource]":
-    """Return what is there of an attachment and its network, in the order in which it was made."""
+    """Return what exists of an attachment and its network, in the order of its creation."""
     request, config, link = attachment.request, attachment.config, attachment.host_link
     plan: list[Resource] = [NetworkRecord(state, config, request.env), claim]
     plan += _plan_port_rules(state, config.bridge, link, claim.record, request.env)

@@ -31,7 +31,7 @@ class Output:
             self.stream.write(text + "\n" if text else "")
 
     def warn(self, warnings: Sequence[str]) -> None:
-        """Print what somebody should know although all went well, on standard error."""
+        """Print warnings on standard error."""
         for warning in warnings:
             text = f"shibafu: warning: {calc_line(warning)}"
             line = json.dumps({"warning": warning}) if self.is_json else text

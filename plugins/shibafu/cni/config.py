@@ -1,4 +1,4 @@
-"""Reading a network configuration: typed access to JSON objects whose keys match without regard to case.
+"""Reading a network configuration: typed access to JSON objects with case-insensitive keys.
 
 The reference plugins are written in Go, whose JSON decoder ignores the case of keys, and runtimes
 rely on it (containerd's CRI sends `"HostPort"`). Refusals keep the wording of that decoder, which
@@ -54,7 +54,7 @@ class Section:
         return self._folded.get(key.lower())
 
     def read(self, keys: "Keys") -> "Iterator[tuple[str, object]]":
-        """Yield what is there of some keys: the attribute that it becomes, and its value.
+        """Yield the attribute and the value of each of some keys that is set.
 
         Objects have few of the keys that they may have: to ask for each takes several times as long.
 

@@ -47,7 +47,7 @@ class Installation:
         self.running = running
 
     def find_own(self, path: str) -> "Plugin | None":
-        """Return what to call in place of the executable `path`, when that is (a link to) one of ours.
+        """Return what to call instead of the executable `path`, if that is (a link to) one of this suite.
 
         Raises:
             CniError: it is the plugin that is running, which would call itself for ever.

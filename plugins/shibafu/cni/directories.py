@@ -1,4 +1,4 @@
-"""Directories that belong to the suite: made with stated modes, and nobody else's to write to.
+"""Directories that belong to the suite: created with explicit modes, and not writable for others.
 
 What is locked, remembered or believed is as safe as the directories above it: who can write to one of
 them can put another file, or another directory, in place of what is in it.
@@ -41,7 +41,7 @@ def make_directory(path: str, mode: int, parents: int = 0o755) -> None:
 
 
 def secure_directories(*paths: str) -> None:
-    """Make sure that nobody else can write to directories of ours; those that are not there are all right.
+    """Make sure that no other user can write to directories of the suite; missing ones are fine.
 
     Earlier versions left some to the umask of their caller: modes that are too wide are corrected. What
     belongs to somebody else is refused, since nobody knows what else in it does.

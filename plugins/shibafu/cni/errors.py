@@ -57,7 +57,7 @@ def calc_line(text: str) -> str:
 
 
 def attempt(errors: list[CniError], step: "Callable[..., object]", *arguments: object) -> bool:
-    """Do a step whose failure must not keep the next from being done; it becomes one of the errors.
+    """Run a step whose failure must not prevent the next one; it is added to the errors.
 
     Returns:
         Whether it succeeded.

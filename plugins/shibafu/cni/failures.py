@@ -35,7 +35,7 @@ def describe_os_error(doing: str, error: OSError, details: str = "") -> CniError
 
 
 def describe_held_lock(descriptor: int, what: str, patience: float) -> CniError:
-    """Return the error object for a lock that others hold for long.
+    """Return the error object for a lock that others have held for too long.
 
     Args:
         descriptor: the file of the lock.
@@ -75,7 +75,7 @@ def _read(path: str) -> str:
 
 
 def describe_defect(plugin: "Plugin", error: Exception) -> CniError:
-    """Return the error object for an exception that nobody expected."""
+    """Return the error object for an unexpected exception."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -98,7 +98,7 @@ def print_about(plugin: "Plugin") -> None:
 
 
 def take_back(plugin: "Plugin", request: "Request") -> None:
-    """Undo an ADD that nobody hears of."""
+    """Undo an ADD whose result could not be printed."""
     env = dict(request.env) | {"CNI_COMMAND": "DEL"}
     try:
         plugin.verbs["DEL"](request.of("DEL", env))
@@ -137,7 +137,7 @@ def warn(text: str) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove what is at a path, be it a directory with all that is in it; symbolic links are not followed."""
+    """Remove what is at a path, including a directory's contents; symbolic links are not followed."""
     try:
         os.unlink(path)
     except IsADirectoryError:

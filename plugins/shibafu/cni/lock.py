@@ -1,4 +1,4 @@
-"""Locks between processes: files that are locked with flock(2), for which nobody waits without end.
+"""Locks between processes: files that are locked with flock(2), with a limit on how long to wait.
 
 A lock is deleted by the last to leave it, so that nothing is left behind; what a killed process leaves
 is an empty file that locks nobody out. Such files are in a directory of ours that nobody else can open

@@ -13,7 +13,7 @@ _FIRST_VERSION = {"CHECK": "0.4.0", "GC": "1.1.0", "STATUS": "1.1.0"}
 
 
 def result_group(version: str) -> tuple[str, ...]:
-    """Return the versions whose results have the same shape as those of `version`."""
+    """Return the versions whose results have the same format as those of `version`."""
     for group in RESULT_GROUPS:
         if version in group:
             return group

@@ -17,7 +17,7 @@ _PATH = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def require_regular_accounts(name: str, rootfs: str, mounts: Mapping[str, str]) -> None:
-    """Refuse a container whose passwd or group is something else than a file; they may be missing.
+    """Refuse a container whose passwd or group is not a regular file; they may be missing.
 
     Args:
         name: the container.

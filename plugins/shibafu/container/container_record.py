@@ -1,4 +1,4 @@
-"""A container's directory: what it holds, and whether it is running.
+"""A container's directory: what it contains, and whether the container is running.
 
 <data directory>/containers/<name>/
 container.json        what was asked for
@@ -106,7 +106,7 @@ class ContainerRecord:
         return load_specification(self.directory / "container.json")
 
     def try_lock(self) -> int | None:
-        """Return a descriptor that holds the container's lock; None when somebody runs it, or it is gone."""
+        """Return a descriptor that holds the container's lock; None if it is running, or gone."""
         try:
             descriptor = open_file(f"{self.directory}/lock", os.O_RDWR | os.O_CREAT)
         except FileNotFoundError:
@@ -122,7 +122,7 @@ class ContainerRecord:
         return descriptor
 
     def is_held(self) -> bool:
-        """Return whether somebody runs the container."""
+        """Return whether a process runs the container."""
         descriptor = self.try_lock()
         if descriptor is not None:
             os.close(descriptor)

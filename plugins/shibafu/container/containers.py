@@ -231,7 +231,7 @@ class Containers:
         )
 
     def remove(self, record: ContainerRecord, force: bool) -> None:
-        """Remove a container with all that it has written.
+        """Remove a container and everything it has written.
 
         Raises:
             ContainerError: it is running, and force is not set.

@@ -17,7 +17,7 @@ _KINDS = ("images", "containers", "addresses")
 
 
 def ensure_private(directory: Path) -> None:
-    """Make a directory that nobody but root gets into, and those above it that are missing."""
+    """Create a directory that only root can enter, and missing ones above it."""
     make_directory(str(directory), _PRIVATE, _PRIVATE)
 
 

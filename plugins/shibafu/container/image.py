@@ -32,7 +32,7 @@ _ASIDE = re.compile(r"\..+-[a-z0-9_]{8}")
 
 @dataclass(frozen=True)
 class Defaults:
-    """What a container of an image has unless somebody says otherwise.
+    """The defaults for containers of an image.
 
     Args:
         entrypoint: words before the command.

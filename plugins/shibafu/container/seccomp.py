@@ -78,7 +78,7 @@ def _read(path: str) -> bytes:
 def calc_seccomp(
     profile: dict[str, Any], capabilities: Collection[str], machine: str, release: str
 ) -> dict[str, Any]:
-    """Return what of a profile holds here, as the OCI runtime specification wants it.
+    """Return the parts of a profile that apply here, in the format of the OCI runtime specification.
 
     Args:
         profile: the profile.

@@ -1,4 +1,4 @@
-"""What somebody asks of a container, as it is kept for its next start."""
+"""The options of a container, as they are kept for its next start."""
 
 import json
 import re

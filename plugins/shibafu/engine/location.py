@@ -47,7 +47,7 @@ class EngineLocation:
         return f"{self.directory}/{self.name}.log"
 
     def make(self) -> None:
-        """Make the directory unless there is one, and make sure that nobody else can write to it.
+        """Create the directory unless it exists, and make sure that no other user can write to it.
 
         Raises:
             CniError: it belongs to somebody else.
@@ -64,7 +64,7 @@ class EngineLocation:
             return ""
 
     def read_identity(self) -> tuple[int, int, int]:
-        """Return what changes when another build takes this one's place; zeros when nothing is there."""
+        """Return what changes when another build replaces this one; zeros if there is none."""
         try:
             found = os.stat(f"{self.home}/_internal/build-id")
         except OSError:

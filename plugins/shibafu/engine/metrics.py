@@ -37,7 +37,7 @@ class Calls:
 
 
 class Metrics:
-    """All that is counted. It stays small: programs, verbs, outcomes and reasons are few."""
+    """All counters. They stay few, like programs, verbs, outcomes and reasons."""
 
     __slots__ = ("_calls", "_cold")
 

@@ -56,7 +56,7 @@ def attach(runtime: Runtime, container: Container, settings: Settings, sticky_di
 
 
 def refuse_other(runtime: Runtime, container: Container) -> None:
-    """Refuse a container whose ID is another one's, which is attached: networks would take one for the other.
+    """Refuse a container whose ID another attached one has: networks could not tell them apart.
 
     Each root of an OCI runtime has IDs of its own, and engines do not look at each other's.
 

@@ -52,7 +52,7 @@ class ForbiddenPaths:
         return any(is_within(location, self._locations) for location in above)
 
     def with_locations(self, sources: "Iterable[Source]") -> "ForbiddenPaths":
-        """Return it with all that lies in what a container can write to, by whichever mount.
+        """Return it with everything that a container can write to, through any mount.
 
         Raises:
             CniError: the locations cannot be found out.

@@ -61,7 +61,7 @@ class MountTable:
         return self._locate(mount, _split(path))
 
     def find_above(self, mount: int, path: str) -> "list[Location]":
-        """Return where a file lies, and all that the mounts on the way to it are mounted on.
+        """Return where a file is, and everything that the mounts on the way to it are mounted on.
 
         Raises:
             CniError: as `locate`.

@@ -1,4 +1,4 @@
-"""resolv.conf and hosts: plugins say what belongs there, and nobody else writes it.
+"""resolv.conf and hosts: plugins return their contents, and the hook writes them.
 
 The files are written where the bundle has them: what is bind-mounted at /etc/resolv.conf and /etc/hosts.
 Only files inside the bundle are touched unasked, since people also mount the host's own there. What an

@@ -65,7 +65,7 @@ class Flags:
 
     @property
     def sticky_dir(self) -> str:
-        """Where containers' addresses are remembered; empty to remember none."""
+        """Where containers' addresses are saved; empty to save none."""
         return self.values.get("sticky-dir", "")
 
     def cni_path(self, env: "Mapping[str, str]") -> str:
@@ -160,7 +160,7 @@ def parse_flags(argv: "Sequence[str]") -> Flags:
 
 
 def parse_settings(flags: Flags, annotations: "Mapping[str, str]") -> Settings:
-    """Parse flags, and the annotations that say something besides or that are allowed to.
+    """Parse flags, and the annotations that add to them or are allowed to change them.
 
     Raises:
         CniError: one is unknown, malformed or not allowed, or there is no network.
@@ -201,7 +201,7 @@ def parse_settings(flags: Flags, annotations: "Mapping[str, str]") -> Settings:
 
 
 def parse_networks(flags: Flags, annotations: "Mapping[str, str]") -> list[str]:
-    """Parse the networks' names only, which are all that it takes to detach a container."""
+    """Parse only the networks' names, which is all that detaching needs."""
     name = f"{PREFIX}network"
     try:
         networks = _choose_networks(flags, {"network": annotations[name]} if name in annotations else {})

@@ -19,7 +19,7 @@ _MAX_SIZE = 65536
 
 
 def read_addresses(directory: str, container_id: str) -> dict[str, list[str]]:
-    """Return the addresses that a container had, by network; none where nothing sensible is remembered.
+    """Return the addresses that a container had, by network; none if no valid ones are saved.
 
     Raises:
         CniError: others can write there.
@@ -33,7 +33,7 @@ def read_addresses(directory: str, container_id: str) -> dict[str, list[str]]:
 
 
 def write_addresses(directory: str, container_id: str, results: dict[str, dict[str, object]]) -> None:
-    """Remember a container's addresses, out of its networks' results.
+    """Save a container's addresses from its networks' results.
 
     Raises:
         CniError: the file cannot be written, or others can write there.

@@ -1,4 +1,4 @@
-"""Opening files where there may be something else: it is looked at, never waited for, and never followed.
+"""Opening files where there may be something else, which is never waited for and never followed.
 
 A FIFO would be waited for until somebody opens its other end, a symbolic link leads to somebody else's file,
 a directory or a device is of no use. One error stands for all of them, and names what is there.

@@ -1,4 +1,4 @@
-"""The interface `lo` of a network namespace, which is there from its beginning, and down."""
+"""The interface `lo` of a network namespace, which always exists and is initially down."""
 
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.lean.ip import Address, Cidr

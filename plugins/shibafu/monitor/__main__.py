@@ -80,7 +80,7 @@ class Monitor:
         return read_runc_error(log) or f"runc ended with status {status}"
 
     def wait(self) -> None:
-        """Keep what the container prints until its end, and remember how that was."""
+        """Record what the container prints until its end, and its exit status."""
         pid = int(read_file(f"{self._directory}/pid", _MAX_PID) or b"")
         process = os.pidfd_open(pid)
         poller = poll()

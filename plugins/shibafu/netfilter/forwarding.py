@@ -76,7 +76,7 @@ def bridged_versions(bridge: str, versions: "Iterable[int]" = (4, 6)) -> list[in
 
 
 def routes_loopback(link: str) -> bool:
-    """Return whether a link takes packets for 127.0.0.0/8; who publishes ports has it do so."""
+    """Return whether a link accepts packets for 127.0.0.0/8, as needed for published ports."""
     return _is_on(_ROUTE_LOOPBACK.format(link))
 
 
@@ -88,7 +88,7 @@ def _is_on(path: str) -> bool:
 
 
 def route_loopback(link: str) -> None:
-    """Have a link take packets for 127.0.0.0/8.
+    """Make a link accept packets for 127.0.0.0/8.
 
     Raises:
         CniError: NETWORK_SETUP when the switch cannot be set.

@@ -107,7 +107,7 @@ class GenerationWatch:
         return self._ask()[1]
 
     def ask_again(self, own: "Container[int]") -> int:
-        """Return the generation if nobody else has made a transaction since the last question.
+        """Return the generation if no other process has made a transaction since it was last asked for.
 
         Args:
             own: the processes whose transactions do not count.

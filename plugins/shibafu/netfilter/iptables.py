@@ -93,7 +93,7 @@ class Iptables:
         self.start_check()
 
     def start_check(self, is_exact: bool = True) -> None:
-        """Begin to compare the rulesets with what is there, without changing anything.
+        """Begin to compare the rulesets with the existing rules, without changing anything.
 
         Args:
             is_exact: whether there should be no other rules in their chains.

@@ -1,4 +1,4 @@
-"""What iptables lists, of both families: looked at where nothing is known of a network's rules."""
+"""What iptables lists for both families, for networks whose rules have no record."""
 
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.lean.subprocess import find_program

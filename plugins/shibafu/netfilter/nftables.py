@@ -115,7 +115,7 @@ class Nftables:
         self.start_setup(set())
 
     def start_check(self, is_exact: bool = True) -> None:
-        """Begin to compare it with what is there, without changing anything.
+        """Begin to compare it with the existing rules, without changing anything.
 
         Args:
             is_exact: whether there should be no other rules in its chains.

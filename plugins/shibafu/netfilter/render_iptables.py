@@ -13,7 +13,7 @@ PRECEDING = ("CNI-ISOLATION-STAGE-1", "CNI-FORWARD", "DOCKER-USER")
 
 
 def render_check(ruleset: Ruleset) -> str:
-    """Return the input that succeeds when all rules are there, and prints their chains and FORWARD."""
+    """Return the input that succeeds if all rules exist, and prints their chains and FORWARD."""
     lines = []
     for table, chains in ruleset.tables():
         lines.append(f"*{table}")
@@ -63,7 +63,7 @@ def find_stray(ruleset: Ruleset, printed: str) -> str:
 
 
 def render_setup(ruleset: Ruleset, has_shared: bool = True) -> str:
-    """Return the input that makes a ruleset, at the top of FORWARD, and prints what is there then.
+    """Return the input that makes a ruleset, at the top of FORWARD, and prints the result.
 
     It fails when one of its chains is already there. (To have it fail where a chain is that must come before,
     by making and removing that, would cost the nft variant the 20 ms of a removal.)

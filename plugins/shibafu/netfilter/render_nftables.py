@@ -11,7 +11,7 @@ _MOST_LOOKED_UP = 50
 
 
 def render_setup(ruleset: Ruleset) -> str:
-    """Return the input that makes a ruleset, whatever is there of it already."""
+    """Return the input that makes a ruleset, whatever exists of it."""
     table = ruleset.name
     lines = [f"add table {table}"]
     lines += [
@@ -34,12 +34,12 @@ def render_content(ruleset: Ruleset) -> str:
 
 
 def render_added(ruleset: Ruleset) -> str:
-    """Return the input that adds elements; it fails where a set is missing, or another value is there."""
+    """Return the input that adds elements; it fails if a set is missing, or has another value."""
     return "\n".join(_render_elements("add", ruleset)) + "\n"
 
 
 def render_deleted(ruleset: Ruleset) -> str:
-    """Return the input that deletes elements, if they are there; it fails where another value is."""
+    """Return the input that deletes elements, if they exist; it fails if they have another value."""
     return render_added(ruleset) + "\n".join(_render_elements("delete", ruleset)) + "\n"
 
 
@@ -62,12 +62,12 @@ def render_without_elements(ruleset: Ruleset) -> str:
 
 
 def render_teardown(ruleset: Ruleset) -> str:
-    """Return the input that removes all of a ruleset, whether it is there or not."""
+    """Return the input that removes all of a ruleset, whether it exists or not."""
     return f"add table {ruleset.name}\ndelete table {ruleset.name}\n"
 
 
 def render_list(ruleset: Ruleset) -> str:
-    """Return the input that prints what is there under a ruleset's name; it fails where that is nothing."""
+    """Return the input that prints what exists under a ruleset's name; it fails if nothing does."""
     return f"list table {ruleset.name}\n"
 
 
@@ -116,7 +116,7 @@ class RulesetListing:
                 self._lines[name].append(line.partition(' comment "')[0])
 
     def find_difference(self, ruleset: Ruleset) -> str:
-        """Return what is not as a ruleset has it, in words; empty if all is."""
+        """Return the first difference from a ruleset, in words; empty if there is none."""
         return self.find_missing(ruleset) or self.find_stray(ruleset)
 
     def find_missing(self, ruleset: Ruleset) -> str:

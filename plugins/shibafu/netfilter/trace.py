@@ -53,7 +53,7 @@ class Drop:
 
 
 def calc_packets(bridge: str, subnets: list[Cidr], is_masqueraded: bool) -> "Iterator[tuple[str, Packet]]":
-    """Yield the packets that are to get through, and whose they are."""
+    """Yield the packets that have to get through, and their owner."""
     with NetlinkSocket() as sock:
         link = link_by_name(sock, bridge)
         defaults = {route.index for route in route_list(sock) if route.dst is None}

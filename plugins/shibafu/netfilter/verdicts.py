@@ -93,7 +93,7 @@ class Rule:
         self.states: tuple[list[str], bool] | None = None
 
     def names_bridge(self, packet: Packet) -> bool:
-        """Return whether somebody had this bridge in mind, and what the rule does is meant for it."""
+        """Return whether a rule names this bridge, so that its effect is intended."""
         links = (self.enters, packet.enters), (self.leaves, packet.leaves)
         return any(
             condition is not None and not condition[1] and link == packet.bridge and link in condition[0]
@@ -154,7 +154,7 @@ def _match_subnets(condition: tuple[list[Cidr], bool] | None, subnets: list[Cidr
 
 
 def is_dropped(chains: "Chains", base: str, policy: str, packet: Packet) -> bool:
-    """Return whether a base chain certainly drops all such packets, and nobody meant just that.
+    """Return whether a base chain certainly drops all such packets, without that being intended.
 
     Args:
         chains: the rules of all chains of the table.

@@ -30,7 +30,7 @@ def parse_iptables(listing: str) -> tuple[dict[str, str], dict[str, list[Rule]]]
 
 
 def parse_iptables_rule(words: list[str], chains: dict[str, list[Rule]]) -> Rule:
-    """Return a rule out of its words; `chains` are all that there are."""
+    """Parse a rule from its words; `chains` are all existing ones."""
     rule = Rule()
     is_negated = False
     rest = list(words)

@@ -63,7 +63,7 @@ def flow_list(sock: NetlinkSocket, family: int, protocol: int) -> list[Flow]:
 
 
 def flow_del(sock: NetlinkSocket, flows: list[Flow]) -> None:
-    """Forget connections: their next packets are looked at as the first ones of others.
+    """Delete connections: their next packets count as the first ones of new connections.
 
     Raises:
         NetlinkError: the kernel refuses.

@@ -265,7 +265,7 @@ def route_del(
     priority: int | None = None,
     table: int | None = None,
 ) -> NetlinkRequest:
-    """Request that a route be deleted: the first that has all that is given; see `route_add`."""
+    """Request that a route be deleted: the first one with all given attributes; see `route_add`."""
     header, attrs, text = _route(dst, dst_prefix, gateway, family, priority, table, index)
     # Protocol and type 0 and this scope mean any.
     payload = RTMSG.pack(*header, 0, RT_SCOPE_NOWHERE, 0, 0) + attrs

@@ -67,7 +67,7 @@ class NetlinkRequest:
         self.ignore = ignore
 
     def ignoring(self, *errnos: int) -> "NetlinkRequest":
-        """Return the same request that also takes these error numbers for success."""
+        """Return the same request, which also treats these error numbers as success."""
         return NetlinkRequest(self.type, self.flags, self.payload, self.what, self.ignore + errnos)
 
 

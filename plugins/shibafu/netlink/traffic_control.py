@@ -178,7 +178,7 @@ def qdisc_del_ingress(link: int) -> NetlinkRequest:
 
 
 def filter_redirect(link: int, target: int) -> NetlinkRequest:
-    """Request that all that comes in by a link leave by another one; a former such redirection is replaced.
+    """Request that everything received by a link leave by another one; an earlier redirection is replaced.
 
     Args:
         link: Index of the link, which takes filters (`qdisc_add_ingress`).

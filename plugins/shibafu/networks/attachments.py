@@ -179,7 +179,7 @@ class Caller:
     def collect_garbage(
         self, network: ConfiguredNetwork, dry_run: bool, errors: list[CniError]
     ) -> list[Endpoint]:
-        """Free what containers hold whose namespaces are gone; return these.
+        """Free what containers whose namespaces are gone left behind; return these containers.
 
         What is unknown here may belong to a container of another runtime: it stays.
 

@@ -44,7 +44,7 @@ PASSED_OVER = (GONE, ATTACHING, DETACHING)
 
 @dataclass(frozen=True)
 class DesiredEndpoint:
-    """What is known of how a container was attached; without a record the claim is None."""
+    """What is known about how a container was attached; without a record the claim is None."""
 
     endpoint: Endpoint
     attachment: Attachment

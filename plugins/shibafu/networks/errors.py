@@ -70,14 +70,14 @@ class Failures:
         self.status = 0
 
     def add(self, *errors: Exception) -> None:
-        """Report failures of which nobody has been told."""
+        """Report failures that have not been reported."""
         for error in errors:
             self._report(describe_failure(error))
             self.status = FAILED
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """Do a part, whose failure keeps no other part from being done.
+        """Run a part whose failure does not stop the others.
 
         Args:
             what: what the part is about, such as "network blue", for the report.

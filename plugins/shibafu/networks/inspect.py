@@ -117,7 +117,7 @@ class SubnetUse:
 
 @dataclass(frozen=True)
 class NetworkView:
-    """All that there is of a network.
+    """Everything about a network.
 
     Args:
         name: its name.

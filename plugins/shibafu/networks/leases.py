@@ -17,12 +17,12 @@ def open_pool(network: ConfiguredNetwork) -> Pool:
 
 
 def count_usable(one: Range) -> int:
-    """Return how many addresses a range can give out: all but its gateway and the like."""
+    """Return how many addresses a range can give out: all except its gateway and reserved ones."""
     return one.last - one.first + 1 - len(one.holes)
 
 
 def release_address(network: ConfiguredNetwork, address: Address, force: bool) -> PoolLease | None:
-    """Take an address back; return who had it, None for nobody.
+    """Release an address; return its owner, or None if it was free.
 
     Args:
         network: the network.
@@ -46,7 +46,7 @@ def release_address(network: ConfiguredNetwork, address: Address, force: bool) -
 
 
 def release_container(network: ConfiguredNetwork, container_id: str, force: bool) -> list[PoolLease]:
-    """Take back all addresses of a container; see `release_address`."""
+    """Release all addresses of a container; see `release_address`."""
     leases = [lease for lease in open_pool(network).list() if lease.container_id == container_id]
     released = [release_address(network, lease.address, force) for lease in leases]
     return [lease for lease in released if lease is not None]
@@ -89,7 +89,7 @@ def reserve_address(network: ConfiguredNetwork, address: Address, label: str) ->
 
 
 class OwnLease(Resource):
-    """A `AddressLease` that the pool can restore while nobody else has the addresses.
+    """A `AddressLease` that the pool can restore while no other container has the addresses.
 
     Args:
         lease: what asks the IPAM plugin.

@@ -45,7 +45,7 @@ def require_netns(text: str) -> str:
 
 @contextmanager
 def inside(path: str) -> Iterator[int]:
-    """Be in the namespace at `path`, whose descriptor is yielded; the thread comes back at the end.
+    """Enter the namespace at `path` and yield its descriptor; the thread returns at the end.
 
     Raises:
         CommandError: there is no namespace.

@@ -28,7 +28,7 @@ from shibafu.networks.subnets import (
 
 @dataclass(frozen=True)
 class PartialSpec:
-    """A network as far as somebody states it; the rest is chosen.
+    """A network as far as it is specified; the rest is chosen.
 
     Args:
         name: its name.

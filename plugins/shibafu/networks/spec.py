@@ -101,7 +101,7 @@ class NetworkSpec:
 
 
 def calc_bridge_name(network: str) -> str:
-    """Return what a network's bridge is called when nobody says: `br-` and the name, or a digest of it."""
+    """Return the default name of a network's bridge: `br-` and the network's name, or a digest of it."""
     name = f"br-{network}"
     return name if len(name) <= 15 else f"br-{calc_digest(network, size=6)}"
 

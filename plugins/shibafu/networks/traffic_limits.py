@@ -31,7 +31,7 @@ Plugin = dict[str, object]
 def change_limits(
     runtime: Runtime, network: ConfiguredNetwork, endpoint: Endpoint, changes: dict[str, tuple[int, int]]
 ) -> BandwidthConfig:
-    """Change the limits of a container's interface; return all that it has then.
+    """Change the limits of a container's interface; return all of its limits.
 
     Args:
         runtime: calls the plugin.

@@ -53,7 +53,7 @@ class IptablesPorts:
             self._repair(publication.network, version, members)
 
     def withdraw(self, publication: "Publication", others: "list[Publication]") -> None:
-        """Remove the rules of a publication; what is not there is success.
+        """Remove the rules of a publication; absence is success.
 
         Args:
             publication: what is no longer published.
@@ -105,7 +105,7 @@ class IptablesPorts:
         return ""
 
     def sweep(self, is_leaving: "Callable[[str], bool]") -> None:
-        """Remove rules of which nothing is remembered.
+        """Remove rules without a record.
 
         Args:
             is_leaving: whether one goes, by its comment.

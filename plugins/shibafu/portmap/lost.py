@@ -18,7 +18,7 @@ _TABLES = {4: "ip nat", 6: "ip6 nat"}
 
 
 def remove_lost(request: "Request", is_leaving: "Callable[[str, str], bool]") -> None:
-    """Remove rules of which nothing is remembered.
+    """Remove rules without a record.
 
     Args:
         request: the call.

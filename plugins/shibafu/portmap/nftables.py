@@ -61,7 +61,7 @@ class NftablesPorts:
             raise CniError(FIREWALL, f"nft refused the rules: {said}", text)
 
     def withdraw(self, publication: "Publication", others: "list[Publication]") -> None:
-        """Remove the rules of a publication; what is not there is success.
+        """Remove the rules of a publication; absence is success.
 
         Args:
             publication: what is no longer published.
@@ -99,7 +99,7 @@ class NftablesPorts:
         return listing.find_missing(ruleset)
 
     def sweep(self, is_leaving: "Callable[[str], bool]") -> None:
-        """Remove elements of which nothing is remembered.
+        """Remove elements without a record.
 
         Args:
             is_leaving: whether one goes, by its comment.

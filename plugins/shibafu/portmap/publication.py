@@ -1,4 +1,4 @@
-"""What one attachment publishes: all that its rules are made from, and that removes them."""
+"""What one attachment publishes: everything that is needed to make and to remove its rules."""
 
 from shibafu.cni.names import calc_host_veth
 from shibafu.lean.ip import Cidr, parse_address, parse_cidr
@@ -98,7 +98,7 @@ class Publication:
 
     @property
     def comment(self) -> str:
-        """What tells a person, and a DEL that knows nothing else, whose rules these are."""
+        """The comment that identifies the owner of rules, for people and for a DEL without a record."""
         return f"{self.key} {self.network} {self.container_id} {self.ifname}"[:_MAX_COMMENT]
 
     @property

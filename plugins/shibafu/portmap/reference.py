@@ -60,7 +60,7 @@ class ReferencePorts:
 
     Args:
         env: the environment.
-        has_ports: whether the configuration tells of ports. Only then the legacy variant of iptables is
+        has_ports: whether the configuration has ports. Only then the legacy variant of iptables is
             asked, for which a program has to be started.
     """
 

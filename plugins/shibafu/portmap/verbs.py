@@ -60,7 +60,7 @@ def add(request: "Request") -> dict[str, object]:
 
 
 def check(request: "Request") -> None:
-    """See whether all that was published is.
+    """Verify that everything published still is.
 
     Raises:
         CniError: CHECK_FAILED and what is wrong.
@@ -91,7 +91,7 @@ def check(request: "Request") -> None:
 
 
 def delete(request: "Request") -> None:
-    """Take back what the attachment publishes, whatever the configuration now says.
+    """Remove what the attachment publishes, whatever the configuration now says.
 
     Raises:
         CniError: everything that could not be removed.
@@ -110,7 +110,7 @@ def delete(request: "Request") -> None:
 
 
 def collect_garbage(request: "Request") -> None:
-    """Take back what attachments of the network publish that the runtime no longer lists.
+    """Remove what attachments publish that the runtime no longer lists.
 
     Raises:
         CniError: everything that could not be removed.

@@ -1,4 +1,4 @@
-"""The parts that an attachment is made of, each described once: how to look at it, how to make it be there.
+"""The parts of an attachment, each described once: how to examine it, create it and remove it.
 
 Verbs, `repair` and listings are interpretations of an ordered list of these.
 """
@@ -85,7 +85,7 @@ class Resource:
         raise NotImplementedError
 
     def describe(self) -> dict[str, object]:
-        """Return the attributes that it is to have, by name, for JSON: those that `faults` looks at.
+        """Return its expected attributes by name, for JSON: those that `faults` compares.
 
         Nothing is read. What has no faults has no attributes, either.
         """
@@ -110,7 +110,7 @@ class Resource:
         """
 
     def cancel(self) -> None:
-        """Wait for what `prepare` or `ensure` left running: nobody asks for its outcome."""
+        """Wait for what `prepare` or `ensure` left running, and ignore its outcome."""
 
     def prepare_removal(self) -> None:
         """Start what `remove` will need, and what takes time."""
@@ -123,7 +123,7 @@ class Resource:
         """
 
     def remove(self) -> None:
-        """Remove it; that it is not there is success. What others share goes only when nobody needs it.
+        """Remove it; absence is success. What is shared is only removed when no one else needs it.
 
         It may leave something running that `settle_removal` waits for.
 

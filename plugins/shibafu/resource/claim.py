@@ -92,14 +92,14 @@ class Claim(Resource):
             raise self.describe_overtaken()
 
     def holds(self) -> bool:
-        """Return whether the attachment is still remembered, and not being removed."""
+        """Return whether the attachment still has a record and is not being removed."""
         if self._state.holds(self._link, self.record):
             return self.record.phase != LEAVING
         is_there = self._state.remembers(self._link)
         return is_there and self._state.read_attachment(self._link).phase != LEAVING
 
     def leave(self) -> None:
-        """Mark a recorded attachment as one that is being removed, so that nobody puts it back."""
+        """Mark a recorded attachment as being removed, so that it is not restored."""
         was_marked = self.record.phase == LEAVING
         self.record.phase = LEAVING
         if self.record.owner is not None and not was_marked:
@@ -109,7 +109,7 @@ class Claim(Resource):
                 pass  # another DEL was first
 
     def note_port_rules(self, *, is_internal: bool = False, has_spoof_check: bool = False) -> None:
-        """Remember rules that the port gets later than its attachment: DEL goes by the record.
+        """Record rules that the port gets after its attachment: DEL goes by the record.
 
         Raises:
             CniError: a DEL has overtaken this call.

@@ -43,7 +43,7 @@ def mark_home(home: str) -> None:
 
 
 def remove_empty_home(home: str) -> None:
-    """Remove the directory if it holds no network's records any more."""
+    """Remove the directory if it no longer contains any network's records."""
     try:
         if set(os.listdir(home)) <= {MARK}:
             _unlink_mark(home)

@@ -64,7 +64,7 @@ class NetnsIdentity:
         return cookie is not None and cookie != self.cookie
 
     def is_there(self) -> bool:
-        """Return whether the namespace is at its path still, for somebody who numbers processes likewise."""
+        """Return whether the namespace is still at its path, for a process in the same process namespace."""
         return self.processes == find_process_namespace(self.path) and not self.has_ended()
 
     def to_json(self) -> dict[str, object]:
@@ -114,7 +114,7 @@ def find_process_namespace(path: str) -> int:
 
 
 def has_vanished(path: str) -> bool:
-    """Return whether there is certainly no namespace at a path, for somebody who sees the same mounts.
+    """Return whether there is certainly no namespace at a path, for a process that sees the same mounts.
 
     One that was never recorded, or that may not be looked at, counts as being there. All namespaces are files
     of one file system, nsfs; a mount point whose namespace was unmounted is not.
@@ -130,7 +130,7 @@ def has_vanished(path: str) -> bool:
 
 
 def is_same_netns(path_a: str, path_b: str) -> bool:
-    """Return whether two paths lead to one namespace that is there."""
+    """Return whether two paths lead to the same existing namespace."""
     try:
         a, b = os.stat(path_a), os.stat(path_b)
     except (OSError, ValueError):

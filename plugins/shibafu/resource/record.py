@@ -1,4 +1,4 @@
-"""The record of one attachment: what is remembered of it, and how far it has come.
+"""The record of one attachment, and how far it has come.
 
 A file holds one JSON object. Its keys at the top are those of version 1, so that an earlier release finds and
 removes what this one attached; version 2 adds all that is needed to make the attachment again.
@@ -21,7 +21,7 @@ _PHASES = (CLAIMED, ADDRESSED, COMPLETE, LEAVING)
 
 
 class Record:
-    """What is known of an attachment; what is not known is empty.
+    """What is known about an attachment; unknown parts are empty.
 
     Args:
         container_id: the container.
@@ -140,7 +140,7 @@ class Record:
 
     @classmethod
     def parse(cls, content: bytes) -> "Record":
-        """Return what a file tells; of one that is torn or somebody else's, what can be known of it."""
+        """Parse a file; of one that is damaged or written by another program, what can be read."""
         try:
             document = loads(content)
         except ValueError:

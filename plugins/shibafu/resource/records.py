@@ -56,14 +56,14 @@ class NetworkState:
     # Attachments
 
     def write_attachment(self, link: str, record: Record) -> None:
-        """Remember the attachment whose link on the host is called `link`."""
+        """Write the record of the attachment whose link on the host is named `link`."""
         self._write(link, record.to_bytes())
         if not self._has_mark:
             mark_home(self._home)
             self._has_mark = True
 
     def update_attachment(self, link: str, record: Record) -> None:
-        """Remember more of an attachment.
+        """Update the record of an attachment.
 
         Raises:
             FileNotFoundError: it was forgotten meanwhile.
@@ -75,7 +75,7 @@ class NetworkState:
         return self._remove(link)
 
     def attachments(self) -> list[str]:
-        """Return the links of all attachments that are remembered."""
+        """Return the links of all recorded attachments."""
         try:
             return [name for name in os.listdir(self.directory) if name.startswith(_LINK_PREFIX)]
         except FileNotFoundError:
@@ -86,11 +86,11 @@ class NetworkState:
             return []
 
     def read_attachment(self, link: str) -> Record:
-        """Return what is remembered; an empty record when nothing is."""
+        """Return the record; an empty one if there is none."""
         return Record.parse(self._read(link))
 
     def holds(self, link: str, record: Record) -> bool:
-        """Return whether what is remembered is just this: then nobody has touched it."""
+        """Return whether the record is exactly this one, and so has not been changed."""
         return self._read(link).rstrip(b" ") == record.to_bytes()
 
     def remembers(self, link: str) -> bool:
@@ -102,7 +102,7 @@ class NetworkState:
         return self.remembers(link) or link_exists(link)
 
     def is_in_use(self, besides: str = "") -> bool:
-        """Return whether the link of any recorded attachment exists, besides one that is about to go."""
+        """Return whether the link of any recorded attachment exists, except one that is about to go."""
         return any(link != besides and link_exists(link) for link in self.attachments())
 
     def is_recorded(self, link: str) -> bool:
@@ -124,11 +124,11 @@ class NetworkState:
     # Firewall rules
 
     def write_rules(self, record: dict[str, object]) -> None:
-        """Remember the rules that are about to be, or have been, set up."""
+        """Record the rules that are about to be, or have been, created."""
         self._write("firewall", dumps(record).encode())
 
     def read_rules(self) -> dict[str, object]:
-        """Return what is remembered of the rules; empty when there are none."""
+        """Return the record of the rules; empty if there are none."""
         return self._read_rules("firewall")
 
     def versions_of_others(self, backend: str) -> set[int]:
@@ -143,7 +143,7 @@ class NetworkState:
         return found
 
     def has_rules(self) -> bool:
-        """Return whether anything is remembered of the rules, whole or not."""
+        """Return whether the rules have a record, complete or not."""
         return os.path.lexists(f"{self.directory}/firewall")
 
     def remove_rules(self) -> None:
@@ -200,7 +200,7 @@ class NetworkState:
         self._flock(fcntl.LOCK_EX)
 
     def try_lock_exclusive(self) -> bool:
-        """Lock exclusively if nobody else is there; otherwise a shared lock that was held is lost."""
+        """Lock exclusively if no one else has the lock; otherwise a shared lock that was held is lost."""
         try:
             self._flock(fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Taking away all that one can, and reporting at the end what one could not."""
+"""Removing as much as possible, and reporting at the end what could not be removed."""
 
 from shibafu.cni.errors import NETWORK_SETUP, CniError, merge_errors
 from shibafu.netlink.errors import NetlinkError

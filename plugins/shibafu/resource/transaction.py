@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Transaction:
-    """Resources that are there all together when the `with` block ends, or none that this call made.
+    """Resources that all exist when the `with` block ends, or else none that this call created.
 
     Args:
         view: where they are made.
@@ -42,7 +42,7 @@ class Transaction:
             self._made.remove(resource)
 
     def settle(self) -> None:
-        """Complete all that was left running."""
+        """Complete everything that was left running."""
         while self._running:
             self._running[0].settle()
             self._running.pop(0)

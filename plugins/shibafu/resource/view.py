@@ -59,7 +59,7 @@ class View:
         return self._netns.entered()
 
     def learn(self, link: Link) -> None:
-        """Take a link that somebody else has read for what is there."""
+        """Use a link that has been read elsewhere."""
         self._known["link", link.name] = link
 
     def link(self, name: str) -> Link | None:

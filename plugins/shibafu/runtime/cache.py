@@ -95,7 +95,7 @@ class CachedAttachment:
         return self.identity is not None and self.identity.has_ended()
 
     def is_alive(self) -> bool:
-        """Return whether the container's namespace is there.
+        """Return whether the container's namespace exists.
 
         Where it is not known which one it was, any that is there counts, except for the caller's own: then
         the number of the container's process now belongs to another one.
@@ -106,7 +106,7 @@ class CachedAttachment:
 
 
 def refuse_long_key(attachment: CachedAttachment) -> None:
-    """Refuse what cannot be remembered, before a plugin is called.
+    """Refuse what cannot be cached, before a plugin is called.
 
     Raises:
         CniError: the network's name, the container ID and the interface's name make no name of a file.
@@ -122,7 +122,7 @@ def refuse_long_key(attachment: CachedAttachment) -> None:
 
 
 def cache_write(attachment: CachedAttachment, directory: str = DIRECTORY) -> None:
-    """Remember an attachment, wholly or not at all.
+    """Cache an attachment, atomically.
 
     The file is renamed into its place, but not forced to the disk: no attachment outlives the machine's
     next start, and readers take a torn file for none.
@@ -157,7 +157,7 @@ def cache_write(attachment: CachedAttachment, directory: str = DIRECTORY) -> Non
 def cache_read(
     network: str, container_id: str, ifname: str, directory: str = DIRECTORY
 ) -> CachedAttachment | None:
-    """Return what is remembered of an attachment; None when nothing is, or nothing that makes sense."""
+    """Return a cached attachment; None if there is none, or it is invalid."""
     _secure(directory)
     path, _ = _calc_paths(network, container_id, ifname, directory)
     document = _read(path)

@@ -243,7 +243,7 @@ class Runtime:
             self._delete(network, attachment)
 
     def gc(self, network: NetworkList, valid: "Iterable[tuple[str, str]]") -> None:
-        """Free all that a network holds for other attachments than the valid ones.
+        """Free everything that a network has for other than the valid attachments.
 
         Args:
             network: the network.

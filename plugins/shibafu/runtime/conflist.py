@@ -122,7 +122,7 @@ def list_networks(directory: str = DIRECTORY, broken: list[ConflistError] | None
 
 
 def load_conflist(path: str) -> NetworkList:
-    """Read one file; one that is not called *.conflist holds a single plugin.
+    """Read one file; one that is not named *.conflist contains a single plugin.
 
     Raises:
         ConflistError: it cannot be read, or is not a network configuration.

@@ -117,7 +117,7 @@ def calc_backup_name(container_id: str, ifname: str) -> str:
 
 
 def list_backups(data_dir: str, network: str) -> dict[str, str]:
-    """Return the files of a network's attachments, as far as they say whose they are.
+    """Return the files of a network's attachments, as far as they name their owner.
 
     Returns:
         by their names what they would be called if they were complete: a killed call leaves what is not.

@@ -1,4 +1,4 @@
-"""The interface whose attributes are stated."""
+"""The interface whose attributes are configured."""
 
 from shibafu.cni.errors import NETWORK_SETUP, CniError, merge_errors
 from shibafu.netlink.errors import NetlinkError

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class OrphanedRules(Resource):
-    """The rules and tables of a network that has no container, if nothing is remembered of them.
+    """The rules and tables of a network that has no container, if they have no record.
 
     Containers may be there whose records were lost as well: while the bridge has any, all stays.
 

@@ -1,4 +1,4 @@
-"""What an attachment is made of that the reference's bridge plugin made, or whose records were lost."""
+"""The resources of an attachment that the reference's bridge plugin made, or whose records were lost."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ _DAD_PAUSE = 0.05
 
 
 def wait_for_dad(sock: NetlinkSocket, ifname: str, result: Result) -> None:
-    """Wait until the kernel has found that nobody else has the IPv6 addresses, if there are any.
+    """Wait for the kernel's duplicate address detection of the IPv6 addresses, if there are any.
 
     Args:
         sock: a socket in the container's namespace.

@@ -278,7 +278,7 @@ class Gateway(Resource):
         sock.request_all(requests)
 
     def remove(self) -> None:
-        """Take back what this call has changed, unless other containers depend on it."""
+        """Undo what this call has changed, unless other containers depend on it."""
         if self._former_group is not None:
             from shibafu.bridge.resources.isolation import restore_group
 
@@ -302,7 +302,7 @@ def needs_unasked_rules(config: BridgeConfig, versions: set[int]) -> bool:
 
 
 def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> None:
-    """Put back the routes that the kernel made with a link's addresses, where somebody deleted them.
+    """Restore the routes that the kernel created with a link's addresses, if they were deleted.
 
     Raises:
         NetlinkError: the kernel refuses.
@@ -322,7 +322,7 @@ def ensure_own_routes(sock: NetlinkSocket, link: Link, gateways: list[Cidr]) -> 
 
 
 def has_own_route(sock: NetlinkSocket, link: Link, gateway: Cidr) -> bool:
-    """Return whether the route is there that the kernel makes with a gateway's address."""
+    """Return whether the route exists that the kernel creates with a gateway's address."""
     if gateway.prefix == gateway.address.bits:
         return True  # the route to the address itself is in the table of the kernel's own
     routes = route_list(sock, link.index, gateway.address.family)

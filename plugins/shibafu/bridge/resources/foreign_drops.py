@@ -35,7 +35,7 @@ class ForeignDrops(Resource):
 
     @classmethod
     def obstacle(cls, request: "Request", config: BridgeConfig) -> CniError | None:
-        """See `Resource.obstacle`: a firewall that drops all that containers would send."""
+        """See `Resource.obstacle`: a firewall that drops everything that containers would send."""
         try:
             subnets = [parse_cidr(text).network for text in find_stated_subnets(request)]
         except ValueError:

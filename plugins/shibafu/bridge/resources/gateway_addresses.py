@@ -57,7 +57,7 @@ def clear_conflicts(
 def undo_gateway(
     config: BridgeConfig, port: str, has_new_link: bool, added: list[Cidr], removed: list[Addr]
 ) -> None:
-    """Take back what a failed ADD has changed of a gateway, unless containers have come that depend on it.
+    """Undo what a failed ADD has changed of a gateway, unless containers depend on it by then.
 
     Args:
         config: the network's configuration.

@@ -63,7 +63,7 @@ class ContainerInterface(Resource):
         return next((interface.mac.lower() for interface in self.own.interfaces if interface.mac), "")
 
     def refuses_routers(self) -> bool:
-        """Return whether it does not listen to router advertisements: so ADD of ours has left it."""
+        """Return whether it ignores router advertisements, as ADD leaves it."""
         config = self.attachment.config
         is_own = bool(self.own.ips) and self.port == self.attachment.host_link
         return is_own and not config.accept_ra and not config.disable_container_interface

@@ -1,4 +1,4 @@
-"""The container's addresses, as its IPAM plugin remembers them."""
+"""The container's addresses, as its IPAM plugin has recorded them."""
 
 import os
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AddressLease(Resource):
-    """The container's addresses, as its IPAM plugin remembers them.
+    """The container's addresses, as its IPAM plugin has recorded them.
 
     Args:
         request: the call.

@@ -40,7 +40,7 @@ _WAITING = "waiting"  # there were none or others, and another ADD may be at wor
 
 
 class Rules(Resource):
-    """The rules of a network, as one of its containers needs them and the others are remembered to.
+    """The rules of a network: what one of its containers needs, and what the others need by their records.
 
     Between `ensure` and `settle` links are made. The network's lock is held shared, so that the last DEL of
     the network cannot take the rules away in between.
@@ -122,7 +122,7 @@ class Rules(Resource):
         self._backend.start_check(is_exact=is_complete)
 
     def faults(self, view: "View") -> list[Fault]:
-        """See `Resource.faults`. What was not prepared is looked at, whatever is known of it."""
+        """See `Resource.faults`. What was not prepared is examined, whatever is known about it."""
         remembered = recorded_isolation(self._remembered or self._state.read_rules())
         is_open = bool(remembered) and not self._rules.isolation
         if is_open or (remembered == STRICT and self._rules.isolation != STRICT):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class NetworkRecord(Resource):
-    """What the network's containers share, and any call may find left of it: it goes with the last of them.
+    """What the network's containers share; it is removed with the last of them.
 
     Args:
         state: the network's records.

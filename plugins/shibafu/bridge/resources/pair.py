@@ -98,7 +98,7 @@ class Pair(HostLink):
         return True
 
     def remove(self) -> None:
-        """See `Resource.remove`. One that was there before is somebody else's."""
+        """See `Resource.remove`. One that existed before belongs to somebody else."""
         if self._is_ours:
             super().remove()
 

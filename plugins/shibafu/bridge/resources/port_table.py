@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PortTable(Resource):
-    """The rules of one port; the table goes with the last port that needs it.
+    """The rules of one port; the table is removed with the last port that needs it.
 
     Args:
         state: the network's records.
@@ -64,7 +64,7 @@ class PortTable(Resource):
         self._watch()
 
     def faults(self, view: "View") -> list[Fault]:
-        """See `Resource.faults`. What was not prepared is looked at, whatever is known of it."""
+        """See `Resource.faults`. What was not prepared is examined, whatever is known about it."""
         if self._is_verified:
             return []
         ruleset = self._calc_ruleset()
@@ -163,7 +163,7 @@ class PortTable(Resource):
 def remove_port_rules(
     state: NetworkState, ruleset: "Ruleset", env: "Mapping[str, str]", is_needed: "Callable[[], bool]"
 ) -> None:
-    """Remove the elements that ports have in a table's sets, or all of the table if nobody else needs it.
+    """Remove the elements that ports have in a table's sets, or the whole table if no other port needs it.
 
     Args:
         state: the network's records.

@@ -1,4 +1,4 @@
-"""What is remembered of a network's rules: a hint of what was made, whatever the configuration says now."""
+"""The record of a network's rules: a hint of what was made, whatever the configuration says now."""
 
 from shibafu.bridge.config import is_valid_link_name
 from shibafu.cni.names import ISOLATED, OPEN, STRICT, calc_isolate
@@ -7,7 +7,7 @@ from shibafu.netfilter.network_rulesets import NetworkRules
 
 
 def calc_record(rules: NetworkRules) -> dict[str, object]:
-    """Return what is remembered of rules, besides how far they are made."""
+    """Return the record of rules, without how far they have been made."""
     record: dict[str, object] = {
         "bridges": rules.bridges,
         "subnets": [str(subnet) for subnet in rules.subnets],
@@ -21,7 +21,7 @@ def calc_record(rules: NetworkRules) -> dict[str, object]:
 
 
 def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
-    """Return the rules of all containers: of one, which the configuration is of, and of those remembered.
+    """Return the rules of all containers: of one, by its configuration, and of those in the record.
 
     Masquerading is a container's, which may depend on it until it ends; isolation is the network's.
     """

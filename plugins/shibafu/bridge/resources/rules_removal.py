@@ -1,4 +1,4 @@
-"""A network's firewall rules, taken away with its last container."""
+"""A network's firewall rules, removed with its last container."""
 
 from shibafu.bridge.resources.rules_record import (
     recorded_backends,
@@ -49,7 +49,7 @@ class RulesTeardown(Resource):
         return "the firewall's rules"
 
     def prepare_removal(self) -> None:
-        """Start what is needed, if the last container goes and nobody else is at work."""
+        """Start what is needed, if the last container goes and no other call is at work."""
         if not self._state.is_in_use(besides=self._leaving) and self._state.try_lock_exclusive():
             self._prepare_if_unused(self._leaving)
 

@@ -1,4 +1,4 @@
-"""`macspoofchk`: a network's MAC spoof check is there while containers need it, and goes with the last."""
+"""`macspoofchk`: a network's MAC spoof check, which exists while containers need it."""
 
 from shibafu.bridge.resources.port_table import PortTable, remove_port_rules
 from shibafu.netfilter.nftables import Nftables

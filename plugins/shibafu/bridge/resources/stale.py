@@ -91,7 +91,7 @@ def _remove_port_rules(
 
 
 class StaleLeases(Resource):
-    """The addresses of attachments that are not listed, as the network's IPAM plugin remembers them.
+    """The addresses of attachments that are not listed, as the network's IPAM plugin has recorded them.
 
     They stay where anything of the attachments could not be removed: what is perhaps still in use must not
     be given to somebody else.

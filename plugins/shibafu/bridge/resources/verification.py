@@ -24,7 +24,7 @@ _DIGEST_SIZE = 16
 
 
 class Verification:
-    """The last look at a network's rules, and the generation of nf_tables from now on.
+    """The last check of a network's rules, and the generation of nf_tables from then on.
 
     Args:
         state: the network's records.
@@ -56,7 +56,7 @@ class Verification:
         return self._has_only(())
 
     def note(self, subject: str, versions: "Iterable[int]", pids: "Container[int]", is_locked: bool) -> None:
-        """Leave the hint that the rules are right, unless somebody has changed anything meanwhile.
+        """Leave the hint that the rules are correct, unless anything has been changed in the meantime.
 
         Args:
             subject: see `holds`.

@@ -9,7 +9,7 @@ SECONDS = 10.0
 
 
 def add_time(parser: ArgumentParser) -> None:
-    """Add the option that says how long a container has to end by itself."""
+    """Add the option for the time that a container may take to end."""
     parser.add_argument(
         "-t",
         "--time",
