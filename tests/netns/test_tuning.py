@@ -212,6 +212,7 @@ LISTED = "[^net\\.core\\.[a-z]+$ ^net/ipv4/conf/IFNAME/]"
         ),
         ("", LOGGED, f"Sysctl {LOGGED} {ONLY} []"),
         ("net.[", LOGGED, "error parsing regexp: "),
+        ("net.[[:alpha:]]", LOGGED, "error parsing regexp: a class such as [[:alpha:]] is not supported"),
     ],
 )
 def test_only_sysctls_are_set_that_the_administrator_allows(
