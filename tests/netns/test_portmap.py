@@ -425,6 +425,31 @@ class TestRemoval:
         assert machine.snapshot() == before
         assert not (REGISTERS / str(os.stat(machine.host.path).st_ino)).exists()
 
+    def test_who_has_the_address_now_keeps_it(self, publisher: Publisher, config: Config) -> None:
+        """The last container that had it is detached late."""
+        machine = publisher.machine
+        result = machine.add(config)
+        publisher.call("ADD", publish(9090, 80), previous=result, container="late")
+        mapping = publish(8080, 80)
+        publisher.call("ADD", mapping, previous=result)
+        publisher.call("DEL", container="late")
+        assert publisher.call("CHECK", mapping, previous=result) is None
+        container = machine.container()
+        for address in ("127.0.0.1", GATEWAY[4]):
+            assert reaches(container, (INSIDE[4], 80), machine.host, (address, 8080))
+        assert reaches(container, (INSIDE[4], 80), container, (GATEWAY[4], 8080))
+
+    def test_an_interface_may_be_called_anything(self, publisher: Publisher, config: Config) -> None:
+        machine = publisher.machine
+        result = machine.add(config, ifname='e";}\\')
+        mapping = publish(8080, 80)
+        publisher.call("ADD", mapping, previous=result, ifname='e";}\\')
+        assert publisher.call("CHECK", mapping, previous=result, ifname='e";}\\') is None
+        assert reaches(machine.container(), (INSIDE[4], 80), machine.host, (GATEWAY[4], 8080))
+        publisher.call("DEL", ifname='e";}\\')
+        machine.delete(config, ifname='e";}\\')
+        assert_gone(machine)
+
     def test_added_again_it_has_the_new_ports_only(self, publisher: Publisher, config: Config) -> None:
         machine = publisher.machine
         result = machine.add(config)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from shibafu.lean.ip import Cidr
 
 _MARKS = ("markMasqBit", "externalSetMarkChain")
+# XT_EXTENSION_MAXNAMELEN in linux/netfilter/x_tables.h, without the terminating zero.
+_MAX_CHAIN = 28
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 # What would end a rule, or begin another, in the input of iptables-restore or nft.
 _UNSAFE = frozenset('\n\r\0;"\\')
 
@@ -83,6 +86,8 @@ class PortmapConfig:
         bit = config.number("markMasqBit")
         if bit is not None and not 0 <= bit <= 31:
             raise _refuse("MasqMarkBit must be between 0 and 31", f'"markMasqBit" is {bit}')
+        if len(self.mark_chain) > _MAX_CHAIN or not _NAME.issuperset(self.mark_chain):
+            raise _refuse(f'no chain is called "{self.mark_chain}"', "set the name of a chain of iptables")
 
     def _check_backend(self, config: Section) -> None:
         """See that what is in a backend's own words is for the one that is used, which it may decide."""

@@ -22,7 +22,7 @@ def remove_lost(request: "Request", is_leaving: "Callable[[str, str], bool]") ->
 
     Args:
         request: the call.
-        is_leaving: whether those of an attachment go, by its key and its network.
+        is_leaving: whether those of an attachment go, by its key and what stands for its network.
 
     Raises:
         CniError: everything that could not be removed.

@@ -23,6 +23,18 @@ _TAKEN = "File exists"
 _ADVICE = "choose another port, or detach that container"
 
 
+class _Element:
+    """An element as nft lists it; what it has no comment or no value of is empty."""
+
+    __slots__ = ("comment", "key", "name", "value")
+
+    def __init__(self, name: str, text: str) -> None:
+        text, _, self.value = text.partition(" : ")
+        self.name = name
+        self.key, _, comment = text.partition(' comment "')
+        self.comment = comment.removesuffix('"')
+
+
 class NftablesPorts:
     """The tables of published ports; `iptables.IptablesPorts` has the same methods.
 
@@ -70,14 +82,18 @@ class NftablesPorts:
         Raises:
             CniError: nft refused.
         """
-        table = calc_table(publication)
-        ruleset = _calc(publication, [publication])
-        if not _select(publication, others):
+        ruleset, neighbours = _calc(publication, [publication]), _select(publication, others)
+        if not neighbours:
             if not self._run(render_teardown(ruleset)):
                 self._nft.run(render_teardown(ruleset))  # once more, to have the refusal's text
-        elif not self._run(render_deleted(ruleset)):
+            return
+        # Another may have the address by now; what its connections need stays.
+        needed = {part.name: part.elements for part in _calc(publication, neighbours).sets}
+        for part in ruleset.sets:
+            part.elements = [one for one in part.elements if one not in needed[part.name]]
+        if not self._run(render_deleted(ruleset)):
             # Somebody has changed something: then by the comments, which are the attachment's alone.
-            self._remove_elements(table, lambda comment: comment.startswith(publication.key))
+            self._remove_elements(ruleset.name, lambda comment: comment.startswith(publication.key))
 
     def find_fault(self, publication: "Publication") -> str:
         """Return what is wrong with the rules of a publication, in words; empty if nothing is.
@@ -116,23 +132,28 @@ class NftablesPorts:
     def _remove_elements(self, table: str, is_leaving: "Callable[[str], bool]") -> None:
         """Remove elements by their comments, and the table with the last."""
         elements = self._list_elements(table)
-        leaving = [element for element in elements if is_leaving(element[2])]
-        lines = [f"delete element {table} {name} {{ {key} }}" for name, key, _ in leaving]
-        if len(leaving) == len(elements):
+        leaving = [one for one in elements if one.comment and is_leaving(one.comment)]
+        staying = [one for one in elements if one.comment and one not in leaving]
+        addresses = {one.value.partition(" . ")[0] for one in staying}
+        # Those of the sets have no comment, and are about an address.
+        leaving += [one for one in elements if not one.comment and one.key.split()[-1] not in addresses]
+        lines = [f"delete element {table} {one.name} {{ {one.key} }}" for one in leaving]
+        if not staying:
             lines = [f"add table {table}", f"delete table {table}"]
         if lines:
             self._nft.run("\n".join(lines) + "\n")
 
-    def _list_elements(self, table: str) -> list[tuple[str, str, str]]:
-        """Return the name of the set, the key and the comment of each element of a table."""
-        found, name = [], ""
+    def _list_elements(self, table: str) -> "list[_Element]":
+        """Return the elements of a table's maps and sets."""
+        found, name, is_inside = [], "", False
         for line in map(str.strip, self._nft.list_table(table).splitlines()):
             if line.endswith(" {"):
-                kind, name = line.split()[:2]
-                name = name if kind in ("set", "map") else ""
-            key, _, rest = line.removeprefix("elements = { ").partition(' comment "')
-            if name and rest:
-                found.append((name, key, rest.partition('"')[0]))
+                name = line.split()[1]
+            is_inside = is_inside or line.startswith("elements = {")
+            if is_inside:
+                texts = line.removeprefix("elements = {").removesuffix("}").split(",")
+                found += [_Element(name, text.strip()) for text in texts if text.strip()]
+                is_inside = not line.endswith("}")
         return found
 
     def _describe_taken(self, publication: "Publication") -> CniError:
@@ -143,12 +164,12 @@ class NftablesPorts:
             for part in _calc(publication, [publication]).sets
             for element in part.elements
         }
-        for name, key, comment in self._list_elements(table):
-            if (name, key) in wanted:
-                _, _, holder = comment.partition(" ")
-                protocol, _, port = key.removesuffix("}").rpartition(" . ")
-                what = f"port {port}/{protocol.rpartition(' ')[2]}"
-                return CniError(PORT_TAKEN, f"{what} of the host is taken: {holder}", _ADVICE)
+        for one in self._list_elements(table):
+            if one.comment and (one.name, one.key) in wanted:
+                network, _, container_id = one.comment.partition(" ")[2].partition(" ")
+                protocol, _, port = one.key.rpartition(" . ")
+                what = f"port {port}/{protocol.rpartition(' ')[2]} of the host is taken by container "
+                return CniError(PORT_TAKEN, f"{what}{container_id} on network {network}", _ADVICE)
         return CniError(PORT_TAKEN, "a port of the host is taken by another container", _ADVICE)
 
     def _run(self, text: str) -> bool:

@@ -1,6 +1,6 @@
 """What one attachment publishes: everything that is needed to make and to remove its rules."""
 
-from shibafu.cni.names import calc_host_veth
+from shibafu.cni.names import calc_digest, calc_host_veth
 from shibafu.lean.ip import Cidr, parse_address, parse_cidr
 from shibafu.portmap.mapping import Mapping
 from shibafu.resource.identity import NetnsIdentity
@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.0/8"
 # NFTNL_UDATA_COMMENT_MAXLEN in libnftnl; iptables has room for twice as much.
 _MAX_COMMENT = 128
+_MAX_LABEL = 40
 _ANY = {4: "0.0.0.0/0", 6: "::/0"}
+
+
+def calc_label(network: str) -> str:
+    """Return what stands for a network in comments: its name, if that leaves room for a container's ID."""
+    return network if len(network) <= _MAX_LABEL else calc_digest(network, size=16)
 
 
 class Publication:
@@ -99,7 +105,8 @@ class Publication:
     @property
     def comment(self) -> str:
         """The comment that identifies the owner of rules, for people and for a DEL without a record."""
-        return f"{self.key} {self.network} {self.container_id} {self.ifname}"[:_MAX_COMMENT]
+        # Both are identifiers, in which nothing ends a comment; an interface may be called anything.
+        return f"{self.key} {calc_label(self.network)} {self.container_id}"[:_MAX_COMMENT]
 
     @property
     def owner(self) -> str:

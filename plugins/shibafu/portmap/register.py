@@ -30,11 +30,12 @@ class Register:
         CniError: others could have forged it.
     """
 
-    __slots__ = ("_entries", "_lock", "_mark", "_path", "is_found")
+    __slots__ = ("_entries", "_fresh", "_lock", "_mark", "_path", "is_found")
 
     def __init__(self) -> None:
         inode = os.stat("/proc/self/ns/net").st_ino
         self._path = f"{_ROOT}/ports/{inode}"
+        self._fresh = f"{self._path}.new"
         self._lock = Lock(f"ports-{inode}", "the register of published ports")
         self._mark = ""
         self._entries: dict[str, object] = {}
@@ -82,6 +83,7 @@ class Register:
         # One of a namespace that is gone tells nothing.
         self.is_found = isinstance(document, dict) and document.pop(_MARK, "") == self._mark
         self._entries = document if self.is_found and isinstance(document, dict) else {}
+        remove_file(self._fresh)  # of a call that was killed
 
     def _write(self) -> None:
         if not self._entries:
@@ -89,11 +91,10 @@ class Register:
             return
         make_directory(os.path.dirname(self._path), 0o700)
         # Beside it first: a killed process leaves the old register or the new one.
-        fresh = f"{self._path}.new"
         write_file(
-            fresh, dumps_lines({_MARK: self._mark, **self._entries}).encode("utf-8", "surrogateescape")
+            self._fresh, dumps_lines({_MARK: self._mark, **self._entries}).encode("utf-8", "surrogateescape")
         )
-        os.rename(fresh, self._path)
+        os.rename(self._fresh, self._path)
         self.is_found = True
 
 

@@ -5,8 +5,8 @@
     any4, range4    likewise at all of the host's addresses
     masqueraded4    sources . container's address
 
-An element goes only if it is the attachment's own: in one transaction it is added, which fails where another
-value has its place, and deleted. This also keeps two containers from having the same port.
+An element of a map goes only if it is the attachment's own: in one transaction it is added, which fails where
+another value has its place, and deleted. This also keeps two containers from having the same port.
 """
 
 from shibafu.cni.names import calc_digest
@@ -88,7 +88,7 @@ def _calc_elements(publications: "Iterable[Publication]") -> dict[str, list[str]
                 for kind, key, value in _list_pairs(mapping, address):
                     elements.setdefault(f"{kind}{version}", []).append(f"{key} {comment} : {value}")
             elements.setdefault(f"masqueraded{version}", []).extend(
-                f"{source} . {address} {comment}" for source in publication.sources(version)
+                f"{source} . {address}" for source in publication.sources(version)
             )
     return elements
 

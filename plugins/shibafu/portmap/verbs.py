@@ -8,7 +8,7 @@ from shibafu.portmap.chosen import choose_ports, find_chosen
 from shibafu.portmap.config import PortmapConfig
 from shibafu.portmap.lost import remove_lost
 from shibafu.portmap.plan import plan_publication, remove_publication
-from shibafu.portmap.publication import Publication
+from shibafu.portmap.publication import Publication, calc_label
 from shibafu.portmap.reference import ReferencePorts, ReferenceRules
 from shibafu.portmap.register import Register
 from shibafu.resource.base import find_faults
@@ -128,7 +128,7 @@ def collect_garbage(request: "Request") -> None:
             teardown.do(
                 remove_lost,
                 request,
-                lambda key, network: network == request.network and key not in keep,
+                lambda key, label: label == calc_label(request.network) and key not in keep,
             )
         containers = {container_id for container_id, _ in valid}
         teardown.do(_open_reference(request, True).remove_besides, request.network, containers)
