@@ -117,6 +117,71 @@ def test_a_network_that_limits_its_containers(
         assert find_delay_links(host) == []
 
 
+def read_resources(shibafu: CommandLine, kind: str) -> list[dict[str, Any]]:
+    (endpoint,) = shibafu.json("network inspect blue")[0]["endpoints"]
+    return [one for one in endpoint["resources"] if one["resource"] == kind]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("tc qdisc del dev {port} root", "nothing limits what the container receives"),
+        (
+            "tc qdisc replace dev {ifb} root handle 1: tbf rate 5mbit burst 64k latency 25ms",
+            "Rate doesn't match",
+        ),
+        ("tc qdisc del dev {port} ingress", "does not reach link {ifb}"),
+        ("ip link set {ifb} down", "link {ifb} is down"),
+        ("ip link del {ifb}", "{ifb} is missing"),
+        ("ip link del {port}", "link {port} of the host is missing"),
+    ],
+)
+@pytest.mark.usefixtures("blue")
+def test_repair_mends_limits(
+    shibafu: CommandLine, host: Namespace, web: Namespace, command: str, said: str
+) -> None:
+    address = shibafu.connect("blue", web)
+    shibafu(f"network limit {web.name} --ingress 10M --egress 20M")
+    names = {"port": read_cache(shibafu)["result"]["interfaces"][1]["name"], "ifb": find_delay_links(host)[0]}
+    assert "nothing to repair" in shibafu("network repair")
+    assert [one["attributes"] for one in read_resources(shibafu, "rateLimit")] == [
+        {"link": names["port"], "limits": "ingress", "rate": 10 * MBIT, "burst": 8 << 16},
+        {"link": names["ifb"], "limits": "egress", "rate": 20 * MBIT, "burst": 8 * 125_000},
+    ]
+    assert [one["attributes"] for one in read_resources(shibafu, "redirection")] == [
+        {"from": names["port"], "to": names["ifb"]}
+    ]
+    (delay,) = read_resources(shibafu, "delayLink")
+    assert delay == {
+        "resource": "delayLink",
+        "attributes": {"name": names["ifb"], "kind": "ifb", "state": "up"},
+        "faults": [],
+    }
+    host.run(*command.format(**names).split())
+    assert said.format(**names) in shibafu.run("network", "repair", "--dry-run", status=1)[0]
+    assert "repaired" in shibafu("network repair")
+    assert "nothing to repair" in shibafu("network repair")
+    assert shibafu("network check").count("✓") == 2
+    assert measure(host, web, address, 10 * MBIT) == pytest.approx(1, abs=0.1)
+    assert measure(web, host, GATEWAY, 20 * MBIT) == pytest.approx(1, abs=0.1)
+    shibafu(f"network disconnect blue {web.name}")
+    assert find_delay_links(host) == []
+
+
+@pytest.mark.usefixtures("blue")
+def test_repair_follows_the_network_s_configuration(
+    shibafu: CommandLine, host: Namespace, web: Namespace
+) -> None:
+    limit_network(shibafu, ingressRate=50 * MBIT)
+    shibafu.connect("blue", web)
+    path = shibafu.conf_dir / "blue.conflist"
+    path.write_text(path.read_text().replace(str(50 * MBIT), str(20 * MBIT)))
+    assert "Rate doesn't match" in shibafu.run("network", "check", status=1)[0]
+    assert "repaired" in shibafu("network repair")
+    assert shibafu("network check").count("✓") == 2
+    assert "rate 20Mbit" in host.run("tc", "qdisc")
+
+
 @pytest.mark.usefixtures("blue")
 def test_a_container_on_several_networks(shibafu: CommandLine, host: Namespace, web: Namespace) -> None:
     shibafu("network create green --subnet 10.67.0.0/24")

@@ -30,7 +30,7 @@ def collect_garbage(request: "Request") -> None:
     teardown = Teardown()
     with open_view() as view:
         stale = list(_find_stale(view, request.network, valid))
-        teardown.remove(DelayLink(view, request.network, link.name, "") for link in stale)
+        teardown.remove(DelayLink(request.network, link.name) for link in stale)
     teardown.finish()
 
 

@@ -1,7 +1,7 @@
 """Which links an attachment has on the host, and what limits them, in the order in which it is made."""
 
-from shibafu.bandwidth.config import Limit
-from shibafu.bandwidth.shaping import DelayLink, RateLimit, Redirection
+from shibafu.bandwidth.config import BandwidthConfig, Limit
+from shibafu.bandwidth.shaping import EGRESS, INGRESS, DelayLink, RateLimit, Redirection
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import calc_host_veth, calc_ifb, calc_reference_ifb
 from shibafu.netlink.link import link_by_index, link_by_name
@@ -16,38 +16,65 @@ if TYPE_CHECKING:
     from shibafu.resource.netns import Netns
     from shibafu.resource.view import View
 
-RECEIVES, SENDS = "receives", "sends"
 
-
-def plan_ingress(view: "View", port: str, limit: Limit | None) -> "list[Resource]":
-    """Return what limits what the container receives.
+def plan_bandwidth(request: "Request", result: "Result", view: "View") -> "list[Resource]":
+    """Return what limits a container's traffic; nothing where it has no link on the host.
 
     Args:
-        view: the host's namespace.
-        port: the name of the container's link on the host.
-        limit: how fast; None to remove it.
+        request: a call of the plugin.
+        result: what its chain answered.
+        view: the host's namespace, including the container's.
+
+    Raises:
+        CniError: the configuration is refused.
     """
-    return [RateLimit(view, port, RECEIVES, limit)]
+    config = BandwidthConfig(request.config)
+    inside = view.inside.link(request.ifname) if view.inside is not None else None
+    if inside is None or inside.kind != "veth":
+        return []
+    port = link_by_index(view.sock, inside.peer)
+    if port is None:
+        return []
+    return plan_limits(request, port.name, choose_delay_link(request, result), config)
 
 
-def plan_egress(
-    view: "View", request: "Request", port: str, delay_link: str, limit: Limit | None
-) -> "list[Resource]":
-    """Return what limits what the container sends.
-
-    The limit comes last, as in the reference: a link that has one, and that nothing leads to, was left over.
+def plan_limits(request: "Request", port: str, delay_link: str, config: BandwidthConfig) -> "list[Resource]":
+    """Return what limits a container's traffic.
 
     Args:
-        view: the host's namespace.
         request: the call.
         port: the name of the container's link on the host.
-        delay_link: the name of the link to delay it in.
-        limit: how fast; None to remove it.
+        delay_link: the name of the link to delay in what the container sends.
+        config: how fast.
+    """
+    ingress = plan_ingress(port, config.ingress) if config.ingress is not None else []
+    egress = plan_egress(request, port, delay_link, config.egress) if config.egress is not None else []
+    return ingress + egress
+
+
+def plan_unlimited(
+    request: "Request", port: str, delay_link: str, config: BandwidthConfig
+) -> "list[Resource]":
+    """Return what is not to be there, but may be from a former ADD."""
+    ingress = plan_ingress(port, None) if config.ingress is None else []
+    egress = plan_egress(request, port, delay_link, None) if config.egress is None else []
+    return ingress + egress
+
+
+def plan_ingress(port: str, limit: Limit | None) -> "list[Resource]":
+    """Return what limits what the container receives; without a limit, what did."""
+    return [RateLimit(port, INGRESS, limit)]
+
+
+def plan_egress(request: "Request", port: str, delay_link: str, limit: Limit | None) -> "list[Resource]":
+    """Return what limits what the container sends; without a limit, what did.
+
+    The limit comes last, as in the reference: a link that has one, and that nothing leads to, was left over.
     """
     return [
-        DelayLink(view, request.network, delay_link, port),
-        Redirection(view, port, delay_link),
-        RateLimit(view, delay_link, SENDS, limit),
+        DelayLink(request.network, delay_link, port),
+        Redirection(port, delay_link),
+        RateLimit(delay_link, EGRESS, limit),
     ]
 
 
@@ -117,8 +144,8 @@ def plan_remains(view: "View", request: "Request", result: "Result | None") -> "
         if (link := view.link(name)) is not None and link.kind == "veth"
     ]
     for port in ports:
-        yield from plan_ingress(view, port, None)
+        yield from plan_ingress(port, None)
     for delay_link in delay_links:
-        yield DelayLink(view, request.network, delay_link, "")
+        yield DelayLink(request.network, delay_link)
         for port in ports:
-            yield Redirection(view, port, delay_link)
+            yield Redirection(port, delay_link)

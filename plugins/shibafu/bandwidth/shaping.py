@@ -5,9 +5,9 @@ from errno import EEXIST
 from shibafu.bandwidth.config import Limit
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.cni.names import calc_comment
-from shibafu.netlink.link import Link
-from shibafu.netlink.link_removal import link_del_announced
+from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.link_requests import link_add, link_set
+from shibafu.netlink.socket import NetlinkSocket
 from shibafu.netlink.traffic_control import (
     filter_del,
     filter_list,
@@ -26,23 +26,22 @@ if TYPE_CHECKING:
 
 # What the kernel gives a veth; an ifb of its own gets room for 32 packets (drivers/net/ifb.c).
 _QUEUE_LENGTH = 1000
-_ADVICE = "it was changed; `shibafu network limit` sets it again, and so does attaching the container again"
+INGRESS, EGRESS = "ingress", "egress"
+_VERBS = {INGRESS: "receives", EGRESS: "sends"}
 
 
 class RateLimit(Resource):
     """A token bucket that delays what a link sends.
 
     Args:
-        view: where the link is.
-        link: its name.
-        way: what the limit is of, in words.
+        link: the link's name.
+        way: what is limited, `ingress` or `egress`, as the container sees it.
         limit: how fast; None for a limit that is only to be removed.
     """
 
-    __slots__ = ("_limit", "_link", "_view", "_way")
+    __slots__ = ("_limit", "_link", "_way")
 
-    def __init__(self, view: "View", link: str, way: str, limit: Limit | None) -> None:
-        self._view = view
+    def __init__(self, link: str, way: str, limit: Limit | None) -> None:
         self._link = link
         self._way = way
         self._limit = limit
@@ -56,22 +55,25 @@ class RateLimit(Resource):
         """See `Resource.describe`."""
         if self._limit is None:
             return {}
-        return {"link": self._link, "rate": self._limit.rate, "burst": self._limit.burst}
+        return {
+            "link": self._link,
+            "limits": self._way,
+            "rate": self._limit.rate,
+            "burst": self._limit.burst,
+        }
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`; what is said begins as in the reference."""
-        if self._limit is None:
-            return []
         link = view.link(self._link)
-        if link is None:
-            return [Fault(f"Link not found: {self._link} is missing", _ADVICE)]
+        if self._limit is None or link is None:
+            return []  # that it is gone, others tell
         qdisc = root_qdisc(view.sock, link.index)
         found = qdisc.token_bucket if qdisc is not None else None
         if found is None:
-            return [Fault(f"Failed to find qdisc: nothing limits what the container {self._way}", _ADVICE)]
+            return [Fault(f"Failed to find qdisc: nothing limits what the container {_VERBS[self._way]}")]
         wanted = self._limit.calc_token_bucket()
         return [
-            Fault(f"{what} doesn't match: link {self._link} has {has}, and {should} is wanted", _ADVICE)
+            Fault(f"{what} doesn't match: link {self._link} has {has}, and {should} is wanted")
             for what, has, should in (
                 ("Rate", f"{8 * found.rate} bit/s", f"{8 * wanted.rate} bit/s"),
                 ("Limit", f"{found.limit} bytes", f"{wanted.limit} bytes"),
@@ -91,9 +93,10 @@ class RateLimit(Resource):
 
     def remove(self) -> None:
         """See `Resource.remove`."""
-        link = self._view.look_again(self._link)
-        if link is not None:
-            self._view.sock.request(qdisc_del_tbf(link.index))
+        with NetlinkSocket() as sock:
+            link = link_by_name(sock, self._link)
+            if link is not None:
+                sock.request(qdisc_del_tbf(link.index))
 
 
 class DelayLink(Resource):
@@ -102,16 +105,14 @@ class DelayLink(Resource):
     Its alias says which network it is for: GC goes by that.
 
     Args:
-        view: where it is.
         network: the network.
         name: its name.
-        port: the name of the container's link on the host.
+        port: the name of the container's link on the host; empty where it is only to be removed.
     """
 
-    __slots__ = ("_name", "_network", "_port", "_view")
+    __slots__ = ("_name", "_network", "_port")
 
-    def __init__(self, view: "View", network: str, name: str, port: str) -> None:
-        self._view = view
+    def __init__(self, network: str, name: str, port: str = "") -> None:
         self._network = network
         self._name = name
         self._port = port
@@ -129,9 +130,9 @@ class DelayLink(Resource):
         """See `Resource.faults`; what is said begins as in the reference."""
         link = view.link(self._name)
         if link is None or link.kind != "ifb":
-            return [Fault(f"get ifb device: Link not found: {self._name} is missing", _ADVICE)]
+            return [Fault(f"get ifb device: Link not found: {self._name} is missing")]
         if not link.up:
-            return [Fault(f"link {self._name} is down: what the container sends is lost", _ADVICE)]
+            return [Fault(f"link {self._name} is down: what the container sends is lost")]
         return []
 
     def ensure(self, view: "View") -> bool:
@@ -161,7 +162,11 @@ class DelayLink(Resource):
 
     def remove(self) -> None:
         """See `Resource.remove`."""
-        if self._view.sock.has_link(self._name):
+        from shibafu.netlink.link_removal import link_del_announced
+
+        with NetlinkSocket() as sock:
+            is_there = sock.has_link(self._name)
+        if is_there:
             link_del_announced(self._name)
 
 
@@ -169,15 +174,13 @@ class Redirection(Resource):
     """The filter by which what the container sends gets to the link that delays it.
 
     Args:
-        view: where the links are.
         port: the name of the container's link on the host.
         target: the name of the link that delays it.
     """
 
-    __slots__ = ("_port", "_target", "_view")
+    __slots__ = ("_port", "_target")
 
-    def __init__(self, view: "View", port: str, target: str) -> None:
-        self._view = view
+    def __init__(self, port: str, target: str) -> None:
         self._port = port
         self._target = target
 
@@ -197,8 +200,7 @@ class Redirection(Resource):
             return []  # which others tell
         if any(target.index in rule.targets for rule in filter_list(view.sock, port.index)):
             return []
-        what = f"what the container sends does not reach link {self._target} and is not limited"
-        return [Fault(what, _ADVICE)]
+        return [Fault(f"what the container sends does not reach link {self._target} and is not limited")]
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""
@@ -208,17 +210,18 @@ class Redirection(Resource):
 
     def remove(self) -> None:
         """See `Resource.remove`; filters of others stay."""
-        port, target = self._view.look_again(self._port), self._view.look_again(self._target)
-        if port is None:
-            return
-        # A link that is gone already left a filter that leads nowhere.
-        own = target.index if target is not None else 0
-        rules = filter_list(self._view.sock, port.index)
-        ours = [rule for rule in rules if own in rule.targets]
-        if ours and len(ours) == len(rules):
-            self._view.sock.request(qdisc_del_ingress(port.index))
-        else:
-            self._view.sock.request_all([filter_del(port.index, rule) for rule in ours])
+        with NetlinkSocket() as sock:
+            port, target = link_by_name(sock, self._port), link_by_name(sock, self._target)
+            if port is None:
+                return
+            # A link that is gone already left a filter that leads nowhere.
+            own = target.index if target is not None else 0
+            rules = filter_list(sock, port.index)
+            ours = [rule for rule in rules if own in rule.targets]
+            if ours and len(ours) == len(rules):
+                sock.request(qdisc_del_ingress(port.index))
+            else:
+                sock.request_all([filter_del(port.index, rule) for rule in ours])
 
 
 def expect_link(view: "View", name: str) -> Link:

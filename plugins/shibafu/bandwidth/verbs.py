@@ -1,7 +1,13 @@
 """ADD, CHECK and DEL: what is limited is the container's link on the host."""
 
 from shibafu.bandwidth.config import BandwidthConfig
-from shibafu.bandwidth.plan import choose_delay_link, find_host_link, plan_egress, plan_ingress, plan_remains
+from shibafu.bandwidth.plan import (
+    choose_delay_link,
+    find_host_link,
+    plan_limits,
+    plan_remains,
+    plan_unlimited,
+)
 from shibafu.bandwidth.shaping import expect_link
 from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from shibafu.cni.result import Interface, Result, parse_prev_result
@@ -30,11 +36,9 @@ def add(request: "Request") -> dict[str, object]:
     with open_container_netns(request) as netns, open_view() as view:
         port = find_host_link(view, netns, request, result)
         delay_link = choose_delay_link(request, result)
-        ingress = plan_ingress(view, port, config.ingress)
-        egress = plan_egress(view, request, port, delay_link, config.egress)
         with netns.lock(), Transaction(view) as transaction:
-            _lift(([] if config.ingress else ingress) + ([] if config.egress else egress))
-            for resource in (ingress if config.ingress else []) + (egress if config.egress else []):
+            _lift(plan_unlimited(request, port, delay_link, config))
+            for resource in plan_limits(request, port, delay_link, config):
                 transaction.ensure(resource)
             # A DEL at the same moment may have come to its end before.
             view.look_again(port)
@@ -56,11 +60,7 @@ def check(request: "Request") -> None:
         return
     with open_container_netns(request) as netns, open_view() as view:
         port = find_host_link(view, netns, request, result)
-        plan: list[Resource] = []
-        if config.ingress is not None:
-            plan += plan_ingress(view, port, config.ingress)
-        if config.egress is not None:
-            plan += plan_egress(view, request, port, choose_delay_link(request, result), config.egress)
+        plan = plan_limits(request, port, choose_delay_link(request, result), config)
         for fault in find_faults(plan, view):
             raise CniError(CHECK_FAILED, fault.what, fault.advice)
 

@@ -164,7 +164,7 @@ class Caller:
                 # By the plugins of the network, not by those that a container's options have added to its
                 # chain: the reference's portmap misses rules of IPv6 on networks that have none.
                 cached = cache_read(network.name, *endpoint.key, self.runtime.cache_dir)
-                chain = adopt_limits(self.runtime, network.config, cached)
+                chain = adopt_limits(network.config, cached)
                 check = self.runtime.check
                 answer = _ask(check, chain, endpoint.container_id, endpoint.netns, endpoint.ifname)
             findings.append(Finding(network.name, *endpoint.key, *answer))

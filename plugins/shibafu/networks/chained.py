@@ -1,5 +1,6 @@
 """What the other plugins of a chain make, in addition to its bridge plugin."""
 
+from shibafu.bandwidth.plan import plan_bandwidth
 from shibafu.cni.errors import CniError
 from shibafu.loopback.plan import plan_loopback
 from shibafu.resource.base import Fault, Resource
@@ -9,6 +10,8 @@ from shibafu.tuning.plan import plan_tuning
 
 PLANS = Registry(
     {
+        # Some releases of the reference's limit by other means, which its own CHECK knows.
+        ("shibafu-bandwidth",): plan_bandwidth,
         ("shibafu-loopback", "loopback"): plan_loopback,
         ("shibafu-tuning", "tuning"): plan_tuning,
     }

@@ -28,6 +28,7 @@ from shibafu.networks.chained import PLANS, RefusedPlugin
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.inspect import ATTACHING, DETACHING, GONE, MISSING, RECORD, Endpoint
 from shibafu.networks.leases import OwnLease
+from shibafu.networks.traffic_limits import adopt_limits
 from shibafu.resource.base import Resource
 from shibafu.resource.claim import Claim
 from shibafu.resource.netns import Netns
@@ -179,10 +180,10 @@ class DesiredState:
         if view.inside is None or endpoint.state == MISSING:
             return []  # the bridge plugin's resources have the fault
         planned: list[Resource] = []
-        for plugin in self._network.config.plugins:
+        for plugin in adopt_limits(self._network.config, self.find_cached(endpoint)).plugins:
             name = Section(plugin, "NetConf").text("type")
             plan = PLANS.find(name, ":".join(self._plugin_path))
-            if plugin is self._network.plugin or plan is None:
+            if plugin == self._network.plugin or plan is None:
                 continue
             try:
                 planned += plan(self._make_request(plugin, endpoint, desired.result), desired.result, view)

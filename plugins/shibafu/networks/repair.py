@@ -28,6 +28,7 @@ from shibafu.networks.desired import (
 )
 from shibafu.networks.errors import CommandError
 from shibafu.networks.inspect import ATTACHING, DETACHING, MISSING, Endpoint
+from shibafu.networks.traffic_limits import adopt_limits
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, NOT_CHECKED, Resource
 from shibafu.resource.claim import Claim
 from shibafu.resource.mending import mend
@@ -196,13 +197,13 @@ class Repair:
         capabilities = dict(cached.capability_args) if cached is not None else find_capabilities(record)
         args = dict(cached.cni_args) if cached is not None else split_args(record.args)
         addresses = [address.partition("/")[0] for address in endpoint.addresses]
-        network = self._network.config
+        network = adopt_limits(self._network.config, cached)
         if addresses and self._network.declares("ips"):
             capabilities["ips"] = addresses
         elif addresses and self._network.range_sets:
             # CNI_ARGS have room for one.
             args.pop("IP", None)
-            network = _request(self._network, {"ips": addresses})
+            network = _request(self._network, network, {"ips": addresses})
         runtime = self._caller.runtime
         with runtime.lock_container(endpoint.container_id):
             self._caller.detach(self._network, endpoint)
@@ -223,14 +224,14 @@ class Repair:
                 raise CniError(error.code, what, error.details) from None
 
 
-def _request(network: ConfiguredNetwork, wanted: dict[str, object]) -> NetworkList:
-    """Return a network by which a container gets certain addresses; it is kept as the one that it is of."""
+def _request(network: ConfiguredNetwork, chain: NetworkList, wanted: dict[str, object]) -> NetworkList:
+    """Return a chain by which a container gets certain addresses; it is kept as the one that it is of."""
     stated = Section(network.plugin, "NetConf").section("args")
     arguments = stated.values | {"cni": stated.section("cni").values | wanted}
     others = {key: value for key, value in network.plugin.items() if key.lower() != "args"}
-    config = copy(network.config)
+    config = copy(chain)
     config.plugins = [
-        others | {"args": arguments} if plugin is network.plugin else plugin for plugin in config.plugins
+        others | {"args": arguments} if plugin == network.plugin else plugin for plugin in config.plugins
     ]
     return config
 

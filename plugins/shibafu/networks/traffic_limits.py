@@ -11,12 +11,13 @@ from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import calc_ifb, calc_reference_ifb
 from shibafu.cni.result import parse_result
+from shibafu.cni.version import SUPPORTED
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
 from shibafu.networks.inspect import GONE, Endpoint
 from shibafu.runtime.cache import CachedAttachment, cache_read, cache_write
 from shibafu.runtime.chain import Runtime
-from shibafu.runtime.conflist import NetworkList, replace_plugin
+from shibafu.runtime.conflist import NetworkList, append_plugin, parse_conflist, replace_plugin
 from shibafu.runtime.derivation import build_config, calc_environment, convert_result, describe_call
 from shibafu.runtime.invoke import invoke_plugin
 from shibafu.runtime.roles import ROLES, append_capable
@@ -62,17 +63,16 @@ def change_limits(
         return _change(runtime, cached, chain, plugin, wanted)
 
 
-def adopt_limits(runtime: Runtime, network: NetworkList, cached: CachedAttachment | None) -> NetworkList:
+def adopt_limits(network: NetworkList, cached: CachedAttachment | None) -> NetworkList:
     """Return a network with the limits that a container was given in place of the network's own."""
+    attached = _read_chain(cached)
+    own = _find_plugin(attached) if attached is not None else None
+    if own is None or own.get("type") != _PLUGIN or _states_limits(own):
+        return network  # what the network says counts, and may have changed since
     stated = _find_plugin(network)
-    if cached is None or stated is None or not _states_limits(stated):
-        return network
-    try:
-        own = _find_plugin(runtime.find_attached_network(cached))
-    except CniError:
-        return network
-    is_changed = own is not None and own.get("type") == _PLUGIN and not _states_limits(own)
-    return replace_plugin(network, stated, own) if own is not None and is_changed else network
+    if stated is None:
+        return append_plugin(network, own, list(SUPPORTED))
+    return replace_plugin(network, stated, own) if _states_limits(stated) else network
 
 
 def _change(
@@ -156,6 +156,14 @@ def _find_chain(runtime: Runtime, attached: NetworkList) -> tuple[NetworkList, P
 def _find_plugin(network: NetworkList) -> Plugin | None:
     types = ROLES[CAPABILITY]
     return next((plugin for plugin in network.plugins if plugin.get("type") in types), None)
+
+
+def _read_chain(cached: CachedAttachment | None) -> NetworkList | None:
+    """Return the chain that a container was attached by; None where that is not known."""
+    try:
+        return parse_conflist(cached.config, f"cache of {cached.network}") if cached is not None else None
+    except CniError:
+        return None  # some runtimes keep a single plugin, which is no list
 
 
 def _states_limits(plugin: Plugin) -> bool:

@@ -71,10 +71,10 @@ def _report(
 SUBCOMMAND = Subcommand(
     "repair",
     "restore what is missing from networks",
-    "Restore bridges, ports, addresses and rules, for example after the firewall was flushed or reloaded or\n"
-    "a bridge was deleted. Containers are not restarted and keep their addresses. What later plugins of a\n"
-    "chain made is not restored: see `shibafu network check`. With --dry-run the exit code is 1 if anything\n"
-    "is wrong.",
+    "Restore bridges, ports, addresses, rules and limits, for example after the firewall was flushed or\n"
+    "reloaded or a bridge was deleted. Containers are not restarted and keep their addresses. What other\n"
+    "plugins of a chain made is not restored: see `shibafu network check`. With --dry-run the exit code is\n"
+    "1 if anything is wrong.",
     (
         "iptables -t nat -F; ip link del br-blue; shibafu network repair",
         "shibafu network repair --dry-run",
