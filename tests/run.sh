@@ -68,7 +68,7 @@ stage() {
 # shellcheck disable=SC2317  # `stage` calls it
 check() {
     local scripts worst=0
-    mapfile -t scripts < <(find packaging tests .ci -type f \( -name '*.sh' -o -path .ci/run \) | sort)
+    mapfile -t scripts < <(grep -rlE --exclude-dir=__pycache__ '^#!/bin/(ba)?sh|^# shellcheck shell=' packaging bench tests .ci | sort)
     .venv/bin/ruff check --quiet || worst=1
     .venv/bin/ruff format --check --quiet || worst=1
     .venv/bin/mypy --no-error-summary || worst=1

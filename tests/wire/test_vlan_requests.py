@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shibafu.netlink import constants as c
-from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del, link_add_vlan
+from shibafu.netlink.vlan import bridge_vlan_add, bridge_vlan_del
 from support.pyroute2_view import decode
-from wire.strategies import indexes, macs, mtus, names, vids
+from wire.strategies import indexes, vids
 
 PVID, UNTAGGED = c.BRIDGE_VLAN_INFO_PVID, c.BRIDGE_VLAN_INFO_UNTAGGED
 BEGIN, END = c.BRIDGE_VLAN_INFO_RANGE_BEGIN, c.BRIDGE_VLAN_INFO_RANGE_END
@@ -51,20 +51,3 @@ def test_del(index: int, vid: int, self_: bool) -> None:
     assert request.type == c.RTM_DELLINK
     assert request.payload == bridge_vlan_add(index, vid, self_=self_).payload
     assert request.what == f"cannot delete VLAN {vid} on link {index}"
-
-
-@given(names, indexes, vids, st.none() | macs, st.none() | mtus, st.booleans())
-def test_add_vlan_link(
-    name: str, parent: int, vid: int, mac: bytes | None, mtu: int | None, up: bool
-) -> None:
-    request = link_add_vlan(name, parent, vid, mac, mtu, up)
-    fields, attrs = decode(request)
-    expected: list[tuple[str, object]] = [("IFLA_IFNAME", name), ("IFLA_LINK", parent)]
-    if mac is not None:
-        expected.append(("IFLA_ADDRESS", mac.hex(":")))
-    if mtu is not None:
-        expected.append(("IFLA_MTU", mtu))
-    info = [("IFLA_INFO_KIND", "vlan"), ("IFLA_INFO_DATA", [("IFLA_VLAN_ID", vid)])]
-    assert (request.type, request.flags) == (c.RTM_NEWLINK, c.NLM_F_CREATE | c.NLM_F_EXCL)
-    assert (fields["flags"], fields["change"]) == (int(up), int(up))
-    assert attrs == [*expected, ("IFLA_LINKINFO", info)]

@@ -32,7 +32,6 @@ from shibafu.netlink.constants import (
     IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA,
     IFLA_INFO_SLAVE_KIND,
-    IFLA_LINK,
     IFLA_LINKINFO,
     IFLA_MASTER,
     IFLA_MTU,
@@ -105,7 +104,6 @@ def link_add(
     mac: bytes | None = None,
     mtu: int | None = None,
     master: int | None = None,
-    lower: int | None = None,
     up: bool = True,
     group: int | None = None,
     txqlen: int | None = None,
@@ -119,14 +117,11 @@ def link_add(
         mac: None for the kernel's choice.
         mtu: In bytes; None for the kernel's choice.
         master: Index of the bridge to attach it to.
-        lower: Index of the link that it is built upon (IFLA_LINK).
         up: Whether to set it up.
         group: Number of its group; None for 0.
         txqlen: How many packets it queues; None for the kernel's choice.
     """
     payload = ifinfo(name, IFF_UP if up else 0, IFF_UP if up else 0)
-    if lower is not None:
-        payload += attr_u32(IFLA_LINK, lower)
     if mac is not None:
         payload += attr(IFLA_ADDRESS, mac)
     if mtu is not None:

@@ -22,14 +22,12 @@ from shibafu.netlink.constants import (
     IFLA_BRIDGE_FLAGS,
     IFLA_BRIDGE_VLAN_INFO,
     IFLA_EXT_MASK,
-    IFLA_VLAN_ID,
     RTEXT_FILTER_BRVLAN,
     RTM_DELLINK,
     RTM_GETLINK,
     RTM_SETLINK,
 )
 from shibafu.netlink.link import IFINFOMSG, link_text
-from shibafu.netlink.link_requests import link_add
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 _VLAN_INFO = Struct("=HH")  # struct bridge_vlan_info: flags, VLAN ID
@@ -103,18 +101,6 @@ def bridge_vlan_list(sock: NetlinkSocket, index: int) -> list[PortVlan]:
         if parse_header(IFINFOMSG, entry)[2] == index
         for vlan in parse_port_vlans(entry)
     ]
-
-
-def link_add_vlan(
-    name: str,
-    parent_index: int,
-    vid: int,
-    mac: bytes | None = None,
-    mtu: int | None = None,
-    up: bool = True,
-) -> NetlinkRequest:
-    """Request a new interface for one 802.1Q VLAN of its parent."""
-    return link_add(name, "vlan", attr_u16(IFLA_VLAN_ID, vid), mac=mac, mtu=mtu, lower=parent_index, up=up)
 
 
 def _bridge_vlan(
