@@ -124,3 +124,15 @@ def test_what_is_invalid_by_now_is_told_and_the_rest_is_mended(
     (view,) = shibafu.json("network inspect jobs")
     refused = [one for one in view["endpoints"][0]["resources"] if one["resource"] == "refusedPlugin"]
     assert [one["attributes"] for one in refused] == [{"type": "tuning"}]
+
+
+def test_without_a_cached_result_the_tuned_address_is_no_fault(
+    shibafu: CommandLine, host: Namespace, web: Namespace
+) -> None:
+    connect(shibafu, web)
+    for cached in shibafu.cache_dir.iterdir():
+        cached.unlink()
+    assert shibafu.json("network repair -n jobs")["faults"] == []
+    web.run("ip", "link", "set", "eth0", "address", "02:00:00:00:00:06")
+    shibafu("network repair jobs")
+    assert MAC in web.run("ip", "link", "show", "eth0")

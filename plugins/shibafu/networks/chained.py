@@ -1,12 +1,17 @@
 """What the other plugins of a chain make, in addition to its bridge plugin."""
 
+from collections.abc import Callable
+
 from shibafu.bandwidth.plan import plan_bandwidth
 from shibafu.cni.errors import CniError
+from shibafu.cni.request import Request
+from shibafu.cni.result import Result
 from shibafu.loopback.plan import plan_loopback
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.registry import Registry
 from shibafu.resource.view import View
-from shibafu.tuning.plan import plan_tuning
+from shibafu.tuning.config import TuningConfig
+from shibafu.tuning.plan import amend_result, plan_tuning
 
 PLANS = Registry(
     {
@@ -16,6 +21,10 @@ PLANS = Registry(
         ("shibafu-tuning", "tuning"): plan_tuning,
     }
 )
+# What these change of a result, by their first names.
+AMENDMENTS: dict[str, Callable[[Request, Result], None]] = {
+    "shibafu-tuning": lambda request, result: amend_result(request, TuningConfig(request), result)
+}
 
 
 class RefusedPlugin(Resource):

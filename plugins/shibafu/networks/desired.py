@@ -7,7 +7,7 @@ the network has now, but for the bridge, which the container stays on.
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from json import dumps
 
@@ -24,7 +24,7 @@ from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
 from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.lean.ip import Address, Cidr, parse_cidr
-from shibafu.networks.chained import PLANS, RefusedPlugin
+from shibafu.networks.chained import AMENDMENTS, PLANS, RefusedPlugin
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.inspect import ATTACHING, DETACHING, GONE, MISSING, RECORD, Endpoint
 from shibafu.networks.leases import OwnLease
@@ -148,11 +148,21 @@ class DesiredState:
             except CniError:
                 continue  # somebody has written into it
             if result is not None and (result.ips or not endpoint.addresses):
-                return result
+                return result if known is not record.result else self._amend(endpoint, result)
         own = Interface(endpoint.ifname, endpoint.mac, endpoint.netns)
         addresses = map(parse_cidr, endpoint.addresses)
         ips = [IPConfig(address, self._find_gateway(address), 1) for address in addresses]
-        return Result([Interface(endpoint.host_link), own], ips)
+        return self._amend(endpoint, Result([Interface(endpoint.host_link), own], ips))
+
+    def _amend(self, endpoint: Endpoint, result: Result) -> Result:
+        """Return the bridge plugin's result with what later plugins of the chain have changed."""
+        for plugin in self._network.config.plugins:
+            name = Section(plugin, "NetConf").text("type")
+            amend = AMENDMENTS.get(PLANS.identify(name, ":".join(self._plugin_path)))
+            if amend is not None:
+                with suppress(CniError):  # a configuration that is now invalid; `plan_chained` reports it
+                    amend(self._make_request(plugin, endpoint, result), result)
+        return result
 
     def _find_gateway(self, address: Cidr) -> Address:
         """Return the gateway that was given out with an address, as ADD works it out."""

@@ -29,23 +29,28 @@ class Registry:
             the same with the same configuration.
     """
 
-    __slots__ = ("_plans",)
+    __slots__ = ("_names", "_plans")
 
     def __init__(self, plans: "Mapping[tuple[str, ...], Plan]") -> None:
-        self._plans = {name: plan for names, plan in plans.items() for name in names}
+        self._names = {name: names[0] for names in plans for name in names}
+        self._plans = {names[0]: plan for names, plan in plans.items()}
 
-    def find(self, plugin_type: str, cni_path: str) -> "Plan | None":
-        """Return the plan of a plugin; None for an unknown one.
+    def identify(self, plugin_type: str, cni_path: str) -> str:
+        """Return the first name of a plugin; empty for an unknown one.
 
         Args:
             plugin_type: its type in the chain: the name of its executable, or of a link to it.
             cni_path: the directories of executables, separated by colons.
         """
-        plan = self._plans.get(plugin_type)
-        if plan is not None:
-            return plan
+        name = self._names.get(plugin_type)
+        if name is not None:
+            return name
         try:
             executable = os.path.realpath(find_plugin(plugin_type, cni_path))
         except CniError:
-            return None
-        return self._plans.get(os.path.basename(executable))
+            return ""
+        return self._names.get(os.path.basename(executable), "")
+
+    def find(self, plugin_type: str, cni_path: str) -> "Plan | None":
+        """Return the plan of a plugin; None for an unknown one. See `identify`."""
+        return self._plans.get(self.identify(plugin_type, cni_path))

@@ -42,7 +42,7 @@ def _matches(expression: str, key: str) -> bool:
     import re
 
     try:
-        if "[[:" in expression:
+        if "[:" in expression:
             raise ValueError("a class such as [[:alpha:]] is not supported")
         return re.search(expression, key) is not None
     except (ValueError, RecursionError, re.error) as error:

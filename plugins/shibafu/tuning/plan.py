@@ -51,3 +51,20 @@ def plan_backup(request: "Request", config: TuningConfig, netns: "Netns | None")
     return Backup(
         config.data_dir, request.container_id, request.ifname, request.network, netns, config.attributes
     )
+
+
+def amend_result(request: "Request", config: TuningConfig, result: "Result") -> None:
+    """Put into a result what ADD changes: the interface's hardware address, and its MTU if one is there.
+
+    Args:
+        request: the call.
+        config: its configuration.
+        result: that of the plugins before.
+    """
+    mac, mtu = config.attributes.mac, config.attributes.mtu
+    for interface in result.interfaces:
+        if interface.name == request.ifname:
+            if mac is not None:
+                interface.mac = mac.hex(":")
+            if mtu is not None and interface.mtu:
+                interface.mtu = mtu

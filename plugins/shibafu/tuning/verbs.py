@@ -12,7 +12,7 @@ from shibafu.resource.view import View
 from shibafu.tuning.allowlist import require_allowed
 from shibafu.tuning.backup import calc_backup_name, list_backups
 from shibafu.tuning.config import TuningConfig
-from shibafu.tuning.plan import plan_changes, plan_restoration
+from shibafu.tuning.plan import amend_result, plan_changes, plan_restoration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def add(request: "Request") -> dict[str, object]:
     """
     config = TuningConfig(request)
     require_allowed(config.sysctl_keys)
-    answer = _amend(request, config, _require_prev_result(request)).to_json(request.cni_version)
+    result = _require_prev_result(request)
+    amend_result(request, config, result)
+    answer = result.to_json(request.cni_version)
     with open_container_netns(request) as netns, Transaction(View(netns.sock, netns=netns)) as transaction:
         for resource in plan_changes(request, config, netns):
             transaction.ensure(resource)
@@ -109,18 +111,6 @@ def _require_prev_result(request: "Request") -> Result:
             "Required prevResult missing",
             "shibafu-tuning must come after another plugin in the chain",
         )
-    return result
-
-
-def _amend(request: "Request", config: TuningConfig, result: Result) -> Result:
-    """Return the result with what is to change of it."""
-    mac, mtu = config.attributes.mac, config.attributes.mtu
-    for interface in result.interfaces:
-        if interface.name == request.ifname:
-            if mac is not None:
-                interface.mac = mac.hex(":")
-            if mtu is not None and interface.mtu:
-                interface.mtu = mtu
     return result
 
 
