@@ -19,6 +19,7 @@ protocols = pytest.mark.parametrize("protocol", ["tcp", "udp"])
 INSIDE = {4: "10.10.0.2", 6: "fd00:10::2"}
 SECOND = {4: "10.10.0.3", 6: "fd00:10::3"}
 GATEWAY = {4: "10.10.0.1", 6: "fd00:10::1"}
+SECOND_INTERFACE: Config = {"network": "second", "ifname": "eth1"}
 REGISTERS = Path("/run/shibafu/ports")
 REFERENCE = Path("/usr/lib/cni/portmap")  # Debian's containernetworking-plugins
 
@@ -153,6 +154,51 @@ class TestTraffic:
         assert reaches(container, server, outside.namespace, (UPLINK[4], 8080)) == OUTSIDE[4]
         assert reaches(container, server, machine.host, ("127.0.0.1", 8080), patience=0.3) == ""
         assert publisher.call("CHECK", mapping, previous=result, snat=False) is None
+
+
+class TestSeveralNetworks:
+    @pytest.fixture
+    def second(self, machine: Machine, config: Config) -> Config:
+        """A container on two networks; the first has its default route, and the second publishes a port."""
+        machine.host.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+        machine.add(config)
+        keys = {"name": "second", "bridge": "br1", "isDefaultGateway": None, "isGateway": True}
+        return machine.config("10.20.0.0/24", "fd00:20::/64", ipMasqBackend=machine.backend, **keys)
+
+    @families
+    @protocols
+    def test_answers_leave_by_the_one_that_was_asked(
+        self, publisher: Publisher, second: Config, outside: Outside, version: int, protocol: str
+    ) -> None:
+        machine = publisher.machine
+        result = machine.add(second, ifname="eth1")
+        mapping, names = publish(8080, 80, protocol), SECOND_INTERFACE
+        publisher.call("ADD", mapping, previous=result, **names)
+        container = machine.container()
+        inside, place = {4: "10.20.0.2", 6: "fd00:20::2"}[version], (UPLINK[version], 8080)
+        source = reaches(container, (inside, 80), outside.namespace, place, protocol)
+        assert source == OUTSIDE[version]
+        assert publisher.call("CHECK", mapping, previous=result, **names) is None
+        before = machine.routes(container, f"-{version}", "rule")
+        publisher.call("DEL", **names)
+        left = machine.routes(container, f"-{version}", "rule")
+        assert len(left) == len(before) - 1
+        assert not [rule for rule in left if rule["src"] != "all"]
+
+    def test_check_names_a_rule_that_is_missing(self, publisher: Publisher, second: Config) -> None:
+        machine = publisher.machine
+        result = machine.add(second, ifname="eth1")
+        mapping, names = publish(8080, 80), SECOND_INTERFACE
+        publisher.call("ADD", mapping, previous=result, **names)
+        machine.container().run("ip", "rule", "del", "from", "10.20.0.2")
+        error = publisher.call("CHECK", mapping, previous=result, status=1, **names)
+        assert "answers from 10.20.0.2" in error["msg"]
+
+    def test_a_container_of_one_network_has_no_rules(self, publisher: Publisher, config: Config) -> None:
+        machine = publisher.machine
+        publisher.call("ADD", publish(8080, 80), previous=machine.add(config))
+        rules = machine.routes(machine.container(), "rule")
+        assert not [rule for rule in rules if rule["src"] != "all"]
 
 
 class TestPorts:

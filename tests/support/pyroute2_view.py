@@ -3,6 +3,7 @@
 from ipaddress import ip_address
 from typing import Any
 
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
@@ -12,8 +13,8 @@ from pyroute2.netlink.rtnl.tcmsg import tcmsg
 from shibafu.netlink.codec import pack_message
 from shibafu.netlink.socket import NetlinkRequest
 
-# By message type divided by 4: link, address, route, neighbour, qdisc, filter.
-_MESSAGES = {4: ifinfmsg, 5: ifaddrmsg, 6: rtmsg, 7: ndmsg, 9: tcmsg, 11: tcmsg}
+# By message type divided by 4: link, address, route, neighbour, rule, qdisc, filter.
+_MESSAGES = {4: ifinfmsg, 5: ifaddrmsg, 6: rtmsg, 7: ndmsg, 8: fibmsg, 9: tcmsg, 11: tcmsg}
 
 # Fields of a header that say nothing here, and pyroute2's own additions.
 _NOISE = {"__align", "__pad", "header", "attrs", "event", "state_name"}

@@ -7,12 +7,13 @@ from shibafu.netfilter.backend import choose_backend
 from shibafu.portmap.chosen import choose_ports, find_chosen
 from shibafu.portmap.config import PortmapConfig
 from shibafu.portmap.lost import remove_lost
-from shibafu.portmap.plan import plan_publication, remove_publication
+from shibafu.portmap.plan import plan_answers, plan_publication, remove_publication
 from shibafu.portmap.publication import Publication, calc_label
 from shibafu.portmap.reference import ReferencePorts, ReferenceRules
 from shibafu.portmap.register import Register
 from shibafu.resource.base import find_faults
 from shibafu.resource.identity import identify_netns
+from shibafu.resource.netns import Netns
 from shibafu.resource.obstacles import find_missing_program
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.transaction import Transaction
@@ -43,7 +44,7 @@ def add(request: "Request") -> dict[str, object]:
         return previous.to_json(request.cni_version)
     publication = _publish(request, config, previous)
     is_chosen = any(not one.first for one in publication.mappings)
-    with Register() as register, open_view() as view:
+    with Register() as register, open_view() as view, _Container(request) as netns:
         former = register.find(publication.key)
         if former is not None:
             # What a call left that was killed, or that nobody has detached.
@@ -52,7 +53,8 @@ def add(request: "Request") -> dict[str, object]:
             _open_reference(request).remove(request.network, request.container_id)
         choose_ports(publication, register.list())
         with Transaction(view) as transaction:
-            for resource in plan_publication(publication, register, request.env):
+            plan = plan_publication(publication, register, request.env)
+            for resource in plan + plan_answers(publication, request.ifname, netns, previous):
                 transaction.ensure(resource)
     if is_chosen:
         previous.port_mappings = [one.to_json() for one in publication.mappings]
@@ -72,7 +74,7 @@ def check(request: "Request") -> None:
     if not config.mappings:
         return
     publication = _publish(request, config, previous)
-    with Register() as register, open_view() as view:
+    with Register() as register, open_view() as view, _Container(request) as netns:
         known = register.find(publication.key)
         for mapping in publication.mappings:
             chosen = find_chosen(mapping, known.mappings if known is not None else [])
@@ -86,6 +88,7 @@ def check(request: "Request") -> None:
             plan = [ReferenceRules(publication, reference)]
         else:
             plan = plan_publication(publication, register, request.env)
+            plan += plan_answers(publication, request.ifname, netns, previous)
         for fault in find_faults(plan, view):
             raise CniError(CHECK_FAILED, fault.what, fault.advice)
 
@@ -99,10 +102,13 @@ def delete(request: "Request") -> None:
     key = calc_host_veth(request.network, request.container_id, request.ifname)
     with Register() as register:
         publication = register.find(key)
-        if publication is not None:
-            remove_publication(publication, register, request.env)
-            return
         teardown = Teardown()
+        if publication is not None:
+            with _Container(request) as netns:
+                teardown.remove(plan_answers(publication, request.ifname, netns))
+            teardown.do(remove_publication, publication, register, request.env)
+            teardown.finish()
+            return
         if not register.is_found:
             teardown.do(remove_lost, request, lambda one, _: one == key)
         teardown.do(_open_reference(request).remove, request.network, request.container_id)
@@ -149,6 +155,25 @@ def status(request: "Request") -> None:
     obstacle = find_missing_program(program, request.env, advice)
     if obstacle is not None:
         raise obstacle
+
+
+class _Container:
+    """The container's namespace, open in a `with` block; None where it is gone."""
+
+    __slots__ = ("_netns",)
+
+    def __init__(self, request: "Request") -> None:
+        try:
+            self._netns: Netns | None = Netns(request.netns)
+        except OSError:
+            self._netns = None
+
+    def __enter__(self) -> "Netns | None":
+        return self._netns
+
+    def __exit__(self, *exception: object) -> None:
+        if self._netns is not None:
+            self._netns.close()
 
 
 def _open_reference(request: "Request", has_ports: bool = False) -> ReferencePorts:
