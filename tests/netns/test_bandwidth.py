@@ -1,6 +1,8 @@
 """shibafu-bandwidth: how fast a container receives and sends, and what is there of its limits."""
 
+import socket
 from itertools import pairwise
+from json import loads
 from typing import Any
 
 import pytest
@@ -17,9 +19,11 @@ from netns.limited import (
 )
 from support.machine import Config, Machine
 from support.remains import assert_clean
-from support.traffic import can_reach
+from support.traffic import can_reach, open_socket
 
 GATEWAY, CONTAINER = "10.10.0.1", "10.10.0.2"
+# asm-generic/socket.h; more than others allow, for root.
+SO_RCVBUFFORCE = 33
 BOTH: Config = {"ingressRate": 20 * MBIT, "egressRate": 10 * MBIT}
 CRI = {"IngressRate": 20 * MBIT, "IngressBurst": 4294967295, "EgressRate": 0, "EgressBurst": 0}
 
@@ -84,6 +88,39 @@ def test_again_changes_limits_in_place(machine: Machine) -> None:
     assert sorted(kinds) == [("ifb", "tbf"), ("port", "ingress")]
     inside = machine.container()
     assert measure(inside, machine.host, GATEWAY, 100 * MBIT) == pytest.approx(1, abs=0.1)
+
+
+def test_changing_limits_loses_no_packet(machine: Machine) -> None:
+    """Of datagrams that come faster than they may, so that some of them wait while the limit is changed."""
+    # Half of them come at once, and the others have room to wait.
+    limit = {"egressRate": MBIT // 2, "egressBurst": 8 * 300_000}
+    config = attach(machine) | limit
+    result = machine.add(config)
+    count, size = 550, 1000
+    with (
+        open_socket(machine.host, 4, socket.SOCK_DGRAM) as listener,
+        open_socket(machine.container(), 4, socket.SOCK_DGRAM) as talker,
+    ):
+        listener.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4 << 20)
+        listener.bind((GATEWAY, 0))
+        for number in range(count):
+            talker.sendto(number.to_bytes(2, "big") + bytes(size), listener.getsockname())
+            if number == 400:
+                before = read_shaper(machine)
+                assert before["backlog"] > 0
+                machine.add(config | {"egressRate": MBIT // 2 + number, "prevResult": result})
+                assert read_shaper(machine)["bytes"] >= before["bytes"]
+        arrived = {int.from_bytes(listener.recv(2 * size)[:2], "big") for _ in range(count)}
+    assert len(arrived) == count
+    assert read_shaper(machine)["drops"] == 0
+
+
+def read_shaper(machine: Machine) -> dict[str, Any]:
+    """Return the only token bucket, and what it has counted."""
+    listed = loads(machine.host.run("tc", "-s", "-j", "qdisc"))
+    (found,) = [qdisc for qdisc in listed if qdisc["kind"] == "tbf"]
+    assert isinstance(found, dict)
+    return found
 
 
 @pytest.mark.parametrize("netns", [{}, {"CNI_NETNS": ""}], ids=str)

@@ -203,10 +203,11 @@ def test_ports(text: str, expected: Mapping[str, object]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("ingress=10M", {"ingressRate": 10_000_000, "ingressBurst": 10_000_000}),
+        ("ingress=10M", {"ingressRate": 10_000_000, "ingressBurst": 8 << 16}),
+        ("ingress=1G", {"ingressRate": 10**9, "ingressBurst": 50_000_000}),
         ("egress=1g:5k", {"egressRate": 10**9, "egressBurst": 5000}),
         ("egress=100G", {"egressRate": 10**11, "egressBurst": 2**32 - 1}),
-        ("ingress=5, egress=6", {"ingressRate": 5, "ingressBurst": 5, "egressRate": 6, "egressBurst": 6}),
+        ("ingress=5:8, egress=6:7", {"ingressRate": 5, "ingressBurst": 8, "egressRate": 6, "egressBurst": 7}),
     ],
 )
 def test_bandwidth(text: str, expected: Mapping[str, int]) -> None:

@@ -2,16 +2,13 @@
 
 from shibafu.cni.config import Section, fold_keys
 from shibafu.cni.errors import INVALID_CONFIG, CniError
+from shibafu.cni.rates import calc_burst
 from shibafu.netlink.traffic_control import TICKS_PER_SECOND, TokenBucket
 
 _MAX_BITS = 64
 _MAX_U32 = 0xFFFFFFFF
 # How long a packet may wait, as the reference has it.
 _LATENCY = 0.025
-# What may come at once when a configuration does not say: what comes in a twentieth of a second, but so much
-# that a few packets that offloading has made one (64 KiB) are not cut.
-_DEFAULT_BURSTS_PER_SECOND = 20
-_SMALLEST_DEFAULT_BURST = 64 << 10
 
 
 class Limit:
@@ -97,7 +94,7 @@ def build_limit(way: str, rate: int, burst: int) -> Limit | None:
             "burst cannot be more than 4GB",
             f'make "{way}Burst", in bits, less than {8 * _MAX_U32}',
         )
-    burst = burst or 8 * max(rate // 8 // _DEFAULT_BURSTS_PER_SECOND, _SMALLEST_DEFAULT_BURST)
+    burst = burst or calc_burst(rate)
     for key, bits in ((f"{way}Rate", rate), (f"{way}Burst", burst)):
         if bits < 8:
             raise CniError(

@@ -2,7 +2,7 @@
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError, calc_line
 from shibafu.cni.names import is_valid_identifier
-from shibafu.cni.rates import parse_bits
+from shibafu.cni.rates import calc_burst, parse_bits
 from shibafu.hook.allowed_values import (
     PREFIX,
     Allowed,
@@ -358,8 +358,8 @@ def _parse_bandwidth(text: str) -> dict[str, int]:
         rate_text, colon, burst_text = amount.partition(":")
         try:
             rate = parse_bits(rate_text)
-            # By default what comes in a second may come at once.
-            burst = parse_bits(burst_text) if colon else min(rate, _MAX_BURST)
+            # The reference's plugin wants one.
+            burst = parse_bits(burst_text) if colon else min(calc_burst(rate), _MAX_BURST)
         except ValueError:
             rate = burst = 0
         if way not in ("ingress", "egress") or not rate or not burst:
