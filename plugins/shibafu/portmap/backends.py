@@ -6,8 +6,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.portmap.iptables import IptablesPorts
-    from shibafu.portmap.nftables import NftablesPorts
+    from shibafu.portmap.iptables_ports import IptablesPorts
+    from shibafu.portmap.nftables_ports import NftablesPorts
 
 
 def open_ports(backend: str, env: "Mapping[str, str]") -> "IptablesPorts | NftablesPorts":
@@ -17,9 +17,9 @@ def open_ports(backend: str, env: "Mapping[str, str]") -> "IptablesPorts | Nftab
         CniError: its program is not installed.
     """
     if backend == NFTABLES:
-        from shibafu.portmap.nftables import NftablesPorts
+        from shibafu.portmap.nftables_ports import NftablesPorts
 
         return NftablesPorts(env)
-    from shibafu.portmap.iptables import IptablesPorts
+    from shibafu.portmap.iptables_ports import IptablesPorts
 
     return IptablesPorts(env)

@@ -41,7 +41,7 @@ def list_jumps(network: str) -> list[tuple[str, str]]:
     return [("PREROUTING", local), ("OUTPUT", local), ("POSTROUTING", translated)]
 
 
-def list_rules(publication: "Publication", version: int) -> list[tuple[str, str]]:
+def list_port_rules(publication: "Publication", version: int) -> list[tuple[str, str]]:
     """Return chains, and the rules in them, of a publication and one family; `version` is 4 or 6."""
     mappings = publication.of_version(version)
     if not mappings:

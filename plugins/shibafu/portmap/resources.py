@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping as Environment
 
-    from shibafu.portmap.iptables import IptablesPorts
-    from shibafu.portmap.nftables import NftablesPorts
+    from shibafu.portmap.iptables_ports import IptablesPorts
+    from shibafu.portmap.nftables_ports import NftablesPorts
     from shibafu.portmap.publication import Publication
     from shibafu.portmap.register import Register
     from shibafu.resource.view import View

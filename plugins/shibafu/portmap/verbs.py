@@ -9,7 +9,7 @@ from shibafu.portmap.config import PortmapConfig
 from shibafu.portmap.lost import remove_lost
 from shibafu.portmap.plan import plan_answers, plan_publication, remove_publication
 from shibafu.portmap.publication import Publication, calc_label
-from shibafu.portmap.reference import ReferencePorts, ReferenceRules
+from shibafu.portmap.reference_ports import ReferenceHostPorts, ReferencePorts
 from shibafu.portmap.register import Register
 from shibafu.resource.base import find_faults
 from shibafu.resource.identity import identify_netns
@@ -85,7 +85,7 @@ def check(request: "Request") -> None:
         plan: list[Resource]
         reference = _open_reference(request)
         if known is None and reference.has_chain(request.network, request.container_id):
-            plan = [ReferenceRules(publication, reference)]
+            plan = [ReferenceHostPorts(publication, reference)]
         else:
             plan = plan_publication(publication, register, request.env)
             plan += plan_answers(publication, request.ifname, netns, previous)

@@ -9,7 +9,7 @@ import os
 from shibafu.cni import lock
 from shibafu.cni.args import join_args
 from shibafu.cni.config import Section
-from shibafu.cni.delegate import find_own, find_plugin
+from shibafu.cni.delegate import find_plugin
 from shibafu.cni.errors import CHECK_FAILED, DELEGATE, INVALID_ENVIRONMENT, CniError, attempt, merge_errors
 from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_file_name, is_valid_identifier
@@ -34,7 +34,7 @@ from shibafu.runtime.derivation import (
     find_missing_verb,
     validate_call,
 )
-from shibafu.runtime.invoke import invoke_plugin
+from shibafu.runtime.invoke import find_executable, invoke_plugin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -298,13 +298,7 @@ class Runtime:
         Raises:
             CniError: there is none.
         """
-        try:
-            return find_plugin(plugin_type, ":".join(self.plugin_path))
-        except CniError:
-            own = find_own(plugin_type)
-            if own is None:
-                raise
-            return own
+        return find_executable(plugin_type, self.plugin_path)
 
     def _find_plugin(self, plugin: dict[str, object]) -> str:
         return self.find_plugin(Section(plugin, "NetConf").text("type"))

@@ -4,7 +4,7 @@ import time
 from errno import ETXTBSY
 
 from shibafu.cni.config import parse_config
-from shibafu.cni.delegate import describe_hanging, parse_failure
+from shibafu.cni.delegate import describe_hanging, find_own, find_plugin, parse_failure
 from shibafu.cni.errors import DELEGATE, CniError
 from shibafu.lean.json import dumps
 from shibafu.lean.subprocess import Child
@@ -19,6 +19,25 @@ _BUSY_PAUSE = 1.0
 # Seconds that a plugin may take, as much as kubelet's patience with an ADD: shibafu-bridge needs three
 # quarters of it when its IPAM plugin hangs in ADD and, to undo that, in DEL.
 PATIENCE = 240.0
+
+
+def find_executable(plugin_type: str, plugin_path: list[str]) -> str:
+    """Return the path of a plugin's executable; those of this suite also in this program's folder.
+
+    Args:
+        plugin_type: as a configuration has it.
+        plugin_path: the directories of plugins.
+
+    Raises:
+        CniError: there is none.
+    """
+    try:
+        return find_plugin(plugin_type, ":".join(plugin_path))
+    except CniError:
+        own = find_own(plugin_type)
+        if own is None:
+            raise
+        return own
 
 
 def invoke_plugin(

@@ -29,12 +29,12 @@ _NATS = {4: "ip nat", 6: "ip6 nat"}
 _TABLES = {4: "ip cni_hostport", 6: "ip6 cni_hostport"}
 
 
-def calc_reference_chain(network: str, container_id: str) -> str:
+def calc_reference_dnat_chain(network: str, container_id: str) -> str:
     """Return the name of the chain of a container on a network."""
     return f"CNI-DN-{calc_reference_hash(network + container_id)}"[:_CHAIN_LENGTH]
 
 
-class ReferenceRules(Resource):
+class ReferenceHostPorts(Resource):
     """The rules of one container, in the place of our own.
 
     Args:
@@ -76,7 +76,7 @@ class ReferencePorts:
         Raises:
             CniError: everything that could not be removed.
         """
-        chain = calc_reference_chain(network, container_id)
+        chain = calc_reference_dnat_chain(network, container_id)
         teardown = Teardown()
         with Presence() as presence:
             chains = [presence.has_chain(table, chain) for table in _NATS.values()]
@@ -103,14 +103,14 @@ class ReferencePorts:
             for line in lines:
                 _, found, rest = line.partition(mark)
                 container_id = rest.partition('\\"')[0]
-                chain = calc_reference_chain(network, container_id)
+                chain = calc_reference_dnat_chain(network, container_id)
                 if found and container_id not in container_ids and line.endswith(f" -j {chain}"):
                     chains.add(chain)
         self._remove_chains(chains)
 
     def has_chain(self, network: str, container_id: str) -> bool:
         """Return whether a container has ports that the reference has published with iptables."""
-        chain = calc_reference_chain(network, container_id)
+        chain = calc_reference_dnat_chain(network, container_id)
         with Presence() as presence:
             if any(presence.has_chain(table, chain) for table in _NATS.values()):
                 return True
@@ -120,7 +120,7 @@ class ReferencePorts:
 
     def find_fault(self, publication: "Publication") -> str:
         """Return what is wrong with a container's rules, in words; empty if nothing is."""
-        chain = calc_reference_chain(publication.network, publication.container_id)
+        chain = calc_reference_dnat_chain(publication.network, publication.container_id)
         listed = Listing(self._env, _LIST).lines
         for version, target in publication.targets.items():
             lines = [line for line in listed.get(version, []) if line.startswith(f"-A {chain} ")]

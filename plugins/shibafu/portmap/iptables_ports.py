@@ -4,7 +4,7 @@ from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.lean.subprocess import Child, find_program
 from shibafu.netfilter.network_rulesets import PROGRAMS
 from shibafu.netfilter.restore import decode, spawn_restore
-from shibafu.portmap.chains import calc_dnat_chain, calc_masquerade_chain, list_jumps, list_rules
+from shibafu.portmap.chains import calc_dnat_chain, calc_masquerade_chain, list_jumps, list_port_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class IptablesPorts:
         """
         texts = {}
         for version in publication.targets:
-            rules = list_rules(publication, version)
+            rules = list_port_rules(publication, version)
             neighbours = _select(publication, others, version)
             if rules and neighbours:
                 jumps = [f"-C {hook} {jump}" for hook, jump in list_jumps(publication.network)]
@@ -64,7 +64,7 @@ class IptablesPorts:
         """
         texts = {}
         for version in publication.targets:
-            rules = list_rules(publication, version)
+            rules = list_port_rules(publication, version)
             if rules and _select(publication, others, version):
                 texts[version] = _render([f"-D {chain} {rule}" for chain, rule in rules])
             elif rules:
@@ -83,7 +83,7 @@ class IptablesPorts:
         """
         texts, asked = {}, {}
         for version in publication.targets:
-            rules = list_rules(publication, version)
+            rules = list_port_rules(publication, version)
             if len(rules) > _MOST_ASKED and not any(publication.conditions.values()):
                 # As they are listed; to have each of many looked for would take a second.
                 listed = {line.replace("-A ", "", 1) for line in self._list(version)}
@@ -140,7 +140,7 @@ class IptablesPorts:
         # Makes what is missing, and empties what is there.
         text += [f":{chain} - [0:0]" for chain in chains]
         if members:
-            rules = [rule for one in members for rule in list_rules(one, version)]
+            rules = [rule for one in members for rule in list_port_rules(one, version)]
             text += [line for line in _list_setup(network, rules) if not line.startswith("-N ")]
         else:
             text += [f"-X {chain}" for chain in chains]
