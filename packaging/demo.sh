@@ -9,7 +9,7 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: packaging/demo.sh [--plugins DIRECTORY] [--help]
+Usage: packaging/demo.sh [--all] [--plugins DIRECTORY] [--help]
 
 Builds the plugins and calls them as a container runtime does: attaches three containers to a
 network (ADD), sends packets over IPv4 and IPv6, checks (CHECK), detaches (DEL), and compares what is
@@ -17,6 +17,8 @@ left with what was there before. The resident engine runs the calls, as on a mac
 installed. Run it as root; it changes nothing on this machine, except that it installs missing Debian
 packages and builds dist/shibafu.
 
+  --all                also attach them to a chain of plugins, and show published ports, bandwidth limits
+                       and the firewall with real traffic
   --plugins DIRECTORY  use the executables in this directory, such as /opt/cni/bin, instead of building them
 TEXT
 }
@@ -27,7 +29,7 @@ fail() {
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-plugins=
+plugins='' all=''
 while [[ $# -gt 0 ]]; do
     case $1 in
         --plugins)
@@ -35,6 +37,7 @@ while [[ $# -gt 0 ]]; do
             plugins=$(cd "$2" && pwd)
             shift
             ;;
+        --all) all=all ;;
         --help | -h)
             usage
             exit
@@ -68,7 +71,7 @@ unshare "${namespaces[@]}" true 2>/dev/null ||
 stage=$(mktemp -d /tmp/shibafu-demo.XXXXXX) # a place to mount on; nothing is ever in it outside the namespaces
 trap 'rmdir "$stage"' EXIT
 # In the background, so that Ctrl-C is handled here: the first process in there ends, and all others with it.
-unshare "${namespaces[@]}" "$root/packaging/demo/steps.sh" "$root" "$plugins" "$stage" </dev/null &
+unshare "${namespaces[@]}" "$root/packaging/demo/steps.sh" "$root" "$plugins" "$stage" "$all" </dev/null &
 machine=$!
 stop() {
     kill -KILL "$machine" 2>/dev/null || true

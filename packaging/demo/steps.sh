@@ -1,11 +1,13 @@
 #!/bin/bash
 # The steps of the demo, on the machine of its own that demo.sh makes.
 #
-#   steps.sh REPOSITORY PLUGINS STAGE
+#   steps.sh REPOSITORY PLUGINS STAGE [all]
+#
+# With `all`, also those of chain.sh.
 set -euo pipefail
 export LC_ALL=C.UTF-8 # the length of a string is counted in characters
 
-readonly stage=$3 containers=(red green blue) port=7777
+readonly stage=$3 all=${4:-} containers=(red green blue) port=7777
 # Addresses that are reserved for documentation, RFC 5737 and RFC 3849.
 readonly host4=203.0.113.2 outside4=203.0.113.1 host6=2001:db8:113::2 outside6=2001:db8:113::1
 
@@ -31,9 +33,9 @@ fail() {
 
 # --- Doing; each prints what was seen, or ends the demo ---
 
-# A call of the plugin. Prints milliseconds and addresses.
-call() {
-    python3 demo/call.py "$1" "$2" "$conflist" "$stage/plugins" "$stage/results" 2>"$stage/stderr" ||
+# A call of a network's plugins. Prints milliseconds and addresses.
+call() { # verb, container, the network's file, what is asked of capabilities
+    python3 demo/call.py "$1" "$2" "$3" "$stage/plugins" "$stage/results" "${@:4}" 2>"$stage/stderr" ||
         fail "$(<"$stage/stderr")"
 }
 
@@ -62,12 +64,22 @@ ping_from() {
     echo "${answer%% ms*}"
 }
 
-# A TCP connection from a container to the outside. Prints the source address that was seen there.
-connect_from() {
+# Ask a server which address it sees, from a namespace or from the host. Prints its answer.
+ask_from() { # TCP or UDP, client, address, port
+    local inside=(ip netns exec "$2")
+    [[ $2 != host ]] || inside=()
     # shellcheck disable=SC2016  # parameters of the inner shell
-    ip netns exec "$1" timeout 5 bash -c 'read -r seen <"/dev/tcp/$0/$1" && echo "$seen"' "$2" "$port" \
-        2>"$stage/stderr" || fail "$1 cannot connect to $2: $(<"$stage/stderr")"
+    "${inside[@]}" timeout 3 bash -c 'exec 3<>"/dev/$0/$1/$2"; echo >&3; head -n 1 <&3' \
+        "${1,,}" "$3" "$4" 2>"$stage/stderr" || fail "$2 cannot reach $1 port $4 of $3: $(<"$stage/stderr")"
 }
+
+# Start a server, which tells its clients which address it sees.
+serve() { # namespace, ports
+    ip netns exec "$1" python3 demo/server.py "${@:2}" &
+    until ip netns exec "$1" bash -c "</dev/tcp/127.0.0.1/$2" 2>/dev/null; do sleep 0.02; done
+}
+
+read_bridge() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["plugins"][0]["bridge"])' "$1"; }
 
 # All that an attachment consists of, sorted by kind, one item a line.
 take_snapshot() {
@@ -105,7 +117,8 @@ readonly conflist=$stage/repository/conf/20-dual-stack.conflist
 # The plugins may be links to those in its own folder.
 command=$(realpath "$stage/plugins/shibafu-bridge")
 readonly command=${command%/*}/shibafu
-bridge=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["plugins"][0]["bridge"])' "$conflist")
+bridges=("$(read_bridge "$conflist")")
+calls=$((3 * ${#containers[@]})) # of plugins
 
 headline "A machine of its own" "whose links, rules and leases are not those of this host"
 ip link set lo up
@@ -120,8 +133,7 @@ ip link set eth0 up
 ip -n outside address add "$outside4/24" dev eth0
 ip -n outside address add "$outside6/64" dev eth0 nodad
 ip -n outside link set eth0 up
-ip netns exec outside python3 demo/outside.py "$port" &
-until ip netns exec outside bash -c "</dev/tcp/127.0.0.1/$port" 2>/dev/null; do sleep 0.02; done
+serve outside "$port"
 # The kernel may take a second to notice that both ends of the link are up.
 ping -n -q -c 1 -i 0.2 -w 5 "$outside6" >/dev/null || fail "no IPv6 between host and outside"
 iptables -P FORWARD DROP
@@ -138,7 +150,7 @@ take_snapshot before
 headline "Attach" "with ${conflist##*/}"
 declare -A ip4 ip6
 for name in "${containers[@]}"; do
-    answer=$(call ADD "$name")
+    answer=$(call ADD "$name" "$conflist")
     read -r milliseconds address4 address6 <<<"$answer"
     ip4[$name]=${address4%/*} ip6[$name]=${address6%/*}
     row "ADD $name" "eth0 has $address4 and $address6" "$milliseconds"
@@ -163,7 +175,7 @@ done
 check_nat() { # the outside's address, the host's, the container's
     local seen milliseconds
     milliseconds=$(ping_from blue "$1")
-    seen=$(connect_from blue "$1")
+    seen=$(ask_from TCP blue "$1" "$port")
     [[ $seen == "$2" ]] || fail "the outside saw $seen, not the host's address $2"
     row "blue → outside" "it sees $seen, not $3" "$milliseconds"
 }
@@ -174,32 +186,40 @@ check_nat "$outside6" "$host6" "${ip6[blue]}"
 
 headline "Check and detach"
 for name in "${containers[@]}"; do
-    answer=$(call CHECK "$name")
+    answer=$(call CHECK "$name" "$conflist")
     row "CHECK $name" "all is as ADD left it" "${answer% }"
 done
 for name in "${containers[@]}"; do
-    answer=$(call DEL "$name")
+    answer=$(call DEL "$name" "$conflist")
     [[ -z $(ip -n "$name" -o link show type veth) ]] || fail "$name still has its interface"
     row "DEL $name" "eth0 and its link on the host are gone" "${answer% }"
 done
 
+if [[ -n $all ]]; then
+    # shellcheck source=packaging/demo/chain.sh
+    source demo/chain.sh
+    bridges+=("$(read_bridge "$chained")" "$(read_bridge "$another")")
+    calls=$((calls + 3 * 5 * ${#containers[@]}))
+fi
 if [[ -x $command ]]; then
-    calls=$(stop_engine)
-    row engine "has run $calls of these 9 calls; stopped"
+    run=$(stop_engine)
+    row engine "has run $run of these $calls calls; stopped"
 fi
 
 # --- Nothing is left ---
 
 headline "What is left" "before ADD → attached → after DEL"
 take_snapshot after
-# The bridge itself stays for the next container, as with the reference plugins.
-printf 'host %s\n' "$bridge" >>"$stage/before/links"
-[[ -z $(ip -o link show master "$bridge") ]] || fail "the bridge still has a port"
+# Bridges stay for the next container, as with the reference plugins.
+for bridge in "${bridges[@]}"; do
+    printf 'host %s\n' "$bridge" >>"$stage/before/links"
+    [[ -z $(ip -o link show master "$bridge") ]] || fail "the bridge $bridge still has a port"
+done
 for kind in links leases rules records; do
     difference=$(diff <(sort "$stage/before/$kind") <(sort "$stage/after/$kind")) || fail "not as before: $kind
 $difference"
 done
-row links "$(($(count before links) - 1)) → $(count attached links) → $(count after links), with the empty bridge $bridge"
+row links "$(($(count before links) - ${#bridges[@]})) → $(count attached links) → $(count after links), with the empty ${bridges[*]}"
 row leases "$(count before leases) → $(count attached leases) → $(count after leases)"
 row "firewall rules" "$(count before rules) → $(count attached rules) → $(count after rules)"
 row "records in /run/shibafu" "$(count before records) → $(count attached records) → $(count after records)"

@@ -16,9 +16,18 @@ pytestmark = pytest.mark.root
 DEMO = ROOT / "packaging" / "demo.sh"
 
 
-def start(plugins: Path) -> "subprocess.Popen[str]":
+# Does nothing, and returns the result of the plugins before it.
+IDLE_PLUGIN = """#!/usr/bin/python3
+import json, os, sys
+config = json.load(sys.stdin)
+if os.environ["CNI_COMMAND"] == "ADD":
+    print(json.dumps(config["prevResult"]))
+"""
+
+
+def start(plugins: Path, *options: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [DEMO, "--plugins", plugins],
+        [DEMO, "--plugins", plugins, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -40,6 +49,51 @@ def test_demo_shows_all_of_the_main_job(built: Path) -> None:
     assert re.search(r"firewall rules +0 → \d+ → 0\n", output)
     assert max(len(line) for line in output.splitlines()) <= 100
     assert "\x1b" not in output  # colours are for terminals
+
+
+def test_demo_of_all_shows_ports_limits_and_firewall(built: Path) -> None:
+    demo = start(built, "--all")
+    output, _ = demo.communicate(timeout=200)
+    assert demo.returncode == 0, output
+    for client, address, seen in (
+        ("outside", "203.0.113.2", "203.0.113.1"),
+        ("outside", "2001:db8:113::2", "2001:db8:113::1"),
+        ("host", "127.0.0.1", "10.76.0.1"),
+        ("green", "203.0.113.2", "10.76.0.1"),
+        ("red", "203.0.113.2", "10.76.0.1"),
+    ):
+        assert re.search(rf"✓ {client} → TCP 8080 +red answers at {address}, and sees {seen}\n", output)
+    assert len(re.findall(r"✓ outside → UDP 5302 +red answers at ", output)) == 2
+    assert len(re.findall(r"✓ green → red +\d+\.\d Mbit/s; the limit is 20\n", output)) == 2
+    assert len(re.findall(r"✓ red → outside +\d+\.\d Mbit/s; the limit is 10\n", output)) == 1
+    assert len(re.findall(r"✓ green → outside +\d+\.\d Mbit/s; no limit\n", output)) == 1
+    assert len(re.findall(r"✓ blue → red +\S+ does not answer\n", output)) == 2
+    assert re.search(r"✓ blue → outside +203\.0\.113\.1 does not answer: a rule in CNI-ADMIN\n", output)
+    assert re.search(r"✓ outside → TCP 8080 +nobody answers\n", output)
+    assert re.search(r"✓ engine +has run 54 of these 54 calls; stopped\n", output)
+    assert re.search(r"firewall rules +0 → \d+ → 0\n", output)
+    assert re.search(r"links +.* with the empty shibafu1 shibafu3 another0\n", output)
+    assert max(len(line) for line in output.splitlines()) <= 100
+
+
+@pytest.mark.parametrize(
+    ("idle", "failure"),
+    [
+        ("shibafu-portmap", r"✗ outside cannot reach TCP port 8080 of 203\.0\.113\.2"),
+        ("shibafu-bandwidth", r"✗ green → red: \d+\.\d Mbit/s, and the limit is 20 Mbit/s"),
+        ("shibafu-firewall", r"✗ blue has an answer from 10\.76\.0\.10"),
+        ("shibafu-tuning", r"✗ net\.core\.somaxconn is 4096 in red"),
+    ],
+)
+def test_demo_of_all_fails_without_a_plugin(built: Path, tmp_path: Path, idle: str, failure: str) -> None:
+    for program in built.glob("shibafu-*"):
+        plugin = tmp_path / program.name
+        plugin.write_text(IDLE_PLUGIN if program.name == idle else f'#!/bin/sh\nexec {program} "$@"\n')
+        plugin.chmod(0o755)
+    demo = start(tmp_path, "--all")
+    output, _ = demo.communicate(timeout=200)
+    assert demo.returncode == 1, output
+    assert re.search(failure, output), output
 
 
 def test_demo_fails_when_a_step_fails(built: Path, tmp_path: Path) -> None:

@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
+from shibafu.bandwidth.config import BandwidthConfig
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.config import Section
 from shibafu.cni.names import is_valid_identifier
 from shibafu.cni.request import Request, parse_request
 from shibafu.cni.version import SUPPORTED
+from shibafu.engine.programs import SERVED
+from shibafu.firewall.config import FirewallConfig
+from shibafu.portmap.config import PortmapConfig
+from shibafu.tuning.config import TuningConfig
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -24,9 +29,10 @@ def load(path: Path) -> dict[str, Any]:
     return network
 
 
-def bridge_request(network: dict[str, Any]) -> Request:
-    """Return an ADD of the network's first plugin, as a runtime makes it."""
-    document = network["plugins"][0] | {key: network[key] for key in ("cniVersion", "name")}
+def build_request(network: dict[str, Any], plugin: dict[str, Any], **given: object) -> Request:
+    """Return an ADD of a plugin of the network, as a runtime makes it; `given` is by capability."""
+    capable = {key: given[key] for key in given if plugin.get("capabilities", {}).get(key)}
+    document = plugin | {key: network[key] for key in ("cniVersion", "name")} | {"runtimeConfig": capable}
     env = {"CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_NETNS": "/run/netns/c"}
     return parse_request(env, "ADD", json.dumps(document).encode(), Section(document, "NetConf"))
 
@@ -49,15 +55,14 @@ def test_sample_is_a_network(path: Path) -> None:
     network = load(path)
     assert network["cniVersion"] in SUPPORTED
     assert is_valid_identifier(network["name"])
-    # Later plugins of a chain are the reference's; the chain must be of a version that they know.
-    assert len(network["plugins"]) == 1 or network["cniVersion"] == "1.0.0"
+    assert {plugin["type"] for plugin in network["plugins"]} <= set(SERVED)
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_bridge_accepts_sample(path: Path) -> None:
     network = load(path)
     assert network["plugins"][0]["type"] == "shibafu-bridge"
-    config = BridgeConfig(bridge_request(network))
+    config = BridgeConfig(build_request(network, network["plugins"][0]))
     assert config.network == network["name"]
     assert config.ipam_type in ("shibafu-ipam", "")
 
@@ -65,9 +70,24 @@ def test_bridge_accepts_sample(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in SAMPLES if subnets(load(p))], ids=lambda path: path.name)
 def test_ipam_accepts_sample(path: Path) -> None:
     network = load(path)
-    config = IpamConfig(bridge_request(network))
+    config = IpamConfig(build_request(network, network["plugins"][0]))
     assert len(config.range_sets) == len(subnets(network))
     assert config.data_dir == DEFAULT_DATA_DIR
+
+
+def test_chained_plugins_do_what_the_description_says() -> None:
+    network = load(CONF / "40-chained.conflist")
+    assert network["cniVersion"] == "1.0.0"
+    ports = [{"hostPort": 8080, "containerPort": 80}]
+    _, *requests = (
+        build_request(network, plugin, portMappings=ports, bandwidth={"ingressRate": 10**7})
+        for plugin in network["plugins"]
+    )
+    tuning, firewall, portmap, bandwidth = requests
+    assert TuningConfig(tuning).sysctls == {"/proc/sys/net/core/somaxconn": "8192"}
+    assert FirewallConfig(firewall.config.values).is_isolated
+    assert len(PortmapConfig(portmap).mappings) == 1
+    assert not BandwidthConfig(bandwidth.config).is_empty
 
 
 def test_samples_can_be_used_together() -> None:

@@ -94,7 +94,6 @@ def test_versions_and_defaults_are_those_of_the_code() -> None:
     assert f"`{DEFAULT_BRIDGE}`" in TEXT
     assert f"`{DEFAULT_DATA_DIR}`" in TEXT
     assert f"`{TUNING_DATA_DIR}`" in TEXT
-    assert f"`{TUNING_DATA_DIR}`" in TEXT
 
 
 def test_every_error_code_that_is_used_is_documented() -> None:
