@@ -1,6 +1,7 @@
 """shibafu-bandwidth: how fast a container receives and sends, and what is there of its limits."""
 
 import socket
+import time
 from itertools import pairwise
 from json import loads
 from typing import Any
@@ -254,6 +255,21 @@ def test_gc(machine: Machine) -> None:
     machine.collect_garbage(other | latest | {"prevResult": None})
     assert find_delay_links(machine) == links[1:2]
     machine.collect_garbage(attach_config(**latest))
+    assert find_delay_links(machine) == []
+
+
+def test_gc_of_many_takes_one_wait(machine: Machine) -> None:
+    """The kernel waits for 20 ms at the end of each deletion, and of one of many together."""
+    attach(machine)
+    names = [f"bwp{number:012x}" for number in range(200)]
+    lines = [f"link add {name} type ifb\nlink set {name} alias 'shibafu network net'\n" for name in names]
+    batch = machine.directory / "batch"
+    batch.write_text("".join(lines))
+    machine.host.run("ip", "-batch", str(batch))
+    assert sorted(find_delay_links(machine)) == names
+    begin = time.monotonic()
+    machine.collect_garbage(attach_config(cniVersion="1.1.0"))
+    assert time.monotonic() - begin < 3
     assert find_delay_links(machine) == []
 
 

@@ -1,9 +1,9 @@
 """GC: links that delay what containers sent that are gone."""
 
-from shibafu.bandwidth.shaping import DelayLink
 from shibafu.cni.config import parse_valid_attachments
 from shibafu.cni.names import calc_comment, calc_ifb, calc_reference_ifb, is_ifb
 from shibafu.netlink.link import link_list
+from shibafu.netlink.link_removal import link_del_all
 from shibafu.netlink.traffic_control import filter_list, root_qdisc
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.view import View, open_view
@@ -30,7 +30,7 @@ def collect_garbage(request: "Request") -> None:
     teardown = Teardown()
     with open_view() as view:
         stale = list(_find_stale(view, request.network, valid))
-        teardown.remove(DelayLink(request.network, link.name) for link in stale)
+        teardown.add(link_del_all(view.sock, stale).values())
     teardown.finish()
 
 

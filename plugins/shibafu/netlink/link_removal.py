@@ -83,17 +83,17 @@ def link_del_all(sock: NetlinkSocket, links: list[Link]) -> dict[str, NetlinkErr
 
 
 def _delete_as_group(sock: NetlinkSocket, links: list[Link]) -> list[Link]:
-    """Delete veth pairs by one request; return the links that are left and have to be deleted one by one.
+    """Delete veth pairs and ifbs by one request; return what is left, to be deleted one by one.
 
     Should this process be killed, they are where they were, in a group that means nothing, and found by name.
     """
-    pairs = [link for link in links if link.kind == "veth"]
+    candidates = [link for link in links if link.kind in ("veth", "ifb")]
     # A number for this call alone, which no rule names and which other calls do not delete.
     group = int.from_bytes(os.urandom(4), "little") >> 2 | 1 << 30
     # There are rules that keep out what the links of a group send. From here on nothing comes in: a bridge
     # disables a port that is dormant (one that is merely disabled it enables as its group changes).
-    closed = sock.attempt_all([link_set(link.index, operstate=IF_OPER_DORMANT) for link in pairs])
-    members = [link for link, error in zip(pairs, closed, strict=True) if error is None]
+    closed = sock.attempt_all([link_set(link.index, operstate=IF_OPER_DORMANT) for link in candidates])
+    members = [link for link, error in zip(candidates, closed, strict=True) if error is None]
     if not members:
         return links
     # Setting one down takes until the frames that had come in before are through (RCU).
