@@ -136,3 +136,21 @@ def test_without_a_cached_result_the_tuned_address_is_no_fault(
     web.run("ip", "link", "set", "eth0", "address", "02:00:00:00:00:06")
     shibafu("network repair jobs")
     assert MAC in web.run("ip", "link", "show", "eth0")
+
+
+def test_rules_of_the_firewall_plugin_are_told_and_made_again(
+    shibafu: CommandLine, host: Namespace, web: Namespace
+) -> None:
+    connect(shibafu, web, type="firewall", mac=None)
+    (view,) = shibafu.json("network inspect jobs")
+    (rules,) = (one for one in view["resources"] if one["resource"] == "filterRules")
+    assert (rules["attributes"]["links"], rules["faults"]) == (["jobs0"], [])
+    host.run("iptables", "-P", "FORWARD", "DROP")
+    host.run("iptables", "-F", "FORWARD")
+    what = "firewall rules of network jobs are missing or changed"
+    faults = shibafu.json("network repair -n jobs", status=1)["faults"]
+    assert (what, "") in [(fault["what"], fault["containerID"]) for fault in faults]
+    shibafu("network repair jobs")
+    assert shibafu.json("network repair -n jobs")["faults"] == []
+    shibafu("network check jobs")
+    assert "jobs0" in host.run("iptables", "-S")

@@ -40,6 +40,7 @@ ARROWS = {
         "shibafu.resource",
         "shibafu.bandwidth",
         "shibafu.bridge",
+        "shibafu.firewall",
         "shibafu.loopback",
         "shibafu.tuning",
         "shibafu.runtime",

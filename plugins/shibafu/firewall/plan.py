@@ -26,6 +26,21 @@ def plan_entry(members: Members, request: "Request", needs: Needs) -> "list[Reso
     return [membership, FilterRules(members, membership.key, needs, request.env)]
 
 
+def plan_firewall(request: "Request", result: "Result", view: "View") -> "list[Resource]":
+    """Return a network's rules, which a container needs; see `resource.registry`.
+
+    Those that the reference made for it are only checked by CHECK.
+
+    Raises:
+        CniError: the configuration is refused.
+    """
+    needs = find_container_needs(request, FirewallConfig(request.config.values), result, view)
+    members, key = Members(request.network), calc_key(request)
+    if not needs.versions or members.find(key) is None:
+        return []
+    return [FilterRules(members, key, needs, request.env)]
+
+
 def find_container_needs(request: "Request", config: FirewallConfig, result: "Result", view: "View") -> Needs:
     """Return what a container needs.
 

@@ -6,6 +6,7 @@ from shibafu.bandwidth.plan import plan_bandwidth
 from shibafu.cni.errors import CniError
 from shibafu.cni.request import Request
 from shibafu.cni.result import Result
+from shibafu.firewall.plan import plan_firewall
 from shibafu.loopback.plan import plan_loopback
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.registry import Registry
@@ -17,6 +18,7 @@ PLANS = Registry(
     {
         # Some releases of the reference's limit by other means, which its own CHECK knows.
         ("shibafu-bandwidth",): plan_bandwidth,
+        ("shibafu-firewall", "firewall"): plan_firewall,
         ("shibafu-loopback", "loopback"): plan_loopback,
         ("shibafu-tuning", "tuning"): plan_tuning,
     }
