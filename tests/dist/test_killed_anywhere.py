@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from support.killed_calls import REMEDIES, assert_clean, remedy
+from support.chained import ROLES, Chain
+from support.killed_calls import REMEDIES, assert_clean, assert_same, remedy
 from support.machine import Answer, Config, Machine
 from support.suite import Suite
 
@@ -156,4 +157,54 @@ def test_killed_with_the_ipam_plugin(machine: Machine, share: int, is_long: bool
         answer = machine.call("ADD", config, CNI_PATH=machine.make_plugin(script))
         killed += answer.status == -signal.SIGKILL
         assert_remedied(machine, config, next(remedies), before, f"IPAM and bridge killed at {step}")
+    assert killed > len(steps) // 2
+
+
+def remedy_chain(chain: Chain, name: str) -> None:
+    """Do what a runtime does after a plugin of a chain was killed."""
+    if name == "GC":
+        chain.collect_garbage()
+    elif name == "DEL without namespace":
+        chain.delete(is_cached=False, CNI_NETNS="")
+    else:
+        chain.delete()
+    if name == "ADD":
+        chain.add()
+        chain.check()
+        chain.delete()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("verb", ["ADD", "DEL"])
+@pytest.mark.parametrize("role", ROLES[1:])
+def test_chained_plugin_killed_at_any_system_call(
+    machine: Machine, role: str, verb: str, share: int, is_long: bool
+) -> None:
+    chain = Chain(machine, version="1.1.0", roles=("bridge", role))
+    report = machine.directory / "strace"
+
+    def call(step: Step | None = None) -> Answer:
+        if verb == "DEL":
+            chain.add()
+        chain.prefixes = {role: strace(report, step)}
+        answer = chain.try_add() if verb == "ADD" else chain.try_delete()
+        chain.prefixes = {}
+        return answer
+
+    chain.add()
+    chain.delete()
+    before = chain.snapshot()
+    assert call().status == 0
+    steps = choose(read_steps(report), share, is_long)
+    chain.delete()
+    killed, remedies = 0, itertools.cycle(REMEDIES)
+    for step in steps:
+        answer, name = call(step), next(remedies)
+        assert answer.status in (0, -signal.SIGKILL), answer
+        killed += answer.status != 0
+        try:
+            remedy_chain(chain, name)
+            assert_same(before, chain.snapshot())
+        except AssertionError as error:
+            pytest.fail(f"{role}'s {verb} killed at {step}, then {name}: {error}")
     assert killed > len(steps) // 2

@@ -43,7 +43,11 @@ def call_and_kill(machine: Machine, command: str, config: Config, step: tuple[st
 
 def assert_clean(machine: Machine, before: dict[str, object]) -> None:
     """Compare with what was there before; the bridge may stay, as it does after any DEL."""
-    after = machine.snapshot()
+    assert_same(before, machine.snapshot())
+
+
+def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
+    """Compare two snapshots, the bridge br0 left out."""
     for snapshot in (before, after):
         for key in ("links", "routes"):
             entries = snapshot[key]
@@ -51,7 +55,8 @@ def assert_clean(machine: Machine, before: dict[str, object]) -> None:
                 snapshot[key] = {name: link for name, link in entries.items() if name != "br0"}
             elif isinstance(entries, list):
                 snapshot[key] = [route for route in entries if route["dev"] != "br0"]
-    assert after == before
+    different = {key: (before[key], after[key]) for key in before if after[key] != before[key]}
+    assert not different, different
 
 
 def remedy(machine: Machine, config: Config, kind: str) -> None:

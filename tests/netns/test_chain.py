@@ -1,0 +1,136 @@
+"""The whole chain: bridge, portmap, bandwidth, firewall and tuning, ours and the reference's mixed."""
+
+import itertools
+import shutil
+
+import pytest
+
+from netns.limited import measure
+from support.chained import HOST_PORT, MTU, RATE, REFERENCE, ROLES, SERVER_PORT, Chain
+from support.killed_calls import assert_same
+from support.machine import Config, Machine
+from support.published import reaches
+from support.traffic import OUTSIDE, UPLINK, Outside, can_reach
+
+# Who is the reference's: each of them alone, all but one, and what is taken over step by step in practice.
+FEW: list[frozenset[str]] = [
+    frozenset(),
+    frozenset(ROLES),
+    frozenset({"bridge"}),
+    frozenset({"portmap", "firewall"}),
+    frozenset({"bandwidth", "tuning"}),
+    frozenset(ROLES) - {"bridge"},
+]
+ALL = [frozenset(mix) for count in range(6) for mix in itertools.combinations(ROLES, count)]
+needs_reference = pytest.mark.skipif(
+    not (REFERENCE / "portmap").exists(), reason="the reference plugins are not installed"
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try few mixes as a rule, and each there is in the long mode."""
+    if "theirs" in metafunc.fixturenames:
+        mixes = ALL if metafunc.config.getoption("--long") else FEW
+        names = ["+".join(role for role in ROLES if role in mix) or "none" for mix in mixes]
+        metafunc.parametrize("theirs", mixes, ids=names)
+
+
+def is_published(machine: Machine, outside: Outside, protocol: str, patience: float = 3) -> bool:
+    """Say whether a client outside reaches the container by the host's port, seen by its own address."""
+    source = reaches(
+        machine.container(),
+        ("0.0.0.0", SERVER_PORT),  # noqa: S104 - in a container
+        outside.namespace,
+        (UPLINK[4], HOST_PORT),
+        protocol,
+        patience,
+    )
+    assert source in ("", OUTSIDE[4])
+    return bool(source)
+
+
+def assert_works(machine: Machine, outside: Outside, result: Config) -> None:
+    """See by packets that each plugin of the chain has done what it is there for."""
+    for protocol in ("tcp", "udp"):
+        assert is_published(machine, outside, protocol)
+    container = machine.links(machine.container())["eth0"]
+    assert container["mtu"] == MTU
+    assert "ALLMULTI" in container["flags"]
+    address = result["ips"][0]["address"].partition("/")[0]
+    assert not can_reach(machine.container(), address, machine.container("other"))
+    assert 0.9 <= measure(machine.container(), outside.namespace, OUTSIDE[4], RATE) <= 1.1
+
+
+@needs_reference
+def test_any_mix(machine: Machine, outside: Outside, theirs: frozenset[str]) -> None:
+    chain = Chain(machine, theirs)
+    neighbour = Chain(machine, theirs, roles=("bridge", "firewall"), network="other")
+    neighbour.add("other")
+    # The reference keeps chains for good; the bridge stays.
+    chain.add()
+    chain.delete()
+    before = chain.snapshot()
+    result = chain.add()
+    assert_works(machine, outside, result)
+    # The reference's portmap looks for rules of IPv6 where there is no such address.
+    chain.check(besides=theirs & {"portmap"})
+    chain.delete()
+    assert_same(before, chain.snapshot())
+    assert not is_published(machine, outside, "tcp", patience=0.2)
+
+
+@needs_reference
+def test_ours_take_over_from_any_mix(machine: Machine, outside: Outside, theirs: frozenset[str]) -> None:
+    """Of a container that others have attached, ours see what is there, and remove it."""
+    first, ours = Chain(machine, theirs), Chain(machine)
+    first.add()
+    ours.take_over(first)
+    ours.delete()
+    before = ours.snapshot()
+    first.add()
+    ours.take_over(first)
+    ours.check()
+    ours.delete()
+    assert_same(before, ours.snapshot())
+    assert not is_published(machine, outside, "tcp", patience=0.2)
+
+
+@pytest.mark.parametrize("netns", ["there", "unknown", "gone"])
+@pytest.mark.parametrize("has_own_files", [True, False], ids=["records", "no records"])
+def test_a_detachment_needs_to_know_nothing(machine: Machine, netns: str, has_own_files: bool) -> None:
+    """Neither the result nor what the container asked for, nor what the plugins themselves have written."""
+    chain = Chain(machine)
+    machine.container("c2")
+    before = chain.snapshot()
+    chain.add()
+    environment = {} if netns == "there" else {"CNI_NETNS": ""}
+    if netns == "gone":
+        machine.container().delete()
+        environment = {"CNI_NETNS": machine.container().path}
+    if not has_own_files:
+        for path in chain.own_files:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    chain.delete(is_cached=False, **environment)
+    after = chain.snapshot()
+    if netns == "gone":
+        forget_container(before)
+    assert_same(before, after)
+
+
+def forget_container(snapshot: dict[str, object]) -> None:
+    """Leave a container out whose namespace is gone."""
+    containers = snapshot["containers"]
+    assert isinstance(containers, dict)
+    snapshot["containers"] = {name: links for name, links in containers.items() if "c1" not in name}
+
+
+@pytest.mark.parametrize("has_own_files", [True, False], ids=["records", "no records"])
+def test_garbage_is_collected(machine: Machine, has_own_files: bool) -> None:
+    chain = Chain(machine, version="1.1.0")
+    before = chain.snapshot()
+    chain.add()
+    if not has_own_files:
+        for path in chain.own_files:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    chain.collect_garbage()
+    assert_same(before, chain.snapshot())
