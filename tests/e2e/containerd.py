@@ -7,16 +7,21 @@ from time import monotonic, sleep
 from e2e.image import FETCH, NAME, parse_seen_address
 from e2e.machine import Machine
 
-_SOCKET = "/run/containerd/containerd.sock"
+CRI = "k8s.io"  # the namespace of all that kubelet asks for
+SOCKET = "/run/containerd/containerd.sock"
 # Storage in memory: overlayfs does not lie over another overlayfs.
 _CONFIG = f"""
 version = 2
 root = "/run/containerd/root"
 state = "/run/containerd/state"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+{{disabled}}
 [grpc]
-address = "{_SOCKET}"
+address = "{SOCKET}"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{NAME}"
+restrict_oom_score_adj = true
 """
+_WITHOUT_CRI = 'disabled_plugins = ["io.containerd.grpc.v1.cri"]'
 _TIMEOUT = 20  # seconds
 _FETCHES = 3
 
@@ -27,18 +32,20 @@ class Containerd:
     Args:
         machine: where it runs, and ends at the latest.
         image: the archive of the only image that it knows.
+        namespace: of its own, where the image is; `CRI` has kubelet's plugin run.
     """
 
-    def __init__(self, machine: Machine, image: Path) -> None:
+    def __init__(self, machine: Machine, image: Path, namespace: str = "default") -> None:
         self.machine = machine
-        machine.write("/etc/containerd/config.toml", _CONFIG)
+        disabled = "" if namespace == CRI else _WITHOUT_CRI
+        machine.write("/etc/containerd/config.toml", _CONFIG.format(disabled=disabled))
         daemon = machine.start("containerd")
         deadline = monotonic() + _TIMEOUT
         while machine.try_run("ctr", "version").returncode:
             assert daemon.poll() is None, daemon.communicate()[0]
             assert monotonic() < deadline, "containerd does not answer"
             sleep(0.05)
-        machine.run("ctr", "image", "import", str(image))
+        machine.run("ctr", f"--namespace={namespace}", "image", "import", str(image))
 
     def start_container(self, name: str, *command: str) -> "subprocess.Popen[str]":
         """Run a container on the first network of /etc/cni/net.d; return its client, which waits for its end.

@@ -37,19 +37,20 @@ def make_layer(path: Path, programs: Sequence[Path] = ()) -> None:
     path.write_bytes(_make_layer(programs))
 
 
-def make_archive(path: Path, programs: Sequence[Path] = ()) -> None:
+def make_archive(path: Path, programs: Sequence[Path] = (), command: Sequence[str] = ("/bin/sh",)) -> None:
     """Write the image.
 
     Args:
         path: where.
         programs: what else is in its /bin.
+        command: what its containers run by default.
     """
     layer = _make_layer(programs)
     config = _to_json(
         {
             "architecture": _ARCHITECTURES.get(os.uname().machine, os.uname().machine),
             "os": "linux",
-            "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]},
+            "config": {"Cmd": command, "Env": ["PATH=/bin"]},
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     )

@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from types import TracebackType
 
 from e2e.image import FETCH, SEEN_ADDRESS, parse_seen_address
+from support.namespaces import Namespace
 
 CNI_PATH = "/opt/cni/bin"
 REFERENCE = "/run/reference"  # a directory of CNI_PATH that holds only the reference's plugins
@@ -25,6 +26,7 @@ _NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")  # for unshare(1) 
 _TIMEOUT = 20  # seconds for one program
 # What the reference's portmap and firewall keep for good, once they were used.
 _LASTING_CHAIN = re.compile(r":([A-Z]+|CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-FORWARD|CNI-ADMIN) ")
+_BRIDGE_S_RECORD = re.compile(r"/run/shibafu/\d+/.*/veth")
 _RULE_OF_A_CONTAINER = re.compile(r"SHIBAFU| -[sd] | --dports? ")
 
 
@@ -152,6 +154,12 @@ class Machine:
         for name in names:
             self.run("ip", "netns", "del", name)
 
+    def namespace(self, netns: str = "") -> Namespace:
+        """Return a namespace for sockets of the test's own."""
+        namespace = Namespace.of_name(netns)
+        namespace.path = str(self.root / "run/netns" / netns) if netns else f"/proc/{self._init}/ns/net"
+        return namespace
+
     def serve(self, netns: str) -> None:
         """Start a server for `fetch_seen_address` in a namespace."""
         self.write("/run/www/cgi-bin/address", SEEN_ADDRESS)
@@ -181,7 +189,8 @@ class Machine:
 
     def records(self) -> list[str]:
         """Return the attachments that shibafu-bridge remembers, as the host's links are called."""
-        return [path.rpartition("/")[2] for path in self.files("/run/shibafu") if "/veth" in path]
+        files = self.files("/run/shibafu")
+        return [path.rpartition("/")[2] for path in files if _BRIDGE_S_RECORD.match(path)]
 
     def leases(self) -> list[str]:
         """Return the lease files of host-local's store."""

@@ -1,11 +1,18 @@
-"""containerd through its client: ADD with a path in /proc, DEL with none, after the container's end."""
+"""containerd through its client: ADD with a path in /proc, DEL with none, after the container's end.
+
+And as kubelet uses it, whose port mappings and limits have capitalised keys, and DEL comes twice.
+"""
 
 from pathlib import Path
 
 import pytest
 
-from e2e.containerd import Containerd
+from e2e.containerd import CRI, Containerd
+from e2e.cri import Kubelet
+from e2e.image import make_archive
 from e2e.machine import HOST, OUTSIDE, Machine
+from support.published import reaches
+from support.throughput import MBIT, measure
 
 PLUGINS = (
     {
@@ -26,6 +33,13 @@ PLUGINS = (
 @pytest.fixture
 def containerd(machine: Machine, image: Path) -> Containerd:
     return Containerd(machine, image)
+
+
+@pytest.fixture
+def kubelet(machine: Machine, tmp_path: Path) -> Kubelet:
+    make_archive(tmp_path / "pause.tar", command=("sleep", "600"))
+    Containerd(machine, tmp_path / "pause.tar", CRI)
+    return Kubelet(machine)
 
 
 @pytest.mark.parametrize("version", ["0.4.0", "1.0.0"])
@@ -66,3 +80,30 @@ def test_attaches_many_containers_at_the_same_time(machine: Machine, containerd:
         containerd.kill_container(f"c{i}")
     for client in clients:
         client.wait(20)
+
+
+def test_publishes_ports_of_pods_and_limits_them(machine: Machine, kubelet: Kubelet) -> None:
+    machine.network_write(
+        "net",
+        PLUGINS[0],
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+        {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+        PLUGINS[1] | {"ingressPolicy": "same-bridge"},
+        {"type": "tuning", "mtu": 1400},
+    )
+    ports = [("tcp", 80, 8080, ""), ("udp", 53, 5353, ""), ("tcp", 81, 8081, HOST[0])]
+    limits = {"kubernetes.io/ingress-bandwidth": "20M", "kubernetes.io/egress-bandwidth": "10M"}
+    pod = kubelet.run_pod("web", [*ports, ("tcp", 5201, 5201, "")], limits)
+    outside, inside = machine.namespace("outside"), machine.namespace(kubelet.netns(pod))
+    for version, own, host, client in (
+        (4, "10.85.0.2", HOST[0], OUTSIDE[0]),
+        (6, "fd85::2", HOST[1], OUTSIDE[1]),
+    ):
+        assert reaches(inside, (own, 80), outside, (host, 8080)) == client
+        assert reaches(inside, (own, 53), outside, (host, 5353), "udp") == client
+        found = reaches(inside, (own, 81), outside, (host, 8081), patience=1)
+        assert found == (client if version == 4 else "")
+    assert 0.9 <= measure(outside, inside, HOST[0], 20 * MBIT) <= 1.1
+    assert 0.9 <= measure(inside, outside, OUTSIDE[0], 10 * MBIT) <= 1.1
+    kubelet.remove_pod(pod)
+    assert machine.leftovers() == []

@@ -8,6 +8,8 @@ import pytest
 from e2e.image import NAME
 from e2e.machine import HOST, OUTSIDE, Machine
 from e2e.podman import Podman
+from support.published import reaches
+from support.throughput import MBIT, measure
 
 
 @pytest.fixture
@@ -52,6 +54,64 @@ def test_publishes_ports(machine: Machine, podman: Podman) -> None:
     assert machine.fetch_seen_address(HOST[0], "outside", port=8080) == OUTSIDE[0]
     assert machine.fetch_seen_address("127.0.0.1", port=8080) == "10.80.0.1"
     assert podman.fetch_seen_address(HOST[0], "c1", port=8080) == "10.80.0.1"
+    podman.remove_container("c1")
+
+
+def test_publishes_ranges_datagrams_and_at_one_address(machine: Machine, podman: Podman) -> None:
+    podman.run("network", "create", "--ipv6", "--subnet=10.80.0.0/24", "--subnet=fd80::/64", "net")
+    ports = ("9000-9002:80-82", "5353:53/udp", "127.0.0.1:8081:80", f"{HOST[0]}:8082:80", "[::]:8083:80")
+    podman.start_container("c1", "--network=net", *(f"--publish={port}" for port in ports))
+    outside, host = machine.namespace("outside"), machine.namespace()
+    container = machine.namespace(podman.netns("c1"))
+    inside = {
+        4: podman.networks("c1")["net"]["IPAddress"],
+        6: podman.networks("c1")["net"]["GlobalIPv6Address"],
+    }
+    for version, at, own in ((4, HOST[0], OUTSIDE[0]), (6, HOST[1], OUTSIDE[1])):
+        assert machine.fetch_seen_address(at, "outside", port=9000) == own
+        assert reaches(container, (inside[version], 82), outside, (at, 9002)) == own
+        assert reaches(container, (inside[version], 53), outside, (at, 5353), "udp") == own
+    assert machine.fetch_seen_address(HOST[0], "outside", port=8082) == OUTSIDE[0]
+    assert machine.fetch_seen_address(HOST[1], "outside", port=8083) == OUTSIDE[1]
+    assert machine.try_fetch_seen_address(HOST[1], "outside", port=8082) is None
+    assert machine.try_fetch_seen_address(HOST[0], "outside", port=8083) is None
+    assert machine.fetch_seen_address("127.0.0.1", port=8081) == "10.80.0.1"
+    assert machine.try_fetch_seen_address(HOST[0], "outside", port=8081) is None
+    podman.remove_container("c1")
+    assert reaches(host, ("127.0.0.1", 9000), host, ("127.0.0.1", 9000)) == "127.0.0.1"
+
+
+def test_takes_a_chain_of_one_s_own(machine: Machine, podman: Podman) -> None:
+    """Podman has no option for limits and settings of interfaces: they are in the network."""
+    ranges = [[{"subnet": "10.80.0.0/24"}], [{"subnet": "fd80::/64"}]]
+    limits = {"ingressRate": 20 * MBIT, "ingressBurst": MBIT, "egressRate": 10 * MBIT, "egressBurst": MBIT}
+    machine.network_write(
+        "net",
+        {
+            "type": "bridge",
+            "bridge": "cni0",
+            "isDefaultGateway": True,
+            "ipMasq": True,
+            "hairpinMode": True,
+            "ipam": {"type": "host-local", "ranges": ranges},
+        },
+        {"type": "portmap", "capabilities": {"portMappings": True}},
+        {"type": "bandwidth", **limits},
+        {"type": "firewall", "ingressPolicy": "same-bridge"},
+        {"type": "tuning", "mtu": 1400, "sysctl": {"net.core.somaxconn": "500"}},
+        version="0.4.0",
+    )
+    machine.serve("outside")
+    podman.start_container("c1", "--network=net", "--publish=8080:80", "--publish=5201:5201")
+    assert machine.fetch_seen_address(HOST[0], "outside", port=8080) == OUTSIDE[0]
+    assert podman.fetch_seen_address(HOST[0], "c1", port=8080) == "10.80.0.1"
+    assert podman.fetch_seen_address(OUTSIDE[1], "c1") == HOST[1]
+    (link,) = json.loads(machine.run("ip", "-json", "link", "show", "eth0", netns=podman.netns("c1")))
+    assert link["mtu"] == 1400
+    assert podman.run("exec", "c1", "cat", "/proc/sys/net/core/somaxconn") == "500\n"
+    outside, container = machine.namespace("outside"), machine.namespace(podman.netns("c1"))
+    assert 0.9 <= measure(container, outside, OUTSIDE[0], 10 * MBIT) <= 1.1
+    assert 0.9 <= measure(outside, container, HOST[0], 20 * MBIT) <= 1.1
     podman.remove_container("c1")
 
 

@@ -8,18 +8,10 @@ from typing import Any
 
 import pytest
 
-from netns.limited import (
-    MBIT,
-    attach,
-    detach,
-    find_delay_links,
-    find_port,
-    measure,
-    read_filters,
-    read_qdiscs,
-)
+from netns.limited import attach, detach, find_delay_links, find_port, read_filters, read_qdiscs
 from support.machine import Config, Machine
 from support.remains import assert_clean
+from support.throughput import MBIT, measure
 from support.traffic import can_reach, open_socket
 
 GATEWAY, CONTAINER = "10.10.0.1", "10.10.0.2"

@@ -5,20 +5,11 @@ from typing import Any
 
 import pytest
 
-from netns.limited import (
-    MBIT,
-    REFERENCE,
-    attach,
-    detach,
-    find_delay_links,
-    find_port,
-    measure,
-    read_filters,
-    read_qdiscs,
-)
+from netns.limited import REFERENCE, attach, detach, find_delay_links, find_port, read_filters, read_qdiscs
 from shibafu.cni.names import calc_reference_ifb
 from support.machine import Answer, Config, Machine
 from support.remains import assert_clean
+from support.throughput import MBIT, measure
 
 pytestmark = pytest.mark.skipif(not REFERENCE.exists(), reason="the reference plugins are not installed")
 

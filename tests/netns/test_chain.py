@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from netns.limited import measure
 from support.chained import HOST_PORT, MTU, RATE, REFERENCE, ROLES, SERVER_PORT, Chain
 from support.killed_calls import assert_same
 from support.machine import Config, Machine
 from support.published import reaches
+from support.throughput import measure
 from support.traffic import OUTSIDE, UPLINK, Outside, can_reach
 
 # Who is the reference's: each of them alone, all but one, and what is taken over step by step in practice.

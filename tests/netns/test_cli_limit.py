@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from netns.limited import MBIT, measure
 from support.command import CommandLine
 from support.namespaces import Namespace
+from support.throughput import MBIT, measure
 
 GATEWAY = "10.66.0.1"
 
