@@ -163,6 +163,32 @@ def test_ports_take_no_plugin_of_others(machine: Machine, containers: Containers
     containers.start("web2", "-p 9001:80")
 
 
+@pytest.mark.parametrize(
+    ("breakage", "said"),
+    [
+        ("iptables -t nat -F", "published ports lead nowhere"),
+        ("sysctl -qw net.ipv4.conf.shibafu0.route_localnet=0", "127.0.0.1"),
+        ("ip link del shibafu0", "shibafu0"),
+    ],
+)
+def test_repair_restores_ports(machine: Machine, containers: Containers, breakage: str, said: str) -> None:
+    containers.start("web1", "-p 8080:80 -p 8443:443/udp", "httpd -f -h /etc")
+    assert "nothing to repair" in containers.command("network repair")
+    (endpoint,) = containers.command.json("network inspect bridge")[0]["endpoints"]
+    (ports,) = [one for one in endpoint["resources"] if one["resource"] == "publishedPorts"]
+    assert ports["faults"] == []
+    assert [one["hostPort"] for one in ports["attributes"]["portMappings"]] == [8080, 8443]
+    machine.run(*breakage.split())
+    assert said in containers.command.try_run("network repair --dry-run").stdout
+    containers.command("network repair")
+    assert "nothing to repair" in containers.command("network repair")
+    containers.command("network check")
+    ask = rf"printf 'GET /group HTTP/1.0\r\n\r\n' | busybox nc -w 3 {HOST[0]} 8080"
+    assert "nogroup" in machine.run("sh", "-c", ask, netns="outside")
+    ask = ask.replace(HOST[0], "127.0.0.1")
+    assert "nogroup" in machine.run("sh", "-c", ask)
+
+
 @pytest.mark.parametrize("lost", ["/var/lib/cni/results", "/var/lib/cni/results /run/shibafu"])
 def test_ports_go_also_when_what_is_remembered_was_lost(
     machine: Machine, containers: Containers, lost: str

@@ -528,7 +528,7 @@ class TestCheck:
         publisher.call("ADD", mapping, previous=result)
         machine.host.run("sysctl", "-qw", "net.ipv4.conf.br0.route_localnet=0")
         error = publisher.call("CHECK", mapping, previous=result, status=1)
-        assert "127.0.0.0" in error["msg"]
+        assert "127.0.0.1" in error["msg"]
 
     def test_changes_nothing(self, publisher: Publisher, config: Config) -> None:
         machine = publisher.machine

@@ -42,6 +42,7 @@ ARROWS = {
         "shibafu.bridge",
         "shibafu.firewall",
         "shibafu.loopback",
+        "shibafu.portmap",
         "shibafu.tuning",
         "shibafu.runtime",
         "shibafu.container",

@@ -11,6 +11,7 @@ from typing import Any
 from shibafu.cni.args import is_valid_value
 from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError, attempt
 from shibafu.cni.names import calc_host_veth, is_valid_identifier
+from shibafu.networks.adoption import adopt_chain
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
 from shibafu.networks.inspect import CACHE, GONE, Endpoint, Inspector, find_broken_records
@@ -18,7 +19,6 @@ from shibafu.networks.kernel import Kernel, open_kernel
 from shibafu.networks.leases import open_pool
 from shibafu.networks.machine import Directories
 from shibafu.networks.named_netns import find_netns, inside
-from shibafu.networks.traffic_limits import adopt_limits
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import cache_list, cache_read
@@ -161,10 +161,10 @@ class Caller:
             elif CACHE not in endpoint.sources:
                 answer = "", "no runtime has cached its result here"
             else:
-                # By the plugins of the network, not by those that a container's options have added to its
-                # chain: the reference's portmap misses rules of IPv6 on networks that have none.
+                # By the plugins of the network, and of this suite those that a container's options have added
+                # to its chain: the reference's portmap misses rules of IPv6 on networks that have none.
                 cached = cache_read(network.name, *endpoint.key, self.runtime.cache_dir)
-                chain = adopt_limits(network.config, cached)
+                chain = adopt_chain(network.config, cached)
                 check = self.runtime.check
                 answer = _ask(check, chain, endpoint.container_id, endpoint.netns, endpoint.ifname)
             findings.append(Finding(network.name, *endpoint.key, *answer))

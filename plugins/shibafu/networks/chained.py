@@ -8,6 +8,7 @@ from shibafu.cni.request import Request
 from shibafu.cni.result import Result
 from shibafu.firewall.plan import plan_firewall
 from shibafu.loopback.plan import plan_loopback
+from shibafu.portmap.published_ports import plan_portmap
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.registry import Registry
 from shibafu.resource.view import View
@@ -20,6 +21,8 @@ PLANS = Registry(
         ("shibafu-bandwidth",): plan_bandwidth,
         ("shibafu-firewall", "firewall"): plan_firewall,
         ("shibafu-loopback", "loopback"): plan_loopback,
+        # The reference's own CHECK knows the rules that it makes.
+        ("shibafu-portmap",): plan_portmap,
         ("shibafu-tuning", "tuning"): plan_tuning,
     }
 )

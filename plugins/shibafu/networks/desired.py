@@ -24,11 +24,11 @@ from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
 from shibafu.cni.version import DEFAULT, allows_verb
 from shibafu.lean.ip import Address, Cidr, parse_cidr
+from shibafu.networks.adoption import adopt_chain
 from shibafu.networks.chained import AMENDMENTS, PLANS, RefusedPlugin
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.inspect import ATTACHING, DETACHING, GONE, MISSING, RECORD, Endpoint
 from shibafu.networks.leases import OwnLease
-from shibafu.networks.traffic_limits import adopt_limits
 from shibafu.resource.base import Resource
 from shibafu.resource.claim import Claim
 from shibafu.resource.netns import Netns
@@ -190,7 +190,7 @@ class DesiredState:
         if view.inside is None or endpoint.state == MISSING:
             return []  # the bridge plugin's resources have the fault
         planned: list[Resource] = []
-        for plugin in adopt_limits(self._network.config, self.find_cached(endpoint)).plugins:
+        for plugin in adopt_chain(self._network.config, self.find_cached(endpoint)).plugins:
             name = Section(plugin, "NetConf").text("type")
             plan = PLANS.find(name, ":".join(self._plugin_path))
             if plugin == self._network.plugin or plan is None:

@@ -16,6 +16,7 @@ from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.cni.args import split_args
 from shibafu.cni.config import Section
 from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
+from shibafu.networks.adoption import adopt_chain
 from shibafu.networks.attachments import Caller
 from shibafu.networks.chained import choose_view
 from shibafu.networks.configured import ConfiguredNetwork
@@ -28,7 +29,6 @@ from shibafu.networks.desired import (
 )
 from shibafu.networks.errors import CommandError
 from shibafu.networks.inspect import ATTACHING, DETACHING, MISSING, Endpoint
-from shibafu.networks.traffic_limits import adopt_limits
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, NOT_CHECKED, Resource
 from shibafu.resource.claim import Claim
 from shibafu.resource.mending import mend
@@ -197,7 +197,7 @@ class Repair:
         capabilities = dict(cached.capability_args) if cached is not None else find_capabilities(record)
         args = dict(cached.cni_args) if cached is not None else split_args(record.args)
         addresses = [address.partition("/")[0] for address in endpoint.addresses]
-        network = adopt_limits(self._network.config, cached)
+        network = adopt_chain(self._network.config, cached)
         if addresses and self._network.declares("ips"):
             capabilities["ips"] = addresses
         elif addresses and self._network.range_sets:

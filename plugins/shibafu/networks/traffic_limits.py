@@ -65,7 +65,7 @@ def change_limits(
 
 def adopt_limits(network: NetworkList, cached: CachedAttachment | None) -> NetworkList:
     """Return a network with the limits that a container was given in place of the network's own."""
-    attached = _read_chain(cached)
+    attached = read_attached_chain(cached)
     own = _find_plugin(attached) if attached is not None else None
     if own is None or own.get("type") != _PLUGIN or _states_limits(own):
         return network  # what the network says counts, and may have changed since
@@ -158,7 +158,7 @@ def _find_plugin(network: NetworkList) -> Plugin | None:
     return next((plugin for plugin in network.plugins if plugin.get("type") in types), None)
 
 
-def _read_chain(cached: CachedAttachment | None) -> NetworkList | None:
+def read_attached_chain(cached: CachedAttachment | None) -> NetworkList | None:
     """Return the chain that a container was attached by; None where that is not known."""
     try:
         return parse_conflist(cached.config, f"cache of {cached.network}") if cached is not None else None

@@ -16,8 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.result import IPConfig
     from shibafu.lean.ip import Cidr
-    from shibafu.netlink.socket import NetlinkRequest
-    from shibafu.resource.netns import Netns
+    from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
     from shibafu.resource.view import View
 
 # Of the container's tables and rules, numbers that nobody else is likely to have chosen.
@@ -29,16 +28,18 @@ class AnswerRoutes(Resource):
     """A routing table of the container for packets from its published addresses, where these need one.
 
     Args:
-        netns: the container's namespace.
+        sock: a socket of the container's namespace.
         ifname: its interface.
         targets: the addresses that ports are published for.
         ips: what the interface was given, gateways included.
     """
 
-    __slots__ = ("_ifname", "_ips", "_netns", "_targets")
+    __slots__ = ("_ifname", "_ips", "_sock", "_targets")
 
-    def __init__(self, netns: "Netns", ifname: str, targets: "list[Cidr]", ips: "list[IPConfig]") -> None:
-        self._netns = netns
+    def __init__(
+        self, sock: "NetlinkSocket", ifname: str, targets: "list[Cidr]", ips: "list[IPConfig]"
+    ) -> None:
+        self._sock = sock
         self._ifname = ifname
         self._targets = targets
         self._ips = [ip for ip in ips if ip.gateway is not None and ip.address in targets]
@@ -50,7 +51,7 @@ class AnswerRoutes(Resource):
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        sock = self._netns.sock
+        sock = self._sock
         for ip in self._ips:
             index = self._find_index(ip)
             if not index:
@@ -79,12 +80,12 @@ class AnswerRoutes(Resource):
                 rule_add(SourceRule(own.address.packed, table, _PRIORITY)),
             ]
         if requests:
-            self._netns.sock.request_all([request.ignoring(EEXIST) for request in requests])
+            self._sock.request_all([request.ignoring(EEXIST) for request in requests])
         return True
 
     def remove(self) -> None:
         """See `Resource.remove`."""
-        sock = self._netns.sock
+        sock = self._sock
         for target in self._targets:
             packed = target.address.packed
             rules = [rule for rule in rule_list(sock, calc_family(packed)) if rule.source == packed]
@@ -100,7 +101,7 @@ class AnswerRoutes(Resource):
 
     def _find_index(self, ip: "IPConfig") -> int:
         """Return the interface's number if the default route of an address's family is another's, else 0."""
-        sock = self._netns.sock
+        sock = self._sock
         link = link_by_name(sock, self._ifname)
         routes = route_list(sock, None, ip.address.address.family)
         defaults = [route for route in routes if route.dst is None]

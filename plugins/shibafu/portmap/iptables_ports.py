@@ -52,6 +52,17 @@ class IptablesPorts:
             members = [*_select(publication, others, version), publication]
             self._repair(publication.network, version, members)
 
+    def restore(self, publication: "Publication", others: "list[Publication]") -> None:
+        """Make the rules of a publication out of whatever is left of them; see `publish`.
+
+        Raises:
+            CniError: iptables refused.
+        """
+        for version in publication.targets:
+            members = [*_select(publication, others, version), publication]
+            if publication.of_version(version):
+                self._repair(publication.network, version, members)
+
     def withdraw(self, publication: "Publication", others: "list[Publication]") -> None:
         """Remove the rules of a publication; absence is success.
 

@@ -64,7 +64,15 @@ class NftablesPorts:
         if neighbours and self._run(render_added(_calc(publication, [publication]))):
             return
         # The first; or the table was removed, and all who are in it need it again.
-        text = render_setup(_calc(publication, [*neighbours, publication]))
+        self.restore(publication, others)
+
+    def restore(self, publication: "Publication", others: "list[Publication]") -> None:
+        """Make the rules of a publication out of whatever is left of them; see `publish`.
+
+        Raises:
+            CniError: PORT_TAKEN when somebody else has a port; or nft refused.
+        """
+        text = render_setup(_calc(publication, [*_select(publication, others), publication]))
         status, _, stderr = self._nft.start(text).wait()
         if status:
             said = stderr.decode("utf-8", "replace").strip()

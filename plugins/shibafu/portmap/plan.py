@@ -49,7 +49,7 @@ def plan_answers(
     from shibafu.portmap.answers import AnswerRoutes
 
     ips = previous.ips if previous is not None else []
-    return [AnswerRoutes(netns, ifname, list(publication.targets.values()), ips)]
+    return [AnswerRoutes(netns.sock, ifname, list(publication.targets.values()), ips)]
 
 
 def remove_publication(publication: "Publication", register: "Register", env: "Mapping[str, str]") -> None:

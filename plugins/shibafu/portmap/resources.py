@@ -4,7 +4,6 @@ from _socket import AF_INET, AF_INET6, IPPROTO_UDP
 
 from shibafu.cni.errors import PORT_TAKEN, CniError
 from shibafu.netfilter.forwarding import routes_loopback
-from shibafu.portmap.publication import LOOPBACK
 from shibafu.resource.base import HOST, Fault, Resource
 
 TYPE_CHECKING = False
@@ -117,6 +116,14 @@ class PortRules(Resource):
         self._open().publish(self._publication, self._list_others())
         return True
 
+    def restore(self) -> None:
+        """Make them out of whatever is left.
+
+        Raises:
+            CniError: it is refused.
+        """
+        self._open().restore(self._publication, self._list_others())
+
     def remove(self) -> None:
         """See `Resource.remove`."""
         self._open().withdraw(self._publication, self._list_others())
@@ -158,7 +165,7 @@ class LoopbackRoute(Resource):
         if not link or routes_loopback(link):
             return []
         advice = f"net.ipv4.conf.{link}.route_localnet was set to 0"
-        return [Fault(f"published ports cannot be reached at {LOOPBACK.split('/')[0]}", advice)]
+        return [Fault("published ports cannot be reached at 127.0.0.1", advice)]
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""
