@@ -71,7 +71,7 @@ def test_a_link_moves(shibafu: CommandLine, host: Namespace, container: Namespac
         ("link move nope {container}", 1, "neither here nor in"),
         ("link move lo 99999999", 1, "there is no process 99999999"),
         ("link addr br0 10.1.0.1", 2, "write 10.1.0.1/24 for example"),
-        ("link addr nope 10.1.0.1/24", 1, "there are: br0, lo"),
+        ("link addr nope 10.1.0.1/24", 1, "existing links: br0, lo"),
         ("link rm lo", 1, "cannot be removed"),
     ],
 )

@@ -55,7 +55,7 @@ def test_a_network_from_its_making_to_its_end(
     assert "has 2 containers" in shibafu.fail("network rm blue")
     said = shibafu.fail(f"network disconnect blue {web.name} --ifname eth7")
     assert f"{web.name} has no interface eth7 on network blue" in said
-    assert "it has: eth0, eth1" in said
+    assert "its interfaces: eth0, eth1" in said
     shibafu(f"network disconnect blue {web.name}")
     assert "is not on network blue" in shibafu.fail(f"network disconnect blue {web.name}")
     shibafu("network rm blue --force")

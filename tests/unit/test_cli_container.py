@@ -79,7 +79,7 @@ def test_images_are_names_directories_or_archives(images: ImageStore, tmp_path: 
     assert unpack is not None
     with pytest.raises(ContainerError, match="there is no image, directory or archive debian") as caught:
         parse(images, "debian")
-    assert caught.value.hint == "there are: alpine"
+    assert caught.value.hint == "existing images: alpine"
 
 
 def test_volumes(tmp_path: Path) -> None:

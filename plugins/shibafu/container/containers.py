@@ -82,7 +82,7 @@ class Containers:
         record = ContainerRecord(self._directory / name)
         if "/" in name or name.startswith(".") or not os.path.lexists(record.directory / "container.json"):
             known = ", ".join(record.name for record in self.find_all())
-            hint = f"there are: {known}" if known else "start one: shibafu run -d --name NAME IMAGE"
+            hint = f"existing containers: {known}" if known else "start one: shibafu run -d --name NAME IMAGE"
             raise ContainerError(f"there is no container {name}", hint)
         return record
 

@@ -108,7 +108,7 @@ def write_metrics(path: str, status: "Mapping[str, object]") -> None:
 
 def _render_lines(status: "Mapping[str, object]") -> "Iterator[str]":
     is_up = status["running"] and not status["ending"]
-    yield "# HELP shibafu_engine_up Whether the engine takes calls."
+    yield "# HELP shibafu_engine_up Whether the engine accepts calls."
     yield "# TYPE shibafu_engine_up gauge"
     yield f"shibafu_engine_up {int(bool(is_up))}"
     if not status["running"]:

@@ -67,7 +67,7 @@ def _require_bridge(config: FirewallConfig, result: "Result") -> str:
             INVALID_CONFIG,
             f'interface needs to be set for ingress policy "{config.policy}", '
             'make sure to chain "firewall" plugin with "bridge"',
-            "put it behind a plugin whose result begins with a bridge",
+            "put it after a plugin whose result begins with a bridge",
         )
     name = result.interfaces[0].name
     if not name:
@@ -76,7 +76,9 @@ def _require_bridge(config: FirewallConfig, result: "Result") -> str:
         )
     if not is_safe_link_name(name):
         raise CniError(
-            INVALID_CONFIG, f'no rules can be made of bridge "{name}"', "give it a name of letters and digits"
+            INVALID_CONFIG,
+            f'no rules can be made for bridge "{name}"',
+            "give it a name of letters and digits",
         )
     return name
 

@@ -87,6 +87,6 @@ def _require_prev_result(request: "Request") -> Result:
         raise CniError(
             INVALID_CONFIG,
             "missing prevResult from earlier plugin",
-            'put it into "plugins" behind one that attaches containers',
+            'put it in "plugins" after one that attaches containers',
         )
     return result

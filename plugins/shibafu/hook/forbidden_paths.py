@@ -84,7 +84,7 @@ def _find_locations(source: "Source", mounts: MountTable) -> "list[Location]":
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, ValueError) as error:
-        raise CniError(IO_FAILURE, f"cannot find out where {source.path!r} lies: {error}") from None
+        raise CniError(IO_FAILURE, f"cannot find out where {source.path!r} is: {error}") from None
     try:
         if not S_ISDIR(os.fstat(descriptor).st_mode):
             return []

@@ -74,7 +74,7 @@ class MountTable:
             if lower == mount or lower not in self._mounts:
                 return found
             mount = lower
-        raise CniError(IO_FAILURE, "/proc/self/mountinfo has mounts that lie on each other")
+        raise CniError(IO_FAILURE, "/proc/self/mountinfo has mounts on top of each other")
 
     def find_beneath(self, mount: int, path: str) -> "list[Location]":
         """Return what is mounted below a directory, at any depth, as a recursive bind mount of it has it.

@@ -264,7 +264,9 @@ def find_target(text: str, cache_dir: str) -> Target:
     # A name is never taken for the beginning of another container's ID.
     matches = [text] if text in known else sorted(i for i in known if netns is None and is_short_id(text, i))
     if len(matches) > 1:
-        raise CommandError(f"several containers begin with {text}", f"they are: {', '.join(matches)}")
+        raise CommandError(
+            f"several containers begin with {text}", f"matching containers: {', '.join(matches)}"
+        )
     if matches:
         path = next((p for p in known[matches[0]] if p and not has_vanished(p)), None)
         if path is None:
@@ -303,7 +305,7 @@ def choose_endpoints(endpoints: list[Endpoint], text: str) -> list[Endpoint]:
         chosen = [endpoint for endpoint in endpoints if is_meant(endpoint)]
         if len({endpoint.container_id for endpoint in chosen}) > 1:
             names = ", ".join(sorted({endpoint.container_id for endpoint in chosen}))
-            raise CommandError(f"several containers begin with {text}", f"they are: {names}")
+            raise CommandError(f"several containers begin with {text}", f"matching containers: {names}")
         if chosen:
             return chosen
     return []

@@ -124,6 +124,8 @@ def load_network(directory: str, name: str) -> ConfiguredNetwork:
 
 def unknown_network(name: str, directory: str, known: list[str], broken: list[ConflistError]) -> CommandError:
     """Return the error for a name that no network has; perhaps it is the one of a broken file."""
-    hints = [f"there are: {', '.join(known)}" if known else f"create it: shibafu network create {name}"]
+    hints = [
+        f"existing networks: {', '.join(known)}" if known else f"create it: shibafu network create {name}"
+    ]
     hints += [f"cannot be used: {error.msg}" for error in broken]
     return CommandError(f"there is no network {name} in {directory}", "; ".join(hints))

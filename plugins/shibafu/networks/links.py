@@ -200,7 +200,7 @@ def require_link(kernel: Kernel, name: str) -> LinkState:
     links = kernel.links()
     if name not in links:
         raise CommandError(
-            f"there is no link {name} in this namespace", f"there are: {', '.join(sorted(links))}"
+            f"there is no link {name} in this namespace", f"existing links: {', '.join(sorted(links))}"
         )
     return links[name]
 

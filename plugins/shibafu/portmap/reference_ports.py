@@ -51,7 +51,7 @@ class ReferenceHostPorts(Resource):
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
         what = self._reference.find_fault(self._publication)
-        advice = "somebody removed it; attach the container again"
+        advice = "it was removed; attach the container again"
         return [Fault(f"published ports lead nowhere: {what}", advice, is_mendable=False)] if what else []
 
 

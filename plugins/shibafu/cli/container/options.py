@@ -36,9 +36,9 @@ def calc_specification(
     image, unpack = find_image(arguments.image, images)
     name = arguments.name or os.urandom(6).hex()
     if arguments.detach and arguments.tty:
-        raise ContainerError("a container in the background has no terminal", "leave out --tty or --detach")
+        raise ContainerError("a container in the background has no terminal", "omit --tty or --detach")
     if arguments.tty and not is_terminal:
-        raise ContainerError("standard input is not a terminal", "leave out --tty")
+        raise ContainerError("standard input is not a terminal", "omit --tty")
     uid, gid = find_user(Path(image.rootfs), arguments.user or image.defaults.user)
     networks = arguments.network or [DEFAULT_NETWORK]
     seccomp, has_no_new_privileges = parse_security_options(arguments.security_opt)
@@ -107,7 +107,7 @@ def find_image(text: str, images: ImageStore) -> tuple[Image, Unpack | None]:
 
         return Image(text, "", Defaults(env=[_PATH]), str(path), 0), unpack
     known = ", ".join(image.name for image in images.images())
-    hint = f"there are: {known}" if known else "make one: shibafu image import alpine --builtin"
+    hint = f"existing images: {known}" if known else "make one: shibafu image import alpine --builtin"
     raise ContainerError(f"there is no image, directory or archive {text}", hint)
 
 

@@ -27,7 +27,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.engine.metrics import render_metrics, write_metrics
 
     if arguments.metrics == "-" and context.out.is_json:
-        raise UsageError("metrics are not JSON", "leave out --format json, or write the metrics to a file")
+        raise UsageError("metrics are not JSON", "omit --format json, or write the metrics to a file")
     require_root()
     place = find_engine().place
     found = ask_engine(place)

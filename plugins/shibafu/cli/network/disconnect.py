@@ -29,14 +29,14 @@ def _run(context: Context, arguments: Namespace) -> int:
             names = ", ".join(sorted({endpoint.container_id for endpoint in endpoints}))
             raise CommandError(
                 f"{arguments.container} is not on network {network.name}",
-                f"these are: {names}" if names else "the network has no containers",
+                f"its containers: {names}" if names else "the network has no containers",
             )
         chosen = [endpoint for endpoint in meant if arguments.ifname in ("", endpoint.ifname)]
         if not chosen:
             ifnames = ", ".join(endpoint.ifname for endpoint in meant)
             raise CommandError(
                 f"{meant[0].container_id} has no interface {arguments.ifname} on network {network.name}",
-                f"it has: {ifnames}",
+                f"its interfaces: {ifnames}",
             )
         caller = Caller.of_directories(kernel, context)
         failures = Failures(context.out.failure)

@@ -101,7 +101,9 @@ def _choose_interface(
         if one in meant
     )
     if not found:
-        raise CommandError(f"{meant[0].container_id} has no interface {arguments.ifname}", f"it has: {them}")
+        raise CommandError(
+            f"{meant[0].container_id} has no interface {arguments.ifname}", f"its interfaces: {them}"
+        )
     raise CommandError(
         f"{meant[0].container_id} has several interfaces: {them}", "name one: --network, --ifname or both"
     )
