@@ -22,7 +22,7 @@ def ask_version(*command: str | Path, **env: str) -> bytes:
     assert done.returncode == 0
     answer = loads(done.stdout)
     assert answer["cniVersion"] == "1.0.0"
-    assert {"0.3.1", "0.4.0", "1.0.0", "1.1.0"} <= set(answer["supportedVersions"])
+    assert {"0.4.0", "1.0.0", "1.1.0"} <= set(answer["supportedVersions"])
     return done.stdout
 
 

@@ -57,8 +57,7 @@ class Machine:
         self.directory = directory
         self.path = path
         self.cni_path = str(suite.directory)
-        # The plugin that is called.
-        self.plugin = suite.bridge
+        self._plugin: Path | None = None
         # What the plugin is started with: its arguments are the plugin's.
         self.prefix: list[str] = []
         # What networks of its `config` make their rules with, if a test asks for one.
@@ -69,6 +68,15 @@ class Machine:
         self._forget()
         self._containers: dict[str, Namespace] = {}
         self._results: dict[tuple[str, str, str], Config] = {}
+
+    @property
+    def plugin(self) -> Path:
+        """The plugin that is called: the suite's bridge plugin, unless a test sets another."""
+        return self._plugin or self.suite.bridge
+
+    @plugin.setter
+    def plugin(self, plugin: Path) -> None:
+        self._plugin = plugin
 
     def close(self) -> None:
         """Delete the containers and what the plugins remember of this host."""

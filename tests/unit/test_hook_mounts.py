@@ -115,7 +115,7 @@ def test_what_the_table_does_not_have_is_refused(table: MountTable, mount: int, 
 
 def test_mounts_in_a_circle_end() -> None:
     table = MountTable(b"1 2 8:1 / / rw - ext4 a rw\n2 1 8:1 / / rw - ext4 a rw\n")
-    with pytest.raises(CniError, match="lie on each other"):
+    with pytest.raises(CniError, match="on top of each other"):
         table.find_above(1, "/")
     assert set(table.find_beneath(1, "/")) == {("8:1", ())}
 
