@@ -144,6 +144,10 @@ def test_published_ports_and_limits_take_the_plugins_of_these_roles(
     shaped = machine.run("tc", "qdisc")
     assert "rate 10Mbit" in shaped
     assert "rate 20Mbit" in shaped
+    containers.command("network limit web1 --egress 5M")
+    shaped = machine.run("tc", "qdisc")
+    assert "rate 10Mbit" in shaped
+    assert "rate 5Mbit" in shaped
     containers.command("rm --force web1")
     assert "rate" not in machine.run("tc", "qdisc")
     assert machine.rules() == []
