@@ -19,7 +19,7 @@ packages=(
     # called by the plugins, and the laboratory around them
     iptables nftables iproute2 ipset conntrack iputils-ping procps util-linux strace tcpdump iperf3
     # what shibafu is compared with, and who calls it
-    containernetworking-plugins containerd runc podman catatonit busybox-static golang-go golang-github-appc-cni-dev golang-golang-x-sys-dev
+    containernetworking-plugins firewalld containerd runc podman catatonit busybox-static golang-go golang-github-appc-cni-dev golang-golang-x-sys-dev
     # the seccomp profile
     golang-github-containers-common
     # images
@@ -105,12 +105,13 @@ while [[ $# -gt 0 && -e tests/${1%%::*} ]]; do
     shift
 done
 if [[ $EUID -eq 0 && ! $is_fast ]]; then
-    had_docker=$(command -v dockerd || true)
+    had_docker=$(command -v dockerd || true) had_firewalld=$(command -v firewalld || true)
     ensure_packages "${packages[@]}"
     # Its rules would be this machine's from the next boot on; the tests start a daemon of their own.
     if [[ ! $had_docker && -d /run/systemd/system ]] && command -v dockerd >/dev/null; then
         systemctl --quiet disable docker.service docker.socket
     fi
+    if [[ ! $had_firewalld && -d /run/systemd/system ]]; then systemctl --quiet disable firewalld.service; fi
 elif [[ ${#paths[@]} -eq 0 ]]; then
     [[ $is_fast ]] || echo "not root: only ${unprivileged[*]} are run, and nothing is installed"
     is_fast=yes

@@ -108,6 +108,23 @@ def test_rules_are_the_network_s(machine: Machine) -> None:
     assert_open_again(machine)
 
 
+def test_a_bridge_with_an_uplink(machine: Machine) -> None:
+    """Others may be in its subnet: each container is let through by itself, and its rules go with it."""
+    machine.host.run("ip", "link", "add", "br-a", "type", "bridge")
+    machine.host.run("ip", "link", "add", "lan", "master", "br-a", "type", "ifb")
+    first, second = enter(machine, container="c1"), enter(machine, container="c2")
+    for config, container in ((first, "c1"), (second, "c2")):
+        machine.check(config, container, ifname("a"))
+    chain = read_chain(machine, "FORWARD")[-1].split()[-1]
+    accepted = [f"-s {address(config)}/32 -j ACCEPT" for config in (first, second)]
+    assert [rule for rule in read_chain(machine, chain) if rule.startswith("-s")] == accepted
+    leave(machine, first)
+    assert [rule for rule in read_chain(machine, chain) if rule.startswith("-s")] == accepted[1:]
+    machine.check(second, "c2", ifname("a"))
+    leave(machine, second, "c2")
+    assert_open_again(machine)
+
+
 def test_administrator_s_chain_comes_first(machine: Machine, outside: Namespace) -> None:
     config = enter(machine)
     machine.iptables("-A", "CNI-ADMIN", "-d", OUTSIDE[4], "-j", "DROP")

@@ -60,6 +60,8 @@ class Machine:
         self._plugin: Path | None = None
         # What the plugin is started with: its arguments are the plugin's.
         self.prefix: list[str] = []
+        # What else is in the environment of the plugin.
+        self.env: dict[str, str] = {}
         # What networks of its `config` make their rules with, if a test asks for one.
         self.backend = ""
         self.data_dir = directory / "networks"
@@ -124,6 +126,7 @@ class Machine:
             "CNI_COMMAND": command,
             "CNI_PATH": self.cni_path,
             "PATH": self.path,
+            **self.env,
         }
         if command in ("ADD", "DEL", "CHECK"):
             environment |= {"CNI_CONTAINERID": container, "CNI_IFNAME": ifname}

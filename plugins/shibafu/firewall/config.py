@@ -6,6 +6,9 @@ from shibafu.cni.errors import INVALID_CONFIG, CniError
 # What `ingressPolicy` may be.
 OPEN_TO_ALL, SAME_BRIDGE, ISOLATED_CONTAINERS = "open", "same-bridge", "isolated"
 DEFAULT_ADMIN_CHAIN = "CNI-ADMIN"
+_DEFAULT_ZONE = "trusted"
+# What `backend` may be; anything else is as good as nothing, as in the reference.
+FIREWALLD, IPTABLES_ONLY = "firewalld", "iptables"
 # The longest name of a chain (XT_EXTENSION_MAXNAMELEN in linux/netfilter/x_tables.h, without the NUL).
 _LONGEST_CHAIN = 28
 _CHAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
@@ -19,18 +22,22 @@ class FirewallConfig:
 
     Attributes:
         admin_chain: the chain whose rules come before those of all networks.
+        backend: what lets containers through, as far as it is stated.
         policy: who may open connections to the containers: one of the constants above.
+        zone: the zone that containers are in where firewalld lets them through.
 
     Raises:
         CniError: INVALID_CONFIG.
     """
 
-    __slots__ = ("admin_chain", "policy")
+    __slots__ = ("admin_chain", "backend", "policy", "zone")
 
     def __init__(self, values: dict[str, object]) -> None:
         config = Section(values, "FirewallNetConf")
         self.admin_chain = DEFAULT_ADMIN_CHAIN
+        self.backend = ""
         self.policy = OPEN_TO_ALL
+        self.zone = _DEFAULT_ZONE
         for attribute, value in config.read(_KEYS):
             if value:
                 setattr(self, attribute, value)
@@ -39,6 +46,12 @@ class FirewallConfig:
     def is_isolated(self) -> bool:
         """Whether some connections are refused."""
         return self.policy != OPEN_TO_ALL
+
+
+def find_stated_zone(values: dict[str, object]) -> str:
+    """Return the zone, whatever else is wrong with a configuration."""
+    zone = Section(values, "FirewallNetConf").get("firewalldZone")
+    return zone if isinstance(zone, str) and zone else _DEFAULT_ZONE
 
 
 def is_chain_name(name: str) -> bool:
@@ -70,5 +83,7 @@ def _read_chain(config: Section, key: str) -> str:
 
 _KEYS = fold_keys(
     ("admin_chain", "iptablesAdminChainName", _read_chain),
+    ("backend", "backend", Section.text),
     ("policy", "ingressPolicy", _read_policy),
+    ("zone", "firewalldZone", Section.text),
 )

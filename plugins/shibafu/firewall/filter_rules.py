@@ -190,6 +190,8 @@ class FilterRules(Resource):
             former = self._members.read_needs()
             needs = self._needs.combine(former)
             self._members.write_needs(needs)
+            if former is not None and former.zone != needs.zone:
+                _remove_sources(former.zone, former.sources, self._env)
             versions = {*tables.require(needs), *(former.versions if former is not None else ())}
             make_rules(self._members, needs, self._env, sorted(versions))
         return former is None
@@ -228,9 +230,11 @@ def settle_rules(
             return  # another call was first
         if members.is_in_use():
             left = needs.without(gone)
+            _remove_sources(needs.zone, sorted({*needs.sources} - {*left.sources}), env)
             members.write_needs(left)
             make_rules(members, left, env, needs.versions)
             return
+        _remove_sources(needs.zone, needs.sources, env)
         network, others = needs.network, members.list_others()
         # Those of the reference's containers, which have gone before.
         released = find_released(needs.bridges, own_ports)
@@ -279,3 +283,10 @@ def find_released(bridges: "Iterable[str]", own_ports: "Collection[str]") -> lis
             if all(port.name in own_ports for port in ports):
                 found.append(name)
     return found
+
+
+def _remove_sources(zone: str, sources: list[str], env: "Mapping[str, str]") -> None:
+    if zone and sources:
+        from shibafu.firewall.zone import remove_sources
+
+        remove_sources(zone, sources, env)

@@ -48,9 +48,14 @@ def parse_rules(listed: str) -> "Rules":
     return rules
 
 
+def calc_host_cidr(address: Cidr) -> Cidr:
+    """Return an address by itself, whatever its subnet."""
+    return Cidr(address.address, address.address.bits)
+
+
 def calc_container_rules(address: Cidr) -> list[str]:
     """Return the rules that the reference has for one address of one container."""
-    own = Cidr(address.address, address.address.bits)
+    own = calc_host_cidr(address)
     return [f"-d {own} {_KNOWN}", f"-s {own} -j ACCEPT"]
 
 

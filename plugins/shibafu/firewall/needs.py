@@ -34,9 +34,10 @@ class Needs:
         subnets: those behind these links.
         addresses: those of containers that are on none, each by itself.
         bridges: those that are kept apart from others.
+        zone: firewalld's zone, if it is this that lets containers through.
     """
 
-    __slots__ = ("addresses", "admin_chain", "bridges", "links", "network", "policy", "subnets")
+    __slots__ = ("addresses", "admin_chain", "bridges", "links", "network", "policy", "subnets", "zone")
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Needs:
         subnets: "Iterable[Cidr]" = (),
         addresses: "Iterable[Cidr]" = (),
         bridges: "Iterable[str]" = (),
+        zone: str = "",
     ) -> None:
         self.network = network
         self.admin_chain = admin_chain
@@ -55,6 +57,7 @@ class Needs:
         self.subnets = sorted(set(subnets), key=str)
         self.addresses = sorted(set(addresses), key=str)
         self.bridges = sorted(set(bridges)) if policy != OPEN_TO_ALL else []
+        self.zone = zone
 
     @property
     def chain(self) -> str:
@@ -67,13 +70,18 @@ class Needs:
         return calc_comment(self.network)
 
     @property
+    def sources(self) -> list[str]:
+        """Where packets come from that are let through."""
+        return list(map(str, self.subnets + self.addresses))
+
+    @property
     def versions(self) -> list[int]:
-        """The families that the network has rules of. A container can give itself an address of another."""
-        return [4, 6] if self.bridges else sorted({one.version for one in self.subnets + self.addresses})
+        """The families that iptables has rules of. A container can give itself an address of another."""
+        return [version for version in (4, 6) if self.bridges or self.has_accepted(version)]
 
     def has_accepted(self, version: int) -> bool:
-        """Return whether packets of a family are let through."""
-        return any(one.version == version for one in self.subnets + self.addresses)
+        """Return whether iptables lets packets of a family through."""
+        return not self.zone and any(one.version == version for one in self.subnets + self.addresses)
 
     def combine(self, former: "Needs | None") -> "Needs":
         """Return these and former ones, which may be other containers'; policy and admin chain are these."""
@@ -87,14 +95,21 @@ class Needs:
             self.subnets + former.subnets,
             self.addresses + former.addresses,
             self.bridges + former.bridges,
+            self.zone,
         )
 
     def without(self, addresses: "Iterable[Cidr]") -> "Needs":
         """Return these for those containers that are left when one goes whose addresses these are."""
         gone = set(addresses)
-        kept = [address for address in self.addresses if address not in gone]
         return Needs(
-            self.network, self.admin_chain, self.policy, self.links, self.subnets, kept, self.bridges
+            self.network,
+            self.admin_chain,
+            self.policy,
+            self.links,
+            self.subnets,
+            [address for address in self.addresses if address not in gone],
+            self.bridges,
+            self.zone,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -106,6 +121,7 @@ class Needs:
             "subnets": list(map(str, self.subnets)),
             "addresses": list(map(str, self.addresses)),
             "bridges": self.bridges,
+            "zone": self.zone,
         }
 
     @classmethod
@@ -120,11 +136,12 @@ class Needs:
             _parse(fields, "subnets", parse_cidr),
             _parse(fields, "addresses", parse_cidr),
             _parse(fields, "bridges", _parse_link),
+            str(fields.get("zone") or ""),
         )
 
     @classmethod
     def of_container(
-        cls, network: str, config: FirewallConfig, links: list[str], ips: list[Cidr], bridge: str
+        cls, network: str, config: FirewallConfig, links: list[str], ips: list[Cidr], bridge: str, zone: str
     ) -> "Needs":
         """Return what one container needs.
 
@@ -134,11 +151,12 @@ class Needs:
             links: those that its packets enter the host by, if it is on a bridge.
             ips: its addresses.
             bridge: what is kept apart, if anything is.
+            zone: firewalld's, if it is running.
         """
         subnets = [ip.network for ip in ips] if links else []
         addresses = [] if links else [Cidr(ip.address, ip.address.bits) for ip in ips]
         bridges = [bridge] if bridge else []
-        return cls(network, config.admin_chain, config.policy, links, subnets, addresses, bridges)
+        return cls(network, config.admin_chain, config.policy, links, subnets, addresses, bridges, zone)
 
 
 def calc_forward_chain(network: str) -> str:

@@ -1,13 +1,16 @@
 """What an attachment is made of, in the order in which it is made."""
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.firewall.config import FirewallConfig
+from shibafu.firewall.config import FIREWALLD, IPTABLES_ONLY, FirewallConfig, find_stated_zone
 from shibafu.firewall.filter_rules import FilterRules
 from shibafu.firewall.members import Members, Membership, calc_key
 from shibafu.firewall.needs import Needs, is_safe_link_name
+from shibafu.netlink.link import link_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shibafu.cni.request import Request
     from shibafu.cni.result import Result
     from shibafu.resource.base import Resource
@@ -22,8 +25,14 @@ def plan_entry(members: Members, request: "Request", needs: Needs) -> "list[Reso
         request: the call.
         needs: what the container needs.
     """
+    plan: list[Resource]
     membership = Membership(members, request, needs.addresses, needs.links[0] if needs.links else "")
-    return [membership, FilterRules(members, membership.key, needs, request.env)]
+    plan = [membership, FilterRules(members, membership.key, needs, request.env)]
+    if needs.zone:
+        from shibafu.firewall.zone import ZoneSources
+
+        plan.append(ZoneSources(members, needs, request.env))
+    return plan
 
 
 def plan_firewall(request: "Request", result: "Result", view: "View") -> "list[Resource]":
@@ -34,17 +43,20 @@ def plan_firewall(request: "Request", result: "Result", view: "View") -> "list[R
     Raises:
         CniError: the configuration is refused.
     """
-    needs = find_container_needs(request, FirewallConfig(request.config.values), result, view)
-    members, key = Members(request.network), calc_key(request)
-    if not needs.versions or members.find(key) is None:
+    members = Members(request.network)
+    needs = find_container_needs(members, request, FirewallConfig(request.config.values), result, view)
+    if not (needs.versions or needs.zone) or members.find(calc_key(request)) is None:
         return []
-    return [FilterRules(members, key, needs, request.env)]
+    return plan_entry(members, request, needs)[1:]
 
 
-def find_container_needs(request: "Request", config: FirewallConfig, result: "Result", view: "View") -> Needs:
+def find_container_needs(
+    members: Members, request: "Request", config: FirewallConfig, result: "Result", view: "View"
+) -> Needs:
     """Return what a container needs.
 
     Args:
+        members: the network's containers.
         request: the call.
         config: the network's configuration.
         result: what the plugins before this one have answered.
@@ -55,10 +67,32 @@ def find_container_needs(request: "Request", config: FirewallConfig, result: "Re
     """
     bridge = _require_bridge(config, result) if config.is_isolated else ""
     names = [i.name for i in result.interfaces if not i.sandbox and is_safe_link_name(i.name)]
-    bridges = [name for name in names if (link := view.link(name)) is not None and link.kind == "bridge"]
+    former = members.read_needs()
+    # A look at all ports takes the longer the more there are.
+    known = former.links if former is not None else []
+    bridges = [name for name in names if name in known or _is_for_containers(view, name)]
     # The gateway of a VLAN has a link of its own.
     links = [name for name in names if name.partition(".")[0] in bridges]
-    return Needs.of_container(request.network, config, links, [ip.address for ip in result.ips], bridge)
+    ips = [ip.address for ip in result.ips]
+    zone = choose_zone(config, request.env) if ips else ""
+    return Needs.of_container(request.network, config, links, ips, bridge, zone)
+
+
+def choose_zone(config: FirewallConfig, env: "Mapping[str, str]") -> str:
+    """Return firewalld's zone that lets containers through; empty where iptables does."""
+    if config.backend == IPTABLES_ONLY:
+        return ""
+    from shibafu.firewall.zone import is_firewalld_running
+
+    return config.zone if config.backend == FIREWALLD or is_firewalld_running(env) else ""
+
+
+def _is_for_containers(view: "View", name: str) -> bool:
+    """Return whether a link is a bridge that nothing but containers is on: else others are in its subnets."""
+    link = view.link(name)
+    if link is None or link.kind != "bridge":
+        return False
+    return all(port.kind == "veth" for port in link_list(view.sock, master=link.index))
 
 
 def _require_bridge(config: FirewallConfig, result: "Result") -> str:
@@ -97,7 +131,8 @@ def plan_departure(members: Members, request: "Request", result: "Result | None"
     if record is None:
         from shibafu.firewall.reference_filter import ReferenceFilterRules
 
-        plan.append(ReferenceFilterRules(members, key, result, request.env))
+        zone = find_stated_zone(request.config.values)
+        plan.append(ReferenceFilterRules(members, key, result, zone, request.env))
     ports = [i.name for i in result.interfaces] if result is not None else []
     addresses = record.addresses if record is not None and not record.bridge else []
     needs = Needs(request.network, addresses=addresses)

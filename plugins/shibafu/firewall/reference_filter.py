@@ -7,6 +7,7 @@ from shibafu.firewall.config import FirewallConfig
 from shibafu.firewall.filter_rules import FilterTables, find_released, select_accepted
 from shibafu.firewall.filter_table import (
     calc_container_rules,
+    calc_host_cidr,
     calc_update,
     calc_wanted,
     find_isolated_bridges,
@@ -17,6 +18,7 @@ from shibafu.firewall.filter_table import (
 )
 from shibafu.firewall.members import Members
 from shibafu.firewall.needs import Needs
+from shibafu.firewall.zone import has_sources, remove_sources
 from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.link import link_list
@@ -38,13 +40,17 @@ class ReferenceFilterRules(Resource):
         members: the network's containers.
         key: what this one would be remembered under.
         result: what the chain's ADD answered; None where that is unknown.
+        zone: firewalld's, where the container's addresses may be.
         env: the environment.
     """
 
-    __slots__ = ("_env", "_key", "_members", "_result")
+    __slots__ = ("_env", "_key", "_members", "_result", "_zone")
     scope = NETWORK
 
-    def __init__(self, members: Members, key: str, result: "Result | None", env: "Mapping[str, str]") -> None:
+    def __init__(
+        self, members: Members, key: str, result: "Result | None", zone: str, env: "Mapping[str, str]"
+    ) -> None:
+        self._zone = zone
         self._members = members
         self._key = key
         self._result = result
@@ -67,6 +73,8 @@ class ReferenceFilterRules(Resource):
         own_ports = {self._key, *(i.name for i in (result.interfaces if result is not None else []))}
         with self._members.lock():
             remove_reference_rules(self._members, self._env, lambda _: departed, own_ports)
+            if ips:
+                remove_sources(self._zone, map(str, map(calc_host_cidr, ips)), self._env)
 
 
 def has_reference_rules(
@@ -83,6 +91,10 @@ def has_reference_rules(
     tables = FilterTables(env)
     addresses = [ip.address for ip in result.ips]
     versions = {address.version for address in addresses}
+    if needs.zone:
+        if not has_sources(needs.zone, map(str, map(calc_host_cidr, addresses)), env):
+            return False
+        addresses = []
     listed = tables.list(sorted(versions))
     return set(listed) == versions and all(
         has_container_rules(

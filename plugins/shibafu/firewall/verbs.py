@@ -24,11 +24,12 @@ def add(request: "Request") -> dict[str, object]:
     """
     config = FirewallConfig(request.config.values)
     result = _require_prev_result(request)
+    members = Members(request.network)
     with open_view() as view:
-        needs = find_container_needs(request, config, result, view)
-        if needs.versions:
+        needs = find_container_needs(members, request, config, result, view)
+        if needs.versions or needs.zone:
             with Transaction(view) as transaction:
-                for resource in plan_entry(Members(request.network), request, needs):
+                for resource in plan_entry(members, request, needs):
                     transaction.ensure(resource)
     return result.to_json(request.cni_version)
 
@@ -41,11 +42,11 @@ def check(request: "Request") -> None:
     """
     config = FirewallConfig(request.config.values)
     result = _require_prev_result(request)
+    members = Members(request.network)
     with open_view() as view:
-        needs = find_container_needs(request, config, result, view)
-        if not needs.versions:
+        needs = find_container_needs(members, request, config, result, view)
+        if not (needs.versions or needs.zone):
             return
-        members = Members(request.network)
         if members.find(calc_key(request)) is None:
             from shibafu.firewall.reference_filter import has_reference_rules
 
