@@ -286,7 +286,7 @@ def test_policy_is_the_network_s_as_configured_now(machine: Machine) -> None:
                 "ingressPolicy": "same-bridge",
                 "prevResult": {"cniVersion": "1.0.0", "interfaces": [{"name": "x -j DROP"}]},
             },
-            'no rules can be made of bridge "x -j DROP"',
+            'no rules can be made for bridge "x -j DROP"',
         ),
         ({"iptablesAdminChainName": "A B"}, '"iptablesAdminChainName" is not the name of a chain: "A B"'),
     ],
