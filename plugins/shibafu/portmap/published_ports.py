@@ -85,7 +85,7 @@ class PublishedPorts(Resource):
         """See `Resource.ensure`.
 
         Raises:
-            CniError: another container, or a program of the host, has a port by now; or a rule is refused.
+            CniError: another container, or a program of the host, has taken a port; or a rule is refused.
         """
         with Register() as register:
             if register.find(self._publication.key) is None:
