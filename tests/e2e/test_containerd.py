@@ -47,7 +47,7 @@ def test_attaches_containers(machine: Machine, containerd: Containerd, version: 
     machine.network_write("net", *PLUGINS, version=version)
     machine.serve("outside")
     clients = []
-    # One after the other: two of the reference's firewall at once fail when both make the chain CNI-ADMIN.
+    # One after the other, for their addresses.
     for name, address in (("c1", "10.85.0.2"), ("c2", "10.85.0.3")):
         clients.append(containerd.start_container(name))
         machine.wait_for_server(address)
@@ -72,7 +72,7 @@ def test_cleans_up_after_a_chain_that_failed(machine: Machine, containerd: Conta
 
 
 def test_attaches_many_containers_at_the_same_time(machine: Machine, containerd: Containerd) -> None:
-    machine.network_write("net", PLUGINS[0])
+    machine.network_write("net", *PLUGINS)
     clients = [containerd.start_container(f"c{i}") for i in range(6)]
     for i in range(6):
         machine.wait_for_server(f"10.85.0.{i + 2}")

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from e2e.libcni import CniTool
-from e2e.machine import HOST, OUTSIDE, Machine
+from e2e.machine import CNI_PATH, HOST, OUTSIDE, REFERENCE, Machine
 
 V4 = {"subnet": "10.70.0.0/24"}
 V6 = {"subnet": "fd70::/64"}
@@ -49,12 +49,12 @@ def test_attaches_containers_to_each_other_and_to_the_outside(machine: Machine, 
         cnitool.delete("net", name)
 
 
+@pytest.mark.parametrize("others", ["ours", "the reference's"])
 @pytest.mark.parametrize("version", ["0.3.1", "0.4.0", "1.0.0"])
-def test_precedes_the_reference_s_plugins_in_a_chain(
-    machine: Machine, cnitool: CniTool, version: str
-) -> None:
-    chain = [BRIDGE, PORTMAP, BANDWIDTH, TUNING]
-    if version != "0.3.1":  # the reference's firewall does not speak it
+def test_precedes_plugins_in_a_chain(machine: Machine, cnitool: CniTool, version: str, others: str) -> None:
+    cnitool.env["CNI_PATH"] = CNI_PATH if others == "ours" else f"{REFERENCE}:{CNI_PATH}"
+    chain = [{**BRIDGE, "type": "shibafu-bridge"}, PORTMAP, BANDWIDTH, TUNING]
+    if version != "0.3.1":  # firewall plugins do not speak it
         chain.append(FIREWALL)
     machine.network_write("net", *chain, version=version)
     machine.netns_add("c1")
@@ -76,11 +76,11 @@ def test_precedes_the_reference_s_plugins_in_a_chain(
     assert machine.fetch_seen_address("127.0.0.1", port=8080) == "10.70.0.1"
 
     # The reference's portmap looks for the rules of each family in the tables of both.
-    without_ports = {"CAP_ARGS": json.dumps({"bandwidth": RATES})}
+    checked = asked if others == "ours" else {"CAP_ARGS": json.dumps({"bandwidth": RATES})}
     if version == "0.3.1":
-        assert "does not support the CHECK command" in cnitool.refuse("check", "net", "c1", **without_ports)
+        assert "does not support the CHECK command" in cnitool.refuse("check", "net", "c1", **checked)
     else:
-        cnitool.check("net", "c1", **without_ports)
+        cnitool.check("net", "c1", **checked)
     cnitool.delete("net", "c1", **asked)
 
 

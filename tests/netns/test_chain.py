@@ -12,16 +12,11 @@ from support.published import reaches
 from support.throughput import measure
 from support.traffic import OUTSIDE, UPLINK, Outside, can_reach
 
-# Who is the reference's: each of them alone, all but one, and what is taken over step by step in practice.
-FEW: list[frozenset[str]] = [
-    frozenset(),
-    frozenset(ROLES),
-    frozenset({"bridge"}),
-    frozenset({"portmap", "firewall"}),
-    frozenset({"bandwidth", "tuning"}),
-    frozenset(ROLES) - {"bridge"},
-]
-ALL = [frozenset(mix) for count in range(6) for mix in itertools.combinations(ROLES, count)]
+# Whose roles are the reference's: of no plugin, of each, and of either half, so that all meet the other's.
+FEW = [frozenset(mix) for mix in ((), ROLES, ("bridge", "bandwidth"), ("portmap", "firewall", "tuning"))]
+ALL = [frozenset(mix) for count in range(len(ROLES) + 1) for mix in itertools.combinations(ROLES, count)]
+ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - in a container
+backends = pytest.mark.parametrize("backend", ["iptables", "nftables"])
 needs_reference = pytest.mark.skipif(
     not (REFERENCE / "portmap").exists(), reason="the reference plugins are not installed"
 )
@@ -35,30 +30,33 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("theirs", mixes, ids=names)
 
 
-def is_published(machine: Machine, outside: Outside, protocol: str, patience: float = 3) -> bool:
+def is_published(
+    machine: Machine, outside: Outside, version: int, protocol: str = "tcp", patience: float = 3
+) -> bool:
     """Say whether a client outside reaches the container by the host's port, seen by its own address."""
     source = reaches(
         machine.container(),
-        ("0.0.0.0", SERVER_PORT),  # noqa: S104 - in a container
+        (ANY[version], SERVER_PORT),
         outside.namespace,
-        (UPLINK[4], HOST_PORT),
+        (UPLINK[version], HOST_PORT),
         protocol,
         patience,
     )
-    assert source in ("", OUTSIDE[4])
+    assert source in ("", OUTSIDE[version])
     return bool(source)
 
 
 def assert_works(machine: Machine, outside: Outside, result: Config) -> None:
     """See by packets that each plugin of the chain has done what it is there for."""
-    for protocol in ("tcp", "udp"):
-        assert is_published(machine, outside, protocol)
-    container = machine.links(machine.container())["eth0"]
-    assert container["mtu"] == MTU
-    assert "ALLMULTI" in container["flags"]
-    address = result["ips"][0]["address"].partition("/")[0]
-    assert not can_reach(machine.container(), address, machine.container("other"))
-    assert 0.9 <= measure(machine.container(), outside.namespace, OUTSIDE[4], RATE) <= 1.1
+    container, other = machine.container(), machine.container("other")
+    for version, ip in zip((4, 6), result["ips"], strict=True):
+        for protocol in ("tcp", "udp"):
+            assert is_published(machine, outside, version, protocol)
+        assert not can_reach(container, ip["address"].partition("/")[0], other)
+    link = machine.links(container)["eth0"]
+    assert link["mtu"] == MTU
+    assert "ALLMULTI" in link["flags"]
+    assert 0.9 <= measure(container, outside.namespace, OUTSIDE[4], RATE) <= 1.1
 
 
 @needs_reference
@@ -72,11 +70,11 @@ def test_any_mix(machine: Machine, outside: Outside, theirs: frozenset[str]) -> 
     before = chain.snapshot()
     result = chain.add()
     assert_works(machine, outside, result)
-    # The reference's portmap looks for rules of IPv6 where there is no such address.
+    # The reference's portmap looks for the rules of each family in the tables of both.
     chain.check(besides=theirs & {"portmap"})
     chain.delete()
     assert_same(before, chain.snapshot())
-    assert not is_published(machine, outside, "tcp", patience=0.2)
+    assert not any(is_published(machine, outside, version, patience=0.2) for version in (4, 6))
 
 
 @needs_reference
@@ -92,14 +90,17 @@ def test_ours_take_over_from_any_mix(machine: Machine, outside: Outside, theirs:
     ours.check()
     ours.delete()
     assert_same(before, ours.snapshot())
-    assert not is_published(machine, outside, "tcp", patience=0.2)
+    assert not any(is_published(machine, outside, version, patience=0.2) for version in (4, 6))
 
 
+@backends
 @pytest.mark.parametrize("netns", ["there", "unknown", "gone"])
 @pytest.mark.parametrize("has_own_files", [True, False], ids=["records", "no records"])
-def test_a_detachment_needs_to_know_nothing(machine: Machine, netns: str, has_own_files: bool) -> None:
+def test_a_detachment_needs_to_know_nothing(
+    machine: Machine, netns: str, has_own_files: bool, backend: str
+) -> None:
     """Neither the result nor what the container asked for, nor what the plugins themselves have written."""
-    chain = Chain(machine)
+    chain = Chain(machine, backend=backend)
     machine.container("c2")
     before = chain.snapshot()
     chain.add()
@@ -124,9 +125,10 @@ def forget_container(snapshot: dict[str, object]) -> None:
     snapshot["containers"] = {name: links for name, links in containers.items() if "c1" not in name}
 
 
+@backends
 @pytest.mark.parametrize("has_own_files", [True, False], ids=["records", "no records"])
-def test_garbage_is_collected(machine: Machine, has_own_files: bool) -> None:
-    chain = Chain(machine, version="1.1.0")
+def test_garbage_is_collected(machine: Machine, has_own_files: bool, backend: str) -> None:
+    chain = Chain(machine, version="1.1.0", backend=backend)
     before = chain.snapshot()
     chain.add()
     if not has_own_files:

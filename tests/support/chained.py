@@ -10,8 +10,11 @@ from support.published import publish
 # In the order of a runtime's configuration.
 ROLES = ("bridge", "portmap", "bandwidth", "firewall", "tuning")
 REFERENCE = Path("/usr/lib/cni")  # Debian's containernetworking-plugins
-# Their subnets and bridges.
-NETWORKS = {"net": ("10.10.0.0/24", "br0"), "other": ("10.20.0.0/24", "br1")}
+# Their bridges and subnets.
+NETWORKS = {
+    "net": ("br0", "10.10.0.0/24", "fd00:10::/64"),
+    "other": ("br1", "10.20.0.0/24", "fd00:20::/64"),
+}
 SERVER_PORT, HOST_PORT = 80, 8080
 RATE = 20_000_000  # bits a second, either way
 MTU = 1400
@@ -27,6 +30,7 @@ class Chain:
         version: of the network's configuration; 1.1.0 has GC.
         roles: the plugins that are in the chain.
         network: one of `NETWORKS`.
+        backend: of masquerading and published ports; empty: what the plugins choose.
     """
 
     def __init__(
@@ -36,12 +40,14 @@ class Chain:
         version: str = "1.0.0",
         roles: tuple[str, ...] = ROLES,
         network: str = "net",
+        backend: str = "",
     ) -> None:
         self.machine = machine
         self.theirs = theirs
         self.version = version
         self.roles = roles
         self.network = network
+        self.backend = backend
         self.backups = machine.directory / "tuning"
         # What the plugin of a role is started with: its arguments are the plugin's.
         self.prefixes: dict[str, list[str]] = {}
@@ -50,11 +56,13 @@ class Chain:
     def configure(self, role: str) -> Config:
         """Return a plugin's configuration, without what a runtime adds for a call."""
         if role == "bridge":
-            subnet, bridge = NETWORKS[self.network]
-            keys = {"name": self.network, "bridge": bridge, "hairpinMode": True}
-            return self.machine.config(subnet, cniVersion=self.version, **keys)
+            bridge, *subnets = NETWORKS[self.network]
+            backend = {"ipMasqBackend": self.backend} if self.backend else {}
+            keys = {"name": self.network, "bridge": bridge, "hairpinMode": True, **backend}
+            return self.machine.config(*subnets, cniVersion=self.version, **keys)
+        backend = {"backend": self.backend} if self.backend else {}
         sections: dict[str, Config] = {
-            "portmap": {"capabilities": {"portMappings": True}},
+            "portmap": {"capabilities": {"portMappings": True}, **backend},
             "bandwidth": {"capabilities": {"bandwidth": True}},
             "firewall": {"ingressPolicy": "same-bridge"},
             "tuning": {"mtu": MTU, "allmulti": True, "dataDir": str(self.backups)},
