@@ -191,6 +191,17 @@ def test_check_tells_what_was_changed_and_add_mends_it(machine: Machine) -> None
         machine.check(attached)
 
 
+def test_a_qdisc_of_another_kind_gives_way(machine: Machine) -> None:
+    """Some releases of the reference's plugin limit by htb, which has the same handle."""
+    config = attach(machine, **BOTH)
+    port = find_port(config)
+    machine.host.run(*f"tc qdisc add dev {port} root handle 1: htb default 30".split())
+    attached = config | {"prevResult": machine.add(config)}
+    machine.check(attached)
+    kinds = {(qdisc["dev"], qdisc["kind"]) for qdisc in read_qdiscs(machine, port)}
+    assert kinds == {("port", "tbf"), ("port", "ingress"), ("ifb", "tbf")}
+
+
 def test_check_changes_nothing(machine: Machine) -> None:
     config = attach(machine, **BOTH)
     attached = config | {"prevResult": machine.add(config)}

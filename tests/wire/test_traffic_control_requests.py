@@ -18,6 +18,7 @@ from shibafu.netlink.traffic_control import (
     filter_redirect,
     qdisc_add_ingress,
     qdisc_del_ingress,
+    qdisc_del_root,
     qdisc_del_tbf,
     qdisc_replace_tbf,
 )
@@ -95,6 +96,12 @@ def test_del_token_bucket(index: int) -> None:
     """Only what has this handle, and is of this kind."""
     assert qdisc_del_tbf(index).type == c.RTM_DELQDISC
     assert decode(qdisc_del_tbf(index)) == (header(index, *ROOT), [("TCA_KIND", "tbf")])
+
+
+@given(indexes)
+def test_del_root(index: int) -> None:
+    assert qdisc_del_root(index).type == c.RTM_DELQDISC
+    assert decode(qdisc_del_root(index)) == (header(index, 0, ROOT[1]), [])
 
 
 @given(indexes, indexes)

@@ -14,6 +14,7 @@ from shibafu.netlink.traffic_control import (
     filter_redirect,
     qdisc_add_ingress,
     qdisc_del_ingress,
+    qdisc_del_root,
     qdisc_del_tbf,
     qdisc_replace_tbf,
     root_qdisc,
@@ -88,7 +89,12 @@ class RateLimit(Resource):
             self.remove()
             return False
         link = expect_link(view, self._link)
-        view.sock.request(qdisc_replace_tbf(link.index, self._limit.calc_token_bucket()))
+        request = qdisc_replace_tbf(link.index, self._limit.calc_token_bucket())
+        qdisc = root_qdisc(view.sock, link.index)
+        if qdisc is not None and qdisc.handle and qdisc.kind != "tbf":
+            # One of another kind that has the same handle cannot be replaced.
+            view.sock.request(qdisc_del_root(link.index))
+        view.sock.request(request)
         return True
 
     def remove(self) -> None:

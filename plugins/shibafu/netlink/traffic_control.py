@@ -162,6 +162,12 @@ def qdisc_del_tbf(link: int) -> NetlinkRequest:
     return NetlinkRequest(RTM_DELQDISC, 0, payload, what, (ENOENT, EINVAL))
 
 
+def qdisc_del_root(link: int) -> NetlinkRequest:
+    """Request that a link have the kernel's default again in place of any qdisc."""
+    what = f"cannot remove the qdisc of link {link}"
+    return NetlinkRequest(RTM_DELQDISC, 0, _tcmsg(link, 0, TC_H_ROOT), what, (ENOENT, EINVAL))
+
+
 def qdisc_add_ingress(link: int) -> NetlinkRequest:
     """Request that a link take filters for what comes in; one that does already stays as it is."""
     payload = _tcmsg(link, _INGRESS_HANDLE, TC_H_INGRESS) + attr_string(TCA_KIND, "ingress")
