@@ -54,10 +54,12 @@ Priority: optional
 Description: CNI plugins that give containers a network, and a command for people
  Executables that container runtimes call to connect a container to a Linux
  bridge, with addresses, routes and NAT over IPv4 and IPv6, and to take that
- away again without leaving a trace.
+ away again without leaving a trace. Further ones publish ports, limit
+ bandwidth, let containers through the firewall, and set sysctls.
  .
- They take the places of the reference plugins bridge and host-local, with the
- same configuration, the same results, and the same leases on disk.
+ They replace the reference plugins bandwidth, bridge, firewall, host-local,
+ loopback, portmap and tuning, with the same configuration, the same results,
+ and the same leases on disk.
  .
  The command shibafu lists, draws, makes, checks and repairs networks, and
  runs containers by runc.

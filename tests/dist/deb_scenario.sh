@@ -2,12 +2,12 @@
 # The life of the Debian package on this machine, of which nothing is left: /usr, /opt, /etc and /var are
 # overlays. Called by test_deb.py in a mount namespace of its own:
 #
-#   deb_scenario.sh DIRECTORY OLD.deb NEW.deb
+#   deb_scenario.sh DIRECTORY OLD.deb NEW.deb PLUGIN...
 #
 # Prints what it finds wrong, and exits with 1.
 set -euo pipefail
 
-work=$1 old=$2 new=$3
+work=$1 old=$2 new=$3 plugins=("${@:4}")
 plugin=/opt/cni/bin/shibafu-bridge
 
 complain() {
@@ -53,7 +53,7 @@ ask_all_the_time() {
 
 expect_working() {
     local file
-    for file in /opt/cni/bin/shibafu-{bridge,ipam} /usr/lib/cni/shibafu-{bridge,ipam}; do
+    for file in "${plugins[@]/#//opt/cni/bin/}" "${plugins[@]/#//usr/lib/cni/}"; do
         ask_version "$file" || complain "$1: $file does not work"
     done
     shibafu --version | grep -q '^shibafu 0' || complain "$1: the command does not work"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dist.executables import PROGRAMS
 from support.built import ROOT
 
 # A package takes a core half a minute to compress.
@@ -72,5 +73,5 @@ def test_install_upgrade_remove_purge(package: Path, built: Path, tmp_path: Path
     work = tmp_path / "work"
     work.mkdir()
     namespaces = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    said = run(*namespaces, SCENARIO, work, package, upgrade)
+    said = run(*namespaces, SCENARIO, work, package, upgrade, *PROGRAMS)
     assert said == ""

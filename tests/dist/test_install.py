@@ -13,7 +13,7 @@ import pytest
 
 from dist.executables import PROGRAMS, ask_version, run_command
 from dist.target import Target, run_script
-from shibafu.engine.programs import SERVED
+from shibafu.engine.programs import REPLACED, SERVED
 from support.built import ROOT
 
 
@@ -91,6 +91,21 @@ def test_installing_again_changes_nothing(target: Target) -> None:
     target.install()
     assert target.list_files() == before
     assert (target.prefix / "current").lstat().st_ino == inode
+
+
+def test_all_names_of_the_reference(target: Target) -> None:
+    """They lead to the plugins, and what had them comes back."""
+    target.bindir.mkdir(parents=True)
+    for name in REPLACED.values():
+        (target.bindir / name).write_text(f"the reference's {name}")
+    target.install("--as-reference")
+    for plugin, name in REPLACED.items():
+        assert (target.bindir / name).readlink() == target.prefix / "current" / plugin
+        ask_version(target.bindir / name)
+    target.uninstall()
+    assert target.list_files() == {f"bindir/{name}": "" for name in REPLACED.values()}
+    for name in REPLACED.values():
+        assert (target.bindir / name).read_text() == f"the reference's {name}"
 
 
 def test_names_of_the_reference(target: Target) -> None:

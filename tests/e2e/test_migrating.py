@@ -1,5 +1,6 @@
 """docs/migrating.md, line by line: from the reference's plugins to shibafu, and back."""
 
+import json
 import re
 from pathlib import Path
 
@@ -15,6 +16,12 @@ BRIDGE = {
     "ipMasq": True,
     "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.90.0.0/24"}], [{"subnet": "fd90::/64"}]]},
 }
+CHAIN = (
+    {"type": "tuning", "sysctl": {"net.core.somaxconn": "8192"}},
+    {"type": "firewall"},
+    {"type": "portmap", "capabilities": {"portMappings": True}},
+    {"type": "bandwidth", "ingressRate": 10**8, "ingressBurst": 10**7},
+)
 # Such a network's containers may go on when the plugins change.
 PLAIN = BRIDGE | {
     "bridge": "cni1",
@@ -40,6 +47,11 @@ def prepare(machine: Machine) -> None:
     machine.run("sh", "-c", f"cp {REFERENCE}/* /opt/cni/bin/")
 
 
+def publish(port: int) -> str:
+    """Return what has a container's port 80 published at a port of the host."""
+    return json.dumps({"portMappings": [{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]})
+
+
 def see_version(machine: Machine) -> str:
     """Return what the plugin says of itself that containers are attached by."""
     return machine.try_run("sh", "-c", "/opt/cni/bin/bridge --version 2>&1").stdout
@@ -51,11 +63,13 @@ def test_everything_is_as_the_document_says(machine: Machine, cnitool: CniTool) 
     def run(step: str) -> str:
         return machine.run("bash", "-ec", f"cd {ROOT}\n{step}")
 
-    machine.network_write(NETWORK, BRIDGE)
+    machine.network_write(NETWORK, BRIDGE, *CHAIN)
     machine.network_write("plain", PLAIN)
     machine.netns_add("c1", "c2", "c3", "c4", "c5")
-    cnitool.add(NETWORK, "c1")
+    cnitool.add(NETWORK, "c1", CAP_ARGS=publish(8080))
     cnitool.add("plain", "c2")
+    machine.serve("c1")
+    assert machine.fetch_seen_address(HOST[0], "outside", port=8080) == OUTSIDE[0]
     assert "shibafu" not in see_version(machine)
 
     *there, look = find_steps("There")
@@ -63,23 +77,28 @@ def test_everything_is_as_the_document_says(machine: Machine, cnitool: CniTool) 
     for step in there:
         run(step)
     assert "shibafu" in see_version(machine)
-    cnitool.add(NETWORK, "c3")
+    cnitool.add(NETWORK, "c3", CAP_ARGS=publish(8081))
+    machine.serve("c3")
+    for port in (8080, 8081):
+        assert machine.fetch_seen_address(HOST[0], "outside", port=port) == OUTSIDE[0]
     shown = run(look)
     assert re.search(r"veth[0-9a-f]{11}\b", shown)
     assert f"shibafu network {NETWORK}" in shown
     assert "10.90.0.3" in shown
     machine.serve("outside")
     assert [machine.fetch_seen_address(address, "c1") for address in OUTSIDE] == list(HOST)
-    cnitool.check(NETWORK, "c1")
+    cnitool.check(NETWORK, "c1", CAP_ARGS=publish(8080))
 
-    cnitool.delete(NETWORK, "c1")  # the containers of networks with ipMasq end, but one is forgotten
+    # The network's containers end, but one is forgotten.
+    cnitool.delete(NETWORK, "c1", CAP_ARGS=publish(8080))
     back, find, collect, tidy = find_steps("Back")
     run(back)
     assert "shibafu" not in see_version(machine)
-    cnitool.try_run("del", NETWORK, "c3", {})
+    cnitool.try_run("del", NETWORK, "c3", {"CAP_ARGS": publish(8081)})
     assert f"shibafu network {NETWORK}" in run(find)
     run(collect)
-    assert "shibafu" not in "".join(machine.rules())
+    assert "shibafu" not in machine.run("iptables-save") + machine.run("ip6tables-save")
+    assert machine.try_fetch_seen_address(HOST[0], "outside", port=8081) is None
     run(tidy)
     cnitool.check("plain", "c2")
     cnitool.add(NETWORK, "c4")
