@@ -20,7 +20,8 @@ _HEAD = """# Compatibility with bridge and host-local
 `shibafu-bridge` and `shibafu-ipam` replace `bridge` and `host-local`, the reference plugins
 ([containernetworking/plugins](https://github.com/containernetworking/plugins)): the same configurations,
 arguments and results, the same leases on disk. [migrating.md](migrating.md) describes how to switch, and
-back; [configuration.md](configuration.md) what each key means.
+back; [configuration.md](configuration.md) what each key means, and how shibafu-bandwidth, shibafu-firewall,
+shibafu-loopback, shibafu-portmap and shibafu-tuning differ from the reference plugins that they replace.
 
 This page is generated from the table in `tests/differential`. Its {cases} configurations, good and bad, go
 through both suites, each in fresh network namespaces: ADD, CHECK and DEL twice, or whatever a case is
