@@ -20,7 +20,7 @@ CHAIN = (
     {"type": "tuning", "sysctl": {"net.core.somaxconn": "8192"}},
     {"type": "firewall"},
     {"type": "portmap", "capabilities": {"portMappings": True}},
-    {"type": "bandwidth", "ingressRate": 10**8, "ingressBurst": 10**7},
+    {"type": "bandwidth", "egressRate": 10**8, "egressBurst": 10**7},
 )
 # Such a network's containers may go on when the plugins change.
 PLAIN = BRIDGE | {
@@ -96,8 +96,10 @@ def test_everything_is_as_the_document_says(machine: Machine, cnitool: CniTool) 
     assert "shibafu" not in see_version(machine)
     cnitool.try_run("del", NETWORK, "c3", {"CAP_ARGS": publish(8081)})
     assert f"shibafu network {NETWORK}" in run(find)
+    assert "shibafu network" in machine.run("ip", "-d", "link", "show", "type", "ifb")
     run(collect)
     assert "shibafu" not in machine.run("iptables-save") + machine.run("ip6tables-save")
+    assert machine.run("ip", "-d", "link", "show", "type", "ifb") == ""
     assert machine.try_fetch_seen_address(HOST[0], "outside", port=8081) is None
     run(tidy)
     cnitool.check("plain", "c2")
