@@ -81,6 +81,43 @@ def test_bridge_s_isolation_holds(machine: Machine, isolate: bool | str) -> None
         machine.check(configs[network], container, ifname(network))
 
 
+@pytest.mark.parametrize("version", FAMILIES)
+def test_containers_of_a_bridge_are_isolated(machine: Machine, version: int) -> None:
+    """With br_netfilter off; they still reach the gateway."""
+    for family in ("iptables", "ip6tables"):
+        machine.host.run("sysctl", "-qw", f"net.bridge.bridge-nf-call-{family}=0")
+    configs = {name: enter(machine, "a", name, ingressPolicy="isolated") for name in ("c1", "c2", "c3")}
+    one, two, three = (machine.container(name) for name in configs)
+    assert not can_reach(two, address(configs["c2"], version), one)
+    assert not can_reach(one, address(configs["c1"], version), two)
+    assert can_reach(machine.host, {4: "10.1.0.1", 6: "fd00:1::1"}[version], one)
+    leave(machine, configs["c1"])
+    assert not can_reach(three, address(configs["c3"], version), two)
+    machine.check(configs["c2"], "c2", ifname("a"))
+    machine.host.run("nft", "delete", "table", *read_port_table(machine))
+    assert can_reach(three, address(configs["c3"], version), two)
+    error = machine.fail(configs["c2"], "c2", ifname("a"), "CHECK")
+    assert error["msg"] == "containers of network a are not isolated from each other"
+    again = enter(machine, "a", "c1", ingressPolicy="isolated")
+    assert not can_reach(three, address(configs["c3"], version), two)
+    for name, config in {**configs, "c1": again}.items():
+        leave(machine, config, name)
+    assert_open_again(machine)
+
+
+def read_port_table(machine: Machine) -> list[str]:
+    """Return family and name of the table that keeps containers apart."""
+    (table,) = (name for name in machine.tables() if name.endswith("-ports"))
+    return table.split()[1:]
+
+
+def test_isolation_ends(machine: Machine) -> None:
+    config = enter(machine, "a", "c1", ingressPolicy="isolated")
+    enter(machine, "a", "c2", ingressPolicy="same-bridge")
+    assert machine.tables() == set()
+    assert can_reach(machine.container("c1"), address(config), machine.container("c2"))
+
+
 def test_behind_a_bridge_with_rules_of_its_own(machine: Machine, outside: Namespace) -> None:
     close_host(machine)
     config = enter(machine, bridge={"ipMasq": True}, ingressPolicy="same-bridge")

@@ -32,7 +32,7 @@ def prepare(machine: Machine) -> Config:
         "cniVersion": "1.1.0",
         "name": "net",
         "type": "firewall",
-        "ingressPolicy": "same-bridge",
+        "ingressPolicy": "isolated",
         "prevResult": result,
     }
 

@@ -6,6 +6,7 @@ A call that changes them holds the lock of all networks exclusively, and has one
 import os
 
 from shibafu.cni.errors import FIREWALL, CniError
+from shibafu.firewall.config import ISOLATED_CONTAINERS
 from shibafu.firewall.filter_table import (
     calc_update,
     calc_wanted,
@@ -192,6 +193,8 @@ class FilterRules(Resource):
             self._members.write_needs(needs)
             if former is not None and former.zone != needs.zone:
                 _remove_sources(former.zone, former.sources, self._env)
+            if former is not None and former.policy != needs.policy:
+                _remove_isolation(former, self._env)
             versions = {*tables.require(needs), *(former.versions if former is not None else ())}
             make_rules(self._members, needs, self._env, sorted(versions))
         return former is None
@@ -235,6 +238,7 @@ def settle_rules(
             make_rules(members, left, env, needs.versions)
             return
         _remove_sources(needs.zone, needs.sources, env)
+        _remove_isolation(needs, env)
         network, others = needs.network, members.list_others()
         # Those of the reference's containers, which have gone before.
         released = find_released(needs.bridges, own_ports)
@@ -290,3 +294,10 @@ def _remove_sources(zone: str, sources: list[str], env: "Mapping[str, str]") -> 
         from shibafu.firewall.zone import remove_sources
 
         remove_sources(zone, sources, env)
+
+
+def _remove_isolation(needs: Needs, env: "Mapping[str, str]") -> None:
+    if needs.policy == ISOLATED_CONTAINERS:
+        from shibafu.firewall.port_isolation import remove_isolation
+
+        remove_isolation(needs.network, env)

@@ -2,8 +2,10 @@
 
 from shibafu.cni.config import parse_valid_attachments
 from shibafu.cni.names import calc_host_veth
+from shibafu.firewall.config import ISOLATED_CONTAINERS
 from shibafu.firewall.filter_rules import settle_rules
 from shibafu.firewall.members import Members
+from shibafu.firewall.port_isolation import IsolatedPorts
 from shibafu.firewall.reference_filter import find_departed, remove_reference_rules
 from shibafu.resource.teardown import Teardown
 
@@ -25,13 +27,17 @@ def collect_garbage(request: "Request") -> None:
     keep = {calc_host_veth(request.network, *owner) for owner in valid}
     departed = []
     teardown = Teardown()
-    for key in set(members.keys()) - keep:
+    stale = set(members.list_keys()) - keep
+    for key in stale:
         record = members.find(key)
         if record is not None and not record.bridge:
             departed += record.addresses
         teardown.do(members.remove, key)
     # A call that was killed may have left rules and no container.
     teardown.do(settle_rules, members, request.env, departed)
+    needs = members.read_needs()
+    if stale and needs is not None and needs.policy == ISOLATED_CONTAINERS:
+        teardown.do(IsolatedPorts(members, stale, request.env).remove)
     with members.lock():
         teardown.do(remove_reference_rules, members, request.env, find_departed)
     teardown.do(members.forget_if_unused)

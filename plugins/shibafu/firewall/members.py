@@ -73,7 +73,7 @@ class Members:
 
     def is_in_use(self) -> bool:
         """Return whether any attachment is left that does not go."""
-        return any(map(self._is_there, self.keys()))
+        return any(map(self._is_there, self.list_keys()))
 
     def _is_there(self, key: str) -> bool:
         record = self._state.read_attachment(key)
@@ -88,7 +88,7 @@ class Members:
         """Remember what the network's rules are about to be made of."""
         self._state.write_rules(needs.to_json())
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """Return what all attachments that are remembered are remembered under."""
         return self._state.attachments()
 

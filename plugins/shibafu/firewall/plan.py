@@ -1,7 +1,13 @@
 """What an attachment is made of, in the order in which it is made."""
 
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.firewall.config import FIREWALLD, IPTABLES_ONLY, FirewallConfig, find_stated_zone
+from shibafu.firewall.config import (
+    FIREWALLD,
+    IPTABLES_ONLY,
+    ISOLATED_CONTAINERS,
+    FirewallConfig,
+    find_stated_zone,
+)
 from shibafu.firewall.filter_rules import FilterRules
 from shibafu.firewall.members import Members, Membership, calc_key
 from shibafu.firewall.needs import Needs, is_safe_link_name
@@ -17,17 +23,26 @@ if TYPE_CHECKING:
     from shibafu.resource.view import View
 
 
-def plan_entry(members: Members, request: "Request", needs: Needs) -> "list[Resource]":
+def plan_entry(
+    members: Members, request: "Request", needs: Needs, result: "Result", view: "View"
+) -> "list[Resource]":
     """Return what is made for one container, and for its network.
 
     Args:
         members: the network's containers.
         request: the call.
         needs: what the container needs.
+        result: what the plugins before this one have answered.
+        view: the host's namespace.
     """
     plan: list[Resource]
     membership = Membership(members, request, needs.addresses, needs.links[0] if needs.links else "")
     plan = [membership, FilterRules(members, membership.key, needs, request.env)]
+    ports = [name for name in _list_host_links(result) if _is_port(view, name)]
+    if needs.policy == ISOLATED_CONTAINERS and ports:
+        from shibafu.firewall.port_isolation import IsolatedPorts
+
+        plan.append(IsolatedPorts(members, ports, request.env))
     if needs.zone:
         from shibafu.firewall.zone import ZoneSources
 
@@ -47,7 +62,7 @@ def plan_firewall(request: "Request", result: "Result", view: "View") -> "list[R
     needs = find_container_needs(members, request, FirewallConfig(request.config.values), result, view)
     if not (needs.versions or needs.zone) or members.find(calc_key(request)) is None:
         return []
-    return plan_entry(members, request, needs)[1:]
+    return plan_entry(members, request, needs, result, view)[1:]
 
 
 def find_container_needs(
@@ -66,7 +81,7 @@ def find_container_needs(
         CniError: no bridge is known that could be kept apart.
     """
     bridge = _require_bridge(config, result) if config.is_isolated else ""
-    names = [i.name for i in result.interfaces if not i.sandbox and is_safe_link_name(i.name)]
+    names = _list_host_links(result)
     former = members.read_needs()
     # A look at all ports takes the longer the more there are.
     known = former.links if former is not None else []
@@ -85,6 +100,17 @@ def choose_zone(config: FirewallConfig, env: "Mapping[str, str]") -> str:
     from shibafu.firewall.zone import is_firewalld_running
 
     return config.zone if config.backend == FIREWALLD or is_firewalld_running(env) else ""
+
+
+def _list_host_links(result: "Result") -> list[str]:
+    """Return the links on the host that a result names."""
+    return [i.name for i in result.interfaces if not i.sandbox and is_safe_link_name(i.name)]
+
+
+def _is_port(view: "View", name: str) -> bool:
+    """Return whether a link is a container's port of a bridge."""
+    link = view.link(name)
+    return link is not None and link.kind == "veth" and bool(link.master)
 
 
 def _is_for_containers(view: "View", name: str) -> bool:
@@ -133,7 +159,13 @@ def plan_departure(members: Members, request: "Request", result: "Result | None"
 
         zone = find_stated_zone(request.config.values)
         plan.append(ReferenceFilterRules(members, key, result, zone, request.env))
-    ports = [i.name for i in result.interfaces] if result is not None else []
+    ports = _list_host_links(result) if result is not None else []
     addresses = record.addresses if record is not None and not record.bridge else []
     needs = Needs(request.network, addresses=addresses)
-    return [*plan, Membership(members, request), FilterRules(members, key, needs, request.env, ports)]
+    plan.append(Membership(members, request))
+    former = members.read_needs()
+    if former is not None and former.policy == ISOLATED_CONTAINERS:
+        from shibafu.firewall.port_isolation import IsolatedPorts
+
+        plan.append(IsolatedPorts(members, {key, *ports}, request.env))
+    return [*plan, FilterRules(members, key, needs, request.env, ports)]

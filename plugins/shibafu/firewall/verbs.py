@@ -2,7 +2,7 @@
 
 from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from shibafu.cni.result import Result, parse_prev_result
-from shibafu.firewall.config import FirewallConfig
+from shibafu.firewall.config import ISOLATED_CONTAINERS, FirewallConfig
 from shibafu.firewall.filter_rules import FilterRules
 from shibafu.firewall.members import Members, calc_key
 from shibafu.firewall.plan import find_container_needs, plan_departure, plan_entry
@@ -14,6 +14,7 @@ from shibafu.resource.view import open_view
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
+    from shibafu.resource.base import Resource
 
 
 def add(request: "Request") -> dict[str, object]:
@@ -29,7 +30,7 @@ def add(request: "Request") -> dict[str, object]:
         needs = find_container_needs(members, request, config, result, view)
         if needs.versions or needs.zone:
             with Transaction(view) as transaction:
-                for resource in plan_entry(members, request, needs):
+                for resource in plan_entry(members, request, needs, result, view):
                     transaction.ensure(resource)
     return result.to_json(request.cni_version)
 
@@ -52,7 +53,7 @@ def check(request: "Request") -> None:
 
             if has_reference_rules(result, config, needs, request.env):
                 return
-        for fault in find_faults(plan_entry(members, request, needs), view):
+        for fault in find_faults(plan_entry(members, request, needs, result, view), view):
             raise CniError(CHECK_FAILED, fault.what, fault.advice)
 
 
@@ -77,9 +78,16 @@ def status(request: "Request") -> None:
     Raises:
         CniError: NOT_AVAILABLE and the reason.
     """
-    obstacle = FilterRules.obstacle(request, FirewallConfig(request.config.values))
-    if obstacle is not None:
-        raise obstacle
+    config = FirewallConfig(request.config.values)
+    kinds: list[type[Resource]] = [FilterRules]
+    if config.policy == ISOLATED_CONTAINERS:
+        from shibafu.firewall.port_isolation import IsolatedPorts
+
+        kinds.append(IsolatedPorts)
+    for kind in kinds:
+        obstacle = kind.obstacle(request, config)
+        if obstacle is not None:
+            raise obstacle
 
 
 def _require_prev_result(request: "Request") -> Result:
