@@ -452,6 +452,31 @@ class TestRemoval:
             machine.delete(config, name)
         assert_gone(machine)
 
+    def test_others_outlive_a_register_that_was_lost(
+        self, publisher: Publisher, config: Config, outside: Outside
+    ) -> None:
+        """The next container begins a new one, which does not tell of them, and goes."""
+        machine = publisher.machine
+        results = [machine.add(config, name) for name in ("c1", "c2")]
+        publisher.call("ADD", publish(8080, 80), publish(9000, 9000, range=3), previous=results[0])
+        shutil.rmtree(REGISTERS)
+        publisher.call("ADD", publish(8081, 80), previous=results[1], container="c2")
+        client, first, second = outside.namespace, machine.container(), machine.container("c2")
+        for port, inner in ((8080, 80), (9001, 9001)):
+            assert reaches(first, (INSIDE[4], inner), client, (UPLINK[4], port))
+        assert reaches(first, (INSIDE[4], 80), machine.host, ("127.0.0.1", 8080))
+        assert reaches(second, (SECOND[4], 80), client, (UPLINK[4], 8081))
+        publisher.call("DEL", container="c2")
+        assert reaches(first, (INSIDE[4], 80), client, (UPLINK[4], 8080))
+        publisher.call("ADD", publish(8081, 80), previous=results[1], container="c2")
+        publisher.call("DEL")
+        assert reaches(first, (INSIDE[4], 80), client, (UPLINK[4], 8080), patience=0.3) == ""
+        assert reaches(second, (SECOND[4], 80), client, (UPLINK[4], 8081))
+        publisher.call("DEL", container="c2")
+        for name in ("c1", "c2"):
+            machine.delete(config, name)
+        assert_gone(machine)
+
     def test_gc_of_what_is_not_listed(self, publisher: Publisher, config: Config) -> None:
         machine = publisher.machine
         for i, name in enumerate(("c1", "c2")):

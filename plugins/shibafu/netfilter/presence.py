@@ -1,7 +1,7 @@
 """Whether nf_tables has a table or a chain: one question to the kernel, and no program to start."""
 
 from shibafu.netfilter.generation import NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES
-from shibafu.netlink.codec import attr_string
+from shibafu.netlink.codec import attr_string, parse_attrs, parse_string
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
@@ -10,6 +10,7 @@ _FAMILIES = {"inet": 1, "ip": 2, "ip6": 10}
 _GETTABLE, _GETCHAIN = NFNL_SUBSYS_NFTABLES << 8 | 1, NFNL_SUBSYS_NFTABLES << 8 | 4
 _NFTA_TABLE_NAME = 1
 _NFTA_CHAIN_TABLE, _NFTA_CHAIN_NAME = 1, 3
+_NFGENMSG_SIZE = 4
 
 
 class Presence:
@@ -40,6 +41,17 @@ class Presence:
         family, _, name = table.partition(" ")
         names = attr_string(_NFTA_CHAIN_TABLE, name) + attr_string(_NFTA_CHAIN_NAME, chain)
         return self._has(_GETCHAIN, family, names)
+
+    def list_chains(self) -> list[str]:
+        """Return the names of all chains, of whatever family and table."""
+        if self._sock is None:
+            return []
+        request = NetlinkRequest(_GETCHAIN, 0, bytes(_NFGENMSG_SIZE), "cannot list chains")
+        try:
+            entries = self._sock.dump(request)
+        except NetlinkError:
+            return []  # there is no nf_tables
+        return [parse_string(parse_attrs(entry, _NFGENMSG_SIZE)[_NFTA_CHAIN_NAME]) for entry in entries]
 
     def _has(self, kind: int, family: str, names: bytes) -> bool:
         if self._sock is None:

@@ -28,6 +28,11 @@ def calc_dnat_chain(network: str) -> str:
     return f"{calc_chain(network)}-D"
 
 
+def is_dnat_chain(name: str) -> bool:
+    """Return whether a chain has the name of a network's chain that translates."""
+    return name.startswith("SHIBAFU-") and name.endswith("-D")
+
+
 def calc_masquerade_chain(network: str) -> str:
     """Return the name of a network's chain that masquerades."""
     return f"{calc_chain(network)}-M"

@@ -63,12 +63,15 @@ class IptablesPorts:
             if publication.of_version(version):
                 self._repair(publication.network, version, members)
 
-    def withdraw(self, publication: "Publication", others: "list[Publication]") -> None:
+    def withdraw(
+        self, publication: "Publication", others: "list[Publication]", is_complete: bool = True
+    ) -> None:
         """Remove the rules of a publication; absence is success.
 
         Args:
             publication: what is no longer published.
             others: all that stays published.
+            is_complete: whether that is really all.
 
         Raises:
             CniError: iptables refused.
@@ -78,13 +81,16 @@ class IptablesPorts:
             rules = list_port_rules(publication, version)
             if rules and _select(publication, others, version):
                 texts[version] = _render([f"-D {chain} {rule}" for chain, rule in rules])
-            elif rules:
+            elif rules and is_complete:
                 texts[version] = _render(_list_teardown(publication.network))
+            elif rules:
+                self._repair(publication.network, version, [], publication.key)
         children = self._start(texts)
         for version, child in children.items():
             # The program then waits until no processor can hold the rules any more, and nobody needs that.
             if not child.wait_until_silent():
-                self._repair(publication.network, version, _select(publication, others, version))
+                members = _select(publication, others, version)
+                self._repair(publication.network, version, members, publication.key)
 
     def find_fault(self, publication: "Publication") -> str:
         """Return what is wrong with the rules of a publication, in words; empty if nothing is.
@@ -139,8 +145,15 @@ class IptablesPorts:
                     removals += [f"-F {chain}", f"-X {chain}"]
             self._require(version, _render(removals))
 
-    def _repair(self, network: str, version: int, members: "list[Publication]") -> None:
-        """Make a network's chains out of whatever is left of them; without members, remove them."""
+    def _repair(self, network: str, version: int, members: "list[Publication]", leaving: str = "") -> None:
+        """Make a network's chains out of whatever is left of them; without any rules, remove them.
+
+        Args:
+            network: the network.
+            version: the family, 4 or 6.
+            members: what is published. What else is there stays: it may be another container's.
+            leaving: the key of what is not to stay.
+        """
         lines = self._list(version)
         chains = calc_dnat_chain(network), calc_masquerade_chain(network)
         text = [
@@ -150,8 +163,15 @@ class IptablesPorts:
         ]
         # Makes what is missing, and empties what is there.
         text += [f":{chain} - [0:0]" for chain in chains]
-        if members:
-            rules = [rule for one in members for rule in list_port_rules(one, version)]
+        known = {leaving, *(one.key for one in members)}
+        rules = [
+            (chain, line.removeprefix(f"-A {chain} "))
+            for chain in chains
+            for line in lines
+            if line.startswith(f"-A {chain} ") and _find_comment(line).partition(" ")[0] not in known
+        ]
+        rules += [rule for one in members for rule in list_port_rules(one, version)]
+        if rules:
             text += [line for line in _list_setup(network, rules) if not line.startswith("-N ")]
         else:
             text += [f"-X {chain}" for chain in chains]

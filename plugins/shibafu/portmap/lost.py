@@ -4,7 +4,7 @@ from shibafu.cni.names import IPTABLES, NFTABLES
 from shibafu.netfilter.generation import list_legacy_tables
 from shibafu.netfilter.presence import Presence
 from shibafu.portmap.backends import open_ports
-from shibafu.portmap.chains import calc_dnat_chain
+from shibafu.portmap.chains import calc_dnat_chain, is_dnat_chain
 from shibafu.portmap.tables import TABLE
 from shibafu.resource.teardown import Teardown
 
@@ -33,6 +33,13 @@ def remove_lost(request: "Request", is_leaving: "Callable[[str, str], bool]") ->
             open_ports(backend, request.env).sweep, lambda comment: is_leaving(*_read_comment(comment))
         )
     teardown.finish()
+
+
+def may_be_lost() -> bool:
+    """Return whether there may be rules of published ports."""
+    with Presence() as presence:
+        chains = presence.list_chains()
+        return presence.has_table(TABLE) or any(map(is_dnat_chain, chains)) or _uses_legacy()
 
 
 def _find_backends(request: "Request") -> list[str]:

@@ -80,17 +80,23 @@ class NftablesPorts:
                 raise self._describe_taken(publication)
             raise CniError(FIREWALL, f"nft refused the rules: {said}", text)
 
-    def withdraw(self, publication: "Publication", others: "list[Publication]") -> None:
+    def withdraw(
+        self, publication: "Publication", others: "list[Publication]", is_complete: bool = True
+    ) -> None:
         """Remove the rules of a publication; absence is success.
 
         Args:
             publication: what is no longer published.
             others: all that stays published.
+            is_complete: whether that is really all.
 
         Raises:
             CniError: nft refused.
         """
         ruleset, neighbours = _calc(publication, [publication]), _select(publication, others)
+        if not is_complete:
+            self._remove_elements(ruleset.name, lambda comment: comment.startswith(publication.key))
+            return
         if not neighbours:
             if not self._run(render_teardown(ruleset)):
                 self._nft.run(render_teardown(ruleset))  # once more, to have the refusal's text

@@ -2,9 +2,9 @@
 
     /run/shibafu/ports/<host's namespace>
 
-A JSON object: under `netns` which namespace that is, as inode numbers are used again, and each publication
-under its key. It is read and replaced as a whole, under a lock of the host. What counts are the kernel's
-rules: where there is no register, they are found by their comments.
+A JSON object: under `netns` which namespace that is, as inode numbers are used again, under `complete`
+whether it lists everything, and each publication under its key. It is read and replaced as a whole, under a
+lock of the host. What counts are the kernel's rules: without a register, they are found by their comments.
 """
 
 import os
@@ -18,6 +18,7 @@ from shibafu.resource.home import calc_mark
 
 _ROOT = "/run/shibafu"
 _MARK = "netns"
+_COMPLETE = "complete"
 _LARGEST = 64 << 20
 
 
@@ -30,7 +31,7 @@ class Register:
         CniError: others could have forged it.
     """
 
-    __slots__ = ("_entries", "_fresh", "_lock", "_mark", "_path", "is_found")
+    __slots__ = ("_entries", "_fresh", "_lock", "_mark", "_path", "is_complete", "is_found")
 
     def __init__(self) -> None:
         inode = os.stat("/proc/self/ns/net").st_ino
@@ -39,7 +40,8 @@ class Register:
         self._lock = Lock(f"ports-{inode}", "the register of published ports")
         self._mark = ""
         self._entries: dict[str, object] = {}
-        # Whether there is a register: then nothing is published but what it tells.
+        # Whether it tells of all that is published. One that was lost and begun again does not.
+        self.is_complete = False
         self.is_found = False
 
     def __enter__(self) -> "Register":
@@ -83,6 +85,7 @@ class Register:
         # One of a namespace that is gone tells nothing.
         self.is_found = isinstance(document, dict) and document.pop(_MARK, "") == self._mark
         self._entries = document if self.is_found and isinstance(document, dict) else {}
+        self.is_complete = self.is_found and self._entries.pop(_COMPLETE, True) is True
         remove_file(self._fresh)  # of a call that was killed
 
     def _write(self) -> None:
@@ -91,9 +94,8 @@ class Register:
             return
         make_directory(os.path.dirname(self._path), 0o700)
         # Beside it first: a killed process leaves the old register or the new one.
-        write_file(
-            self._fresh, dumps_lines({_MARK: self._mark, **self._entries}).encode("utf-8", "surrogateescape")
-        )
+        head: dict[str, object] = {_MARK: self._mark, _COMPLETE: self.is_complete}
+        write_file(self._fresh, dumps_lines(head | self._entries).encode("utf-8", "surrogateescape"))
         os.rename(self._fresh, self._path)
         self.is_found = True
 

@@ -126,7 +126,8 @@ class PortRules(Resource):
 
     def remove(self) -> None:
         """See `Resource.remove`."""
-        self._open().withdraw(self._publication, self._list_others())
+        register = self._register
+        self._open().withdraw(self._publication, self._list_others(), register.is_complete)
 
     def _list_others(self) -> "list[Publication]":
         return self._register.list(besides=self._publication.key)

@@ -6,7 +6,7 @@ from shibafu.cni.names import IPTABLES, calc_host_veth
 from shibafu.netfilter.backend import choose_backend
 from shibafu.portmap.chosen import choose_ports, find_chosen
 from shibafu.portmap.config import PortmapConfig
-from shibafu.portmap.lost import remove_lost
+from shibafu.portmap.lost import may_be_lost, remove_lost
 from shibafu.portmap.plan import plan_answers, plan_publication, remove_publication
 from shibafu.portmap.publication import Publication, calc_label
 from shibafu.portmap.reference_ports import ReferenceHostPorts, ReferencePorts
@@ -45,6 +45,8 @@ def add(request: "Request") -> dict[str, object]:
     publication = _publish(request, config, previous)
     is_chosen = any(not one.first for one in publication.mappings)
     with Register() as register, open_view() as view, _Container(request) as netns:
+        if not register.is_found:
+            register.is_complete = not may_be_lost()
         former = register.find(publication.key)
         if former is not None:
             # What a call left that was killed, or that nobody has detached.
@@ -109,7 +111,7 @@ def delete(request: "Request") -> None:
             teardown.do(remove_publication, publication, register, request.env)
             teardown.finish()
             return
-        if not register.is_found:
+        if not register.is_complete:
             teardown.do(remove_lost, request, lambda one, _: one == key)
         teardown.do(_open_reference(request).remove, request.network, request.container_id)
         teardown.finish()
@@ -130,7 +132,7 @@ def collect_garbage(request: "Request") -> None:
         for one in register.list():
             if one.network == request.network and one.key not in keep:
                 teardown.do(remove_publication, one, register, request.env)
-        if not register.is_found:
+        if not register.is_complete:
             teardown.do(
                 remove_lost,
                 request,
