@@ -74,3 +74,14 @@ def test_what_is_deprecated_is_told_everywhere_or_nowhere() -> None:
         assert not is_in_changelog
     else:
         assert is_in_changelog
+
+
+def test_the_resources_of_the_manual_are_those_of_the_schema() -> None:
+    section = (DOCS / "commands.md").read_text().partition("### Resources")[2].partition("\n## ")[0]
+    told = dict(re.findall(r"(?m)^\| `(\w+)`.*? \| (.*) \|$", section))
+    kinds = dict(SCHEMAS["resource.json"]["$defs"])
+    del kinds["faults"]
+    assert told.keys() - {"resource"} == kinds.keys()
+    for kind, schema in kinds.items():
+        attributes = schema["properties"]["attributes"]["properties"]
+        assert attributes.keys() <= set(re.findall(r"`(\w+)`", told[kind])), kind
