@@ -14,7 +14,8 @@ sys.path[:0] = [{plugins!r}, {ipam!r}]
 from {module}.__main__ import main
 main()
 """
-_MODULES = {name: SERVED[name].removesuffix(".__main__") for name in REPLACED}
+# All but the hook, which is not a plugin.
+_MODULES = {name: main.removesuffix(".__main__") for name, main in SERVED.items() if name != "shibafu-hook"}
 
 
 class Suite:

@@ -15,6 +15,7 @@ from shibafu.cni import errors
 from shibafu.cni.config import _DNS_KEYS, Section
 from shibafu.cni.request import Request
 from shibafu.cni.version import SUPPORTED
+from shibafu.engine.programs import SERVED
 from shibafu.firewall.config import FirewallConfig
 from shibafu.portmap.config import PortmapConfig
 from shibafu.tuning.config import DEFAULT_DATA_DIR as TUNING_DATA_DIR
@@ -25,7 +26,12 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/configuration.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("conf/*.md")])
 # What the plugins that it describes are made of.
-PARTS = ("bandwidth", "bridge", "cni", "firewall", "netfilter", "portmap", "resource", "tuning")
+PLUGINS = [
+    main.split(".")[1]
+    for name, main in SERVED.items()
+    if main.startswith("shibafu.") and name != "shibafu-hook"
+]
+PARTS = (*PLUGINS, "cni", "netfilter", "resource")
 PACKAGES = (*(f"plugins/shibafu/{part}" for part in PARTS), "ipam/shibafu_ipam")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 # The methods of cni.config.Section that read a key, and functions that are given one to read.

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import shibafu
+from shibafu.engine.programs import SERVED
 from support.imports import FORBIDDEN, INTERPRETER, OS_MODULES, check_budget, measure
 
 SHELL = OS_MODULES | {
@@ -19,8 +20,7 @@ SHELL = OS_MODULES | {
     "shibafu.cni.version",
 }
 READING = {"_json", "shibafu.cni.config", "shibafu.lean", "shibafu.lean.json"}
-PLUGINS = ("bandwidth", "bridge", "firewall", "loopback", "portmap", "tuning")
-MODULES = ("shibafu_ipam", *(f"shibafu.{plugin}" for plugin in PLUGINS))
+MODULES = [main.removesuffix(".__main__") for program, main in SERVED.items() if program != "shibafu-hook"]
 CONFIG: dict[str, object] = {"cniVersion": "1.1.0", "name": "net", "type": "bridge"}
 
 
