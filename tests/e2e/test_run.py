@@ -165,6 +165,12 @@ def test_ports_take_no_plugin_of_others(machine: Machine, containers: Containers
     assert "port 9001/tcp of the host is taken by container web1 on network bridge" in said
     containers.command("rm --force web1")
     containers.start("web2", "-p 9001:80")
+    # A container that is started again may find that another one has its port by now.
+    containers.start("web3", "-p 8080:80")
+    containers.command("stop --time 0 web3")
+    containers.start("web4", "-p 8080:80")
+    said = containers.command.fail("start web3")
+    assert "port 8080/tcp of the host is taken by container web4 on network bridge" in said
 
 
 @pytest.mark.parametrize(

@@ -669,6 +669,16 @@ class TestReference:
         publisher.collect()
         assert self.rules(machine) == []
 
+    def test_its_ports_are_taken(self, publisher: Publisher, config: Config) -> None:
+        machine = publisher.machine
+        self.attach(publisher, config, "c1")
+        result = machine.add(config, "c2")
+        for mapping in (publish(8080, 80), publish(5300, 53, "udp", range=100)):
+            error = publisher.call("ADD", mapping, previous=result, container="c2", status=1)
+            assert error["code"] == 106
+            assert "is taken by container c1 on network net" in error["msg"]
+        publisher.call("ADD", publish(8080, 80, "udp"), publish(8081, 80), previous=result, container="c2")
+
     def test_added_again_a_container_has_ours(self, publisher: Publisher, config: Config) -> None:
         machine = publisher.machine
         self.attach(publisher, config, "c1")

@@ -7,22 +7,26 @@ Its other chains, which all containers share, it leaves for good, and so does th
 """
 
 from shibafu.cni.names import calc_reference_hash
+from shibafu.lean.ip import parse_cidr
 from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.generation import list_legacy_tables
 from shibafu.netfilter.listing import Listing
 from shibafu.netfilter.nftables import Nft
 from shibafu.netfilter.presence import Presence
+from shibafu.portmap.mapping import Mapping
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.teardown import Teardown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
+    from collections.abc import Mapping as Environment
 
     from shibafu.portmap.publication import Publication
     from shibafu.resource.view import View
 
 _CHAIN_LENGTH = 28
+_PREFIX = "CNI-DN-"
 _DNAT = "CNI-HOSTPORT-DNAT"
 _LIST = "*nat\n-S\nCOMMIT\n"
 _NATS = {4: "ip nat", 6: "ip6 nat"}
@@ -31,7 +35,29 @@ _TABLES = {4: "ip cni_hostport", 6: "ip6 cni_hostport"}
 
 def calc_reference_dnat_chain(network: str, container_id: str) -> str:
     """Return the name of the chain of a container on a network."""
-    return f"CNI-DN-{calc_reference_hash(network + container_id)}"[:_CHAIN_LENGTH]
+    return f"{_PREFIX}{calc_reference_hash(network + container_id)}"[:_CHAIN_LENGTH]
+
+
+def _parse_rule(line: str) -> Mapping | None:
+    """Return what a rule of a container's chain publishes; None for another rule."""
+    words = line.split()
+    if not line.startswith(f"-A {_PREFIX}") or "--to-destination" not in words or "--dport" not in words:
+        return None
+    options = {word: words[i] for i, word in enumerate(words[:-1], 1)}
+    try:
+        place = parse_cidr(options["-d"]).address if "-d" in options else None
+        target = int(options["--to-destination"].rpartition(":")[2])
+        return Mapping(options["-p"], int(options["--dport"]), target, host_ip=place)
+    except (KeyError, ValueError):
+        return None  # somebody else's
+
+
+def _find_owner(lines: "list[str]", chain: str) -> str:
+    """Return whose a chain is, for people."""
+    jump = next((line for line in lines if line.endswith(f" -j {chain}")), "")
+    network, _, rest = jump.partition('dnat name: \\"')[2].partition('\\" id: \\"')
+    container_id = rest.partition('\\"')[0]
+    return f"container {container_id} on network {network}" if container_id else f"chain {chain}"
 
 
 class ReferenceHostPorts(Resource):
@@ -66,7 +92,7 @@ class ReferencePorts:
 
     __slots__ = ("_env", "_has_ports")
 
-    def __init__(self, env: "Mapping[str, str]", has_ports: bool) -> None:
+    def __init__(self, env: "Environment[str, str]", has_ports: bool) -> None:
         self._env = env
         self._has_ports = has_ports
 
@@ -117,6 +143,24 @@ class ReferencePorts:
         return self._may_be_legacy() and any(
             f"-N {chain}" in lines for lines in Listing(self._env, _LIST).lines.values()
         )
+
+    def find_clash(self, publication: "Publication") -> "tuple[Mapping, str] | None":
+        """Return a port that another container has, and which one; None if there is none."""
+        own = calc_reference_dnat_chain(publication.network, publication.container_id)
+        with Presence() as presence:
+            chains = [name for name in presence.list_chains() if name.startswith(_PREFIX) and name != own]
+        if not (chains or self._may_be_legacy()):
+            return None
+        for version, lines in Listing(self._env, _LIST).lines.items():
+            mappings = publication.of_version(version)
+            for line in lines if mappings else ():
+                theirs = _parse_rule(line)
+                if theirs is None or line.startswith(f"-A {own} "):
+                    continue
+                for mapping in mappings:
+                    if mapping.clashes(theirs, version):
+                        return theirs, _find_owner(lines, line.split()[1])
+        return None
 
     def find_fault(self, publication: "Publication") -> str:
         """Return what is wrong with a container's rules, in words; empty if nothing is."""

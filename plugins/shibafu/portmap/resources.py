@@ -65,7 +65,11 @@ class PortClaim(Resource):
 
             remove_publication(other, self._register, self._env)
         from shibafu.portmap.occupants import find_occupant
+        from shibafu.portmap.reference_ports import ReferencePorts
 
+        clash = ReferencePorts(self._env, has_ports=True).find_clash(own)
+        if clash is not None:
+            raise _refuse(f"{clash[0]} of the host is taken by {clash[1]}")
         occupant = find_occupant(own)
         if occupant is not None:
             raise _refuse(f"{occupant[0]} of the host is taken by {occupant[1]}, which listens there")
