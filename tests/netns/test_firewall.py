@@ -162,6 +162,21 @@ def test_a_bridge_with_an_uplink(machine: Machine) -> None:
     assert_open_again(machine)
 
 
+def test_many_at_a_time(machine: Machine) -> None:
+    """They make nothing twice, and leave nothing."""
+    names = [f"c{number}" for number in range(8)]
+    configs = {name: attach(machine, container=name) | {"ingressPolicy": "isolated"} for name in names}
+    for command in ("ADD", "DEL"):
+        calls = [machine.start(command, config, name, ifname("a")) for name, config in configs.items()]
+        assert [call.finish().status for call in calls] == [0] * len(calls)
+        if command == "ADD":
+            rules = machine.rules()
+            assert len(rules) == len(set(rules))
+            for name, config in configs.items():
+                machine.check(config, name, ifname("a"))
+    assert_open_again(machine)
+
+
 def test_administrator_s_chain_comes_first(machine: Machine, outside: Namespace) -> None:
     config = enter(machine)
     machine.iptables("-A", "CNI-ADMIN", "-d", OUTSIDE[4], "-j", "DROP")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shibafu.resource.view import View
 
 _IPV6 = "/proc/sys/net/ipv6"
+_COMMIT = "COMMIT\n"
 _LIST = "*filter\n-S\nCOMMIT\n"
 _ADVICE = "the next ADD of this network restores them"
 
@@ -106,18 +107,34 @@ class FilterTables:
         Raises:
             CniError: iptables refused.
         """
-        for version, before in self.list(versions).items():
-            text = render_update(before, calc(version, before), network)
-            if not text:
-                continue
-            status, _, stderr = self._start(version, text).wait()
+        listed = self.list(versions)
+        texts = {v: render_update(rules, calc(v, rules), network) for v, rules in listed.items()}
+        texts = {version: text for version, text in texts.items() if text}
+        children = {version: self._start(version, None) for version in texts}
+        for version, child in children.items():
+            # The extensions of rules are looked up meanwhile, which takes the longest.
+            child.feed(texts[version].removesuffix(_COMMIT).encode())
+        # One after the other: transactions at the same moment make iptables start over.
+        failed = [version for version, child in children.items() if not _commit(child)]
+        for version in failed:
+            # Once more, to have the refusal's text.
+            status, _, stderr = self._start(version, texts[version]).wait()
             if status:
                 said = stderr.decode("utf-8", "replace").strip()
                 name = PROGRAMS[version]
-                raise CniError(FIREWALL, f"{name} refused the rules of network {network}: {said}", text)
+                raise CniError(
+                    FIREWALL, f"{name} refused the rules of network {network}: {said}", texts[version]
+                )
 
-    def _start(self, version: int, text: str) -> Child:
+    def _start(self, version: int, text: str | None) -> Child:
         return spawn_restore(self._programs[version], self._env, text)
+
+
+def _commit(child: Child) -> bool:
+    child.feed(_COMMIT.encode())
+    child.finish_input()
+    # Once it is silent it only waits for the kernel, which takes 20 ms to let go of removed rules.
+    return child.wait_until_silent()
 
 
 class FilterRules(Resource):

@@ -212,11 +212,15 @@ def render_update(before: "Rules", after: "Rules", network: str) -> str:
         after: those that concern a network.
         network: the network.
     """
-    known = [*_SHARED, calc_forward_chain(network), *_list_admin_chains(before.get(_ENTRY, []))]
+    own = calc_forward_chain(network)
+    known = [*_SHARED, own, *_list_admin_chains(before.get(_ENTRY, []))]
     doomed = [chain for chain in known if chain in before and chain not in after]
     lines = [f"-N {chain}" for chain in after if chain not in before]
-    for chain, rules in [*after.items(), *((chain, []) for chain in doomed)]:
+    for chain, rules in after.items():
         lines += _render_edit(chain, before.get(chain, []), rules)
+    for chain in doomed:
+        # Others may add rules to what is shared, and then keep it. To name each rule takes its extensions.
+        lines += [f"-F {chain}"] if chain == own else _render_edit(chain, before[chain], [])
     lines += [f"-X {chain}" for chain in doomed]
     return "\n".join(["*filter", *lines, "COMMIT", ""]) if lines else ""
 
