@@ -9,8 +9,8 @@ from shibafu.bandwidth.plan import (
     plan_unlimited,
 )
 from shibafu.bandwidth.shaping import expect_link
-from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
-from shibafu.cni.result import Interface, Result, parse_prev_result
+from shibafu.cni.errors import CHECK_FAILED, CniError
+from shibafu.cni.result import Interface, Result, find_prev_result, require_prev_result
 from shibafu.resource.base import find_faults
 from shibafu.resource.netns import open_container_netns
 from shibafu.resource.teardown import Teardown
@@ -30,7 +30,7 @@ def add(request: "Request") -> dict[str, object]:
         CniError: why it could not be done; nothing is left of the attempt.
     """
     config = BandwidthConfig(request.config)
-    result = _require_prev_result(request, "must be called as chained plugin")
+    result = require_prev_result(request.config, request.cni_version, "must be called as chained plugin")
     if config.is_empty:
         return result.to_json(request.cni_version)
     with open_container_netns(request) as netns, open_view() as view:
@@ -55,7 +55,7 @@ def check(request: "Request") -> None:
         CniError: CHECK_FAILED and the first difference.
     """
     config = BandwidthConfig(request.config)
-    result = _require_prev_result(request, "must be called as a chained plugin")
+    result = require_prev_result(request.config, request.cni_version, "must be called as a chained plugin")
     if config.is_empty:
         return
     with open_container_netns(request) as netns, open_view() as view:
@@ -71,21 +71,11 @@ def delete(request: "Request") -> None:
     Raises:
         CniError: everything that could not be removed.
     """
-    try:
-        result = parse_prev_result(request.config, request.cni_version)
-    except CniError:
-        result = None  # a broken one must not keep the container
+    result = find_prev_result(request.config, request.cni_version)
     teardown = Teardown()
     with open_view() as view:
         teardown.remove(plan_remains(view, request, result))
     teardown.finish()
-
-
-def _require_prev_result(request: "Request", refusal: str) -> Result:
-    result = parse_prev_result(request.config, request.cni_version)
-    if result is None:
-        raise CniError(INVALID_CONFIG, refusal, 'put it in "plugins" after one that attaches containers')
-    return result
 
 
 def _lift(unwanted: "list[Resource]") -> None:

@@ -252,6 +252,31 @@ def parse_prev_result(config: Section, version: str) -> Result | None:
     return parse_result(section, version)
 
 
+def require_prev_result(config: Section, version: str, refusal: str) -> Result:
+    """Return the result of the plugins before this one, which cannot do without it.
+
+    Args:
+        config: the configuration.
+        version: its version.
+        refusal: what to say where it has none; the reference's plugins differ in it.
+
+    Raises:
+        CniError: INVALID_CONFIG when there is none, or as `parse_prev_result`.
+    """
+    result = parse_prev_result(config, version)
+    if result is None:
+        raise CniError(INVALID_CONFIG, refusal, 'put it in "plugins" after one that attaches containers')
+    return result
+
+
+def find_prev_result(config: Section, version: str) -> Result | None:
+    """Return the result of the plugins before this one, for DEL: a broken one must not keep a container."""
+    try:
+        return parse_prev_result(config, version)
+    except CniError:
+        return None
+
+
 _INTERFACE_KEYS = fold_keys(
     ("name", "name", Section.text),
     ("mac", "mac", Section.text),

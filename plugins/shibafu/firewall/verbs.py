@@ -1,7 +1,7 @@
 """ADD, CHECK, DEL and STATUS."""
 
-from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
-from shibafu.cni.result import Result, parse_prev_result
+from shibafu.cni.errors import CHECK_FAILED, CniError
+from shibafu.cni.result import find_prev_result, require_prev_result
 from shibafu.firewall.config import ISOLATED_CONTAINERS, FirewallConfig
 from shibafu.firewall.filter_rules import FilterRules
 from shibafu.firewall.members import Members, calc_key
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from shibafu.cni.request import Request
     from shibafu.resource.base import Resource
 
+# The reference's words for a missing prevResult.
+_REFUSAL = "missing prevResult from earlier plugin"
+
 
 def add(request: "Request") -> dict[str, object]:
     """Let the container's packets through, and return what the plugins before have answered.
@@ -24,7 +27,7 @@ def add(request: "Request") -> dict[str, object]:
         CniError: why it could not be done; nothing is left of the attempt.
     """
     config = FirewallConfig(request.config.values)
-    result = _require_prev_result(request)
+    result = require_prev_result(request.config, request.cni_version, _REFUSAL)
     members = Members(request.network)
     with open_view() as view:
         needs = find_container_needs(members, request, config, result, view)
@@ -42,7 +45,7 @@ def check(request: "Request") -> None:
         CniError: CHECK_FAILED and the first difference.
     """
     config = FirewallConfig(request.config.values)
-    result = _require_prev_result(request)
+    result = require_prev_result(request.config, request.cni_version, _REFUSAL)
     members = Members(request.network)
     with open_view() as view:
         needs = find_container_needs(members, request, config, result, view)
@@ -63,10 +66,7 @@ def delete(request: "Request") -> None:
     Raises:
         CniError: everything that could not be removed.
     """
-    try:
-        result = parse_prev_result(request.config, request.cni_version)
-    except CniError:
-        result = None  # a broken one must not keep the container
+    result = find_prev_result(request.config, request.cni_version)
     teardown = Teardown()
     teardown.remove(plan_departure(Members(request.network), request, result))
     teardown.finish()
@@ -88,14 +88,3 @@ def status(request: "Request") -> None:
         obstacle = kind.obstacle(request, config)
         if obstacle is not None:
             raise obstacle
-
-
-def _require_prev_result(request: "Request") -> Result:
-    result = parse_prev_result(request.config, request.cni_version)
-    if result is None:
-        raise CniError(
-            INVALID_CONFIG,
-            "missing prevResult from earlier plugin",
-            'put it in "plugins" after one that attaches containers',
-        )
-    return result

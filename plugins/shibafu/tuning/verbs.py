@@ -1,8 +1,8 @@
 """The verbs: interpretations of the plan."""
 
 from shibafu.cni.config import parse_valid_attachments
-from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
-from shibafu.cni.result import Result, parse_prev_result
+from shibafu.cni.errors import CHECK_FAILED, CniError
+from shibafu.cni.result import require_prev_result
 from shibafu.lean.files import remove_file
 from shibafu.resource.base import find_faults
 from shibafu.resource.netns import Netns, open_container_netns
@@ -18,6 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
 
+# The reference's words for a missing prevResult.
+_REFUSAL = "Required prevResult missing"
+
 
 def add(request: "Request") -> dict[str, object]:
     """Change what is stated, and return the result of the plugins before, with what has changed of it.
@@ -27,7 +30,7 @@ def add(request: "Request") -> dict[str, object]:
     """
     config = TuningConfig(request)
     require_allowed(config.sysctl_keys)
-    result = _require_prev_result(request)
+    result = require_prev_result(request.config, request.cni_version, _REFUSAL)
     amend_result(request, config, result)
     answer = result.to_json(request.cni_version)
     with open_container_netns(request) as netns, Transaction(View(netns.sock, netns=netns)) as transaction:
@@ -43,7 +46,7 @@ def check(request: "Request") -> None:
         CniError: CHECK_FAILED and the first difference.
     """
     config = TuningConfig(request)
-    _require_prev_result(request)
+    require_prev_result(request.config, request.cni_version, _REFUSAL)
     with open_container_netns(request) as netns:
         plan = plan_changes(request, config, netns)
         for fault in find_faults(plan, View(netns.sock, netns=netns)):
@@ -101,17 +104,6 @@ def status(request: "Request") -> None:
         CniError: a value that cannot be, or a sysctl that is not allowed.
     """
     require_allowed(TuningConfig(request).sysctl_keys)
-
-
-def _require_prev_result(request: "Request") -> Result:
-    result = parse_prev_result(request.config, request.cni_version)
-    if result is None:
-        raise CniError(
-            INVALID_CONFIG,
-            "Required prevResult missing",
-            "shibafu-tuning must come after another plugin in the chain",
-        )
-    return result
 
 
 def _find_netns(request: "Request") -> Netns | None:
