@@ -176,11 +176,11 @@ def remedy_chain(chain: Chain, name: str) -> None:
 
 @pytest.mark.root
 @pytest.mark.parametrize("verb", ["ADD", "DEL"])
-@pytest.mark.parametrize("role", ROLES[1:])
+@pytest.mark.parametrize(("role", "backend"), [*((role, "") for role in ROLES[1:]), ("portmap", "nftables")])
 def test_chained_plugin_killed_at_any_system_call(
-    machine: Machine, role: str, verb: str, share: int, is_long: bool
+    machine: Machine, role: str, backend: str, verb: str, share: int, is_long: bool
 ) -> None:
-    chain = Chain(machine, version="1.1.0", roles=("bridge", role))
+    chain = Chain(machine, version="1.1.0", roles=("bridge", role), backend=backend)
     report = machine.directory / "strace"
 
     def call(step: Step | None = None) -> Answer:

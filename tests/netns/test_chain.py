@@ -2,6 +2,8 @@
 
 import itertools
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 
 import pytest
 
@@ -136,3 +138,26 @@ def test_garbage_is_collected(machine: Machine, has_own_files: bool, backend: st
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     chain.collect_garbage()
     assert_same(before, chain.snapshot())
+
+
+@backends
+def test_many_at_once(machine: Machine, outside: Outside, backend: str) -> None:
+    """Rules that containers share are made once, and removed by who comes last."""
+    # A machine says which plugin it calls next: each thread has its own view of the one host.
+    chains = {
+        f"c{number}": Chain(copy(machine), backend=backend, host_port=HOST_PORT + number)
+        for number in range(6)
+    }
+    for name in chains:
+        machine.container(name)
+    before = next(iter(chains.values())).snapshot()
+    with ThreadPoolExecutor(len(chains)) as pool:
+        list(pool.map(lambda name: chains[name].add(name), chains))
+        rules = [rule for rule in machine.rules() if " -A " in rule]  # chains of two tables have one name
+        assert [rule for rule in set(rules) if rules.count(rule) > 1] == []
+        for name, chain in chains.items():
+            at, to = (ANY[4], SERVER_PORT), (UPLINK[4], chain.host_port)
+            chain.check(name)
+            assert reaches(machine.container(name), at, outside.namespace, to) == OUTSIDE[4]
+        list(pool.map(lambda name: chains[name].delete(name), chains))
+    assert_same(before, next(iter(chains.values())).snapshot())

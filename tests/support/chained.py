@@ -31,6 +31,7 @@ class Chain:
         roles: the plugins that are in the chain.
         network: one of `NETWORKS`.
         backend: of masquerading and published ports; empty: what the plugins choose.
+        host_port: what is published of the host.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Chain:
         roles: tuple[str, ...] = ROLES,
         network: str = "net",
         backend: str = "",
+        host_port: int = HOST_PORT,
     ) -> None:
         self.machine = machine
         self.theirs = theirs
@@ -48,6 +50,7 @@ class Chain:
         self.roles = roles
         self.network = network
         self.backend = backend
+        self.host_port = host_port
         self.backups = machine.directory / "tuning"
         # What the plugin of a role is started with: its arguments are the plugin's.
         self.prefixes: dict[str, list[str]] = {}
@@ -71,7 +74,7 @@ class Chain:
 
     def hand_over(self, role: str) -> Config:
         """Return what a runtime asks a plugin for."""
-        mappings = [publish(HOST_PORT, SERVER_PORT, protocol) for protocol in ("tcp", "udp")]
+        mappings = [publish(self.host_port, SERVER_PORT, protocol) for protocol in ("tcp", "udp")]
         asked: dict[str, Config] = {
             "portmap": {"portMappings": mappings},
             "bandwidth": {"bandwidth": _LIMITS},

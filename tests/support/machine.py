@@ -89,6 +89,7 @@ class Machine:
     def _forget(self) -> None:
         for directory in (self.records, RECORDS / "firewall" / self.records.name):
             shutil.rmtree(directory, ignore_errors=True)
+        (RECORDS / "ports" / self.records.name).unlink(missing_ok=True)
 
     def container(self, name: str = "c1") -> Namespace:
         """Return the namespace of the container called `name`, making it when it is new."""
