@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ from netns.walled import (
     read_chain,
     remembered,
 )
-from support.machine import Config, Machine
+from support.machine import Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.traffic import OUTSIDE, Outside, can_reach
 
@@ -65,6 +66,21 @@ def test_isolation(machine: Machine, version: int, policy: str) -> None:
     leave(machine, a)
     leave(machine, b, "c2")
     leave(machine, c, "c3")
+    assert_open_again(machine)
+
+
+def test_legacy_variant(machine: Machine, outside: Namespace, tmp_path: Path) -> None:
+    machine.path = link_iptables(tmp_path / "legacy", "legacy")
+    close_host(machine)
+    configs = {name: enter(machine, container=name, ingressPolicy="same-bridge") for name in ("c1", "c2")}
+    assert can_reach(outside, OUTSIDE[6], machine.container())
+    other = enter(machine, "b", "c3", ingressPolicy="same-bridge")
+    assert not can_reach(machine.container("c3"), address(other), machine.container())
+    for name, config in configs.items():
+        machine.check(config, name, ifname("a"))
+    for name, config in configs.items():
+        leave(machine, config, name)
+    leave(machine, other, "c3")
     assert_open_again(machine)
 
 

@@ -87,7 +87,7 @@ class FilterTables:
                 return f"{PROGRAMS[version]}: {disorder}"
         return ""
 
-    def list(self, versions: "Iterable[int]" = (4, 6)) -> "dict[int, Rules]":
+    def read_all(self, versions: "Iterable[int]" = (4, 6)) -> "dict[int, Rules]":
         """Return all rules of some families, without those whose program is not installed.
 
         Raises:
@@ -107,16 +107,10 @@ class FilterTables:
         Raises:
             CniError: iptables refused.
         """
-        listed = self.list(versions)
+        listed = self.read_all(versions)
         texts = {v: render_update(rules, calc(v, rules), network) for v, rules in listed.items()}
         texts = {version: text for version, text in texts.items() if text}
-        children = {version: self._start(version, None) for version in texts}
-        for version, child in children.items():
-            # The extensions of rules are looked up meanwhile, which takes the longest.
-            child.feed(texts[version].removesuffix(_COMMIT).encode())
-        # One after the other: transactions at the same moment make iptables start over.
-        failed = [version for version, child in children.items() if not _commit(child)]
-        for version in failed:
+        for version in self._attempt(texts):
             # Once more, to have the refusal's text.
             status, _, stderr = self._start(version, texts[version]).wait()
             if status:
@@ -125,6 +119,18 @@ class FilterTables:
                 raise CniError(
                     FIREWALL, f"{name} refused the rules of network {network}: {said}", texts[version]
                 )
+
+    def _attempt(self, texts: dict[int, str]) -> list[int]:
+        """Do one transaction of each family; return the families whose transaction has failed."""
+        if not all("nft" in os.path.basename(os.path.realpath(self._programs[v])) for v in texts):
+            # From its table's name on, the legacy variant has the one lock of both families.
+            return [v for v, text in texts.items() if self._start(v, text).wait()[0]]
+        children = {version: self._start(version, None) for version in texts}
+        for version, child in children.items():
+            # The extensions of rules are looked up meanwhile, which takes the longest.
+            child.feed(texts[version].removesuffix(_COMMIT).encode())
+        # One after the other: transactions at the same moment make iptables start over.
+        return [version for version, child in children.items() if not _commit(child)]
 
     def _start(self, version: int, text: str | None) -> Child:
         return spawn_restore(self._programs[version], self._env, text)

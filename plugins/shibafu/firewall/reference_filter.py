@@ -95,7 +95,7 @@ def has_reference_rules(
         if not has_sources(needs.zone, map(str, map(calc_host_cidr, addresses)), env):
             return False
         addresses = []
-    listed = tables.list(sorted(versions))
+    listed = tables.read_all(sorted(versions))
     return set(listed) == versions and all(
         has_container_rules(
             rules,
