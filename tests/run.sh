@@ -32,7 +32,7 @@ packages=(
 # What needs no root.
 unprivileged=(tests/unit tests/property tests/wire)
 # What is run with the executables, too: by themselves, and through their engine.
-shipped=(tests/spec tests/netns/test_{bandwidth,bandwidth_reference,chain,firewall,firewall_reference,loopback,portmap,tuning,tuning_reference}.py tests/netns/test_bridge_{attach,check,delete,gc,takeover}.py)
+shipped=(tests/spec tests/netns/portmap tests/netns/test_{bandwidth,bandwidth_reference,chain,firewall,firewall_reference,loopback,tuning,tuning_reference}.py tests/netns/test_bridge_{attach,check,delete,gc,takeover}.py)
 # Tests at a time: many wait for the kernel, so that two more than there are processors keep all of these busy.
 workers=$(($(nproc) + 2))
 # Else each of the workers, and each process that is started from sources, compiles these again.
