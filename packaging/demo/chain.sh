@@ -32,22 +32,28 @@ check_port() { # protocol, client, address, port, the address that the container
     row "$2 → $1 $4" "red answers at $3, and sees $seen"
 }
 
-# How fast a sender gets through to a receiver, against the limit in Mbit/s or, without one, against ten times the
-# limits of the others.
-check_speed() { # sender, receiver, the receiver's address, limit
-    local speed
+# How many Mbit/s get through to a receiver.
+measure_speed() { # sender, receiver, the receiver's address
     ip netns exec "$2" python3 demo/throughput.py receive 5201 >"$stage/speed" 2>"$stage/stderr" &
     local receiver=$!
     ip netns exec "$1" python3 demo/throughput.py send "$3" 5201 2>"$stage/stderr" || fail "$(<"$stage/stderr")"
     wait "$receiver" || fail "$(<"$stage/stderr")"
     speed=$(<"$stage/speed")
-    if [[ -n ${4:-} ]]; then
-        python3 -c "exit(not 0.9 < $speed / $4 < 1.1)" || fail "$1 → $2: $speed Mbit/s, and the limit is $4 Mbit/s"
-        row "$1 → $2" "$speed Mbit/s; the limit is $4"
-    else
-        python3 -c "exit(not $speed > 10 * $receive_limit)" || fail "$1 → $2: only $speed Mbit/s without a limit"
-        row "$1 → $2" "$speed Mbit/s; no limit"
-    fi
+}
+
+# The same, against the limit in Mbit/s or, without one, against ten times the limits of the others. A busy machine
+# may be slower for a moment: one of three times has to be right.
+check_speed() { # sender, receiver, the receiver's address, limit
+    local speed
+    for _ in 1 2 3; do
+        measure_speed "$@"
+        if python3 -c "exit(not (0.9 < $speed / ${4:-1} < 1.1 if '${4:-}' else $speed > 10 * $receive_limit))"; then
+            row "$1 → $2" "$speed Mbit/s; ${4:+the limit is }${4:-no limit}"
+            return
+        fi
+    done
+    if [[ -n ${4:-} ]]; then fail "$1 → $2: $speed Mbit/s, and the limit is $4 Mbit/s"; fi
+    fail "$1 → $2: only $speed Mbit/s without a limit"
 }
 
 # A container has no answer from an address.

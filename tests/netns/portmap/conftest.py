@@ -1,12 +1,11 @@
 """Fixtures of the port plugin's tests: each runs with both backends, and both variants of iptables."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from netns.portmap.places import REGISTERS
+from netns.portmap.places import find_register
 from support.machine import SYSTEM_PATH, Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.published import Publisher
@@ -24,8 +23,7 @@ def machine(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> Ite
         made = Machine(suite, host, tmp_path, path)
         made.backend = "nftables" if is_nftables else "iptables"
         yield made
-        register = REGISTERS / str(os.stat(host.path).st_ino)
-        register.unlink(missing_ok=True)
+        find_register(made).unlink(missing_ok=True)
         made.close()
 
 

@@ -18,8 +18,13 @@ REGISTERS = Path("/run/shibafu/ports")
 REFERENCE = Path("/usr/lib/cni/portmap")  # Debian's containernetworking-plugins
 
 
+def find_register(machine: Machine) -> Path:
+    """Return the file in which the plugin remembers what a host publishes."""
+    return REGISTERS / str(os.stat(machine.host.path).st_ino)
+
+
 def assert_gone(machine: Machine) -> None:
     """See that no rule is left, and no register."""
     assert machine.rules() == []
     assert machine.tables() == set()
-    assert not (REGISTERS / str(os.stat(machine.host.path).st_ino)).exists()
+    assert not find_register(machine).exists()

@@ -1,17 +1,16 @@
 """shibafu-portmap: which ports are published, which are refused, and what is left afterwards."""
 
 import os
-import shutil
 
 import pytest
 
 from netns.portmap.places import (
     GATEWAY,
     INSIDE,
-    REGISTERS,
     SECOND,
     assert_gone,
     families,
+    find_register,
     protocols,
 )
 from support.machine import Config
@@ -211,7 +210,7 @@ class TestRemoval:
         for name in ("c1", "c2"):
             port = 8080 if name == "c1" else 8081
             publisher.call("ADD", publish(port, 80), previous=machine.add(config, name), container=name)
-        shutil.rmtree(REGISTERS)
+        find_register(machine).unlink()
         place = (UPLINK[4], 8080)
         if verb == "DEL":
             publisher.call("DEL")
@@ -231,7 +230,7 @@ class TestRemoval:
         machine = publisher.machine
         results = [machine.add(config, name) for name in ("c1", "c2")]
         publisher.call("ADD", publish(8080, 80), publish(9000, 9000, range=3), previous=results[0])
-        shutil.rmtree(REGISTERS)
+        find_register(machine).unlink()
         publisher.call("ADD", publish(8081, 80), previous=results[1], container="c2")
         client, first, second = outside.namespace, machine.container(), machine.container("c2")
         for port, inner in ((8080, 80), (9001, 9001)):
@@ -266,7 +265,7 @@ class TestRemoval:
         error = publisher.call("ADD", publish(8080, 80), previous=result, status=1, **keys)
         assert "refused the rules" in error["msg"]
         assert machine.snapshot() == before
-        assert not (REGISTERS / str(os.stat(machine.host.path).st_ino)).exists()
+        assert not find_register(machine).exists()
 
     def test_who_has_the_address_now_keeps_it(self, publisher: Publisher, config: Config) -> None:
         """The last container that had it is detached late."""
