@@ -118,6 +118,10 @@ def _start_deletion(index: int) -> bool:
         except RuntimeError:
             return False
         return True
+    # A short process, such as the executables are, ends before its child, and init collects that. A long one
+    # would keep a zombie; a second fork, which takes 0.7 ms, makes it an orphan. A thread that waits for it
+    # would be quicker, but may crash an interpreter that ends at this moment.
+    is_short = getattr(sys, "frozen", False)
     try:
         child = os.fork()
     except OSError:
@@ -126,19 +130,25 @@ def _start_deletion(index: int) -> bool:
         try:
             # The runtime waits for the end of our output, others for our locks.
             os.closerange(0, os.sysconf("SC_OPEN_MAX"))
-            _delete(index)
+            if is_short or _is_orphan():
+                _delete(index)
         finally:
             # Not even an exception may go up from here: that code belongs to the parent.
             os._exit(0)
-    # A short process, such as the executables are, ends before the child, and init collects that. A long one
-    # would keep a zombie: a thread that collects it costs 0.2 ms, a second fork to make it an orphan 0.7.
-    if getattr(sys, "frozen", False):
-        return True
-    try:
-        start_new_thread(_collect, (child,))
-    except RuntimeError:
-        _collect(child)
+    if not is_short:
+        try:
+            os.waitpid(child, 0)
+        except ChildProcessError:
+            pass  # somebody ignores SIGCHLD, or collects all children there are
     return True
+
+
+def _is_orphan() -> bool:
+    """Fork, and return whether this is the process to go on: the child or, without one, the parent."""
+    try:
+        return os.fork() == 0
+    except OSError:
+        return True
 
 
 def _delete(index: int) -> None:
@@ -147,14 +157,6 @@ def _delete(index: int) -> None:
             sock.request(link_del(index))
     except NetlinkError:
         pass  # the announcement that does not come makes the caller ask, and be told why
-
-
-def _collect(child: int) -> None:
-    try:
-        os.waitpid(child, 0)
-    except ChildProcessError:
-        # Somebody ignores SIGCHLD, or collects all children there are.
-        pass
 
 
 def _wait_announced(watch: NetlinkSocket, index: int) -> bool:
