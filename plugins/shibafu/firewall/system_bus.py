@@ -50,6 +50,7 @@ class SystemBus:
             self._authenticate()
             self.call(*_BUS, "Hello")
         except BaseException:
+            # `with` does not close what could not be opened; Ctrl-C and SIGTERM, too, come while it waits.
             self._socket.close()
             raise
 

@@ -50,6 +50,7 @@ class Register:
         try:
             self._read()
         except BaseException:
+            # `with` does not leave what could not be entered: the next call would wait for this one's lock.
             self._lock.__exit__()
             raise
         return self
