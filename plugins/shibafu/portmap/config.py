@@ -87,7 +87,10 @@ class PortmapConfig:
         if bit is not None and not 0 <= bit <= 31:
             raise _refuse("MasqMarkBit must be between 0 and 31", f'"markMasqBit" is {bit}')
         if len(self.mark_chain) > _MAX_CHAIN or not _NAME.issuperset(self.mark_chain):
-            raise _refuse(f'no chain is called "{self.mark_chain}"', "set the name of a chain of iptables")
+            raise _refuse(
+                f'"externalSetMarkChain" is not the name of a chain: "{self.mark_chain}"',
+                "set the name of a chain of iptables",
+            )
 
     def _check_backend(self, config: Section) -> None:
         """See that what is in a backend's own words is for the one that is used, which it may decide."""

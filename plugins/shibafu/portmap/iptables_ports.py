@@ -19,7 +19,7 @@ _CHAIN_PREFIX = calc_dnat_chain("").partition("-")[0] + "-"
 
 
 class IptablesPorts:
-    """The chains of networks with published ports; `nftables.NftablesPorts` has the same methods.
+    """The chains of networks with published ports; `nftables_ports.NftablesPorts` has the same methods.
 
     Args:
         env: the environment; its PATH is where the programs are searched, besides the system's directories.

@@ -36,7 +36,7 @@ class _Element:
 
 
 class NftablesPorts:
-    """The tables of published ports; `iptables.IptablesPorts` has the same methods.
+    """The tables of published ports; `iptables_ports.IptablesPorts` has the same methods.
 
     Args:
         env: the environment.
