@@ -1,0 +1,166 @@
+"""Documents of Kubernetes that declare policies: NetworkPolicy, Namespace, and a List of both.
+
+Every key that the API has is either read or listed below as one that has no effect here. Any other is a
+mistake: a policy that allows something else than was meant is worse than none.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from shibafu.documents.yaml_nodes import compose_documents, is_null
+from shibafu.policy.label_syntax import require_namespace_name, require_policy_name
+from shibafu.policy.model import DEFAULT_NAMESPACE, DIRECTIONS, Namespace, Policy, PolicySet
+from shibafu.policy.policy_spec import SpecReader
+from shibafu.policy.selector import Selector
+
+_POLICY = ("networking.k8s.io/v1", "NetworkPolicy")
+_NAMESPACE = ("v1", "Namespace")
+_LIST = ("v1", "List")
+_KINDS = dict(kind[::-1] for kind in (_POLICY, _NAMESPACE, _LIST))
+# What `kubectl get -o yaml` adds, and annotations, have no effect here.
+_METADATA = (
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+_K = TypeVar("_K")
+_T = TypeVar("_T", Policy, Namespace)
+
+
+def parse_policies(text: str, name: str) -> PolicySet:
+    """Return what a file declares, in its order.
+
+    Args:
+        text: its content, YAML or JSON; empty documents are ignored.
+        name: what mistakes call the file. JSON is only expected to have tabs in a file named `*.json`.
+
+    Raises:
+        DocumentError: every mistake in it, each on a line with its place.
+    """
+    if name.endswith(".json"):
+        text = text.replace("\t", " ")  # YAML, of which JSON is nearly a part, has no tabs between values
+    reader = _DocumentReader(name)
+    for root in compose_documents(text, name):
+        reader.read(root)
+    reader.raise_mistakes()
+    return PolicySet(tuple(reader.policies.values()), tuple(reader.namespaces.values()))
+
+
+class _DocumentReader(SpecReader):
+    """Reads documents of all kinds, and collects what they declare."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.policies: dict[tuple[str, str], Policy] = {}
+        self.namespaces: dict[str, Namespace] = {}
+
+    def read(self, root: Node, is_item: bool = False) -> None:
+        """Read a document, or an item of a list."""
+        kind = self._read_kind(root)
+        if kind == _LIST and is_item:
+            self.refuse(root, "a List cannot contain another one")
+        elif kind == _LIST:
+            entries = self.mapping(root, ("apiVersion", "kind", "metadata", "items"), "a List")
+            for item in self.list_of(entries.get("items"), '"items"'):
+                self.read(item, is_item=True)
+        elif kind is not None:
+            entries = self.mapping(root, ("apiVersion", "kind", "metadata", "spec", "status"), f"a {kind[1]}")
+            metadata = entries.get("metadata")
+            if metadata is None or is_null(metadata):
+                self.refuse(root, f'a {kind[1]} needs "metadata" with a name')
+            elif kind == _NAMESPACE:
+                self._read_namespace(root, self.mapping(metadata, _METADATA, '"metadata"'))
+            else:
+                self._read_policy(root, self.mapping(metadata, _METADATA, '"metadata"'), entries.get("spec"))
+
+    def _read_kind(self, root: Node) -> tuple[str, str] | None:
+        """Return the version and the kind of a document; None where it is not one of ours."""
+        if not isinstance(root, MappingNode):
+            self.items(root, "a document")
+            return None
+        stated = {key.value: value for key, value in root.value if isinstance(key, ScalarNode)}
+        if is_null(stated.get("kind")):
+            self.refuse(root, f'"kind" is missing: it is {", ".join(_KINDS)}')
+            return None
+        kind = self.text(stated["kind"], '"kind"', _require_kind)
+        if kind is None:
+            return None
+        version = _KINDS[kind]
+        if getattr(stated.get("apiVersion"), "value", None) != version:
+            self.refuse(stated.get("apiVersion", root), f'"apiVersion" of a {kind} must be {version}')
+            return None
+        return (version, kind)
+
+    def _read_policy(self, root: Node, metadata: dict[str, Node], spec: Node | None) -> None:
+        name = self._read_name(root, metadata, "a NetworkPolicy", require_policy_name)
+        stated = metadata.get("namespace")
+        namespace = (
+            self.text(stated, '"namespace"', require_namespace_name)
+            if stated is not None and not is_null(stated)
+            else DEFAULT_NAMESPACE
+        )
+        if spec is None or is_null(spec):
+            self.refuse(root, 'a NetworkPolicy needs "spec"')
+            return
+        keys = ("podSelector", "policyTypes", "ingress", "egress")
+        entries = self.mapping(spec, keys, '"spec"')
+        pods, types, *directions = (entries.get(key) for key in keys)
+        ingress, egress = (
+            tuple(self.read_rules(node, direction))
+            for node, direction in zip(directions, DIRECTIONS, strict=True)
+        )
+        policy = Policy(
+            namespace or "",
+            name or "",
+            self.read_selector(pods, '"podSelector"')
+            if pods is not None and not is_null(pods)
+            else Selector(),
+            self.read_types(types, bool(egress)),
+            ingress,
+            egress,
+            self.place(root),
+        )
+        if namespace is not None and name is not None:
+            self._add(root, policy, self.policies, policy.key, f"policy {namespace}/{name}")
+
+    def _read_namespace(self, root: Node, metadata: dict[str, Node]) -> None:
+        name = self._read_name(root, metadata, "a Namespace", require_namespace_name)
+        labels = dict(self.read_labels(metadata.get("labels"), '"labels"'))
+        if name is not None:
+            namespace = Namespace(name, labels, self.place(root))
+            self._add(root, namespace, self.namespaces, name, f"namespace {name}")
+
+    def _read_name(
+        self, root: Node, metadata: dict[str, Node], what: str, require: Callable[[str], str]
+    ) -> str | None:
+        node = metadata.get("name")
+        if node is None or is_null(node):
+            self.refuse(root, f'{what} needs a "name" in "metadata"')
+            return None
+        return self.text(node, '"name"', require)
+
+    def _add(self, root: Node, declared: _T, others: dict[_K, _T], key: _K, what: str) -> None:
+        if key in others:
+            self.refuse(root, f"{what} occurs twice, first in {others[key].place}")
+        else:
+            others[key] = declared
+
+
+def _require_kind(text: str) -> str:
+    if text not in _KINDS:
+        raise ValueError(f'kind "{text[:80]}" is not supported; those that are: {", ".join(_KINDS)}')
+    return text
