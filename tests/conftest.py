@@ -76,6 +76,6 @@ def machine(suite: Suite, tmp_path: Path) -> Iterator[Machine]:
 @pytest.fixture
 def outside(machine: Machine) -> Iterator[Outside]:
     """What is beyond the machine's uplink."""
-    made = Outside(machine)
+    made = Outside(machine.host)
     yield made
     made.close()

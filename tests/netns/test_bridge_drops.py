@@ -69,7 +69,7 @@ class Host:
     def __init__(self, machine: Machine, config: Config) -> None:
         self.machine = machine
         self.config = config
-        self.outside = Outside(machine)
+        self.outside = Outside(machine.host)
         for container in ("c1", "c2"):
             machine.add(config, container)
 

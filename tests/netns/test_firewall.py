@@ -28,7 +28,7 @@ FAMILIES = [4, 6]
 
 @pytest.fixture
 def outside(machine: Machine) -> Iterator[Namespace]:
-    world = Outside(machine)
+    world = Outside(machine.host)
     lead_outside_back(world.namespace)
     # Until then the host does not ask for its neighbour's hardware address.
     while "tentative" in machine.host.run("ip", "-6", "addr", "show", "dev", "uplink"):

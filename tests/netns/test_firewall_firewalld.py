@@ -41,7 +41,7 @@ def assert_nothing_is_left(machine: Machine, firewalld: Firewalld) -> None:
 
 @pytest.mark.parametrize("backend", ["", "firewalld"])
 def test_lets_containers_out(machine: Machine, firewalld: Firewalld, backend: str) -> None:
-    outside = Outside(machine)
+    outside = Outside(machine.host)
     lead_outside_back(outside.namespace)
     config = attach(machine) | {"backend": backend}
     inside = machine.container()

@@ -4,7 +4,6 @@ import socket
 import time
 from pathlib import Path
 
-from support.machine import Machine
 from support.namespaces import Namespace
 
 UPLINK = {4: "203.0.113.1", 6: "2001:db8:ff::1"}
@@ -15,12 +14,11 @@ class Outside:
     """The world beyond the host: one neighbour, in a namespace of its own, with servers.
 
     Args:
-        machine: whose host gets an uplink to it.
+        host: it gets an uplink to it.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, host: Namespace) -> None:
         self.namespace = Namespace("outside")
-        host = machine.host
         host.run(
             "ip", "link", "add", "uplink", "type", "veth", "peer", "uplink", "netns", self.namespace.name
         )

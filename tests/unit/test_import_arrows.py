@@ -51,6 +51,16 @@ ARROWS = {
         "shibafu.container",
         "shibafu_ipam",
     ],
+    "shibafu.watch": [
+        "shibafu.cni",
+        "shibafu.netlink",
+        "shibafu.netfilter",
+        "shibafu.resource",
+        "shibafu.bridge",
+        "shibafu.runtime",
+        "shibafu.engine",
+        "shibafu.networks",
+    ],
     "shibafu.cli": [
         "shibafu",
         "shibafu.cni",
@@ -58,11 +68,19 @@ ARROWS = {
         "shibafu.engine",
         "shibafu.container",
         "shibafu.networks",
+        "shibafu.watch",
         "shibafu_ipam",
     ],
 }
 # Parts that people call, who do not notice what imports cost, and what plugins use of them.
-FOR_PEOPLE = {"shibafu.cli", "shibafu.container", "shibafu.documents", "shibafu.networks", "shibafu.policy"}
+FOR_PEOPLE = {
+    "shibafu.cli",
+    "shibafu.container",
+    "shibafu.documents",
+    "shibafu.networks",
+    "shibafu.policy",
+    "shibafu.watch",
+}
 FOR_PLUGINS = {"shibafu.policy", "shibafu.policy.selector"}
 # The one place where the parts are put together.
 COMPOSITION = {"shibafu.bridge.__main__": ["shibafu_ipam"]}

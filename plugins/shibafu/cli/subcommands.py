@@ -27,6 +27,8 @@ from shibafu.cli.network import (
     repair,
 )
 from shibafu.cli.network import rm as network_rm
+from shibafu.cli.watch import run as watch_run
+from shibafu.cli.watch import status as watch_status
 
 # Those for containers are words of their own, as people know them.
 TOP_LEVEL = tuple(module.SUBCOMMAND for module in (run, exec_, ps, logs, stop, start, restart, rm))
@@ -51,5 +53,6 @@ GROUPS = tuple(
             "the resident engine, which makes calls faster",
             (engine_run, engine_start, engine_stop, engine_status),
         ),
+        ("watch", "the watcher, which heals networks as soon as they are damaged", (watch_run, watch_status)),
     )
 )

@@ -1,8 +1,6 @@
 """What the engine did: calls by program, verb and outcome, how long they took, and why others went cold."""
 
-import os
-
-from shibafu.lean.files import remove_file, write_file
+from shibafu.lean.files import replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,13 +95,7 @@ def write_metrics(path: str, status: "Mapping[str, object]") -> None:
     Raises:
         OSError: it cannot be written.
     """
-    new = f"{path}.new-{os.getpid()}"
-    try:
-        write_file(new, render_metrics(status).encode(), mode=0o644)
-        os.replace(new, path)
-    except OSError:
-        remove_file(new)
-        raise
+    replace_file(path, render_metrics(status).encode(), mode=0o644)
 
 
 def _render_lines(status: "Mapping[str, object]") -> "Iterator[str]":

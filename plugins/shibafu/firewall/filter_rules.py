@@ -23,7 +23,7 @@ from shibafu.netfilter.network_rulesets import PROGRAMS
 from shibafu.netfilter.restore import decode, spawn_restore
 from shibafu.netlink.link import link_by_name, link_list
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.resource.base import NETWORK, Fault, Resource
+from shibafu.resource.base import NETWORK, RULES, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,6 +155,7 @@ class FilterRules(Resource):
     """
 
     __slots__ = ("_env", "_key", "_members", "_needs", "_ports")
+    medium = RULES
     scope = NETWORK
 
     def __init__(

@@ -10,7 +10,7 @@ from shibafu.firewall.members import Members
 from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.nftables import Nftables
 from shibafu.netfilter.ruleset import Chain, ElementSet, Ruleset
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import RULES, Fault, Resource
 from shibafu.resource.records import link_exists
 
 TYPE_CHECKING = False
@@ -35,6 +35,7 @@ class IsolatedPorts(Resource):
     """
 
     __slots__ = ("_env", "_members", "_ports")
+    medium = RULES
 
     def __init__(self, members: Members, ports: "Iterable[str]", env: "Mapping[str, str]") -> None:
         self._members = members

@@ -23,7 +23,7 @@ from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.link import link_list
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.resource.base import NETWORK, Resource
+from shibafu.resource.base import NETWORK, RULES, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class ReferenceFilterRules(Resource):
     """
 
     __slots__ = ("_env", "_key", "_members", "_result", "_zone")
+    medium = RULES
     scope = NETWORK
 
     def __init__(

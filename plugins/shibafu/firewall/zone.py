@@ -7,7 +7,7 @@ from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.firewall.members import Members
 from shibafu.firewall.needs import Needs
 from shibafu.firewall.system_bus import BusError, SystemBus
-from shibafu.resource.base import NETWORK, Fault, Resource
+from shibafu.resource.base import NETWORK, RULES, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class ZoneSources(Resource):
     """
 
     __slots__ = ("_env", "_members", "_needs")
+    medium = RULES
     scope = NETWORK
 
     def __init__(self, members: Members, needs: Needs, env: "Mapping[str, str]") -> None:

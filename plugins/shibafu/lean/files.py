@@ -98,6 +98,26 @@ def write_file(path: str, content: bytes, flags: int = 0, mode: int = 0o600) -> 
         os.close(descriptor)
 
 
+def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
+    """Write a file that others read at the same time: they find the old content or the new one.
+
+    Args:
+        path: the file.
+        content: what it is to hold.
+        mode: its mode.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    new = f"{path}.new-{os.getpid()}"
+    try:
+        write_file(new, content, mode=mode)
+        os.replace(new, path)
+    except OSError:
+        remove_file(new)
+        raise
+
+
 def remove_file(path: str) -> bool:
     """Remove a file; return whether there was one."""
     try:

@@ -4,7 +4,7 @@ from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.link import Link
 from shibafu.netlink.link_requests import link_set
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import INSIDE, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class LoopbackInterface(Resource):
     """
 
     __slots__ = ("_sock",)
+    medium = INSIDE
     is_inside = True
 
     def __init__(self, sock: "NetlinkSocket") -> None:

@@ -6,9 +6,10 @@ the network has now, but for the bridge, which the container stays on.
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from errno import EROFS
 from json import dumps
 
 from shibafu.bridge.addressing import select_own_ips
@@ -19,7 +20,7 @@ from shibafu.bridge.plan import plan_addresses, plan_links, plan_passage, plan_p
 from shibafu.cni.args import join_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import Installation
-from shibafu.cni.errors import CniError
+from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
 from shibafu.cni.request import Request
 from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
 from shibafu.cni.version import DEFAULT, allows_verb
@@ -65,13 +66,22 @@ class DesiredState:
         network: the network, which is a bridge's.
         plugin_path: the directories of plugins.
         cache_dir: the results that runtimes keep.
+        containers: whose results to read; None for all.
     """
 
-    def __init__(self, network: ConfiguredNetwork, plugin_path: list[str], cache_dir: str) -> None:
+    def __init__(
+        self,
+        network: ConfiguredNetwork,
+        plugin_path: list[str],
+        cache_dir: str,
+        containers: Iterable[str] | None = None,
+    ) -> None:
         self._network = network
         self._plugin_path = plugin_path
-        cached = cache_list(network.name, directory=cache_dir)
-        self._cached = {(attachment.container_id, attachment.ifname): attachment for attachment in cached}
+        listed = (
+            cache_list(network.name, one, cache_dir) for one in ([""] if containers is None else containers)
+        )
+        self._cached = {cached.key[1:]: cached for some in listed for cached in some}
         self.state = NetworkState(network.name)
 
     def of_endpoint(self, endpoint: Endpoint) -> DesiredEndpoint:
@@ -248,3 +258,22 @@ def open_beside(view: View, netns: str) -> Iterator[View]:
         return
     with container:
         yield view.beside(container)
+
+
+@contextmanager
+def hold_claim(claim: Claim | None) -> Iterator[bool]:
+    """Keep other calls from attaching or repairing a container; yield whether none was at work on it."""
+    with ExitStack() as stack:
+        is_free = True
+        if claim is not None:
+            try:
+                stack.enter_context(claim.lock(patience=0))
+            except CniError as error:
+                if error.code != TRY_AGAIN_LATER:
+                    raise
+                is_free = False
+            except OSError as error:
+                # Where no lock can be made, no other call can attach anything, either.
+                if error.errno != EROFS:
+                    raise
+        yield is_free

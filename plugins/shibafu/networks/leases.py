@@ -5,7 +5,7 @@ from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.lean.ip import Address
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import FILES, Fault, Resource
 from shibafu.resource.view import View
 from shibafu_ipam.pool import RESERVED, Pool, PoolLease
 from shibafu_ipam.ranges import Range
@@ -98,6 +98,8 @@ class OwnLease(Resource):
         netns: the path of its namespace.
         addresses: what it was given, without what other plugins gave.
     """
+
+    medium = FILES
 
     def __init__(
         self,

@@ -7,15 +7,13 @@ records and from cached results. Containers are not restarted, and keep their ad
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
-from errno import EROFS
 
 from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.cni.args import split_args
 from shibafu.cni.config import Section
-from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
+from shibafu.cni.errors import CniError
 from shibafu.networks.adoption import adopt_chain
 from shibafu.networks.attachments import Caller
 from shibafu.networks.chained import choose_view
@@ -25,12 +23,12 @@ from shibafu.networks.desired import (
     DesiredEndpoint,
     DesiredState,
     find_capabilities,
+    hold_claim,
     open_beside,
 )
 from shibafu.networks.errors import CommandError
 from shibafu.networks.inspect import ATTACHING, DETACHING, MISSING, Endpoint
 from shibafu.resource.base import ATTACHMENT, HOST, NETWORK, NOT_CHECKED, Resource
-from shibafu.resource.claim import Claim
 from shibafu.resource.mending import mend
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.view import View, open_view
@@ -139,7 +137,7 @@ class Repair:
 
     def _walk_containers(self, everything: list[DesiredEndpoint], view: View) -> _Steps:
         for made in everything:
-            with _hold(made.claim) as is_free, open_beside(view, made.endpoint.netns) as beside:
+            with hold_claim(made.claim) as is_free, open_beside(view, made.endpoint.netns) as beside:
                 if is_free and (made.claim is None or made.claim.holds()):
                     state = self._desired_state
                     own = state.plan(made) + state.plan_chained(made, beside) + state.plan_leases(made)
@@ -184,7 +182,7 @@ class Repair:
             what = _UNFINISHED.get(endpoint.state)
             if what is None:
                 continue
-            with _hold(self._desired_state.find_claim(endpoint)) as is_free:
+            with hold_claim(self._desired_state.find_claim(endpoint)) as is_free:
                 if is_free:
                     what = what.format(endpoint.ifname)
                     faults.append(NetworkFault(self._network.name, endpoint.container_id, what, _DETACH))
@@ -249,22 +247,3 @@ def _mend(made: DesiredEndpoint, resource: Resource, view: View, mended: list[De
     finally:
         if was_tried:
             mended.append(made)
-
-
-@contextmanager
-def _hold(claim: Claim | None) -> Iterator[bool]:
-    """Keep other calls from attaching or repairing a container; yield whether none was at work on it."""
-    with ExitStack() as stack:
-        is_free = True
-        if claim is not None:
-            try:
-                stack.enter_context(claim.lock(patience=0))
-            except CniError as error:
-                if error.code != TRY_AGAIN_LATER:
-                    raise
-                is_free = False
-            except OSError as error:
-                # Where no lock can be made, no other call can attach anything, either.
-                if error.errno != EROFS:
-                    raise
-        yield is_free

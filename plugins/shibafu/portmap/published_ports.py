@@ -7,7 +7,7 @@ from shibafu.portmap.config import PortmapConfig
 from shibafu.portmap.publication import Publication
 from shibafu.portmap.register import Register
 from shibafu.portmap.resources import LoopbackRoute, PortClaim, PortRules
-from shibafu.resource.base import Fault, Resource, find_faults
+from shibafu.resource.base import RULES, Fault, Resource, find_faults
 from shibafu.resource.identity import identify_netns
 
 TYPE_CHECKING = False
@@ -58,6 +58,7 @@ class PublishedPorts(Resource):
     """
 
     __slots__ = ("_env", "_publication", "_result")
+    medium = RULES
 
     def __init__(self, publication: Publication, result: "Result", env: "Mapping[str, str]") -> None:
         self._publication = publication

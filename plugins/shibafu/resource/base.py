@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 ATTACHMENT = "attachment"  # goes with one interface of one container
 NETWORK = "network"  # shared by a network's containers; goes with the last of them
 HOST = "host"  # perhaps shared by networks, or there before them
+# What a resource is made of, and hence what announces that it has changed.
+LINKS = "links"  # links of the host, with their addresses, routes, switches and queues
+RULES = "rules"  # of netfilter
+INSIDE = "inside"  # whatever is in the container's namespace
+FILES = "files"
 # What is said of a fault that a repair fixes, unless there is more to say.
 MEND = "`shibafu network repair` fixes it"
 # What is said where the kernel's refusal stands in a fault's place.
@@ -45,6 +50,7 @@ class Resource:
 
     __slots__ = ()
     scope = ATTACHMENT
+    medium = LINKS
     # Whether the views that it is given are of the container's namespace, not of the host's.
     is_inside = False
     # Whether all that earlier resources have left running must have ended before it is ensured.

@@ -32,6 +32,17 @@ def mend(resource: "Resource", view: "View", claim: "Claim | None", is_next: boo
         return False  # what an IPAM plugin says, or the kernel does not show, is reported and not repaired
     if not (is_broken or is_next):
         return False
+    restore(resource, view, claim)
+    return True
+
+
+def restore(resource: "Resource", view: "View", claim: "Claim | None") -> None:
+    """Make what a resource lacks, without looking at it first; see above.
+
+    Raises:
+        CniError: it cannot be repaired or removed.
+        NetlinkError: the kernel refuses.
+    """
     try:
         resource.ensure(view)
         resource.settle()
@@ -46,4 +57,3 @@ def mend(resource: "Resource", view: "View", claim: "Claim | None", is_next: boo
     if claim is not None and not claim.holds() and resource.scope != HOST:
         resource.remove()
         resource.settle_removal()
-    return True

@@ -11,7 +11,7 @@ from shibafu.cni.names import calc_digest
 from shibafu.lean.files import NotRegularError, read_file, remove_file, write_file
 from shibafu.lean.ip import parse_mac
 from shibafu.lean.json import dumps, loads
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import INSIDE, Fault, Resource
 from shibafu.tuning.attributes import Attributes
 
 TYPE_CHECKING = False
@@ -36,6 +36,7 @@ class Backup(Resource):
     """
 
     __slots__ = ("_aside", "_data_dir", "_ifname", "_netns", "_network", "_path", "_wanted", "former")
+    medium = INSIDE
     is_inside = True
 
     def __init__(

@@ -4,7 +4,7 @@ import os
 from errno import EACCES, EINVAL, ENOENT
 
 from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import INSIDE, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Sysctls(Resource):
     """
 
     __slots__ = ("_former", "_view", "_wanted")
+    medium = INSIDE
     is_inside = True
 
     def __init__(self, wanted: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from shibafu.cni.errors import NETWORK_SETUP, CniError, merge_errors
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.link_requests import link_set
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import INSIDE, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class TunedInterface(Resource):
     """
 
     __slots__ = ("_backup", "_ifname", "_netns", "_wanted")
+    medium = INSIDE
     is_inside = True
 
     def __init__(self, ifname: str, wanted: "Attributes", backup: "Backup", netns: "Netns | None") -> None:

@@ -40,7 +40,7 @@ def publisher(machine: Machine) -> Publisher:
 
 @pytest.fixture
 def outside(machine: Machine) -> Iterator[Outside]:
-    made = Outside(machine)
+    made = Outside(machine.host)
     made.namespace.run("ip", "route", "add", "default", "via", UPLINK[4])
     made.namespace.run("ip", "-6", "route", "add", "default", "via", UPLINK[6])
     yield made

@@ -3,7 +3,7 @@
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.compat.orphans import uses_nft
 from shibafu.bridge.compat.reference import has_reference_masquerade, teardown_reference_masquerade
-from shibafu.resource.base import NETWORK, Fault, Resource, find_faults
+from shibafu.resource.base import NETWORK, RULES, Fault, Resource, find_faults
 from shibafu.resource.teardown import Teardown
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ class ReferenceMasquerade(Resource):
     """
 
     __slots__ = ("_attachment", "_listing")
+    medium = RULES
 
     def __init__(self, attachment: Attachment, listing: "Listing") -> None:
         self._attachment = attachment
@@ -59,6 +60,7 @@ class ReferenceSpoofCheck(Resource):
     """
 
     __slots__ = ("_attachment", "_port")
+    medium = RULES
 
     def __init__(self, attachment: Attachment, port: str = "") -> None:
         self._attachment = attachment
@@ -101,6 +103,7 @@ class ReferenceRules(Resource):
     """
 
     __slots__ = ("_attachment", "_result", "_state")
+    medium = RULES
     scope = NETWORK
 
     def __init__(self, attachment: Attachment, state: "NetworkState", result: "Result") -> None:

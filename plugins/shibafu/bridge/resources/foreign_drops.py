@@ -5,7 +5,7 @@ from shibafu.cni.errors import LIMITED_CONNECTIVITY, CniError
 from shibafu.lean.ip import Cidr, parse_cidr
 from shibafu.netfilter.backend import choose_backend
 from shibafu.netfilter.drops import find_drop
-from shibafu.resource.base import NETWORK, Fault, Resource
+from shibafu.resource.base import NETWORK, RULES, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class ForeignDrops(Resource):
     """
 
     __slots__ = ("_config", "_env", "_subnets")
+    medium = RULES
     scope = NETWORK
 
     def __init__(self, config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]") -> None:

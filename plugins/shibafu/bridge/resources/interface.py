@@ -21,7 +21,7 @@ from shibafu.netlink.link import Link
 from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.route import route_add, route_list
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import INSIDE, Fault, Resource
 from shibafu.resource.record import parse_known_mac
 
 TYPE_CHECKING = False
@@ -46,6 +46,7 @@ class ContainerInterface(Resource):
     """
 
     __slots__ = ("attachment", "own", "port")
+    medium = INSIDE
 
     def __init__(self, attachment: "Attachment", own: Result, port: str) -> None:
         self.attachment = attachment

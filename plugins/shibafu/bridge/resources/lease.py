@@ -4,7 +4,7 @@ import os
 
 from shibafu.cni.delegate import Installation, delegate, find_plugin, parse_answer, prepare_delegate
 from shibafu.cni.errors import DELEGATE, CniError
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import FILES, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class AddressLease(Resource):
     """
 
     __slots__ = ("_installation", "_ipam_type", "_is_callable", "_request", "result")
+    medium = FILES
 
     def __init__(
         self, request: "Request", ipam_type: str, installation: Installation, result: "Result | None" = None

@@ -18,7 +18,7 @@ from shibafu.netfilter.backend import (
     open_backend,
 )
 from shibafu.netfilter.network_rulesets import NetworkRules
-from shibafu.resource.base import MEND, NETWORK, Fault, Resource
+from shibafu.resource.base import MEND, NETWORK, RULES, Fault, Resource
 from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
@@ -65,6 +65,7 @@ class Rules(Resource):
         "_state",
         "_verification",
     )
+    medium = RULES
     scope = NETWORK
 
     def __init__(

@@ -1,7 +1,7 @@
 """Rules for a bridge's ports in a table of nftables that all ports of a network share."""
 
 from shibafu.netfilter.nftables import Nftables
-from shibafu.resource.base import ATTACHMENT, Fault, Resource
+from shibafu.resource.base import ATTACHMENT, RULES, Fault, Resource
 from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
@@ -36,6 +36,7 @@ class PortTable(Resource):
         "_state",
         "_verification",
     )
+    medium = RULES
     is_removal_barrier = True
     # What to do where nft is missing.
     nft_advice: str

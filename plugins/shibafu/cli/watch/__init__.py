@@ -1,0 +1,1 @@
+"""`shibafu watch`: the process that heals networks as soon as something of them is lost."""

@@ -1,0 +1,52 @@
+"""`shibafu watch run`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.subcommand import Context, Subcommand
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only log what would be healed")
+    parser.add_argument("--metrics", metavar="FILE", default="", help="write metrics for Prometheus")
+    parser.add_argument("--once", action="store_true", help="look once, heal, and end")
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    import gc
+
+    from shibafu.watch.journal import Journal
+    from shibafu.watch.watcher import Watcher
+
+    def log(line: str) -> None:
+        context.out.text(line)
+        context.out.stream.flush()
+
+    journal = Journal(log)
+    watcher = Watcher(context, journal, arguments.dry_run, arguments.metrics)
+    if arguments.once:
+        watcher.run_once()
+    else:
+        # What has been imported stays.
+        gc.collect()
+        gc.freeze()
+        watcher.run()
+    context.out.data(journal.describe() | {"running": False})
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "run",
+    "heal networks as soon as they are damaged",
+    "Watch what the kernel announces, in the foreground, until SIGTERM or Ctrl-C, and restore bridges,\n"
+    "ports, addresses, rules and switches of networks within a fraction of a second after somebody has\n"
+    "removed them. What is removed again and again is left alone after ten times. What containers have\n"
+    "inside is left to `shibafu network repair`.",
+    (
+        "shibafu watch run",
+        "shibafu watch run --metrics /var/lib/prometheus/node-exporter/shibafu-watch.prom",
+        "shibafu watch run --dry-run           # log only",
+        "shibafu watch run --once              # look once, and end",
+    ),
+    _run,
+    _add_arguments,
+)

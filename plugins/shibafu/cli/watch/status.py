@@ -1,0 +1,51 @@
+"""`shibafu watch status`."""
+
+import time
+from argparse import Namespace
+from typing import Any
+
+from shibafu.cli.container.ps import format_age
+from shibafu.cli.output import Output
+from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.networks.text import format_table
+
+# As of service scripts (LSB) and systemctl(1).
+_NOT_RUNNING = 3
+
+
+def _run(context: Context, _arguments: Namespace) -> int:
+    from shibafu.watch.status import read_watch_status
+
+    status = read_watch_status()
+    context.out.data(status)
+    _print(context.out, status)
+    return 0 if status["running"] else _NOT_RUNNING
+
+
+def _print(out: Output, status: dict[str, Any]) -> None:
+    if not status["running"]:
+        state = out.style.paint("yellow", "not running")
+        out.text(f"{state}: networks are healed by `shibafu network repair` and the next ADD only")
+        return
+    age = format_age(time.time() - status["started"])
+    out.text(f"{out.style.paint('green', 'running')} for {age}: process {status['pid']}")
+    rows = [[heal["network"], heal["resource"], str(heal["count"])] for heal in status["heals"]]
+    if rows:
+        out.text("\n" + "\n".join(format_table(("NETWORK", "RESOURCE", "HEALED"), rows, out.style)))
+    for heal in status["last"][-1:]:
+        whom = f", changed by {heal['culprit']}" if heal["culprit"] else ""
+        ago = format_age(time.time() - heal["time"])
+        out.text(f"\nlast, {ago} ago: network {heal['network']}: {heal['what']}{whom}")
+    for word, colour in (("contested", "red"), ("lost", "red")):
+        for one in status[word]:
+            out.text(f"{out.style.paint(colour, word)}: network {one['network']}: {one['what']}")
+
+
+SUBCOMMAND = Subcommand(
+    "status",
+    "show what the watcher has healed",
+    "Show whether the watcher runs, what it has healed, what it leaves alone because somebody removes it\n"
+    "again and again (contested), and what cannot be healed (lost). The exit code is 3 if it is not running.",
+    ("shibafu watch status", "shibafu watch status --format json"),
+    _run,
+)

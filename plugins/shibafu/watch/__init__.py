@@ -1,0 +1,4 @@
+"""The watcher: what networks' containers have lost is restored as soon as the kernel announces the loss.
+
+It is `shibafu network repair` on events: the same faults, the same repair, but for what is inside containers.
+"""

@@ -1,0 +1,38 @@
+"""The watcher's status as text for Prometheus."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+
+def render_watch_metrics(status: "Mapping[str, Any]") -> str:
+    """Return the watcher's status as text for Prometheus.
+
+    Args:
+        status: see `Journal.describe`.
+    """
+    return "\n".join(_render_lines(status)) + "\n"
+
+
+def _render_lines(status: "Mapping[str, Any]") -> "Iterator[str]":
+    yield from _describe("up", "gauge", "Whether the watcher runs.")
+    yield f"shibafu_watch_up {int(status['running'])}"
+    yield from _describe("heals_total", "counter", "What was healed, by network and resource.")
+    for heal in status["heals"]:
+        labels = f'network="{heal["network"]}",resource="{heal["resource"]}"'
+        yield f"shibafu_watch_heals_total{{{labels}}} {heal['count']}"
+    yield from _describe("contested", "gauge", "What is left alone, since it is removed again and again.")
+    yield f"shibafu_watch_contested {len(status['contested'])}"
+    yield from _describe("lost", "gauge", "Links of containers that cannot be healed.")
+    yield f"shibafu_watch_lost {len(status['lost'])}"
+    yield from _describe("start_time_seconds", "gauge", "When it started, in seconds since 1970.")
+    yield f"shibafu_watch_start_time_seconds {status['started']}"
+    for heal in status["last"][-1:]:
+        yield from _describe("last_heal_timestamp_seconds", "gauge", "When it healed last, likewise.")
+        yield f"shibafu_watch_last_heal_timestamp_seconds {heal['time']}"
+
+
+def _describe(name: str, kind: str, what: str) -> "Iterator[str]":
+    yield f"# HELP shibafu_watch_{name} {what}"
+    yield f"# TYPE shibafu_watch_{name} {kind}"

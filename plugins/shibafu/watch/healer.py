@@ -1,0 +1,235 @@
+"""Healing a network: what its records name, and the kernel no longer has."""
+
+import os
+import time
+
+from shibafu.bridge.resources.network import NetworkRecord
+from shibafu.cni.errors import CniError
+from shibafu.networks.desired import DesiredEndpoint, DesiredState, hold_claim, open_beside
+from shibafu.networks.inspect import RECORD, Endpoint
+from shibafu.resource.base import ATTACHMENT, FILES, HOST, LINKS, NETWORK, RULES
+from shibafu.resource.identity import has_vanished
+from shibafu.resource.mending import restore
+from shibafu.resource.record import COMPLETE, LEAVING, Record
+from shibafu.resource.records import NetworkState
+from shibafu.resource.view import open_view
+from shibafu.watch.backoff import NEVER, Backoff
+from shibafu.watch.journal import Journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shibafu.networks.configured import ConfiguredNetwork
+    from shibafu.networks.machine import Directories
+    from shibafu.resource.base import Resource
+    from shibafu.resource.claim import Claim
+    from shibafu.resource.view import View
+    from shibafu.watch.marks import Marks
+
+# Seconds until a container is looked at that a call is at work on.
+_BUSY = 0.2
+
+
+class Healer:
+    """Heals networks.
+
+    Args:
+        directories: where plugins and cached results are.
+        backoff: what was healed when.
+        journal: takes what is done.
+        is_dry_run: whether to say only what would be.
+    """
+
+    def __init__(
+        self, directories: "Directories", backoff: Backoff, journal: Journal, is_dry_run: bool
+    ) -> None:
+        self._directories = directories
+        self._backoff = backoff
+        self._journal = journal
+        self._is_dry_run = is_dry_run
+
+    def heal(self, network: "ConfiguredNetwork", marks: "Marks") -> float:
+        """Look at what is marked, and heal it; return in how many seconds to look again, perhaps NEVER."""
+        return _Look(self._directories, self._backoff, self._journal, self._is_dry_run, network, marks).run()
+
+
+class _Look:
+    """One look at a network; see `Healer`."""
+
+    def __init__(
+        self,
+        directories: "Directories",
+        backoff: Backoff,
+        journal: Journal,
+        is_dry_run: bool,
+        network: "ConfiguredNetwork",
+        marks: "Marks",
+    ) -> None:
+        self._directories = directories
+        self._backoff = backoff
+        self._journal = journal
+        self._is_dry_run = is_dry_run
+        self._network = network
+        self._marks = marks
+        self._state = NetworkState(network.name)
+        self._lost: set[str] = set()
+        self._again = NEVER
+
+    def run(self) -> float:
+        records = dict(self._list_records())
+        containers = None if self._has_all() else {record.container_id for record in records.values()}
+        desired_state = DesiredState(
+            self._network, self._directories.cni_path, self._directories.cache_dir, containers
+        )
+        everything: list[DesiredEndpoint] = []
+        with open_view() as view:
+            for link, record in records.items():
+                try:
+                    everything += self._look_at_container(desired_state, link, record, view)
+                except (CniError, OSError) as error:
+                    self._say(f"container {record.container_id}, {record.ifname}: {_describe(error)}")
+            if self._marks.has_rules and everything:
+                for resource in desired_state.plan_shared(everything):
+                    self._heal(resource, view, None, "")
+        if self._has_all():
+            self._journal.keep_lost(self._network.name, self._lost)
+        return self._again
+
+    def _has_all(self) -> bool:
+        return self._marks.has_links or self._marks.has_rules or self._marks.has_files
+
+    def _list_records(self) -> "Iterator[tuple[str, Record]]":
+        """Yield the containers that are attached, and looked at, by their links on the host."""
+        for link in sorted(self._state.attachments()):
+            if not (self._has_all() or link in self._marks.links):
+                continue
+            record = self._state.read_attachment(link)
+            if record.owner is None or has_vanished(record.netns) or record.has_ended():
+                continue
+            if record.phase != LEAVING:
+                yield link, record
+
+    def _look_at_container(
+        self, desired_state: DesiredState, link: str, record: Record, view: "View"
+    ) -> list[DesiredEndpoint]:
+        """Look at one container; return it if it is attached."""
+        endpoint = _describe_endpoint(link, record)
+        with hold_claim(desired_state.find_claim(endpoint)) as is_free:
+            if not is_free:
+                self._again = min(self._again, _BUSY)
+                return []
+            made = desired_state.of_endpoint(endpoint)
+            claim = made.claim
+            if claim is None or claim.record.phase != COMPLETE or not claim.holds():
+                return []
+            if view.link(link) is None:
+                self._lose(link, record)
+                return [made]
+            whose = f"container {record.container_id}"
+            media = {medium for medium, is_marked in self._list_media(link) if is_marked}
+            for resource in desired_state.plan(made) if media & {LINKS, RULES} else []:
+                # Nothing else of a container is possible without the bridge.
+                if resource.medium in media and not self._heal(resource, view, claim, whose):
+                    break
+            chained = len(self._network.config.plugins) > 1
+            if chained and media & {LINKS, RULES}:
+                with open_beside(view, record.netns) as beside:
+                    for resource in desired_state.plan_chained(made, beside):
+                        if resource.medium in media and not resource.is_inside:
+                            self._heal(resource, view, claim, whose)
+            for resource in desired_state.plan_leases(made) if FILES in media else []:
+                self._heal(resource, view, claim, whose)
+        return [made]
+
+    def _list_media(self, link: str) -> "Iterator[tuple[str, bool]]":
+        yield LINKS, self._marks.concern(link)
+        yield RULES, self._marks.has_rules
+        yield FILES, self._marks.has_files
+
+    def _heal(self, resource: "Resource", view: "View", claim: "Claim | None", whose: str) -> bool:
+        """Heal a resource; return whether what needs it can be looked at."""
+        try:
+            faults = list(resource.faults(view))
+        except (CniError, OSError) as error:
+            self._say(_describe(error))
+            return True
+        for fault in faults:
+            if not fault.is_mendable:
+                self._say(fault.what)
+        missing = [fault.what for fault in faults if fault.is_mendable]
+        if not missing:
+            return True
+        if self._is_dry_run:
+            for what in missing:
+                self._say(f"would heal: {what}")
+            return resource.scope != HOST
+        if not self._is_due(missing):
+            return resource.scope != HOST
+        for what in missing:
+            self._backoff.note((self._network.name, what), time.monotonic())
+        try:
+            restore(resource, view, claim)
+        except (CniError, OSError) as error:
+            self._say(f"cannot heal {resource.title}: {_describe(error)}")
+            self._again = min(self._again, self._calc_wait(missing) or _BUSY)
+            return resource.scope != HOST
+        title = (
+            resource.title if resource.scope != ATTACHMENT or not whose else f"{resource.title} of {whose}"
+        )
+        self._journal.heal(
+            self._network.name,
+            type(resource).__name__,
+            title,
+            ", ".join(missing),
+            self._marks.culprit,
+            time.monotonic() - self._marks.since,
+        )
+        if resource.scope == NETWORK and not self._state.attachments() and self._network.bridge is not None:
+            # The last container was detached meanwhile.
+            NetworkRecord(self._state, self._network.bridge, os.environ).remove()
+        return True
+
+    def _is_due(self, missing: list[str]) -> bool:
+        """Return whether something is to be healed now; what never is, is contested."""
+        wait = self._calc_wait(missing)
+        if wait == NEVER:
+            for what in missing:
+                self._journal.contest(self._network.name, what, self._marks.culprit)
+        elif wait:
+            self._again = min(self._again, wait)
+        return not wait
+
+    def _calc_wait(self, missing: list[str]) -> float:
+        now = time.monotonic()
+        return min(self._backoff.calc_wait((self._network.name, what), now) for what in missing)
+
+    def _lose(self, link: str, record: Record) -> None:
+        self._lost.add(link)
+        what = (
+            f"link {link} of container {record.container_id}, {record.ifname}: it was deleted together with "
+            "the container's end; `shibafu network repair` attaches the container again"
+        )
+        self._journal.lose(self._network.name, link, what)
+
+    def _say(self, what: str) -> None:
+        self._journal.say(self._network.name, what, time.monotonic())
+
+
+def _describe_endpoint(link: str, record: Record) -> Endpoint:
+    """Return a container whose link exists, by its record alone."""
+    return Endpoint(
+        record.container_id,
+        record.ifname,
+        netns=record.netns,
+        host_link=link,
+        mac=record.mac,
+        addresses=[str(address) for address in record.addresses],
+        state="",
+        traffic=None,
+        sources=[RECORD],
+    )
+
+
+def _describe(error: CniError | OSError) -> str:
+    return error.msg if isinstance(error, CniError) else str(error)

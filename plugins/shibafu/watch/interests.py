@@ -1,0 +1,188 @@
+"""What concerns the networks with containers: names of links, and which network each belongs to.
+
+What does not is thrown away before anything is looked at.
+"""
+
+import os
+from _socket import if_nametoindex
+
+from shibafu.cni.errors import CniError
+from shibafu.cni.names import calc_chain, calc_ifb, is_host_veth
+from shibafu.networks.configured import ConfiguredNetwork, load_networks
+from shibafu.resource.home import find_home, list_network_directories
+from shibafu.resource.records import NetworkState
+from shibafu.runtime.conflist import ConflistError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_RECORDS = "/run/shibafu"
+# The names of chains and tables begin with this, and the digits of calc_chain follow.
+_CHAIN = "shibafu-"
+_DIGITS = len(calc_chain("")) - len(_CHAIN)
+
+# A network, and the container's link; an empty one stands for what its containers share.
+Part = tuple[str, str]
+
+
+class Interests:
+    """The networks that have containers here, by what announcements name.
+
+    Args:
+        conf_dir: where networks are configured.
+
+    Attributes:
+        networks: those that have a bridge and containers, by name.
+        broken: what is wrong with files that are not networks.
+    """
+
+    def __init__(self, conf_dir: str) -> None:
+        self._conf_dir = conf_dir
+        self._home = find_home(_RECORDS)[0]
+        self._configured: dict[str, ConfiguredNetwork] = {}
+        self._files: object = None
+        self._directories: dict[str, int] = {}
+        self._links: dict[str, dict[str, list[str]]] = {}
+        self._parts: dict[str, list[Part]] = {}
+        self._names: dict[int, str] = {}
+        self._digits: dict[str, str] = {}
+        self.networks: dict[str, ConfiguredNetwork] = {}
+        self.broken: list[ConflistError] = []
+
+    # What there is
+
+    def refresh(self) -> set[str]:
+        """Read what has changed of configurations and records; return networks that have got containers."""
+        is_reconfigured = self._read_configurations()
+        changed = {name for name in self._configured if self._has_changed(name)}
+        if not changed and not is_reconfigured:
+            return set()
+        grown = {name for name in changed if self._read_links(name)}
+        self._links = {name: links for name, links in self._links.items() if name in self._configured}
+        self.networks = {name: self._configured[name] for name, links in self._links.items() if links}
+        self._digits = {calc_chain(name)[len(_CHAIN) :]: name for name in self.networks}
+        self._parts = {}
+        for name, network in self.networks.items():
+            bridge = network.bridge
+            for shared in {bridge.bridge, bridge.gateway_link} if bridge is not None else ():
+                self._parts.setdefault(shared, []).append((name, ""))
+            for link, others in self._links[name].items():
+                for one in (link, *others):
+                    self._parts.setdefault(one, []).append((name, link))
+        self._names = {index: name for index, name in self._names.items() if name in self._parts}
+        self._names |= dict(self._find_indexes())
+        return grown
+
+    def forget_indexes(self) -> None:
+        """Look the numbers of all links up again, since announcements were lost."""
+        self._names = {}
+        self._directories = {}
+
+    def _read_configurations(self) -> bool:
+        files = _identify_files(self._conf_dir)
+        if files == self._files:
+            return False
+        self._files = files
+        self.broken = []
+        try:
+            networks = load_networks(self._conf_dir, [], self.broken)
+        except ConflistError as error:
+            networks = []
+            self.broken.append(error)
+        self._configured = {one.name: one for one in networks if one.bridge is not None and not one.problem}
+        # What a network's links are called, its configuration says, too.
+        self._directories = {}
+        return True
+
+    def _has_changed(self, network: str) -> bool:
+        try:
+            changed = os.stat(f"{self._home}/{network}").st_mtime_ns
+        except OSError:
+            changed = 0
+        former = self._directories.get(network, -1)
+        self._directories[network] = changed
+        return changed != former
+
+    def _read_links(self, network: str) -> bool:
+        """Read which containers a network has; return whether any of them is new."""
+        former = self._links.get(network, {})
+        try:
+            state = NetworkState(network)
+            names = state.attachments()
+        except (CniError, OSError):
+            names = []
+        links: dict[str, list[str]] = {}
+        for link in names:
+            if link in former:
+                links[link] = former[link]
+                continue
+            record = state.read_attachment(link)
+            if record.owner is not None:
+                links[link] = [calc_ifb(network, *record.owner)]
+        self._links[network] = links
+        return links.keys() > former.keys() or not links.keys() <= former.keys()
+
+    def _find_indexes(self) -> "Iterator[tuple[int, str]]":
+        for name in self._parts.keys() - set(self._names.values()):
+            try:
+                yield if_nametoindex(name), name
+            except OSError:
+                continue
+
+    def list_links(self, network: str) -> list[str]:
+        """Return the links of a network's containers on the host."""
+        return list(self._links.get(network, {}))
+
+    # What an announcement is about
+
+    def knows(self, index: int) -> bool:
+        """Return whether a link of this number has to do with a network."""
+        return index in self._names
+
+    def learn(self, index: int, name: str) -> None:
+        """Note the number of a link that has just been created, if it has to do with a network."""
+        if name not in self._parts and is_host_veth(name) and self._is_recorded(name):
+            # The times of directories are too coarse to tell one container from the next.
+            self._directories = {}
+            self.refresh()
+        if name in self._parts:
+            self._names[index] = name
+
+    def _is_recorded(self, link: str) -> bool:
+        try:
+            # Networks that have not been read yet among them.
+            names = list_network_directories(self._home)
+        except OSError:
+            return False
+        return any(os.path.lexists(f"{self._home}/{network}/{link}") for network in names)
+
+    def find_parts(self, index: int) -> list[Part]:
+        """Return what a link is of."""
+        return self._parts.get(self._names.get(index, ""), [])
+
+    def find_owners(self, name: str) -> list[str]:
+        """Return the networks that a chain or a table of netfilter may have to do with.
+
+        Args:
+            name: its name, which tells where it is made for one network.
+        """
+        name = name.lower()
+        digits = name[len(_CHAIN) : len(_CHAIN) + _DIGITS]
+        if name.startswith(_CHAIN) and len(digits) == _DIGITS:
+            owner = self._digits.get(digits)
+            return [owner] if owner is not None else []
+        return list(self.networks)
+
+
+def _identify_files(directory: str) -> object:
+    """Return what identifies the content of a directory."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                status = entry.stat()
+                found.append((entry.name, status.st_mtime_ns, status.st_size, status.st_ino))
+    except OSError:
+        pass  # loading them says why
+    return sorted(found)

@@ -1,0 +1,113 @@
+"""What the watcher has done, in lines of a log, and as a status for programs."""
+
+import os
+import time
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from shibafu.watch.backoff import Key
+
+_REMEMBERED = 20
+# Seconds until what is still wrong is said again.
+_SAID_AGAIN = 600.0
+
+
+class Journal:
+    """What has been healed, what could not be, and what is left alone.
+
+    Args:
+        log: takes lines.
+    """
+
+    def __init__(self, log: "Callable[[str], None]") -> None:
+        self._log = log
+        self._said: dict[tuple[str, str], float] = {}
+        self._counts: dict[tuple[str, str], int] = {}
+        self._last: deque[dict[str, object]] = deque(maxlen=_REMEMBERED)
+        self._contested: dict[Key, str] = {}
+        self._lost: dict[tuple[str, str], str] = {}
+        self.started = time.time()
+        # Whether the status is another one than before.
+        self.is_changed = True
+
+    def heal(self, network: str, kind: str, title: str, what: str, culprit: str, seconds: float) -> None:
+        """Note that something is as it was.
+
+        Args:
+            network: whose.
+            kind: the name of the resource's class.
+            title: the resource.
+            what: was wrong with it.
+            culprit: who has changed something last; empty where that is unknown.
+            seconds: from the first announcement until now.
+        """
+        cause = f"{what}; changed by {culprit}" if culprit else what
+        self._log(f"network {network}: healed {title} ({cause}) in {seconds * 1000:.0f} ms")
+        self._counts[network, kind] = self._counts.get((network, kind), 0) + 1
+        self._last.append(
+            {
+                "time": round(time.time(), 3),
+                "network": network,
+                "resource": kind,
+                "what": what,
+                "culprit": culprit,
+                "seconds": round(seconds, 4),
+            }
+        )
+        self.is_changed = True
+
+    def say(self, network: str, what: str, now: float) -> None:
+        """Log what is wrong, unless that was said a short time ago."""
+        last = self._said.get((network, what))
+        if last is None or now - last >= _SAID_AGAIN:
+            self._said[network, what] = now
+            self._log(f"network {network}: {what}")
+
+    def contest(self, network: str, what: str, culprit: str) -> None:
+        """Note that something is left alone, since somebody takes it away again and again."""
+        if (network, what) not in self._contested:
+            self._contested[network, what] = culprit
+            whom = f", last by {culprit}" if culprit else ""
+            self._log(f"network {network}: contested, no longer healed: {what}{whom}")
+            self.is_changed = True
+
+    def settle(self, contested: "Iterable[Key]") -> None:
+        """Forget what is no longer contested; the rest is."""
+        rest = {key: self._contested[key] for key in contested if key in self._contested}
+        self.is_changed |= rest.keys() != self._contested.keys()
+        self._contested = rest
+
+    def lose(self, network: str, link: str, what: str) -> None:
+        """Note what cannot be healed, since the container's end of a cable is gone, too."""
+        if (network, link) not in self._lost:
+            self._lost[network, link] = what
+            self._log(f"network {network}: lost: {what}")
+            self.is_changed = True
+
+    def keep_lost(self, network: str, links: "Iterable[str]") -> None:
+        """Forget what is no longer lost of a network; the links of `links` still are."""
+        gone = [key for key in self._lost if key[0] == network and key[1] not in links]
+        for key in gone:
+            del self._lost[key]
+            self.is_changed = True
+
+    def describe(self) -> dict[str, object]:
+        """Return the status as JSON."""
+        return {
+            "running": True,
+            "pid": os.getpid(),
+            "started": round(self.started, 3),
+            "heals": [
+                {"network": network, "resource": kind, "count": count}
+                for (network, kind), count in sorted(self._counts.items())
+            ],
+            "last": list(self._last),
+            "contested": [
+                {"network": network, "what": what, "culprit": culprit}
+                for (network, what), culprit in sorted(self._contested.items())
+            ],
+            "lost": [{"network": network, "what": what} for (network, _), what in sorted(self._lost.items())],
+        }

@@ -1,0 +1,99 @@
+"""What rtnetlink announces: links, addresses, routes, switches and queues (rtnetlink(7))."""
+
+from struct import Struct
+from sys import byteorder
+
+from shibafu.netlink.codec import parse_attrs
+from shibafu.netlink.constants import (
+    AF_BRIDGE,
+    RTA_OIF,
+    RTM_DELADDR,
+    RTM_DELLINK,
+    RTM_DELQDISC,
+    RTM_DELROUTE,
+    RTM_DELTFILTER,
+    RTM_NEWADDR,
+    RTM_NEWLINK,
+    RTM_NEWNETCONF,
+    RTM_NEWQDISC,
+)
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.watch.culprit import describe_process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shibafu.watch.interests import Interests
+
+# RTNLGRP_*: links, addresses, routes, queues, and the switches of /proc/sys/net/*/conf (linux/rtnetlink.h).
+_GROUPS = 0
+for _number in (1, 4, 5, 7, 9, 11, 24, 25):
+    _GROUPS |= 1 << (_number - 1)
+# In the headers of links, addresses and queues the link's number is in the same place.
+_INDEX = Struct("=4xi")
+_LINK_HEADER, _ROUTE_HEADER, _NETCONF_HEADER = 16, 12, 4
+_ATTR = Struct("=HH")
+_IFLA_IFNAME = 3
+_NETCONFA_IFINDEX = 1
+_ALL_LINKS = -1  # NETCONFA_IFINDEX_ALL
+_BY_INDEX = frozenset([RTM_NEWADDR, RTM_DELADDR, RTM_NEWQDISC, RTM_DELQDISC, RTM_DELTFILTER])
+
+
+class LinkEvents:
+    """The announcements of the namespace that the process is in."""
+
+    def __init__(self) -> None:
+        self._socket = NetlinkSocket(_GROUPS)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+    def read(self, interests: "Interests", mark: "Callable[[str, str, str], None]") -> None:
+        """Read what came together.
+
+        Args:
+            interests: what is not thrown away.
+            mark: takes a network, the link of a container or an empty text, and who did it.
+
+        Raises:
+            OSError: ENOBUFS: some announcements were lost.
+            NetlinkDecodeError: one is malformed.
+        """
+        for kind, _, _, port, payload in self._socket.receive():
+            index = _find_index(kind, payload, interests)
+            if index == _ALL_LINKS:
+                for network in interests.networks:
+                    mark(network, "", describe_process(port))
+            elif index:
+                for network, link in interests.find_parts(index):
+                    mark(network, link, describe_process(port))
+
+
+def _find_index(kind: int, payload: bytes, interests: "Interests") -> int:
+    """Return the number of the link that an announcement is about; 0 where it concerns nobody."""
+    if kind in (RTM_NEWLINK, RTM_DELLINK):
+        index: int = _INDEX.unpack_from(payload)[0]
+        if not interests.knows(index) and kind == RTM_NEWLINK and payload[0] != AF_BRIDGE:
+            length, attribute = _ATTR.unpack_from(payload, _LINK_HEADER)
+            # The kernel writes the name first (rtnl_fill_ifinfo in net/core/rtnetlink.c).
+            if attribute == _IFLA_IFNAME:
+                name = payload[_LINK_HEADER + _ATTR.size : _LINK_HEADER + length - 1]
+                interests.learn(index, name.decode("utf-8", "surrogateescape"))
+        return index
+    if kind in _BY_INDEX:
+        return int(_INDEX.unpack_from(payload)[0])
+    if kind == RTM_DELROUTE:
+        return _read_number(parse_attrs(payload, _ROUTE_HEADER).get(RTA_OIF, b""))
+    if kind == RTM_NEWNETCONF:
+        return _read_number(parse_attrs(payload, _NETCONF_HEADER).get(_NETCONFA_IFINDEX, b""))
+    return 0
+
+
+def _read_number(value: bytes) -> int:
+    return int.from_bytes(value, byteorder, signed=True) if len(value) == 4 else 0

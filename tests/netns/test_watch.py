@@ -1,0 +1,173 @@
+"""`shibafu watch run`: whatever is taken away is there again, before anybody has asked for help."""
+
+import re
+import time
+from collections.abc import Iterator
+from json import loads
+
+import pytest
+
+from netns.blue_network import BlueNetwork
+from netns.watched import Watched, settle
+from shibafu.cni.names import calc_chain, calc_host_veth
+from support.stream import Stream
+from support.traffic import OUTSIDE, UPLINK, Outside
+from support.waiting import wait_for
+
+# Seconds; it takes 20 to 60 ms, but machines that run tests are busy.
+BOUND = 0.25
+
+
+@pytest.fixture
+def outside(network: BlueNetwork) -> Iterator[Outside]:
+    made = Outside(network.host)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "healed"),
+    [
+        ("ip link del br-blue", "bridge br-blue is missing"),
+        ("ip link set br-blue down", "bridge br-blue is down"),
+        ("ip link set {port} nomaster", "link {port} is not a port of bridge br-blue"),
+        ("ip link set {port} down", "link {port} of the host is down"),
+        ("ip addr del 10.66.0.1/24 dev br-blue", "gateway address 10.66.0.1/24 is missing on br-blue"),
+        ("ip route del 10.66.0.0/24", "the host has no route to 10.66.0."),
+        ("sysctl -qw net.ipv4.ip_forward=0", "forwarding of IPv4 is turned off on the host"),
+    ],
+)
+def test_connections_go_on(network: BlueNetwork, outside: Outside, command: str, healed: str) -> None:
+    """New ones, whose source has to be the host's: bridge, addresses, switches and rules are needed."""
+    network.create()
+    _break(network, outside, command, healed)
+
+
+@pytest.mark.parametrize(
+    ("command", "backend"),
+    [
+        ("nft flush ruleset", "iptables"),
+        ("nft delete table ip nat", "iptables"),
+        ("iptables -t nat -F", "iptables"),
+        ("nft flush ruleset", "nftables"),
+        ("nft flush table inet {chain}", "nftables"),
+        ("nft delete table inet {chain}", "nftables"),
+    ],
+)
+def test_rules_come_back(network: BlueNetwork, outside: Outside, command: str, backend: str) -> None:
+    network.create("--driver-opt", f"ipMasqBackend={backend}")
+    _break(network, outside, command, "firewall rules of network blue are missing")
+
+
+def _break(network: BlueNetwork, outside: Outside, command: str, healed: str) -> None:
+    """Break something, and see that it is healed before anybody notices."""
+    words = {"port": calc_host_veth("blue", network.web.name, "eth0"), "chain": calc_chain("blue").lower()}
+    with (
+        Watched(network.shibafu) as watched,
+        Stream(outside.namespace, OUTSIDE[4], network.web, UPLINK[4]) as stream,
+    ):
+        begin = time.monotonic()
+        network.host.run(*command.format(**words).split())
+        watched.wait_for(healed.format(**words))
+        stream.wait_for_arrivals()
+        assert stream.measure_gap(begin) < BOUND
+    network.check()
+
+
+def test_ipv6_addresses_that_go_with_a_bridge_are_there_again(network: BlueNetwork) -> None:
+    network.create("--ipv6")
+    (bridge,) = loads(network.host.run("ip", "-j", "-6", "addr", "show", "br-blue", "scope", "global"))
+    address = bridge["addr_info"][0]["local"]
+    with Watched(network.shibafu) as watched, Stream(network.host, address, network.web) as stream:
+        begin = time.monotonic()
+        network.host.run("ip", "link", "set", "br-blue", "down")
+        watched.wait_for(f"gateway address {address}/")
+        stream.wait_for_arrivals()
+        assert stream.measure_gap(begin) < BOUND
+
+
+def test_it_says_what_it_has_healed_and_who_did_it(network: BlueNetwork) -> None:
+    network.create()
+    with Watched(network.shibafu) as watched:
+        network.host.run("nft", "flush", "ruleset")
+        line = watched.wait_for("healed")
+        assert re.fullmatch(
+            r"network blue: healed the firewall's rules \(firewall rules of network blue are missing; "
+            r"changed by nft\[\d+\]\) in \d+ ms",
+            line,
+        )
+        status = watched.read_status()
+        assert status["pid"] == watched.pid
+        assert status["heals"] == [{"network": "blue", "resource": "Rules", "count": 1}]
+        (heal,) = status["last"]
+        assert heal["culprit"].startswith("nft[")
+        assert heal["seconds"] < BOUND
+    assert not network.shibafu.json("watch status", status=3)["running"]
+
+
+def test_what_was_broken_before_is_healed_at_the_start(network: BlueNetwork) -> None:
+    network.create()
+    network.host.run("ip", "link", "del", "br-blue")
+    network.host.run("nft", "flush", "ruleset")
+    status = network.shibafu.json("watch run --once")
+    assert {heal["resource"] for heal in status["heals"]} == {"Bridge", "Gateway", "Port", "Rules"}
+    network.check()
+
+
+def test_a_dry_run_changes_nothing(network: BlueNetwork) -> None:
+    network.create()
+    with Watched(network.shibafu, "--dry-run") as watched:
+        network.host.run("ip", "link", "del", "br-blue")
+        watched.wait_for("would heal: bridge br-blue is missing")
+        settle()
+        assert "br-blue" not in network.host.run("ip", "link")
+
+
+def test_there_is_one_watcher(network: BlueNetwork) -> None:
+    network.create()
+    with Watched(network.shibafu):
+        assert "another watcher is at work here" in network.shibafu.fail("watch run", status=75)
+        assert "another watcher is at work here" in network.shibafu.fail("watch run --once", status=75)
+
+
+def test_one_that_was_killed_is_followed_by_another(network: BlueNetwork) -> None:
+    network.create()
+    with Watched(network.shibafu) as watched:
+        watched.kill()
+    assert not network.shibafu.json("watch status", status=3)["running"]
+    network.host.run("ip", "link", "del", "br-blue")
+    with Watched(network.shibafu) as watched:
+        watched.wait_for("healed bridge br-blue")
+        network.check()
+
+
+def test_nothing_is_made_for_a_network_without_containers(network: BlueNetwork) -> None:
+    network.create()
+    with Watched(network.shibafu) as watched:
+        for container in (network.web, network.db):
+            network.shibafu(f"network disconnect blue {container.name}")
+        network.host.run("ip", "link", "del", "br-blue")
+        settle()
+        assert "br-blue" not in network.host.run("ip", "link")
+        assert "SHIBAFU" not in network.host.run("nft", "list", "ruleset")
+        assert watched.lines == []
+
+
+def test_a_network_that_begins_later_is_watched(network: BlueNetwork) -> None:
+    with Watched(network.shibafu) as watched:
+        network.create()
+        network.host.run("ip", "link", "del", "br-blue")
+        watched.wait_for("healed bridge br-blue")
+        network.check()
+
+
+def test_a_container_without_its_link_is_lost(network: BlueNetwork) -> None:
+    network.create()
+    port = calc_host_veth("blue", network.web.name, "eth0")
+    with Watched(network.shibafu) as watched:
+        network.host.run("ip", "link", "del", port)
+        watched.wait_for(f"lost: link {port} of container {network.web.name}")
+        assert port in watched.read_status()["lost"][0]["what"]
+        network.shibafu("network repair")
+        network.check()
+        wait_for(lambda: not watched.read_status()["lost"])
