@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ def test_an_attachment_is_remembered_and_forgotten(state: NetworkState) -> None:
     assert state.remove_attachment("veth1")
     assert not state.remove_attachment("veth1")
     assert state.attachments() == []
+
+
+def test_a_record_that_goes_while_it_is_read_is_there_or_not(state: NetworkState) -> None:
+    """It is never an empty one, which would be that of an attachment nobody removes."""
+    links = [f"veth{number}" for number in range(1000)]
+    for link in links:
+        state.write_attachment(link, RECORD)
+    with ThreadPoolExecutor(1) as executor:
+        executor.submit(lambda: [state.remove_attachment(link) for link in links])
+        for link in links:
+            while (found := state.find_attachment(link)) is not None:
+                assert found.owner == RECORD.owner
 
 
 def test_rules_are_remembered_and_forgotten(state: NetworkState) -> None:

@@ -55,7 +55,7 @@ class Members:
 
     def find(self, key: str) -> Record | None:
         """Return what is remembered of an attachment; None when nothing is."""
-        return self._state.read_attachment(key) if self._state.remembers(key) else None
+        return self._state.find_attachment(key)
 
     def remove(self, key: str) -> None:
         """Forget an attachment."""
@@ -76,9 +76,11 @@ class Members:
         return any(map(self._is_there, self.list_keys()))
 
     def _is_there(self, key: str) -> bool:
-        record = self._state.read_attachment(key)
+        record = self.find(key)
+        if record is None or record.phase == LEAVING:
+            return False
         # Of other plugins' links the names are not known; all of a container's go with its namespace.
-        return record.phase != LEAVING and (link_exists(key) or not record.has_ended())
+        return link_exists(key) or not record.has_ended()
 
     def read_needs(self) -> Needs | None:
         """Return what the network's rules have been made of; None when there are none."""

@@ -95,8 +95,8 @@ class Claim(Resource):
         """Return whether the attachment still has a record and is not being removed."""
         if self._state.holds(self._link, self.record):
             return self.record.phase != LEAVING
-        is_there = self._state.remembers(self._link)
-        return is_there and self._state.read_attachment(self._link).phase != LEAVING
+        found = self._state.find_attachment(self._link)
+        return found is not None and found.phase != LEAVING
 
     def leave(self) -> None:
         """Mark a recorded attachment as being removed, so that it is not restored."""

@@ -89,6 +89,14 @@ class NetworkState:
         """Return the record; an empty one if there is none."""
         return Record.parse(self._read(link))
 
+    def find_attachment(self, link: str) -> Record | None:
+        """Return the record, an empty one if it is not whole; None if there is none.
+
+        It is looked for after it was read: one that another call removes meanwhile is none.
+        """
+        record = self.read_attachment(link)
+        return record if self.remembers(link) else None
+
     def holds(self, link: str, record: Record) -> bool:
         """Return whether the record is exactly this one, and so has not been changed."""
         return self._read(link).rstrip(b" ") == record.to_bytes()
