@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from json import loads
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,27 @@ def test_many_at_a_time(machine: Machine) -> None:
             for name, config in configs.items():
                 machine.check(config, name, ifname("a"))
     assert_open_again(machine)
+
+
+def test_two_leave_at_a_time(machine: Machine) -> None:
+    """What one has listed the other forgets before it is read: then nobody is left, and nothing is to be."""
+    if machine.suite.has_engine:
+        pytest.skip("another process than the traced one does the call")
+    first, second = enter(machine, container="c1"), enter(machine, container="c2")
+    kept = Path("/run/shibafu/firewall") / machine.records.name / "a"
+    records = {path: loads(path.read_text())["containerID"] for path in kept.glob("veth*")}
+    ours, others = sorted(records, key=lambda path: records[path])
+    slow = "--inject=openat:delay_enter=500000"
+    machine.prefix = ["/usr/bin/strace", "-o", "/dev/null", "-P", str(others), slow]
+    call = machine.start("DEL", first, "c1", ifname("a"))
+    while b'"leaving"' not in ours.read_bytes():
+        time.sleep(0.001)
+    time.sleep(0.1)
+    others.unlink()
+    assert call.finish().status == 0
+    machine.prefix = []
+    assert_open_again(machine)
+    leave(machine, second, "c2")
 
 
 def test_administrator_s_chain_comes_first(machine: Machine, outside: Namespace) -> None:
