@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shibafu.documents.yaml_nodes import DocumentError
+from shibafu.documents.errors import DocumentError
 from shibafu.policy.model import (
     IpBlock,
     Namespace,

@@ -12,14 +12,12 @@ from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
+from shibafu.documents.errors import DocumentError
+
 # How much of a value is shown.
 _SHOWN = 40
 _KINDS = {bool: "true or false", int: "a whole number", str: "a text"}
 _T = TypeVar("_T")
-
-
-class DocumentError(ValueError):
-    """The mistakes of a file, each on a line with its place."""
 
 
 def compose_documents(text: str, name: str) -> list[Node]:

@@ -7,6 +7,7 @@ from traceback import walk_tb
 
 from shibafu.cni.errors import CniError
 from shibafu.container.errors import ContainerError
+from shibafu.documents.errors import DocumentError
 
 # Exit codes: 0 for success, these, and 130 after Ctrl-C, as shells have it.
 FAILED = 1
@@ -44,6 +45,8 @@ def describe_failure(error: Exception) -> CommandError:
         return error
     if isinstance(error, ContainerError):
         return CommandError(error.message, error.hint)
+    if isinstance(error, DocumentError):
+        return CommandError(str(error), error.hint)
     if isinstance(error, CniError):
         return CommandError(error.msg, error.details)
     if isinstance(error, PermissionError):

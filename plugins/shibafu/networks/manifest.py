@@ -26,7 +26,8 @@ import yaml
 from yaml.nodes import Node, ScalarNode
 
 from shibafu.cni.names import STRICT
-from shibafu.documents.yaml_nodes import DocumentError, NodeReader, compose_documents, is_null
+from shibafu.documents.errors import DocumentError
+from shibafu.documents.yaml_nodes import NodeReader, compose_documents, is_null
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Network
 from shibafu.networks.resolve import PartialSpec

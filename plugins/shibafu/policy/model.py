@@ -137,6 +137,11 @@ class Namespace:
     labels: Mapping[str, str] = field(default_factory=dict)
     place: str = field(default="", compare=False)
 
+    @property
+    def key(self) -> tuple[str]:
+        """What no other namespace has."""
+        return (self.name,)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", {**self.labels, NAME_LABEL: self.name})
 

@@ -4,11 +4,12 @@ Every key that the API has is either read or listed below as one that has no eff
 mistake: a policy that allows something else than was meant is worse than none.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from yaml.nodes import MappingNode, Node, ScalarNode
 
+from shibafu.documents.json_lines import calc_plain, compose_json_lines
 from shibafu.documents.yaml_nodes import compose_documents, is_null
 from shibafu.policy.label_syntax import require_namespace_name, require_policy_name
 from shibafu.policy.model import DEFAULT_NAMESPACE, DIRECTIONS, Namespace, Policy, PolicySet
@@ -37,11 +38,46 @@ _METADATA = (
     "selfLink",
     "uid",
 )
-_K = TypeVar("_K")
-_T = TypeVar("_T", Policy, Namespace)
+
+
+@dataclass(frozen=True)
+class PolicySource:
+    """A policy or a namespace, and its document.
+
+    Args:
+        declared: what it says.
+        document: all of it, as JSON has it.
+    """
+
+    declared: Policy | Namespace
+    document: object
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What no other policy and no other namespace has."""
+        return self.declared.key
+
+    @property
+    def title(self) -> str:
+        """Which one it is, in words."""
+        return f"{'policy' if isinstance(self.declared, Policy) else 'namespace'} {'/'.join(self.key)}"
 
 
 def parse_policies(text: str, name: str) -> PolicySet:
+    """Return what a file declares; see `parse_sources`."""
+    return join_sources(parse_sources(text, name))
+
+
+def join_sources(sources: Iterable[PolicySource]) -> PolicySet:
+    """Return what documents declare together."""
+    declared = [source.declared for source in sources]
+    return PolicySet(
+        tuple(one for one in declared if isinstance(one, Policy)),
+        tuple(one for one in declared if isinstance(one, Namespace)),
+    )
+
+
+def parse_sources(text: str, name: str) -> list[PolicySource]:
     """Return what a file declares, in its order.
 
     Args:
@@ -54,10 +90,10 @@ def parse_policies(text: str, name: str) -> PolicySet:
     if name.endswith(".json"):
         text = text.replace("\t", " ")  # YAML, of which JSON is nearly a part, has no tabs between values
     reader = _DocumentReader(name)
-    for root in compose_documents(text, name):
+    for root in compose_json_lines(text) or compose_documents(text, name):
         reader.read(root)
     reader.raise_mistakes()
-    return PolicySet(tuple(reader.policies.values()), tuple(reader.namespaces.values()))
+    return list(reader.sources.values())
 
 
 class _DocumentReader(SpecReader):
@@ -65,8 +101,7 @@ class _DocumentReader(SpecReader):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.policies: dict[tuple[str, str], Policy] = {}
-        self.namespaces: dict[str, Namespace] = {}
+        self.sources: dict[tuple[str, ...], PolicySource] = {}
 
     def read(self, root: Node, is_item: bool = False) -> None:
         """Read a document, or an item of a list."""
@@ -135,14 +170,13 @@ class _DocumentReader(SpecReader):
             self.place(root),
         )
         if namespace is not None and name is not None:
-            self._add(root, policy, self.policies, policy.key, f"policy {namespace}/{name}")
+            self._add(root, policy)
 
     def _read_namespace(self, root: Node, metadata: dict[str, Node]) -> None:
         name = self._read_name(root, metadata, "a Namespace", require_namespace_name)
         labels = dict(self.read_labels(metadata.get("labels"), '"labels"'))
         if name is not None:
-            namespace = Namespace(name, labels, self.place(root))
-            self._add(root, namespace, self.namespaces, name, f"namespace {name}")
+            self._add(root, Namespace(name, labels, self.place(root)))
 
     def _read_name(
         self, root: Node, metadata: dict[str, Node], what: str, require: Callable[[str], str]
@@ -153,11 +187,11 @@ class _DocumentReader(SpecReader):
             return None
         return self.text(node, '"name"', require)
 
-    def _add(self, root: Node, declared: _T, others: dict[_K, _T], key: _K, what: str) -> None:
-        if key in others:
-            self.refuse(root, f"{what} occurs twice, first in {others[key].place}")
-        else:
-            others[key] = declared
+    def _add(self, root: Node, declared: Policy | Namespace) -> None:
+        source = PolicySource(declared, calc_plain(root))
+        first = self.sources.setdefault(source.key, source)
+        if first is not source:
+            self.refuse(root, f"{source.title} occurs twice, first in {first.declared.place}")
 
 
 def _require_kind(text: str) -> str:

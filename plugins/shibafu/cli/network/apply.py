@@ -1,12 +1,10 @@
 """`shibafu network apply`."""
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from shibafu.cli.subcommand import Context, Subcommand
 
 _MAX_SIZE = 1 << 20
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "=")}
 
 
@@ -16,6 +14,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.documents.document_files import read_document
     from shibafu.networks.apply import calc_plan, carry_out, describe_step
     from shibafu.networks.attachments import Caller
     from shibafu.networks.configured import load_networks
@@ -28,7 +27,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
     broken: list[ConflistError] = []
     failures = Failures(context.out.failure)
-    declared = parse_manifest(*_read(arguments.file))
+    declared = parse_manifest(*read_document(arguments.file, _MAX_SIZE))
     with lock_configuration(), open_kernel() as kernel:
         networks = load_networks(context.conf_dir, [], broken)
         caller = Caller.of_directories(kernel, context)
@@ -46,26 +45,6 @@ def _run(context: Context, arguments: Namespace) -> int:
     if arguments.dry_run:
         context.out.text("nothing was changed: this was a dry run")
     return failures.status
-
-
-def _read(path: str) -> tuple[str, str]:
-    if path == "-":
-        return _decode(sys.stdin.buffer.read(_MAX_SIZE + 1), "standard input"), "standard input"
-    with open(path, "rb") as file:
-        return _decode(file.read(_MAX_SIZE + 1), path), path
-
-
-def _decode(content: bytes, name: str) -> str:
-    from shibafu.networks.errors import CommandError
-
-    if len(content) > _MAX_SIZE:
-        raise CommandError(f"{name}: larger than {_MAX_SIZE >> 20} MB")
-    try:
-        # Windows' editors begin a file with it; the executable has no codec for that.
-        return content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise CommandError(f"{name}:{line}: not in UTF-8", "convert it: iconv -t UTF-8") from None
 
 
 SUBCOMMAND = Subcommand(

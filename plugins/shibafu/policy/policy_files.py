@@ -1,0 +1,208 @@
+"""The files that policies are declared in: those that people write, and the one that the command writes.
+
+    /etc/shibafu/policies/
+        *.yaml *.yml *.json    read in the order of their names
+        applied.json           what `shibafu policy apply -f` was given: one document on a line
+
+Who can write there decides what containers reach, so that only the owner can.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from shibafu.cni.directories import make_directory, secure_directories
+from shibafu.cni.lock import lock_file
+from shibafu.documents.document_files import read_document
+from shibafu.documents.errors import DocumentError
+from shibafu.documents.json_lines import format_json_lines
+from shibafu.policy.model import PolicySet
+from shibafu.policy.policy_documents import PolicySource, join_sources, parse_sources
+
+DIRECTORY = "/etc/shibafu/policies"
+_APPLIED = "applied.json"
+_ENDINGS = (".yaml", ".yml", ".json")
+_MAX_SIZE = 16 << 20
+
+CREATE, CHANGE, KEEP = "create", "change", "keep"
+
+
+@dataclass(frozen=True)
+class PolicyChange:
+    """What happens to a policy or a namespace.
+
+    Args:
+        action: CREATE, CHANGE or KEEP.
+        source: what it is afterwards.
+    """
+
+    action: str
+    source: PolicySource
+
+
+def read_sources(paths: Iterable[str], mistakes: list[str]) -> list[PolicySource]:
+    """Return what files declare together.
+
+    Args:
+        paths: files, - for standard input.
+        mistakes: gets what is wrong with files, of which nothing is returned, and what is declared twice.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    sources: dict[tuple[str, ...], PolicySource] = {}
+    for path in paths:
+        try:
+            found = parse_sources(*read_document(path, _MAX_SIZE))
+        except DocumentError as error:
+            mistakes.append(str(error))
+            continue
+        for source in found:
+            first = sources.setdefault(source.key, source)
+            if first is not source:
+                place, where = source.declared.place, first.declared.place
+                mistakes.append(f"{place}: {source.title} occurs twice, first in {where}")
+    return list(sources.values())
+
+
+def list_policy_files(directory: str) -> list[str]:
+    """Return the paths of a directory's files with policies, in the order in which they are read.
+
+    Raises:
+        OSError: there is no such directory.
+    """
+    return [f"{directory}/{name}" for name in sorted(os.listdir(directory)) if is_policy_file(name)]
+
+
+def is_policy_file(name: str) -> bool:
+    """Return whether a file has policies, by its name."""
+    return name.endswith(_ENDINGS) and not name.startswith(".")
+
+
+class PolicyDirectory:
+    """The directory of a host's policies.
+
+    Args:
+        path: the directory; it may be missing.
+    """
+
+    def __init__(self, path: str = DIRECTORY) -> None:
+        self.path = path
+        self._applied = f"{path}/{_APPLIED}"
+
+    def load(self, mistakes: list[str]) -> PolicySet:
+        """Return all policies of valid files; see `read_sources`."""
+        return join_sources(self._read(mistakes))
+
+    def calc_changes(self, sources: Iterable[PolicySource]) -> list[PolicyChange]:
+        """Return what `store` would do.
+
+        Raises:
+            DocumentError: see `store`.
+        """
+        present = self._read_valid()
+        mistakes, changes = [], []
+        for source in sources:
+            other = present.get(source.key)
+            if other is None:
+                changes.append(PolicyChange(CREATE, source))
+            elif other.document == source.document:
+                changes.append(PolicyChange(KEEP, source))
+            elif self._is_applied(other):
+                changes.append(PolicyChange(CHANGE, source))
+            else:
+                place = source.declared.place
+                mistakes.append(
+                    f"{place}: {source.title} is declared in {other.declared.place}: change it there"
+                )
+        if mistakes:
+            raise DocumentError("\n".join(mistakes))
+        return changes
+
+    def store(self, sources: Iterable[PolicySource]) -> list[PolicyChange]:
+        """Add policies and namespaces, or change those that were added before: all of them, or none.
+
+        Raises:
+            DocumentError: a file of the directory is invalid, or another one declares something else for one.
+            CniError: another process is changing them, or somebody else could.
+        """
+        with self._lock():
+            changes = self.calc_changes(sources)
+            applied = {key: one for key, one in self._read_valid().items() if self._is_applied(one)}
+            changed = {one.source.key: one.source for one in changes if one.action != KEEP}
+            if changed:
+                self._write((applied | changed).values())
+        return changes
+
+    def remove(self, namespace: str, name: str) -> None:
+        """Remove a policy that was added.
+
+        Raises:
+            DocumentError: there is none, or a person has written it, who may want to keep the file.
+        """
+        with self._lock():
+            present = self._read_valid()
+            source = present.get((namespace, name))
+            if source is None:
+                raise DocumentError(
+                    f"there is no policy {namespace}/{name}", "`shibafu policy ls` lists them"
+                )
+            if not self._is_applied(source):
+                place = source.declared.place
+                raise DocumentError(f"policy {namespace}/{name} is declared in {place}", "remove it there")
+            del present[source.key]
+            self._write(one for one in present.values() if self._is_applied(one))
+
+    def _read(self, mistakes: list[str]) -> list[PolicySource]:
+        try:
+            return read_sources(list_policy_files(self.path), mistakes)
+        except FileNotFoundError:
+            return []
+
+    def _read_valid(self) -> dict[tuple[str, ...], PolicySource]:
+        mistakes: list[str] = []
+        sources = self._read(mistakes)
+        if mistakes:
+            raise DocumentError("\n".join(mistakes))
+        return {source.key: source for source in sources}
+
+    def _is_applied(self, source: PolicySource) -> bool:
+        return source.declared.place.rpartition(":")[0] == self._applied
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Keep others from changing the policies."""
+        secure_directories(os.path.dirname(self.path), self.path)
+        make_directory(self.path, 0o700)
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            lock_file(descriptor, fcntl.LOCK_EX, "the policies")
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _write(self, sources: Iterable[PolicySource]) -> None:
+        aside = f"{self.path}/.{_APPLIED}.new"
+        with open(aside, "w", encoding="utf-8", opener=_open_private) as file:
+            file.write(format_json_lines(source.document for source in sources))
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(aside, self._applied)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """Return the namespace and the name of `NAMESPACE/NAME`.
+
+    Raises:
+        DocumentError: it has another form.
+    """
+    namespace, slash, name = text.partition("/")
+    if not (namespace and slash and name) or "/" in name:
+        raise DocumentError(f'"{text}" is not a policy', "write NAMESPACE/NAME, such as default/web")
+    return namespace, name
