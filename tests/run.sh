@@ -3,7 +3,7 @@
 #
 #   tests/run.sh                      everything: ruff, mypy, codespell, shellcheck, all tests, some of them three times
 #   tests/run.sh --fast               what needs no root and less than a minute: the checks, and the tests of modules
-#   tests/run.sh --long               everything, and what takes longer: the executables built and tried on Debian 13
+#   tests/run.sh --long               everything, and what takes longer: the executables on Debian 13, the reference's own tests
 #   tests/run.sh unit wire            the tests of these directories, or files, one after the other
 #   tests/run.sh netns -x -k masq     with options of pytest; -n 3 runs three tests at a time
 #
@@ -91,6 +91,8 @@ case ${1:-} in
     --long)
         long=(--long)
         packages+=(debootstrap docker.io)
+        # the reference's own tests, whose source is fetched by the test that runs them
+        packages+=(dpkg-dev golang-github-containernetworking-plugins-dev golang-dbus-dev golang-github-onsi-ginkgo-dev golang-gomega-dev golang-github-mattn-go-shellwords-dev)
         shift
         ;;
     -h | --help)

@@ -11,6 +11,7 @@ from differential.case import Case
 from differential.difference import ANY, KINDS, Difference
 from differential.differences import DIFFERENCES
 from differential.keys import KEYS, SECTIONS, Key
+from differential.specs import SUITES, Specs, find_unmet
 from differential.table import CASES
 
 _CNI_ARGS = ("MAC", "IP", "IgnoreUnknown")
@@ -29,6 +30,17 @@ about. Exit status and answer, links, addresses, routes, sysctls, leases, how th
 container, and what is left in the end are compared. The reference is Debian's release 1.1.1; features of
 newer releases are compared with their documentation. A difference that is not listed here fails the test,
 and so does a listed one that no longer occurs.
+"""
+
+_SPECS = """## The reference's own tests
+
+The reference's source contains tests of its chained plugins, called specs. Those of Debian's release
+1.1.1 are also run with shibafu's executables in place of the reference's functions (`tests/run.sh --long`).
+Specs of functions that no executable has are left out, and names that shibafu computes in another way are
+replaced.
+
+| | specs | about the executable | hold for shibafu | the rest, and what has another name |
+|---|---|---|---|---|
 """
 
 
@@ -78,7 +90,16 @@ def write() -> str:
                 anchor = f'<a id="{difference.name}"></a>`{difference.name}`'
                 lines.append(f"| {anchor} | {difference.reason} | {_calc_examples(difference)} |")
         lines.append("")
+    lines += [_SPECS + "\n".join(map(_calc_specs, SUITES)), ""]
     return "\n".join(lines)
+
+
+def _calc_specs(suite: Specs) -> str:
+    unmet = find_unmet(suite.plugin)
+    asked = suite.specs - suite.inner
+    holding = asked - sum(specs.count for specs in unmet)
+    remarks = [f"{specs.count}: {specs.reason}" for specs in unmet] + [suite.renamed] * bool(suite.renamed)
+    return f"| `{suite.plugin}` | {suite.specs} | {asked} | {holding} | {' '.join(remarks)} |"
 
 
 def _calc_row(key: Key, cases: int) -> str:
