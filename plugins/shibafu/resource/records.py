@@ -7,6 +7,7 @@
             firewall           the rules that were set up for the network
             verified           when they were last looked at (`bridge.resources.verification`)
             verified-...       likewise the tables of `macspoofchk`, by link, and of `internal`
+            paused             that nothing of the network is to be restored (`pause`)
             lock               held shared by ADD, exclusive by calls that change the rules
 
 A record is written before the first link of its attachment and removed after the last, so that
@@ -29,6 +30,7 @@ from shibafu.resource.record import Record
 _ROOT = "/run/shibafu"
 _LINK_PREFIX = "veth"
 _HINT = "verified"
+_PAUSE = "paused"
 _LARGEST_RECORD = 16 << 20
 
 
@@ -159,6 +161,24 @@ class NetworkState:
         self._remove(_HINT)
         self._remove("firewall")
 
+    # A pause
+
+    def has_pause(self) -> bool:
+        """Return whether there is one, in force or not."""
+        return os.path.lexists(f"{self.directory}/{_PAUSE}")
+
+    def read_pause(self) -> bytes:
+        """Return what is recorded of it; empty if there is none."""
+        return self._read(_PAUSE).rstrip(b" ")
+
+    def write_pause(self, content: bytes) -> None:
+        """Record it, in place of an earlier one. The network's lock must be held."""
+        self._write(_PAUSE, content)
+
+    def remove_pause(self) -> None:
+        """Forget it."""
+        self._remove(_PAUSE)
+
     # Hints of when rules were last found right
 
     def read_hint(self, what: str) -> bytes:
@@ -281,6 +301,7 @@ class NetworkState:
             # An empty one is left by a call that was killed before it wrote into it.
             self.remove_rules()
             self._remove_hints()
+            self.remove_pause()
             self._remove("lock")
             try:
                 os.rmdir(self.directory)
