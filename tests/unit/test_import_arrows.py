@@ -19,7 +19,7 @@ ARROWS = {
     "shibafu": [],
     "shibafu.lean": [],
     "shibafu.documents": [],
-    "shibafu.policy": ["shibafu.cni", "shibafu.documents"],
+    "shibafu.policy": ["shibafu.cni", "shibafu.documents", "shibafu.netfilter"],
     "shibafu.cni": ["shibafu"],
     "shibafu.netlink": [],
     "shibafu.netfilter": ["shibafu.cni", "shibafu.netlink"],
@@ -82,7 +82,13 @@ FOR_PEOPLE = {
     "shibafu.policy",
     "shibafu.watch",
 }
-FOR_PLUGINS = {"shibafu.policy", "shibafu.policy.selector"}
+FOR_PLUGINS = {
+    "shibafu.policy",
+    "shibafu.policy.compiled",
+    "shibafu.policy.member",
+    "shibafu.policy.policy_table",
+    "shibafu.policy.selector",
+}
 # The one place where the parts are put together.
 COMPOSITION = {"shibafu.bridge.__main__": ["shibafu_ipam"]}
 

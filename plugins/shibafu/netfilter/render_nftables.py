@@ -91,11 +91,13 @@ class RulesetListing:
         text: what it printed; empty if the table is missing.
     """
 
-    __slots__ = ("_elements", "_is_dormant", "_lines", "text")
+    __slots__ = ("_elements", "_kinds", "_lines", "is_dormant", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._is_dormant = False
+        # Whether the table has no effect.
+        self.is_dormant = False
+        self._kinds: dict[str, str] = {}
         # Of each chain its hook and its rules, and the elements of each set.
         self._lines: dict[str, list[str]] = {}
         self._elements: dict[str, set[str]] = {}
@@ -104,16 +106,26 @@ class RulesetListing:
             kind, _, rest = line.partition(" ")
             if line.endswith(" {") and kind in ("chain", "set", "map"):
                 name = rest.removesuffix(" {")
-                self._lines[name], self._elements[name] = [], set()
+                self._lines[name], self._elements[name], self._kinds[name] = [], set(), kind
             elif kind == "table":
                 name = ""  # the answer to another question
             elif not name:
-                self._is_dormant = self._is_dormant or line == "flags dormant"
+                self.is_dormant = self.is_dormant or line == "flags dormant"
             elif line.startswith("elements = {") or self._elements[name]:
                 elements = line.removeprefix("elements = {").removesuffix("}").split(",")
                 self._elements[name].update(filter(None, map(str.strip, elements)))
             elif line not in ("", "}"):
-                self._lines[name].append(line.partition(' comment "')[0])
+                self._lines[name].append(_strip_counts(line.partition(' comment "')[0]))
+
+    @property
+    def chains(self) -> dict[str, list[str]]:
+        """The hook of each chain, if it has one, and its rules."""
+        return {name: lines for name, lines in self._lines.items() if self._kinds[name] == "chain"}
+
+    @property
+    def sets(self) -> dict[str, set[str]]:
+        """The elements of each set and map."""
+        return {name: held for name, held in self._elements.items() if self._kinds[name] != "chain"}
 
     def find_difference(self, ruleset: Ruleset) -> str:
         """Return the first difference from a ruleset, in words; empty if there is none."""
@@ -123,7 +135,7 @@ class RulesetListing:
         """Return what is missing of a ruleset, in words; empty if nothing is."""
         if not self.text:
             return f"table {ruleset.name} is missing"
-        if self._is_dormant:
+        if self.is_dormant:
             return f"table {ruleset.name} is dormant"
         for chain in ruleset.chains:
             lines = self._lines.get(chain.name, [])
@@ -143,10 +155,16 @@ class RulesetListing:
     def find_stray(self, ruleset: Ruleset) -> str:
         """Return in words a chain with other rules, or with its own out of order; empty if there is none."""
         for chain in ruleset.chains:
-            lines = self._lines.get(chain.name, [])[1:]
+            lines = self._lines.get(chain.name, [])[1 if chain.hook else 0 :]
             if len(lines) != len(chain.rules) or not all(map(_is_same, chain.rules, lines)):
                 return f"chain {chain.name} of table {ruleset.name} contains other rules or is out of order"
         return ""
+
+
+def _strip_counts(line: str) -> str:
+    """Return a rule without what its counter has come to."""
+    head, key, tail = line.partition("counter packets ")
+    return f"{head}counter{tail.partition(' bytes ')[2].lstrip('0123456789')}" if key else line
 
 
 def _is_same(text: str, line: str) -> bool:

@@ -1,0 +1,49 @@
+"""Containers as policies see them."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from shibafu.lean.ip import Address
+
+
+class MemberPort:
+    """A name that a container gives to one of its ports.
+
+    Args:
+        name: the name.
+        protocol: TCP, UDP or SCTP.
+        port: the number.
+    """
+
+    __slots__ = ("name", "port", "protocol")
+
+    def __init__(self, name: str, protocol: str, port: int) -> None:
+        self.name = name
+        self.protocol = protocol
+        self.port = port
+
+
+class Member:
+    """One interface of a container, as policies see it.
+
+    Args:
+        namespace: the name of its namespace.
+        labels: what policies find it by.
+        addresses: of the interface.
+        named_ports: ports with names.
+    """
+
+    __slots__ = ("addresses", "labels", "named_ports", "namespace")
+
+    def __init__(
+        self,
+        namespace: str,
+        labels: "Mapping[str, str]",
+        addresses: "Sequence[Address]",
+        named_ports: "Sequence[MemberPort]" = (),
+    ) -> None:
+        self.namespace = namespace
+        self.labels = labels
+        self.addresses = addresses
+        self.named_ports = named_ports
