@@ -78,7 +78,10 @@ stage_files() {
     cp -R --preserve=mode,links "$from" "$stage$prefix/package"
     write_programs "$stage$prefix/package" "$prefix/package"
     cp "$root"/packaging/install/{versions,service}.sh "$stage$prefix/"
-    install_unit "$root/packaging/install/$service" "$stage/usr/lib/systemd/system/$service" "$prefix"
+    local unit
+    for unit in "$service" "$watch_service"; do
+        install_unit "$root/packaging/install/$unit" "$stage/usr/lib/systemd/system/$unit" "$prefix"
+    done
     for program in "$from"/shibafu*; do
         name=${program##*/}
         case $name in

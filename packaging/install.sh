@@ -25,6 +25,8 @@ installation nor during an upgrade: calls that have already started use the old 
                        by default it is installed and, where systemd runs, enabled and started. Upgrades keep
                        the choice of the previous installation, and do not start a stopped service
   --engine             install the service again
+  --with-watch         also install the service shibafu-watch, which restores what somebody removes of networks, and,
+                       where systemd runs, enable and start it; upgrades keep it
   --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it exists;
                        may be repeated
   --with-runc          also install the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,
@@ -81,7 +83,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 prefix=/usr/lib/shibafu bindir=/opt/cni/bin sbindir=/usr/sbin mandir=/usr/share/man confdir=/etc/cni/net.d
 bashdir=/usr/share/bash-completion/completions fishdir=/usr/share/fish/vendor_completions.d
 zshdir=/usr/local/share/zsh/site-functions unitdir=/usr/lib/systemd/system
-as_reference='' engine='' from='' with_runc='' conflists=()
+as_reference='' engine='' from='' with_runc='' with_watch='' conflists=()
 DESTDIR=${DESTDIR:-}
 while [[ $# -gt 0 ]]; do
     case $1 in
@@ -105,6 +107,7 @@ while [[ $# -gt 0 ]]; do
         --engine) engine=yes ;;
         --no-engine) engine=no ;;
         --with-runc) with_runc=yes ;;
+        --with-watch) with_watch=yes ;;
         --help | -h)
             usage
             exit
@@ -191,6 +194,15 @@ else
         echo "install.sh: the engine does not run, see: systemctl status $service; until then calls start cold" >&2
 fi
 [[ -n $DESTDIR ]] || replace_engines "$prefix"
+unit=$unitdir/$watch_service
+if is_unit_of_another "$DESTDIR$unit" "$prefix"; then
+    [[ -z $with_watch ]] || fail "$watch_service is another installation's; uninstall that, or leave out --with-watch"
+elif [[ $with_watch ]] || is_unit_of "$DESTDIR$unit" "$prefix"; then
+    install_unit "$root/packaging/install/$watch_service" "$DESTDIR$unit" "$prefix"
+    installed+=("$unit")
+    [[ -n $DESTDIR ]] || ! has_systemd || start_watcher "$with_watch" ||
+        echo "install.sh: the watcher does not run, see: systemctl status $watch_service" >&2
+fi
 
 # What there is outside of the prefix, for uninstall.sh; also what an earlier installation had put elsewhere.
 list=$DESTDIR$prefix/installed

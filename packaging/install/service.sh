@@ -1,10 +1,11 @@
 # The resident engine, while versions of the program come and go (see versions.sh): its service, where systemd runs,
-# and engines that `shibafu engine start` has started.
+# and engines that `shibafu engine start` has started. And the service of the watcher, where somebody wants it.
 #
 # Sourced by install.sh, uninstall.sh, and by the Debian package, behind versions.sh; POSIX shell.
 # shellcheck shell=sh
 
 service=shibafu-engine.service
+watch_service=shibafu-watch.service
 
 # has_systemd: succeed if systemd runs on this machine, as sd_booted(3) does.
 has_systemd() {
@@ -28,14 +29,18 @@ install_unit() {
 
 # is_unit_of UNIT PREFIX: succeed if UNIT exists and starts the program in PREFIX.
 is_unit_of() {
-    unit_line=$(echo "ExecStart=@PREFIX@/current/shibafu engine run" | write_unit - "$2")
+    case $1 in
+        */"$watch_service") unit_words='watch run' ;;
+        *) unit_words='engine run' ;;
+    esac
+    unit_line=$(echo "ExecStart=@PREFIX@/current/shibafu $unit_words" | write_unit - "$2")
     [ -e "$1" ] && grep -qxF "$unit_line" "$1"
 }
 
 # is_unit_of_another UNIT PREFIX: succeed if UNIT starts the program of another installation, which is there.
 is_unit_of_another() {
     [ -e "$1" ] && ! is_unit_of "$1" "$2" &&
-        [ -x "$(sed -n 's/^ExecStart=\(.*\) engine run$/\1/p' "$1" | sed 's/%%/%/g; s/\$\$/$/g')" ]
+        [ -x "$(sed -n 's/^ExecStart=\(.*\) [a-z]* run$/\1/p' "$1" | sed 's/%%/%/g; s/\$\$/$/g')" ]
 }
 
 # start_service PREFIX IS_FIRST: have the service run that has been installed; a later one replaces the engine if that is
@@ -51,12 +56,22 @@ start_service() {
     fi
 }
 
-# remove_service UNIT [DESTDIR]: stop the service, and remove its unit.
+# start_watcher IS_FIRST: have the watcher run as it was installed last; see start_service.
+start_watcher() {
+    systemctl daemon-reload || return
+    if [ -n "$1" ]; then
+        systemctl enable --now "$watch_service"
+    else
+        systemctl try-restart "$watch_service"
+    fi
+}
+
+# remove_service UNIT [DESTDIR]: stop a service, and remove its unit.
 remove_service() {
     if [ -n "${2:-}" ] || ! has_systemd; then
         rm "${2:-}$1"
     else
-        systemctl disable --now "$service" || true
+        systemctl disable --now "${1##*/}" || true
         rm "$1"
         systemctl daemon-reload
     fi

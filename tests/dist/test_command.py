@@ -64,7 +64,16 @@ def test_read_only_folder(built: Path, tmp_path: Path) -> None:
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && ! touch "$0/file" 2>/dev/null'
     run = f'{mount} && exec "$0/shibafu" network ls --conf-dir {tmp_path}'
     told = run_command("/usr/bin/unshare", "--mount", "/bin/sh", "-c", run, built, PATH="/usr/bin:/bin")
-    assert told.split() == ["NETWORK", "BRIDGE", "SUBNETS", "CONTAINERS", "USED", "FREE", "PLUGINS"]
+    assert told.split() == [
+        "NETWORK",
+        "BRIDGE",
+        "SUBNETS",
+        "CONTAINERS",
+        "USED",
+        "FREE",
+        "WATCHED",
+        "PLUGINS",
+    ]
 
 
 @pytest.fixture

@@ -293,6 +293,14 @@ def test_other_root(tmp_path: Path, built: Path) -> None:
     assert (tmp_path / "usr/share/bash-completion/completions/shibafu").is_symlink()
     unit = (tmp_path / "usr/lib/systemd/system/shibafu-engine.service").read_text()
     assert "\nExecStart=/usr/lib/shibafu/current/shibafu engine run\n" in unit
+    watcher = tmp_path / "usr/lib/systemd/system/shibafu-watch.service"
+    assert not watcher.exists()
+    for option in (["--with-watch"], []):
+        run_script("install.sh", "--from", built, *option, destdir=tmp_path)
+        assert "\nExecStart=/usr/lib/shibafu/current/shibafu watch run\n" in watcher.read_text()
+        watcher.write_text(watcher.read_text() + "# of an earlier version\n")
+    run_script("install.sh", "--from", built, destdir=tmp_path)
+    assert "earlier version" not in watcher.read_text()
     run_script("uninstall.sh", destdir=tmp_path)
     (tmp_path / "usr/lib").unlink()
     assert [path for path in tmp_path.rglob("*") if not path.is_dir() or path.is_symlink()] == []

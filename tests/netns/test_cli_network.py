@@ -40,7 +40,8 @@ def test_a_network_from_its_making_to_its_end(
     assert can_reach(host, "10.66.0.1", db)
 
     _, row = shibafu("network ls").splitlines()
-    assert row.split() == ["blue", "br-blue", "(up)", "10.66.0.0/24", "2", "2", "251", "shibafu-bridge"]
+    shown = ["blue", "br-blue", "(up)", "10.66.0.0/24", "2", "2", "251", "no", "shibafu-bridge"]
+    assert row.split() == shown
     view = inspect(shibafu, "blue")
     assert {(e["containerID"], e["ifname"], e["state"]) for e in view["endpoints"]} == {
         (web.name, "eth0", "up"),

@@ -102,6 +102,10 @@ def test_it_says_what_it_has_healed_and_who_did_it(network: BlueNetwork) -> None
         (heal,) = status["last"]
         assert heal["culprit"].startswith("nft[")
         assert heal["seconds"] < BOUND
+        of_network = {"running": True, "heals": 1, "contested": [], "lost": []}
+        assert network.shibafu.json("network ls")[0]["watch"] == of_network
+        assert network.shibafu.json("network inspect blue")[0]["watch"] == of_network
+        assert "watched, 1 heal" in network.shibafu("network inspect blue")
     assert not network.shibafu.json("watch status", status=3)["running"]
 
 
@@ -168,6 +172,7 @@ def test_a_container_without_its_link_is_lost(network: BlueNetwork) -> None:
         network.host.run("ip", "link", "del", port)
         watched.wait_for(f"lost: link {port} of container {network.web.name}")
         assert port in watched.read_status()["lost"][0]["what"]
+        assert " lost " in network.shibafu("network ls").splitlines()[1]
         network.shibafu("network repair")
         network.check()
         wait_for(lambda: not watched.read_status()["lost"])

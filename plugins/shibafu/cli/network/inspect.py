@@ -66,11 +66,20 @@ def _look(context: Context, names: list[str], failures: Failures) -> list["Netwo
 
 
 def _show(context: Context, views: list["NetworkView"], compact: bool = False) -> None:
+    from shibafu.cli.watch.summary import draw_watch, summarize_watch
     from shibafu.networks.diagram import draw_network
+    from shibafu.watch.status import read_watch_status
 
-    context.out.data([view.to_json() for view in views], compact)
-    pictures = ["\n".join(draw_network(view, context.out.style)) for view in views]
-    context.out.text("\n\n".join(pictures))
+    out, status = context.out, read_watch_status()
+    summaries = [summarize_watch(status, view.name) for view in views]
+    out.data(
+        [view.to_json() | {"watch": summary} for view, summary in zip(views, summaries, strict=True)], compact
+    )
+    pictures = [
+        "\n".join(draw_network(view, out.style) + draw_watch(summary, out.style))
+        for view, summary in zip(views, summaries, strict=True)
+    ]
+    out.text("\n\n".join(pictures))
 
 
 SUBCOMMAND = Subcommand(

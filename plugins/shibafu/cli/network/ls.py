@@ -24,8 +24,10 @@ def _run(context: Context, arguments: Namespace) -> int:
         context.out.text("\n".join(network.name for network in networks))
         return failures.status
 
+    from shibafu.cli.watch.summary import format_watch, summarize_watch
     from shibafu.networks.inspect import Inspector
     from shibafu.networks.kernel import open_kernel
+    from shibafu.watch.status import read_watch_status
 
     with open_kernel() as kernel:
         inspector = Inspector(kernel, context.cache_dir)
@@ -37,16 +39,22 @@ def _run(context: Context, arguments: Namespace) -> int:
             with failures.part(f"network {network.name}"):
                 views.append(inspector.inspect(network))
                 failures.add(*map(CommandError, views[-1].broken))
-    context.out.data([view.to_json() for view in views])
+    status = read_watch_status()
+    summaries = [summarize_watch(status, view.name) for view in views]
+    context.out.data(
+        [view.to_json() | {"watch": summary} for view, summary in zip(views, summaries, strict=True)]
+    )
     rows = []
-    for view in views:
+    for view, summary in zip(views, summaries, strict=True):
         link = f"{view.bridge.name} ({view.bridge.state})" if view.bridge is not None else "-"
         subnets = ", ".join(dict.fromkeys(use.subnet for use in view.subnets)) or "-"
         scarce = [use for use in view.subnets if ":" not in use.subnet] or view.subnets
         used = str(sum(use.used for use in scarce)) if scarce else "-"
         free = _format_free(sum(use.free for use in scarce)) if scarce else "-"
-        rows.append([view.name, link, subnets, str(len(view.endpoints)), used, free, ",".join(view.plugins)])
-    context.out.table(("NETWORK", "BRIDGE", "SUBNETS", "CONTAINERS", "USED", "FREE", "PLUGINS"), rows)
+        count, plugins = str(len(view.endpoints)), ",".join(view.plugins)
+        rows.append([view.name, link, subnets, count, used, free, format_watch(summary), plugins])
+    head = ("NETWORK", "BRIDGE", "SUBNETS", "CONTAINERS", "USED", "FREE", "WATCHED", "PLUGINS")
+    context.out.table(head, rows)
     return failures.status
 
 
