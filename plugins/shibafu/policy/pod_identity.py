@@ -1,0 +1,180 @@
+"""What policies find a container by: its namespace, its labels and the names of its ports.
+
+It is found in what a plugin is called with, and an attachment's record keeps; the strongest comes last:
+
+- `K8S_POD_NAME` and `K8S_POD_NAMESPACE` of CNI_ARGS, as labels `io.kubernetes.pod.name` and `.namespace`;
+- `args.cni.labels` of the configuration, a convention of CNI:
+  https://github.com/containernetworking/cni.dev/blob/main/content/docs/conventions.md
+- annotations `org.shibafu.labels.KEY` of the pod, if the configuration declares the capability for them;
+- `SHIBAFU_LABELS` and `SHIBAFU_PORTS` of CNI_ARGS, which the command and the hook set.
+
+What is malformed is passed over: it is for others as well, and no policy can name such a label.
+"""
+
+from shibafu.cni.args import split_args
+from shibafu.cni.config import Section
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+NAMESPACE_ARG = "K8S_POD_NAMESPACE"
+NAME_ARG = "K8S_POD_NAME"
+LABELS_ARG = "SHIBAFU_LABELS"
+PORTS_ARG = "SHIBAFU_PORTS"
+# The capability by which containerd and CRI-O pass on a pod's annotations.
+ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
+LABEL_ANNOTATION = "org.shibafu.labels."
+_NAMESPACE = "default"
+_POD_LABELS = {NAME_ARG: "io.kubernetes.pod.name", NAMESPACE_ARG: "io.kubernetes.pod.namespace"}
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_MAX_PORT = 65535
+
+
+class PodIdentity:
+    """What policies find a container by.
+
+    Args:
+        namespace: the name of its namespace.
+        name: of the pod in Kubernetes; empty if it is not one.
+        labels: its labels.
+        ports: name, protocol in capitals and number of each port that has a name.
+    """
+
+    __slots__ = ("labels", "name", "namespace", "ports")
+
+    def __init__(
+        self,
+        namespace: str = _NAMESPACE,
+        name: str = "",
+        labels: "Mapping[str, str] | None" = None,
+        ports: "Iterable[tuple[str, str, int]]" = (),
+    ) -> None:
+        self.namespace = namespace
+        self.name = name
+        self.labels = dict(labels or {})
+        self.ports = list(ports)
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as a record keeps it."""
+        return {
+            "namespace": self.namespace,
+            "name": self.name,
+            "labels": self.labels,
+            "ports": [list(port) for port in self.ports],
+        }
+
+    @classmethod
+    def from_json(cls, document: "Mapping[str, object]") -> "PodIdentity":
+        """Return what a record has kept, without what is malformed."""
+        labels, ports = document.get("labels"), document.get("ports")
+        return cls(
+            _text(document.get("namespace")) or _NAMESPACE,
+            _text(document.get("name")),
+            _keep_texts(labels) if isinstance(labels, dict) else {},
+            [tuple(port) for port in (ports if isinstance(ports, list) else ()) if _is_triple(port)],
+        )
+
+
+def find_pod_identity(config: "Mapping[str, object]", args: str) -> PodIdentity:
+    """Return what policies find a container by.
+
+    Args:
+        config: the configuration that its plugin was called with.
+        args: CNI_ARGS.
+    """
+    stated = split_args(args)
+    labels = {label: stated[key] for key, label in _POD_LABELS.items() if key in stated}
+    section = Section(dict(config), "NetConf")
+    labels |= _read_convention(section)
+    labels |= _read_annotations(section)
+    labels |= dict(_parse_pairs(stated.get(LABELS_ARG, ""), ":"))
+    return PodIdentity(
+        stated.get(NAMESPACE_ARG) or _NAMESPACE,
+        stated.get(NAME_ARG, ""),
+        labels,
+        _read_ports(stated.get(PORTS_ARG, "")),
+    )
+
+
+def calc_identity_args(
+    namespace: str, labels: "Mapping[str, str]", ports: "Iterable[tuple[str, str, int]]"
+) -> dict[str, str]:
+    """Return the pairs of CNI_ARGS that state what policies find a container by.
+
+    Args:
+        namespace: empty for the default.
+        labels: valid ones, whose keys and values have no commas or colons.
+        ports: name, protocol and number of each port with a name.
+    """
+    pairs = {
+        NAMESPACE_ARG: namespace,
+        LABELS_ARG: ",".join(f"{key}:{value}" for key, value in labels.items()),
+        PORTS_ARG: ",".join(f"{name}:{number}/{protocol.lower()}" for name, protocol, number in ports),
+    }
+    stated = {key: value for key, value in pairs.items() if value}
+    # Other plugins of the chain do not know them.
+    return {"IgnoreUnknown": "1", **stated} if stated else {}
+
+
+def _parse_pairs(text: str, separator: str) -> "Iterator[tuple[str, str]]":
+    """Yield the pairs of a list whose items are separated by commas, without malformed ones."""
+    for item in text.split(","):
+        key, found, value = item.partition(separator)
+        if key and found:
+            yield key, value
+
+
+def parse_named_port(text: str) -> tuple[int, str]:
+    """Return the number and the protocol, in capitals, of `PORT[/PROTOCOL]`.
+
+    Raises:
+        ValueError: it is not a port.
+    """
+    number, _, protocol = text.partition("/")
+    protocol = protocol or "tcp"
+    is_number = number.isascii() and number.isdecimal() and len(number) <= 5
+    if not is_number or not 1 <= int(number) <= _MAX_PORT or protocol.lower() not in _PROTOCOLS:
+        raise ValueError(f'"{text}" is not a port: write one such as 80/tcp, with tcp, udp or sctp')
+    return int(number), protocol.upper()
+
+
+def _read_ports(text: str) -> "Iterator[tuple[str, str, int]]":
+    for name, value in _parse_pairs(text, ":"):
+        try:
+            number, protocol = parse_named_port(value)
+        except ValueError:
+            continue
+        yield name, protocol, number
+
+
+def _read_convention(section: Section) -> dict[str, str]:
+    found = _find(_find(section.values, "args"), "cni").get("labels")
+    items = [item for item in (found if isinstance(found, list) else ()) if isinstance(item, dict)]
+    return _keep_texts({item.get("key"): item.get("value") for item in items})
+
+
+def _read_annotations(section: Section) -> dict[str, str]:
+    runtime_config = section.get("runtimeConfig")
+    annotations = _find(runtime_config if isinstance(runtime_config, dict) else {}, ANNOTATIONS)
+    stated = {key.removeprefix(LABEL_ANNOTATION): value for key, value in annotations.items()}
+    return _keep_texts({key: value for key, value in stated.items() if LABEL_ANNOTATION + key in annotations})
+
+
+def _find(values: "Mapping[str, object]", key: str) -> "dict[str, object]":
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _keep_texts(values: "Mapping[object, object]") -> dict[str, str]:
+    return {
+        key: value for key, value in values.items() if isinstance(key, str) and isinstance(value, str) and key
+    }
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _is_triple(port: object) -> bool:
+    return isinstance(port, list) and list(map(type, port)) == [str, str, int]

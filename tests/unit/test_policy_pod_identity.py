@@ -1,0 +1,119 @@
+"""What policies find a container by, from what a plugin is called with."""
+
+import pytest
+
+from shibafu.cni.args import join_args
+from shibafu.policy.pod_identity import PodIdentity, calc_identity_args, find_pod_identity, parse_named_port
+
+Stated = tuple[str, str, dict[str, str], list[tuple[str, str, int]]]
+
+
+def show(identity: PodIdentity) -> Stated:
+    return identity.namespace, identity.name, identity.labels, identity.ports
+
+
+def test_a_container_of_which_nothing_is_stated() -> None:
+    assert show(find_pod_identity({"name": "net"}, "")) == ("default", "", {}, [])
+
+
+def test_what_kubernetes_states() -> None:
+    args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=prod;K8S_POD_NAME=web-0;K8S_POD_UID=7"
+    labels = {"io.kubernetes.pod.name": "web-0", "io.kubernetes.pod.namespace": "prod"}
+    assert show(find_pod_identity({}, args)) == ("prod", "web-0", labels, [])
+
+
+def test_labels_by_convention() -> None:
+    stated = [{"key": "app", "value": "web"}, {"key": "empty", "value": ""}]
+    assert find_pod_identity({"args": {"cni": {"labels": stated}}}, "").labels == {"app": "web", "empty": ""}
+
+
+def test_annotations_are_taken_where_they_are_declared() -> None:
+    annotations = {"org.shibafu.labels.app": "web", "org.shibafu.labels.": "x", "other": "y"}
+    config: dict[str, object] = {"runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations}}
+    assert find_pod_identity(config, "").labels == {"app": "web"}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"args": None},
+        {"args": []},
+        {"args": {"cni": "x"}},
+        {"args": {"cni": {"labels": {"app": "web"}}}},
+        {
+            "args": {
+                "cni": {
+                    "labels": [
+                        None,
+                        "x",
+                        {},
+                        {"key": "a"},
+                        {"key": 1, "value": "b"},
+                        {"key": "a", "value": 1},
+                    ]
+                }
+            }
+        },
+        {"runtimeConfig": None},
+        {"runtimeConfig": {"io.kubernetes.cri.pod-annotations": ["x"]}},
+        {"runtimeConfig": {"io.kubernetes.cri.pod-annotations": {"org.shibafu.labels.a": 1}}},
+    ],
+)
+def test_what_is_malformed_is_passed_over(config: dict[str, object]) -> None:
+    assert find_pod_identity(config, "SHIBAFU_LABELS=,a,:b;SHIBAFU_PORTS=a,b:x,c:0/tcp").labels == {}
+
+
+def test_what_the_command_states_comes_through_cni_args() -> None:
+    labels, ports = {"app": "web", "example.org/tier": ""}, [("http", "TCP", 80), ("dns", "UDP", 53)]
+    args = join_args(calc_identity_args("prod", labels, ports))
+    namespace_label = {"io.kubernetes.pod.namespace": "prod"}
+    assert show(find_pod_identity({}, args)) == ("prod", "", namespace_label | labels, ports)
+    assert args.startswith("IgnoreUnknown=1;")
+
+
+def test_nothing_stated_is_no_argument() -> None:
+    assert calc_identity_args("", {}, []) == {}
+
+
+def test_the_strongest_label_counts() -> None:
+    config: dict[str, object] = {
+        "args": {
+            "cni": {
+                "labels": [{"key": "a", "value": "1"}, {"key": "b", "value": "1"}, {"key": "c", "value": "1"}]
+            }
+        },
+        "runtimeConfig": {
+            "io.kubernetes.cri.pod-annotations": {"org.shibafu.labels.b": "2", "org.shibafu.labels.c": "2"}
+        },
+    }
+    assert find_pod_identity(config, "SHIBAFU_LABELS=c:3").labels == {"a": "1", "b": "2", "c": "3"}
+
+
+def test_an_identity_survives_a_record() -> None:
+    identity = PodIdentity("prod", "web", {"app": "web"}, [("http", "TCP", 80)])
+    assert show(PodIdentity.from_json(identity.to_json())) == show(identity)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"namespace": 1, "labels": [], "ports": {}},
+        {"labels": {"a": 1}, "ports": [[], ["a", "TCP", "80"], None]},
+    ],
+)
+def test_a_damaged_record_has_what_can_be_read(document: dict[str, object]) -> None:
+    assert show(PodIdentity.from_json(document)) == ("default", "", {}, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("80", (80, "TCP")), ("53/udp", (53, "UDP")), ("65535/SCTP", (65535, "SCTP"))]
+)
+def test_a_port(text: str, expected: tuple[int, str]) -> None:
+    assert parse_named_port(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "65536", "a", "80/icmp", "-1", "٨٠", "9" * 5000])
+def test_what_is_not_a_port(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a port"):
+        parse_named_port(text)
