@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from netns.policy_cases import match, policy
 from shibafu.documents.errors import DocumentError
 from shibafu.documents.json_lines import compose_json_lines, format_json_lines
 from shibafu.policy.model import Namespace, Policy
 from shibafu.policy.policy_documents import PolicySource, parse_sources
 from shibafu.policy.policy_files import PolicyDirectory, list_policy_files, read_sources, split_name
-from support.policy_cases import base, ingress
 
 HEAD = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
 DENY = f"{HEAD}metadata: {{name: deny}}\nspec: {{podSelector: {{}}}}\n"
@@ -139,7 +139,10 @@ def test_several_files_are_read_together(tmp_path: Path) -> None:
 
 
 def test_lines_of_json_are_read_like_yaml() -> None:
-    documents = [base(), ingress("p", {"ports": [{"port": 80}]})]
+    documents = [
+        policy([{"from": []}], [{}]),
+        policy([{"ports": [{"port": 80}]}], target=match(a="b"), name="p"),
+    ]
     text = format_json_lines(documents)
     assert json.loads(text)["items"] == documents
     quick = parse_sources(text, "f")
@@ -157,7 +160,7 @@ def test_other_files_are_no_lines_of_json(text: str) -> None:
 
 
 def test_a_key_that_occurs_twice_is_seen_in_lines_of_json() -> None:
-    text = format_json_lines([base()]).replace('"spec":{', '"spec":{},"spec":{')
+    text = format_json_lines([policy([])]).replace('"spec":{', '"spec":{},"spec":{')
     with pytest.raises(DocumentError, match='f:2: "spec" occurs twice'):
         parse_sources(text, "f")
 
