@@ -11,7 +11,7 @@ from pyroute2 import IPRoute
 
 from shibafu.netlink.constants import IFF_PROMISC, IPV4_DEVCONF_ARP_NOTIFY
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list
+from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list, link_peer
 from shibafu.netlink.link_requests import (
     link_add_bridge,
     link_add_veth,
@@ -167,6 +167,21 @@ def test_arp_notify(host: Namespace, sock: NetlinkSocket) -> None:
         assert link is not None
         assert link.inet_conf(IPV4_DEVCONF_ARP_NOTIFY) == wanted
         assert get(sock, "veth1").up
+
+
+def test_peer(sock: NetlinkSocket, inside: NetlinkSocket, container_fd: int) -> None:
+    sock.request(link_add_veth("veth1", "eth0", container_fd))
+    found = link_peer(sock, get(inside, "eth0"))
+    assert found is not None
+    assert found.name == "veth1"
+
+
+def test_peer_in_another_namespace(sock: NetlinkSocket, container_fd: int) -> None:
+    """Another link has its number here."""
+    sock.request_all([link_add_veth("a", "b"), link_add_veth("veth1", "eth0", container_fd)])
+    link = get(sock, "veth1")
+    assert link_by_index(sock, link.peer) is not None
+    assert link_peer(sock, link) is None
 
 
 def test_absence_is_none(sock: NetlinkSocket) -> None:

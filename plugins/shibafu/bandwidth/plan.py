@@ -4,7 +4,7 @@ from shibafu.bandwidth.config import BandwidthConfig, Limit
 from shibafu.bandwidth.shaping import EGRESS, INGRESS, DelayLink, RateLimit, Redirection
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import calc_host_veth, calc_ifb, calc_reference_ifb
-from shibafu.netlink.link import link_by_index, link_by_name
+from shibafu.netlink.link import link_by_name, link_peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ def plan_bandwidth(request: "Request", result: "Result", view: "View") -> "list[
     """
     config = BandwidthConfig(request.config)
     inside = view.inside.link(request.ifname) if view.inside is not None else None
-    if inside is None or inside.kind != "veth":
-        return []
-    port = link_by_index(view.sock, inside.peer)
+    port = link_peer(view.sock, inside) if inside is not None else None
     if port is None:
         return []
     return plan_limits(request, port.name, choose_delay_link(request, result), config)
@@ -102,7 +100,7 @@ def find_host_link(view: "View", netns: "Netns", request: "Request", result: "Re
             f"container interface {request.ifname} has no veth peer: {why}",
             "only a container that a veth pair connects to the host can be limited",
         )
-    link = link_by_index(view.sock, inside.peer)
+    link = link_peer(view.sock, inside)
     if link is None:
         raise CniError(NETWORK_SETUP, f"veth peer with index {inside.peer} is not in host ns")
     if not any(i.name == link.name and not i.sandbox for i in result.interfaces):

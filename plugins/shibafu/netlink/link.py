@@ -254,6 +254,20 @@ def link_by_index(sock: NetlinkSocket, index: int) -> Link | None:
     return _link_get(sock, index)
 
 
+def link_peer(sock: NetlinkSocket, link: Link) -> Link | None:
+    """Return the other end of a veth pair; None if that is not in the socket's namespace.
+
+    It is the link whose number one end names, and that names this one: in different namespaces links have the
+    same numbers, and two pairs may have both in common.
+
+    Args:
+        sock: a socket of the namespace that the other end may be in.
+        link: one end, in that namespace or another one.
+    """
+    other = link_by_index(sock, link.peer) if link.kind == "veth" and link.peer else None
+    return other if other is not None and (other.kind, other.peer) == ("veth", link.index) else None
+
+
 def link_list(sock: NetlinkSocket, master: int | None = None, kind: str | None = None) -> list[Link]:
     """Return all links, or those of a bridge, or of a kind. The kernel filters."""
     payload = ifinfo() + _SKIP_STATS

@@ -8,7 +8,7 @@ from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import is_valid_link_name
 from shibafu.cni.errors import INVALID_ENVIRONMENT, CniError
 from shibafu.cni.names import is_host_veth
-from shibafu.netlink.link import Link, link_by_index, link_by_name
+from shibafu.netlink.link import Link, link_by_name, link_peer
 from shibafu.netlink.link_removal import link_del_announced
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Resource
@@ -77,10 +77,8 @@ def find_port(attachment: Attachment, result: "Result") -> str:
 
 def find_reference_peer(sock: NetlinkSocket, link: Link) -> Link | None:
     """Return the host's end of a container's link, if that may be of the reference's making."""
-    peer = link_by_index(sock, link.peer) if link.peer else None
-    if peer is None or peer.kind != "veth" or peer.peer != link.index or is_host_veth(peer.name):
-        return None
-    return peer
+    peer = link_peer(sock, link)
+    return peer if peer is not None and not is_host_veth(peer.name) else None
 
 
 def _is_of_network(link: Link, attachment: Attachment) -> bool:

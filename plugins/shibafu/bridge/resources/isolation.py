@@ -10,7 +10,7 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.shared_bridge import WORDS, find_stricter, has_stricter_sharer, refuse_stricter
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import ISOLATED, NETWORK_GROUPS, OPEN, STRICT, is_host_veth
-from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list
+from shibafu.netlink.link import Link, link_by_name, link_list, link_peer
 from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Fault
@@ -158,6 +158,6 @@ def _is_gateway_link(sock: NetlinkSocket, link: Link, bridges: "Mapping[str, Lin
     """Return whether a link's other end is a port that we have made, on the bridge that it is named after."""
     if link.kind != "veth" or link.link_netnsid >= 0:
         return False
-    port = link_by_index(sock, link.peer)
+    port = link_peer(sock, link)
     bridge = bridges[link.name.rpartition(".")[0]]
     return port is not None and port.master == bridge.index and is_host_veth(port.name)

@@ -4,7 +4,7 @@ from _socket import if_nametoindex
 
 from shibafu.bridge.resources.rules_record import recorded_bridges
 from shibafu.cni.names import is_host_veth
-from shibafu.netlink.link import link_by_index, link_by_name, link_list
+from shibafu.netlink.link import link_by_name, link_list, link_peer
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.records import NetworkState, link_exists
 
@@ -53,5 +53,5 @@ def _find_bridge(sock: NetlinkSocket, name: str) -> int:
     link = link_by_name(sock, name)
     if link is None or link.kind == "bridge":
         return link.index if link is not None else 0
-    port = link_by_index(sock, link.peer) if link.peer else None
+    port = link_peer(sock, link)
     return port.master if port is not None else 0

@@ -130,11 +130,11 @@ class Port(Resource):
             requests.append(link_set(name, mtu=config.mtu))
         # Those of another bridge's port do not come with it.
         port = link.port if is_port else None
-        hairpin = config.hairpin_mode and not (port is not None and port.hairpin)
-        is_isolated = port is not None and port.isolated
-        if hairpin or is_isolated != config.port_isolation:
-            isolated = config.port_isolation if is_isolated != config.port_isolation else None
-            requests.append(link_set_port(name, hairpin=hairpin or None, isolated=isolated))
+        has_hairpin, is_isolated = (port.hairpin, port.isolated) if port is not None else (False, False)
+        if config.hairpin_mode and not has_hairpin:
+            requests.append(link_set_port(name, hairpin=True))
+        if is_isolated != config.port_isolation:
+            requests.append(link_set_port(name, isolated=config.port_isolation))
         if config.internal or link.group == INTERNAL_GROUP:
             from shibafu.bridge.resources.internal import calc_internal_port, calc_open_port
 
