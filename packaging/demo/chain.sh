@@ -24,6 +24,17 @@ asked[red]='{
 # A call of the chain for a container. Prints milliseconds and addresses.
 call_chain() { call "$1" "$2" "${networks[$2]}" "${asked[$2]}"; }
 
+# A container asks for a port that another one has. As a runtime does, DEL removes what was made before the refusal.
+check_refusal() { # container, protocol, port, whose it is
+    local former=${asked[$1]} refusal="port $3/$2 of the host is taken by container demo-$4" said
+    asked[$1]='{ "portMappings": [{ "hostPort": '$3', "containerPort": 80, "protocol": "'$2'" }] }'
+    if said=$(call_chain ADD "$1" 2>&1); then fail "$1 got port $3"; fi
+    [[ $said == *"$refusal"* ]] || fail "$1 asked for port $3: $said"
+    call_chain DEL "$1" >/dev/null
+    asked[$1]=$former
+    row "ADD $1, TCP $3" "refused: $refusal"
+}
+
 # What somebody sees as source address who is asked at a published port.
 check_port() { # protocol, client, address, port, the address that the container is to see
     local seen
@@ -66,6 +77,7 @@ check_silence() { # container, who, address, why
 
 headline "Attach to a chain" "bridge, tuning, firewall, portmap, bandwidth: ${chained##*/}"
 for name in "${containers[@]}"; do
+    [[ $name != green ]] || check_refusal green tcp "$web" red
     answer=$(call_chain ADD "$name")
     read -r milliseconds address4 address6 <<<"$answer"
     ip4[$name]=${address4%/*} ip6[$name]=${address6%/*}

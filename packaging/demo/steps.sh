@@ -199,7 +199,8 @@ if [[ -n $all ]]; then
     # shellcheck source=packaging/demo/chain.sh
     source demo/chain.sh
     bridges+=("$(read_bridge "$chained")" "$(read_bridge "$another")")
-    calls=$((calls + 3 * 5 * ${#containers[@]}))
+    # And of a refused ADD the first four, and the DEL.
+    calls=$((calls + 3 * 5 * ${#containers[@]} + 4 + 5))
 fi
 if [[ -x $command ]]; then
     run=$(stop_engine)
