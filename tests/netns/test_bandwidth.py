@@ -322,3 +322,10 @@ def test_refusals(machine: Machine, keys: Config, said: str) -> None:
     assert said in error["msg"]
     assert error["code"] == 7
     assert error["details"]
+
+
+def test_status(machine: Machine) -> None:
+    config = attach(machine) | {"cniVersion": "1.1.0", "prevResult": None}
+    assert machine.call("STATUS", config | {"ingressRate": 8000}).status == 0
+    error = machine.fail(config | {"ingressBurst": 8000}, command="STATUS")
+    assert error["msg"] == "if burst is set, rate must also be set"

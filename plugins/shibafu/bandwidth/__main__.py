@@ -38,9 +38,15 @@ def _collect_garbage(request: "Request") -> None:
     collect_garbage(request)
 
 
+def _status(request: "Request") -> None:
+    from shibafu.bandwidth.verbs import status
+
+    status(request)
+
+
 PLUGIN = skel.Plugin(
     "bandwidth",
-    {"ADD": _add, "CHECK": _check, "DEL": _delete, "GC": _collect_garbage},
+    {"ADD": _add, "CHECK": _check, "DEL": _delete, "GC": _collect_garbage, "STATUS": _status},
     SUPPORTED[SUPPORTED.index(_FIRST) :],
 )
 

@@ -1,4 +1,4 @@
-"""ADD, CHECK and DEL: what is limited is the container's link on the host."""
+"""ADD, CHECK, DEL and STATUS: what is limited is the container's link on the host."""
 
 from shibafu.bandwidth.config import BandwidthConfig
 from shibafu.bandwidth.plan import (
@@ -76,6 +76,15 @@ def delete(request: "Request") -> None:
     with open_view() as view:
         teardown.remove(plan_remains(view, request, result))
     teardown.finish()
+
+
+def status(request: "Request") -> None:
+    """Answer nothing when ADD would work.
+
+    Raises:
+        CniError: a limit that cannot be.
+    """
+    BandwidthConfig(request.config)
 
 
 def _lift(unwanted: "list[Resource]") -> None:
