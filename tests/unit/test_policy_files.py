@@ -9,7 +9,7 @@ import pytest
 from netns.policy_cases import match, policy
 from shibafu.documents.errors import DocumentError
 from shibafu.documents.json_lines import compose_json_lines, format_json_lines
-from shibafu.policy.model import Namespace, Policy
+from shibafu.policy.model import Namespace, Policy, PolicySet
 from shibafu.policy.policy_documents import PolicySource, parse_sources
 from shibafu.policy.policy_files import PolicyDirectory, list_policy_files, read_sources, split_name
 
@@ -22,6 +22,10 @@ SPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {team: red
 @pytest.fixture
 def directory(tmp_path: Path) -> PolicyDirectory:
     return PolicyDirectory(str(tmp_path / "policies"))
+
+
+def nothing(_policies: PolicySet) -> None:
+    """Stand for a kernel that takes all policies."""
 
 
 def sources(*texts: str) -> list[PolicySource]:
@@ -43,7 +47,7 @@ def test_a_missing_directory_has_no_policies(directory: PolicyDirectory) -> None
 
 def test_what_was_stored_is_read_again(directory: PolicyDirectory) -> None:
     given = sources(DENY, WEB, SPACE)
-    assert [one.action for one in directory.store(given)] == ["create", "create", "create"]
+    assert [one.action for one in directory.store(given, nothing)] == ["create", "create", "create"]
     assert load(directory) == {
         "default/deny": "applied.json:2",
         "default/web": "applied.json:3",
@@ -58,7 +62,7 @@ def test_what_was_stored_is_read_again(directory: PolicyDirectory) -> None:
 def test_nobody_else_can_read_or_write_them(directory: PolicyDirectory) -> None:
     former = os.umask(0)
     try:
-        directory.store(sources(DENY))
+        directory.store(sources(DENY), nothing)
     finally:
         os.umask(former)
     assert os.stat(directory.path).st_mode & 0o777 == 0o700
@@ -66,12 +70,12 @@ def test_nobody_else_can_read_or_write_them(directory: PolicyDirectory) -> None:
 
 
 def test_a_policy_is_changed_and_kept(directory: PolicyDirectory) -> None:
-    directory.store(sources(DENY, WEB))
+    directory.store(sources(DENY, WEB), nothing)
     inode = os.stat(f"{directory.path}/applied.json").st_ino
-    assert [one.action for one in directory.store(sources(WEB))] == ["keep"]
+    assert [one.action for one in directory.store(sources(WEB), nothing)] == ["keep"]
     assert os.stat(f"{directory.path}/applied.json").st_ino == inode
     changed = DENY.replace("spec: {", "spec: {policyTypes: [Egress], ")
-    assert [one.action for one in directory.store(sources(changed, WEB, SPACE))] == [
+    assert [one.action for one in directory.store(sources(changed, WEB, SPACE), nothing)] == [
         "change",
         "keep",
         "create",
@@ -91,27 +95,27 @@ def test_files_of_people_are_read_in_order_and_not_changed(directory: PolicyDire
         Path(directory.path, name).write_text(text)
     assert [os.path.basename(path) for path in list_policy_files(directory.path)] == ["a.yaml", "web.yml"]
     assert load(directory) == {"default/web": "web.yml:1", "a": "a.yaml:1"}
-    assert [one.action for one in directory.store(sources(WEB, DENY))] == ["keep", "create"]
+    assert [one.action for one in directory.store(sources(WEB, DENY), nothing)] == ["keep", "create"]
     assert load(directory) == {"default/deny": "applied.json:2", "default/web": "web.yml:1", "a": "a.yaml:1"}
     with pytest.raises(DocumentError, match=r"given.yaml:5: policy default/web is declared in .*/web.yml:1"):
-        directory.store(sources(SPACE.replace("a, labels", "b, labels"), WEB.replace("[{}]", "[]")))
+        directory.store(sources(SPACE.replace("a, labels", "b, labels"), WEB.replace("[{}]", "[]")), nothing)
     assert "b" not in load(directory)
 
 
 def test_a_policy_is_removed(directory: PolicyDirectory) -> None:
-    directory.store(sources(DENY, WEB))
+    directory.store(sources(DENY, WEB), nothing)
     Path(directory.path, "space.yaml").write_text(DENY.replace("name: deny", "name: deny, namespace: x"))
-    directory.remove("default", "deny")
+    directory.remove("default", "deny", nothing)
     assert load(directory) == {"default/web": "applied.json:2", "x/deny": "space.yaml:1"}
     with pytest.raises(DocumentError, match="there is no policy default/deny"):
-        directory.remove("default", "deny")
+        directory.remove("default", "deny", nothing)
     with pytest.raises(DocumentError, match=r"x/deny is declared in .*space.yaml:1") as caught:
-        directory.remove("x", "deny")
+        directory.remove("x", "deny", nothing)
     assert caught.value.hint == "remove it there"
 
 
 def test_nothing_is_stored_while_a_file_is_invalid(directory: PolicyDirectory) -> None:
-    directory.store(sources(DENY))
+    directory.store(sources(DENY), nothing)
     Path(directory.path, "bad.yaml").write_text("kind: Pod\n")
     Path(directory.path, "twice.yaml").write_text(DENY)
     mistakes: list[str] = []
@@ -121,9 +125,25 @@ def test_nothing_is_stored_while_a_file_is_invalid(directory: PolicyDirectory) -
         f"policy default/deny occurs twice, first in {directory.path}/applied.json:2",
     ]
     with pytest.raises(DocumentError, match='kind "Pod"'):
-        directory.store(sources(WEB))
+        directory.store(sources(WEB), nothing)
     with pytest.raises(DocumentError, match='kind "Pod"'):
-        directory.remove("default", "deny")
+        directory.remove("default", "deny", nothing)
+
+
+def test_nothing_is_written_that_the_kernel_refuses(directory: PolicyDirectory) -> None:
+    directory.store(sources(DENY), nothing)
+    seen: list[list[str]] = []
+
+    def refuse(policies: PolicySet) -> None:
+        seen.append([policy.name for policy in policies.policies])
+        raise OSError("nft is not installed")
+
+    with pytest.raises(OSError, match="nft"):
+        directory.store(sources(WEB), refuse)
+    with pytest.raises(OSError, match="nft"):
+        directory.remove("default", "deny", refuse)
+    assert seen == [["deny", "web"], []]
+    assert load(directory) == {"default/deny": "applied.json:2"}
 
 
 def test_several_files_are_read_together(tmp_path: Path) -> None:

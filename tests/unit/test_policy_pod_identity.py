@@ -3,7 +3,13 @@
 import pytest
 
 from shibafu.cni.args import join_args
-from shibafu.policy.pod_identity import PodIdentity, calc_identity_args, find_pod_identity, parse_named_port
+from shibafu.policy.pod_identity import (
+    PodIdentity,
+    calc_identity_args,
+    change_labels_arg,
+    find_pod_identity,
+    parse_named_port,
+)
 
 Stated = tuple[str, str, dict[str, str], list[tuple[str, str, int]]]
 
@@ -117,3 +123,15 @@ def test_a_port(text: str, expected: tuple[int, str]) -> None:
 def test_what_is_not_a_port(text: str) -> None:
     with pytest.raises(ValueError, match="is not a port"):
         parse_named_port(text)
+
+
+def test_labels_are_changed_and_removed() -> None:
+    config: dict[str, object] = {"args": {"cni": {"labels": [{"key": "app", "value": "web"}]}}}
+    args = change_labels_arg("K8S_POD_NAMESPACE=prod", {"tier": "front", "app": None})
+    own = {"io.kubernetes.pod.namespace": "prod"}
+    assert find_pod_identity(config, args).labels == {**own, "tier": "front"}
+    args = change_labels_arg(args, {"tier": "back"})
+    assert find_pod_identity(config, args).labels == {**own, "tier": "back"}
+    args = change_labels_arg(args, {"app": "db", "tier": None})
+    assert find_pod_identity(config, args).labels == {**own, "app": "db"}
+    assert find_pod_identity(config, args).namespace == "prod"

@@ -25,12 +25,12 @@ class PolicyEndpoint:
     """One side of a connection.
 
     Args:
-        address: what packets of the connection have.
+        address: what packets of the connection have; None for a pod of which no address is known.
         pod: the pod whose address that is; None: something else, for which there are no policies.
         is_host: whether it is the host itself, whose connections to and from its pods are always allowed.
     """
 
-    address: Address
+    address: Address | None
     pod: Pod | None = None
     is_host: bool = False
 
@@ -135,9 +135,7 @@ def find_selecting(policies: PolicySet, pod: Pod, direction: str) -> tuple[Polic
     return tuple(
         policy
         for policy in sorted(policies.policies, key=lambda one: one.key)
-        if direction in policy.types
-        and policy.namespace == pod.namespace
-        and policy.pod_selector.matches(pod.labels)
+        if direction in policy.types and policy.selects(pod)
     )
 
 
@@ -177,7 +175,7 @@ def _evaluate_side(
 
 def _is_peer(policies: PolicySet, policy: Policy, peer: PolicyPeer, other: PolicyEndpoint) -> bool:
     if peer.ip_block is not None:
-        return peer.ip_block.contains(other.address)
+        return other.address is not None and peer.ip_block.contains(other.address)
     if other.pod is None:
         return False
     if peer.namespace_selector is None:

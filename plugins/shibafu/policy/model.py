@@ -118,6 +118,10 @@ class Policy:
         """What no other policy has."""
         return (self.namespace, self.name)
 
+    def selects(self, pod: "Pod") -> bool:
+        """Return whether it is for a pod."""
+        return pod.namespace == self.namespace and self.pod_selector.matches(pod.labels)
+
     def rules(self, direction: str) -> tuple[PolicyRule, ...]:
         """Return what it allows in a direction, INGRESS or EGRESS, that it isolates."""
         return self.ingress if direction == INGRESS else self.egress

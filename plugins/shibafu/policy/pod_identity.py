@@ -3,15 +3,15 @@
 It is found in what a plugin is called with, and an attachment's record keeps; the strongest comes last:
 
 - `K8S_POD_NAME` and `K8S_POD_NAMESPACE` of CNI_ARGS, as labels `io.kubernetes.pod.name` and `.namespace`;
-- `args.cni.labels` of the configuration, a convention of CNI:
-  https://github.com/containernetworking/cni.dev/blob/main/content/docs/conventions.md
+- `args.cni.labels` of the configuration (https://www.cni.dev/docs/conventions/);
 - annotations `org.shibafu.labels.KEY` of the pod, if the configuration declares the capability for them;
-- `SHIBAFU_LABELS` and `SHIBAFU_PORTS` of CNI_ARGS, which the command and the hook set.
+- `SHIBAFU_LABELS` and `SHIBAFU_PORTS` of CNI_ARGS, which the command and the hook set: `KEY:VALUE` adds a
+  label, `!KEY` removes one that comes before.
 
 What is malformed is passed over: it is for others as well, and no policy can name such a label.
 """
 
-from shibafu.cni.args import split_args
+from shibafu.cni.args import join_args, split_args
 from shibafu.cni.config import Section
 
 TYPE_CHECKING = False
@@ -88,7 +88,7 @@ def find_pod_identity(config: "Mapping[str, object]", args: str) -> PodIdentity:
     section = Section(dict(config), "NetConf")
     labels |= _read_convention(section)
     labels |= _read_annotations(section)
-    labels |= dict(_parse_pairs(stated.get(LABELS_ARG, ""), ":"))
+    _change_labels(labels, stated.get(LABELS_ARG, ""))
     return PodIdentity(
         stated.get(NAMESPACE_ARG) or _NAMESPACE,
         stated.get(NAME_ARG, ""),
@@ -115,6 +115,27 @@ def calc_identity_args(
     stated = {key: value for key, value in pairs.items() if value}
     # Other plugins of the chain do not know them.
     return {"IgnoreUnknown": "1", **stated} if stated else {}
+
+
+def change_labels_arg(args: str, changes: "Mapping[str, str | None]") -> str:
+    """Return CNI_ARGS by which a container has other labels.
+
+    Args:
+        args: CNI_ARGS.
+        changes: valid labels; None removes one, wherever it was stated.
+    """
+    stated = split_args(args)
+    items = {item.removeprefix("!").partition(":")[0]: item for item in stated.get(LABELS_ARG, "").split(",")}
+    items |= {key: f"!{key}" if value is None else f"{key}:{value}" for key, value in changes.items()}
+    stated |= {"IgnoreUnknown": "1", LABELS_ARG: ",".join(item for item in items.values() if item)}
+    return join_args(stated)
+
+
+def _change_labels(labels: dict[str, str], text: str) -> None:
+    for item in text.split(","):
+        if item.startswith("!"):
+            labels.pop(item[1:], None)
+    labels |= dict(_parse_pairs(text, ":"))
 
 
 def _parse_pairs(text: str, separator: str) -> "Iterator[tuple[str, str]]":

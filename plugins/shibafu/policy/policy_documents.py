@@ -58,9 +58,14 @@ class PolicySource:
         return self.declared.key
 
     @property
+    def kind(self) -> str:
+        """What it is: `policy` or `namespace`."""
+        return "policy" if isinstance(self.declared, Policy) else "namespace"
+
+    @property
     def title(self) -> str:
         """Which one it is, in words."""
-        return f"{'policy' if isinstance(self.declared, Policy) else 'namespace'} {'/'.join(self.key)}"
+        return f"{self.kind} {'/'.join(self.key)}"
 
 
 def parse_policies(text: str, name: str) -> PolicySet:

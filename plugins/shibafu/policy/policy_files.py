@@ -9,7 +9,7 @@ Who can write there decides what containers reach, so that only the owner can.
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -121,8 +121,14 @@ class PolicyDirectory:
             raise DocumentError("\n".join(mistakes))
         return changes
 
-    def store(self, sources: Iterable[PolicySource]) -> list[PolicyChange]:
+    def store(
+        self, sources: Iterable[PolicySource], enforce: Callable[[PolicySet], None]
+    ) -> list[PolicyChange]:
         """Add policies and namespaces, or change those that were added before: all of them, or none.
+
+        Args:
+            sources: the policies and namespaces.
+            enforce: has the kernel enforce all policies; nothing is written if it fails.
 
         Raises:
             DocumentError: a file of the directory is invalid, or another one declares something else for one.
@@ -130,14 +136,21 @@ class PolicyDirectory:
         """
         with self._lock():
             changes = self.calc_changes(sources)
-            applied = {key: one for key, one in self._read_valid().items() if self._is_applied(one)}
+            present = self._read_valid()
             changed = {one.source.key: one.source for one in changes if one.action != KEEP}
+            present |= changed
+            enforce(join_sources(present.values()))
             if changed:
-                self._write((applied | changed).values())
+                self._write(one for one in present.values() if one.key in changed or self._is_applied(one))
         return changes
 
-    def remove(self, namespace: str, name: str) -> None:
+    def remove(self, namespace: str, name: str, enforce: Callable[[PolicySet], None]) -> None:
         """Remove a policy that was added.
+
+        Args:
+            namespace: of the policy.
+            name: of the policy.
+            enforce: see `store`.
 
         Raises:
             DocumentError: there is none, or a person has written it, who may want to keep the file.
@@ -153,6 +166,7 @@ class PolicyDirectory:
                 place = source.declared.place
                 raise DocumentError(f"policy {namespace}/{name} is declared in {place}", "remove it there")
             del present[source.key]
+            enforce(join_sources(present.values()))
             self._write(one for one in present.values() if self._is_applied(one))
 
     def _read(self, mistakes: list[str]) -> list[PolicySource]:
