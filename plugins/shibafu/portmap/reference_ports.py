@@ -7,7 +7,7 @@ Its other chains, which all containers share, it leaves for good, and so does th
 """
 
 from shibafu.cni.names import calc_reference_hash
-from shibafu.lean.ip import parse_cidr
+from shibafu.lean.ip import parse_address, parse_cidr
 from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.generation import list_legacy_tables
 from shibafu.netfilter.listing import Listing
@@ -50,6 +50,20 @@ def _parse_rule(line: str) -> Mapping | None:
         return Mapping(options["-p"], int(options["--dport"]), target, host_ip=place)
     except (KeyError, ValueError):
         return None  # somebody else's
+
+
+def _parse_nft_rule(line: str) -> tuple[Mapping, str] | None:
+    """Return what a rule of nft publishes, and for which container; None for another rule."""
+    text, _, comment = line.partition(' comment "')
+    words = text.split()
+    try:
+        port, target = words.index("dport") + 1, words.index("dnat") + 2
+        place = parse_address(words[words.index("daddr") + 1]) if "daddr" in words[:port] else None
+        leads_to = int(words[target].rpartition(":")[2])
+        mapping = Mapping(words[port - 2], int(words[port]), leads_to, host_ip=place)
+    except (IndexError, ValueError):
+        return None
+    return mapping, comment.removesuffix('"')
 
 
 def _find_owner(lines: "list[str]", chain: str) -> str:
@@ -149,6 +163,14 @@ class ReferencePorts:
         own = calc_reference_dnat_chain(publication.network, publication.container_id)
         with Presence() as presence:
             chains = [name for name in presence.list_chains() if name.startswith(_PREFIX) and name != own]
+            tables = {version: table for version, table in _TABLES.items() if presence.has_table(table)}
+        for version, table in tables.items() if find_program("nft", self._env.get("PATH", "")) else ():
+            for line in map(str.strip, Nft(self._env).list_table(table).splitlines()):
+                found = _parse_nft_rule(line)
+                if found is None or found[1] == publication.container_id:
+                    continue
+                if any(one.clashes(found[0], version) for one in publication.of_version(version)):
+                    return found[0], f"container {found[1]}"
         if not (chains or self._may_be_legacy()):
             return None
         for version, lines in Listing(self._env, _LIST).lines.items():

@@ -2,9 +2,95 @@
 
 import pytest
 
-from netns.portmap.places import GATEWAY, INSIDE, REFERENCE, SECOND
+from netns.portmap.places import GATEWAY, INSIDE, REFERENCE, SECOND, families
 from support.machine import Config, Machine
 from support.published import Publisher, publish, reaches
+
+# What newer releases of the reference make with nft (plugins/meta/portmap/portmap_nftables.go).
+_TABLE = """
+table {family} cni_hostport {{
+    comment "CNI portmap plugin"
+    chain hostports {{
+        tcp dport 8080 dnat to {first} comment "c1"
+        udp dport 5353 dnat to {first_dns} comment "c1"
+        tcp dport 8081 dnat to {second} comment "c2"
+    }}
+    chain hostip_hostports {{
+        {family} daddr {host} tcp dport 9090 dnat to {first} comment "c1"
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority -100;
+        jump hostip_hostports
+        jump hostports
+    }}
+    chain output {{
+        type nat hook output priority -100;
+        jump hostip_hostports
+        fib daddr type local jump hostports
+    }}
+    chain masquerading {{
+        type nat hook postrouting priority 100;
+        {family} saddr {address} {family} daddr {address} masquerade comment "c1"
+    }}
+}}
+"""
+
+
+def publish_with_nft(machine: Machine, version: int) -> None:
+    """Publish ports of the containers c1 and c2 as newer releases of the reference do."""
+    family, place = {4: ("ip", "{}:{}"), 6: ("ip6", "[{}]:{}")}[version]
+    table = _TABLE.format(
+        family=family,
+        host=GATEWAY[version],
+        address=INSIDE[version],
+        first=place.format(INSIDE[version], 80),
+        first_dns=place.format(INSIDE[version], 53),
+        second=place.format(SECOND[version], 80),
+    )
+    path = machine.directory / "reference.nft"
+    path.write_text(table)
+    machine.host.run("nft", "-f", str(path))
+
+
+@families
+def test_del_takes_away_what_its_newer_releases_have_made(
+    publisher: Publisher, config: Config, version: int
+) -> None:
+    machine = publisher.machine
+    for name in ("c1", "c2"):
+        machine.add(config, name)
+    publish_with_nft(machine, version)
+    first, second = (
+        (machine.container(), (INSIDE[version], 80)),
+        (machine.container("c2"), (SECOND[version], 80)),
+    )
+    for port in (8080, 9090):
+        assert reaches(*first, machine.host, (GATEWAY[version], port))
+    publisher.call("DEL", netns="")
+    for port in (8080, 9090):
+        assert reaches(*first, machine.host, (GATEWAY[version], port), patience=0.3) == ""
+    assert reaches(*second, machine.host, (GATEWAY[version], 8081))
+    listed = machine.host.run("nft", "list", "ruleset")
+    assert '"c1"' not in listed
+    publisher.call("DEL", container="c2", netns="")
+    assert '"c2"' not in machine.host.run("nft", "list", "ruleset")
+
+
+@families
+def test_ports_of_its_newer_releases_are_taken(publisher: Publisher, config: Config, version: int) -> None:
+    machine = publisher.machine
+    publish_with_nft(machine, version)
+    result = machine.add(config, "c3")
+    for mapping in (
+        publish(8080, 80),
+        publish(5300, 53, "udp", range=100),
+        publish(9090, 80, hostIP=GATEWAY[version]),
+    ):
+        error = publisher.call("ADD", mapping, previous=result, container="c3", status=1)
+        assert error["code"] == 106
+        assert error["msg"].endswith("is taken by container c1")
+    mappings = publish(8080, 80, "udp"), publish(9090, 80, hostIP="192.0.2.1")
+    publisher.call("ADD", *mappings, previous=result, container="c3")
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason="the reference plugins are not installed")
