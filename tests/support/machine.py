@@ -87,8 +87,8 @@ class Machine:
         self._forget()
 
     def _forget(self) -> None:
-        for directory in (self.records, RECORDS / "firewall" / self.records.name):
-            shutil.rmtree(directory, ignore_errors=True)
+        for parent in (RECORDS, RECORDS / "firewall", RECORDS / "policy"):
+            shutil.rmtree(parent / self.records.name, ignore_errors=True)
         (RECORDS / "ports" / self.records.name).unlink(missing_ok=True)
 
     def container(self, name: str = "c1") -> Namespace:

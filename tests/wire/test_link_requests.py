@@ -17,6 +17,7 @@ from shibafu.netlink.link_requests import (
     link_del,
     link_del_group,
     link_set,
+    link_set_bridge,
     link_set_port,
 )
 from support.pyroute2_view import decode
@@ -223,6 +224,16 @@ def test_set_port(link: int | str, hairpin: bool | None, isolated: bool | None, 
     data = [(name, int(value)) for name, value in wanted.items() if value is not None]
     fields, attrs = address(link)
     info = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", data)]
+    assert (request.type, request.flags) == (c.RTM_NEWLINK, 0)
+    assert decode(request) == (fields, [*attrs, ("IFLA_LINKINFO", info)])
+
+
+@given(links, st.booleans())
+def test_set_bridge(link: int | str, nf_call: bool) -> None:
+    request = link_set_bridge(link, nf_call)
+    fields, attrs = address(link)
+    data = present(BR_NF_CALL_IPTABLES=int(nf_call), BR_NF_CALL_IP6TABLES=int(nf_call))
+    info = [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", data)]
     assert (request.type, request.flags) == (c.RTM_NEWLINK, 0)
     assert decode(request) == (fields, [*attrs, ("IFLA_LINKINFO", info)])
 

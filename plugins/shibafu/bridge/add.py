@@ -43,8 +43,8 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
                 transaction.ensure(rules)
             if result.ips:
                 claim.update(ADDRESSED, ips=[str(ip.address) for ip in result.ips])
-            for resource in plan_links(attachment, result, link, plan_port_rules(attachment, state), claim):
+            limits = plan_port_rules(attachment, state, result)
+            for resource in plan_links(attachment, result, link, limits, claim):
                 transaction.ensure(resource)
-            answer = render_answer(attachment, result, view)
-            claim.update(COMPLETE, result=answer)
+            claim.update(COMPLETE, result=(answer := render_answer(attachment, result, view)))
             return answer

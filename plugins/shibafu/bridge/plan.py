@@ -37,7 +37,7 @@ def plan_attachment(
     """
     port = attachment.host_link
     if state.knows(port):
-        made = plan_links(attachment, result, port, plan_port_rules(attachment, state))
+        made = plan_links(attachment, result, port, plan_port_rules(attachment, state, result))
         made += plan_rules(attachment, state, result)
     else:
         from shibafu.bridge.compat.plan import plan_reference
@@ -108,9 +108,9 @@ def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result"
 
 
 def plan_port_rules(
-    attachment: "Attachment", state: "NetworkState", claim: "Claim | None" = None
+    attachment: "Attachment", state: "NetworkState", result: "Result", claim: "Claim | None" = None
 ) -> "list[Resource]":
-    """Return what limits what the container's port may send."""
+    """Return what limits what the container's port may send, and who reaches it."""
     config, env = attachment.config, attachment.request.env
     port_rules: list[Resource] = []
     if config.mac_spoof_check:
@@ -123,7 +123,22 @@ def plan_port_rules(
         from shibafu.bridge.resources.internal import InternalIsolation
 
         port_rules.append(InternalIsolation(state, config.bridge, attachment.host_link, env))
-    return port_rules
+    return port_rules + plan_policies(attachment, state, result)
+
+
+def plan_policies(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
+    """Return the container's part in the host's network policies, if there are any.
+
+    Before ADD looks for them, it has written a record with the addresses: policies that come later find that.
+    """
+    if not state.has_policies():
+        return []
+    from shibafu.policy.membership import plan_membership
+
+    request = attachment.request
+    addresses = [ip.address.address for ip in select_own_ips(request, result)]
+    values, bridge = request.config.values, attachment.config.bridge
+    return plan_membership(values, request.args, addresses, bridge, request.env)
 
 
 def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]":

@@ -2,6 +2,7 @@
 
 from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.bridge.resources.pair import HostLink
+from shibafu.cni.errors import CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def plan_removal(
         lease = AddressLease(request, config.ipam_type, installation)
         meanwhile = lease.load
         plan.append(lease)
+    # Before the addresses can be another container's.
+    plan += _plan_policies(state, config.bridge, claim.record, request.env)
     has_rules = bool(state.read_rules())
     if has_rules:
         from shibafu.bridge.resources.rules_removal import RulesTeardown
@@ -68,3 +71,17 @@ def _plan_port_rules(
 
         rules.append(SpoofCheck(state, bridge, link, record.mac, env))
     return rules
+
+
+def _plan_policies(
+    state: "NetworkState", bridge: str, record: "Record", env: "Mapping[str, str]"
+) -> "list[Resource]":
+    if not state.has_policies():
+        return []
+    from shibafu.policy.membership import plan_membership
+
+    addresses = [cidr.address for cidr in record.addresses]
+    try:
+        return plan_membership(record.config or {}, record.args, addresses, bridge, env)
+    except CniError:
+        return []  # it was attached before there were policies, and is in none

@@ -6,6 +6,7 @@ from shibafu.bridge.resources.foreign_drops import ForeignDrops
 from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.cni.delegate import Installation, delegate
 from shibafu.cni.request import Request
+from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def status(request: Request, installation: Installation) -> None:
         CniError: NOT_AVAILABLE or LIMITED_CONNECTIVITY and the reason; or the IPAM plugin's answer.
     """
     config = BridgeConfig(request)
-    for kind in list_kinds(config):
+    for kind in list_kinds(config, NetworkState(config.network).has_policies()):
         obstacle = kind.obstacle(request, config)
         if obstacle is not None:
             raise obstacle
@@ -27,7 +28,7 @@ def status(request: Request, installation: Installation) -> None:
         delegate(request, config.ipam_type, "STATUS", installation)
 
 
-def list_kinds(config: BridgeConfig) -> "list[type[Resource]]":
+def list_kinds(config: BridgeConfig, has_policies: bool = False) -> "list[type[Resource]]":
     """Return the kinds of what ADD makes on such a network that something could keep it from making."""
     kinds: list[type[Resource]] = []
     if config.ip_masq or config.isolate:
@@ -42,4 +43,8 @@ def list_kinds(config: BridgeConfig) -> "list[type[Resource]]":
         from shibafu.bridge.resources.internal import InternalIsolation
 
         kinds.append(InternalIsolation)
+    if has_policies:
+        from shibafu.policy.membership import PolicyMembership
+
+        kinds.append(PolicyMembership)
     return [*kinds, Bridge, NetworkRecord, ForeignDrops]

@@ -24,6 +24,8 @@ from shibafu.netlink.constants import (
     IFF_UP,
     IFLA_ADDRESS,
     IFLA_AF_SPEC,
+    IFLA_BR_NF_CALL_IP6TABLES,
+    IFLA_BR_NF_CALL_IPTABLES,
     IFLA_BR_VLAN_DEFAULT_PVID,
     IFLA_BR_VLAN_FILTERING,
     IFLA_BRPORT_GROUP_FWD_MASK,
@@ -187,6 +189,14 @@ class Link:
         """The VLAN that a bridge gives to new ports; None if the kernel cannot filter VLANs."""
         value = self.data.get(IFLA_BR_VLAN_DEFAULT_PVID)
         return None if value is None or self.kind != "bridge" else parse_int(value, 2)
+
+    @property
+    def nf_call(self) -> bool:
+        """Whether a bridge by itself has netfilter see what it forwards, in both families."""
+        data = self.data
+        return self.kind == "bridge" and all(
+            data.get(key, b"\0") != b"\0" for key in (IFLA_BR_NF_CALL_IPTABLES, IFLA_BR_NF_CALL_IP6TABLES)
+        )
 
     def inet_conf(self, switch: int) -> int | None:
         """Return an IPv4 switch, IPV4_DEVCONF_*: as in /proc/sys/net/ipv4/conf; None if there is none."""

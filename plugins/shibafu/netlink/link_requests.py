@@ -19,6 +19,8 @@ from shibafu.netlink.constants import (
     IFF_UP,
     IFLA_ADDRESS,
     IFLA_AF_SPEC,
+    IFLA_BR_NF_CALL_IP6TABLES,
+    IFLA_BR_NF_CALL_IPTABLES,
     IFLA_BR_VLAN_FILTERING,
     IFLA_BRPORT_GROUP_FWD_MASK,
     IFLA_BRPORT_ISOLATED,
@@ -261,6 +263,15 @@ def link_set_port(
     )
     # RTM_SETLINK passes over IFLA_LINKINFO.
     return NetlinkRequest(RTM_NEWLINK, 0, ifinfo(link) + info, f"cannot set bridge port {link_text(link)}")
+
+
+def link_set_bridge(link: int | str, nf_call: bool) -> NetlinkRequest:
+    """Request that netfilter sees what a bridge forwards, or only does where sysctls of the host say so."""
+    data = attr_u8(IFLA_BR_NF_CALL_IPTABLES, nf_call) + attr_u8(IFLA_BR_NF_CALL_IP6TABLES, nf_call)
+    info = attr_nested(
+        IFLA_LINKINFO, attr_string(IFLA_INFO_KIND, "bridge"), attr_nested(IFLA_INFO_DATA, data)
+    )
+    return NetlinkRequest(RTM_NEWLINK, 0, ifinfo(link) + info, f"cannot set bridge {link_text(link)}")
 
 
 def link_del(link: int | str) -> NetlinkRequest:

@@ -185,7 +185,8 @@ class DesiredState:
         attachment, result, claim = desired.attachment, desired.result, desired.claim
         port = desired.endpoint.host_link or attachment.host_link
         if desired.is_own:
-            return plan_links(attachment, result, port, plan_port_rules(attachment, self.state, claim), claim)
+            port_rules = plan_port_rules(attachment, self.state, result, claim)
+            return plan_links(attachment, result, port, port_rules, claim)
         links = plan_reference_links(attachment, result, port)
         return links + plan_reference_rules(attachment, self.state, result)
 

@@ -203,11 +203,7 @@ class Compiled:
         for peer in self.peers:
             for version, element in peer.find_elements(member, labels):
                 elements.setdefault(f"{peer.prefix}{version}{peer.key}", []).append(element)
-        selecting = [
-            one
-            for one in self.policies
-            if one.namespace == member.namespace and one.pods.matches(member.labels)
-        ]
+        selecting = self._find_selecting(member)
         for direction, (side, _) in _SIDES.items():
             rules = [one.rules[direction] for one in selecting if direction in one.rules]
             if not rules:
@@ -224,6 +220,17 @@ class Compiled:
         return Ruleset(
             TABLE, chains, [ElementSet(name, "", held, name in maps) for name, held in elements.items()]
         )
+
+    def selects(self, member: Member) -> bool:
+        """Return whether any policy is for a container; it may still be a peer of others."""
+        return bool(self._find_selecting(member))
+
+    def _find_selecting(self, member: Member) -> list[CompiledPolicy]:
+        return [
+            one
+            for one in self.policies
+            if one.namespace == member.namespace and one.pods.matches(member.labels)
+        ]
 
     def _find_labels(self, namespace: str) -> "Mapping[str, str]":
         return self.namespaces.get(namespace) or {_NAME_LABEL: namespace}

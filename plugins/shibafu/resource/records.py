@@ -131,6 +131,11 @@ class NetworkState:
         """
         return list_network_directories(self._home)
 
+    def has_policies(self) -> bool:
+        """Return whether the host has network policies (`policy.host_policies`)."""
+        root, _, inode = self._home.rpartition("/")
+        return os.path.lexists(f"{root}/policy/{inode}/compiled.json")
+
     # Firewall rules
 
     def write_rules(self, record: dict[str, object]) -> None:

@@ -88,6 +88,10 @@ def _remove_port_rules(
         from shibafu.bridge.resources.internal import InternalIsolation
 
         teardown.do(InternalIsolation(state, bridge, "", env).remove)
+    if records and state.has_policies():
+        from shibafu.policy.membership import release_members
+
+        teardown.do(release_members, env)
 
 
 class StaleLeases(Resource):

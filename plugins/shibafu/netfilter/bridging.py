@@ -1,0 +1,59 @@
+"""What a bridge forwards between its ports, seen by netfilter: br_netfilter, for one bridge at a time.
+
+The sysctls of net/bridge are for all bridges of a namespace. They start at 1 when the module is loaded, in
+every namespace; a bridge's own switches need them at 0 to make a difference.
+"""
+
+import os
+
+from shibafu.cni.errors import NETWORK_SETUP, CniError
+from shibafu.lean.subprocess import Child, find_program
+from shibafu.lean.sysctl import write_sysctl
+from shibafu.netlink.link import link_by_name
+from shibafu.netlink.link_requests import link_set_bridge
+from shibafu.netlink.socket import NetlinkSocket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SYSCTLS = "/proc/sys/net/bridge"
+_SWITCHES = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def ensure_bridged(bridges: "Iterable[str]", sock: NetlinkSocket | None = None) -> None:
+    """Have netfilter see what bridges forward; those that are missing are passed over.
+
+    Raises:
+        CniError: NETWORK_SETUP: the kernel lacks br_netfilter.
+        NetlinkError: the kernel refuses.
+    """
+    if sock is None:
+        if bridges:
+            with NetlinkSocket() as own:
+                ensure_bridged(bridges, own)
+        return
+    for name in bridges:
+        link = link_by_name(sock, name)
+        if link is not None and link.kind == "bridge":
+            _ensure_module()
+            if not link.nf_call:
+                sock.request(link_set_bridge(name, nf_call=True))
+
+
+def _ensure_module() -> None:
+    """Load the module if it is missing, and have it leave other bridges alone."""
+    if os.path.isdir(_SYSCTLS):
+        return
+    modprobe = find_program("modprobe", _PATH)
+    if modprobe is not None:
+        Child(modprobe, [modprobe, "br_netfilter"], {"PATH": _PATH}, b"", keep_stderr=True).wait()
+    if not os.path.isdir(_SYSCTLS):
+        raise CniError(
+            NETWORK_SETUP,
+            "the kernel cannot filter what bridges forward",
+            "network policies need its module br_netfilter",
+        )
+    for switch in _SWITCHES:
+        write_sysctl(f"{_SYSCTLS}/{switch}", "0")

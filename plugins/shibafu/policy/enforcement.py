@@ -1,0 +1,97 @@
+"""Policies in the kernel for all containers that are attached: the whole table, by the fewest changes."""
+
+from shibafu.cni.errors import CniError
+from shibafu.lean.subprocess import find_program
+from shibafu.netfilter.bridging import ensure_bridged
+from shibafu.netfilter.nftables import Nft
+from shibafu.netfilter.render_nftables import RulesetListing
+from shibafu.policy.compiled import TABLE
+from shibafu.policy.host_policies import ROOT, HostPolicies
+from shibafu.policy.member import read_member
+from shibafu.policy.policy_table import PolicyTable
+from shibafu.resource.home import find_home, list_network_directories
+from shibafu.resource.record import CLAIMED, LEAVING
+from shibafu.resource.records import NetworkState, link_exists
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shibafu.policy.compiled import Compiled
+    from shibafu.policy.member import Member
+
+
+def enforce(compiled: "Compiled", policies: HostPolicies, env: "Mapping[str, str]") -> None:
+    """Enforce policies in place of those that there are: all of them, or none if it fails.
+
+    Raises:
+        CniError: nft is not installed, or refused.
+    """
+    if not compiled.policies:
+        _withdraw(policies, env)
+        return
+    nft = Nft(env)
+    with policies.lock():
+        former = policies.read_bytes()
+        # Before the containers are listed: one that is attached meanwhile looks for policies after it has
+        # a record.
+        policies.write(compiled)
+        try:
+            _load(compiled, nft)
+        except BaseException:
+            policies.write_bytes(former)
+            raise
+
+
+def restore_policies(policies: HostPolicies, env: "Mapping[str, str]") -> None:
+    """Make the table again out of whatever is left of it.
+
+    Raises:
+        CniError: nft is not installed, or refused.
+    """
+    nft = Nft(env)
+    with policies.lock():
+        compiled = policies.read()
+        if compiled is not None:
+            _load(compiled, nft)
+
+
+def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
+    with policies.lock():
+        # A host that never had any does without the program.
+        if policies.read_bytes() or find_program("nft", env.get("PATH", "")) is not None:
+            Nft(env).run(f"add table {TABLE}\ndelete table {TABLE}\n")
+        policies.write_bytes(b"")
+
+
+def _load(compiled: "Compiled", nft: Nft) -> None:
+    found = list(list_members())
+    table = PolicyTable(compiled, (member for member, _ in found))
+    # First what bridges forward has to be seen, or the table would have gaps when it is there.
+    ensure_bridged({bridge for member, bridge in found if bridge and compiled.selects(member)})
+    changes = table.render_changes(RulesetListing(nft.list_table(TABLE)))
+    if changes and nft.start(changes).wait()[0]:
+        # Somebody else has changed it in a way that the listing does not show.
+        nft.run(table.render_whole())
+
+
+def list_members() -> "Iterator[tuple[Member, str]]":
+    """Yield the containers that shibafu-bridge has attached, or is attaching, and their bridges."""
+    try:
+        networks = list_network_directories(find_home(ROOT)[0])
+    except FileNotFoundError:
+        return
+    for network in networks:
+        state = NetworkState(network)
+        for link in state.attachments():
+            record = state.read_attachment(link)
+            # DEL takes the container's part away once the link is gone.
+            if record.phase == CLAIMED or (record.phase == LEAVING and not link_exists(link)):
+                continue
+            addresses = [cidr.address for cidr in record.addresses]
+            if not addresses:
+                continue
+            try:
+                yield read_member(record.config or {}, record.args, addresses), record.bridge
+            except CniError:
+                continue  # it was attached before there were policies, which it can be in none of

@@ -1,0 +1,162 @@
+"""The part of a container in the host's network policies, as a resource of its attachment."""
+
+from shibafu.cni.errors import CniError
+from shibafu.netfilter.bridging import ensure_bridged
+from shibafu.netfilter.nftables import Nft
+from shibafu.netfilter.render_nftables import RulesetListing, render_added, render_deleted
+from shibafu.netfilter.ruleset import Ruleset
+from shibafu.policy.compiled import TABLE, Compiled
+from shibafu.policy.enforcement import restore_policies
+from shibafu.policy.host_policies import HostPolicies
+from shibafu.policy.member import read_member
+from shibafu.resource.base import Fault, Resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from shibafu.cni.request import Request
+    from shibafu.lean.ip import Address
+    from shibafu.policy.member import Member
+    from shibafu.resource.view import View
+
+
+class PolicyMembership(Resource):
+    """The elements of one container in the maps and sets of the policies, and the chains that they lead to.
+
+    Args:
+        member: the container.
+        bridge: the bridge that it is on.
+        env: the environment.
+    """
+
+    __slots__ = ("_bridge", "_env", "_member")
+    is_removal_barrier = True
+
+    def __init__(self, member: "Member", bridge: str, env: "Mapping[str, str]") -> None:
+        self._member = member
+        self._bridge = bridge
+        self._env = env
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: "Any") -> CniError | None:
+        """See `Resource.obstacle`."""
+        from shibafu.resource.obstacles import find_missing_program
+
+        return find_missing_program("nft", request.env, "install nftables, which network policies need")
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return "the network policies"
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`."""
+        compiled: Compiled | None = view.once("network policies", lambda: HostPolicies().read())
+        if compiled is None:
+            return []
+        part = compiled.calc_member(self._member)
+        if not part.sets:
+            return []
+        part.chains[:0] = compiled.calc_table().chains
+        nft = Nft(self._env)
+        listing = view.once(("nftables", TABLE), lambda: RulesetListing(nft.list_table(TABLE)))
+        seen = listing.find_difference(part)
+        advice = "its network policies have no effect, or another one; `shibafu network repair` restores them"
+        faults = (
+            [Fault("rules of network policies are missing", f"nftables: {seen}; {advice}")] if seen else []
+        )
+        if compiled.selects(self._member):
+            link = view.link(self._bridge)
+            if link is not None and link.kind == "bridge" and not link.nf_call:
+                what = f"bridge {link.name} does not show netfilter what it forwards"
+                faults.append(Fault(what, f"network policies have no effect on the bridge; {advice}"))
+        return faults
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {}
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`. The link is still down."""
+        policies = HostPolicies()
+        with policies.lock(shared=True):
+            compiled = policies.read()
+            if compiled is None:
+                return True
+            part = compiled.calc_member(self._member)
+            if compiled.selects(self._member):
+                ensure_bridged([self._bridge], view.sock)
+            if not part.sets or _is_done(Nft(self._env), _render_added(part)):
+                return True
+        # The table is missing, or somebody else's address was this one.
+        restore_policies(policies, self._env)
+        return True
+
+    def remove(self) -> None:
+        """See `Resource.remove`. The link is gone, and the record says that the container goes."""
+        policies = HostPolicies()
+        with policies.lock(shared=True):
+            compiled = policies.read()
+            part = compiled.calc_member(self._member) if compiled is not None else None
+            if part is None or not part.sets:
+                return
+            nft, elements = Nft(self._env), render_deleted(part)
+            # Others may need the chains.
+            if _is_done(nft, elements + _render_deleted_chains(part)) or _is_done(nft, elements):
+                return
+        # Somebody has changed the table.
+        restore_policies(policies, self._env)
+
+
+def plan_membership(
+    config: "Mapping[str, object]",
+    args: str,
+    addresses: "Sequence[Address]",
+    bridge: str,
+    env: "Mapping[str, str]",
+) -> list[Resource]:
+    """Return the part of a container in the policies.
+
+    Args:
+        config: the configuration that it is, or was, attached with.
+        args: CNI_ARGS, likewise.
+        addresses: its addresses; without any it has no part.
+        bridge: the bridge that it is on.
+        env: the environment.
+
+    Raises:
+        CniError: what policies find it by is malformed.
+    """
+    if not addresses:
+        return []
+    return [PolicyMembership(read_member(config, args, addresses), bridge, env)]
+
+
+def release_members(env: "Mapping[str, str]") -> None:
+    """Take away what containers have in the policies whose links are gone, and that are being removed.
+
+    Raises:
+        CniError: nft is not installed, or refused.
+    """
+    restore_policies(HostPolicies(), env)
+
+
+def _render_added(part: Ruleset) -> str:
+    """Return the transaction that makes chains, which may exist, and adds elements, which may, too."""
+    lines = []
+    for chain in part.chains:
+        lines += [f"add chain {TABLE} {chain.name}", f"flush chain {TABLE} {chain.name}"]
+        lines += [f"add rule {TABLE} {chain.name} {rule}" for rule in chain.rules]
+    return "".join(f"{line}\n" for line in lines) + render_added(part)
+
+
+def _render_deleted_chains(part: Ruleset) -> str:
+    verbs = ("flush", "delete")
+    return "".join(f"{verb} chain {TABLE} {chain.name}\n" for chain in part.chains for verb in verbs)
+
+
+def _is_done(nft: Nft, text: str) -> bool:
+    """Do a transaction; return whether nft accepted it."""
+    return not nft.start(text).wait()[0]

@@ -1,0 +1,249 @@
+"""Policies and what shibafu-bridge attaches: before its first packet, while it runs, and after it is gone."""
+
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
+
+import pytest
+import yaml
+
+from netns.policy_cases import match, pods, policy
+from shibafu.policy.compiled import Compiled
+from shibafu.policy.compiler import compile_policies
+from shibafu.policy.enforcement import enforce
+from shibafu.policy.host_policies import HostPolicies
+from shibafu.policy.policy_documents import parse_policies
+from support.machine import Config, Machine
+from support.namespaces import Namespace
+from support.policy_evaluator import Document
+from support.traffic import can_reach
+
+SUBNETS = ("10.10.0.0/24", "fd00:10::/64")
+TABLE = "inet shibafu_policy"
+DB_FROM_WEB = policy([{"from": [pods(match(app="web"))]}], target=match(app="db"), namespace="default")
+
+
+def apply(machine: Machine, *policies: Document) -> None:
+    """Enforce policies on the machine, in place of all others."""
+    with machine.host.enter():
+        parsed = parse_policies(yaml.safe_dump_all(policies), "policies.yaml")
+        enforce(compile_policies(parsed), HostPolicies(), os.environ)
+
+
+def labelled(config: Config, **labels: str) -> Config:
+    """Return a network's configuration as a runtime passes it for a container with labels."""
+    return config | {"args": {"cni": {"labels": [{"key": k, "value": v} for k, v in labels.items()]}}}
+
+
+class Cluster:
+    """Containers `db`, `web` and `other` of one network, labelled so."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.config = machine.config(*SUBNETS)
+        self.addresses: dict[str, list[str]] = {}
+
+    def attach(self, *names: str, **env: str) -> None:
+        for name in names:
+            result = self.machine.add(labelled(self.config, app=name), name, **env)
+            self.addresses[name] = [ip["address"].partition("/")[0] for ip in result["ips"]]
+
+    def check(self, name: str) -> None:
+        self.machine.check(labelled(self.config, app=name), name)
+
+    def find_fault(self, name: str) -> str:
+        error = self.machine.fail(labelled(self.config, app=name), name, command="CHECK")
+        return f"{error['msg']} {error['details']}"
+
+    def delete(self, name: str) -> None:
+        self.machine.delete(labelled(self.config, app=name), name)
+
+    def reaches(self, source: str, destination: str) -> list[bool]:
+        """Return whether a container reaches another one by each of its addresses."""
+        server, client = map(self.machine.container, (destination, source))
+        return [can_reach(server, address, client) for address in self.addresses[destination]]
+
+    def list_table(self) -> str:
+        return self.machine.host.run("nft", "list", "table", TABLE)
+
+
+@pytest.fixture
+def cluster(machine: Machine) -> Iterator[Cluster]:
+    yield Cluster(machine)
+    apply(machine)
+
+
+def test_containers_that_run(cluster: Cluster) -> None:
+    cluster.attach("db", "web", "other")
+    assert cluster.reaches("other", "db") == [True, True]
+    apply(cluster.machine, DB_FROM_WEB)
+    assert cluster.reaches("other", "db") == [False, False]
+    assert cluster.reaches("web", "db") == [True, True]
+    assert cluster.reaches("db", "other") == [True, True]
+    for name in ("db", "web", "other"):
+        cluster.check(name)
+
+
+def test_containers_that_come(cluster: Cluster) -> None:
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("other", "db", "web")
+    assert cluster.reaches("other", "db") == [False, False]
+    assert cluster.reaches("web", "db") == [True, True]
+    for name in ("db", "web", "other"):
+        cluster.check(name)
+
+
+def test_containers_that_go(cluster: Cluster) -> None:
+    apply(cluster.machine, DB_FROM_WEB)
+    empty = cluster.list_table()
+    cluster.attach("db", "web")
+    assert cluster.list_table() != empty
+    cluster.delete("web")
+    cluster.attach("other")  # it has another address: that of `web` is not given out again so soon
+    assert cluster.addresses["web"][0] not in cluster.list_table()
+    cluster.delete("db")
+    assert cluster.list_table() == empty
+
+
+def test_two_of_a_kind_share_a_chain(cluster: Cluster) -> None:
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("db", "web", "other")
+    second = cluster.machine.add(labelled(cluster.config, app="db"), "second")
+    cluster.addresses["second"] = [ip["address"].partition("/")[0] for ip in second["ips"]]
+    assert cluster.list_table().count("chain in-") == 1
+    cluster.delete("db")
+    assert cluster.reaches("other", "second") == [False, False]
+    assert cluster.reaches("web", "second") == [True, True]
+
+
+@pytest.mark.parametrize("has_policy", [True, False])
+def test_nothing_arrives_before_the_policies_do(cluster: Cluster, has_policy: bool) -> None:
+    """One that waits for a container to appear is not let in for a moment."""
+    machine, mac = cluster.machine, "02:00:00:00:00:01"
+    apply(machine, *([DB_FROM_WEB] if has_policy else []))
+    cluster.attach("other", "web")
+    # The addresses are given out one after the other.
+    before, _, number = cluster.addresses["web"][0].rpartition(".")
+    wanted = f"{before}.{int(number) + 1}"
+    machine.container("other").run("ip", "neigh", "add", wanted, "lladdr", mac, "dev", "eth0")
+    with machine.container("db").enter():
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind(("", 5000))
+    with knocking(machine.container("other"), wanted):
+        cluster.attach("db", CNI_ARGS=f"IgnoreUnknown=1;MAC={mac}")
+        time.sleep(0.05)
+    assert cluster.addresses["db"][0] == wanted
+    with listener:
+        assert bool(select.select([listener], [], [], 0)[0]) == (not has_policy)
+    assert cluster.reaches("web", "db") == [True, True]
+
+
+@contextmanager
+def knocking(client: Namespace, address: str) -> Iterator[None]:
+    """Send datagrams to an address, each millisecond."""
+    is_over = Event()
+    with client.enter():
+        talker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def knock() -> None:
+        while not is_over.wait(0.001):
+            with suppress(OSError):
+                talker.sendto(b"knock", (address, 5000))
+
+    thread = Thread(target=knock)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        talker.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "nft delete table inet shibafu_policy",
+        "nft flush chain inet shibafu_policy forward",
+        "nft flush map inet shibafu_policy in4",
+        "nft flush set inet shibafu_policy SET",
+        "nft flush chain inet shibafu_policy CHAIN",
+        "ip link set br0 type bridge nf_call_iptables 0",
+    ],
+)
+def test_check_sees_what_is_missing(cluster: Cluster, damage: str) -> None:
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("db", "web", "other")
+    words = cluster.list_table().split()
+    chain = next(word for word in words if word.startswith("in-"))
+    peers = next(word for word in words if word.startswith("s4"))
+    cluster.check("db")
+    cluster.machine.host.run(*damage.replace("CHAIN", chain).replace("SET", peers).split())
+    assert "polic" in cluster.find_fault("web" if "SET" in damage else "db")
+
+
+def test_an_attachment_restores_a_table_that_was_removed(cluster: Cluster) -> None:
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("db", "other")
+    cluster.machine.host.run("nft", "flush", "ruleset")
+    cluster.attach("web")
+    assert cluster.reaches("other", "db") == [False, False]
+    assert cluster.reaches("web", "db") == [True, True]
+
+
+def test_no_policy_leaves_nothing(cluster: Cluster) -> None:
+    machine = cluster.machine
+    before = machine.snapshot()
+    cluster.attach("db", "other")
+    apply(machine, DB_FROM_WEB)
+    assert machine.tables() == {f"table {TABLE}"}
+    apply(machine)
+    assert cluster.reaches("other", "db") == [True, True]
+    for name in ("db", "other"):
+        cluster.check(name)
+        cluster.delete(name)
+    assert machine.tables() == set()
+    assert machine.snapshot()["records"] == before["records"]
+
+
+def test_gc_takes_elements_away(cluster: Cluster) -> None:
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("web", "db")
+    cluster.machine.collect_garbage(cluster.config, ("web", "eth0"))
+    listed = cluster.list_table()
+    assert cluster.addresses["db"][0] not in listed
+    assert cluster.addresses["web"][0] in listed
+
+
+def test_status_wants_nft(cluster: Cluster) -> None:
+    machine = cluster.machine
+    config = machine.config(ipMasq=None)
+    assert machine.call("STATUS", config).status == 0
+    apply(machine, DB_FROM_WEB)
+    machine.hide("mount -t tmpfs none /usr/sbin")
+    error = machine.fail(config, command="STATUS")
+    assert (error["code"], "nft" in error["msg"]) == (50, True)
+    machine.prefix = []
+
+
+def test_malformed_labels_are_refused(cluster: Cluster) -> None:
+    machine = cluster.machine
+    config = cluster.config | {"args": {"cni": {"labels": [{"key": "app", "value": 1}]}}}
+    machine.add(config)
+    apply(machine, DB_FROM_WEB)
+    assert machine.fail(config, "c2")["code"] == 7
+    machine.delete(config)
+
+
+def test_policies_of_another_namespace_are_forgotten(cluster: Cluster) -> None:
+    """Numbers of namespaces are given out again."""
+    apply(cluster.machine, DB_FROM_WEB)
+    with cluster.machine.host.enter():
+        policies = HostPolicies()
+        policies.write_bytes(policies.read_bytes().replace(b'"netns": "', b'"netns": "9'))
+        assert policies.read() is None
+        policies.write(Compiled())
