@@ -103,7 +103,8 @@ def test_a_network_from_its_declaration_to_its_end(shibafu: CommandLine) -> None
     with Namespace("web") as web:
         shibafu(f"network connect blue {web.name}")
         _, row = shibafu("network ls").splitlines()
-        assert row.split() == ["blue", "br-blue", "(up)", "172.20.7.0/24", "1", "1", "252", "shibafu-bridge"]
+        shown = ["blue", "br-blue", "(up)", "172.20.7.0/24", "1", "1", "252", "no", "shibafu-bridge"]
+        assert row.split() == shown
         picture = shibafu("network inspect blue")
         assert "br-blue  bridge, up" in picture
         assert "mtu 1400" in picture

@@ -75,6 +75,10 @@ class Watched:
         lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
         return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it as a crash would."""
         self._process.kill()
@@ -82,7 +86,7 @@ class Watched:
 
     def stop(self) -> None:
         """End it in order."""
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         assert self._wait() == ""
         assert self._process.returncode == 0
 

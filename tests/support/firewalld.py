@@ -1,6 +1,7 @@
 """firewalld in a host's namespace, on a bus of its own, with a configuration of its own."""
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -32,15 +33,18 @@ class Firewalld:
     Args:
         host: the namespace that it keeps.
         directory: for its configuration and the bus's.
+        backend: what it makes its own rules with.
     """
 
-    def __init__(self, host: Namespace, directory: Path) -> None:
+    def __init__(self, host: Namespace, directory: Path, backend: str = "nftables") -> None:
         self._directory = directory
         directory.mkdir()
         self.address = f"unix:path={directory}/bus"
         config = directory / "bus.conf"
         config.write_text(_BUS.format(path=directory / "bus"))
         shutil.copytree(ROOT / "etc/firewalld", directory / "etc")
+        file = directory / "etc/firewalld.conf"
+        file.write_text(re.sub("(?m)^FirewallBackend=.*", f"FirewallBackend={backend}", file.read_text()))
         self._processes = [self._start("dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile")]
         try:
             _wait_for((directory / "bus").exists)

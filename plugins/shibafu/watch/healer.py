@@ -73,7 +73,7 @@ class _Look:
         self._network = network
         self._marks = marks
         self._state = NetworkState(network.name)
-        self._lost: set[str] = set()
+        self._found: set[str] = set()
         self._again = NEVER
 
     def run(self) -> float:
@@ -92,8 +92,7 @@ class _Look:
             if self._marks.has_rules and everything:
                 for resource in desired_state.plan_shared(everything):
                     self._heal(resource, view, None, "")
-        if self._has_all():
-            self._journal.keep_lost(self._network.name, self._lost)
+        self._journal.keep_lost(self._network.name, self._state.attachments(), self._found)
         return self._again
 
     def _has_all(self) -> bool:
@@ -126,6 +125,7 @@ class _Look:
             if view.link(link) is None:
                 self._lose(link, record)
                 return [made]
+            self._found.add(link)
             whose = f"container {record.container_id}"
             media = {medium for medium, is_marked in self._list_media(link) if is_marked}
             for resource in desired_state.plan(made) if media & {LINKS, RULES} else []:
@@ -174,6 +174,11 @@ class _Look:
             self._say(f"cannot heal {resource.title}: {_describe(error)}")
             self._again = min(self._again, self._calc_wait(missing) or _BUSY)
             return resource.scope != HOST
+        if resource.scope == HOST and claim is not None and not claim.holds():
+            # `network rm` may have removed it in this moment: then it is this heal's alone.
+            if not self._state.attachments():
+                resource.remove()
+            return False
         title = (
             resource.title if resource.scope != ATTACHMENT or not whose else f"{resource.title} of {whose}"
         )
@@ -205,7 +210,6 @@ class _Look:
         return min(self._backoff.calc_wait((self._network.name, what), now) for what in missing)
 
     def _lose(self, link: str, record: Record) -> None:
-        self._lost.add(link)
         what = (
             f"link {link} of container {record.container_id}, {record.ifname}: it was deleted together with "
             "the container's end; `shibafu network repair` attaches the container again"

@@ -6,7 +6,7 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from shibafu.watch.backoff import Key
 
@@ -32,6 +32,10 @@ class Journal:
         self.started = time.time()
         # Whether the status is another one than before.
         self.is_changed = True
+
+    def note(self, line: str) -> None:
+        """Log a line."""
+        self._log(line)
 
     def heal(self, network: str, kind: str, title: str, what: str, culprit: str, seconds: float) -> None:
         """Note that something is as it was.
@@ -87,9 +91,16 @@ class Journal:
             self._log(f"network {network}: lost: {what}")
             self.is_changed = True
 
-    def keep_lost(self, network: str, links: "Iterable[str]") -> None:
-        """Forget what is no longer lost of a network; the links of `links` still are."""
-        gone = [key for key in self._lost if key[0] == network and key[1] not in links]
+    def keep_lost(self, network: str, links: "Collection[str]", found: "Collection[str]") -> None:
+        """Forget what is no longer lost of a network.
+
+        Args:
+            network: the network.
+            links: those of its containers.
+            found: those that have just been seen.
+        """
+        lost = [key for key in self._lost if key[0] == network]
+        gone = [key for key in lost if key[1] not in links or key[1] in found]
         for key in gone:
             del self._lost[key]
             self.is_changed = True

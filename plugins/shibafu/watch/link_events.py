@@ -6,13 +6,20 @@ from sys import byteorder
 from shibafu.netlink.codec import parse_attrs
 from shibafu.netlink.constants import (
     AF_BRIDGE,
+    IFF_NOARP,
+    IFF_PROMISC,
+    IFF_UP,
+    IFLA_ADDRESS,
+    IFLA_GROUP,
+    IFLA_IFNAME,
+    IFLA_MASTER,
+    IFLA_MTU,
     RTA_OIF,
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELQDISC,
     RTM_DELROUTE,
     RTM_DELTFILTER,
-    RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNETCONF,
     RTM_NEWQDISC,
@@ -32,12 +39,14 @@ for _number in (1, 4, 5, 7, 9, 11, 24, 25):
     _GROUPS |= 1 << (_number - 1)
 # In the headers of links, addresses and queues the link's number is in the same place.
 _INDEX = Struct("=4xi")
+_FLAGS = Struct("=8xI")
 _LINK_HEADER, _ROUTE_HEADER, _NETCONF_HEADER = 16, 12, 4
 _ATTR = Struct("=HH")
-_IFLA_IFNAME = 3
 _NETCONFA_IFINDEX = 1
+_SALIENT_FLAGS = IFF_UP | IFF_NOARP | IFF_PROMISC
+_SALIENT = (IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_GROUP)
 _ALL_LINKS = -1  # NETCONFA_IFINDEX_ALL
-_BY_INDEX = frozenset([RTM_NEWADDR, RTM_DELADDR, RTM_NEWQDISC, RTM_DELQDISC, RTM_DELTFILTER])
+_BY_INDEX = frozenset([RTM_DELADDR, RTM_NEWQDISC, RTM_DELQDISC, RTM_DELTFILTER])
 
 
 class LinkEvents:
@@ -45,6 +54,8 @@ class LinkEvents:
 
     def __init__(self) -> None:
         self._socket = NetlinkSocket(_GROUPS)
+        # What was announced last of each link that concerns somebody, as far as it matters.
+        self._states: dict[int, object] = {}
 
     def fileno(self) -> int:
         """Return the descriptor to wait for."""
@@ -67,12 +78,25 @@ class LinkEvents:
         """
         for kind, _, _, port, payload in self._socket.receive():
             index = _find_index(kind, payload, interests)
+            if kind == RTM_NEWLINK and index and not self._has_changed(index, payload, interests):
+                continue
             if index == _ALL_LINKS:
                 for network in interests.networks:
                     mark(network, "", describe_process(port))
             elif index:
                 for network, link in interests.find_parts(index):
                     mark(network, link, describe_process(port))
+
+    def _has_changed(self, index: int, payload: bytes, interests: "Interests") -> bool:
+        """Return whether a link has changed: a bridge is announced whenever a port of it does something."""
+        if payload[0] == AF_BRIDGE or not interests.knows(index):
+            return True
+        attrs = parse_attrs(payload, _LINK_HEADER)
+        (flags,) = _FLAGS.unpack_from(payload)
+        state = flags & _SALIENT_FLAGS, [attrs.get(number) for number in _SALIENT]
+        former = self._states.get(index)
+        self._states[index] = state
+        return state != former
 
 
 def _find_index(kind: int, payload: bytes, interests: "Interests") -> int:
@@ -82,7 +106,7 @@ def _find_index(kind: int, payload: bytes, interests: "Interests") -> int:
         if not interests.knows(index) and kind == RTM_NEWLINK and payload[0] != AF_BRIDGE:
             length, attribute = _ATTR.unpack_from(payload, _LINK_HEADER)
             # The kernel writes the name first (rtnl_fill_ifinfo in net/core/rtnetlink.c).
-            if attribute == _IFLA_IFNAME:
+            if attribute == IFLA_IFNAME:
                 name = payload[_LINK_HEADER + _ATTR.size : _LINK_HEADER + length - 1]
                 interests.learn(index, name.decode("utf-8", "surrogateescape"))
         return index

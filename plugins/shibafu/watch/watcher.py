@@ -126,6 +126,7 @@ class Watcher:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
+            self._journal.note("announcements were lost; looking at everything")
             self._interests.forget_indexes()
             self._refresh()
             self._mark_everything()
@@ -157,6 +158,7 @@ class Watcher:
         self._refresh()
         is_legacy = has_legacy_rules()
         for name, network in self._interests.networks.items():
+            self._journal.keep_lost(name, self._interests.list_links(name), ())
             has_other_switches = self._quiet.has_other_switches(network)
             has_other_leases = self._quiet.has_other_leases(network)
             if is_legacy or has_other_switches or has_other_leases:

@@ -1,0 +1,142 @@
+"""`shibafu watch run` and what further plugins of a chain have made, beside firewalls of others."""
+
+import socket
+import time
+from collections.abc import Iterator
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netns.walled import lead_outside_back
+from netns.watched import Watched
+from shibafu.cni.names import calc_host_veth
+from support.command import CommandLine
+from support.firewalld import PROGRAM, Firewalld
+from support.machine import link_iptables
+from support.namespaces import Namespace
+from support.stream import Stream
+from support.traffic import OUTSIDE, UPLINK, Outside, open_socket
+from support.waiting import wait_for
+
+PORTS = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
+LIMIT = {"ingressRate": 20_000_000, "ingressBurst": 5_000_000}
+BRIDGE: dict[str, Any] = {
+    "type": "bridge",
+    "bridge": "jobs0",
+    "isDefaultGateway": True,
+    "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.69.0.0/24"}]]},
+}
+# Until connections are possible again: a firewall is loaded in several transactions.
+BOUND = 0.5
+
+
+@pytest.fixture
+def outside(host: Namespace) -> Iterator[Outside]:
+    made = Outside(host)
+    yield made
+    made.close()
+
+
+def connect(shibafu: CommandLine, web: Namespace, *plugins: dict[str, Any], **bridge: object) -> None:
+    """Attach a container by a chain."""
+    chain = {"cniVersion": "1.0.0", "name": "jobs", "plugins": [BRIDGE | bridge, *plugins]}
+    (shibafu.conf_dir / "10-jobs.conflist").write_text(dumps(chain))
+    shibafu(f"network connect jobs {web.name}")
+
+
+def can_connect(outside: Outside, web: Namespace) -> bool:
+    """Return whether the published port leads to the container."""
+    with open_socket(web, 4, socket.SOCK_STREAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("10.69.0.2", 80))
+        server.listen()
+        with open_socket(outside.namespace, 4, socket.SOCK_STREAM, patience=0.3) as client:
+            try:
+                client.connect((UPLINK[4], 8080))
+            except OSError:
+                return False
+            return True
+
+
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+def test_published_ports(
+    shibafu: CommandLine, host: Namespace, web: Namespace, outside: Outside, backend: str
+) -> None:
+    ports = {"type": "portmap", "backend": backend, "runtimeConfig": {"portMappings": PORTS}}
+    connect(shibafu, web, ports, ipMasq=True, ipMasqBackend=backend)
+    assert can_connect(outside, web)
+    with Watched(shibafu) as watched:
+        host.run("nft", "flush", "ruleset")
+        watched.wait_for("published ports")
+        wait_for(lambda: can_connect(outside, web))
+        assert shibafu.json("network repair -n")["faults"] == []
+
+
+def test_limits(shibafu: CommandLine, host: Namespace, web: Namespace) -> None:
+    connect(shibafu, web, {"type": "bandwidth", **LIMIT})
+    port = calc_host_veth("jobs", web.name, "eth0")
+    before = host.run("tc", "qdisc", "show", "dev", port)
+    with Watched(shibafu) as watched:
+        host.run("tc", "qdisc", "del", "dev", port, "root")
+        watched.wait_for("the limit of link")
+        assert "tbf" in before
+        assert "tbf" in host.run("tc", "qdisc", "show", "dev", port)
+        assert shibafu.json("network repair -n")["faults"] == []
+
+
+def test_rules_of_the_firewall_plugin(
+    shibafu: CommandLine, host: Namespace, web: Namespace, outside: Outside
+) -> None:
+    lead_outside_back(outside.namespace)
+    outside.namespace.run("ip", "route", "add", "10.69.0.0/24", "via", UPLINK[4])
+    connect(shibafu, web, {"type": "firewall"})
+    host.run("iptables", "-P", "FORWARD", "DROP")
+    with Watched(shibafu) as watched, Stream(outside.namespace, OUTSIDE[4], web) as stream:
+        begin = time.monotonic()
+        host.run("iptables", "-F", "FORWARD")
+        watched.wait_for("firewall rules of network jobs")
+        stream.wait_for_arrivals()
+        assert stream.measure_gap(begin) < BOUND
+
+
+@pytest.mark.skipif(not PROGRAM.exists(), reason="firewalld is not installed")
+@pytest.mark.parametrize("backend", ["nftables", "iptables"])
+def test_firewalld_is_reloaded(
+    shibafu: CommandLine, host: Namespace, web: Namespace, outside: Outside, tmp_path: Path, backend: str
+) -> None:
+    """It forgets what it was told at run time; with its iptables backend, the rules of others go, too."""
+    daemon = Firewalld(host, tmp_path / "firewalld", backend)
+    shibafu.env["DBUS_SYSTEM_BUS_ADDRESS"] = daemon.address
+    try:
+        connect(shibafu, web, {"type": "firewall"}, ipMasq=True)
+        assert daemon.sources() == {"10.69.0.0/24"}
+        with Watched(shibafu) as watched, Stream(outside.namespace, OUTSIDE[4], web, UPLINK[4]) as stream:
+            daemon.reload()
+            watched.wait_for("failed to find the address 10.69.0.0/24 in trusted zone")
+            wait_for(lambda: daemon.sources() == {"10.69.0.0/24"})
+            stream.wait_for_arrivals()
+            wait_for(lambda: shibafu.json("network repair -n")["faults"] == [])
+    finally:
+        daemon.close()
+
+
+def test_what_nobody_announces_is_found_within_half_a_minute(
+    shibafu: CommandLine, host: Namespace, web: Namespace, tmp_path: Path
+) -> None:
+    """Rules of iptables' legacy variant, a switch, and the file of a lease."""
+    path = link_iptables(tmp_path / "bin", "legacy")
+    shibafu.env["PATH"] = path
+    connect(shibafu, web, ipMasq=True)
+    (lease,) = (file for file in shibafu.store.rglob("10.69.0.*") if file.is_file())
+    with Watched(shibafu) as watched:
+        begin = time.monotonic()
+        host.run(f"{tmp_path}/bin/iptables", "-t", "nat", "-F")
+        host.run("sysctl", "-qw", "net.ipv6.conf.jobs0.accept_ra=2")
+        lease.unlink()
+        while len(watched.lines) < 3 and time.monotonic() < begin + 35:
+            time.sleep(0.1)
+        assert time.monotonic() < begin + 32
+        assert lease.exists()
+        assert shibafu.json("network repair -n")["faults"] == []
