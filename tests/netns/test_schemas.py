@@ -30,7 +30,7 @@ FAILURE = "stderr.json"
 # Their programs, or the engine's process, print what they print.
 WITHOUT_VALUE = {"engine run", "exec"}
 # What takes no containers and no engine.
-GROUPS = ("completion", "ipam", "link", "network")
+GROUPS = ("completion", "ipam", "link", "network", "policy")
 DRIVER_OPTIONS = ("hairpinMode", "keepIPv6", "macspoofchk", "portIsolation")
 NETWORKS = {
     "plain": "--mtu 1400",
@@ -86,6 +86,28 @@ def test_a_schema_says_what_everything_is(name: str) -> None:
 # What the command prints
 
 
+def see_policies(see: Seen, directory: Path, web: Namespace, db: Namespace) -> None:
+    """Have each subcommand for policies print as much as it can."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod", "labels": {"a": "b"}}}
+    peer = {"podSelector": {"matchLabels": {"app": web.name}}}
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "all"},
+        "spec": {"podSelector": {}, "ingress": [{"from": [peer]}], "egress": [{}]},
+    }
+    declared, expected = directory / "policies.json", directory / "expectations.yaml"
+    declared.write_text(dumps({"apiVersion": "v1", "kind": "List", "items": [policy, namespace]}))
+    expected.write_text(f"[{{from: {web.name}, to: {db.name}, port: 80, allowed: false}}]")
+    assert see(f"policy apply -f {declared}")["steps"]
+    assert see("policy ls")["policies"][0]["containers"]
+    assert see("policy inspect default/all")["policies"][0]["rules"]
+    assert see(f"policy explain {web.name} {db.name} 80")["paths"][0]["ingress"]["rule"]
+    assert see(f"policy test {expected}", status=1)["failed"]
+    assert see(f"policy label {web.name} tier=front")["labels"]
+    assert see("policy rm default/all")["removed"]
+
+
 def test_each_subcommand_prints_what_its_schema_says(
     shibafu: CommandLine, host: Namespace, network: BlueNetwork
 ) -> None:
@@ -93,7 +115,8 @@ def test_each_subcommand_prints_what_its_schema_says(
     web, db, see = network.web, network.db, Seen(shibafu)
     see("network create blue --subnet 10.66.0.0/24 --driver-opt hairpinMode=true")
     for container in (web, db):
-        see(f"network connect blue {container.name}")
+        see(f"network connect blue {container.name} --label app={container.name}")
+    see_policies(see, shibafu.conf_dir.parent, web, db)
     see("ipam reserve blue 10.66.0.50 --label printer")
     see(f"network limit {web.name} --egress 1G:64M --ingress 0")
     assert see(f"network limit {web.name} --egress 0 --ingress 10M")["ingress"]

@@ -45,6 +45,7 @@ class CommandLine:
             "CNI_CONF_DIR": str(self.conf_dir),
             "CNI_CACHE_DIR": str(self.cache_dir),
             "CNI_PATH": str(suite.directory),
+            "SHIBAFU_POLICY_DIR": str(directory / "policies"),
         }
 
     def __enter__(self) -> "CommandLine":

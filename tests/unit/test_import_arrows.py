@@ -57,6 +57,7 @@ ARROWS = {
         "shibafu.bridge",
         "shibafu.firewall",
         "shibafu.loopback",
+        "shibafu.policy",
         "shibafu.portmap",
         "shibafu.tuning",
         "shibafu.runtime",
@@ -81,6 +82,7 @@ ARROWS = {
         "shibafu.container",
         "shibafu.documents",
         "shibafu.networks",
+        "shibafu.policy",
         "shibafu.watch",
         "shibafu_ipam",
     ],
@@ -101,6 +103,7 @@ FOR_PLUGINS = {
     "shibafu.policy.host_policies",
     "shibafu.policy.member",
     "shibafu.policy.membership",
+    "shibafu.policy.pod_identity",
     "shibafu.policy.policy_table",
     "shibafu.policy.selector",
 }

@@ -27,6 +27,11 @@ from shibafu.cli.network import (
     repair,
 )
 from shibafu.cli.network import rm as network_rm
+from shibafu.cli.policy import apply as policy_apply
+from shibafu.cli.policy import explain, label, test
+from shibafu.cli.policy import inspect as policy_inspect
+from shibafu.cli.policy import ls as policy_ls
+from shibafu.cli.policy import rm as policy_rm
 from shibafu.cli.watch import run as watch_run
 from shibafu.cli.watch import status as watch_status
 
@@ -41,6 +46,11 @@ GROUPS = tuple(
             "network",
             "networks: list, make, inspect, repair",
             (ls, inspect, create, network_rm, connect, disconnect, limit, check, gc, repair, apply, export),
+        ),
+        (
+            "policy",
+            "network policies: who may connect to whom",
+            (policy_apply, policy_ls, policy_inspect, policy_rm, explain, test, label),
         ),
         ("ipam", "addresses: list, release, reserve", (ipam_ls, release, reserve)),
         (

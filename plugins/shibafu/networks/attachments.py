@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,13 @@ class Caller:
         return cls(kernel, runtime)
 
     def attach(
-        self, network: ConfiguredNetwork, target: Target, ifname: str = "", ip: str = "", mac: str = ""
+        self,
+        network: ConfiguredNetwork,
+        target: Target,
+        ifname: str = "",
+        ip: str = "",
+        mac: str = "",
+        more_args: Mapping[str, str] | None = None,
     ) -> tuple[str, dict[str, Any]]:
         """Attach a container; return its interface's name and the result.
 
@@ -96,6 +102,7 @@ class Caller:
             ifname: the interface's name; empty for the first eth<n> that is free.
             ip: the address that it gets; empty for any.
             mac: its hardware address; empty for any.
+            more_args: further pairs of CNI_ARGS.
 
         Raises:
             CniError: the plugins refuse.
@@ -106,7 +113,7 @@ class Caller:
             if not is_valid_value(text):
                 raise CommandError(f"{option}: {text[:_SHOWN]!r} is not an address", "write only the address")
         ifname = ifname or self._choose_ifname(target)
-        args: dict[str, str] = {}
+        args = dict(more_args or {})
         capabilities: dict[str, object] = {}
         for capability, key, text in (("ips", "IP", ip), ("mac", "MAC", mac)):
             if not text:

@@ -56,6 +56,19 @@ def restore_policies(policies: HostPolicies, env: "Mapping[str, str]") -> None:
             _load(compiled, nft)
 
 
+def is_enforced(policies: HostPolicies, env: "Mapping[str, str]") -> bool:
+    """Return whether the kernel has all rules of the policies, and no others in their table.
+
+    Raises:
+        CniError: nft is not installed.
+    """
+    compiled = policies.read()
+    if compiled is None:
+        return True
+    table = PolicyTable(compiled, (member for member, _ in list_members()))
+    return not table.render_changes(RulesetListing(Nft(env).list_table(TABLE)))
+
+
 def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
     with policies.lock():
         # A host that never had any does without the program.

@@ -8,7 +8,7 @@ It is found in what a plugin is called with, and an attachment's record keeps; t
 - `SHIBAFU_LABELS` and `SHIBAFU_PORTS` of CNI_ARGS, which the command and the hook set: `KEY:VALUE` adds a
   label, `!KEY` removes one that comes before.
 
-What is malformed is passed over: it is for others as well, and no policy can name such a label.
+Labels that are malformed are refused: without them, a container could have connections that a policy denies.
 """
 
 from shibafu.cni.args import join_args, split_args
@@ -55,26 +55,6 @@ class PodIdentity:
         self.labels = dict(labels or {})
         self.ports = list(ports)
 
-    def to_json(self) -> dict[str, object]:
-        """Return it as a record keeps it."""
-        return {
-            "namespace": self.namespace,
-            "name": self.name,
-            "labels": self.labels,
-            "ports": [list(port) for port in self.ports],
-        }
-
-    @classmethod
-    def from_json(cls, document: "Mapping[str, object]") -> "PodIdentity":
-        """Return what a record has kept, without what is malformed."""
-        labels, ports = document.get("labels"), document.get("ports")
-        return cls(
-            _text(document.get("namespace")) or _NAMESPACE,
-            _text(document.get("name")),
-            _keep_texts(labels) if isinstance(labels, dict) else {},
-            [tuple(port) for port in (ports if isinstance(ports, list) else ()) if _is_triple(port)],
-        )
-
 
 def find_pod_identity(config: "Mapping[str, object]", args: str) -> PodIdentity:
     """Return what policies find a container by.
@@ -82,6 +62,9 @@ def find_pod_identity(config: "Mapping[str, object]", args: str) -> PodIdentity:
     Args:
         config: the configuration that its plugin was called with.
         args: CNI_ARGS.
+
+    Raises:
+        CniError: INVALID_CONFIG: labels are malformed.
     """
     stated = split_args(args)
     labels = {label: stated[key] for key, label in _POD_LABELS.items() if key in stated}
@@ -170,32 +153,14 @@ def _read_ports(text: str) -> "Iterator[tuple[str, str, int]]":
 
 
 def _read_convention(section: Section) -> dict[str, str]:
-    found = _find(_find(section.values, "args"), "cni").get("labels")
-    items = [item for item in (found if isinstance(found, list) else ()) if isinstance(item, dict)]
-    return _keep_texts({item.get("key"): item.get("value") for item in items})
+    labels = section.section("args").section("cni").sections("labels")
+    return {item.text("key"): item.text("value") for item in labels if item.text("key")}
 
 
 def _read_annotations(section: Section) -> dict[str, str]:
-    runtime_config = section.get("runtimeConfig")
-    annotations = _find(runtime_config if isinstance(runtime_config, dict) else {}, ANNOTATIONS)
-    stated = {key.removeprefix(LABEL_ANNOTATION): value for key, value in annotations.items()}
-    return _keep_texts({key: value for key, value in stated.items() if LABEL_ANNOTATION + key in annotations})
-
-
-def _find(values: "Mapping[str, object]", key: str) -> "dict[str, object]":
-    found = values.get(key)
-    return found if isinstance(found, dict) else {}
-
-
-def _keep_texts(values: "Mapping[object, object]") -> dict[str, str]:
+    annotations = section.section("runtimeConfig").section(ANNOTATIONS)
     return {
-        key: value for key, value in values.items() if isinstance(key, str) and isinstance(value, str) and key
+        key.removeprefix(LABEL_ANNOTATION): annotations.text(key)
+        for key in annotations.values
+        if key.startswith(LABEL_ANNOTATION)
     }
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _is_triple(port: object) -> bool:
-    return isinstance(port, list) and list(map(type, port)) == [str, str, int]

@@ -21,7 +21,6 @@ from shibafu.documents.json_lines import format_json_lines
 from shibafu.policy.model import PolicySet
 from shibafu.policy.policy_documents import PolicySource, join_sources, parse_sources
 
-DIRECTORY = "/etc/shibafu/policies"
 _APPLIED = "applied.json"
 _ENDINGS = (".yaml", ".yml", ".json")
 _MAX_SIZE = 16 << 20
@@ -76,6 +75,19 @@ def list_policy_files(directory: str) -> list[str]:
     return [f"{directory}/{name}" for name in sorted(os.listdir(directory)) if is_policy_file(name)]
 
 
+def expand_paths(paths: Iterable[str]) -> list[str]:
+    """Return files, and those of directories.
+
+    Raises:
+        OSError: a directory cannot be read.
+    """
+    return [
+        path
+        for given in paths
+        for path in (list_policy_files(given.rstrip("/") or "/") if os.path.isdir(given) else [given])
+    ]
+
+
 def is_policy_file(name: str) -> bool:
     """Return whether a file has policies, by its name."""
     return name.endswith(_ENDINGS) and not name.startswith(".")
@@ -88,7 +100,7 @@ class PolicyDirectory:
         path: the directory; it may be missing.
     """
 
-    def __init__(self, path: str = DIRECTORY) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self._applied = f"{path}/{_APPLIED}"
 

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
+from shibafu.cli.policy_options import add_policy_options, calc_policy_args
 from shibafu.cli.subcommand import Context, Subcommand
 
 
@@ -15,6 +16,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--ifname", default="", help="the interface's name; by default the first eth<n> that is free"
     )
+    add_policy_options(parser)
 
 
 def _run(context: Context, arguments: Namespace) -> int:
@@ -26,7 +28,8 @@ def _run(context: Context, arguments: Namespace) -> int:
     target = find_target(arguments.container, context.cache_dir)
     with open_kernel() as kernel:
         caller = Caller.of_directories(kernel, context)
-        ifname, result = caller.attach(network, target, arguments.ifname, arguments.ip, arguments.mac)
+        stated = (arguments.ifname, arguments.ip, arguments.mac, calc_policy_args(arguments))
+        ifname, result = caller.attach(network, target, *stated)
     context.out.data(
         {
             "network": network.name,
@@ -48,6 +51,7 @@ SUBCOMMAND = Subcommand(
     (
         "ip netns add web; shibafu network connect blue web",
         "shibafu network connect blue web --ip 172.21.0.100 --ifname eth1",
+        "shibafu network connect blue web --label app=web --named-port http=80",
         "shibafu network connect blue /proc/4711/ns/net",
         "ip netns exec web ip addr             # what it got",
     ),

@@ -1,0 +1,1 @@
+"""`shibafu policy`: who may connect to whom."""

@@ -1,0 +1,80 @@
+"""`shibafu policy apply`."""
+
+from argparse import ArgumentParser, Namespace
+
+from shibafu.cli.policy_options import add_policy_dir
+from shibafu.cli.subcommand import Context, Subcommand
+
+_MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "=")}
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "-f",
+        "--file",
+        metavar="FILE|DIR",
+        action="append",
+        default=[],
+        help="a file with policies, a directory of such files, or - for stdin; may be repeated; "
+        "by default only what /etc/shibafu/policies has is applied",
+    )
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would change")
+    add_policy_dir(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.documents.errors import DocumentError
+    from shibafu.networks.policy_control import enforce_policies
+    from shibafu.policy.policy_files import PolicyDirectory, expand_paths, read_sources
+
+    mistakes: list[str] = []
+    sources = read_sources(expand_paths(arguments.file), mistakes)
+    if mistakes:
+        raise DocumentError("\n".join(mistakes))
+    directory = PolicyDirectory(arguments.policy_dir)
+    if arguments.dry_run:
+        changes = directory.calc_changes(sources)
+    else:
+        changes = directory.store(sources, enforce_policies)
+    context.out.data(
+        {
+            "dryRun": arguments.dry_run,
+            "steps": [
+                {"action": one.action, "kind": one.source.kind, "name": "/".join(one.source.key)}
+                for one in changes
+            ],
+        }
+    )
+    for one in changes:
+        colour, mark = _MARKS[one.action]
+        context.out.text(context.out.style.paint(colour, f"{mark} {one.action} {one.source.title}"))
+    if arguments.dry_run:
+        context.out.text("nothing was changed: this was a dry run")
+    return 0
+
+
+SUBCOMMAND = Subcommand(
+    "apply",
+    "create and change policies as declared in files",
+    "Create and change network policies: NetworkPolicy of networking.k8s.io/v1 and Namespace of v1, as\n"
+    "Kubernetes has them. Policies that the files do not declare stay. All files are applied, or none if\n"
+    "one has a mistake. What is applied takes effect at once, for new connections, and lasts; those that\n"
+    "are open stay open.",
+    (
+        "shibafu policy apply -f policies/ --dry-run",
+        "kubectl get networkpolicies,namespaces -A -o yaml | shibafu policy apply -f -",
+        "shibafu policy apply                    # after changes in /etc/shibafu/policies",
+        "",
+        "# only pods of app web may connect to port 5432 of app db",
+        "apiVersion: networking.k8s.io/v1",
+        "kind: NetworkPolicy",
+        "metadata: { name: db }",
+        "spec:",
+        "  podSelector: { matchLabels: { app: db } }",
+        "  ingress:",
+        "    - from: [{ podSelector: { matchLabels: { app: web } } }]",
+        "      ports: [{ port: 5432 }]",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,40 @@
+"""Having the kernel enforce policies, and comparing it with them."""
+
+import os
+
+from shibafu.policy.compiler import compile_policies
+from shibafu.policy.enforcement import enforce, is_enforced, restore_policies
+from shibafu.policy.host_policies import HostPolicies
+from shibafu.policy.model import PolicySet
+
+
+def enforce_policies(policies: PolicySet) -> None:
+    """Have the kernel enforce policies in place of those that it enforces now: all of them, or none.
+
+    Raises:
+        CniError: nft is not installed, or refuses.
+    """
+    enforce(compile_policies(policies), HostPolicies(), os.environ)
+
+
+def enforce_labels() -> None:
+    """Have the kernel go by the labels of all containers as they are now.
+
+    Raises:
+        CniError: nft is not installed, or refuses.
+    """
+    restore_policies(HostPolicies(), os.environ)
+
+
+def find_difference(policies: PolicySet) -> str:
+    """Return how the kernel's rules differ from policies, and what to do about it; empty if they do not."""
+    host = HostPolicies()
+    compiled = host.read()
+    if compiled is None:
+        if not policies.policies:
+            return ""
+    elif compiled.to_json() == compile_policies(policies).to_json():
+        if is_enforced(host, os.environ):
+            return ""
+        return "the kernel's rules have been changed: `shibafu network repair` restores them"
+    return "the policies have been changed since they were applied: `shibafu policy apply` applies them"

@@ -1,0 +1,211 @@
+"""`shibafu policy`: what it says is what packets meet."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netns.blue_network import BlueNetwork
+from support.command import CommandLine
+from support.namespaces import Namespace
+from support.traffic import can_reach
+
+HEAD = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n"
+DB = f"""{HEAD}metadata: {{name: db}}
+spec:
+  podSelector: {{matchLabels: {{app: db}}}}
+  ingress:
+  - from: [{{podSelector: {{matchLabels: {{app: web}}}}}}]
+"""
+TEAM = f"""{HEAD}metadata: {{name: team, namespace: prod}}
+spec:
+  podSelector: {{}}
+  ingress:
+  - from: [{{namespaceSelector: {{matchLabels: {{team: red}}}}}}]
+"""
+WEB, DB_ADDRESS = "10.66.0.2", "10.66.0.3"
+
+
+@pytest.fixture
+def policies(shibafu: CommandLine, network: BlueNetwork, tmp_path: Path) -> Iterator[BlueNetwork]:
+    """A network whose containers have labels."""
+    shibafu("network create blue --subnet 10.66.0.0/24 --ipv6")
+    shibafu(f"network connect blue {network.web.name} --label app=web")
+    shibafu(f"network connect blue {network.db.name} --label app=db --named-port sql=5432/tcp")
+    yield network
+    for path in (tmp_path / "policies").glob("*"):
+        path.unlink()
+    shibafu("policy apply")
+
+
+def can_open(server: Namespace, address: str, port: int, client: Namespace) -> bool:
+    """Say whether a connection of TCP is opened."""
+    with server.enter():
+        listener = socket.create_server((address, port))
+    with client.enter():
+        connecting = socket.socket()
+    with listener, connecting:
+        connecting.settimeout(1)
+        return connecting.connect_ex((address, port)) == 0
+
+
+def apply(shibafu: CommandLine, text: str) -> str:
+    return shibafu("policy apply -f -", stdin=text)
+
+
+def test_a_policy_takes_effect_and_goes(shibafu: CommandLine, policies: BlueNetwork) -> None:
+    web, db = policies.web, policies.db
+    assert apply(shibafu, DB) == "+ create policy default/db\n"
+    assert can_reach(db, DB_ADDRESS, web)
+    assert apply(shibafu, DB.replace("app: web", "app: other")) == "~ change policy default/db\n"
+    assert not can_reach(db, DB_ADDRESS, web)
+    assert can_reach(web, WEB, db)
+    assert can_reach(db, DB_ADDRESS, policies.host)
+    (one,) = shibafu.json("policy ls")["policies"]
+    assert (one["name"], one["types"], one["containers"]) == ("db", ["Ingress"], [db.name])
+    assert shibafu("policy rm default/db") == "removed policy default/db\n"
+    assert can_reach(db, DB_ADDRESS, web)
+    assert shibafu.json("policy ls")["policies"] == []
+
+
+def test_a_dry_run_changes_nothing(shibafu: CommandLine, policies: BlueNetwork, tmp_path: Path) -> None:
+    file = tmp_path / "db.yaml"
+    file.write_text(DB.replace("app: web", "app: other"))
+    (step,) = shibafu.json(f"policy apply -n -f {file}")["steps"]
+    assert step == {"action": "create", "kind": "policy", "name": "default/db"}
+    assert shibafu.json("policy ls")["policies"] == []
+    assert can_reach(policies.db, DB_ADDRESS, policies.web)
+
+
+def test_nothing_is_applied_if_a_file_has_a_mistake(
+    shibafu: CommandLine, policies: BlueNetwork, tmp_path: Path
+) -> None:
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "a.yaml").write_text(DB.replace("app: web", "app: other"))
+    (given / "b.yaml").write_text("kind: Pod\n")
+    assert f'{given}/b.yaml:1: kind "Pod" is not supported' in shibafu.fail(f"policy apply -f {given}")
+    assert shibafu.json("policy ls")["policies"] == []
+    assert can_reach(policies.db, DB_ADDRESS, policies.web)
+
+
+def test_files_of_people_are_applied(shibafu: CommandLine, policies: BlueNetwork, tmp_path: Path) -> None:
+    directory = tmp_path / "policies"
+    directory.mkdir()
+    (directory / "db.yaml").write_text(DB.replace("app: web", "app: other"))
+    difference = shibafu.json(f"policy explain {policies.web.name} {policies.db.name} 80", status=1)[
+        "difference"
+    ]
+    assert "shibafu policy apply" in difference
+    shibafu("policy apply")
+    assert not can_reach(policies.db, DB_ADDRESS, policies.web)
+    assert "remove it there" in shibafu.fail("policy rm default/db")
+    (directory / "db.yaml").unlink()
+    shibafu("policy apply")
+    assert can_reach(policies.db, DB_ADDRESS, policies.web)
+
+
+def test_what_is_explained_is_what_packets_meet(shibafu: CommandLine, policies: BlueNetwork) -> None:
+    web, db = policies.web, policies.db
+    apply(shibafu, DB)
+    for source, destination, address, is_allowed in (
+        (web, db, DB_ADDRESS, True),
+        (db, web, WEB, True),
+    ):
+        said = shibafu.json(f"policy explain {source.name} {destination.name} 80")
+        assert said["allowed"] is is_allowed is can_reach(destination, address, source)
+        assert (len(said["paths"]), said["difference"]) == (2, "")
+    said = shibafu.json(f"policy explain {web.name} {db.name} 80")["paths"][0]["ingress"]
+    assert (said["policies"], said["rule"]["policy"], said["rule"]["number"]) == (
+        ["default/db"],
+        "default/db",
+        1,
+    )
+    shibafu(f"policy label {web.name} app=other")
+    assert not can_reach(db, DB_ADDRESS, web)
+    denied = shibafu.run("policy", "explain", web.name, db.name, "80", status=1)[0]
+    assert f"denied: {web.name} ({WEB}) to {db.name} ({DB_ADDRESS}), tcp/80" in denied
+    assert "ingress of the destination: denied, default/db isolates it and no rule allows this" in denied
+    assert "rule 1 of default/db is for other peers: pods with app=web of the namespace: any port" in denied
+    assert shibafu.json(f"policy explain host {db.name} 80")["allowed"]
+    assert not shibafu.json(f"policy explain 192.0.2.1 {db.name} 80", status=1)["allowed"]
+    policies.host.run("nft", "flush", "table", "inet", "shibafu_policy")
+    assert "network repair" in shibafu.json(f"policy explain {web.name} {db.name} 80", status=1)["difference"]
+
+
+def test_labels_change_while_a_container_runs(shibafu: CommandLine, policies: BlueNetwork) -> None:
+    web, db = policies.web, policies.db
+    apply(shibafu, DB)
+    assert shibafu.json(f"policy label {web.name}")["labels"] == {"app": "web"}
+    assert shibafu(f"policy label {web.name} app- tier=front") == f"{web.name}: tier=front\n"
+    assert not can_reach(db, DB_ADDRESS, web)
+    shibafu("network check")
+    assert "nothing to repair" in shibafu("network repair")
+    assert not can_reach(db, DB_ADDRESS, web)
+    shibafu(f"policy label {web.name} app=web")
+    assert can_reach(db, DB_ADDRESS, web)
+    shibafu("network check")
+
+
+def test_namespaces_are_found_by_their_labels(
+    shibafu: CommandLine, policies: BlueNetwork, container: Namespace
+) -> None:
+    shibafu(f"network connect blue {container.name} --namespace prod")
+    address = "10.66.0.4"
+    apply(shibafu, TEAM)
+    assert not can_reach(container, address, policies.web)
+    space = "apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {team: red}}\n"
+    assert apply(shibafu, space) == "+ create namespace default\n"
+    assert can_reach(container, address, policies.web)
+
+
+def test_a_named_port(shibafu: CommandLine, policies: BlueNetwork) -> None:
+    apply(shibafu, DB.rstrip() + "\n    ports: [{port: sql}]\n")
+    for port, is_allowed in ((5432, True), (5433, False)):
+        status = 0 if is_allowed else 1
+        assert (
+            shibafu.json(f"policy explain {policies.web.name} {policies.db.name} {port}", status)[
+                "difference"
+            ]
+            == ""
+        )
+        assert can_open(policies.db, DB_ADDRESS, port, policies.web) is is_allowed
+
+
+def test_expectations(shibafu: CommandLine, policies: BlueNetwork, tmp_path: Path) -> None:
+    table, given = tmp_path / "table.yaml", tmp_path / "db.yaml"
+    given.write_text(DB)
+    table.write_text(
+        f"- {{from: {policies.web.name}, to: {policies.db.name}, port: 80, allowed: true}}\n"
+        "- {from: 192.0.2.1, to: 10.66.0.3, port: 80, allowed: false}\n"
+        "- {from: {labels: {app: other}}, to: {labels: {app: db}}, port: 80, allowed: false}\n"
+    )
+    failed = shibafu.json(f"policy test {table}", status=1)["failed"]
+    assert [one["place"] for one in failed] == [f"{table}:2", f"{table}:3"]
+    assert shibafu(f"policy test {table} -f {given}") == "3 of 3 expectations are met\n"
+    apply(shibafu, DB)
+    shibafu(f"policy test {table}")
+
+
+def test_what_a_policy_says(shibafu: CommandLine, policies: BlueNetwork) -> None:
+    apply(shibafu, DB)
+    assert shibafu("policy inspect default/db").splitlines()[1:] == [
+        "  selects: app=db",
+        f"  containers: {policies.db.name}",
+        "  ingress:",
+        "    pods with app=web of the namespace: any port",
+    ]
+    assert "there is no policy default/web" in shibafu.fail("policy inspect default/web")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("policy explain web nobody 80", "there is no container and no network namespace nobody"),
+        ("policy rm db", "is not a policy"),
+        ("policy label nobody", "there is no container"),
+    ],
+)
+def test_what_is_not_there_is_told(shibafu: CommandLine, policies: BlueNetwork, line: str, said: str) -> None:
+    assert said in shibafu.fail(line.replace("web", policies.web.name, 1))
