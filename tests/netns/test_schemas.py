@@ -129,6 +129,11 @@ def test_each_subcommand_prints_what_its_schema_says(
     assert see("network check", status=1)
     assert see("network repair --dry-run", status=1)["faults"]
     assert see("network repair")["faults"]
+    assert see("network pause blue")["paused"]
+    assert see("network down blue --for 1h")["paused"]
+    assert see("network inspect blue")[0]["paused"]
+    assert see("network repair blue", status=1)["paused"]
+    assert see("network resume blue")["resumed"]
     assert see("network ls --quiet") == ["blue"]
     assert see("network ls")
     db.delete()

@@ -39,7 +39,7 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
                 result = lease.result or result
             complete_result(attachment.config, result)
             # They take longest: links are made while iptables runs.
-            for rules in plan_rules(attachment, state, result):
+            for rules in plan_rules(attachment, state, result) if not claim.is_paused else []:
                 transaction.ensure(rules)
             if result.ips:
                 claim.update(ADDRESSED, ips=[str(ip.address) for ip in result.ips])

@@ -8,6 +8,7 @@ from shibafu.bridge.resources.lease import AddressLease
 from shibafu.bridge.resources.pair import Pair
 from shibafu.bridge.resources.port import Port
 from shibafu.lean.ip import Cidr
+from shibafu.resource.base import ATTACHMENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def plan_links(
     port_rules: "Iterable[Resource]",
     claim: "Claim | None" = None,
 ) -> "list[Resource]":
-    """Return the links of an attachment, the bridge first.
+    """Return the links of an attachment, the bridge first; that is left out while the network is paused.
 
     Args:
         attachment: the attachment.
@@ -83,7 +84,9 @@ def plan_links(
         links.append(Pair(attachment, claim))
     links.append(Port(config, port, claim))
     links += port_rules
-    return [*links, ContainerInterface(attachment, own, port), Carrier(attachment, own, port, claim)]
+    links += [ContainerInterface(attachment, own, port), Carrier(attachment, own, port, claim)]
+    is_paused = claim is not None and claim.is_paused
+    return [link for link in links if link.scope == ATTACHMENT] if is_paused else links
 
 
 def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:

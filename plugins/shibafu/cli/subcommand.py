@@ -1,5 +1,6 @@
 """What a subcommand is, and what it gets to work with."""
 
+import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from shibafu.networks.errors import FAILED
 from shibafu.networks.machine import Directories
 
 _DAY = 86400
+_YEAR = 365 * _DAY
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": _DAY}
 # ETH_MIN_MTU, ETH_MAX_MTU (linux/if_ether.h)
 _MIN_MTU, _MAX_MTU = 68, 65535
 
@@ -68,6 +71,15 @@ def parse_pause(text: str) -> float:
     seconds = parse_time(text)
     if not seconds:
         raise ArgumentTypeError("the interval must be longer than zero")
+    return seconds
+
+
+def parse_duration(text: str) -> int:
+    """Parse an option that is a length of time, such as 90s, 30m, 1h30m or 2d; return whole seconds."""
+    parts = re.findall(r"([0-9]{1,8})([smhd])", text, re.ASCII)
+    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or not 0 < seconds <= _YEAR:
+        raise ArgumentTypeError(f"{text} is not a time from 1s to 365d, such as 90s, 30m, 1h30m or 2d")
     return seconds
 
 

@@ -19,12 +19,15 @@ from shibafu.cli.network import (
     connect,
     create,
     disconnect,
+    down,
     export,
     gc,
     inspect,
     limit,
     ls,
+    pause,
     repair,
+    resume,
 )
 from shibafu.cli.network import rm as network_rm
 from shibafu.cli.policy import apply as policy_apply
@@ -45,7 +48,23 @@ GROUPS = tuple(
         (
             "network",
             "networks: list, make, inspect, repair",
-            (ls, inspect, create, network_rm, connect, disconnect, limit, check, gc, repair, apply, export),
+            (
+                ls,
+                inspect,
+                create,
+                network_rm,
+                connect,
+                disconnect,
+                limit,
+                check,
+                gc,
+                repair,
+                pause,
+                resume,
+                down,
+                apply,
+                export,
+            ),
         ),
         (
             "policy",

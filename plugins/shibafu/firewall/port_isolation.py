@@ -11,7 +11,7 @@ from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.nftables import Nftables
 from shibafu.netfilter.ruleset import Chain, ElementSet, Ruleset
 from shibafu.resource.base import RULES, Fault, Resource
-from shibafu.resource.records import link_exists
+from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,10 @@ class IsolatedPorts(Resource):
         with self._members.lock(shared=True):
             if not Nftables(_calc_ruleset(network, self._ports), self._env).extend():
                 # The network was not isolated, or somebody removed the table: others are in need of it, too.
-                others = {key for key in self._members.list_keys() if link_exists(key)}
+                from shibafu.resource.pause import is_paused
+
+                keys = [] if is_paused(NetworkState(network)) else self._members.list_keys()
+                others = {key for key in keys if link_exists(key)}
                 Nftables(_calc_ruleset(network, sorted(others.union(self._ports))), self._env).repair()
         return True
 

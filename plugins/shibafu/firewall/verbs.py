@@ -7,6 +7,7 @@ from shibafu.firewall.filter_rules import FilterRules
 from shibafu.firewall.members import Members, calc_key
 from shibafu.firewall.plan import find_container_needs, plan_departure, plan_entry
 from shibafu.resource.base import find_faults
+from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.transaction import Transaction
 from shibafu.resource.view import open_view
@@ -33,8 +34,8 @@ def add(request: "Request") -> dict[str, object]:
         needs = find_container_needs(members, request, config, result, view)
         if needs.versions or needs.zone:
             with Transaction(view) as transaction:
-                for resource in plan_entry(members, request, needs, result, view):
-                    transaction.ensure(resource)
+                plan = plan_entry(members, request, needs, result, view)
+                transaction.ensure_unless_paused(plan, NetworkState(request.network))
     return result.to_json(request.cni_version)
 
 

@@ -14,6 +14,8 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     lines = [style.paint("bold", view.name) + f"  {view.path}, {' + '.join(view.plugins)}"]
     if view.problem:
         lines.append(style.paint("red", f"its configuration is invalid: {view.problem}"))
+    if view.paused is not None:
+        lines.append(style.paint("yellow", view.paused.describe()))
     lines += [style.paint("red", what) for what in view.broken]
     lines += [style.paint("red", f"✗ {fault.what}") for fault in _find_faults(view.resources)]
     lines += _draw_subnets(view)

@@ -14,6 +14,7 @@ from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.kernel import Kernel, LinkState, Traffic
 from shibafu.networks.leases import count_usable, open_pool
+from shibafu.networks.pausing import PauseState
 from shibafu.networks.rules import CountedRule
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.record import ADDRESSED, CLAIMED, COMPLETE, LEAVING, Record
@@ -132,6 +133,7 @@ class NetworkView:
         is_forwarding: whether the host forwards packets, by family.
         problem: why its configuration would be refused; empty when it would not.
         resources: what its containers share; empty also when nobody looked.
+        paused: until when, by whom and since when it is paused; None if it is not.
         broken: records, cached results and leases that name no container, in words.
     """
 
@@ -147,6 +149,7 @@ class NetworkView:
     is_forwarding: dict[str, bool] = field(default_factory=dict)
     problem: str = ""
     resources: list[ResourceState] = field(default_factory=list)
+    paused: PauseState | None = None
     broken: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -191,6 +194,7 @@ class Inspector:
             rules=rules or [],
             is_forwarding=find_forwarding({subnet.version for subnet in network.subnets}),
             problem=network.problem,
+            paused=PauseState.of_network(network.name),
             broken=[error.msg for error in broken],
         )
 

@@ -35,7 +35,7 @@ from shibafu.netlink.constants import (
 )
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import IFINFOMSG, ifinfo, link_list, parse_link
-from shibafu.netlink.link_requests import link_del
+from shibafu.netlink.link_requests import link_del, link_set
 from shibafu.netlink.route import RTMSG, parse_kernel_route
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 from shibafu.networks.errors import CommandError
@@ -169,6 +169,17 @@ class Kernel:
             self._sock.request(link_del(link.index))
         except NetlinkError as error:
             raise explain(error.errno, f"cannot remove {link.name}") from None
+
+    def set_link_down(self, link: LinkState) -> None:
+        """Set a link down.
+
+        Raises:
+            CommandError: the kernel refuses.
+        """
+        try:
+            self._sock.request(link_set(link.index, up=False))
+        except NetlinkError as error:
+            raise explain(error.errno, f"cannot set {link.name} down") from None
 
 
 @contextmanager

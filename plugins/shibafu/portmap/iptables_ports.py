@@ -30,12 +30,15 @@ class IptablesPorts:
     def __init__(self, env: "Mapping[str, str]") -> None:
         self._env = env
 
-    def publish(self, publication: "Publication", others: "list[Publication]") -> None:
+    def publish(
+        self, publication: "Publication", others: "list[Publication]", is_paused: "Callable[[], bool]"
+    ) -> None:
         """Make the rules of a publication.
 
         Args:
             publication: what is published.
             others: all that is published besides.
+            is_paused: whether what is missing of the others' rules stays so, and these with it.
 
         Raises:
             CniError: iptables refused, or is not installed.
@@ -51,8 +54,9 @@ class IptablesPorts:
                 texts[version] = _render(_list_setup(publication.network, rules))
         for version in self._run(texts):
             # Something is left of a call that was killed, or somebody has removed what others need, too.
-            members = [*_select(publication, others, version), publication]
-            self._repair(publication.network, version, members)
+            neighbours = _select(publication, others, version)
+            if not (neighbours and is_paused()):
+                self._repair(publication.network, version, [*neighbours, publication])
 
     def restore(self, publication: "Publication", others: "list[Publication]") -> None:
         """Make the rules of a publication out of whatever is left of them; see `publish`.

@@ -50,18 +50,21 @@ class NftablesPorts:
     def __init__(self, env: "Mapping[str, str]") -> None:
         self._nft = Nft(env)
 
-    def publish(self, publication: "Publication", others: "list[Publication]") -> None:
+    def publish(
+        self, publication: "Publication", others: "list[Publication]", is_paused: "Callable[[], bool]"
+    ) -> None:
         """Make the rules of a publication.
 
         Args:
             publication: what is published.
             others: all that is published besides.
+            is_paused: whether what is missing of the others' rules stays so, and these with it.
 
         Raises:
             CniError: PORT_TAKEN when somebody else has a port; or nft refused.
         """
         neighbours = _select(publication, others)
-        if neighbours and self._run(render_added(_calc(publication, [publication]))):
+        if neighbours and (self._run(render_added(_calc(publication, [publication]))) or is_paused()):
             return
         # The first; or the table was removed, and all who are in it need it again.
         self.restore(publication, others)

@@ -117,8 +117,15 @@ class PortRules(Resource):
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""
-        self._open().publish(self._publication, self._list_others())
+        self._open().publish(self._publication, self._list_others(), self._is_paused)
         return True
+
+    def _is_paused(self) -> bool:
+        """Return whether rules of the network that are missing have been removed on purpose."""
+        from shibafu.resource.pause import is_paused
+        from shibafu.resource.records import NetworkState
+
+        return is_paused(NetworkState(self._publication.network))
 
     def restore(self) -> None:
         """Make them out of whatever is left.

@@ -15,6 +15,7 @@ from shibafu.resource.base import find_faults
 from shibafu.resource.identity import identify_netns
 from shibafu.resource.netns import Netns
 from shibafu.resource.obstacles import find_missing_program
+from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.transaction import Transaction
 from shibafu.resource.view import open_view
@@ -56,8 +57,8 @@ def add(request: "Request") -> dict[str, object]:
         choose_ports(publication, register.list())
         with Transaction(view) as transaction:
             plan = plan_publication(publication, register, request.env)
-            for resource in plan + plan_answers(publication, request.ifname, netns, previous):
-                transaction.ensure(resource)
+            plan += plan_answers(publication, request.ifname, netns, previous)
+            transaction.ensure_unless_paused(plan, NetworkState(request.network))
     if is_chosen:
         previous.port_mappings = [one.to_json() for one in publication.mappings]
     return previous.to_json(request.cni_version)

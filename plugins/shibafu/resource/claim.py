@@ -25,9 +25,12 @@ class Claim(Resource):
         state: the network's records.
         link: the attachment's link on the host, which the record is called after.
         record: what is to be remembered, or what is.
+
+    Attributes:
+        is_paused: whether the network was paused when the claim was made: what others need too is left alone.
     """
 
-    __slots__ = ("_link", "_state", "record")
+    __slots__ = ("_link", "_state", "is_paused", "record")
     is_last = True
     is_removal_barrier = True
 
@@ -35,6 +38,7 @@ class Claim(Resource):
         self._state = state
         self._link = link
         self.record = record
+        self.is_paused = False
 
     def lock(self, patience: float = PATIENCE) -> Lock:
         """Return the lock to hold, by `with`, while attaching or repairing.
@@ -58,6 +62,11 @@ class Claim(Resource):
         """Write the record: before all else, so that whatever a killed call leaves is found."""
         self.record.phase = CLAIMED
         self._state.write_attachment(self._link, self.record)
+        # Only now: who pauses the network waits for the calls whose claims are there.
+        if self._state.has_pause():
+            from shibafu.resource.pause import is_paused
+
+            self.is_paused = is_paused(self._state)
         return True
 
     def update(

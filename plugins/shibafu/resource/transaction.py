@@ -2,13 +2,14 @@
 
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.netlink.errors import NetlinkError
-from shibafu.resource.base import HOST
+from shibafu.resource.base import ATTACHMENT, HOST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shibafu.resource.base import Resource
+    from shibafu.resource.records import NetworkState
     from shibafu.resource.view import View
 
 
@@ -40,6 +41,20 @@ class Transaction:
         is_new = resource.ensure(self._view)
         if resource.scope == HOST and not is_new:
             self._made.remove(resource)
+
+    def ensure_unless_paused(self, plan: "list[Resource]", state: "NetworkState") -> None:
+        """Make resources in order; while their network is paused, only those that are the attachment's own.
+
+        Args:
+            plan: the resources.
+            state: the network's records.
+        """
+        if state.has_pause():
+            from shibafu.resource.pause import is_paused
+
+            plan = [one for one in plan if one.scope == ATTACHMENT] if is_paused(state) else plan
+        for resource in plan:
+            self.ensure(resource)
 
     def settle(self) -> None:
         """Complete everything that was left running."""

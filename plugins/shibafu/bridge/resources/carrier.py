@@ -104,7 +104,9 @@ class Carrier(Resource):
             link = link_by_name(view.sock, self._port)
             if link is None:
                 raise NetlinkError(ENODEV, what=f"cannot look at port {self._port}")
-            is_forwarding = link.port is None or link.port.state == BR_STATE_FORWARDING
+            # A bridge that is down on purpose does not forward.
+            is_paused = self._claim is not None and self._claim.is_paused
+            is_forwarding = is_paused or link.port is None or link.port.state == BR_STATE_FORWARDING
             # The carrier of a link whose other end is left down never comes.
             is_dark = view.inside is None or self._attachment.config.disable_container_interface
             if is_dark or (is_forwarding and view.inside is not None and _has_carrier(view.inside, ifname)):

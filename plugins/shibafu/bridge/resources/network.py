@@ -51,6 +51,10 @@ class NetworkRecord(Resource):
         a record: these had no rules of this network, as far as is known.
         """
         self._is_new = not self._state.has_rules()
+        if self._state.has_pause():
+            from shibafu.resource.pause import discard_stale_pause
+
+            discard_stale_pause(self._state)
         return False
 
     def remove(self) -> None:

@@ -66,14 +66,17 @@ class SpoofCheck(PortTable):
             self._claim.note_port_rules(has_spoof_check=True)
 
     def _make(self, table: Nftables) -> None:
-        """Check this port, and all others of the network if their check was flushed."""
+        """Check this port, and all others of the network if their check was flushed, unless it is paused."""
         from shibafu.bridge.resources.occupancy import find_lost_ports
 
         state, port = self._state, self._port
         # The first has nothing to add to, and to find that out is what a call of nft costs.
         is_first = len(state.attachments()) < 2 and not find_lost_ports(state, self._bridge, port)
         if is_first or not table.extend():
-            ports = [*list_checked(state, besides=port), (port, self._mac)]
+            from shibafu.resource.pause import is_paused
+
+            others = [] if is_paused(state) else list_checked(state, besides=port)
+            ports = [*others, (port, self._mac)]
             Nftables(calc_spoofcheck(state.network, ports), self._env).repair()
 
     def _is_needed(self) -> bool:

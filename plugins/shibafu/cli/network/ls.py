@@ -46,7 +46,11 @@ def _run(context: Context, arguments: Namespace) -> int:
     )
     rows = []
     for view, summary in zip(views, summaries, strict=True):
-        link = f"{view.bridge.name} ({view.bridge.state})" if view.bridge is not None else "-"
+        states = [view.bridge.state] if view.bridge is not None else []
+        if view.paused is not None:
+            states.append(view.paused.describe_end())
+        name = view.bridge.name if view.bridge is not None else "-"
+        link = f"{name} ({', '.join(states)})" if states else name
         subnets = ", ".join(dict.fromkeys(use.subnet for use in view.subnets)) or "-"
         scarce = [use for use in view.subnets if ":" not in use.subnet] or view.subnets
         used = str(sum(use.used for use in scarce)) if scarce else "-"
