@@ -1,8 +1,10 @@
 """Connections that the kernel tracks (linux/netfilter/nfnetlink_conntrack.h)."""
 
+from _socket import AF_INET
 from errno import ENOENT
 from struct import Struct, pack
 
+from shibafu.lean.sysctl import read_sysctl
 from shibafu.netlink.codec import attr, attr_nested, attr_u8, attr_u32, parse_attrs
 from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
@@ -15,7 +17,8 @@ _CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
 _CTA_PROTO_NUM, _CTA_PROTO_DST_PORT = 1, 3
 _CTA_FILTER_ORIG_FLAGS, _CTA_FILTER_REPLY_FLAGS = 1, 2
 # What the kernel compares (net/netfilter/nf_internals.h); before Linux 5.8 it tells of all.
-_FILTER_PROTO_NUM = 1 << 3
+_FILTER_IP_SRC, _FILTER_PROTO_NUM, _FILTER_PROTO_DST_PORT = 1 << 0, 1 << 3, 1 << 5
+_COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
 # Of CTA_TUPLE_IP: source and destination, by address family.
 _CTA_IP = {2: (1, 2), 10: (3, 4)}
 _PORT = Struct(">H")
@@ -43,23 +46,47 @@ class Flow:
         self.parts = parts
 
 
-def flow_list(sock: NetlinkSocket, family: int, protocol: int) -> list[Flow]:
-    """Return the connections of a protocol.
+def has_flows() -> bool:
+    """Return whether any connection is tracked in the namespace that this process is in.
+
+    To look for some of them, the kernel walks through a table that is that of all namespaces.
+    """
+    try:
+        return read_sysctl(_COUNT) != "0"
+    except OSError:
+        return False  # the kernel tracks none
+
+
+def flow_list(
+    sock: NetlinkSocket, family: int, protocol: int, port: int = 0, answerer: bytes = b""
+) -> list[Flow]:
+    """Return the connections of a protocol. The kernel filters as far as it can.
 
     Args:
         sock: a socket of NETLINK_NETFILTER.
         family: AF_INET or AF_INET6.
         protocol: IPPROTO_UDP or another that has ports.
+        port: the port that their first packets were for; 0 for any.
+        answerer: the address that answers come from; empty for any.
 
     Raises:
         NetlinkError: the kernel tracks none, or refuses.
     """
-    wanted = attr_nested(_CTA_TUPLE_ORIG, attr_nested(_CTA_TUPLE_PROTO, attr_u8(_CTA_PROTO_NUM, protocol)))
-    flags = attr_u32(_CTA_FILTER_ORIG_FLAGS, _FILTER_PROTO_NUM) + attr_u32(_CTA_FILTER_REPLY_FLAGS, 0)
-    payload = _nfgenmsg(family) + wanted + attr_nested(_CTA_FILTER, flags)
+    numbers = attr_u8(_CTA_PROTO_NUM, protocol) + attr(_CTA_PROTO_DST_PORT, _PORT.pack(port))
+    original = _FILTER_PROTO_NUM | (_FILTER_PROTO_DST_PORT if port else 0)
+    payload = _nfgenmsg(family) + attr_nested(_CTA_TUPLE_ORIG, attr_nested(_CTA_TUPLE_PROTO, numbers))
+    # Of IPv6, Linux 5.8 to 6.18 at least tell of all others (ctnetlink_filter_match_tuple).
+    is_filtered = bool(answerer) and family == AF_INET
+    if is_filtered:
+        source = attr_nested(_CTA_TUPLE_IP, attr(_CTA_IP[family][0], answerer))
+        payload += attr_nested(_CTA_TUPLE_REPLY, source)
+    flags = attr_u32(_CTA_FILTER_ORIG_FLAGS, original)
+    flags += attr_u32(_CTA_FILTER_REPLY_FLAGS, _FILTER_IP_SRC if is_filtered else 0)
+    payload += attr_nested(_CTA_FILTER, flags)
     entries = sock.dump(NetlinkRequest(_CT_GET, 0, payload, "cannot list connections"))
     flows = (_parse_flow(entry, protocol) for entry in entries)
-    return [flow for flow in flows if flow is not None and flow.family == family]
+    found = (flow for flow in flows if flow is not None and flow.family == family)
+    return [flow for flow in found if port in (0, flow.port) and answerer in (b"", flow.answerer)]
 
 
 def flow_del(sock: NetlinkSocket, flows: list[Flow]) -> None:

@@ -10,7 +10,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping as Environment
 
+    from shibafu.netlink.conntrack import Flow
+    from shibafu.netlink.socket import NetlinkSocket
     from shibafu.portmap.iptables_ports import IptablesPorts
+    from shibafu.portmap.mapping import Mapping
     from shibafu.portmap.nftables_ports import NftablesPorts
     from shibafu.portmap.publication import Publication
     from shibafu.portmap.register import Register
@@ -54,10 +57,9 @@ class PortClaim(Resource):
             CniError: PORT_TAKEN, and who has the port.
         """
         own = self._publication
-        for other in self._register.list(besides=own.key):
-            mapping = own.find_clash(other)
-            if mapping is None:
-                continue
+        for mapping, other in own.find_clashes(self._register.list(besides=own.key)):
+            if self._register.find(other.key) is None:
+                continue  # it was removed for another of its ports
             if other.identity is None or not other.identity.has_ended():
                 raise _refuse(f"{mapping} of the host is taken by {other.owner}")
             # Nobody has detached it, and its namespace is gone.
@@ -230,39 +232,55 @@ class StaleFlows(Resource):
         """Forget those to the host's own addresses that do not lead to the container."""
         from shibafu.netlink.address import addr_list
 
-        own = {address.ip for address in addr_list(view.sock)}
-        self._forget(own, is_ours=False)
+        udp = self._list_udp()
+        if udp:
+            own = {address.ip for address in addr_list(view.sock)}
+            self._forget(udp, own, is_ours=False)
         return True
 
     def remove(self) -> None:
         """Forget those that lead to the container."""
-        self._forget(set(), is_ours=True)
+        udp = self._list_udp()
+        if udp:
+            self._forget(udp, set(), is_ours=True)
 
-    def _forget(self, local: set[bytes], is_ours: bool) -> None:
-        udp = [one for one in self._publication.mappings if one.protocol == "udp"]
-        if not udp:
-            return
-        from shibafu.netlink.conntrack import NETLINK_NETFILTER, flow_del, flow_list
+    def _list_udp(self) -> "list[Mapping]":
+        return [one for one in self._publication.mappings if one.protocol == "udp"]
+
+    def _forget(self, udp: "list[Mapping]", local: set[bytes], is_ours: bool) -> None:
+        from shibafu.netlink.conntrack import NETLINK_NETFILTER, flow_del, has_flows
         from shibafu.netlink.errors import NetlinkError
         from shibafu.netlink.socket import NetlinkSocket
 
+        if not has_flows():
+            return
         try:
             with NetlinkSocket(protocol=NETLINK_NETFILTER) as sock:
-                for version, target in self._publication.targets.items():
+                for version in self._publication.targets:
                     ports = [(one.first, one.last) for one in udp if one.is_of(version)]
-                    packed = target.address.packed
-                    flow_del(
-                        sock,
-                        [
-                            flow
-                            for flow in flow_list(sock, _FAMILIES[version], IPPROTO_UDP)
-                            if any(first <= flow.port <= last for first, last in ports)
-                            and (flow.answerer == packed) == is_ours
-                            and (is_ours or flow.destination in local or flow.destination[:1] == b"\x7f")
-                        ],
-                    )
+                    found = self._find_flows(sock, version, ports, is_ours) if ports else []
+                    # To others' servers, containers have connections with the same ports.
+                    stale = [f for f in found if is_ours or f.destination in local or f.destination[0] == 127]
+                    flow_del(sock, stale)
         except NetlinkError:
             pass  # the kernel tracks no connections, or does not tell
+
+    def _find_flows(
+        self, sock: "NetlinkSocket", version: int, ports: list[tuple[int, int]], is_ours: bool
+    ) -> "list[Flow]":
+        """Return those to ports that lead to the container, or those that do not."""
+        from shibafu.netlink.conntrack import flow_list
+
+        packed = self._publication.targets[version].address.packed
+        # The kernel compares with one port: of several, all connections are looked at.
+        is_one = len(ports) == 1 and ports[0][0] == ports[0][1]
+        port, answerer = ports[0][0] if is_one else 0, packed if is_ours else b""
+        return [
+            flow
+            for flow in flow_list(sock, _FAMILIES[version], IPPROTO_UDP, port=port, answerer=answerer)
+            if any(first <= flow.port <= last for first, last in ports)
+            and (flow.answerer == packed) == is_ours
+        ]
 
 
 def _refuse(what: str) -> CniError:
