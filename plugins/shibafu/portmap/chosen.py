@@ -23,19 +23,25 @@ def choose_ports(publication: "Publication", others: "list[Publication]") -> Non
     Raises:
         CniError: PORT_TAKEN when none is free.
     """
-    fixed = [one for one in publication.mappings if one.first]
-    for mapping in publication.mappings:
-        if mapping.first:
-            continue
+    open_choices = [one for one in publication.mappings if not one.first]
+    if not open_choices:
+        return
+    # At any address: somebody may be told the number alone.
+    taken = {
+        (one.protocol, port)
+        for owner in [*others, publication]
+        for one in owner.mappings
+        for port in range(one.first, one.last + 1)
+    }
+    for mapping in open_choices:
         for _ in range(_TRIES):
-            mapping.first = _find_free(mapping)
-            is_own = any(one.clashes(mapping, 4) or one.clashes(mapping, 6) for one in fixed)
-            if not is_own and all(publication.find_clash(other) is None for other in others):
+            port = _find_free(mapping)
+            if (mapping.protocol, port) not in taken:
                 break
-            mapping.first = 0
         else:
             raise CniError(PORT_TAKEN, f"no port is free for container port {mapping.target}", "name one")
-        fixed.append(mapping)
+        mapping.first = port
+        taken.add((mapping.protocol, port))
 
 
 def find_chosen(wanted: Mapping, published: "list[Mapping]") -> Mapping | None:

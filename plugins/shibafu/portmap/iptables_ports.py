@@ -18,6 +18,50 @@ _COMMIT_PATIENCE = 0.004
 _CHAIN_PREFIX = calc_dnat_chain("").partition("-")[0] + "-"
 
 
+class _Look:
+    """A look at rules of one family.
+
+    Args:
+        jumps: the kernel's chains, and the rules in them that lead to the network's.
+        rules: those of a publication, likewise.
+        may_list: whether they are written as iptables lists them.
+
+    Attributes:
+        text: the input of iptables-restore. It fails at the first rule that is asked for and is not there.
+    """
+
+    __slots__ = ("_asked", "_listed", "text")
+
+    def __init__(
+        self, jumps: list[tuple[str, str]], rules: list[tuple[str, str]], may_list: bool = True
+    ) -> None:
+        # To have each of many asked for would take a second.
+        is_listed = may_list and len(rules) > _MOST_ASKED
+        self._listed = [f"-A {chain} {rule}" for chain, rule in rules] if is_listed else []
+        self._asked = [f"{chain} {rule}" for chain, rule in [*jumps, *(rules[:1] if is_listed else rules)]]
+        chains = dict.fromkeys(chain for chain, _ in rules) if is_listed else ()
+        lists = [f"-S {chain}" for chain in chains]
+        self.text = _render([*(f"-C {rule}" for rule in self._asked), *lists])
+
+    def find_missing(self, status: int, printed: str, complaint: str) -> str:
+        """Return in words which rule is missing; empty if none is.
+
+        Args:
+            status: how iptables-restore has ended.
+            printed: what it has listed.
+            complaint: what it has said.
+        """
+        if not status:
+            listed = set(printed.splitlines()) if self._listed else ()
+            missing = next((rule for rule in self._listed if rule not in listed), "")
+            return f"table nat lacks the rule: {missing}" if missing else ""
+        number = complaint.partition("line ")[2].partition(" failed")[0]
+        # The first line names the table.
+        i = int(number) - 2 if number.isdecimal() else -1
+        is_known = 0 <= i < len(self._asked)
+        return f"table nat lacks the rule: -A {self._asked[i]}" if is_known else "rules are missing"
+
+
 class IptablesPorts:
     """The chains of networks with published ports; `nftables_ports.NftablesPorts` has the same methods.
 
@@ -132,27 +176,18 @@ class IptablesPorts:
         Raises:
             CniError: a program cannot be executed.
         """
-        texts, asked = {}, {}
+        has_conditions = any(publication.conditions.values())
+        looks: dict[int, _Look] = {}
         for version in publication.targets:
             rules = list_port_rules(publication, version)
-            if len(rules) > _MOST_ASKED and not any(publication.conditions.values()):
-                # As they are listed; to have each of many looked for would take a second.
-                listed = {line.replace("-A ", "", 1) for line in self._list(version)}
-                lacking = next((f"-A {c} {r}" for c, r in rules if f"{c} {r}" not in listed), "")
-                if lacking:
-                    return f"{PROGRAMS[version]}: table nat lacks the rule: {lacking}"
-                rules = rules[:1]
-            wanted = [*list_jumps(publication.network), *rules] if rules else []
-            asked[version] = [f"-C {chain} {rule}" for chain, rule in wanted]
-            if wanted:
-                texts[version] = _render(asked[version])
-        for version, said in self._run(texts).items():
-            number = said.partition("line ")[2].partition(" failed")[0]
-            # The first line names the table.
-            i = int(number) - 2 if number.isdecimal() else -1
-            lacking = asked[version][i].replace("-C ", "-A ", 1) if 0 <= i < len(asked[version]) else ""
-            missing = f"{PROGRAMS[version]}: table nat lacks the rule: {lacking}"
-            return missing if lacking else f"rules of {PROGRAMS[version]} are missing"
+            if rules:
+                looks[version] = _Look(list_jumps(publication.network), rules, may_list=not has_conditions)
+        children = self._start({version: look.text for version, look in looks.items()})
+        ended = {version: child.wait() for version, child in children.items()}
+        for version, (status, stdout, stderr) in ended.items():
+            missing = looks[version].find_missing(status, decode(stdout), decode(stderr))
+            if missing:
+                return f"{PROGRAMS[version]}: {missing}"
         return ""
 
     def sweep(self, is_leaving: "Callable[[str], bool]") -> None:

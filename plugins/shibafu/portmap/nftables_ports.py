@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from shibafu.portmap.publication import Publication
 
 _TAKEN = "File exists"
+# How protocols are called (/etc/protocols).
+_NUMBERS = {"tcp": "6", "udp": "17", "sctp": "132"}
+_PROTOCOLS = {number: name for name, number in _NUMBERS.items()}
 _ADVICE = "choose another port, or detach that container"
 
 
@@ -105,7 +108,8 @@ class NftablesPorts:
                 self._nft.run(render_teardown(ruleset))  # once more, to have the refusal's text
             return
         # Another may have the address by now; what its connections need stays.
-        needed = {part.name: part.elements for part in _calc(publication, neighbours).sets}
+        successors = [one for one in neighbours if _shares_address(one, publication)]
+        needed = {part.name: set(part.elements) for part in _calc(publication, successors).sets}
         for part in ruleset.sets:
             part.elements = [one for one in part.elements if one not in needed[part.name]]
         if not self._run(render_deleted(ruleset)):
@@ -119,17 +123,20 @@ class NftablesPorts:
             CniError: nft cannot be executed.
         """
         ruleset = _calc(publication, [publication])
-        status, stdout, stderr = self._nft.start(render_looked_up(ruleset)).wait()
+        # By their names, each of many elements' protocols is looked up in a file.
+        for part in ruleset.sets:
+            part.elements = [_swap_protocol(element, _NUMBERS) for element in part.elements]
+        status, stdout, stderr = self._nft.start(render_looked_up(ruleset), "--numeric-protocol").wait()
         if status:
             said = stderr.decode("utf-8", "replace").splitlines()
             asked = next((line.strip() for line in said if line.startswith(("get ", "list "))), "")
             return f"table {ruleset.name} lacks: {asked}" if asked else "rules of nftables are missing"
         listing = RulesetListing(stdout.decode("utf-8", "replace"))
         if not any(publication.conditions.values()):
-            return listing.find_difference(ruleset)
+            return _swap_protocol(listing.find_difference(ruleset), _PROTOCOLS)
         for chain in ruleset.chains:
             chain.rules = []  # nft lists conditions in words of its own
-        return listing.find_missing(ruleset)
+        return _swap_protocol(listing.find_missing(ruleset), _PROTOCOLS)
 
     def sweep(self, is_leaving: "Callable[[str], bool]") -> None:
         """Remove elements without a record.
@@ -194,8 +201,23 @@ class NftablesPorts:
         return self._nft.start(text).wait_until_silent()
 
 
+def _swap_protocol(text: str, other_names: dict[str, str]) -> str:
+    """Return an element, or a sentence that ends with one, with another name for its protocol."""
+    words = text.split(" ")
+    # It comes before the port, and perhaps behind an address.
+    for i, word in enumerate(words[:-1]):
+        if word in other_names and words[i + 1] == ".":
+            return " ".join([*words[:i], other_names[word], *words[i + 1 :]])
+    return text
+
+
 def _calc(publication: "Publication", members: "list[Publication]") -> "Ruleset":
     return calc_ruleset(members, calc_table(publication), publication.conditions)
+
+
+def _shares_address(one: "Publication", other: "Publication") -> bool:
+    addresses = {target.address for target in other.targets.values()}
+    return any(target.address in addresses for target in one.targets.values())
 
 
 def _select(publication: "Publication", others: "list[Publication]") -> "list[Publication]":

@@ -7,6 +7,8 @@ from shibafu.resource.identity import NetnsIdentity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from shibafu.portmap.config import PortmapConfig
 
 LOOPBACK = "127.0.0.0/8"
@@ -132,13 +134,26 @@ class Publication:
         subnet = str(self.targets[version].network)
         return [subnet, LOOPBACK] if version == 4 else [subnet]
 
-    def find_clash(self, other: "Publication") -> Mapping | None:
-        """Return a port of this one that another publication has as well."""
-        for version in self.targets.keys() & other.targets.keys():
-            for own in self.mappings:
-                if any(own.clashes(theirs, version) for theirs in other.mappings):
-                    return own
-        return None
+    def find_clashes(self, others: "Iterable[Publication]") -> "Iterator[tuple[Mapping, Publication]]":
+        """Yield ports of this one that other publications have as well, and which these are."""
+        # In the order of their first ports, what begins meets only what has not ended.
+        runs: list[tuple[Mapping, Publication]] = [(one, self) for one in self.mappings]
+        runs += [(one, other) for other in others for one in other.mappings]
+        runs.sort(key=lambda run: (run[0].protocol, run[0].first))
+        ours: list[Mapping] = []
+        theirs: list[tuple[Mapping, Publication]] = []
+        for one, owner in runs:
+            if owner is self:
+                theirs = [open_run for open_run in theirs if _reaches(open_run[0], one)]
+                ours.append(one)
+                yield from ((one, other) for run, other in theirs if self._is_clash(one, run, other))
+            else:
+                ours = [open_run for open_run in ours if _reaches(open_run, one)]
+                theirs.append((one, owner))
+                yield from ((run, owner) for run in ours if self._is_clash(run, one, owner))
+
+    def _is_clash(self, own: Mapping, theirs: Mapping, other: "Publication") -> bool:
+        return any(own.clashes(theirs, version) for version in self.targets.keys() & other.targets.keys())
 
     def to_json(self) -> dict[str, object]:
         """Return it for the register."""
@@ -185,6 +200,11 @@ class Publication:
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a publication: {error}") from None
+
+
+def _reaches(before: Mapping, after: Mapping) -> bool:
+    """Return whether the ports of one that begins before another go on into that."""
+    return before.last >= after.first and before.protocol == after.protocol
 
 
 def _parse_mapping(value: dict[str, object]) -> Mapping:

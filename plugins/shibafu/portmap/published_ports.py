@@ -40,8 +40,8 @@ def plan_portmap(request: "Request", result: "Result", view: "View") -> list[Res
     with Register() as register:
         known = register.find(publication.key)
     for mapping in publication.mappings:
-        chosen = find_chosen(mapping, known.mappings if known is not None else [])
-        if not mapping.first and chosen is not None:
+        chosen = find_chosen(mapping, known.mappings) if not mapping.first and known is not None else None
+        if chosen is not None:
             mapping.first = chosen.first
     # A port that nobody remembers is another one now.
     publication.mappings = [mapping for mapping in publication.mappings if mapping.first]

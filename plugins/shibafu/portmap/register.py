@@ -31,7 +31,7 @@ class Register:
         CniError: others could have forged it.
     """
 
-    __slots__ = ("_entries", "_fresh", "_lock", "_mark", "_path", "is_complete", "is_found")
+    __slots__ = ("_entries", "_fresh", "_lock", "_mark", "_parsed", "_path", "is_complete", "is_found")
 
     def __init__(self) -> None:
         inode = os.stat("/proc/self/ns/net").st_ino
@@ -40,6 +40,7 @@ class Register:
         self._lock = Lock(f"ports-{inode}", "the register of published ports")
         self._mark = ""
         self._entries: dict[str, object] = {}
+        self._parsed: dict[str, Publication | None] = {}
         # Whether it tells of all that is published. One that was lost and begun again does not.
         self.is_complete = False
         self.is_found = False
@@ -60,20 +61,24 @@ class Register:
 
     def find(self, key: str) -> Publication | None:
         """Return what an attachment publishes; None when that is nothing, or unknown."""
-        return _parse(self._entries.get(key))
+        if key not in self._parsed:
+            self._parsed[key] = _parse(self._entries.get(key))
+        return self._parsed[key]
 
     def list(self, besides: str = "") -> list[Publication]:
         """Return all publications but perhaps an attachment's; what cannot be read is left out."""
-        found = (_parse(entry) for key, entry in self._entries.items() if key != besides)
+        found = (self.find(key) for key in self._entries if key != besides)
         return [one for one in found if one is not None]
 
     def put(self, publication: Publication) -> None:
         """Enter a publication, in place of the attachment's last one."""
         self._entries[publication.key] = publication.to_json()
+        self._parsed.pop(publication.key, None)
         self._write()
 
     def remove(self, key: str) -> None:
         """Take a publication out."""
+        self._parsed.pop(key, None)
         if self._entries.pop(key, None) is not None:
             self._write()
 

@@ -80,11 +80,13 @@ def check(request: "Request") -> None:
     with Register() as register, open_view() as view, _Container(request) as netns:
         known = register.find(publication.key)
         for mapping in publication.mappings:
+            if mapping.first:
+                continue
             chosen = find_chosen(mapping, known.mappings if known is not None else [])
-            if not mapping.first and chosen is None:
+            if chosen is None:
                 what = f"container port {mapping.target}/{mapping.protocol} is not published"
                 raise CniError(CHECK_FAILED, what, "attach the container again")
-            mapping.first = mapping.first or (chosen.first if chosen is not None else 0)
+            mapping.first = chosen.first
         plan: list[Resource]
         reference = _open_reference(request)
         if known is None and reference.has_chain(request.network, request.container_id):
