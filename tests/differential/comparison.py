@@ -8,7 +8,7 @@ from differential.case import ABSENT, Case
 
 THERE = "(there)"
 _MAC = re.compile(r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
-_HOST_LINK = re.compile(r"\bveth[0-9a-f]{8,11}\b")
+_HOST_LINK = re.compile(r"\b(veth)[0-9a-f]{8,11}\b|\b(bwp)[0-9a-f]{12}\b")
 # What belongs to one link, or to one file of the store, and is not there when that is not.
 _PART = re.compile(r"(?P<whole>[\w-]+ (?:(?P<namespace>\w+) link (?P<link>\S+)|store \S+)) .+")
 _ROUTE = re.compile(r"(?P<when>[\w-]+) (?P<namespace>\w+) IPv\d route .* dev (?P<link>\S+)")
@@ -44,7 +44,7 @@ def normalise(case: Case, seen: Mapping[str, str]) -> dict[str, str]:
     last_add = f"{max((i + 1 for i, is_add in enumerate(adds) if is_add), default=0)}-ADD"
     normal = {}
     for field, value in seen.items():
-        normal[field] = _HOST_LINK.sub("veth*", value)
+        normal[field] = _HOST_LINK.sub(lambda found: f"{found[1] or found[2]}*", value)
         if _MAC.fullmatch(value) and value.lower() not in asked_for:
             if " answer." in field and field.partition(" ")[0] != last_add:
                 # That of a bridge may have changed since.

@@ -10,26 +10,35 @@ from collections.abc import Iterator, Mapping
 from differential.case import Case
 from differential.difference import ANY, KINDS, Difference
 from differential.differences import DIFFERENCES
-from differential.keys import KEYS, SECTIONS, Key
+from differential.keys import KEYS as OTHER_KEYS
+from differential.keys import SECTIONS as OTHER_SECTIONS
+from differential.keys import Key
+from differential.keys_chained import CHAINED_SECTIONS
 from differential.specs import SUITES, Specs, find_unmet
 from differential.table import CASES
 
+SECTIONS = (*OTHER_SECTIONS, *CHAINED_SECTIONS)
+KEYS = (*OTHER_KEYS, *(key for _, _, keys in CHAINED_SECTIONS for key in keys))
+_CHAINED = {plugin for plugin, _, _ in CHAINED_SECTIONS} | {"loopback"}
+# What all plugins are told.
+_COMMON = {key.name for section, _, keys in OTHER_SECTIONS if section == "protocol" for key in keys} | {
+    "prevResult"
+}
 _CNI_ARGS = ("MAC", "IP", "IgnoreUnknown")
 _CANONICAL = {key.name.lower(): key.name for key in KEYS}
-_HEAD = """# Compatibility with bridge and host-local
+_HEAD = """# Compatibility with the reference plugins
 
-`shibafu-bridge` and `shibafu-ipam` replace `bridge` and `host-local`, the reference plugins
-([containernetworking/plugins](https://github.com/containernetworking/plugins)): the same configurations,
-arguments and results, the same leases on disk. [migrating.md](migrating.md) describes how to switch, and
-back; [configuration.md](configuration.md) what each key means, and how shibafu-bandwidth, shibafu-firewall,
-shibafu-loopback, shibafu-portmap and shibafu-tuning differ from the reference plugins that they replace.
+shibafu's plugins replace `bridge`, `host-local`, `bandwidth`, `firewall`, `loopback`, `portmap` and `tuning`,
+the reference plugins ([containernetworking/plugins](https://github.com/containernetworking/plugins)): the
+same configurations, arguments and results, the same leases on disk. [migrating.md](migrating.md) describes
+how to switch, and back; [configuration.md](configuration.md) what each key means.
 
 This page is generated from the table in `tests/differential`. Its {cases} configurations, good and bad, go
 through both suites, each in fresh network namespaces: ADD, CHECK and DEL twice, or whatever a case is
-about. Exit status and answer, links, addresses, routes, sysctls, leases, how the world outside sees a
-container, and what is left in the end are compared. The reference is Debian's release 1.1.1; features of
-newer releases are compared with their documentation. A difference that is not listed here fails the test,
-and so does a listed one that no longer occurs.
+about. Exit status and answer, links, addresses, routes, sysctls, leases, limits, how the world outside sees a
+container, where published ports lead, and what is left in the end are compared. The reference is Debian's
+release 1.1.1; features of newer releases are compared with their documentation. A difference that is not
+listed here fails the test, and so does a listed one that no longer occurs.
 """
 
 _SPECS = """## The reference's own tests
@@ -53,7 +62,13 @@ def find_keys(case: Case) -> set[str]:
         for name, value in env.items():
             used |= set(_split_args(value or "")) if name == "CNI_ARGS" else {name}
     used |= {"CNI_COMMAND"}
+    if case.plugin in _CHAINED:
+        used = {name if _is_common(name) else f"{case.plugin}.{name}" for name in used}
     return {_CANONICAL.get(name.lower(), name) for name in used}
+
+
+def _is_common(name: str) -> bool:
+    return name in _COMMON or name.startswith("CNI_")
 
 
 def _walk(config: Mapping[str, object], prefix: str = "") -> Iterator[str]:
@@ -78,9 +93,10 @@ def write() -> str:
     """Return the whole page."""
     uses = [find_keys(case) for case in CASES]
     lines = [_HEAD.format(cases=len(CASES))]
-    for _, title, keys in SECTIONS:
+    for section, title, keys in SECTIONS:
         lines += [f"## {title}", "", "| | shibafu | differences | cases |", "|---|---|---|---|"]
-        lines += [_calc_row(key, sum(key.name in used for used in uses)) for key in keys]
+        prefix = f"{section}." if section in _CHAINED else ""
+        lines += [_calc_row(key, prefix, sum(key.name in used for used in uses)) for key in keys]
         lines.append("")
     lines += ["## Deliberate differences", ""]
     for kind, meaning in KINDS.items():
@@ -102,9 +118,9 @@ def _calc_specs(suite: Specs) -> str:
     return f"| `{suite.plugin}` | {suite.specs} | {asked} | {holding} | {' '.join(remarks)} |"
 
 
-def _calc_row(key: Key, cases: int) -> str:
+def _calc_row(key: Key, prefix: str, cases: int) -> str:
     links = " ".join(f"[{name}](#{name})" for name in key.differences)
-    return f"| `{key.name}` | {key.treatment} | {links} | {cases} |"
+    return f"| `{key.name.removeprefix(prefix)}` | {key.treatment} | {links} | {cases} |"
 
 
 def _calc_examples(difference: Difference) -> str:

@@ -11,10 +11,10 @@ from differential.case import Case
 from differential.comparison import Deviation, compare
 from differential.laboratory import enter_machine, run_case
 from differential.table import CASES
+from shibafu.engine.programs import REPLACED
 from support.suite import Suite
 
 REFERENCE = Path("/usr/lib/cni")  # Debian's containernetworking-plugins
-_REPLACED = ("bridge", "host-local")
 
 _Outcome = Future[dict[str, str]]
 
@@ -65,7 +65,7 @@ class Trial:
 def trial(request: pytest.FixtureRequest, suite: Suite) -> Iterator[Trial]:
     """All cases that were selected, running."""
     reference = {path.name: str(path) for path in REFERENCE.iterdir()}
-    ours = {name: str(suite.directory / name) for name in _REPLACED}
+    ours = {name: str(suite.directory / name) for name in REPLACED.values()}
     made = Trial(reference, ours)
     selected = {item.name for item in request.session.items}
     for case in CASES:

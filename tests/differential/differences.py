@@ -7,11 +7,12 @@ nothing here explains fails the test, and so does an explanation that a case no 
 from differential.case import Case
 from differential.comparison import Deviation
 from differential.difference import Difference
+from differential.differences_chained import CHAINED
 from differential.differences_choices import CHOICES
 from differential.differences_defects import DEFECTS
 from differential.differences_errors import ERRORS, NEWER
 
-DIFFERENCES: tuple[Difference, ...] = (*ERRORS, *NEWER, *DEFECTS, *CHOICES)
+DIFFERENCES: tuple[Difference, ...] = (*ERRORS, *NEWER, *DEFECTS, *CHOICES, *CHAINED)
 
 
 def explain(case: Case, deviation: Deviation) -> Difference | None:

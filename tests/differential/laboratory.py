@@ -16,7 +16,9 @@ from shutil import rmtree
 
 from differential.case import Call, Case, Shell
 from differential.probe import OUTSIDE_ADDRESSES, UPLINK_ADDRESSES, probe
+from differential.probe_published import probe_published
 from differential.snapshot import flatten, snapshot_networks, snapshot_store
+from differential.snapshot_limits import snapshot_limits
 from support.sysctls import write_sysctls
 
 PLUGIN_DIRECTORY = "/opt/cni/bin"
@@ -28,6 +30,8 @@ _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 _LIBC = CDLL(None, use_errno=True)
 _TIMEOUT = 30  # seconds for one call
+# What the world outside sees of a container is theirs.
+_NETWORKING = ("bridge", "firewall", "portmap")
 
 
 def _check(status: int) -> None:
@@ -82,10 +86,10 @@ def run_case(case: Case, is_reference: bool) -> dict[str, str]:
         All that was seen: answers, and the state after the last ADD and at the end.
     """
     containers = _containers(case)
-    # An IPAM plugin sees nothing of networks.
-    has_network = case.plugin == "bridge"
+    has_network = case.plugin in _NETWORKING
     with made_namespaces(containers, has_network):
-        return _Run(case, is_reference, containers if has_network else []).run()
+        # An IPAM plugin sees nothing of networks.
+        return _Run(case, is_reference, [] if case.plugin == "host-local" else containers).run()
 
 
 @contextmanager
@@ -201,8 +205,12 @@ class _Run:
         seen = snapshot_store(STORE)
         if self.containers:
             seen |= snapshot_networks(self.containers, entered)
-        if self.containers and when == "after-ADD":
+        if self.case.plugin == "bandwidth":
+            seen |= snapshot_limits(entered)
+        if self.case.plugin in _NETWORKING and when == "after-ADD":
             seen |= probe(self.containers, entered)
+        if self.case.plugin == "portmap":
+            seen |= probe_published("c1", entered)
         self.seen |= {f"{when} {name}": value for name, value in seen.items()}
 
 

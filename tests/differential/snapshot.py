@@ -82,7 +82,9 @@ def _name_host_links(links: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
             if peer is not None:
                 names[peer] = f"port({container}/{link['ifname']})"
     # One whose other end has been moved or renamed is still what the plugins made.
-    return {name: names.get(name, "port(?)") for name in by_index.values() if name.startswith("veth")}
+    ports = {name: names.get(name, "port(?)") for name in by_index.values() if name.startswith("veth")}
+    # What containers send is delayed in these.
+    return ports | {name: "delay" for name in by_index.values() if name.startswith("bwp")}
 
 
 def _add_links(
@@ -102,6 +104,7 @@ def _add_links(
             "name": real_name,
             "flags": _calc_flags(link),
             "mtu": link["mtu"],
+            "queue": link.get("txqlen"),
             "master": link.get("master"),
             "promiscuity": link.get("promiscuity"),
             "hairpin": port.get("hairpin"),

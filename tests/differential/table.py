@@ -1,6 +1,17 @@
 """The whole table."""
 
-from differential import table_bridge, table_ipam, table_newer, table_protocol, table_results, table_state
+from differential import (
+    table_bandwidth,
+    table_bridge,
+    table_firewall,
+    table_ipam,
+    table_newer,
+    table_portmap,
+    table_protocol,
+    table_results,
+    table_state,
+    table_tuning,
+)
 from differential.case import Case
 
 CASES: tuple[Case, ...] = (
@@ -10,4 +21,8 @@ CASES: tuple[Case, ...] = (
     *table_state.CASES,
     *table_ipam.CASES,
     *table_newer.CASES,
+    *table_bandwidth.CASES,
+    *table_firewall.CASES,
+    *table_portmap.CASES,
+    *table_tuning.CASES,
 )

@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from differential.compatibility import find_keys, write
+from differential.compatibility import KEYS, find_keys, write
 from differential.differences import DIFFERENCES
-from differential.keys import KEYS, Key
+from differential.keys import Key
 from differential.table import CASES
 
 ROOT = Path(__file__).parents[2]
 # The methods of shibafu.cni.config.Section that read a key.
 _READERS = ("text", "flag", "number", "unsigned", "section", "sections", "texts", "array")
 # Where the plugins read their configuration.
-_SOURCES = ("plugins/shibafu/bridge", "plugins/shibafu/cni/request.py", "ipam/shibafu_ipam")
+_SOURCES = (
+    *(f"plugins/shibafu/{plugin}" for plugin in ("bandwidth", "bridge", "firewall", "portmap", "tuning")),
+    "plugins/shibafu/cni/request.py",
+    "ipam/shibafu_ipam",
+)
 # What is only a place for others.
 _PLACES = {"args", "cni", "runtimeConfig"}
 

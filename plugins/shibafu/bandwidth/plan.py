@@ -94,7 +94,8 @@ def find_host_link(view: "View", netns: "Netns", request: "Request", result: "Re
         )
     inside = link_by_name(netns.sock, request.ifname)
     if inside is None or inside.kind != "veth":
-        why = "Link not found" if inside is None else f'interface "{request.ifname}" was not a veth interface'
+        not_found = f'could not look up "{request.ifname}": Link not found'
+        why = not_found if inside is None else f'interface "{request.ifname}" was not a veth interface'
         raise CniError(
             NETWORK_SETUP,
             f"container interface {request.ifname} has no veth peer: {why}",
