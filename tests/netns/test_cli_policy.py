@@ -148,6 +148,19 @@ def test_labels_change_while_a_container_runs(shibafu: CommandLine, policies: Bl
     shibafu("network check")
 
 
+def test_another_runtime_does_not_have_to_know_of_changed_labels(
+    shibafu: CommandLine, policies: BlueNetwork
+) -> None:
+    """Its CHECK states those that the container came with."""
+    apply(shibafu, DB)
+    shibafu(f"policy label {policies.web.name} app=other")
+    for path in shibafu.cache_dir.iterdir():
+        path.write_text(path.read_text().replace("app:other", "app:web"))
+    shibafu("network check")
+    shibafu(f"network disconnect blue {policies.web.name}")
+    assert "10.66.0.2" not in policies.host.run("nft", "list", "table", "inet", "shibafu_policy")
+
+
 def test_namespaces_are_found_by_their_labels(
     shibafu: CommandLine, policies: BlueNetwork, container: Namespace
 ) -> None:

@@ -97,6 +97,24 @@ def test_containers_that_come(cluster: Cluster) -> None:
         cluster.check(name)
 
 
+def test_annotations_are_labels_where_they_are_declared(cluster: Cluster) -> None:
+    """Policies that come later find them in the record."""
+    machine = cluster.machine
+    cluster.attach("web", "other")
+    annotations = {"org.shibafu.labels.app": "db", "secret": "?"}
+    config = cluster.config | {"runtimeConfig": {"io.kubernetes.cri.pod-annotations": annotations}}
+    result = machine.add(config, "db")
+    cluster.addresses["db"] = [ip["address"].partition("/")[0] for ip in result["ips"]]
+    apply(machine, DB_FROM_WEB)
+    assert cluster.reaches("other", "db") == [False, False]
+    assert cluster.reaches("web", "db") == [True, True]
+    machine.check(config, "db")
+    records = [path.read_text() for path in machine.records.rglob("veth*")]
+    assert [("org.shibafu.labels.app" in one, "secret" in one) for one in records].count((True, False)) == 1
+    assert not any("secret" in one for one in records)
+    machine.delete(config, "db")
+
+
 def test_containers_that_go(cluster: Cluster) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     empty = cluster.list_table()

@@ -3,7 +3,7 @@
 import os
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.cni.names import calc_digest, calc_host_veth
+from shibafu.cni.names import LABEL_ANNOTATION, POD_ANNOTATIONS, calc_digest, calc_host_veth
 from shibafu.resource.record import Record
 
 TYPE_CHECKING = False
@@ -98,5 +98,16 @@ def _calc_recorded_config(values: dict[str, object]) -> dict[str, object]:
     recorded = {key: value for key, value in values.items() if key.lower() != "prevresult"}
     for key, value in recorded.items():
         if key.lower() == "runtimeconfig" and isinstance(value, dict):
-            recorded[key] = {name: wanted for name, wanted in value.items() if name.lower() in _KEPT}
+            recorded[key] = {
+                name: _keep_labels(wanted) if name == POD_ANNOTATIONS else wanted
+                for name, wanted in value.items()
+                if name.lower() in _KEPT or name == POD_ANNOTATIONS
+            }
     return recorded
+
+
+def _keep_labels(annotations: object) -> object:
+    """Return those of a pod's annotations that network policies go by; others are of no use here."""
+    if not isinstance(annotations, dict):
+        return annotations
+    return {key: value for key, value in annotations.items() if key.startswith(LABEL_ANNOTATION)}

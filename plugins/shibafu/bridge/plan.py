@@ -133,15 +133,18 @@ def plan_policies(attachment: "Attachment", state: "NetworkState", result: "Resu
     """Return the container's part in the host's network policies, if there are any.
 
     Before ADD looks for them, it has written a record with the addresses: policies that come later find that.
+    What they find the container by can change while it runs, in the record and not in what a runtime states.
     """
     if not state.has_policies():
         return []
     from shibafu.policy.membership import plan_membership
 
-    request = attachment.request
+    request, record = attachment.request, state.read_attachment(attachment.host_link)
     addresses = [ip.address.address for ip in select_own_ips(request, result)]
-    values, bridge = request.config.values, attachment.config.bridge
-    return plan_membership(values, request.args, addresses, bridge, request.env)
+    values, args = request.config.values, request.args
+    if record.config is not None:
+        values, args = record.config, record.args
+    return plan_membership(values, args, addresses, attachment.config.bridge, request.env)
 
 
 def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]":

@@ -24,6 +24,11 @@ ISOLATED_GROUP = NETWORK_GROUPS[ISOLATED]
 # Likewise the group of the ports of internal networks.
 INTERNAL_GROUP = 0x5B1C
 
+# The capability by which containerd and CRI-O pass on a pod's annotations, and what those begin with that are
+# labels for network policies.
+POD_ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
+LABEL_ANNOTATION = "org.shibafu.labels."
+
 # The longest name of a file (NAME_MAX in linux/limits.h); so long may a network's name be, too.
 MAX_FILE_NAME = 255
 # Of a rule: NFTNL_UDATA_COMMENT_MAXLEN in libnftnl; iptables has room for twice as much.

@@ -13,6 +13,7 @@ Labels that are malformed are refused: without them, a container could have conn
 
 from shibafu.cni.args import join_args, split_args
 from shibafu.cni.config import Section
+from shibafu.cni.names import LABEL_ANNOTATION, POD_ANNOTATIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ NAMESPACE_ARG = "K8S_POD_NAMESPACE"
 NAME_ARG = "K8S_POD_NAME"
 LABELS_ARG = "SHIBAFU_LABELS"
 PORTS_ARG = "SHIBAFU_PORTS"
-# The capability by which containerd and CRI-O pass on a pod's annotations.
-ANNOTATIONS = "io.kubernetes.cri.pod-annotations"
-LABEL_ANNOTATION = "org.shibafu.labels."
 _NAMESPACE = "default"
 _POD_LABELS = {NAME_ARG: "io.kubernetes.pod.name", NAMESPACE_ARG: "io.kubernetes.pod.namespace"}
 _PROTOCOLS = ("tcp", "udp", "sctp")
@@ -158,7 +156,7 @@ def _read_convention(section: Section) -> dict[str, str]:
 
 
 def _read_annotations(section: Section) -> dict[str, str]:
-    annotations = section.section("runtimeConfig").section(ANNOTATIONS)
+    annotations = section.section("runtimeConfig").section(POD_ANNOTATIONS)
     return {
         key.removeprefix(LABEL_ANNOTATION): annotations.text(key)
         for key in annotations.values
