@@ -140,8 +140,10 @@ class Repair:
             with hold_claim(made.claim) as is_free, open_beside(view, made.endpoint.netns) as beside:
                 if is_free and (made.claim is None or made.claim.holds()):
                     state = self._desired_state
-                    own = state.plan(made) + state.plan_chained(made, beside) + state.plan_leases(made)
-                    for resource in own:
+                    for resource in state.plan(made):
+                        yield made, resource, choose_view(resource, beside)
+                    # Only now: what further plugins have made of a port shows once it is one again.
+                    for resource in state.plan_chained(made, beside) + state.plan_leases(made):
                         yield made, resource, choose_view(resource, beside)
 
     def _look(self, made: DesiredEndpoint, resource: Resource, view: View) -> Iterator[NetworkFault]:
