@@ -166,6 +166,17 @@ class PolicyLab:
                         self._listening[opened.fileno()] = opened
                         self._poll.register(opened, select.EPOLLIN)
 
+    def address(self, name: str) -> str:
+        """Return a pod's address of IPv4."""
+        return self._pods[name].addresses[4]
+
+    def open_socket(self, name: str, port: int = 0) -> socket.socket:
+        """Return a socket for datagrams in a pod, on a port of its IPv4 address."""
+        with self._containers[name].enter():
+            opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        opened.bind((self.address(name), port))
+        return opened
+
     def probe(self, expected: Iterable[Probe]) -> set[Probe]:
         """Return which of all probes arrive.
 

@@ -31,11 +31,13 @@ class PolicyMembership(Resource):
         env: the environment.
     """
 
-    __slots__ = ("_bridge", "_env", "_member")
+    __slots__ = ("_bridge", "_env", "_is_broken", "_member")
     is_removal_barrier = True
 
     def __init__(self, member: "Member", bridge: str, env: "Mapping[str, str]") -> None:
         self._member = member
+        # Whether a look has found that something is missing, which may be more than the container's own.
+        self._is_broken = False
         self._bridge = bridge
         self._env = env
 
@@ -63,6 +65,7 @@ class PolicyMembership(Resource):
         nft = Nft(self._env)
         listing = view.once(("nftables", TABLE), lambda: RulesetListing(nft.list_table(TABLE)))
         seen = listing.find_difference(part)
+        self._is_broken = bool(seen)
         advice = "its network policies have no effect, or another one; `shibafu network repair` restores them"
         faults = (
             [Fault("rules of network policies are missing", f"nftables: {seen}; {advice}")] if seen else []
@@ -88,7 +91,7 @@ class PolicyMembership(Resource):
             part = compiled.calc_member(self._member)
             if compiled.selects(self._member):
                 ensure_bridged([self._bridge], view.sock)
-            if not part.sets or _is_done(Nft(self._env), _render_added(part)):
+            if not part.sets or (not self._is_broken and _is_done(Nft(self._env), _render_added(part))):
                 return True
         # The table is missing, or somebody else's address was this one.
         restore_policies(policies, self._env)
