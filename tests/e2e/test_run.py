@@ -46,6 +46,26 @@ def test_three_containers_reach_each_other_the_gateway_and_the_world(
     assert HOST[0] in seen
 
 
+def test_policies_find_containers_by_their_labels(machine: Machine, containers: Containers) -> None:
+    policy = """{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+    "metadata": {"name": "db", "namespace": "prod"},
+    "spec": {"podSelector": {"matchLabels": {"app": "db"}},
+             "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}]}}"""
+    machine.run("sh", "-c", "cat >/run/policy.json <<'END'\n" + policy + "\nEND")
+    for name, namespace in (("db", "prod"), ("web", "prod"), ("web", "other")):
+        containers.start(f"{name}-{namespace}", f"--namespace {namespace} --label app={name}")
+    containers.command("policy apply -f /run/policy.json")
+    for name in ("web-prod", "web-other"):
+        is_allowed = name == "web-prod"
+        assert containers.ping(name, containers.address("db-prod")) is is_allowed
+        done = containers.command.try_run(f"policy explain {name} db-prod 80")
+        assert (done.returncode == 0) is is_allowed
+    containers.command("restart --time 0 web-prod")
+    assert containers.ping("web-prod", containers.address("db-prod"))
+    containers.command("policy rm prod/db")
+    assert containers.ping("web-other", containers.address("db-prod"))
+
+
 FETCH_OUTSIDE = rf"printf 'GET /cgi-bin/address HTTP/1.0\r\n\r\n' | busybox nc -w 3 {OUTSIDE[0]} 80"
 
 

@@ -51,6 +51,17 @@ def test_the_hook_gets_its_flags_and_the_annotations() -> None:
     assert (asked.ips, asked.macs) == ({"blue": ["10.0.0.7"]}, {"blue": "02:00:00:00:00:01"})
     assert asked.ports == [{"hostPort": 80, "containerPort": 80, "protocol": "tcp"}]
     assert asked.bandwidth["egressRate"] == 10**6
+    assert asked.policy_args == {}
+
+
+def test_the_hook_is_told_what_policies_find_it_by() -> None:
+    document = config(namespace="prod", labels={"example.org/app": "web"}, named_ports=["http=80/tcp"])
+    assert parse_settings(Flags({}), document["annotations"]).policy_args == {
+        "IgnoreUnknown": "1",
+        "K8S_POD_NAMESPACE": "prod",
+        "SHIBAFU_LABELS": "example.org/app:web",
+        "SHIBAFU_PORTS": "http:80/tcp",
+    }
 
 
 def test_it_has_namespaces_of_its_own() -> None:

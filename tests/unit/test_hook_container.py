@@ -97,8 +97,8 @@ class TestFiles:
         **config: object,
     ) -> None:
         container = parse(write_bundle(bundle, **config))
-        files = [NamedFile(path, is_flag) for path in (resolv_conf, hosts)]
-        write_files(container, Settings([], {}, {}, [], {}, *files), list(results))
+        first, second = (NamedFile(path, is_flag) for path in (resolv_conf, hosts))
+        write_files(container, Settings([], {}, {}, [], {}, first, second, {}), list(results))
 
     def test_are_written_where_they_are_mounted_and_keep_their_inode(self, tmp_path: Path) -> None:
         for name in ("resolv.conf", "hosts"):
@@ -271,7 +271,7 @@ class TestFiles:
         bundle.symlink_to(outside)
         hosts = NamedFile("passwd" if is_named else "")
         with pytest.raises(CniError, match="was replaced"):
-            write_files(container, Settings([], {}, {}, [], {}, NamedFile(), hosts), [SILENT])
+            write_files(container, Settings([], {}, {}, [], {}, NamedFile(), hosts, {}), [SILENT])
         assert (outside / "passwd").read_text() == "mine\n"
 
     @pytest.mark.parametrize("is_named", [False, True])

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from shibafu.cni.args import join_args
 from shibafu.cni.errors import CniError
 from shibafu.hook.settings import Settings, parse_flags, parse_networks, parse_settings
 from shibafu.hook.steps import Step, calc_steps
 from shibafu.hook.sticky_addresses import read_addresses, write_addresses
+from shibafu.policy.pod_identity import find_pod_identity
 from shibafu.runtime.conflist import NetworkList, append_plugin, load_conflist, parse_conflist
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -214,6 +216,40 @@ def test_bandwidth(text: str, expected: Mapping[str, int]) -> None:
     assert settings(network="a", bandwidth=text).bandwidth == expected
 
 
+def test_what_policies_find_a_container_by() -> None:
+    asked = settings(
+        "--labels.tier=front",
+        network="a",
+        namespace="prod",
+        labels__app="web",
+        named_ports="http=80, dns=53/udp",
+    )
+    identity = find_pod_identity({}, join_args(asked.policy_args))
+    assert identity.namespace == "prod"
+    assert identity.labels == {"io.kubernetes.pod.namespace": "prod", "app": "web", "tier": "front"}
+    assert identity.ports == [("http", "TCP", 80), ("dns", "UDP", 53)]
+    assert settings(network="a").policy_args == {}
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"labels__": "web"},
+        {"labels__a:b": "web"},
+        {"labels__app": "web,tier:front"},
+        {"labels__app": "!web"},
+        {"labels__app": "web;IgnoreUnknown=0"},
+        {"namespace": "a;b"},
+        {"named_ports": "80"},
+        {"named_ports": "http=80/icmp"},
+        {"named_ports": "a:b=80"},
+    ],
+)
+def test_what_would_be_another_label_is_refused(stated: dict[str, str]) -> None:
+    with pytest.raises(CniError, match=r"policies can have|is not a port with a name"):
+        settings(network="a", **stated)
+
+
 class TestPlan:
     def test_links_are_numbered(self) -> None:
         assert [step.ifname for step in plan(settings(network="a,b"), (), ())] == ["eth0", "eth1"]
@@ -233,6 +269,12 @@ class TestPlan:
         )
         assert second.capabilities == {}
         assert second.args == {"IgnoreUnknown": "1", "IP": "10.1.0.1", "MAC": "02:00:00:00:00:02"}
+
+    def test_what_policies_find_it_by_is_said_to_all_networks(self) -> None:
+        steps = plan(settings(network="a,b", labels__app="web", mac__b="02:00:00:00:00:02"), (), ())
+        assert [step.args["SHIBAFU_LABELS"] for step in steps] == ["app:web", "app:web"]
+        assert [step.args["IgnoreUnknown"] for step in steps] == ["1", "1"]
+        assert steps[1].args["MAC"] == "02:00:00:00:00:02"
 
     def test_several_addresses_need_the_capability(self) -> None:
         with pytest.raises(CniError, match='network "a" accepts only one requested address'):

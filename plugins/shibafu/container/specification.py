@@ -58,6 +58,9 @@ class Specification:
         mac: the hardware address in the first network; empty for any.
         ports: published ports, as annotations of shibafu-hook have them.
         bandwidth: limits, likewise.
+        namespace: its namespace for network policies; empty for the default one.
+        labels: its labels for them.
+        named_ports: names of its ports for them, `NAME=PORT/PROTOCOL`.
         volumes: what it sees of the host.
         hostname: what it calls itself.
         is_removed: whether it is removed at its end.
@@ -83,6 +86,9 @@ class Specification:
     mac: str = ""
     ports: list[str] = field(default_factory=list)
     bandwidth: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    named_ports: list[str] = field(default_factory=list)
     volumes: list[Volume] = field(default_factory=list)
     hostname: str = ""
     is_removed: bool = False
@@ -109,8 +115,12 @@ class Specification:
             "mac": self.mac,
             "ports": ",".join(self.ports),
             "bandwidth": self.bandwidth,
+            "namespace": self.namespace,
+            "named-ports": ",".join(self.named_ports),
         }
-        return {f"{PREFIX}{key}": value for key, value in asked.items() if value}
+        labels = {f"labels.{key}": value for key, value in self.labels.items()}
+        stated = {key: value for key, value in asked.items() if value} | labels
+        return {f"{PREFIX}{key}": value for key, value in stated.items()}
 
     def validate(self) -> None:
         """Refuse what no container can be, in shibafu-hook's words where the network is concerned.

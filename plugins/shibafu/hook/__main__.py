@@ -27,6 +27,9 @@ networks, a container without one is detached.
   --mac=ADDRESS         hardware address in the first network; --mac.NAME in another one
   --ports=[IP:]HOST:CONTAINER[/PROTOCOL],...         ports to publish
   --bandwidth=ingress=RATE[:BURST],egress=RATE[:BURST]  limits in bit/s, with K, M or G
+  --namespace=NAMESPACE   what network policies find it by: its namespace, a label of any KEY,
+  --labels.KEY=VALUE      and names of its ports
+  --named-ports=NAME=PORT[/PROTOCOL],...
   --resolv-conf=FILE    file to write as the container's /etc/resolv.conf
   --hosts=FILE          file to write as its /etc/hosts
 

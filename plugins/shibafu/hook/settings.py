@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 NO_NETWORK = "none"
-_KEYS = ("network", "ip", "mac", "ports", "bandwidth", "resolv-conf", "hosts")
-_OF_A_NETWORK = ("ip.", "mac.")
+_OF_POLICIES = ("namespace", "named-ports")
+_KEYS = ("network", "ip", "mac", "ports", "bandwidth", "resolv-conf", "hosts", *_OF_POLICIES)
+_FAMILIES = ("ip.", "mac.", "labels.")
 _ALLOW = "allow"
 _PLACES = ("conf-dir", "cache-dir", "cni-path", "sticky-dir")
 
@@ -103,9 +104,10 @@ class Settings:
         bandwidth: the capability bandwidth.
         resolv_conf: file to write as /etc/resolv.conf.
         hosts: likewise for /etc/hosts.
+        policy_args: pairs of CNI_ARGS that state what network policies find the container by.
     """
 
-    __slots__ = ("bandwidth", "hosts", "ips", "macs", "networks", "ports", "resolv_conf")
+    __slots__ = ("bandwidth", "hosts", "ips", "macs", "networks", "policy_args", "ports", "resolv_conf")
 
     def __init__(
         self,
@@ -116,6 +118,7 @@ class Settings:
         bandwidth: dict[str, int],
         resolv_conf: NamedFile,
         hosts: NamedFile,
+        policy_args: dict[str, str],
     ) -> None:
         self.networks = networks
         self.ips = ips
@@ -124,6 +127,7 @@ class Settings:
         self.bandwidth = bandwidth
         self.resolv_conf = resolv_conf
         self.hosts = hosts
+        self.policy_args = policy_args
 
 
 def parse_flags(argv: "Sequence[str]") -> Flags:
@@ -193,11 +197,15 @@ def parse_settings(flags: Flags, annotations: "Mapping[str, str]") -> Settings:
         {name: _require_mac(text) for name, text in _by_network(given, "mac", networks).items()},
         ports,
         _parse_bandwidth(given.get("bandwidth", "")),
-        *(
-            NamedFile(given.get(key, ""), is_trusted=given.get(key) == stated.get(key))
-            for key in ("resolv-conf", "hosts")
-        ),
+        _choose_file(given, stated, "resolv-conf"),
+        _choose_file(given, stated, "hosts"),
+        _parse_policy_args(given),
     )
+
+
+def _choose_file(given: "Mapping[str, str]", stated: "Mapping[str, str]", key: str) -> NamedFile:
+    """Return a file, and whether a flag names it."""
+    return NamedFile(given.get(key, ""), is_trusted=given.get(key) == stated.get(key))
 
 
 def parse_networks(flags: Flags, annotations: "Mapping[str, str]") -> list[str]:
@@ -278,8 +286,16 @@ def _require_unprivileged(ports: list[dict[str, object]], flags: Flags) -> None:
             )
 
 
+def _parse_policy_args(given: dict[str, str]) -> dict[str, str]:
+    if not any(key in _OF_POLICIES or key.startswith("labels.") for key in given):
+        return {}
+    from shibafu.hook.policy_settings import parse_policy_args
+
+    return parse_policy_args(given)
+
+
 def _is_key(key: str) -> bool:
-    return key in _KEYS or key.startswith(_OF_A_NETWORK)
+    return key in _KEYS or key.startswith(_FAMILIES)
 
 
 def _by_network(given: dict[str, str], key: str, networks: list[str]) -> dict[str, str]:

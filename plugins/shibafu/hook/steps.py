@@ -73,6 +73,7 @@ def calc_steps(
     steps = [Step(network, calc_ifname(number)) for number, network in enumerate(networks)]
     for step in steps:
         name = step.network.name
+        step.args |= settings.policy_args
         ips = settings.ips.get(name, [])
         if not ips and (step.takes("ips") or len(former_ips.get(name, [])) == 1):
             ips = former_ips.get(name, [])

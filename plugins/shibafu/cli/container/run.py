@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from shibafu.cli.container.common import add_data_dir, open_containers
+from shibafu.cli.policy_options import add_policy_options
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.container.errors import NOT_STARTED
 
@@ -51,6 +52,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     network.add_argument(
         "--bandwidth", metavar="LIMITS", default="", help="limits in bit/s, such as ingress=100M,egress=1G"
     )
+    add_policy_options(parser)
     process = parser.add_argument_group("its process")
     process.add_argument(
         "-e",
