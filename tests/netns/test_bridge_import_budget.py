@@ -27,8 +27,8 @@ NETLINK = "codec constants errors link link_requests socket"
 CONTAINER = "address inet namespace route"
 IPTABLES = "backend iptables network_rulesets render_iptables restore ruleset"
 # What a call takes that finds nothing changed since somebody looked at the rules.
-VERIFIED = "backend generation network_rulesets ruleset"
-FIREWALL = ("masquerade", "foreign_drops", "rules_record", "verification")
+VERIFIED = "backend generation network_rulesets ruleset verification"
+FIREWALL = ("masquerade", "foreign_drops", "rules_record")
 STORE = "__main__ bitmap config index index_records lease_table store"
 
 BUDGETS = {
@@ -39,7 +39,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
         "netfilter": f"{VERIFIED} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
-        "resources": "carrier fabric interface lease masquerade network pair port rules_record verification",
+        "resources": "carrier fabric interface lease masquerade network pair port rules_record",
         "resource": "base claim home identity netns record records transaction view",
         "ipam": f"{STORE} add allocator liveness ranges",
     },
@@ -51,7 +51,7 @@ BUDGETS = {
         "netfilter": f"{VERIFIED} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
         "resources": "carrier container_routes fabric fabric_faults interface interface_faults "
-        "lease masquerade foreign_drops pair port rules_record verification",
+        "lease masquerade foreign_drops pair port rules_record",
         "resource": "base home identity netns record records view",
         "ipam": f"{STORE} check ranges",
     },

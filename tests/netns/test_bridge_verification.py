@@ -13,6 +13,7 @@ import shibafu
 import shibafu_ipam
 from shibafu.cni.names import calc_chain
 from shibafu.netfilter.generation import GenerationWatch
+from support.counted_programs import Programs
 from support.machine import Config, Machine, link_iptables
 from support.namespaces import Namespace
 from support.suite import Suite
@@ -20,39 +21,6 @@ from support.traffic import OUTSIDE, UPLINK, Outside, ask_source
 from support.waiting import wait_for
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
-
-class Programs:
-    """Programs of the firewall that are found first in PATH, and tell that they were started.
-
-    Args:
-        directory: for them and their log.
-        variant: the variant of iptables, `nft` or `legacy`.
-    """
-
-    def __init__(self, directory: Path, variant: str) -> None:
-        directory.mkdir()
-        path = link_iptables(directory / "real", variant)
-        self._log = directory / "log"
-        # The variant is told by the name of the program that links lead to.
-        self._program = program = directory / f"xtables-{variant}-multi"
-        program.write_text(
-            f'#!/bin/sh\nname=${{0##*/}}\necho "$name" >>{self._log}\nPATH={path} exec "$name" "$@"\n'
-        )
-        program.chmod(0o755)
-        for name in ("iptables-restore", "ip6tables-restore", "nft"):
-            (directory / name).symlink_to(program)
-        self.path = f"{directory}:{path}"
-
-    def write_over(self) -> None:
-        """Give the program another content, as `cp` does: it is the same file."""
-        self._program.write_text(self._program.read_text() + "# another release\n")
-
-    def count(self) -> int:
-        """Return how many were started since this was asked last."""
-        started = self._log.read_text().split() if self._log.exists() else []
-        self._log.unlink(missing_ok=True)
-        return len(started)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ A call that changes them holds the lock of all networks exclusively, and has one
 import os
 
 from shibafu.cni.errors import FIREWALL, CniError
+from shibafu.cni.names import IPTABLES
 from shibafu.firewall.config import ISOLATED_CONTAINERS
 from shibafu.firewall.filter_table import (
     calc_update,
@@ -19,6 +20,7 @@ from shibafu.firewall.filter_table import (
 from shibafu.firewall.members import Members
 from shibafu.firewall.needs import Needs
 from shibafu.lean.subprocess import Child, find_program
+from shibafu.netfilter.backend import CODE, identify_programs
 from shibafu.netfilter.network_rulesets import PROGRAMS
 from shibafu.netfilter.restore import decode, spawn_restore
 from shibafu.netlink.link import link_by_name, link_list
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from shibafu.cni.request import Request
     from shibafu.firewall.filter_table import Rules
     from shibafu.lean.ip import Cidr
+    from shibafu.netfilter.verification import Verification
     from shibafu.resource.view import View
 
 _IPV6 = "/proc/sys/net/ipv6"
@@ -47,9 +50,11 @@ class FilterTables:
         env: the environment; its PATH is where the programs are searched, besides the system's directories.
     """
 
-    __slots__ = ("_env", "_programs")
+    __slots__ = ("_env", "_programs", "pids")
 
     def __init__(self, env: "Mapping[str, str]") -> None:
+        # The processes that have looked at the rules, or changed them.
+        self.pids: list[int] = []
         self._env = env
         found = {version: find_program(name, env.get("PATH", "")) for version, name in PROGRAMS.items()}
         self._programs = {version: path for version, path in found.items() if path is not None}
@@ -133,7 +138,9 @@ class FilterTables:
         return [version for version, child in children.items() if not _commit(child)]
 
     def _start(self, version: int, text: str | None) -> Child:
-        return spawn_restore(self._programs[version], self._env, text)
+        child = spawn_restore(self._programs[version], self._env, text)
+        self.pids.append(child.pid)
+        return child
 
 
 def _commit(child: Child) -> bool:
@@ -154,7 +161,7 @@ class FilterRules(Resource):
         ports: the container's links on the host, where these are known to have other names.
     """
 
-    __slots__ = ("_env", "_key", "_members", "_needs", "_ports")
+    __slots__ = ("_env", "_key", "_members", "_needs", "_ports", "_verification")
     medium = RULES
     scope = NETWORK
 
@@ -171,6 +178,7 @@ class FilterRules(Resource):
         self._key = key
         self._needs = needs
         self._env = env
+        self._verification: Verification | None = None
 
     @classmethod
     def obstacle(cls, request: "Request", config: object) -> CniError | None:
@@ -189,10 +197,23 @@ class FilterRules(Resource):
         """See `Resource.describe`."""
         return self._needs.to_json()
 
+    def prepare(self) -> None:
+        """See `Resource.prepare`: what was found right, and has not changed since, needs no look."""
+        from shibafu.netfilter.verification import Verification
+
+        self.cancel()
+        self._verification = Verification(self._members.hints)
+
+    def cancel(self) -> None:
+        """See `Resource.cancel`."""
+        if self._verification is not None:
+            self._verification.close()
+            self._verification = None
+
     def faults(self, view: "View") -> list[Fault]:
-        """See `Resource.faults`."""
+        """See `Resource.faults`. What was not prepared is examined, whatever is known about it."""
         with self._members.lock(shared=True):
-            seen = FilterTables(self._env).look(self._needs.combine(self._members.read_needs()))
+            seen = self._look(self._needs.combine(self._members.read_needs()), is_locked=False)
         if not seen:
             return []
         return [
@@ -202,14 +223,45 @@ class FilterRules(Resource):
             )
         ]
 
+    def _look(self, needs: Needs, is_locked: bool) -> str:
+        """Return in words what is not as the network needs it; empty where all is.
+
+        Args:
+            needs: what it needs.
+            is_locked: whether a hint may be left where there was none.
+        """
+        tables = FilterTables(self._env)
+        subject = _calc_subject(needs, tables.require(needs), self._env)
+        # Once more, as others may have had the lock since this began.
+        known = self._verification
+        if known is not None and known.holds(subject) and known.still_holds():
+            return ""
+        seen = tables.look(needs)
+        if not seen:
+            self._note(tables, needs, is_locked)
+        return seen
+
+    def _note(self, tables: FilterTables, needs: Needs, is_locked: bool) -> None:
+        """Leave the hint that the rules are right, unless somebody else has changed anything meanwhile."""
+        if self._verification is not None:
+            versions = tables.require(needs)
+            subject = _calc_subject(needs, versions, self._env)
+            self._verification.note(subject, versions, tables.pids, is_locked)
+
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""
-        tables = FilterTables(self._env)
-        tables.require(self._needs)
+        self.prepare()
+        try:
+            return self._ensure()
+        finally:
+            self.cancel()
+
+    def _ensure(self) -> bool:
+        FilterTables(self._env).require(self._needs)
         former = self._members.read_needs()
         if former is not None and former.to_json() == self._needs.combine(former).to_json():
             with self._members.lock(shared=True):
-                if not tables.look(former):
+                if not self._look(former, is_locked=True):
                     return False
         with self._members.lock():
             former = self._members.read_needs()
@@ -219,8 +271,10 @@ class FilterRules(Resource):
                 _remove_sources(former.zone, former.sources, self._env)
             if former is not None and former.policy != needs.policy:
                 _remove_isolation(former, self._env)
+            tables = FilterTables(self._env)
             versions = {*tables.require(needs), *(former.versions if former is not None else ())}
-            make_rules(self._members, needs, self._env, sorted(versions))
+            make_rules(self._members, needs, tables, sorted(versions))
+            self._note(tables, needs, is_locked=True)
         return former is None
 
     def remove(self) -> None:
@@ -259,7 +313,7 @@ def settle_rules(
             left = needs.without(gone)
             _remove_sources(needs.zone, sorted({*needs.sources} - {*left.sources}), env)
             members.write_needs(left)
-            make_rules(members, left, env, needs.versions)
+            make_rules(members, left, FilterTables(env), needs.versions)
             return
         _remove_sources(needs.zone, needs.sources, env)
         _remove_isolation(needs, env)
@@ -279,13 +333,13 @@ def select_accepted(networks: "Iterable[Needs]", version: int) -> list[Needs]:
     return [needs for needs in networks if needs.has_accepted(version)]
 
 
-def make_rules(members: Members, needs: Needs, env: "Mapping[str, str]", versions: "Iterable[int]") -> None:
+def make_rules(members: Members, needs: Needs, tables: FilterTables, versions: "Iterable[int]") -> None:
     """Make a network's rules out of whatever is there, with the lock held exclusively.
 
     Args:
         members: the network's containers.
         needs: what these need.
-        env: the environment.
+        tables: the table filter.
         versions: the families to look at, of which some may not need rules any more.
 
     Raises:
@@ -298,7 +352,13 @@ def make_rules(members: Members, needs: Needs, env: "Mapping[str, str]", version
             before, needs.network, calc_wanted(needs, version), select_accepted(others, version)
         )
 
-    FilterTables(env).change(needs.network, calc, versions)
+    tables.change(needs.network, calc, versions)
+
+
+def _calc_subject(needs: Needs, versions: list[int], env: "Mapping[str, str]") -> str:
+    """Return what identifies a network's rules, and the programs that look at them; see `Verification`."""
+    programs = identify_programs(IPTABLES, versions, env)
+    return "\n".join([programs, CODE, str(needs.to_json())]) if programs and CODE else ""
 
 
 def find_released(bridges: "Iterable[str]", own_ports: "Collection[str]") -> list[str]:

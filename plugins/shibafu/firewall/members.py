@@ -90,6 +90,11 @@ class Members:
         """Remember what the network's rules are about to be made of."""
         self._state.write_rules(needs.to_json())
 
+    @property
+    def hints(self) -> NetworkState:
+        """Where it is kept when the network's rules were last found right."""
+        return self._state
+
     def list_keys(self) -> list[str]:
         """Return what all attachments that are remembered are remembered under."""
         return self._state.attachments()

@@ -57,8 +57,15 @@ def check(request: "Request") -> None:
 
             if has_reference_rules(result, config, needs, request.env):
                 return
-        for fault in find_faults(plan_entry(members, request, needs, result, view), view):
-            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+        plan = plan_entry(members, request, needs, result, view)
+        try:
+            for resource in plan:
+                resource.prepare()
+            for fault in find_faults(plan, view):
+                raise CniError(CHECK_FAILED, fault.what, fault.advice)
+        finally:
+            for resource in plan:
+                resource.cancel()
 
 
 def delete(request: "Request") -> None:

@@ -5,7 +5,7 @@
         <network>/
             veth1a2b3c4d5e6    an attachment, named as its link on the host (`record`)
             firewall           the rules that were set up for the network
-            verified           when they were last looked at (`bridge.resources.verification`)
+            verified           when they were last looked at (`netfilter.verification`)
             verified-...       likewise the tables of `macspoofchk`, by link, and of `internal`
             paused             that nothing of the network is to be restored (`pause`)
             lock               held shared by ADD, exclusive by calls that change the rules

@@ -25,10 +25,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.bridge.resources.verification import Verification
     from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
     from shibafu.netfilter.backend import Backend
+    from shibafu.netfilter.verification import Verification
     from shibafu.resource.view import View
 
 # What `ensure` found, and `settle` has to complete.
@@ -303,7 +303,7 @@ class Rules(Resource):
     def _watch(self) -> None:
         """Notice changes from now on."""
         # Not at the top: STATUS does without.
-        from shibafu.bridge.resources.verification import Verification
+        from shibafu.netfilter.verification import Verification
 
         self._close()
         self._verification = Verification(self._state)

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from shibafu.bridge.config import BridgeConfig
-    from shibafu.bridge.resources.verification import Verification
     from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
     from shibafu.netfilter.ruleset import Ruleset
+    from shibafu.netfilter.verification import Verification
     from shibafu.resource.view import View
 
 
@@ -120,7 +120,7 @@ class PortTable(Resource):
     def _watch(self) -> "Verification":
         """Find out whether the rules have to be looked at; from now on, changes are noticed."""
         # Not at the top: DEL does without.
-        from shibafu.bridge.resources.verification import Verification
+        from shibafu.netfilter.verification import Verification
 
         self.cancel()
         self._verification = Verification(self._state, self._hint)
@@ -128,7 +128,7 @@ class PortTable(Resource):
         return self._verification
 
     def _calc_subject(self) -> str:
-        from shibafu.bridge.resources.verification import identify_table
+        from shibafu.netfilter.verification import identify_table
 
         return identify_table(self._calc_ruleset(), self._env)
 

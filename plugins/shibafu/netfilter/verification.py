@@ -12,13 +12,26 @@ records, which a DEL may remove at the same moment.
 from shibafu.cni.names import NFTABLES, calc_digest
 from shibafu.netfilter.backend import identify_programs
 from shibafu.netfilter.generation import GenerationWatch, list_legacy_tables
-from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
+    from typing import Protocol
 
     from shibafu.netfilter.ruleset import Ruleset
+
+    class Hints(Protocol):
+        """Where hints are kept: a network's records (`resource.records.NetworkState`)."""
+
+        def identify_netns(self) -> str:
+            """Return what identifies the namespace across boots; empty where that is unknown."""
+
+        def read_hint(self, what: str) -> bytes:
+            """Return a hint; empty when there is none."""
+
+        def write_hint(self, what: str, content: bytes, is_locked: bool) -> None:
+            """Leave a hint, if possible."""
+
 
 _DIGEST_SIZE = 16
 
@@ -27,16 +40,16 @@ class Verification:
     """The last check of a network's rules, and the generation of nf_tables from then on.
 
     Args:
-        state: the network's records.
-        what: see `NetworkState.read_hint`.
+        hints: where the network's hints are.
+        what: which of them; see `NetworkState.read_hint`.
     """
 
-    __slots__ = ("_generation", "_mark", "_state", "_watch", "_what")
+    __slots__ = ("_generation", "_hints", "_mark", "_watch", "_what")
 
-    def __init__(self, state: NetworkState, what: str = "") -> None:
-        self._state = state
+    def __init__(self, hints: "Hints", what: str = "") -> None:
+        self._hints = hints
         self._what = what
-        self._mark = state.identify_netns()
+        self._mark = hints.identify_netns()
         self._watch = _open_watch() if self._mark else None
         # What it was when it was last asked for; 0 where it cannot be told.
         self._generation = self._watch.ask() if self._watch is not None else 0
@@ -49,7 +62,7 @@ class Verification:
                 that is unknown.
         """
         is_known = bool(self._generation and subject)
-        return is_known and self._state.read_hint(self._what) == self._render(subject)
+        return is_known and self._hints.read_hint(self._what) == self._render(subject)
 
     def still_holds(self) -> bool:
         """Return whether nothing has changed since this asked last."""
@@ -67,7 +80,7 @@ class Verification:
         is_known = subject and self._has_only(pids) and not _may_be_legacy(versions)
         # An empty one is there for CHECK to renew.
         if is_known or is_locked:
-            self._state.write_hint(self._what, self._render(subject) if is_known else b"", is_locked)
+            self._hints.write_hint(self._what, self._render(subject) if is_known else b"", is_locked)
 
     def close(self) -> None:
         """Stop watching."""
