@@ -1,5 +1,8 @@
 """`shibafu network pause`, `resume` and `down`: what is done on purpose is not undone."""
 
+import fcntl
+import os
+import random
 import time
 from collections.abc import Iterator
 from json import dumps, loads
@@ -263,3 +266,33 @@ def test_what_a_killed_call_leaves_is_no_pause(network: BlueNetwork) -> None:
         network.shibafu(f"network connect blue {container.name}")
     assert not find_file(network).exists()
     assert can_reach(network.db, "10.66.0.5", network.web)
+
+
+def test_killed_at_any_moment(network: BlueNetwork) -> None:
+    """It is paused or it is not, and the next word is obeyed."""
+    network.create()
+    for word in ("pause", "down", "resume") * 5:
+        process = network.shibafu.start("network", word, "blue")
+        time.sleep(random.uniform(0.1, 0.8))
+        process.kill()
+        process.communicate()
+        (view,) = network.shibafu.json("network ls")
+        is_recorded = find_file(network).exists() and bool(find_file(network).read_bytes())
+        assert is_recorded == (view["paused"] is not None)
+        network.shibafu("network resume blue")
+        network.check()
+
+
+def test_a_call_that_is_at_work_is_waited_for(network: BlueNetwork) -> None:
+    """One that has looked whether the network is paused: its claim is what tells."""
+    network.create()
+    port = find_port(network.web)
+    number = os.stat(network.host.path).st_ino
+    with open(f"/run/shibafu/locks/{port}-{number}", "w") as lock:
+        os.fchmod(lock.fileno(), 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = network.shibafu.start("network", "pause", "blue")
+        wait_for(find_file(network).exists)
+        time.sleep(0.3)
+        assert process.poll() is None
+    assert "blue: paused" in process.communicate()[0]
