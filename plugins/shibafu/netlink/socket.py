@@ -4,7 +4,7 @@ The kernel handles a request within the system call that sends it, and queues it
 returns: reading them does not wait. The time limit on reading is there for answers that were lost.
 """
 
-from _socket import AF_NETLINK, MSG_TRUNC, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET
+from _socket import AF_NETLINK, MSG_DONTWAIT, MSG_TRUNC, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET
 from _socket import socket as _socket
 from errno import EBUSY, EINTR, ENOBUFS, ENODEV, ENOPROTOOPT, ETIMEDOUT
 from fcntl import ioctl
@@ -145,10 +145,20 @@ class NetlinkSocket:
             NetlinkDecodeError: the datagram is truncated or no sequence of messages.
         """
         try:
-            # Memory of its own each time: of that only as much is touched as there is to read.
-            datagram = self._socket.recv(_BUFFER_SIZE, MSG_TRUNC)
+            return self._receive(0)
         except BlockingIOError:
             raise NetlinkError(ETIMEDOUT, "the kernel did not answer") from None
+
+    def receive_announced(self) -> list[tuple[int, int, int, int, bytes]]:
+        """Return the messages of one datagram as `receive` does; an empty list where there is none."""
+        try:
+            return self._receive(MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+
+    def _receive(self, flags: int) -> list[tuple[int, int, int, int, bytes]]:
+        # Memory of its own each time: of that only as much is touched as there is to read.
+        datagram = self._socket.recv(_BUFFER_SIZE, MSG_TRUNC | flags)
         if len(datagram) > _BUFFER_SIZE:
             # As long as it was; its end is not in it.
             raise NetlinkDecodeError(f"datagram of {len(datagram)} bytes")

@@ -8,6 +8,7 @@ from shibafu.cni.errors import CniError
 from shibafu.networks.desired import DesiredEndpoint, DesiredState, hold_claim, open_beside
 from shibafu.networks.inspect import RECORD, Endpoint
 from shibafu.resource.base import ATTACHMENT, FILES, HOST, LINKS, NETWORK, RULES
+from shibafu.resource.claim import Claim
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.mending import restore
 from shibafu.resource.record import COMPLETE, LEAVING, Record
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from shibafu.networks.configured import ConfiguredNetwork
     from shibafu.networks.machine import Directories
     from shibafu.resource.base import Resource
-    from shibafu.resource.claim import Claim
     from shibafu.resource.view import View
     from shibafu.watch.marks import Marks
 
@@ -77,18 +77,26 @@ class _Look:
         self._again = NEVER
 
     def run(self) -> float:
-        records = dict(self._list_records())
-        containers = None if self._has_all() else {record.container_id for record in records.values()}
-        desired_state = DesiredState(
-            self._network, self._directories.cni_path, self._directories.cache_dir, containers
-        )
+        directories = self._directories
         everything: list[DesiredEndpoint] = []
+        subnets: set[object] = set()
         with open_view() as view:
-            for link, record in records.items():
+            containers = (
+                None if self._has_all() else [record.container_id for _, record in self._list_records()]
+            )
+            desired_state = DesiredState(
+                self._network, directories.cni_path, directories.cache_dir, containers
+            )
+            for link, record in self._list_records():
                 try:
-                    everything += self._look_at_container(desired_state, link, record, view)
+                    made = self._look_at_container(desired_state, link, record, view)
                 except (CniError, OSError) as error:
                     self._say(f"container {record.container_id}, {record.ifname}: {_describe(error)}")
+                    continue
+                # What containers need together depends on their subnets alone.
+                if made is not None and not subnets >= (own := _find_subnets(made)):
+                    subnets |= own
+                    everything.append(made)
             if self._marks.has_rules and everything:
                 for resource in desired_state.plan_shared(everything):
                     self._heal(resource, view, None, "")
@@ -111,23 +119,23 @@ class _Look:
 
     def _look_at_container(
         self, desired_state: DesiredState, link: str, record: Record, view: "View"
-    ) -> list[DesiredEndpoint]:
+    ) -> DesiredEndpoint | None:
         """Look at one container; return it if it is attached."""
         endpoint = _describe_endpoint(link, record)
-        with hold_claim(desired_state.find_claim(endpoint)) as is_free:
+        with hold_claim(Claim(self._state, link, record)) as is_free:
             if not is_free:
                 self._again = min(self._again, _BUSY)
-                return []
+                return None
             made = desired_state.of_endpoint(endpoint)
             claim = made.claim
             if claim is None or claim.record.phase != COMPLETE or not claim.holds():
-                return []
+                return None
             if view.link(link) is None:
                 self._lose(link, record)
-                return [made]
+                return made
             self._found.add(link)
             whose = f"container {record.container_id}"
-            media = {medium for medium, is_marked in self._list_media(link) if is_marked}
+            media = {medium for medium, is_marked in self._list_media(link, record) if is_marked}
             for resource in desired_state.plan(made) if media & {LINKS, RULES} else []:
                 # Nothing else of a container is possible without the bridge.
                 if resource.medium in media and not self._heal(resource, view, claim, whose):
@@ -140,12 +148,18 @@ class _Look:
                             self._heal(resource, view, claim, whose)
             for resource in desired_state.plan_leases(made) if FILES in media else []:
                 self._heal(resource, view, claim, whose)
-        return [made]
+        return made
 
-    def _list_media(self, link: str) -> "Iterator[tuple[str, bool]]":
+    def _list_media(self, link: str, record: Record) -> "Iterator[tuple[str, bool]]":
         yield LINKS, self._marks.concern(link)
         yield RULES, self._marks.has_rules
-        yield FILES, self._marks.has_files
+        yield FILES, self._marks.has_files and self._has_lost_lease(record)
+
+    def _has_lost_lease(self, record: Record) -> bool:
+        """Return whether the file of an address is gone; asking an IPAM plugin may take a process."""
+        network = self._network
+        own = [ip.address for ip in record.addresses if network.find_gateway(ip.address) is not None]
+        return any(not os.path.lexists(f"{network.data_dir}/{network.name}/{address}") for address in own)
 
     def _heal(self, resource: "Resource", view: "View", claim: "Claim | None", whose: str) -> bool:
         """Heal a resource; return whether what needs it can be looked at."""
@@ -233,6 +247,10 @@ def _describe_endpoint(link: str, record: Record) -> Endpoint:
         traffic=None,
         sources=[RECORD],
     )
+
+
+def _find_subnets(made: DesiredEndpoint) -> set[object]:
+    return {str(ip.address.network) for ip in made.result.ips} or {""}
 
 
 def _describe(error: CniError | OSError) -> str:

@@ -29,7 +29,7 @@ from shibafu.watch.culprit import describe_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shibafu.watch.interests import Interests
 
@@ -66,7 +66,7 @@ class LinkEvents:
         self._socket.close()
 
     def read(self, interests: "Interests", mark: "Callable[[str, str, str], None]") -> None:
-        """Read what came together.
+        """Read what has come.
 
         Args:
             interests: what is not thrown away.
@@ -76,7 +76,7 @@ class LinkEvents:
             OSError: ENOBUFS: some announcements were lost.
             NetlinkDecodeError: one is malformed.
         """
-        for kind, _, _, port, payload in self._socket.receive():
+        for kind, _, _, port, payload in self._receive():
             index = _find_index(kind, payload, interests)
             if kind == RTM_NEWLINK and index and not self._has_changed(index, payload, interests):
                 continue
@@ -86,6 +86,10 @@ class LinkEvents:
             elif index:
                 for network, link in interests.find_parts(index):
                     mark(network, link, describe_process(port))
+
+    def _receive(self) -> "Iterator[tuple[int, int, int, int, bytes]]":
+        while messages := self._socket.receive_announced():
+            yield from messages
 
     def _has_changed(self, index: int, payload: bytes, interests: "Interests") -> bool:
         """Return whether a link has changed: a bridge is announced whenever a port of it does something."""

@@ -67,7 +67,7 @@ class RuleEvents:
             OSError: ENOBUFS: some announcements were lost.
             NetlinkDecodeError: one is malformed.
         """
-        for kind, _, _, _, payload in self._socket.receive():
+        for kind, _, _, _, payload in self._socket.receive_announced():
             message = kind & 0xFF
             if kind >> 8 != NFNL_SUBSYS_NFTABLES:
                 continue

@@ -89,7 +89,7 @@ class Watcher:
         poller.register(self._links.fileno(), POLLIN)
         if self._rules is not None:
             poller.register(self._rules.fileno(), POLLIN)
-        self._refresh()
+        self._look_for_the_unannounced()
         self._mark_everything()
         self._heal_due(NEVER)
         self._write_status()

@@ -4,6 +4,9 @@ from argparse import ArgumentParser, Namespace
 
 from shibafu.cli.subcommand import Context, Subcommand
 
+# Python's usual thresholds of garbage collection.
+_GARBAGE = (700, 10, 10)
+
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="only log what would be healed")
@@ -26,9 +29,10 @@ def _run(context: Context, arguments: Namespace) -> int:
     if arguments.once:
         watcher.run_once()
     else:
-        # What has been imported stays.
+        # The command looks for garbage late, as it ends soon. What has been imported stays.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GARBAGE)
         watcher.run()
     context.out.data(journal.describe() | {"running": False})
     return 0
