@@ -11,6 +11,7 @@ from shibafu.resource.base import ATTACHMENT, FILES, HOST, LINKS, NETWORK, RULES
 from shibafu.resource.claim import Claim
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.mending import restore
+from shibafu.resource.pause import is_paused
 from shibafu.resource.record import COMPLETE, LEAVING, Record
 from shibafu.resource.records import NetworkState
 from shibafu.resource.view import open_view
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from shibafu.resource.view import View
     from shibafu.watch.marks import Marks
 
-# Seconds until a container is looked at that a call is at work on.
+# Seconds until a container is looked at that a call is at work on, and a network that was paused.
 _BUSY = 0.2
+_PAUSED = 30.0
 
 
 class Healer:
@@ -48,10 +50,19 @@ class Healer:
         self._backoff = backoff
         self._journal = journal
         self._is_dry_run = is_dry_run
+        self._paused: set[str] = set()
 
     def heal(self, network: "ConfiguredNetwork", marks: "Marks") -> float:
         """Look at what is marked, and heal it; return in how many seconds to look again, perhaps NEVER."""
-        return _Look(self._directories, self._backoff, self._journal, self._is_dry_run, network, marks).run()
+        look = _Look(self._directories, self._backoff, self._journal, self._is_dry_run, network, marks)
+        if look.is_paused():
+            self._paused.add(network.name)
+            self._journal.say(network.name, "paused, and left alone", time.monotonic())
+            return _PAUSED
+        if network.name in self._paused:
+            self._paused.discard(network.name)
+            self._backoff.forget(network.name)
+        return look.run()
 
 
 class _Look:
@@ -75,6 +86,10 @@ class _Look:
         self._state = NetworkState(network.name)
         self._found: set[str] = set()
         self._again = NEVER
+
+    def is_paused(self) -> bool:
+        """Return whether an administrator wants the network to be left alone."""
+        return is_paused(self._state)
 
     def run(self) -> float:
         directories = self._directories
@@ -178,7 +193,8 @@ class _Look:
             for what in missing:
                 self._say(f"would heal: {what}")
             return resource.scope != HOST
-        if not self._is_due(missing):
+        # An administrator may have paused it since this look began.
+        if self.is_paused() or not self._is_due(missing):
             return resource.scope != HOST
         for what in missing:
             self._backoff.note((self._network.name, what), time.monotonic())
