@@ -165,6 +165,26 @@ def test_a_network_that_begins_later_is_watched(network: BlueNetwork) -> None:
         network.check()
 
 
+def test_what_is_broken_on_purpose_stays_so_until_it_is_resumed(network: BlueNetwork) -> None:
+    network.create()
+    with Watched(network.shibafu) as watched:
+        network.shibafu("network pause blue")
+        network.host.run("ip", "link", "del", "br-blue")
+        network.host.run("nft", "flush", "ruleset")
+        network.host.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+        settle()
+        assert "br-blue" not in network.host.run("ip", "link")
+        assert "SHIBAFU" not in network.host.run("nft", "list", "ruleset")
+        assert not any("healed" in line for line in watched.lines)
+        network.shibafu("network resume blue")
+        network.check()
+        network.host.run("ip", "link", "set", "br-blue", "down")
+        watched.wait_for("bridge br-blue is down")
+        network.shibafu("network down blue")
+        settle()
+        assert "state DOWN" in network.host.run("ip", "link", "show", "br-blue")
+
+
 def test_a_container_without_its_link_is_lost(network: BlueNetwork) -> None:
     network.create()
     port = calc_host_veth("blue", network.web.name, "eth0")

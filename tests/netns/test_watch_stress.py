@@ -4,13 +4,11 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from json import dumps
 
 import pytest
 
 from netns.blue_network import BlueNetwork
-from netns.watched import Watched, settle
-from support.command import CommandLine
+from netns.watched import Watched, make_command, settle
 from support.machine import Config, Machine
 from support.suite import Suite
 from support.waiting import wait_for
@@ -32,15 +30,6 @@ for i in $(seq 4000); do
 done
 echo "link del fv"
 """
-
-
-def make_command(suite: Suite, machine: Machine, config: Config) -> CommandLine:
-    """Return a command that knows a machine's network."""
-    shibafu = CommandLine(suite, machine.host, machine.directory)
-    plugin = {key: value for key, value in config.items() if key not in ("cniVersion", "name")}
-    document = {"cniVersion": config["cniVersion"], "name": config["name"], "plugins": [plugin]}
-    (shibafu.conf_dir / "net.conflist").write_text(dumps(document))
-    return shibafu
 
 
 def come_and_go(machine: Machine, config: Config, container: str, count: int) -> None:

@@ -3,13 +3,14 @@
 import os
 import signal
 import time
-from json import loads
+from json import dumps, loads
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from support.command import CommandLine
-from support.machine import RECORDS
+from support.machine import RECORDS, Config, Machine
+from support.suite import Suite
 from support.waiting import wait_for
 
 
@@ -101,3 +102,12 @@ class Watched:
 def settle() -> None:
     """Wait for as long as a heal would take that must not happen."""
     time.sleep(0.5)
+
+
+def make_command(suite: Suite, machine: Machine, config: Config) -> CommandLine:
+    """Return a command that knows a machine's network."""
+    shibafu = CommandLine(suite, machine.host, machine.directory)
+    plugin = {key: value for key, value in config.items() if key not in ("cniVersion", "name")}
+    document = {"cniVersion": config["cniVersion"], "name": config["name"], "plugins": [plugin]}
+    (shibafu.conf_dir / "net.conflist").write_text(dumps(document))
+    return shibafu

@@ -9,7 +9,7 @@ from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.enforcement import restore_policies
 from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.member import read_member
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import RULES, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class PolicyMembership(Resource):
     """
 
     __slots__ = ("_bridge", "_env", "_is_broken", "_member")
+    medium = RULES
     is_removal_barrier = True
 
     def __init__(self, member: "Member", bridge: str, env: "Mapping[str, str]") -> None:

@@ -54,15 +54,20 @@ class Healer:
 
     def heal(self, network: "ConfiguredNetwork", marks: "Marks") -> float:
         """Look at what is marked, and heal it; return in how many seconds to look again, perhaps NEVER."""
-        look = _Look(self._directories, self._backoff, self._journal, self._is_dry_run, network, marks)
-        if look.is_paused():
-            self._paused.add(network.name)
+        if self.check_pause(network.name):
             self._journal.say(network.name, "paused, and left alone", time.monotonic())
             return _PAUSED
-        if network.name in self._paused:
-            self._paused.discard(network.name)
-            self._backoff.forget(network.name)
-        return look.run()
+        return _Look(self._directories, self._backoff, self._journal, self._is_dry_run, network, marks).run()
+
+    def check_pause(self, network: str) -> bool:
+        """Return whether an administrator wants a network to be left alone; after that it begins afresh."""
+        if is_paused(NetworkState(network)):
+            self._paused.add(network)
+            return True
+        if network in self._paused:
+            self._paused.discard(network)
+            self._backoff.forget(network)
+        return False
 
 
 class _Look:
@@ -86,10 +91,6 @@ class _Look:
         self._state = NetworkState(network.name)
         self._found: set[str] = set()
         self._again = NEVER
-
-    def is_paused(self) -> bool:
-        """Return whether an administrator wants the network to be left alone."""
-        return is_paused(self._state)
 
     def run(self) -> float:
         directories = self._directories
@@ -194,7 +195,7 @@ class _Look:
                 self._say(f"would heal: {what}")
             return resource.scope != HOST
         # An administrator may have paused it since this look began.
-        if self.is_paused() or not self._is_due(missing):
+        if is_paused(self._state) or not self._is_due(missing):
             return resource.scope != HOST
         for what in missing:
             self._backoff.note((self._network.name, what), time.monotonic())

@@ -158,6 +158,7 @@ class Watcher:
         self._refresh()
         is_legacy = has_legacy_rules()
         for name, network in self._interests.networks.items():
+            self._healer.check_pause(name)
             self._journal.keep_lost(name, self._interests.list_links(name), ())
             has_other_switches = self._quiet.has_other_switches(network)
             has_other_leases = self._quiet.has_other_leases(network)
