@@ -114,6 +114,8 @@ class PolicyLab:
             self._attach(name, pod)
         for name in self._pods:
             self._listen(name)
+        # Until a worker of the kernel has noticed each carrier, packets are lost.
+        assert self.probe(list_probes()) == set(list_probes())
 
     def __enter__(self) -> "PolicyLab":
         return self

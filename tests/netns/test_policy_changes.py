@@ -79,9 +79,11 @@ class Callers:
     def __init__(self, lab: PolicyLab) -> None:
         self.answered = self.lost = self.let_through = 0
         self._lab = lab
-        self._is_over = Event()
+        self._is_over, self._is_closed = Event(), Event()
         self._threads = [Thread(target=self._call, args=(name,)) for name in ("z/a", "z/b")]
         self._server = Thread(target=self._serve)
+        # There before anybody sends.
+        self._socket = lab.open_socket("x/a", 5000)
 
     def __enter__(self) -> "Callers":
         for thread in (self._server, *self._threads):
@@ -90,18 +92,21 @@ class Callers:
 
     def __exit__(self, *exception: object) -> None:
         self._is_over.set()
-        for thread in (*self._threads, self._server):
+        for thread in self._threads:
             thread.join()
+        # Not before all have had their answers.
+        self._is_closed.set()
+        self._server.join()
+        self._socket.close()
 
     def _serve(self) -> None:
-        with self._lab.open_socket("x/a", 5000) as server:
-            server.settimeout(0.2)
-            while not self._is_over.is_set():
-                try:
-                    data, source = server.recvfrom(64)
-                except TimeoutError:
-                    continue
-                server.sendto(data, source)
+        self._socket.settimeout(0.2)
+        while not self._is_closed.is_set():
+            try:
+                data, source = self._socket.recvfrom(64)
+            except TimeoutError:
+                continue
+            self._socket.sendto(data, source)
 
     def _call(self, name: str) -> None:
         patience = 2.0 if name == "z/a" else 0.02
