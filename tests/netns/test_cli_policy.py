@@ -201,6 +201,30 @@ def test_expectations(shibafu: CommandLine, policies: BlueNetwork, tmp_path: Pat
     shibafu(f"policy test {table}")
 
 
+def test_a_matrix(shibafu: CommandLine, policies: BlueNetwork, container: Namespace) -> None:
+    names = (policies.web.name, policies.db.name, container.name)
+    shibafu(f"network connect blue {container.name}")
+    apply(shibafu, DB.rstrip() + "\n    ports: [{port: 5432}]\n")
+    found = {(one["source"], one["destination"]): one["ports"] for one in shibafu.json("policy matrix")}
+    expected = {(one, other): "all" for one in names for other in names if one != other}
+    expected |= {(names[0], names[1]): "some", (names[2], names[1]): "none"}
+    assert found == expected
+    rows = [line.split() for line in shibafu("policy matrix").splitlines()]
+    assert sorted(row[1:] for row in rows[1:]) == sorted([["all", "some"], ["all", "all"], ["-", "all"]])
+
+
+def test_malformed_labels_of_one_do_not_hide_the_others(shibafu: CommandLine, policies: BlueNetwork) -> None:
+    """They were no concern of anybody before there were policies."""
+    apply(shibafu, DB)
+    (record,) = (
+        path for path in (shibafu.records / "blue").glob("veth*") if policies.web.name in path.read_text()
+    )
+    before, config, after = record.read_text().partition('"config": {')
+    record.write_text(f'{before}{config}"args": {{"cni": {{"labels": 1}}}},{after}')
+    assert '"labels" to an array' in shibafu.fail(f"policy label {policies.web.name}")
+    assert shibafu.json("policy ls")["policies"][0]["containers"] == [policies.db.name]
+
+
 def test_what_a_policy_says(shibafu: CommandLine, policies: BlueNetwork) -> None:
     apply(shibafu, DB)
     assert shibafu("policy inspect default/db").splitlines()[1:] == [

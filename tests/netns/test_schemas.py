@@ -103,6 +103,7 @@ def see_policies(see: Seen, directory: Path, web: Namespace, db: Namespace) -> N
     assert see("policy ls")["policies"][0]["containers"]
     assert see("policy inspect default/all")["policies"][0]["rules"]
     assert see(f"policy explain {web.name} {db.name} 80")["paths"][0]["ingress"]["rule"]
+    assert see("policy matrix")
     assert see(f"policy test {expected}", status=1)["failed"]
     assert see(f"policy label {web.name} tier=front")["labels"]
     assert see("policy rm default/all")["removed"]

@@ -31,7 +31,7 @@ from shibafu.cli.network import (
 )
 from shibafu.cli.network import rm as network_rm
 from shibafu.cli.policy import apply as policy_apply
-from shibafu.cli.policy import explain, label, test
+from shibafu.cli.policy import explain, label, matrix, test
 from shibafu.cli.policy import inspect as policy_inspect
 from shibafu.cli.policy import ls as policy_ls
 from shibafu.cli.policy import rm as policy_rm
@@ -69,7 +69,7 @@ GROUPS = tuple(
         (
             "policy",
             "network policies: who may connect to whom",
-            (policy_apply, policy_ls, policy_inspect, policy_rm, explain, test, label),
+            (policy_apply, policy_ls, policy_inspect, policy_rm, explain, matrix, test, label),
         ),
         ("ipam", "addresses: list, release, reserve", (ipam_ls, release, reserve)),
         (

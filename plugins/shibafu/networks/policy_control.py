@@ -2,6 +2,7 @@
 
 import os
 
+from shibafu.cni.errors import CniError
 from shibafu.policy.compiler import compile_policies
 from shibafu.policy.enforcement import enforce, is_enforced, restore_policies
 from shibafu.policy.host_policies import HostPolicies
@@ -28,6 +29,13 @@ def enforce_labels() -> None:
 
 def find_difference(policies: PolicySet) -> str:
     """Return how the kernel's rules differ from policies, and what to do about it; empty if they do not."""
+    try:
+        return _compare(policies)
+    except CniError as error:
+        return f"the kernel's rules cannot be compared with the policies: {error.msg}"
+
+
+def _compare(policies: PolicySet) -> str:
     host = HostPolicies()
     compiled = host.read()
     if compiled is None:

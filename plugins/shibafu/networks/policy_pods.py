@@ -9,8 +9,8 @@ from shibafu.cni.errors import CniError
 from shibafu.networks.attachments import find_target, list_recorded_networks
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Kernel
-from shibafu.policy.evaluation import PolicyEndpoint
-from shibafu.policy.model import Address, NamedPort, Pod
+from shibafu.policy.evaluation import SOME, PolicyEndpoint, evaluate_scope
+from shibafu.policy.model import Address, NamedPort, Pod, PolicySet
 from shibafu.policy.pod_identity import find_pod_identity
 from shibafu.resource.record import CLAIMED, LEAVING, Record
 from shibafu.resource.records import NetworkState
@@ -39,7 +39,10 @@ def list_pods() -> list[Pod]:
     """
     pods: dict[str, Pod] = {}
     for record in list_records():
-        pod = make_pod(record)
+        try:
+            pod = make_pod(record)
+        except CniError:
+            continue  # it was attached before there were policies, which it can be in none of
         first = pods.get(record.container_id)
         if first is not None:
             pod = replace(first, addresses=(*first.addresses, *pod.addresses))
@@ -66,6 +69,28 @@ def make_pod(record: Record) -> Pod:
     addresses: list[Address] = [ip_address(str(cidr.address)) for cidr in record.addresses]
     ports = tuple(NamedPort(*port) for port in identity.ports)
     return Pod(identity.namespace, record.container_id, identity.labels, tuple(addresses), ports)
+
+
+def calc_matrix(policies: PolicySet, pods: Iterable[Pod]) -> dict[tuple[str, str], str]:
+    """Return how much each container may connect to each other one: ALL, SOME or NONE.
+
+    Where it depends on the family, that is SOME.
+
+    Returns:
+        By source and destination; those without addresses in common are left out.
+    """
+    targets = [_make_target(pod.name, pod.addresses, pod) for pod in pods]
+    matrix = {}
+    for source in targets:
+        for destination in targets:
+            scopes = {
+                evaluate_scope(policies, end, destination.endpoints[family])
+                for family, end in source.endpoints.items()
+                if family in destination.endpoints
+            }
+            if scopes and source is not destination:
+                matrix[source.name, destination.name] = scopes.pop() if len(scopes) == 1 else SOME
+    return matrix
 
 
 def find_policy_target(text: str, pods: Iterable[Pod], kernel: Kernel, cache_dir: str) -> PolicyTarget:

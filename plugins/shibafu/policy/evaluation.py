@@ -19,6 +19,9 @@ from shibafu.policy.model import (
     PolicySet,
 )
 
+# How much of an endpoint another one may connect to.
+ALL, SOME, NONE = "all", "some", "none"
+
 
 @dataclass(frozen=True)
 class PolicyEndpoint:
@@ -128,6 +131,36 @@ def evaluate(
         _evaluate_side(policies, EGRESS, source.pod, destination, destination, service),
         _evaluate_side(policies, INGRESS, destination.pod, source, destination, service),
     )
+
+
+def evaluate_scope(policies: PolicySet, source: PolicyEndpoint, destination: PolicyEndpoint) -> str:
+    """Return how much one endpoint may connect to another: to all ports, to some of them, or to none.
+
+    Returns:
+        ALL, SOME or NONE. SOME says only that a rule is for the two: it may be for ports that nobody serves.
+    """
+    if _find_exemption(source, destination):
+        return ALL
+    scopes = (
+        _evaluate_side_scope(policies, EGRESS, source.pod, destination),
+        _evaluate_side_scope(policies, INGRESS, destination.pod, source),
+    )
+    return next((scope for scope in (NONE, SOME) if scope in scopes), ALL)
+
+
+def _evaluate_side_scope(policies: PolicySet, direction: str, pod: Pod | None, other: PolicyEndpoint) -> str:
+    selecting = find_selecting(policies, pod, direction) if pod is not None else ()
+    if not selecting:
+        return ALL
+    rules = [
+        rule
+        for policy in selecting
+        for rule in policy.rules(direction)
+        if rule.peers is None or any(_is_peer(policies, policy, peer, other) for peer in rule.peers)
+    ]
+    if any(rule.ports is None for rule in rules):
+        return ALL
+    return SOME if rules else NONE
 
 
 def find_selecting(policies: PolicySet, pod: Pod, direction: str) -> tuple[Policy, ...]:
