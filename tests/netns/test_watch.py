@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from json import loads
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,13 @@ from support.waiting import wait_for
 
 # Seconds; it takes 20 to 60 ms, but machines that run tests are busy.
 BOUND = 0.25
+LOAD = """
+flush ruleset
+table inet filter {
+    chain input { type filter hook input priority filter; }
+    chain forward { type filter hook forward priority filter; }
+}
+"""
 
 
 @pytest.fixture
@@ -47,14 +55,21 @@ def test_connections_go_on(network: BlueNetwork, outside: Outside, command: str,
     ("command", "backend"),
     [
         ("nft flush ruleset", "iptables"),
+        # As nftables.service does when it is restarted.
+        ("nft -f {load}", "iptables"),
         ("nft delete table ip nat", "iptables"),
         ("iptables -t nat -F", "iptables"),
         ("nft flush ruleset", "nftables"),
+        ("nft -f {load}", "nftables"),
         ("nft flush table inet {chain}", "nftables"),
         ("nft delete table inet {chain}", "nftables"),
     ],
 )
-def test_rules_come_back(network: BlueNetwork, outside: Outside, command: str, backend: str) -> None:
+def test_rules_come_back(
+    network: BlueNetwork, outside: Outside, tmp_path: Path, command: str, backend: str
+) -> None:
+    (tmp_path / "load").write_text(LOAD)
+    command = command.replace("{load}", f"{tmp_path}/load")
     network.create("--driver-opt", f"ipMasqBackend={backend}")
     _break(network, outside, command, "firewall rules of network blue are missing")
 
@@ -125,6 +140,24 @@ def test_a_dry_run_changes_nothing(network: BlueNetwork) -> None:
         watched.wait_for("would heal: bridge br-blue is missing")
         settle()
         assert "br-blue" not in network.host.run("ip", "link")
+
+
+def test_what_it_has_done_itself_is_not_blamed_on_anybody(network: BlueNetwork) -> None:
+    network.create()
+    with Watched(network.shibafu) as watched:
+        network.host.run("nft", "flush", "ruleset")
+        watched.wait_for("firewall rules of network blue")
+        network.host.run("ip", "link", "set", "br-blue", "down")
+        assert "changed by" not in watched.wait_for("bridge br-blue is down")
+
+
+def test_a_configuration_that_cannot_be_read_is_named(network: BlueNetwork) -> None:
+    network.create()
+    (network.shibafu.conf_dir / "torn.conflist").write_text("{")
+    with Watched(network.shibafu) as watched:
+        network.host.run("ip", "link", "del", "br-blue")
+        watched.wait_for("healed bridge br-blue")
+    assert len([line for line in watched.lines if "torn.conflist" in line]) == 1
 
 
 def test_there_is_one_watcher(network: BlueNetwork) -> None:

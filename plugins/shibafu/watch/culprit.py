@@ -2,14 +2,17 @@
 
 from shibafu.lean.files import read_file
 
+_LARGEST_PID = 1 << 22  # PID_MAX_LIMIT in include/linux/threads.h
+
 
 def describe_process(pid: int) -> str:
-    """Return a process as logs call it: `ip[812]`; empty for 0, which is the kernel.
+    """Return a process as logs call it: `ip[812]`; empty for the kernel, and for what is unknown.
 
     Args:
-        pid: the port of its netlink socket, which mostly is its number.
+        pid: the port of its netlink socket. That of a process's first socket is its number, those of further
+            ones are larger than numbers of processes are.
     """
-    if pid <= 0:
+    if not 0 < pid <= _LARGEST_PID:
         return ""
     try:
         name = read_file(f"/proc/{pid}/comm", 64) or b""

@@ -34,7 +34,6 @@ class Interests:
 
     Attributes:
         networks: those that have a bridge and containers, by name.
-        broken: what is wrong with files that are not networks.
     """
 
     def __init__(self, conf_dir: str) -> None:
@@ -48,7 +47,7 @@ class Interests:
         self._names: dict[int, str] = {}
         self._digits: dict[str, str] = {}
         self.networks: dict[str, ConfiguredNetwork] = {}
-        self.broken: list[ConflistError] = []
+        self._broken: list[str] = []
 
     # What there is
 
@@ -74,6 +73,11 @@ class Interests:
         self._names |= dict(self._find_indexes())
         return grown
 
+    def take_broken(self) -> list[str]:
+        """Return, once, why some of what is configured cannot be watched."""
+        broken, self._broken = self._broken, []
+        return broken
+
     def forget_indexes(self) -> None:
         """Look the numbers of all links up again, since announcements were lost."""
         self._names = {}
@@ -84,12 +88,18 @@ class Interests:
         if files == self._files:
             return False
         self._files = files
-        self.broken = []
+        broken: list[ConflistError] = []
+        networks = []
         try:
-            networks = load_networks(self._conf_dir, [], self.broken)
+            networks = load_networks(self._conf_dir, [], broken)
         except ConflistError as error:
-            networks = []
-            self.broken.append(error)
+            broken.append(error)
+        self._broken = [error.msg for error in broken]
+        self._broken += [
+            f"network {one.name}: its configuration is invalid: {one.problem}"
+            for one in networks
+            if one.problem
+        ]
         self._configured = {one.name: one for one in networks if one.bridge is not None and not one.problem}
         # What a network's links are called, its configuration says, too.
         self._directories = {}

@@ -42,6 +42,15 @@ class Marks:
         """Return whether a container's links are to be looked at."""
         return self.has_links or link in self.links
 
+    def merge(self, earlier: "Marks") -> None:
+        """Have that looked at, too, which has been announced earlier."""
+        self.has_links |= earlier.has_links
+        self.has_rules |= earlier.has_rules
+        self.has_files |= earlier.has_files
+        self.links |= earlier.links
+        self.culprit = self.culprit or earlier.culprit
+        self.since = earlier.since
+
     def mark_everything(self) -> None:
         """Have everything looked at."""
         self.has_links = self.has_rules = self.has_files = True

@@ -17,7 +17,7 @@ from shibafu.watch.culprit import describe_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from shibafu.watch.interests import Interests
 
@@ -57,7 +57,7 @@ class RuleEvents:
         self._socket.close()
 
     def read(self, interests: "Interests", mark: "Callable[[str, str], None]") -> None:
-        """Read what came together.
+        """Read what has come.
 
         Args:
             interests: what is not thrown away.
@@ -67,7 +67,7 @@ class RuleEvents:
             OSError: ENOBUFS: some announcements were lost.
             NetlinkDecodeError: one is malformed.
         """
-        for kind, _, _, _, payload in self._socket.receive_announced():
+        for kind, _, _, _, payload in self._receive():
             message = kind & 0xFF
             if kind >> 8 != NFNL_SUBSYS_NFTABLES:
                 continue
@@ -80,6 +80,10 @@ class RuleEvents:
                 for network in self._touched:
                     mark(network, culprit)
                 self._touched.clear()
+
+    def _receive(self) -> "Iterator[tuple[int, int, int, int, bytes]]":
+        while messages := self._socket.receive_announced():
+            yield from messages
 
 
 def _find_touched(message: int, payload: bytes, interests: "Interests") -> list[str]:

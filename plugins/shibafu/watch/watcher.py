@@ -57,6 +57,7 @@ class Watcher:
         self._marks: dict[str, Marks] = {}
         self._looked: dict[str, float] = {}
         self._is_ending = False
+        self._rules: RuleEvents | None = None
 
     def run_once(self) -> None:
         """Look at everything once, and heal it."""
@@ -115,12 +116,13 @@ class Watcher:
 
     # Marking
 
-    def _read(self, descriptor: int) -> None:
+    def _read(self, descriptor: int, is_own: bool = False) -> None:
         try:
             if descriptor == self._links.fileno():
                 self._links.read(self._interests, self._mark_links)
             elif self._rules is not None and descriptor == self._rules.fileno():
-                self._rules.read(self._interests, self._mark_rules)
+                mark = self._mark_own_rules if is_own else self._mark_rules
+                self._rules.read(self._interests, mark)
         except NetlinkDecodeError:
             self._mark_everything()
         except OSError as error:
@@ -150,6 +152,9 @@ class Watcher:
     def _mark_rules(self, network: str, culprit: str) -> None:
         self._mark(network, culprit).has_rules = True
 
+    def _mark_own_rules(self, network: str, _culprit: str) -> None:
+        self._mark(network).has_rules = True
+
     def _mark_everything(self) -> None:
         for name in self._interests.networks:
             self._mark(name).mark_everything()
@@ -171,6 +176,8 @@ class Watcher:
     def _refresh(self) -> None:
         for network in self._interests.refresh():
             self._backoff.forget(network)
+        for line in self._interests.take_broken():
+            self._journal.note(line)
         self._journal.settle(self._backoff.list_contested())
 
     # Healing
@@ -187,10 +194,14 @@ class Watcher:
             except (CniError, CommandError, OSError) as error:
                 self._journal.say(name, f"cannot be looked at: {error}", now)
                 wait = _QUIET
+            if self._rules is not None:
+                # What this look itself has changed is not to be blamed on anybody.
+                self._read(self._rules.fileno(), is_own=True)
             self._looked[name] = time.monotonic()
             if wait != NEVER:
-                marks.due = self._looked[name] + max(wait, _PAUSE)
-                self._marks[name] = marks
+                again = self._mark(name)
+                again.merge(marks)
+                again.due = self._looked[name] + max(wait, _PAUSE)
 
     def _write_status(self) -> None:
         if not self._journal.is_changed:
