@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from netns.blue_network import BlueNetwork
+from netns.calls_beside import come_and_go
 from netns.watched import Watched, make_command, settle
-from support.machine import Config, Machine
+from support.machine import Machine
 from support.suite import Suite
 from support.waiting import wait_for
 
@@ -30,23 +31,6 @@ for i in $(seq 4000); do
 done
 echo "link del fv"
 """
-
-
-def come_and_go(machine: Machine, config: Config, container: str, count: int) -> None:
-    """Attach and detach a container again and again; a third of the calls are killed."""
-    for number in range(count):
-        add = machine.start("ADD", config, container)
-        if number % 3 == 1:
-            time.sleep(random.uniform(0.0, 0.1))
-            add.kill()
-        else:
-            # Without its bridge, which somebody deletes, it may fail.
-            add.finish()
-        if number % 3 == 2:
-            delete = machine.start("DEL", config, container)
-            time.sleep(random.uniform(0.0, 0.1))
-            delete.kill()
-        machine.delete(config, container)
 
 
 def test_what_is_removed_again_and_again_comes_back_later_and_later(network: BlueNetwork) -> None:

@@ -36,7 +36,7 @@ SUBCOMMAND = Subcommand(
     "containers. `shibafu network resume` sets them up again, with the addresses that went with them.",
     (
         "shibafu network down blue",
-        "shibafu network down blue --for 10m   # then a repair or the next ADD sets it up",
+        "shibafu network down blue --for 10m   # then it is set up by the next heal, repair or ADD",
     ),
     _run,
     add_pause_arguments,

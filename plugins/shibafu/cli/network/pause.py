@@ -37,9 +37,10 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "pause",
     "leave networks alone while they are changed on purpose",
-    "Keep what is changed or removed of networks from being restored by `shibafu network repair` and by the\n"
-    "next ADD, which attaches its container and leaves bridge and rules as they are. It ends after the time\n"
-    "of --for, by `shibafu network resume`, or with a network's last container.",
+    "Keep what is changed or removed of networks from being restored by `shibafu watch`, by\n"
+    "`shibafu network repair` and by the next ADD, which attaches its container and leaves bridge and rules\n"
+    "as they are. It ends after the time of --for, by `shibafu network resume`, or with a network's last\n"
+    "container.",
     (
         "shibafu network pause blue --for 1h",
         "shibafu network pause blue green",
