@@ -6,11 +6,17 @@ is not added.
 
 import os
 import sys
-from json import loads
+from json import dumps, loads
 
 import pytest
 
-from support.imports import OS_MODULES, check_budget, measure
+from netns.policy_cases import match, pods, policy
+from shibafu.policy.compiled import Compiled
+from shibafu.policy.compiler import compile_policies
+from shibafu.policy.enforcement import enforce
+from shibafu.policy.host_policies import HostPolicies
+from shibafu.policy.policy_documents import parse_policies
+from support.imports import FORBIDDEN, OS_MODULES, check_budget, measure
 from support.machine import Config, Machine
 
 C_MODULES = "_blake2 _json _socket _struct errno fcntl"
@@ -187,6 +193,23 @@ def test_nat_network(machine: Machine, config: Config) -> None:
     check_budget(modules, calc_budget("GC"))
     _, modules = call(machine, "STATUS", config)
     check_budget(modules, calc_budget("STATUS"))
+
+
+def test_policies_are_read_without_what_only_people_wait_for(machine: Machine, config: Config) -> None:
+    """They are compiled beforehand: neither their documents nor YAML are of any concern here."""
+    rule = policy([{"from": [pods(match(app="web"))]}], target={}, namespace="default")
+    with machine.host.enter():
+        enforce(compile_policies(parse_policies(dumps(rule), "policies.json")), HostPolicies(), os.environ)
+    result, modules = call(machine, "ADD", config)
+    imported = [modules]
+    for command in ("CHECK", "DEL"):
+        imported.append(call(machine, command, config | {"prevResult": loads(result)})[1])
+    for modules in imported:
+        assert not {name for name in modules if name.split(".")[0] in FORBIDDEN}
+        assert not {name for name in modules if name.startswith("shibafu.documents")}
+    assert all("shibafu.policy.membership" in modules for modules in imported)
+    with machine.host.enter():
+        enforce(Compiled(), HostPolicies(), os.environ)
 
 
 def test_layer_2_network(machine: Machine, config: Config) -> None:
