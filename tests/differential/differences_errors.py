@@ -215,7 +215,7 @@ NEWER = (
         "queue-length",
         "newer",
         "The container's links have the kernel's queue length; it only matters to queueing disciplines.",
-        ("* c? link * queue", "* host link eth0 queue", "* host link port(*) queue"),
+        ("* c? link * queue", "* host link eth? queue", "* host link port(*) queue"),
         reference=ABSENT,
         ours="1000",
     ),
