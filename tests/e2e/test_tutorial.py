@@ -85,6 +85,9 @@ def test_everything_is_as_the_tutorial_says(machine: Machine, is_taken: bool) ->
     assert ["1 received" in out for out in said[f"ip netns exec lab ping -c1 {subnet}.1"]] == [False, True]
     assert "1 received" in said["shibafu exec web1 ping -c1 172.21.0.2"][0]
 
+    assert said["shibafu policy explain web1 db 5432"][0].startswith("allowed: web1")
+    assert said["shibafu policy explain web2 db 5432"][0].startswith("denied: web2")
+
     for line in cleaning.splitlines():
         run(line)
     assert see_network(machine) == before
