@@ -1,36 +1,16 @@
 """The Debian package: what is in it, and its life on a machine, of which nothing is left."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from dist.executables import PROGRAMS
-from support.built import ROOT
+from support.debian_package import build_package, run
 
 # A package takes a core half a minute to compress.
 pytestmark = pytest.mark.long
 SCENARIO = Path(__file__).with_name("deb_scenario.sh")
-
-
-def run(*command: str | Path) -> str:
-    """Run a program and return what it prints."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def build_package(built: Path, tree: Path, *options: str, shell: str = 'exec "$@"') -> Path:
-    """Build a package in a copy of this tree, so that dist/ stays as it is."""
-    for name in ("packaging", "conf"):
-        shutil.copytree(ROOT / name, tree / name)
-    for name in ("CHANGELOG.md", "plugins/shibafu/__init__.py"):
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tree / name)
-    run("/bin/bash", "-c", shell, "bash", tree / "packaging" / "deb.sh", "--from", built, *options)
-    (package,) = (tree / "dist").glob("*.deb")
-    return package
 
 
 @pytest.fixture(scope="module")

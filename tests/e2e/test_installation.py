@@ -1,4 +1,4 @@
-"""What install.sh installs publishes ports and limits bandwidth, also in place of the reference's plugins."""
+"""What is installed publishes ports and limits bandwidth, also in place of the reference's plugins."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import pytest
 from e2e.documents import prepare, see_network
 from e2e.machine import HOST, Machine
 from shibafu.engine.programs import REPLACED
+from support.debian_package import build_package
+from support.suite import Suite
 
 ROOT = Path(__file__).parents[2]
 RANGES = [[{"subnet": "10.90.0.0/24"}]]
@@ -59,6 +61,25 @@ def test_ports_and_limits_work_out_of_the_box(machine: Machine, network: str) ->
     run(machine, f"shibafu network rm {network}")
     assert see_network(machine) == before
     run(machine, "packaging/uninstall.sh")
+    assert machine.files("/opt/cni/bin") == []
+
+
+@pytest.mark.long
+def test_ports_and_limits_work_with_a_package(machine: Machine, suite: Suite, tmp_path: Path) -> None:
+    package = build_package(Path(suite.command[0]).parent, tmp_path / "tree")
+    prepare(machine)
+    machine.run("mount", "-t", "tmpfs", "tmpfs", "/usr/lib/cni")  # no other plugins
+    before = see_network(machine)
+    run(machine, f"dpkg --no-triggers -i {package}")
+    run(machine, "shibafu image import alpine --builtin")
+    options = "--name web -p 8080:80 --bandwidth ingress=10M,egress=20M"
+    run(machine, f"shibafu run -d {options} alpine httpd -f -h /etc")
+    see_web(machine)
+    run(machine, "shibafu network check")
+    run(machine, "shibafu rm --force web")
+    run(machine, "shibafu network rm bridge")
+    assert see_network(machine) == before
+    run(machine, "dpkg --no-triggers --purge shibafu")
     assert machine.files("/opt/cni/bin") == []
 
 
