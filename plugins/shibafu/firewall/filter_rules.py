@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from shibafu.resource.view import View
 
 _IPV6 = "/proc/sys/net/ipv6"
-_COMMIT = "COMMIT\n"
 _LIST = "*filter\n-S\nCOMMIT\n"
 _ADVICE = "the next ADD of this network restores them"
 
@@ -127,27 +126,18 @@ class FilterTables:
 
     def _attempt(self, texts: dict[int, str]) -> list[int]:
         """Do one transaction of each family; return the families whose transaction has failed."""
-        if not all("nft" in os.path.basename(os.path.realpath(self._programs[v])) for v in texts):
-            # From its table's name on, the legacy variant has the one lock of both families.
-            return [v for v, text in texts.items() if self._start(v, text).wait()[0]]
-        children = {version: self._start(version, None) for version in texts}
-        for version, child in children.items():
-            # The extensions of rules are looked up meanwhile, which takes the longest.
-            child.feed(texts[version].removesuffix(_COMMIT).encode())
-        # One after the other: transactions at the same moment make iptables start over.
-        return [version for version, child in children.items() if not _commit(child)]
+        from shibafu.netfilter.commits import Commits
 
-    def _start(self, version: int, text: str | None) -> Child:
+        commits = Commits(self._programs, self._env)
+        try:
+            return commits.run(texts)
+        finally:
+            self.pids += commits.pids
+
+    def _start(self, version: int, text: str) -> Child:
         child = spawn_restore(self._programs[version], self._env, text)
         self.pids.append(child.pid)
         return child
-
-
-def _commit(child: Child) -> bool:
-    child.feed(_COMMIT.encode())
-    child.finish_input()
-    # Once it is silent it only waits for the kernel, which takes 20 ms to let go of removed rules.
-    return child.wait_until_silent()
 
 
 class FilterRules(Resource):

@@ -117,6 +117,11 @@ class Child:
         """The process's number."""
         return self._pid
 
+    @property
+    def complaints(self) -> int:
+        """The descriptor at which its stderr is read, where that is kept."""
+        return self._stderr
+
     def feed(self, content: bytes) -> None:
         """Give the program something to read. It has had the time to load; now it begins to work."""
         try:

@@ -74,13 +74,14 @@ class GenerationWatch:
         self._socket = _socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER)
         self._socket.bind((0, 1 << (NFNLGRP_NFTABLES - 1)))
 
-    def wait(self, pid: int, count: int, seconds: float) -> bool:
+    def wait(self, pid: int, count: int, seconds: float, complaints: int) -> bool:
         """Wait for the transactions of one process.
 
         Args:
             pid: the process.
             count: how many it is to make.
             seconds: how long to wait at most; iptables-legacy makes none.
+            complaints: the descriptor at which its stderr is read: there, or with its end, no more come.
 
         Returns:
             Whether all have come.
@@ -92,9 +93,11 @@ class GenerationWatch:
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
+        poll.register(complaints, select.POLLIN)
         while count > 0:
             rest = deadline - time.monotonic()
-            if rest <= 0 or not poll.poll(rest * 1000):
+            ready = [descriptor for descriptor, _ in poll.poll(rest * 1000)] if rest > 0 else []
+            if self._socket.fileno() not in ready:
                 return False
             try:
                 count -= len([one for one in self._receive() if one.pid == pid])

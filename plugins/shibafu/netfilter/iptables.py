@@ -18,7 +18,7 @@ from shibafu.netfilter.render_iptables import (
     render_shared_teardown,
     render_teardown,
 )
-from shibafu.netfilter.restore import decode, spawn_restore
+from shibafu.netfilter.restore import PATIENCE, decode, is_announced, spawn_restore
 from shibafu.netfilter.ruleset import MISSING, MIXED, Ruleset
 
 TYPE_CHECKING = False
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from shibafu.netfilter.generation import GenerationWatch
 
-# Seconds for transactions to be announced; the legacy variant announces none.
-_COMMIT_PATIENCE = 0.004
+# Seconds for transactions to be announced where it is not known that they are.
+_SHORT_PATIENCE = 0.004
 
 
 class Iptables:
@@ -199,15 +199,19 @@ class Iptables:
         """
         children, self._children = self._children, {}
         watch, is_done = self._watch, True
+        is_known = all(map(is_announced, self._programs.values()))
+        patience = PATIENCE if is_known else _SHORT_PATIENCE
         late = []
         for i, (version, child) in enumerate(children.items()):
             if i:
                 child.feed(self._split_teardown(version)[1])
             commits = len(self._rulesets[version].tables())
-            is_done = is_done and watch is not None and watch.wait(child.pid, commits, _COMMIT_PATIENCE)
+            is_done = (
+                is_done and watch is not None and watch.wait(child.pid, commits, patience, child.complaints)
+            )
             if is_done and watch is not None and version not in self._others:
-                # It does not come if the administrator has rules, which is as good, or the machine is busy.
-                late += [] if watch.wait(child.pid, 1, _COMMIT_PATIENCE) else [child]
+                # It does not come if the administrator has rules, which is as good.
+                late += [] if watch.wait(child.pid, 1, patience, child.complaints) else [child]
         for child in children.values():
             child.finish_input()
         if is_done:

@@ -1,5 +1,7 @@
 """Processes of iptables-restore(8), in which rules are compared, changed and listed."""
 
+import os
+
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.lean.subprocess import Child
 
@@ -9,6 +11,10 @@ if TYPE_CHECKING:
 
 # Seconds to wait for the legacy variant's lock.
 _LOCK_WAIT = "30"
+# Seconds until a transaction that will be announced certainly is: a busy machine takes its time.
+PATIENCE = 0.1
+# The process namespace by which the kernel numbers the processes that it announces (linux/proc_ns.h).
+_INITIAL_PROCESSES = 0xEFFFFFFC
 
 
 def spawn_restore(
@@ -31,6 +37,16 @@ def spawn_restore(
         return Child(program, argv, env, stdin, keep_stderr=True, inherit=inherit)
     except OSError as error:
         raise CniError(FIREWALL, f"cannot execute {program}: {error.strerror}") from None
+
+
+def is_announced(program: str) -> bool:
+    """Return whether the kernel announces transactions of a program, by a number that is known here."""
+    try:
+        is_initial = os.stat("/proc/self/ns/pid").st_ino == _INITIAL_PROCESSES
+    except OSError:
+        return False
+    # The name of the file that links lead to tells the variant of iptables.
+    return is_initial and "nft" in os.path.basename(os.path.realpath(program))
 
 
 def decode(printed: bytes) -> str:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from shibafu.portmap.publication import Publication
 
 _MOST_ASKED = 100
-# Seconds for a transaction to be announced; the legacy variant announces none.
-_COMMIT_PATIENCE = 0.004
 _CHAIN_PREFIX = calc_dnat_chain("").partition("-")[0] + "-"
 
 
@@ -140,35 +138,12 @@ class IptablesPorts:
             self._repair(publication.network, version, members, publication.key)
 
     def _remove_all(self, texts: dict[int, str]) -> list[int]:
-        """Do a transaction of each family that removes rules; return the families whose failed.
-
-        A program that removes rules then waits until no processor can hold them any more, which takes ten
-        times as long, and which nobody has to wait for: it is done when the kernel announces its transaction.
-        """
+        """Do a transaction of each family that removes rules; return the families whose failed."""
         if not texts:
             return []
-        from shibafu.netfilter.generation import GenerationWatch
+        from shibafu.netfilter.commits import Commits
 
-        try:
-            watch = GenerationWatch()
-        except OSError:  # a kernel without nf_tables has the legacy variant only
-            return list(self._run(texts))
-        children: dict[int, Child] = {}
-        failed = []
-        try:
-            for version in texts:
-                # The program loads while others are at work.
-                children[version] = spawn_restore(self._find(version), self._env, None, (watch.fileno(),))
-            for version, child in children.items():
-                # One after the other: transactions at the same moment make iptables start over.
-                child.feed(texts[version].encode("utf-8", "surrogateescape"))
-                is_done = watch.wait(child.pid, 1, _COMMIT_PATIENCE)
-                child.finish_input()
-                if not is_done and not child.wait_until_silent():
-                    failed.append(version)
-        finally:
-            watch.close()
-        return failed
+        return Commits({version: self._find(version) for version in texts}, self._env).run(texts)
 
     def find_fault(self, publication: "Publication") -> str:
         """Return what is wrong with the rules of a publication, in words; empty if nothing is.
