@@ -94,11 +94,14 @@ def test_files_of_people_are_applied(shibafu: CommandLine, policies: BlueNetwork
     directory = tmp_path / "policies"
     directory.mkdir()
     (directory / "db.yaml").write_text(DB.replace("app: web", "app: other"))
+    for line in ("policy ls", "policy matrix"):
+        assert "the policies are not applied" in shibafu.run(*line.split())[1]
     difference = shibafu.json(f"policy explain {policies.web.name} {policies.db.name} 80", status=1)[
         "difference"
     ]
     assert "shibafu policy apply" in difference
     shibafu("policy apply")
+    assert shibafu.run("policy", "ls")[1] == ""
     assert not can_reach(policies.db, DB_ADDRESS, policies.web)
     assert "remove it there" in shibafu.fail("policy rm default/db")
     (directory / "db.yaml").unlink()

@@ -41,7 +41,8 @@ def _compare(policies: PolicySet) -> str:
     if compiled is None:
         if not policies.policies:
             return ""
-    elif compiled.to_json() == compile_policies(policies).to_json():
+        return "the policies are not applied: `shibafu policy apply` does it"
+    if compiled.to_json() == compile_policies(policies).to_json():
         if is_enforced(host, os.environ):
             return ""
         return "the kernel's rules have been changed: `shibafu network repair` restores them"

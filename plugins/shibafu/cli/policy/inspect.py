@@ -20,7 +20,9 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.policy_pods import list_pods
     from shibafu.policy.policy_files import PolicyDirectory, split_name
 
-    found = {policy.key: policy for policy in PolicyDirectory(arguments.policy_dir).load([]).policies}
+    mistakes: list[str] = []
+    found = {policy.key: policy for policy in PolicyDirectory(arguments.policy_dir).load(mistakes).policies}
+    context.out.warn(mistakes)
     pods = list_pods()
     documents = []
     for text in arguments.policies:

@@ -8,6 +8,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.errors import FAILED, CommandError
+    from shibafu.networks.policy_control import find_difference
     from shibafu.networks.policy_pods import list_pods
     from shibafu.policy.policy_files import PolicyDirectory
 
@@ -48,6 +49,8 @@ def _run(context: Context, arguments: Namespace) -> int:
             for policy in policies
         ],
     )
+    if difference := find_difference(found):
+        context.out.warn([difference])
     if mistakes:
         context.out.failure(CommandError("\n".join(mistakes), "policies of these files are not applied"))
         return FAILED

@@ -12,6 +12,7 @@ _SHOWN = 12
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.errors import DocumentError
+    from shibafu.networks.policy_control import find_difference
     from shibafu.networks.policy_pods import calc_matrix, list_pods
     from shibafu.policy.policy_files import PolicyDirectory
 
@@ -32,6 +33,8 @@ def _run(context: Context, arguments: Namespace) -> int:
         scopes = [matrix.get((source, destination), "") for destination in names]
         cells = [context.out.style.paint(*_MARKS[scope]) if scope else "" for scope in scopes]
         rows.append((source, *cells))
+    if difference := find_difference(policies):
+        context.out.warn([difference])
     context.out.table(("FROM \\ TO", *(name[:_SHOWN] for name in names)), rows)
     return 0
 
