@@ -43,6 +43,10 @@ BRIDGE = (
     Key("macspoofchk", "The same; the table is shibafu's own, one for the network.", ("del-without-netns",)),
     Key("enabledad", SAME, ("gateway-without-dad",)),
     Key("disableContainerInterface"),
+    Key(
+        "ipspoofchk",
+        "shibafu's own, ignored by the reference: it concerns containers that network policies are for.",
+    ),
     Key("portIsolation"),
     Key(
         "isolate",

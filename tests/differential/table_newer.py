@@ -133,6 +133,15 @@ PORTS = (
         },
     ),
     Case("port-isolation-off", {"portIsolation": False, "ipam": V4}),
+    # Without policies it has no effect.
+    Case("ip-spoof-check", {"ipspoofchk": True, "ipam": V4}),
+    Case("ip-spoof-check-off", {"ipspoofchk": False, "ipam": V4}),
+    _refusal(
+        "ip-spoof-check-string",
+        {"ipspoofchk": "yes"},
+        "failed to load netconf: json: cannot unmarshal string into Go struct field "
+        "NetConf.ipspoofchk of type bool",
+    ),
     _refusal(
         "port-isolation-string",
         {"portIsolation": "yes"},

@@ -20,7 +20,7 @@ from shibafu.policy.policy_documents import parse_policies
 from support.machine import Config, Machine
 from support.namespaces import Namespace
 from support.policy_evaluator import Document
-from support.traffic import can_reach
+from support.traffic import arrives, can_reach
 
 SUBNETS = ("10.10.0.0/24", "fd00:10::/64")
 TABLE = "inet shibafu_policy"
@@ -218,7 +218,7 @@ def test_no_policy_leaves_nothing(cluster: Cluster) -> None:
     before = machine.snapshot()
     cluster.attach("db", "other")
     apply(machine, DB_FROM_WEB)
-    assert machine.tables() == {f"table {TABLE}"}
+    assert machine.tables() == {f"table {TABLE}", "table bridge shibafu_policy"}
     apply(machine)
     assert cluster.reaches("other", "db") == [True, True]
     for name in ("db", "other"):
@@ -265,3 +265,66 @@ def test_policies_of_another_namespace_are_forgotten(cluster: Cluster) -> None:
         policies.write_bytes(policies.read_bytes().replace(b'"netns": "', b'"netns": "9'))
         assert policies.read() is None
         policies.write(Compiled())
+
+
+def send_from(cluster: Cluster, name: str, source: str, destination: str) -> bool:
+    """Return whether a datagram arrives that a container sends from an address which it gives itself."""
+    container = cluster.machine.container(name)
+    length, flags = ("64", ["nodad"]) if ":" in source else ("24", [])
+    container.run("ip", "addr", "replace", f"{source}/{length}", "dev", "eth0", *flags)
+    address = next(one for one in cluster.addresses[destination] if (":" in one) == (":" in source))
+    arrived = arrives(cluster.machine.container(destination), address, container, source)
+    container.run("ip", "addr", "del", f"{source}/{length}", "dev", "eth0")
+    return bool(arrived)
+
+
+@pytest.mark.parametrize("source", ["10.10.0.99", "fd00:10::99"])
+def test_a_container_cannot_pass_for_another(cluster: Cluster, source: str) -> None:
+    cluster.attach("db", "web", "other")
+    assert send_from(cluster, "db", source, "other")
+    apply(cluster.machine, DB_FROM_WEB)
+    assert not send_from(cluster, "db", source, "other")
+    assert cluster.reaches("db", "other") == [True, True]
+    assert send_from(cluster, "other", source, "web")  # no policy is for it
+    cluster.machine.host.run("nft", "delete", "table", "bridge", "shibafu_policy")
+    assert "addresses" in cluster.find_fault("db")
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_neighbour_is_not_told_lies(cluster: Cluster, is_checked: bool) -> None:
+    """ARP says where an address is: the neighbour would send to the one that claims it."""
+    cluster.config["ipspoofchk"] = is_checked
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("db", "web", "other")
+    address, _ = cluster.addresses["web"]
+    other = cluster.machine.container("other")
+    other.run("sysctl", "-qw", "net.ipv4.neigh.eth0.locktime=0")
+    assert cluster.reaches("other", "web") == [True, True]
+    with cluster.machine.container("db").enter():
+        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with sender:
+        sender.bind(("eth0", 0x0806))
+        mac = sender.getsockname()[4]
+        claim = bytes.fromhex("0001080006040001") + 2 * (mac + socket.inet_aton(address))
+        sender.send(b"\xff" * 6 + mac + b"\x08\x06" + claim)
+    assert (mac.hex(":") not in other.run("ip", "neigh", "show", address)) == is_checked
+
+
+def test_addresses_are_not_checked_where_that_is_turned_off(cluster: Cluster) -> None:
+    cluster.config["ipspoofchk"] = False
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("db", "other")
+    assert send_from(cluster, "db", "10.10.0.99", "other")
+    assert cluster.reaches("other", "db") == [False, False]
+
+
+def test_the_check_of_addresses_goes_with_the_container(cluster: Cluster) -> None:
+    def list_check() -> str:
+        return cluster.machine.host.run("nft", "list", "table", "bridge", "shibafu_policy")
+
+    apply(cluster.machine, DB_FROM_WEB)
+    empty = list_check()
+    cluster.attach("db", "web")
+    assert list_check() != empty
+    cluster.delete("db")
+    assert list_check() == empty

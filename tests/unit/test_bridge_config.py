@@ -30,7 +30,7 @@ def test_defaults() -> None:
     assert not config.has_ipam
     assert not config.has_vlans
     flags = [name for name, _, _ in KEYS.values() if getattr(config, name) is True]
-    assert flags == []
+    assert flags == ["ip_spoof_check"]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_defaults() -> None:
         ("hairpinMode", "hairpin_mode"),
         ("promiscMode", "promisc_mode"),
         ("portIsolation", "port_isolation"),
+        ("ipspoofchk", "ip_spoof_check"),
         ("macspoofchk", "mac_spoof_check"),
         ("internal", "internal"),
         ("enabledad", "enable_dad"),

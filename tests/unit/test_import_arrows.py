@@ -104,6 +104,7 @@ FOR_PEOPLE = {
 }
 FOR_PLUGINS = {
     "shibafu.policy",
+    "shibafu.policy.address_check",
     "shibafu.policy.compiled",
     "shibafu.policy.enforcement",
     "shibafu.policy.host_policies",

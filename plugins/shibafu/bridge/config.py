@@ -49,6 +49,7 @@ class BridgeConfig:
     internal = False
     ip_masq = False
     ip_masq_backend = ""
+    ip_spoof_check = True
     ipam_type = ""
     is_default_gateway = False
     is_gateway = False
@@ -265,6 +266,7 @@ KEYS = fold_keys(
     ("internal", "internal", Section.flag),
     ("ip_masq", "ipMasq", Section.flag),
     ("ip_masq_backend", "ipMasqBackend", Section.text),
+    ("ip_spoof_check", "ipspoofchk", lambda config, key: config.flag(key) if key in config else True),
     ("ipam_type", "ipam", lambda config, key: config.section(key).text("type")),
     ("is_default_gateway", "isDefaultGateway", Section.flag),
     ("is_gateway", "isGateway", Section.flag),

@@ -144,7 +144,8 @@ def plan_policies(attachment: "Attachment", state: "NetworkState", result: "Resu
     values, args = request.config.values, request.args
     if record.config is not None:
         values, args = record.config, record.args
-    return plan_membership(values, args, addresses, attachment.config.bridge, request.env)
+    port, bridge = attachment.host_link, attachment.config.bridge
+    return plan_membership(values, args, addresses, port, bridge, request.env)
 
 
 def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]":

@@ -32,7 +32,7 @@ def plan_removal(
         meanwhile = lease.load
         plan.append(lease)
     # Before the addresses can be another container's.
-    plan += _plan_policies(state, config.bridge, claim.record, request.env)
+    plan += _plan_policies(state, config.bridge, link, claim.record, request.env)
     has_rules = bool(state.read_rules())
     if has_rules:
         from shibafu.bridge.resources.rules_removal import RulesTeardown
@@ -74,7 +74,7 @@ def _plan_port_rules(
 
 
 def _plan_policies(
-    state: "NetworkState", bridge: str, record: "Record", env: "Mapping[str, str]"
+    state: "NetworkState", bridge: str, link: str, record: "Record", env: "Mapping[str, str]"
 ) -> "list[Resource]":
     if not state.has_policies():
         return []
@@ -82,6 +82,6 @@ def _plan_policies(
 
     addresses = [cidr.address for cidr in record.addresses]
     try:
-        return plan_membership(record.config or {}, record.args, addresses, bridge, env)
+        return plan_membership(record.config or {}, record.args, addresses, link, bridge, env)
     except CniError:
         return []  # it was attached before there were policies, and is in none

@@ -33,6 +33,7 @@ DRIVER_OPTIONS = {
     "forceAddress": bool,
     "hairpinMode": bool,
     "ipMasqBackend": str,
+    "ipspoofchk": bool,
     "keepIPv6": bool,
     "macspoofchk": bool,
     "portIsolation": bool,

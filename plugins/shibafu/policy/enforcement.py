@@ -4,8 +4,9 @@ from shibafu.cni.errors import CniError
 from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.bridging import ensure_bridged
 from shibafu.netfilter.nftables import Nft
-from shibafu.netfilter.render_nftables import RulesetListing
-from shibafu.policy.compiled import TABLE
+from shibafu.netfilter.render_nftables import RulesetListing, render_setup, render_teardown
+from shibafu.policy.address_check import calc_address_check
+from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.host_policies import ROOT, HostPolicies
 from shibafu.policy.member import read_member
 from shibafu.policy.policy_table import PolicyTable
@@ -15,13 +16,13 @@ from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from shibafu.policy.compiled import Compiled
+    from shibafu.netfilter.ruleset import Ruleset
     from shibafu.policy.member import Member
 
 
-def enforce(compiled: "Compiled", policies: HostPolicies, env: "Mapping[str, str]") -> None:
+def enforce(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]") -> None:
     """Enforce policies in place of those that there are: all of them, or none if it fails.
 
     Raises:
@@ -65,27 +66,41 @@ def is_enforced(policies: HostPolicies, env: "Mapping[str, str]") -> bool:
     compiled = policies.read()
     if compiled is None:
         return True
-    table = PolicyTable(compiled, (member for member, _ in list_members()))
-    return not table.render_changes(RulesetListing(Nft(env).list_table(TABLE)))
+    nft, members = Nft(env), [member for member, _ in list_members()]
+    changes = PolicyTable(compiled, members).render_changes(RulesetListing(nft.list_table(TABLE)))
+    return not changes + _render_check(_calc_check(compiled, members), nft)
 
 
 def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
     with policies.lock():
         # A host that never had any does without the program.
         if policies.read_bytes() or find_program("nft", env.get("PATH", "")) is not None:
-            Nft(env).run(f"add table {TABLE}\ndelete table {TABLE}\n")
+            Nft(env).run(render_teardown(calc_address_check([])) + render_teardown(Compiled().calc_table()))
         policies.write_bytes(b"")
 
 
-def _load(compiled: "Compiled", nft: Nft) -> None:
+def _load(compiled: Compiled, nft: Nft) -> None:
     found = list(list_members())
     table = PolicyTable(compiled, (member for member, _ in found))
     # First what bridges forward has to be seen, or the table would have gaps when it is there.
     ensure_bridged({bridge for member, bridge in found if bridge and compiled.selects(member)})
-    changes = table.render_changes(RulesetListing(nft.list_table(TABLE)))
+    check = _render_check(_calc_check(compiled, [member for member, _ in found]), nft)
+    changes = table.render_changes(RulesetListing(nft.list_table(TABLE))) + check
     if changes and nft.start(changes).wait()[0]:
         # Somebody else has changed it in a way that the listing does not show.
-        nft.run(table.render_whole())
+        nft.run(table.render_whole() + check)
+
+
+def _calc_check(compiled: Compiled, members: "Sequence[Member]") -> "Ruleset":
+    return calc_address_check(filter(compiled.selects, members))
+
+
+def _render_check(check: "Ruleset", nft: Nft) -> str:
+    """Return the transaction that makes the check of addresses; empty if it is there."""
+    listing = RulesetListing(nft.list_table(check.name))
+    elements = {part.name: set(part.elements) for part in check.sets}
+    is_same = not listing.find_difference(check) and listing.sets == elements
+    return "" if is_same else render_teardown(check) + render_setup(check)
 
 
 def list_members() -> "Iterator[tuple[Member, str]]":
@@ -105,6 +120,6 @@ def list_members() -> "Iterator[tuple[Member, str]]":
             if not addresses:
                 continue
             try:
-                yield read_member(record.config or {}, record.args, addresses), record.bridge
+                yield read_member(record.config or {}, record.args, addresses, link), record.bridge
             except CniError:
                 continue  # it was attached before there were policies, which it can be in none of

@@ -1,5 +1,6 @@
 """Containers as policies see them."""
 
+from shibafu.cni.config import Section
 from shibafu.policy.pod_identity import find_pod_identity
 
 TYPE_CHECKING = False
@@ -7,6 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shibafu.lean.ip import Address
+
+# The key that turns off the check of addresses.
+SPOOF_CHECK_KEY = "ipspoofchk"
 
 
 class MemberPort:
@@ -34,9 +38,10 @@ class Member:
         labels: what policies find it by.
         addresses: of the interface.
         named_ports: ports with names.
+        port: its link on the host, by which its addresses are checked; empty if they are not.
     """
 
-    __slots__ = ("addresses", "labels", "named_ports", "namespace")
+    __slots__ = ("addresses", "labels", "named_ports", "namespace", "port")
 
     def __init__(
         self,
@@ -44,20 +49,25 @@ class Member:
         labels: "Mapping[str, str]",
         addresses: "Sequence[Address]",
         named_ports: "Sequence[MemberPort]" = (),
+        port: str = "",
     ) -> None:
         self.namespace = namespace
         self.labels = labels
         self.addresses = addresses
         self.named_ports = named_ports
+        self.port = port
 
 
-def read_member(config: "Mapping[str, object]", args: str, addresses: "Sequence[Address]") -> Member:
+def read_member(
+    config: "Mapping[str, object]", args: str, addresses: "Sequence[Address]", port: str
+) -> Member:
     """Return what a container is to policies.
 
     Args:
         config: the configuration that its plugin was called with.
         args: CNI_ARGS.
         addresses: of the interface.
+        port: its link on the host.
 
     Raises:
         CniError: INVALID_CONFIG: its labels are malformed. Without them, it could have connections that a
@@ -65,4 +75,5 @@ def read_member(config: "Mapping[str, object]", args: str, addresses: "Sequence[
     """
     identity = find_pod_identity(config, args)
     ports = [MemberPort(*port) for port in identity.ports]
-    return Member(identity.namespace, identity.labels, addresses, ports)
+    is_checked = Section(dict(config), "NetConf").get(SPOOF_CHECK_KEY) is not False
+    return Member(identity.namespace, identity.labels, addresses, ports, port if is_checked else "")

@@ -5,11 +5,12 @@ from shibafu.netfilter.bridging import ensure_bridged
 from shibafu.netfilter.nftables import Nft
 from shibafu.netfilter.render_nftables import RulesetListing, render_added, render_deleted
 from shibafu.netfilter.ruleset import Ruleset
+from shibafu.policy.address_check import calc_address_check
 from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.enforcement import restore_policies
 from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.member import read_member
-from shibafu.resource.base import RULES, Fault, Resource
+from shibafu.resource.base import MEND, RULES, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,11 +73,24 @@ class PolicyMembership(Resource):
             [Fault("rules of network policies are missing", f"nftables: {seen}; {advice}")] if seen else []
         )
         if compiled.selects(self._member):
+            faults += self._find_check_faults(view, self._calc_check(compiled), nft)
             link = view.link(self._bridge)
             if link is not None and link.kind == "bridge" and not link.nf_call:
                 what = f"bridge {link.name} does not show netfilter what it forwards"
                 faults.append(Fault(what, f"network policies have no effect on the bridge; {advice}"))
         return faults
+
+    def _find_check_faults(self, view: "View", check: Ruleset, nft: Nft) -> list[Fault]:
+        listing = view.once(("nftables", check.name), lambda: RulesetListing(nft.list_table(check.name)))
+        seen = listing.find_difference(check)
+        if not seen:
+            return []
+        self._is_broken = True
+        what = "the check of the addresses that it sends from is missing"
+        return [Fault(what, f"nftables: {seen}; it could pass for another container of the policies; {MEND}")]
+
+    def _calc_check(self, compiled: Compiled) -> Ruleset:
+        return calc_address_check([self._member] if compiled.selects(self._member) else [])
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
@@ -92,7 +106,8 @@ class PolicyMembership(Resource):
             part = compiled.calc_member(self._member)
             if compiled.selects(self._member):
                 ensure_bridged([self._bridge], view.sock)
-            if not part.sets or (not self._is_broken and _is_done(Nft(self._env), _render_added(part))):
+            added = _render_added(part) + render_added(self._calc_check(compiled))
+            if not part.sets or (not self._is_broken and _is_done(Nft(self._env), added)):
                 return True
         # The table is missing, or somebody else's address was this one.
         restore_policies(policies, self._env)
@@ -103,10 +118,13 @@ class PolicyMembership(Resource):
         policies = HostPolicies()
         with policies.lock(shared=True):
             compiled = policies.read()
-            part = compiled.calc_member(self._member) if compiled is not None else None
-            if part is None or not part.sets:
+            if compiled is None:
                 return
-            nft, elements = Nft(self._env), render_deleted(part)
+            part = compiled.calc_member(self._member)
+            if not part.sets:
+                return
+            nft = Nft(self._env)
+            elements = render_deleted(part) + render_deleted(self._calc_check(compiled))
             # Others may need the chains.
             if _is_done(nft, elements + _render_deleted_chains(part)) or _is_done(nft, elements):
                 return
@@ -118,6 +136,7 @@ def plan_membership(
     config: "Mapping[str, object]",
     args: str,
     addresses: "Sequence[Address]",
+    port: str,
     bridge: str,
     env: "Mapping[str, str]",
 ) -> list[Resource]:
@@ -127,6 +146,7 @@ def plan_membership(
         config: the configuration that it is, or was, attached with.
         args: CNI_ARGS, likewise.
         addresses: its addresses; without any it has no part.
+        port: its link on the host.
         bridge: the bridge that it is on.
         env: the environment.
 
@@ -135,7 +155,7 @@ def plan_membership(
     """
     if not addresses:
         return []
-    return [PolicyMembership(read_member(config, args, addresses), bridge, env)]
+    return [PolicyMembership(read_member(config, args, addresses, port), bridge, env)]
 
 
 def release_members(env: "Mapping[str, str]") -> None:
