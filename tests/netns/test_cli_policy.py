@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netns.blue_network import BlueNetwork
+from shibafu.networks.policy_labels import change_labels
 from support.command import CommandLine
 from support.namespaces import Namespace
 from support.traffic import can_reach
@@ -148,6 +149,25 @@ def test_labels_change_while_a_container_runs(shibafu: CommandLine, policies: Bl
     assert not can_reach(db, DB_ADDRESS, web)
     shibafu(f"policy label {web.name} app=web")
     assert can_reach(db, DB_ADDRESS, web)
+    shibafu("network check")
+
+
+def test_labels_stay_where_the_kernel_refuses(shibafu: CommandLine, policies: BlueNetwork) -> None:
+    """Each interface keeps what it was attached with."""
+    web = policies.web.name
+    shibafu("network create green --subnet 10.67.0.0/24")
+    shibafu(f"network connect green {web} --ip 10.67.0.9 --label app=web")
+    records = list(shibafu.records.glob("*/veth*"))
+    before = [path.read_text().rstrip() for path in records]
+
+    def refuse() -> None:
+        assert [path.read_text().rstrip() for path in records] != before
+        raise OSError("nft is not installed")
+
+    with policies.host.enter(), pytest.raises(OSError, match="nft"):
+        change_labels(web, {"app": "other"}, str(shibafu.cache_dir), refuse)
+    assert [path.read_text().rstrip() for path in records] == before
+    shibafu(f"policy label {web} app=other")
     shibafu("network check")
 
 

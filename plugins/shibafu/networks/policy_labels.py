@@ -30,11 +30,11 @@ def change_labels(
     Raises:
         CommandError: it is on no network of shibafu-bridge.
     """
-    former = _change_records(container_id, lambda args: change_labels_arg(args, changes))
+    former = _change_records(container_id, lambda _, args: change_labels_arg(args, changes))
     try:
         enforce()
     except BaseException:
-        _change_records(container_id, lambda _: next(iter(former.values())))
+        _change_records(container_id, former.get)
         raise
     for cached in cache_list(container_id=container_id, directory=cache_dir):
         args = former.get((cached.network, cached.ifname))
@@ -44,8 +44,18 @@ def change_labels(
     return find_labels(container_id)
 
 
-def _change_records(container_id: str, change: Callable[[str], str]) -> dict[tuple[str, str], str]:
-    """Change CNI_ARGS in a container's records; return what they were, by network and interface."""
+def _change_records(
+    container_id: str, change: Callable[[tuple[str, str], str], str]
+) -> dict[tuple[str, str], str]:
+    """Change CNI_ARGS in a container's records; return what they were.
+
+    Args:
+        container_id: the container.
+        change: returns them for a network and an interface, and what they are.
+
+    Returns:
+        By network and interface.
+    """
     former = {}
     for network in list_recorded_networks():
         state = NetworkState(network)
@@ -55,8 +65,9 @@ def _change_records(container_id: str, change: Callable[[str], str]) -> dict[tup
                 continue
             with Claim(state, link, record).lock():
                 record = state.read_attachment(link)
-                former[(network, record.ifname)] = record.args
-                record.args = change(record.args)
+                key = (network, record.ifname)
+                former[key] = record.args
+                record.args = change(key, record.args)
                 state.update_attachment(link, record)
     if not former:
         raise _is_not_attached(container_id)
