@@ -70,3 +70,22 @@ def test_the_legacy_variant_is_always_asked(machine: Machine, tmp_path: Path) ->
         assert programs.count() == 2
     machine.iptables("-D CNI-FORWARD 1")
     machine.fail(config, ifname=ifname("a"), command="CHECK")
+
+
+def test_the_last_container_takes_the_rules_along_unseen(machine: Machine, programs: Programs) -> None:
+    """One program for each family, as long as nobody has made other rules."""
+    config = enter(machine, ingressPolicy="same-bridge")
+    programs.count()
+    leave(machine, config)
+    assert programs.count() == 2
+    assert_open_again(machine)
+
+
+@pytest.mark.parametrize("rule", ["-A CNI-FORWARD -s 192.0.2.1 -j ACCEPT", "-A OUTPUT -j CNI-FORWARD"])
+def test_what_others_have_made_stays(machine: Machine, programs: Programs, rule: str) -> None:
+    config = enter(machine)
+    machine.iptables(rule)
+    leave(machine, config)
+    rules = machine.rules()
+    assert any("CNI-FORWARD" in line and line.startswith("iptables -A") for line in rules)
+    assert not any("shibafu" in line or line.startswith("ip6tables") for line in rules)

@@ -77,6 +77,12 @@ def calc_wanted(needs: Needs, version: int) -> "Rules":
     return wanted
 
 
+def calc_expected(needs: Needs, version: int) -> "Rules":
+    """Return the rules that there are where nobody but one network has made any."""
+    wanted = calc_wanted(needs, version)
+    return {**wanted, needs.admin_chain: []} if _ENTRY in wanted else wanted
+
+
 def _calc_accepting(needs: Needs, version: int) -> list[str]:
     rules = []
     for subnet in needs.subnets:
@@ -191,7 +197,8 @@ def _is_used_by_others(rules: "Rules", name: str) -> bool:
 
 
 def _find_target(rule: str) -> str:
-    return rule.rpartition(" -j ")[2]
+    # It may have no condition.
+    return f" {rule}".rpartition(" -j ")[2]
 
 
 def _find_link(rule: str) -> str:

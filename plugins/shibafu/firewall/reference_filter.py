@@ -4,7 +4,8 @@ It removes those at DEL, where it is told the addresses, and never what keeps br
 """
 
 from shibafu.firewall.config import FirewallConfig
-from shibafu.firewall.filter_rules import FilterTables, find_released, select_accepted
+from shibafu.firewall.filter_programs import FilterTables
+from shibafu.firewall.filter_rules import find_released, select_accepted
 from shibafu.firewall.filter_table import (
     calc_container_rules,
     calc_host_cidr,
