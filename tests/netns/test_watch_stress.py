@@ -11,7 +11,9 @@ from netns.blue_network import BlueNetwork
 from netns.calls_beside import come_and_go
 from netns.watched import Watched, make_command, settle
 from support.machine import Machine
+from support.namespaces import Namespace
 from support.suite import Suite
+from support.traffic import can_reach
 from support.waiting import wait_for
 
 # Seconds of CPU for a thousand foreign veth pairs.
@@ -56,6 +58,36 @@ def test_what_is_removed_again_and_again_comes_back_later_and_later(network: Blu
     # A second and two seconds after the heal before, of which some time has passed.
     assert waits[3] > 0.4
     assert waits[4] > 1.4
+
+
+def test_a_bridge_that_is_deleted_twenty_times_is_contested(
+    network: BlueNetwork, request: pytest.FixtureRequest
+) -> None:
+    """It takes a minute."""
+    if not request.config.getoption("--long"):
+        pytest.skip("needs --long")
+    network.create()
+    missing = "bridge br-blue is missing"
+    with Watched(network.shibafu) as watched:
+        for number in range(1, 11):
+            network.host.run("ip", "link", "del", "br-blue")
+            deadline = time.monotonic() + 70
+            while sum(missing in line for line in watched.lines) < number:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        for _ in range(10):
+            network.host.run("sh", "-c", "ip link del br-blue 2>/dev/null || true")
+            settle()
+        assert f"contested, no longer healed: {missing}" in watched.lines[-1]
+        (contested,) = watched.read_status()["contested"]
+        assert (contested["network"], contested["what"]) == ("blue", missing)
+        assert "contested" in network.shibafu("network ls")
+        assert "br-blue" not in network.host.run("ip", "link")
+        with Namespace("late") as late:
+            network.shibafu(f"network connect blue {late.name}")
+            wait_for(lambda: not watched.read_status()["contested"])
+            network.host.run("ip", "link", "del", "br-blue")
+            wait_for(lambda: can_reach(network.db, "10.66.0.3", network.web))
 
 
 def test_a_thousand_foreign_links_cost_little(network: BlueNetwork) -> None:

@@ -15,7 +15,7 @@ from shibafu.runtime.conflist import ConflistError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _RECORDS = "/run/shibafu"
 # The names of chains and tables begin with this, and the digits of calc_chain follow.
@@ -48,20 +48,21 @@ class Interests:
         self._digits: dict[str, str] = {}
         self.networks: dict[str, ConfiguredNetwork] = {}
         self._broken: list[str] = []
+        self._grown: set[str] = set()
 
     # What there is
 
-    def refresh(self) -> set[str]:
-        """Read what has changed of configurations and records; return networks that have got containers."""
+    def refresh(self) -> None:
+        """Read what has changed of configurations and records."""
         is_reconfigured = self._read_configurations()
         changed = {name for name in self._configured if self._has_changed(name)}
         if not changed and not is_reconfigured:
-            return set()
-        grown = {name for name in changed if self._read_links(name)}
+            return
+        self._grown |= {name for name in changed if self._read_links(name)}
         self._links = {name: links for name, links in self._links.items() if name in self._configured}
         self.networks = {name: self._configured[name] for name, links in self._links.items() if links}
         self._digits = {calc_chain(name)[len(_CHAIN) :]: name for name in self.networks}
-        self._parts = {}
+        former, self._parts = self._parts, {}
         for name, network in self.networks.items():
             bridge = network.bridge
             for shared in {bridge.bridge, bridge.gateway_link} if bridge is not None else ():
@@ -70,7 +71,12 @@ class Interests:
                 for one in (link, *others):
                     self._parts.setdefault(one, []).append((name, link))
         self._names = {index: name for index, name in self._names.items() if name in self._parts}
-        self._names |= dict(self._find_indexes())
+        # Those that are created later are announced.
+        self._names |= dict(_find_indexes(self._parts.keys() - former.keys()))
+
+    def take_grown(self) -> set[str]:
+        """Return, once, networks that have got containers."""
+        grown, self._grown = self._grown, set()
         return grown
 
     def take_broken(self) -> list[str]:
@@ -81,6 +87,7 @@ class Interests:
     def forget_indexes(self) -> None:
         """Look the numbers of all links up again, since announcements were lost."""
         self._names = {}
+        self._parts = {}
         self._directories = {}
 
     def _read_configurations(self) -> bool:
@@ -133,13 +140,6 @@ class Interests:
         self._links[network] = links
         return links.keys() > former.keys() or not links.keys() <= former.keys()
 
-    def _find_indexes(self) -> "Iterator[tuple[int, str]]":
-        for name in self._parts.keys() - set(self._names.values()):
-            try:
-                yield if_nametoindex(name), name
-            except OSError:
-                continue
-
     def list_links(self, network: str) -> list[str]:
         """Return the links of a network's containers on the host."""
         return list(self._links.get(network, {}))
@@ -183,6 +183,15 @@ class Interests:
             owner = self._digits.get(digits)
             return [owner] if owner is not None else []
         return list(self.networks)
+
+
+def _find_indexes(names: "Iterable[str]") -> "Iterator[tuple[int, str]]":
+    """Yield the numbers of the links that exist."""
+    for name in names:
+        try:
+            yield if_nametoindex(name), name
+        except OSError:
+            continue
 
 
 def _identify_files(directory: str) -> object:

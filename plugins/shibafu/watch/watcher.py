@@ -174,7 +174,8 @@ class Watcher:
                 marks.has_files |= has_other_leases
 
     def _refresh(self) -> None:
-        for network in self._interests.refresh():
+        self._interests.refresh()
+        for network in self._interests.take_grown():
             self._backoff.forget(network)
         for line in self._interests.take_broken():
             self._journal.note(line)
