@@ -109,7 +109,7 @@ BANDWIDTH = (
         "choice",
         "The link that delays what a container sends has the queue length of other links, not that of an "
         "ifb.",
-        ("after-ADD host link delay queue",),
+        ("* host link delay queue",),
         ("bandwidth-*",),
         reference=ABSENT,
         ours="1000",
@@ -263,4 +263,24 @@ PORTMAP = (
         ours="0",
     ),
 )
-CHAINED = (*LOOPBACK, *TUNING, *BANDWIDTH, *FIREWALL, *PORTMAP)
+RESULTS = (
+    Difference(
+        "versions-of-result",
+        "newer",
+        "Results of version 1.1.0 are supported; the error for one that does not go with the configuration's "
+        "version lists it.",
+        ("1-ADD answer.msg",),
+        ("*-result-of-another-version",),
+        ours="could not parse prevResult: result type supports [[]1.0.0 1.1.0] *",
+    ),
+    Difference(
+        "where-once",
+        "error",
+        "The error for a prevResult says once that it is about that.",
+        ("1-ADD answer.msg",),
+        ("bandwidth-result-bad-address", "firewall-result-bad-address", "portmap-result-bad-address"),
+        reference="*could not parse prevResult: could not parse prevResult: *",
+        ours="could not parse prevResult: *",
+    ),
+)
+CHAINED = (*RESULTS, *LOOPBACK, *TUNING, *BANDWIDTH, *FIREWALL, *PORTMAP)

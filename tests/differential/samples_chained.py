@@ -98,6 +98,21 @@ def of_version(plugin: str, version: str, config: Mapping[str, object]) -> Case:
     return chained(plugin, f"version-{version}", stated, calls)
 
 
+def odd_results(plugin: str, config: Mapping[str, object]) -> tuple[Case, ...]:
+    """Return cases in which the plugin before has answered what it should not."""
+    odd: dict[str, object] = {
+        "of-another-version": result("0.4.0"),
+        "text": "none",
+        "empty": {},
+        "bad-address": result(ips=[{"address": "10.1.0.300/24", "interface": 2}]),
+        "bad-index": result(ips=[{"address": "10.1.0.2/24", "interface": 7}]),
+    }
+    return tuple(
+        chained(plugin, f"result-{name}", dict(config) | {"prevResult": value}, ONCE)
+        for name, value in odd.items()
+    )
+
+
 def damaged(*lines: Shell) -> tuple[Call, ...]:
     """Return a life in which something is damaged before a second CHECK."""
     return (Call("ADD"), Call("CHECK"), Call("CHECK", before=lines), Call("DEL"))

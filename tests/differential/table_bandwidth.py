@@ -2,7 +2,7 @@
 
 from differential.case import LIFE, Call
 from differential.samples import host
-from differential.samples_chained import PORT, chained, damaged, of_version, refused, result
+from differential.samples_chained import PORT, chained, damaged, odd_results, of_version, refused, result
 
 _INGRESS = {"ingressRate": 20_000_000, "ingressBurst": 2_000_000}
 _EGRESS = {"egressRate": 10_000_000, "egressBurst": 1_000_000}
@@ -66,4 +66,5 @@ CASES = (
     of_version("bandwidth", "0.2.0", _BOTH),
     of_version("bandwidth", "0.3.1", _BOTH),
     of_version("bandwidth", "0.4.0", _BOTH),
+    *odd_results("bandwidth", _BOTH),
 )

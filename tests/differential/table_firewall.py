@@ -2,7 +2,7 @@
 
 from differential.case import LIFE, Call
 from differential.samples import host
-from differential.samples_chained import chained, damaged, of_version, refused, result
+from differential.samples_chained import chained, damaged, odd_results, of_version, refused, result
 
 _BACKEND = {"backend": "iptables"}
 _DROP = (host("iptables -P FORWARD DROP; ip6tables -P FORWARD DROP"),)
@@ -41,4 +41,5 @@ CASES = (
     refused("firewall", "admin-chain-too-long", _BACKEND | {"iptablesAdminChainName": "C" * 40}),
     of_version("firewall", "0.3.1", _BACKEND),
     of_version("firewall", "0.4.0", _BACKEND),
+    *odd_results("firewall", _BACKEND),
 )

@@ -2,7 +2,7 @@
 
 from differential.case import LIFE, Call, Case
 from differential.samples import host
-from differential.samples_chained import ONCE, chained, damaged, of_version, result
+from differential.samples_chained import ONCE, chained, damaged, odd_results, of_version, result
 
 _TCP = {"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}
 _IPV4 = result(ips=[{"address": "10.1.0.2/24", "interface": 2}])
@@ -107,4 +107,5 @@ CASES = (
     _published("without-addresses", _ports(_TCP, prevResult=result(ips=[]))),
     of_version("portmap", "0.3.1", _ports(_TCP)),
     of_version("portmap", "0.4.0", _ports(_TCP, prevResult=_OLD_IPV4)),
+    *odd_results("portmap", _ports(_TCP)),
 )

@@ -7,6 +7,7 @@ from differential.samples_chained import (
     SHORT_LIFE,
     chained,
     damaged,
+    odd_results,
     of_version,
     refused,
     result,
@@ -82,6 +83,7 @@ TUNING = (
     refused("tuning", "args-unknown", {}, env={"CNI_ARGS": "FOO=1"}),
     of_version("tuning", "0.3.1", {"mac": _MAC}),
     of_version("tuning", "0.4.0", {"mac": _MAC}),
+    *odd_results("tuning", {"mac": _MAC}),
 )
 
 

@@ -184,8 +184,13 @@ def parse_routes(section: Section) -> list[Route]:
     return [parse_route(section.item("routes", r)) for r in section.array("routes") if r is not None]
 
 
-def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
+def parse_result(section: Section, default_version: str = DEFAULT, name: str = "result") -> Result:
     """Parse a result of the version that it states itself, or else of the default version.
+
+    Args:
+        section: the result.
+        default_version: of the specification.
+        name: what it is called in errors.
 
     Raises:
         CniError: DECODING_FAILURE when it is not a result of that version.
@@ -206,7 +211,7 @@ def parse_result(section: Section, default_version: str = DEFAULT) -> Result:
             section.array("portMappings"),
         )
     except ValueError as error:
-        raise CniError(DECODING_FAILURE, f"could not parse result: {error}") from None
+        raise CniError(DECODING_FAILURE, f"could not parse {name}: {error}") from None
 
 
 def _parse_interface(section: Section) -> Interface:
@@ -249,7 +254,7 @@ def parse_prev_result(config: Section, version: str) -> Result | None:
             f'CNIVersion is "{stated}"',
             "the runtime must convert prevResult to the configuration's version",
         )
-    return parse_result(section, version)
+    return parse_result(section, version, "prevResult")
 
 
 def require_prev_result(config: Section, version: str, refusal: str) -> Result:
