@@ -7,6 +7,7 @@ from shibafu.firewall.filter_rules import settle_rules
 from shibafu.firewall.members import Members
 from shibafu.firewall.port_isolation import IsolatedPorts
 from shibafu.firewall.reference_filter import find_departed, remove_reference_rules
+from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
 
 TYPE_CHECKING = False
@@ -38,6 +39,10 @@ def collect_garbage(request: "Request") -> None:
     needs = members.read_needs()
     if stale and needs is not None and needs.policy == ISOLATED_CONTAINERS:
         teardown.do(IsolatedPorts(members, stale, request.env).remove)
+    if stale and NetworkState(request.network).has_policies():
+        from shibafu.policy.membership import release_members
+
+        teardown.do(release_members, request.env)
     with members.lock():
         teardown.do(remove_reference_rules, members, request.env, find_departed)
     teardown.do(members.forget_if_unused)

@@ -150,6 +150,7 @@ class Membership(Resource):
             phase=COMPLETE,
             identity=identify_netns(request.netns),
             config={key: value for key, value in request.config.values.items() if key != "prevResult"},
+            args=request.args,
         )
 
     @property

@@ -11,11 +11,13 @@ from shibafu.firewall.config import (
 from shibafu.firewall.filter_rules import FilterRules
 from shibafu.firewall.members import Members, Membership, calc_key
 from shibafu.firewall.needs import Needs, is_safe_link_name
+from shibafu.lean.ip import Cidr
 from shibafu.netlink.link import link_list
+from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shibafu.cni.request import Request
     from shibafu.cni.result import Result
@@ -36,7 +38,8 @@ def plan_entry(
         view: the host's namespace.
     """
     plan: list[Resource]
-    membership = Membership(members, request, needs.addresses, needs.links[0] if needs.links else "")
+    addresses = [Cidr(ip.address.address, ip.address.address.bits) for ip in result.ips]
+    membership = Membership(members, request, addresses, needs.links[0] if needs.links else "")
     plan = [membership, FilterRules(members, membership.key, needs, request.env)]
     ports = [name for name in _list_host_links(result) if _is_port(view, name)]
     if needs.policy == ISOLATED_CONTAINERS and ports:
@@ -47,7 +50,30 @@ def plan_entry(
         from shibafu.firewall.zone import ZoneSources
 
         plan.append(ZoneSources(members, needs, request.env))
-    return plan
+    values, args = request.config.values, request.args
+    return plan + _plan_policies(request, membership.key, values, args, addresses, needs.links)
+
+
+def _plan_policies(
+    request: "Request",
+    key: str,
+    config: "Mapping[str, object]",
+    args: str,
+    addresses: "Iterable[Cidr]",
+    bridges: "Iterable[str]" = (),
+) -> "list[Resource]":
+    """Return a container's part in the host's network policies, if there are any.
+
+    That of a container which shibafu-bridge has attached is that plugin's: it is there before the link is up.
+    """
+    state = NetworkState(request.network)
+    if not state.has_policies() or state.remembers(key):
+        return []
+    from shibafu.policy.membership import plan_membership
+
+    own = [cidr.address for cidr in addresses]
+    # What its link on the host is called, its own plugin knows.
+    return plan_membership(config, args, own, "", next(iter(bridges), ""), request.env)
 
 
 def plan_firewall(request: "Request", result: "Result", view: "View") -> "list[Resource]":
@@ -163,6 +189,8 @@ def plan_departure(members: Members, request: "Request", result: "Result | None"
     addresses = record.addresses if record is not None and not record.bridge else []
     needs = Needs(request.network, addresses=addresses)
     plan.append(Membership(members, request))
+    if record is not None:
+        plan += _plan_policies(request, key, record.config or {}, record.args, record.addresses)
     former = members.read_needs()
     if former is not None and former.policy == ISOLATED_CONTAINERS:
         from shibafu.firewall.port_isolation import IsolatedPorts

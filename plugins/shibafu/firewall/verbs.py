@@ -92,6 +92,10 @@ def status(request: "Request") -> None:
         from shibafu.firewall.port_isolation import IsolatedPorts
 
         kinds.append(IsolatedPorts)
+    if NetworkState(request.network).has_policies():
+        from shibafu.policy.membership import PolicyMembership
+
+        kinds.append(PolicyMembership)
     for kind in kinds:
         obstacle = kind.obstacle(request, config)
         if obstacle is not None:

@@ -35,7 +35,7 @@ def ensure_bridged(bridges: "Iterable[str]", sock: NetlinkSocket | None = None) 
                 ensure_bridged(bridges, own)
         return
     for name in bridges:
-        link = link_by_name(sock, name)
+        link = link_by_name(sock, name) if name else None
         if link is not None and link.kind == "bridge":
             _ensure_module()
             if not link.nf_call:

@@ -104,22 +104,33 @@ def _render_check(check: "Ruleset", nft: Nft) -> str:
 
 
 def list_members() -> "Iterator[tuple[Member, str]]":
-    """Yield the containers that shibafu-bridge has attached, or is attaching, and their bridges."""
+    """Yield the containers that are attached, or being attached, and their bridges, empty if unknown."""
+    for state in _list_states(ROOT):
+        yield from _list_network(state)
+    for state in _list_states(f"{ROOT}/firewall"):
+        # The part of those that shibafu-bridge has attached is that plugin's.
+        yield from _list_network(state, NetworkState(state.network))
+
+
+def _list_states(root: str) -> "Iterator[NetworkState]":
     try:
-        networks = list_network_directories(find_home(ROOT)[0])
+        for network in list_network_directories(find_home(root)[0]):
+            yield NetworkState(network, root)
     except FileNotFoundError:
         return
-    for network in networks:
-        state = NetworkState(network)
-        for link in state.attachments():
-            record = state.read_attachment(link)
-            # DEL takes the container's part away once the link is gone.
-            if record.phase == CLAIMED or (record.phase == LEAVING and not link_exists(link)):
-                continue
-            addresses = [cidr.address for cidr in record.addresses]
-            if not addresses:
-                continue
-            try:
-                yield read_member(record.config or {}, record.args, addresses, link), record.bridge
-            except CniError:
-                continue  # it was attached before there were policies, which it can be in none of
+
+
+def _list_network(state: NetworkState, others: NetworkState | None = None) -> "Iterator[tuple[Member, str]]":
+    for link in state.attachments():
+        record = state.read_attachment(link)
+        addresses = [cidr.address for cidr in record.addresses]
+        # DEL takes the container's part away once the link is gone.
+        is_gone = record.phase == LEAVING and not link_exists(link)
+        is_others = others is not None and others.remembers(link)
+        if not addresses or record.phase == CLAIMED or is_gone or is_others:
+            continue
+        try:
+            port = link if others is None else ""
+            yield read_member(record.config or {}, record.args, addresses, port), record.bridge
+        except CniError:
+            continue  # it was attached before there were policies, which it can be in none of

@@ -146,8 +146,8 @@ def plan_membership(
         config: the configuration that it is, or was, attached with.
         args: CNI_ARGS, likewise.
         addresses: its addresses; without any it has no part.
-        port: its link on the host.
-        bridge: the bridge that it is on.
+        port: its link on the host; empty where its addresses are not checked.
+        bridge: the bridge that it is on; empty if it is on none that is known.
         env: the environment.
 
     Raises:

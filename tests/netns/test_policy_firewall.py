@@ -1,0 +1,87 @@
+"""Policies for containers that another plugin has attached: their part is shibafu-firewall's."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from netns.test_policy_attachments import DB_FROM_WEB, TABLE, apply, labelled
+from netns.walled import REFERENCE
+from support.machine import Config, Machine
+from support.traffic import can_reach
+
+pytestmark = pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs the reference's plugins")
+
+
+class Foreigners:
+    """Containers of a network of the reference's bridge plugin, behind shibafu-firewall."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        ranges = [[{"subnet": subnet}] for subnet in ("10.10.0.0/24", "fd00:10::/64")]
+        ipam = {"type": "host-local", "ranges": ranges, "dataDir": str(machine.data_dir)}
+        self.bridge: Config = {"cniVersion": "1.0.0", "name": "net", "type": "bridge", "bridge": "br0"}
+        self.bridge |= {"isDefaultGateway": True, "ipam": ipam}
+        self.firewall: Config = {"cniVersion": "1.0.0", "name": "net", "type": "firewall"}
+        self.addresses: dict[str, list[str]] = {}
+
+    def attach(self, name: str) -> None:
+        self._choose("bridge")
+        result = self.machine.add(self.bridge, name, CNI_PATH=str(REFERENCE))
+        self._choose("firewall")
+        self.machine.add(self.configure(name, result), name)
+        self.addresses[name] = [ip["address"].partition("/")[0] for ip in result["ips"]]
+
+    def configure(self, name: str, result: Config | None = None) -> Config:
+        chained = {"prevResult": result or self.machine.result(self.firewall, name)}
+        return labelled(self.firewall, app=name) | chained
+
+    def detach(self, name: str) -> None:
+        self._choose("firewall")
+        self.machine.delete(self.configure(name), name)
+        self._choose("bridge")
+        self.machine.delete(self.bridge, name, CNI_PATH=str(REFERENCE))
+
+    def _choose(self, plugin: str) -> None:
+        directory = REFERENCE if plugin == "bridge" else self.machine.suite.directory
+        self.machine.plugin = directory / plugin
+
+    def reaches(self, source: str, destination: str) -> list[bool]:
+        server, client = map(self.machine.container, (destination, source))
+        return [can_reach(server, address, client) for address in self.addresses[destination]]
+
+
+@pytest.fixture
+def foreigners(machine: Machine) -> Iterator[Foreigners]:
+    yield Foreigners(machine)
+    apply(machine)
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["policies first", "containers first"])
+def test_policies_are_for_all_networks(foreigners: Foreigners, is_first: bool) -> None:
+    machine = foreigners.machine
+    if is_first:
+        apply(machine, DB_FROM_WEB)
+    for name in ("db", "web", "other"):
+        foreigners.attach(name)
+    if not is_first:
+        assert foreigners.reaches("other", "db") == [True, True]
+        apply(machine, DB_FROM_WEB)
+    assert foreigners.reaches("other", "db") == [False, False]
+    assert foreigners.reaches("web", "db") == [True, True]
+    for name in ("db", "web", "other"):
+        machine.check(foreigners.configure(name), name)
+    machine.host.run("nft", "flush", "map", *TABLE.split(), "in4")
+    assert "polic" in machine.fail(foreigners.configure("db"), "db", command="CHECK")["msg"]
+
+
+def test_nothing_is_left_of_them(foreigners: Foreigners) -> None:
+    machine = foreigners.machine
+    apply(machine, DB_FROM_WEB)
+    empty = machine.host.run("nft", "list", "table", *TABLE.split())
+    for name in ("db", "web"):
+        foreigners.attach(name)
+    assert machine.host.run("nft", "list", "table", *TABLE.split()) != empty
+    foreigners.detach("web")
+    machine.plugin = machine.suite.directory / "firewall"
+    machine.collect_garbage(foreigners.firewall | {"cniVersion": "1.1.0"})
+    assert machine.host.run("nft", "list", "table", *TABLE.split()) == empty
