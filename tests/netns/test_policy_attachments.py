@@ -1,6 +1,5 @@
 """Policies and what shibafu-bridge attaches: before its first packet, while it runs, and after it is gone."""
 
-import os
 import select
 import socket
 import time
@@ -9,34 +8,15 @@ from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
 import pytest
-import yaml
 
-from netns.policy_cases import match, pods, policy
+from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
 from shibafu.policy.compiled import Compiled
-from shibafu.policy.compiler import compile_policies
-from shibafu.policy.enforcement import enforce
 from shibafu.policy.host_policies import HostPolicies
-from shibafu.policy.policy_documents import parse_policies
-from support.machine import Config, Machine
+from support.machine import Machine
 from support.namespaces import Namespace
-from support.policy_evaluator import Document
 from support.traffic import arrives, can_reach
 
 SUBNETS = ("10.10.0.0/24", "fd00:10::/64")
-TABLE = "inet shibafu_policy"
-DB_FROM_WEB = policy([{"from": [pods(match(app="web"))]}], target=match(app="db"), namespace="default")
-
-
-def apply(machine: Machine, *policies: Document) -> None:
-    """Enforce policies on the machine, in place of all others."""
-    with machine.host.enter():
-        parsed = parse_policies(yaml.safe_dump_all(policies), "policies.yaml")
-        enforce(compile_policies(parsed), HostPolicies(), os.environ)
-
-
-def labelled(config: Config, **labels: str) -> Config:
-    """Return a network's configuration as a runtime passes it for a container with labels."""
-    return config | {"args": {"cni": {"labels": [{"key": k, "value": v} for k, v in labels.items()]}}}
 
 
 class Cluster:

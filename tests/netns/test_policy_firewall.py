@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from netns.test_policy_attachments import DB_FROM_WEB, TABLE, apply, labelled
+from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
 from netns.walled import REFERENCE
 from support.machine import Config, Machine
 from support.traffic import can_reach
