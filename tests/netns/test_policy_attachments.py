@@ -9,12 +9,13 @@ from threading import Event, Thread
 
 import pytest
 
+from netns.policy_cases import match, policy
 from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
 from shibafu.policy.compiled import Compiled
 from shibafu.policy.host_policies import HostPolicies
 from support.machine import Machine
 from support.namespaces import Namespace
-from support.traffic import arrives, can_reach
+from support.traffic import arrives, can_reach, open_socket
 
 SUBNETS = ("10.10.0.0/24", "fd00:10::/64")
 
@@ -296,6 +297,46 @@ def test_addresses_are_not_checked_where_that_is_turned_off(cluster: Cluster) ->
     cluster.attach("db", "other")
     assert send_from(cluster, "db", "10.10.0.99", "other")
     assert cluster.reaches("other", "db") == [False, False]
+
+
+def reaches_link_local(client: Namespace, server: Namespace, link: str = "eth0") -> bool:
+    """Return whether a datagram arrives at a container's link-local address, sent out of a link."""
+    listed = server.run("ip", "-o", "-6", "addr", "show", "dev", "eth0", "scope", "link")
+    address = listed.split()[3].partition("/")[0]
+    with (
+        open_socket(server, 6, socket.SOCK_DGRAM, patience=0.5) as listener,
+        open_socket(client, 6, socket.SOCK_DGRAM) as talker,
+    ):
+        listener.bind(("::", 0))
+        with client.enter():
+            scope = socket.if_nametoindex(link)
+        for _ in range(3):
+            talker.sendto(b"ping", (address, listener.getsockname()[1], 0, scope))
+            with suppress(TimeoutError):
+                return bool(listener.recv(16))
+        return False
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+@pytest.mark.parametrize("direction", ["Ingress", "Egress"])
+def test_no_way_leads_round_policies_by_link_local_addresses(
+    cluster: Cluster, direction: str, is_checked: bool
+) -> None:
+    """Each container has one, which no policy knows, and the others find it by asking all neighbours."""
+    cluster.config["ipspoofchk"] = is_checked
+    cluster.attach("db", "web", "other")
+    db, web, other = map(cluster.machine.container, ("db", "web", "other"))
+    ends = (other, db) if direction == "Ingress" else (db, other)
+    assert reaches_link_local(*ends)
+    apply(cluster.machine, policy([], [], match(app="db"), "default", types=[direction]))
+    assert not reaches_link_local(*ends)
+    assert reaches_link_local(web, other)  # no policy is for these
+    assert reaches_link_local(cluster.machine.host, db, cluster.config["bridge"])
+    assert cluster.reaches(*(("db", "other") if direction == "Ingress" else ("other", "db"))) == [True, True]
+    cluster.check("db")
+    cluster.machine.host.run("nft", "flush", "chain", "bridge", "shibafu_policy", "forward")
+    assert reaches_link_local(*ends)
+    assert "addresses" in cluster.find_fault("db")
 
 
 def test_the_check_of_addresses_goes_with_the_container(cluster: Cluster) -> None:

@@ -28,13 +28,17 @@ _VERSION = 1
 # What a direction's chains and maps begin with, and which of a packet's addresses is the peer's.
 _SIDES = {"Ingress": ("in", "saddr"), "Egress": ("eg", "daddr")}
 _FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
+# ICMPv6 by which neighbours are found, in the order in which nft lists it.
+NEIGHBOUR_MESSAGES = (
+    "mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, "
+    "nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report"
+)
 _BASE = "forward"
 _HOOK = "type filter hook forward priority -10"
 # Before the maps: what is open stays so; neighbours are found; a container reaches its own published ports.
 _BASE_RULES = [
     "ct state established,related accept",
-    "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, "
-    "nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept",
+    f"icmpv6 type {{ {NEIGHBOUR_MESSAGES} }} accept",
     "ip saddr . ip daddr @self4 accept",
     "ip6 saddr . ip6 daddr @self6 accept",
     "ip saddr vmap @eg4",

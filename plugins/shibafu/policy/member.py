@@ -38,10 +38,11 @@ class Member:
         labels: what policies find it by.
         addresses: of the interface.
         named_ports: ports with names.
-        port: its link on the host, by which its addresses are checked; empty if they are not.
+        port: its link on the host; empty if that is not known.
+        is_checked: whether it may only send from its addresses.
     """
 
-    __slots__ = ("addresses", "labels", "named_ports", "namespace", "port")
+    __slots__ = ("addresses", "is_checked", "labels", "named_ports", "namespace", "port")
 
     def __init__(
         self,
@@ -50,12 +51,14 @@ class Member:
         addresses: "Sequence[Address]",
         named_ports: "Sequence[MemberPort]" = (),
         port: str = "",
+        is_checked: bool = True,
     ) -> None:
         self.namespace = namespace
         self.labels = labels
         self.addresses = addresses
         self.named_ports = named_ports
         self.port = port
+        self.is_checked = is_checked
 
 
 def read_member(
@@ -76,4 +79,4 @@ def read_member(
     identity = find_pod_identity(config, args)
     ports = [MemberPort(*port) for port in identity.ports]
     is_checked = Section(dict(config), "NetConf").get(SPOOF_CHECK_KEY) is not False
-    return Member(identity.namespace, identity.labels, addresses, ports, port if is_checked else "")
+    return Member(identity.namespace, identity.labels, addresses, ports, port, is_checked)
