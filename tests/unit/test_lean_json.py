@@ -94,6 +94,24 @@ def test_what_can_be_read_can_be_written(opening: bytes, closing: bytes) -> None
 
 def test_a_document_may_have_any_number_of_brackets() -> None:
     assert loads(b"[" + b"[[]]," * 10_000 + b"{}]") == [[[]]] * 10_000 + [{}]
+    assert loads(b"[" + b'"]}[{",' * 10_000 + b"{}]") == ["]}[{"] * 10_000 + [{}]
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'{"a":[', b'[{"a":'])
+def test_depth_counts_beside_any_number_of_brackets(opening: bytes) -> None:
+    closing = b"".join({b"[": b"]", b"{": b"}"}.get(opening[i : i + 1], b"") for i in range(len(opening)))[
+        ::-1
+    ]
+    levels = len(closing)
+    for depth in (198, 200, 202):
+        document = (
+            b"[" + b"[]," * 1000 + opening * (depth // levels) + b"1" + closing * (depth // levels) + b"]"
+        )
+        if depth < 200:
+            assert isinstance(loads(document), list)
+        else:
+            with pytest.raises(ValueError, match="nested too deeply"):
+                loads(document)
 
 
 @pytest.mark.parametrize("number", [b"9" * 5000, b"1e400", b"-1e400", b"-" + b"9" * 5000])
