@@ -1,11 +1,15 @@
 """Policies for containers that another plugin has attached: their part is shibafu-firewall's."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
 from netns.walled import REFERENCE
+from shibafu.networks.policy_control import enforce_labels
+from shibafu.networks.policy_labels import change_labels
+from shibafu.networks.policy_pods import list_pods
 from support.machine import Config, Machine
 from support.traffic import can_reach
 
@@ -72,6 +76,21 @@ def test_policies_are_for_all_networks(foreigners: Foreigners, is_first: bool) -
         machine.check(foreigners.configure(name), name)
     machine.host.run("nft", "flush", "map", *TABLE.split(), "in4")
     assert "polic" in machine.fail(foreigners.configure("db"), "db", command="CHECK")["msg"]
+
+
+def test_the_command_shows_and_labels_them(foreigners: Foreigners, tmp_path: Path) -> None:
+    machine = foreigners.machine
+    apply(machine, DB_FROM_WEB)
+    for name in ("db", "web"):
+        foreigners.attach(name)
+    with machine.host.enter():
+        shown = {pod.name: (pod.labels, [str(one) for one in pod.addresses]) for pod in list_pods()}
+        assert shown == {name: ({"app": name}, foreigners.addresses[name]) for name in ("db", "web")}
+        assert change_labels("web", {"app": "other"}, str(tmp_path), enforce_labels) == {"app": "other"}
+    assert foreigners.reaches("web", "db") == [False, False]
+    machine.check(foreigners.configure("web"), "web")
+    foreigners.detach("web")
+    assert foreigners.addresses["web"][0] not in machine.host.run("nft", "list", "table", *TABLE.split())
 
 
 def test_nothing_is_left_of_them(foreigners: Foreigners) -> None:

@@ -51,6 +51,10 @@ def plan_entry(
 
         plan.append(ZoneSources(members, needs, request.env))
     values, args = request.config.values, request.args
+    record = members.find(membership.key) if request.command != "ADD" else None
+    if record is not None and record.config is not None:
+        # What policies find it by can have changed since.
+        values, args = record.config, record.args
     return plan + _plan_policies(request, membership.key, values, args, addresses, needs.links)
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 
 from shibafu.cni.args import split_args
-from shibafu.networks.attachments import list_recorded_networks
 from shibafu.networks.errors import CommandError
 from shibafu.networks.policy_pods import list_records, make_pod
+from shibafu.policy.enforcement import list_attachments
 from shibafu.policy.pod_identity import change_labels_arg
 from shibafu.resource.claim import Claim
 from shibafu.resource.record import COMPLETE
-from shibafu.resource.records import NetworkState
 from shibafu.runtime.cache import cache_list, cache_write
 
 
@@ -28,7 +27,7 @@ def change_labels(
         enforce: has the kernel go by the records. If it fails, the labels stay as they were.
 
     Raises:
-        CommandError: it is on no network of shibafu-bridge.
+        CommandError: policies are not for it.
     """
     former = _change_records(container_id, lambda _, args: change_labels_arg(args, changes))
     try:
@@ -57,18 +56,16 @@ def _change_records(
         By network and interface.
     """
     former = {}
-    for network in list_recorded_networks():
-        state = NetworkState(network)
-        for link in state.attachments():
-            record = state.read_attachment(link)
-            if record.container_id != container_id or record.phase != COMPLETE:
-                continue
-            with Claim(state, link, record).lock():
-                record = state.read_attachment(link)
-                key = (network, record.ifname)
-                former[key] = record.args
-                record.args = change(key, record.args)
-                state.update_attachment(link, record)
+    for place in list_attachments():
+        record = place.read()
+        if record.container_id != container_id or record.phase != COMPLETE:
+            continue
+        with Claim(place.state, place.link, record).lock():
+            record = place.read()
+            key = (place.state.network, record.ifname)
+            former[key] = record.args
+            record.args = change(key, record.args)
+            place.state.update_attachment(place.link, record)
     if not former:
         raise _is_not_attached(container_id)
     return former
@@ -78,7 +75,7 @@ def find_labels(container_id: str) -> dict[str, str]:
     """Return a container's labels.
 
     Raises:
-        CommandError: it is on no network of shibafu-bridge.
+        CommandError: policies are not for it.
     """
     for record in list_records():
         if record.container_id == container_id:
@@ -88,5 +85,6 @@ def find_labels(container_id: str) -> dict[str, str]:
 
 def _is_not_attached(container_id: str) -> CommandError:
     return CommandError(
-        f"{container_id} is on no network of shibafu-bridge", "attach it: shibafu network connect"
+        f"policies are not for {container_id}: it is on no network of shibafu-bridge or shibafu-firewall",
+        "attach it: shibafu network connect",
     )

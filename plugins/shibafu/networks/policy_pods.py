@@ -1,4 +1,4 @@
-"""The host's containers as network policies see them: those of shibafu-bridge's records."""
+"""The host's containers as network policies see them, by records of shibafu-bridge and shibafu-firewall."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -6,14 +6,14 @@ from ipaddress import ip_address
 from os import path as os_path
 
 from shibafu.cni.errors import CniError
-from shibafu.networks.attachments import find_target, list_recorded_networks
+from shibafu.networks.attachments import find_target
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Kernel
+from shibafu.policy.enforcement import list_attachments
 from shibafu.policy.evaluation import SOME, PolicyEndpoint, evaluate_scope
 from shibafu.policy.model import Address, NamedPort, Pod, PolicySet
 from shibafu.policy.pod_identity import find_pod_identity
 from shibafu.resource.record import CLAIMED, LEAVING, Record
-from shibafu.resource.records import NetworkState
 
 # What stands for the host in place of a container.
 HOST = "host"
@@ -52,15 +52,8 @@ def list_pods() -> list[Pod]:
 
 def list_records() -> list[Record]:
     """Return the records of attachments that have addresses and are not being removed."""
-    found = []
-    for network in list_recorded_networks():
-        try:
-            state = NetworkState(network)
-            records = [state.read_attachment(link) for link in state.attachments()]
-        except (CniError, OSError):
-            continue  # `network check` says what is wrong with them
-        found += [record for record in records if record.owner and record.phase not in (CLAIMED, LEAVING)]
-    return found
+    records = [place.read() for place in list_attachments()]
+    return [record for record in records if record.owner and record.phase not in (CLAIMED, LEAVING)]
 
 
 def make_pod(record: Record) -> Pod:
@@ -115,7 +108,7 @@ def find_policy_target(text: str, pods: Iterable[Pod], kernel: Kernel, cache_dir
         pod = next((pod for pod in pods if pod.name == container_id), None)
         if pod is None or not pod.addresses:
             raise CommandError(
-                f"{text} has no address on a network of shibafu-bridge", "name an address instead"
+                f"{text} has no address that policies are for", "name an address instead"
             ) from None
         return _make_target(pod.name, pod.addresses, pod)
     pod = next((pod for pod in pods if address in pod.addresses), None)

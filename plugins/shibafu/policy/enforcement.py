@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from shibafu.netfilter.ruleset import Ruleset
     from shibafu.policy.member import Member
+    from shibafu.resource.record import Record
 
 
 def enforce(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]") -> None:
@@ -105,11 +106,50 @@ def _render_check(check: "Ruleset", nft: Nft) -> str:
 
 def list_members() -> "Iterator[tuple[Member, str]]":
     """Yield the containers that are attached, or being attached, and their bridges, empty if unknown."""
+    for place in list_attachments():
+        record = place.read()
+        addresses = [cidr.address for cidr in record.addresses]
+        # DEL takes the container's part away once the link is gone.
+        is_gone = record.phase == LEAVING and not link_exists(place.link)
+        if not addresses or record.phase == CLAIMED or is_gone:
+            continue
+        try:
+            port = place.link if place.is_own else ""
+            yield read_member(record.config or {}, record.args, addresses, port), record.bridge
+        except CniError:
+            continue  # it was attached before there were policies, which it can be in none of
+
+
+class RecordPlace:
+    """Where the record of an attachment is that policies are for.
+
+    Args:
+        state: the network's records.
+        link: the name of the record.
+        is_own: whether shibafu-bridge has made the attachment; else shibafu-firewall has seen it.
+    """
+
+    __slots__ = ("is_own", "link", "state")
+
+    def __init__(self, state: NetworkState, link: str, is_own: bool) -> None:
+        self.state = state
+        self.link = link
+        self.is_own = is_own
+
+    def read(self) -> "Record":
+        """Return the record; an empty one if it is gone."""
+        return self.state.read_attachment(self.link)
+
+
+def list_attachments() -> "Iterator[RecordPlace]":
+    """Yield the records of attachments that policies are for."""
     for state in _list_states(ROOT):
-        yield from _list_network(state)
+        yield from (RecordPlace(state, link, is_own=True) for link in state.attachments())
     for state in _list_states(f"{ROOT}/firewall"):
         # The part of those that shibafu-bridge has attached is that plugin's.
-        yield from _list_network(state, NetworkState(state.network))
+        own = NetworkState(state.network)
+        links = [link for link in state.attachments() if not own.remembers(link)]
+        yield from (RecordPlace(state, link, is_own=False) for link in links)
 
 
 def _list_states(root: str) -> "Iterator[NetworkState]":
@@ -118,19 +158,3 @@ def _list_states(root: str) -> "Iterator[NetworkState]":
             yield NetworkState(network, root)
     except FileNotFoundError:
         return
-
-
-def _list_network(state: NetworkState, others: NetworkState | None = None) -> "Iterator[tuple[Member, str]]":
-    for link in state.attachments():
-        record = state.read_attachment(link)
-        addresses = [cidr.address for cidr in record.addresses]
-        # DEL takes the container's part away once the link is gone.
-        is_gone = record.phase == LEAVING and not link_exists(link)
-        is_others = others is not None and others.remembers(link)
-        if not addresses or record.phase == CLAIMED or is_gone or is_others:
-            continue
-        try:
-            port = link if others is None else ""
-            yield read_member(record.config or {}, record.args, addresses, port), record.bridge
-        except CniError:
-            continue  # it was attached before there were policies, which it can be in none of
