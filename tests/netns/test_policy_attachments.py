@@ -339,6 +339,37 @@ def test_no_way_leads_round_policies_by_link_local_addresses(
     assert "addresses" in cluster.find_fault("db")
 
 
+def hears(client: Namespace, server: Namespace, address: str) -> bool:
+    """Return whether a datagram arrives that is sent to many."""
+    version = 6 if ":" in address else 4
+    with (
+        open_socket(server, version, socket.SOCK_DGRAM, patience=0.5) as listener,
+        open_socket(client, version, socket.SOCK_DGRAM) as talker,
+    ):
+        listener.bind(("", 0))
+        talker.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        talker.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        for _ in range(3):
+            talker.sendto(b"ping", (address, listener.getsockname()[1]))
+            with suppress(TimeoutError):
+                return bool(listener.recv(16))
+        return False
+
+
+@pytest.mark.parametrize("address", ["255.255.255.255", "10.10.0.255", "224.0.0.1", "ff02::1"])
+def test_no_way_leads_round_policies_by_addresses_of_many(cluster: Cluster, address: str) -> None:
+    """What answers to them would from then on be connected: by a reply, which always passes."""
+    cluster.attach("db", "web", "other")
+    db, web, other = map(cluster.machine.container, ("db", "web", "other"))
+    if ":" not in address:  # what is sent to that has a link-local source
+        apply(cluster.machine, policy([{}], target=match(app="db"), namespace="default"))
+    assert hears(other, db, address)
+    apply(cluster.machine, DB_FROM_WEB)
+    assert not hears(other, db, address)
+    assert hears(other, web, address)  # no policy is for these
+    cluster.check("db")
+
+
 def test_the_check_of_addresses_goes_with_the_container(cluster: Cluster) -> None:
     def list_check() -> str:
         return cluster.machine.host.run("nft", "list", "table", "bridge", "shibafu_policy")

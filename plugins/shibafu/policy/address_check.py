@@ -3,11 +3,13 @@
 `ipspoofchk`: what comes in by ports of bridges is seen before it is forwarded or gets to the host. A
 container may send from no address at all to get one, or to find out whether one is taken, and from link-local
 ones of IPv6. Nobody assigns those, and no policy knows them. With or without this check, containers on one
-bridge cannot connect to each other by them if a policy is for either, since no policy would be asked.
+bridge cannot connect to each other by them if a policy is for either, since no policy would be asked. Nor is
+one asked about addresses that stand for many: what a container sends to these does not reach those on its
+bridge to which policies do not allow everything.
 """
 
 from shibafu.netfilter.ruleset import Chain, ElementSet, Ruleset
-from shibafu.policy.compiled import NEIGHBOUR_MESSAGES
+from shibafu.policy.compiled import NEIGHBOUR_MESSAGES, Compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,18 +38,24 @@ _FORWARDED = [
         for direction in ("iifname", "oifname")
         for side in ("saddr", "daddr")
     ),
+    "oifname != @guarded return",
+    "udp sport 67 udp dport 68 return",  # an answer of DHCP
+    "ip daddr { 224.0.0.0/4, 255.255.255.255 } drop",
+    "ip6 daddr ff00::/8 drop",
+    "meta pkttype broadcast meta protocol ip drop",  # to the subnet's own address for this
 ]
 
 
-def calc_address_check(members: "Iterable[Member]") -> Ruleset:
-    """Return what checks the addresses of containers that policies are for."""
-    known = [member for member in members if member.port]
+def calc_address_check(compiled: Compiled, members: "Iterable[Member]") -> Ruleset:
+    """Return what checks the addresses of those containers that policies are for."""
+    known = [member for member in members if member.port and compiled.selects(member)]
     checked = [member for member in known if member.is_checked]
     own: dict[int, list[str]] = {4: [], 6: []}
     for member in checked:
         for address in member.addresses:
             own[address.version].append(f'"{member.port}" . {address}')
     sets = [
+        ElementSet("guarded", "ifname", [f'"{one.port}"' for one in known if compiled.guards(one)]),
         ElementSet("members", "ifname", [f'"{member.port}"' for member in known]),
         ElementSet("own4", "ifname . ipv4_addr", own[4]),
         ElementSet("own6", "ifname . ipv6_addr", own[6]),

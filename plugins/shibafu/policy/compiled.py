@@ -229,6 +229,11 @@ class Compiled:
         """Return whether any policy is for a container; it may still be a peer of others."""
         return bool(self._find_selecting(member))
 
+    def guards(self, member: Member) -> bool:
+        """Return whether policies restrict who may connect to a container, and to what."""
+        restricting = [one.rules["Ingress"] for one in self._find_selecting(member) if "Ingress" in one.rules]
+        return bool(restricting) and not any(["", None] in rules for rules in restricting)
+
     def _find_selecting(self, member: Member) -> list[CompiledPolicy]:
         return [
             one

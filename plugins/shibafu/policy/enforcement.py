@@ -16,7 +16,7 @@ from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from shibafu.netfilter.ruleset import Ruleset
     from shibafu.policy.member import Member
@@ -69,14 +69,17 @@ def is_enforced(policies: HostPolicies, env: "Mapping[str, str]") -> bool:
         return True
     nft, members = Nft(env), [member for member, _ in list_members()]
     changes = PolicyTable(compiled, members).render_changes(RulesetListing(nft.list_table(TABLE)))
-    return not changes + _render_check(_calc_check(compiled, members), nft)
+    return not changes + _render_check(calc_address_check(compiled, members), nft)
 
 
 def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
     with policies.lock():
         # A host that never had any does without the program.
         if policies.read_bytes() or find_program("nft", env.get("PATH", "")) is not None:
-            Nft(env).run(render_teardown(calc_address_check([])) + render_teardown(Compiled().calc_table()))
+            nothing = Compiled()
+            Nft(env).run(
+                render_teardown(calc_address_check(nothing, [])) + render_teardown(nothing.calc_table())
+            )
         policies.write_bytes(b"")
 
 
@@ -85,15 +88,11 @@ def _load(compiled: Compiled, nft: Nft) -> None:
     table = PolicyTable(compiled, (member for member, _ in found))
     # First what bridges forward has to be seen, or the table would have gaps when it is there.
     ensure_bridged({bridge for member, bridge in found if bridge and compiled.selects(member)})
-    check = _render_check(_calc_check(compiled, [member for member, _ in found]), nft)
+    check = _render_check(calc_address_check(compiled, (member for member, _ in found)), nft)
     changes = table.render_changes(RulesetListing(nft.list_table(TABLE))) + check
     if changes and nft.start(changes).wait()[0]:
         # Somebody else has changed it in a way that the listing does not show.
         nft.run(table.render_whole() + check)
-
-
-def _calc_check(compiled: Compiled, members: "Sequence[Member]") -> "Ruleset":
-    return calc_address_check(filter(compiled.selects, members))
 
 
 def _render_check(check: "Ruleset", nft: Nft) -> str:

@@ -73,7 +73,7 @@ class PolicyMembership(Resource):
             [Fault("rules of network policies are missing", f"nftables: {seen}; {advice}")] if seen else []
         )
         if compiled.selects(self._member):
-            faults += self._find_check_faults(view, self._calc_check(compiled), nft)
+            faults += self._find_check_faults(view, calc_address_check(compiled, [self._member]), nft)
             link = view.link(self._bridge)
             if link is not None and link.kind == "bridge" and not link.nf_call:
                 what = f"bridge {link.name} does not show netfilter what it forwards"
@@ -89,9 +89,6 @@ class PolicyMembership(Resource):
         what = "the check of the addresses that it sends from is missing"
         return [Fault(what, f"nftables: {seen}; it could pass for another container of the policies; {MEND}")]
 
-    def _calc_check(self, compiled: Compiled) -> Ruleset:
-        return calc_address_check([self._member] if compiled.selects(self._member) else [])
-
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
         return {}
@@ -106,7 +103,7 @@ class PolicyMembership(Resource):
             part = compiled.calc_member(self._member)
             if compiled.selects(self._member):
                 ensure_bridged([self._bridge], view.sock)
-            added = _render_added(part) + render_added(self._calc_check(compiled))
+            added = _render_added(part) + render_added(calc_address_check(compiled, [self._member]))
             if not part.sets or (not self._is_broken and _is_done(Nft(self._env), added)):
                 return True
         # The table is missing, or somebody else's address was this one.
@@ -124,7 +121,7 @@ class PolicyMembership(Resource):
             if not part.sets:
                 return
             nft = Nft(self._env)
-            elements = render_deleted(part) + render_deleted(self._calc_check(compiled))
+            elements = render_deleted(part) + render_deleted(calc_address_check(compiled, [self._member]))
             # Others may need the chains.
             if _is_done(nft, elements + _render_deleted_chains(part)) or _is_done(nft, elements):
                 return
