@@ -9,8 +9,9 @@ from threading import Event, Thread
 
 import pytest
 
-from netns.policy_cases import match, policy
+from netns.policy_cases import match, pods, policy
 from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
+from netns.walled import close_host
 from shibafu.policy.compiled import Compiled
 from shibafu.policy.host_policies import HostPolicies
 from support.machine import Machine
@@ -380,3 +381,56 @@ def test_the_check_of_addresses_goes_with_the_container(cluster: Cluster) -> Non
     assert list_check() != empty
     cluster.delete("db")
     assert list_check() == empty
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_ports_do_not_admit_ping(cluster: Cluster, version: int) -> None:
+    """A rule without ports is for all protocols, one with ports for these alone."""
+
+    def pings(client: Namespace) -> bool:
+        address = cluster.addresses["db"][version == 6]
+        try:
+            client.run("ping", "-qn", "-c", "1", "-W", "1", address)
+        except AssertionError:
+            return False
+        return True
+
+    cluster.attach("db", "web")
+    web, host = cluster.machine.container("web"), cluster.machine.host
+    apply(cluster.machine, DB_FROM_WEB)
+    assert pings(web)
+    ports = [{"from": [pods({})], "ports": [{"port": 80}, {"protocol": "UDP"}]}]
+    apply(cluster.machine, policy(ports, target=match(app="db"), namespace="default"))
+    assert not pings(web)
+    assert cluster.reaches("web", "db") == [True, True]
+    assert pings(host)
+
+
+def test_neighbours_are_found_whatever_is_denied(cluster: Cluster) -> None:
+    """What a container connects to is another matter than how it is found."""
+    apply(
+        cluster.machine,
+        policy([], [{"ports": [{"protocol": "UDP"}]}], target=match(app="db"), namespace="default"),
+    )
+    cluster.attach("db", "web")
+    for name in ("db", "web"):
+        cluster.machine.container(name).run("ip", "neigh", "flush", "dev", "eth0")
+    assert cluster.reaches("db", "web") == [True, True]
+    assert cluster.reaches("web", "db") == [False, False]
+
+
+@pytest.mark.parametrize("has_masquerading", [True, False])
+def test_a_host_that_drops_lets_neighbours_through(cluster: Cluster, has_masquerading: bool) -> None:
+    """FORWARD sees what the bridge forwards as soon as a policy is for one of its containers."""
+    machine = cluster.machine
+    machine.hide("mount -t sysfs sysfs /sys")
+    close_host(machine)
+    cluster.config = machine.config(*SUBNETS, ipMasq=has_masquerading)
+    apply(machine, DB_FROM_WEB)
+    cluster.attach("web", "other", "db")
+    assert cluster.reaches("web", "db") == [True, True]
+    assert cluster.reaches("other", "db") == [False, False]
+    assert cluster.reaches("db", "other") == [True, True]
+    for name in ("db", "web", "other"):
+        cluster.check(name)
+    machine.prefix = []

@@ -101,11 +101,13 @@ def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result"
     versions = {ip.address.version for ip in result.ips}
     if not versions:
         return []
-    if not (config.needs_rules or state.read_rules() or needs_unasked_rules(config, versions)):
+    # Then FORWARD is about to see what the bridge forwards.
+    is_bridged = state.has_policies() and _is_selected(attachment, state, result)
+    if not (config.needs_rules or state.read_rules() or is_bridged or needs_unasked_rules(config, versions)):
         return []
     from shibafu.bridge.resources.masquerade import Rules, find_needs
 
-    needs = find_needs(config, _select_subnets(attachment, result), env, state)
+    needs = find_needs(config, _select_subnets(attachment, result), env, state, is_bridged)
     # A guard is made of elements of its own: rules that were found right would have to be looked at again.
     return [Rules(state, *needs, env, config.mac_spoof_check)] if needs is not None else []
 
@@ -139,13 +141,23 @@ def plan_policies(attachment: "Attachment", state: "NetworkState", result: "Resu
         return []
     from shibafu.policy.membership import plan_membership
 
-    request, record = attachment.request, state.read_attachment(attachment.host_link)
-    addresses = [ip.address.address for ip in select_own_ips(request, result)]
-    values, args = request.config.values, request.args
-    if record.config is not None:
-        values, args = record.config, record.args
     port, bridge = attachment.host_link, attachment.config.bridge
-    return plan_membership(values, args, addresses, port, bridge, request.env)
+    values, args = _find_stated(attachment, state)
+    addresses = [ip.address.address for ip in select_own_ips(attachment.request, result)]
+    return plan_membership(values, args, addresses, port, bridge, attachment.request.env)
+
+
+def _is_selected(attachment: "Attachment", state: "NetworkState", result: "Result") -> bool:
+    from shibafu.policy.membership import is_selected
+
+    addresses = [ip.address.address for ip in select_own_ips(attachment.request, result)]
+    return is_selected(*_find_stated(attachment, state), addresses)
+
+
+def _find_stated(attachment: "Attachment", state: "NetworkState") -> "tuple[dict[str, object], str]":
+    """Return the configuration and CNI_ARGS by which policies find a container."""
+    request, record = attachment.request, state.read_attachment(attachment.host_link)
+    return (request.config.values, request.args) if record.config is None else (record.config, record.args)
 
 
 def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]":

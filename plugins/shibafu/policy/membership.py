@@ -155,6 +155,12 @@ def plan_membership(
     return [PolicyMembership(read_member(config, args, addresses, port), bridge, env)]
 
 
+def is_selected(config: "Mapping[str, object]", args: str, addresses: "Sequence[Address]") -> bool:
+    """Return whether any policy is for a container; see `plan_membership`."""
+    compiled = HostPolicies().read()
+    return compiled is not None and compiled.selects(read_member(config, args, addresses, ""))
+
+
 def release_members(env: "Mapping[str, str]") -> None:
     """Take away what containers have in the policies whose links are gone, and that are being removed.
 

@@ -355,7 +355,11 @@ class Rules(Resource):
 
 
 def find_needs(
-    config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]", state: NetworkState
+    config: BridgeConfig,
+    subnets: list[Cidr],
+    env: "Mapping[str, str]",
+    state: NetworkState,
+    is_bridged: bool = False,
 ) -> tuple[str, NetworkRules] | None:
     """Return the backend and the rules that containers need on this host; None if they need none.
 
@@ -364,6 +368,7 @@ def find_needs(
         subnets: the containers'.
         env: the environment.
         state: the network's records; the rules that it has are kept, whatever the configuration asks for.
+        is_bridged: whether FORWARD is about to see what stays on the bridge, if it does not yet.
 
     Raises:
         CniError: the backend is unknown.
@@ -374,7 +379,8 @@ def find_needs(
     bridged: set[int] = set()
     # What nftables accepts in a table of our own does not overrule another table's drop.
     if backend == IPTABLES and not config.vlan and not config.ip_masq:
-        bridged = set(bridged_versions(config.bridge, {subnet.version for subnet in subnets}))
+        versions = {subnet.version for subnet in subnets}
+        bridged = versions if is_bridged else set(bridged_versions(config.bridge, versions))
     # With a port published, containers would reach the host's 127.0.0.1.
     is_wanted = config.needs_rules or bool(state.read_rules()) or routes_loopback(config.gateway_link)
     # Without iptables there is most likely none that drops what stays on the bridge, either.
