@@ -63,6 +63,7 @@ BRIDGE = (
         "shibafu's own, ignored by the reference: IPv6 stays on if the network has no IPv6 addresses.",
     ),
     Key("acceptRA", "shibafu's own, ignored by the reference: the container accepts router advertisements."),
+    Key("watch", "shibafu's own, ignored by the reference: what the watcher restores."),
     Key("dns", SAME, ("dns-of-ipam", "empty-dns")),
     Key("dns.nameservers"),
     Key("dns.domain"),

@@ -180,6 +180,7 @@ ISOLATION = (
     ),
     Case("keep-ipv6", {"keepIPv6": True, "ipam": V4}),
     Case("accept-ra", {"acceptRA": True, "ipam": V4}),
+    Case("watch", {"watch": {"rules": False, "container": True}, "ipam": V4}),
     Case("isolate-off", {"isolate": False, "ipam": V4}),
     _refusal(
         "isolate-string",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from netns.walled import lead_outside_back
-from netns.watched import Watched
+from netns.watched import Watched, settle
 from shibafu.cni.names import calc_host_veth
 from support.command import CommandLine
 from support.firewalld import PROGRAM, Firewalld
@@ -140,3 +140,40 @@ def test_what_nobody_announces_is_found_within_half_a_minute(
         assert time.monotonic() < begin + 32
         assert lease.exists()
         assert shibafu.json("network repair -n")["faults"] == []
+
+
+KEYS = {
+    "bridge": ("ip link set jobs0 down", "bridge jobs0 is down"),
+    "rules": ("nft flush ruleset", "firewall rules of network jobs are missing"),
+    "sysctl": ("sysctl -qw net.ipv4.ip_forward=0", "forwarding of IPv4 is turned off on the host"),
+}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_configuration_says_what_is_healed(
+    shibafu: CommandLine, host: Namespace, web: Namespace, key: str
+) -> None:
+    connect(shibafu, web, ipMasq=True, watch={key: False})
+    with Watched(shibafu) as watched:
+        for command, _ in KEYS.values():
+            host.run(*command.split())
+        for other in KEYS.keys() - {key}:
+            watched.wait_for(KEYS[other][1])
+        settle()
+        assert not any(KEYS[key][1] in line for line in watched.lines)
+    left = [fault["what"] for fault in shibafu.json("network repair -n", status=1)["faults"]]
+    assert KEYS[key][1] in left
+    assert not any(KEYS[other][1] in left for other in KEYS.keys() - {key})
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+def test_inside_of_containers_is_only_healed_where_that_is_wanted(
+    shibafu: CommandLine, web: Namespace, is_watched: bool
+) -> None:
+    connect(shibafu, web, {"type": "tuning", "mtu": 1400}, watch={"container": is_watched})
+    web.run("ip", "route", "del", "default")
+    web.run("ip", "link", "set", "eth0", "mtu", "1300")
+    healed = {heal["resource"] for heal in shibafu.json("watch run --once")["heals"]}
+    assert healed == ({"ContainerInterface", "TunedInterface"} if is_watched else set())
+    assert ("default" in web.run("ip", "route")) == is_watched
+    assert ("mtu 1400" in web.run("ip", "link", "show", "eth0")) == is_watched

@@ -273,3 +273,11 @@ def test_unknown_cni_args_are_refused() -> None:
     error = refuse("IP=10.0.0.1")
     assert (error.code, error.msg) == (errors.INVALID_ENVIRONMENT, 'ARGS: unknown args ["IP=10.0.0.1"]')
     assert read("IgnoreUnknown=1;IP=10.0.0.1").mac is None
+
+
+def test_what_is_watched() -> None:
+    assert read().watch == {"bridge", "rules", "sysctl"}
+    assert read(watch=None).watch == read(watch={}).watch == read().watch
+    assert read(WATCH={"Sysctl": False, "container": True}).watch == {"bridge", "rules", "container"}
+    assert "json: cannot unmarshal bool into Go struct field NetConf.watch" in refuse(watch=True).msg
+    assert refuse(watch={"rules": "no"}).msg.endswith("watch.rules of type bool")

@@ -16,6 +16,9 @@ _TAKEN_NAMES = (".", "..", "all", "default")
 # ETH_MIN_MTU, ETH_MAX_MTU (linux/if_ether.h)
 _MIN_MTU, _MAX_MTU = 68, 65535
 MAX_VLAN = 4094
+# What of a network `shibafu watch` restores, unless its configuration says otherwise: its bridge with
+# addresses and ports, rules, switches of the kernel, what containers have inside.
+WATCHED = {"bridge": True, "rules": True, "sysctl": True, "container": False}
 # What DEL and GC read.
 _NEEDED: dict[str, type | tuple[type, ...]] = {
     "bridge": str,
@@ -65,6 +68,7 @@ class BridgeConfig:
     publishes_ports = False
     vlan = 0
     vlan_trunk: "list[int]" = []  # noqa: RUF012 - likewise
+    watch: "frozenset[str]" = frozenset(name for name, is_watched in WATCHED.items() if is_watched)
 
     def __init__(self, request: "Request") -> None:
         # What ADD refuses may have been right when the container came; if DEL refused it too, runtimes
@@ -241,6 +245,12 @@ def _read_vlan_trunk(config: Section, key: str) -> list[int]:
     return sorted(vlans)
 
 
+def _read_watch(config: Section, key: str) -> "frozenset[str]":
+    """Return what of `WATCHED` is restored."""
+    stated = config.section(key)
+    return frozenset(name for name, default in WATCHED.items() if stated.flag(name, default))
+
+
 def _refuse_trunk(message: str) -> CniError:
     return CniError(
         INVALID_CONFIG,
@@ -284,4 +294,5 @@ KEYS = fold_keys(
     ),
     ("vlan", "vlan", _read_vlan),
     ("vlan_trunk", "vlanTrunk", _read_vlan_trunk),
+    ("watch", "watch", _read_watch),
 )

@@ -4,7 +4,16 @@ The kernel handles a request within the system call that sends it, and queues it
 returns: reading them does not wait. The time limit on reading is there for answers that were lost.
 """
 
-from _socket import AF_NETLINK, MSG_DONTWAIT, MSG_TRUNC, SO_RCVTIMEO, SOCK_CLOEXEC, SOCK_RAW, SOL_SOCKET
+from _socket import (
+    AF_NETLINK,
+    CMSG_SPACE,
+    MSG_DONTWAIT,
+    MSG_TRUNC,
+    SO_RCVTIMEO,
+    SOCK_CLOEXEC,
+    SOCK_RAW,
+    SOL_SOCKET,
+)
 from _socket import socket as _socket
 from errno import EBUSY, EINTR, ENOBUFS, ENODEV, ENOPROTOOPT, ETIMEDOUT
 from fcntl import ioctl
@@ -15,6 +24,7 @@ from shibafu.netlink.constants import (
     NETLINK_CAP_ACK,
     NETLINK_EXT_ACK,
     NETLINK_GET_STRICT_CHK,
+    NETLINK_LISTEN_ALL_NSID,
     NETLINK_ROUTE,
     NLM_F_ACK,
     NLM_F_ACK_TLVS,
@@ -41,6 +51,7 @@ _BATCH_SIZE = 64
 _SUBSCRIBER_BUFFER_SIZE = 4 << 20
 _DUMP_TRIES = 8
 _ERROR = Struct("=i")
+_NSID = Struct("=i")
 _IFREQ = Struct("16s24x")  # linux/if.h
 
 
@@ -155,6 +166,32 @@ class NetlinkSocket:
             return self._receive(MSG_DONTWAIT)
         except BlockingIOError:
             return []
+
+    def listen_to_peers(self) -> None:
+        """Receive announcements of namespaces, too, that links of this one lead to.
+
+        See NETLINK_LISTEN_ALL_NSID in netlink(7): those that this one has numbers of.
+        """
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
+
+    def receive_from_peers(self) -> tuple[int, list[tuple[int, int, int, int, bytes]]] | None:
+        """Return a namespace's number, -1 for the socket's own, and its messages as `receive_announced` does.
+
+        None where there is no datagram.
+        """
+        try:
+            datagram, ancillary, flags, _ = self._socket.recvmsg(
+                _BUFFER_SIZE, CMSG_SPACE(_NSID.size), MSG_DONTWAIT
+            )
+        except BlockingIOError:
+            return None
+        if flags & MSG_TRUNC:
+            raise NetlinkDecodeError(f"datagram of more than {len(datagram)} bytes")
+        number = -1
+        for level, kind, content in ancillary:
+            if (level, kind) == (SOL_NETLINK, NETLINK_LISTEN_ALL_NSID):
+                (number,) = _NSID.unpack_from(content)
+        return number, parse_messages(datagram)
 
     def _receive(self, flags: int) -> list[tuple[int, int, int, int, bytes]]:
         # Memory of its own each time: of that only as much is touched as there is to read.

@@ -80,7 +80,8 @@ class PublishedPorts(Resource):
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
         with Register() as register:
-            return [Fault(fault.what) for fault in find_faults(self._list_parts(register, view), view)]
+            found = find_faults(self._list_parts(register, view), view)
+            return [Fault(fault.what, is_switch=fault.is_switch) for fault in found]
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`.

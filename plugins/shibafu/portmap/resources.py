@@ -179,7 +179,7 @@ class LoopbackRoute(Resource):
         if not link or routes_loopback(link):
             return []
         advice = f"net.ipv4.conf.{link}.route_localnet was set to 0"
-        return [Fault("published ports cannot be reached at 127.0.0.1", advice)]
+        return [Fault("published ports cannot be reached at 127.0.0.1", advice, is_switch=True)]
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""

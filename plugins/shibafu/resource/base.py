@@ -35,14 +35,18 @@ class Fault:
         what: in words, such as "bridge br-blue is missing".
         advice: what to do about it, and why it is so where that is known.
         is_mendable: whether `Resource.ensure` fixes it.
+        is_switch: whether it is a switch of the kernel that somebody has set, sysctl(8).
     """
 
-    __slots__ = ("advice", "is_mendable", "what")
+    __slots__ = ("advice", "is_mendable", "is_switch", "what")
 
-    def __init__(self, what: str, advice: str = MEND, is_mendable: bool = True) -> None:
+    def __init__(
+        self, what: str, advice: str = MEND, is_mendable: bool = True, is_switch: bool = False
+    ) -> None:
         self.what = what
         self.advice = advice
         self.is_mendable = is_mendable
+        self.is_switch = is_switch
 
 
 class Resource:

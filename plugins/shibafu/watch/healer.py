@@ -2,12 +2,14 @@
 
 import os
 import time
+from contextlib import nullcontext
 
 from shibafu.bridge.resources.network import NetworkRecord
 from shibafu.cni.errors import CniError
+from shibafu.networks.chained import choose_view
 from shibafu.networks.desired import DesiredEndpoint, DesiredState, hold_claim, open_beside
 from shibafu.networks.inspect import RECORD, Endpoint
-from shibafu.resource.base import ATTACHMENT, FILES, HOST, LINKS, NETWORK, RULES
+from shibafu.resource.base import ATTACHMENT, FILES, HOST, INSIDE, LINKS, NETWORK, RULES
 from shibafu.resource.claim import Claim
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.mending import restore
@@ -20,14 +22,17 @@ from shibafu.watch.journal import Journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from shibafu.networks.configured import ConfiguredNetwork
     from shibafu.networks.machine import Directories
-    from shibafu.resource.base import Resource
+    from shibafu.resource.base import Fault, Resource
     from shibafu.resource.view import View
     from shibafu.watch.marks import Marks
 
+# The words of the key "watch" of a network, by what they are about; leases are always watched.
+_KEYS = {LINKS: "bridge", RULES: "rules", INSIDE: "container"}
 # Seconds until a container is looked at that a call is at work on, and a network that was paused.
 _BUSY = 0.2
 _PAUSED = 30.0
@@ -89,6 +94,7 @@ class _Look:
         self._network = network
         self._marks = marks
         self._state = NetworkState(network.name)
+        self._watched = network.bridge.watch if network.bridge is not None else frozenset()
         self._found: set[str] = set()
         self._again = NEVER
 
@@ -120,12 +126,13 @@ class _Look:
         return self._again
 
     def _has_all(self) -> bool:
-        return self._marks.has_links or self._marks.has_rules or self._marks.has_files
+        marks = self._marks
+        return marks.has_links or marks.has_rules or marks.has_inside or marks.has_files
 
     def _list_records(self) -> "Iterator[tuple[str, Record]]":
         """Yield the containers that are attached, and looked at, by their links on the host."""
         for link in sorted(self._state.attachments()):
-            if not (self._has_all() or link in self._marks.links):
+            if not (self._has_all() or self._marks.concern(link) or self._marks.concern_inside(link)):
                 continue
             record = self._state.read_attachment(link)
             if record.owner is None or has_vanished(record.netns) or record.has_ended():
@@ -152,23 +159,31 @@ class _Look:
             self._found.add(link)
             whose = f"container {record.container_id}"
             media = {medium for medium, is_marked in self._list_media(link, record) if is_marked}
-            for resource in desired_state.plan(made) if media & {LINKS, RULES} else []:
-                # Nothing else of a container is possible without the bridge.
-                if resource.medium in media and not self._heal(resource, view, claim, whose):
-                    break
-            chained = len(self._network.config.plugins) > 1
-            if chained and media & {LINKS, RULES}:
-                with open_beside(view, record.netns) as beside:
-                    for resource in desired_state.plan_chained(made, beside):
-                        if resource.medium in media and not resource.is_inside:
-                            self._heal(resource, view, claim, whose)
+            with self._open_container(record, media, view) as beside:
+                for resource in desired_state.plan(made):
+                    seen_from = beside if resource.medium == INSIDE else view
+                    # Nothing else of a container is possible without the bridge.
+                    if resource.medium in media and not self._heal(resource, seen_from, claim, whose):
+                        break
+                for resource in desired_state.plan_chained(made, beside):
+                    seen_from = choose_view(resource, beside) if resource.is_inside else view
+                    if _find_medium(resource) in media:
+                        self._heal(resource, seen_from, claim, whose)
             for resource in desired_state.plan_leases(made) if FILES in media else []:
                 self._heal(resource, view, claim, whose)
         return made
 
+    def _open_container(
+        self, record: Record, media: set[str], view: "View"
+    ) -> "AbstractContextManager[View]":
+        """Return the view with a container's, where something inside, or another plugin's, is looked at."""
+        has_chain = len(self._network.config.plugins) > 1 and bool(media & {LINKS, RULES})
+        return open_beside(view, record.netns) if has_chain or INSIDE in media else nullcontext(view)
+
     def _list_media(self, link: str, record: Record) -> "Iterator[tuple[str, bool]]":
         yield LINKS, self._marks.concern(link)
         yield RULES, self._marks.has_rules
+        yield INSIDE, self._marks.concern_inside(link)
         yield FILES, self._marks.has_files and self._has_lost_lease(record)
 
     def _has_lost_lease(self, record: Record) -> bool:
@@ -184,10 +199,14 @@ class _Look:
         except (CniError, OSError) as error:
             self._say(_describe(error))
             return True
-        for fault in faults:
+        medium = _find_medium(resource)
+        wanted = self._select_watched(medium, faults)
+        for fault in wanted:
             if not fault.is_mendable:
                 self._say(fault.what)
-        missing = [fault.what for fault in faults if fault.is_mendable]
+        for fault in faults if medium == INSIDE and not wanted else ():
+            self._say(f"{whose}: {fault.what}; `shibafu network repair` restores it")
+        missing = [fault.what for fault in wanted if fault.is_mendable]
         if not missing:
             return True
         if self._is_dry_run:
@@ -226,6 +245,12 @@ class _Look:
             NetworkRecord(self._state, self._network.bridge, os.environ).remove()
         return True
 
+    def _select_watched(self, medium: str, faults: "Iterable[Fault]") -> "list[Fault]":
+        """Return the faults that the network's configuration has healed."""
+        key = _KEYS.get(medium, "")
+        words = [(fault, "sysctl" if fault.is_switch else key) for fault in faults]
+        return [fault for fault, word in words if not word or word in self._watched]
+
     def _is_due(self, missing: list[str]) -> bool:
         """Return whether something is to be healed now; what never is, is contested."""
         wait = self._calc_wait(missing)
@@ -249,6 +274,10 @@ class _Look:
 
     def _say(self, what: str) -> None:
         self._journal.say(self._network.name, what, time.monotonic())
+
+
+def _find_medium(resource: "Resource") -> str:
+    return INSIDE if resource.is_inside else resource.medium
 
 
 def _describe_endpoint(link: str, record: Record) -> Endpoint:

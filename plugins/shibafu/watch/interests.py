@@ -4,10 +4,11 @@ What does not is thrown away before anything is looked at.
 """
 
 import os
-from _socket import if_nametoindex
 
 from shibafu.cni.errors import CniError
 from shibafu.cni.names import calc_chain, calc_ifb, is_host_veth
+from shibafu.netlink.link import link_by_name
+from shibafu.netlink.socket import NetlinkSocket
 from shibafu.networks.configured import ConfiguredNetwork, load_networks
 from shibafu.resource.home import find_home, list_network_directories
 from shibafu.resource.records import NetworkState
@@ -15,7 +16,7 @@ from shibafu.runtime.conflist import ConflistError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection
 
 _RECORDS = "/run/shibafu"
 # The names of chains and tables begin with this, and the digits of calc_chain follow.
@@ -45,6 +46,7 @@ class Interests:
         self._links: dict[str, dict[str, list[str]]] = {}
         self._parts: dict[str, list[Part]] = {}
         self._names: dict[int, str] = {}
+        self._inside: dict[tuple[int, int], str] = {}
         self._digits: dict[str, str] = {}
         self.networks: dict[str, ConfiguredNetwork] = {}
         self._broken: list[str] = []
@@ -71,8 +73,20 @@ class Interests:
                 for one in (link, *others):
                     self._parts.setdefault(one, []).append((name, link))
         self._names = {index: name for index, name in self._names.items() if name in self._parts}
+        self._inside = {end: name for end, name in self._inside.items() if name in self._parts}
         # Those that are created later are announced.
-        self._names |= dict(_find_indexes(self._parts.keys() - former.keys()))
+        self._look_up(self._parts.keys() - former.keys())
+
+    def _look_up(self, names: "Collection[str]") -> None:
+        """Note the numbers of links that exist."""
+        if not names:
+            return
+        with NetlinkSocket() as sock:
+            for name in names:
+                link = link_by_name(sock, name)
+                if link is not None:
+                    self._names[link.index] = name
+                    self.learn_inside(link.index, link.link_netnsid, link.peer)
 
     def take_grown(self) -> set[str]:
         """Return, once, networks that have got containers."""
@@ -87,6 +101,7 @@ class Interests:
     def forget_indexes(self) -> None:
         """Look the numbers of all links up again, since announcements were lost."""
         self._names = {}
+        self._inside = {}
         self._parts = {}
         self._directories = {}
 
@@ -167,6 +182,15 @@ class Interests:
             return False
         return any(os.path.lexists(f"{self._home}/{network}/{link}") for network in names)
 
+    def learn_inside(self, index: int, namespace: int, peer: int) -> None:
+        """Note where the other end of a link is: in which namespace, and its number there."""
+        if is_host_veth(self._names[index]) and namespace >= 0:
+            self._inside[namespace, peer] = self._names[index]
+
+    def find_parts_inside(self, namespace: int, index: int) -> list[Part]:
+        """Return what a container's interface is of."""
+        return self._parts.get(self._inside.get((namespace, index), ""), [])
+
     def find_parts(self, index: int) -> list[Part]:
         """Return what a link is of."""
         return self._parts.get(self._names.get(index, ""), [])
@@ -183,15 +207,6 @@ class Interests:
             owner = self._digits.get(digits)
             return [owner] if owner is not None else []
         return list(self.networks)
-
-
-def _find_indexes(names: "Iterable[str]") -> "Iterator[tuple[int, str]]":
-    """Yield the numbers of the links that exist."""
-    for name in names:
-        try:
-            yield if_nametoindex(name), name
-        except OSError:
-            continue
 
 
 def _identify_files(directory: str) -> object:

@@ -1,4 +1,7 @@
-"""What rtnetlink announces: links, addresses, routes, switches and queues (rtnetlink(7))."""
+"""What rtnetlink announces: links, addresses, routes, switches and queues (rtnetlink(7)).
+
+Of containers' namespaces only what is taken from their interfaces is of interest.
+"""
 
 from struct import Struct
 from sys import byteorder
@@ -12,6 +15,8 @@ from shibafu.netlink.constants import (
     IFLA_ADDRESS,
     IFLA_GROUP,
     IFLA_IFNAME,
+    IFLA_LINK,
+    IFLA_LINK_NETNSID,
     IFLA_MASTER,
     IFLA_MTU,
     RTA_OIF,
@@ -46,7 +51,8 @@ _NETCONFA_IFINDEX = 1
 _SALIENT_FLAGS = IFF_UP | IFF_NOARP | IFF_PROMISC
 _SALIENT = (IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_GROUP)
 _ALL_LINKS = -1  # NETCONFA_IFINDEX_ALL
-_BY_INDEX = frozenset([RTM_DELADDR, RTM_NEWQDISC, RTM_DELQDISC, RTM_DELTFILTER])
+_OWN = -1  # NETNSA_NSID_NOT_ASSIGNED
+_BY_INDEX = frozenset([RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_NEWQDISC, RTM_DELQDISC, RTM_DELTFILTER])
 
 
 class LinkEvents:
@@ -54,6 +60,7 @@ class LinkEvents:
 
     def __init__(self) -> None:
         self._socket = NetlinkSocket(_GROUPS)
+        self._socket.listen_to_peers()
         # What was announced last of each link that concerns somebody, as far as it matters.
         self._states: dict[int, object] = {}
 
@@ -65,21 +72,35 @@ class LinkEvents:
         """Stop listening."""
         self._socket.close()
 
-    def read(self, interests: "Interests", mark: "Callable[[str, str, str], None]") -> None:
+    def read(
+        self,
+        interests: "Interests",
+        mark: "Callable[[str, str, str], None]",
+        mark_inside: "Callable[[str, str], None]",
+    ) -> None:
         """Read what has come.
 
         Args:
             interests: what is not thrown away.
             mark: takes a network, the link of a container or an empty text, and who did it.
+            mark_inside: takes a network, and the link of a container whose interface has changed.
 
         Raises:
             OSError: ENOBUFS: some announcements were lost.
             NetlinkDecodeError: one is malformed.
         """
-        for kind, _, _, port, payload in self._receive():
-            index = _find_index(kind, payload, interests)
-            if kind == RTM_NEWLINK and index and not self._has_changed(index, payload, interests):
+        for namespace, kind, port, payload in self._receive():
+            index = _read_index(kind, payload)
+            if namespace != _OWN:
+                for network, link in interests.find_parts_inside(namespace, index):
+                    mark_inside(network, link)
                 continue
+            if kind == RTM_NEWLINK and payload[0] != AF_BRIDGE:
+                _learn(index, payload, interests)
+                if interests.knows(index) and not self._has_changed(index, payload):
+                    continue
+            elif kind == RTM_DELLINK:
+                self._states.pop(index, None)
             if index == _ALL_LINKS:
                 for network in interests.networks:
                     mark(network, "", describe_process(port))
@@ -87,14 +108,14 @@ class LinkEvents:
                 for network, link in interests.find_parts(index):
                     mark(network, link, describe_process(port))
 
-    def _receive(self) -> "Iterator[tuple[int, int, int, int, bytes]]":
-        while messages := self._socket.receive_announced():
-            yield from messages
+    def _receive(self) -> "Iterator[tuple[int, int, int, bytes]]":
+        while received := self._socket.receive_from_peers():
+            namespace, messages = received
+            for kind, _, _, port, payload in messages:
+                yield namespace, kind, port, payload
 
-    def _has_changed(self, index: int, payload: bytes, interests: "Interests") -> bool:
+    def _has_changed(self, index: int, payload: bytes) -> bool:
         """Return whether a link has changed: a bridge is announced whenever a port of it does something."""
-        if payload[0] == AF_BRIDGE or not interests.knows(index):
-            return True
         attrs = parse_attrs(payload, _LINK_HEADER)
         (flags,) = _FLAGS.unpack_from(payload)
         state = flags & _SALIENT_FLAGS, [attrs.get(number) for number in _SALIENT]
@@ -103,17 +124,23 @@ class LinkEvents:
         return state != former
 
 
-def _find_index(kind: int, payload: bytes, interests: "Interests") -> int:
-    """Return the number of the link that an announcement is about; 0 where it concerns nobody."""
-    if kind in (RTM_NEWLINK, RTM_DELLINK):
-        index: int = _INDEX.unpack_from(payload)[0]
-        if not interests.knows(index) and kind == RTM_NEWLINK and payload[0] != AF_BRIDGE:
-            length, attribute = _ATTR.unpack_from(payload, _LINK_HEADER)
-            # The kernel writes the name first (rtnl_fill_ifinfo in net/core/rtnetlink.c).
-            if attribute == IFLA_IFNAME:
-                name = payload[_LINK_HEADER + _ATTR.size : _LINK_HEADER + length - 1]
-                interests.learn(index, name.decode("utf-8", "surrogateescape"))
-        return index
+def _learn(index: int, payload: bytes, interests: "Interests") -> None:
+    """Note which network a link is of, and where its other end is."""
+    if not interests.knows(index):
+        length, attribute = _ATTR.unpack_from(payload, _LINK_HEADER)
+        # The kernel writes the name first (rtnl_fill_ifinfo in net/core/rtnetlink.c).
+        if attribute == IFLA_IFNAME:
+            name = payload[_LINK_HEADER + _ATTR.size : _LINK_HEADER + length - 1]
+            interests.learn(index, name.decode("utf-8", "surrogateescape"))
+    if interests.knows(index):
+        attrs = parse_attrs(payload, _LINK_HEADER)
+        if IFLA_LINK_NETNSID in attrs:
+            peer = _read_number(attrs.get(IFLA_LINK, b""))
+            interests.learn_inside(index, _read_number(attrs[IFLA_LINK_NETNSID]), peer)
+
+
+def _read_index(kind: int, payload: bytes) -> int:
+    """Return the number of the link that an announcement is about; 0 where it does not matter."""
     if kind in _BY_INDEX:
         return int(_INDEX.unpack_from(payload)[0])
     if kind == RTM_DELROUTE:

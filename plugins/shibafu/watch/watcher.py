@@ -119,7 +119,7 @@ class Watcher:
     def _read(self, descriptor: int, is_own: bool = False) -> None:
         try:
             if descriptor == self._links.fileno():
-                self._links.read(self._interests, self._mark_links)
+                self._links.read(self._interests, self._mark_links, self._mark_inside)
             elif self._rules is not None and descriptor == self._rules.fileno():
                 mark = self._mark_own_rules if is_own else self._mark_rules
                 self._rules.read(self._interests, mark)
@@ -149,6 +149,9 @@ class Watcher:
         else:
             marks.has_links = True
 
+    def _mark_inside(self, network: str, link: str) -> None:
+        self._mark(network).inside.add(link)
+
     def _mark_rules(self, network: str, culprit: str) -> None:
         self._mark(network, culprit).has_rules = True
 
@@ -167,8 +170,10 @@ class Watcher:
             self._journal.keep_lost(name, self._interests.list_links(name), ())
             has_other_switches = self._quiet.has_other_switches(network)
             has_other_leases = self._quiet.has_other_leases(network)
-            if is_legacy or has_other_switches or has_other_leases:
+            is_open = network.bridge is not None and "container" in network.bridge.watch
+            if is_legacy or has_other_switches or has_other_leases or is_open:
                 marks = self._mark(name)
+                marks.has_inside |= is_open
                 marks.has_rules |= is_legacy or has_other_switches
                 marks.has_links |= has_other_switches
                 marks.has_files |= has_other_leases

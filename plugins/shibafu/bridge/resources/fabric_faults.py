@@ -76,9 +76,9 @@ def _find_link_faults(
     faults += _find_address_faults(link.name, gateways, view.addresses(link) if gateways else set())
     for version in sorted({gateway.version for gateway in gateways}):
         if not is_forwarding(version):
-            faults.append(Fault(f"forwarding of IPv{version} is turned off on the host"))
+            faults.append(Fault(f"forwarding of IPv{version} is turned off on the host", is_switch=True))
         elif not is_link_forwarding(link, version):
-            faults.append(Fault(f"forwarding of IPv{version} is turned off on {link.name}"))
+            faults.append(Fault(f"forwarding of IPv{version} is turned off on {link.name}", is_switch=True))
     if link.up and not faults:
         faults += _find_route_faults(view, link, gateways, ips)
     if link.group != NETWORK_GROUPS[config.isolate]:
@@ -145,6 +145,7 @@ def _find_advertisement_faults(link: Link) -> list[Fault]:
         Fault(
             f"link {link.name} accepts router advertisements, which any container can send",
             f"accept_ra was turned on; {MEND}, and so does the next ADD of this network",
+            is_switch=True,
         )
     ]
 
@@ -158,5 +159,6 @@ def _find_internal_faults(link: Link, addresses: set[tuple[bytes, int]]) -> list
         Fault(
             f"bridge {link.name} is not closed to its containers, although its network is internal",
             f"IPv6 was turned on, or rp_filter off; {MEND}, and so does the next ADD of this network",
+            is_switch=True,
         )
     ]
