@@ -1,5 +1,6 @@
 """Policies and what shibafu-bridge attaches: before its first packet, while it runs, and after it is gone."""
 
+import os
 import select
 import socket
 import time
@@ -8,12 +9,18 @@ from contextlib import contextmanager, suppress
 from threading import Event, Thread
 
 import pytest
+import yaml
 
 from netns.policy_cases import match, pods, policy
+from netns.policy_crowd import make_crowd_policies
 from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
 from netns.walled import close_host
 from shibafu.policy.compiled import Compiled
+from shibafu.policy.compiler import compile_policies
+from shibafu.policy.enforcement import enforce
 from shibafu.policy.host_policies import HostPolicies
+from shibafu.policy.model import PolicySet
+from shibafu.policy.policy_documents import parse_policies
 from support.machine import Machine
 from support.namespaces import Namespace
 from support.traffic import arrives, can_reach, open_socket
@@ -434,3 +441,37 @@ def test_a_host_that_drops_lets_neighbours_through(cluster: Cluster, has_masquer
     for name in ("db", "web", "other"):
         cluster.check(name)
     machine.prefix = []
+
+
+@pytest.mark.long
+def test_a_thousand_policies_cost_a_container_little(cluster: Cluster) -> None:
+    """The fastest of several calls is compared: others use the machine, too."""
+
+    def measure() -> tuple[float, float]:
+        spans = []
+        for _ in range(6):
+            start = time.monotonic()
+            cluster.attach("db")
+            middle = time.monotonic()
+            cluster.delete("db")
+            spans.append((middle - start, time.monotonic() - middle))
+        return min(came for came, _ in spans), min(gone for _, gone in spans)
+
+    machine = cluster.machine
+    cluster.attach("web")
+    came, gone = measure()
+    with machine.host.enter():
+        many = PolicySet(
+            (
+                *parse_policies(yaml.safe_dump(DB_FROM_WEB), "db.yaml").policies,
+                *make_crowd_policies(1000).policies,
+            )
+        )
+        enforce(compile_policies(many), HostPolicies(), os.environ)
+    came_with, gone_with = measure()
+    assert (came_with - came < 0.06, gone_with - gone < 0.06) == (True, True), (
+        came,
+        came_with,
+        gone,
+        gone_with,
+    )

@@ -101,8 +101,8 @@ def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result"
     versions = {ip.address.version for ip in result.ips}
     if not versions:
         return []
-    # Then FORWARD is about to see what the bridge forwards.
-    is_bridged = state.has_policies() and _is_selected(attachment, state, result)
+    # Then FORWARD is about to see what the bridge forwards, which the rules of masquerading accept anyway.
+    is_bridged = not config.ip_masq and state.has_policies() and _is_selected(attachment, state, result)
     if not (config.needs_rules or state.read_rules() or is_bridged or needs_unasked_rules(config, versions)):
         return []
     from shibafu.bridge.resources.masquerade import Rules, find_needs
