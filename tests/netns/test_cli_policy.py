@@ -101,7 +101,7 @@ def test_files_of_people_are_applied(shibafu: CommandLine, policies: BlueNetwork
         "difference"
     ]
     assert "shibafu policy apply" in difference
-    shibafu("policy apply")
+    assert shibafu("policy apply") == f"applied what {directory} has\n"
     assert shibafu.run("policy", "ls")[1] == ""
     assert not can_reach(policies.db, DB_ADDRESS, policies.web)
     assert "remove it there" in shibafu.fail("policy rm default/db")

@@ -93,7 +93,7 @@ def find_plugin(plugin_type: str, cni_path: str) -> str:
     raise CniError(
         INVALID_CONFIG,
         f'failed to find plugin "{plugin_type}" in path [{" ".join(directories)}]',
-        "install the plugin into one of these directories, or correct its name",
+        "install the plugin into one of these directories, add its own to CNI_PATH, or correct its name",
     )
 
 

@@ -9,7 +9,7 @@ _MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("-f", "--file", metavar="FILE", required=True, help="the manifest, - for stdin")
+    parser.add_argument("-f", "--file", metavar="FILE", required=True, help="the file, - for stdin")
     parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would change")
 
 

@@ -39,7 +39,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "export",
-    "print networks as a manifest",
+    "print networks as a file for `network apply`",
     "Print networks as `shibafu network apply` reads them.",
     ("shibafu network export > networks.yaml", "shibafu network export blue green"),
     _run,

@@ -50,6 +50,8 @@ def _run(context: Context, arguments: Namespace) -> int:
         context.out.text(context.out.style.paint(colour, f"{mark} {one.action} {one.source.title}"))
     if arguments.dry_run:
         context.out.text("nothing was changed: this was a dry run")
+    elif not changes:
+        context.out.text(f"applied what {arguments.policy_dir} has")
     return 0
 
 
