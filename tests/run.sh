@@ -33,8 +33,8 @@ packages=(
 unprivileged=(tests/unit tests/property tests/wire)
 # What is run with the executables, too: by themselves, and through their engine.
 shipped=(tests/spec tests/netns/test_chain.py tests/netns/test_bridge_{attach,check,delete,gc,takeover}.py)
-# Tests at a time: many wait for the kernel, so that two more than there are processors keep all of these busy.
-workers=$(($(nproc) + 2))
+# Tests at a time: many wait for the kernel, so that three more than there are processors keep all of these busy.
+workers=$(($(nproc) + 3))
 # Else each of the workers, and each process that is started from sources, compiles these again.
 unset PYTHONDONTWRITEBYTECODE
 

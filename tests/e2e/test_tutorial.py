@@ -39,7 +39,11 @@ def test_every_command_in_the_text_is_tried() -> None:
     ]
 
 
-@pytest.mark.parametrize("is_taken", [False, True], ids=["", "where_the_subnet_is_taken"])
+@pytest.mark.parametrize(
+    "is_taken",
+    [False, pytest.param(True, marks=pytest.mark.long)],
+    ids=["", "where_the_subnet_is_taken"],
+)
 def test_everything_is_as_the_tutorial_says(machine: Machine, is_taken: bool) -> None:
     prepare(machine)
     text, way_out = TEXT, ""

@@ -131,8 +131,8 @@ def read_resources(shibafu: CommandLine, kind: str) -> list[dict[str, Any]]:
             "Rate doesn't match",
         ),
         ("tc qdisc del dev {port} ingress", "does not reach link {ifb}"),
-        ("ip link set {ifb} down", "link {ifb} is down"),
-        ("ip link del {ifb}", "{ifb} is missing"),
+        pytest.param("ip link set {ifb} down", "link {ifb} is down", marks=pytest.mark.long),
+        pytest.param("ip link del {ifb}", "{ifb} is missing", marks=pytest.mark.long),
         ("ip link del {port}", "link {port} of the host is missing"),
     ],
 )

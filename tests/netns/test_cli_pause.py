@@ -268,6 +268,7 @@ def test_what_a_killed_call_leaves_is_no_pause(network: BlueNetwork) -> None:
     assert can_reach(network.db, "10.66.0.5", network.web)
 
 
+@pytest.mark.long
 def test_killed_at_any_moment(network: BlueNetwork) -> None:
     """It is paused or it is not, and the next word is obeyed."""
     network.create()

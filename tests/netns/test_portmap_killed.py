@@ -41,7 +41,9 @@ def list_registers(machine: Machine) -> list[Path]:
 
 @BACKENDS
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
-@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "beside another"])
+@pytest.mark.parametrize(
+    "is_alone", [True, pytest.param(False, marks=pytest.mark.long)], ids=["alone", "beside another"]
+)
 def test_killed_at_every_step(machine: Machine, backend: str, command: str, is_alone: bool) -> None:
     machine.plugin = machine.suite.directory / "portmap"
     config = calc_config(backend, "10.10.0.2", 8080)

@@ -122,6 +122,7 @@ def test_firewalld_is_reloaded(
         daemon.close()
 
 
+@pytest.mark.long
 def test_what_nobody_announces_is_found_within_half_a_minute(
     shibafu: CommandLine, host: Namespace, web: Namespace, tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_bridge_that_is_down_on_purpose_stays_down(network: BlueNetwork) -> No
         network.check()
 
 
+@pytest.mark.long  # it is noticed within half a minute
 def test_a_pause_that_is_over_ends_by_itself(network: BlueNetwork) -> None:
     network.create()
     with Watched(network.shibafu):
@@ -92,6 +93,7 @@ def test_a_pause_that_is_over_ends_by_itself(network: BlueNetwork) -> None:
         network.check()
 
 
+@pytest.mark.long  # twenty rounds
 def test_a_pause_waits_for_a_heal_that_is_under_way(network: BlueNetwork) -> None:
     """Whatever is done once `pause` has returned is not undone."""
     network.create()

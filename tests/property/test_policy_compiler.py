@@ -17,7 +17,7 @@ from shibafu.policy.compiler import compile_policies
 from shibafu.policy.policy_documents import parse_policies
 from shibafu.policy.policy_table import PolicyTable
 
-_SHORT, _LONG = 300, 10000
+_SHORT, _LONG = 150, 10000
 _ADDRESSES = {f"{pod.namespace}/{pod.name}": pod.addresses for pod in list_workloads()}
 
 

@@ -171,6 +171,9 @@ class NetlinkSocket:
         """Receive announcements of namespaces, too, that links of this one lead to.
 
         See NETLINK_LISTEN_ALL_NSID in netlink(7): those that this one has numbers of.
+
+        Raises:
+            OSError: EPERM: the process lacks CAP_NET_BROADCAST.
         """
         self._socket.setsockopt(SOL_NETLINK, NETLINK_LISTEN_ALL_NSID, 1)
 

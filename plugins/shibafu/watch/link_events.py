@@ -60,7 +60,10 @@ class LinkEvents:
 
     def __init__(self) -> None:
         self._socket = NetlinkSocket(_GROUPS)
-        self._socket.listen_to_peers()
+        try:
+            self._socket.listen_to_peers()
+        except PermissionError:
+            pass  # a service with fewer capabilities than ours: the host is what matters
         # What was announced last of each link that concerns somebody, as far as it matters.
         self._states: dict[int, object] = {}
 
