@@ -140,9 +140,10 @@ if [[ $is_fast ]]; then
 else
     stage "all tests" run_pytest "${long[@]}" "$@"
     if [[ $# -eq 0 ]]; then
-        mapfile -t -O "${#shipped[@]}" shipped < <(find_shipped)
-        stage "tests of the executables" run_pytest --suite dist/shibafu "${shipped[@]}"
-        stage "tests of the engine" run_pytest --suite dist/shibafu --engine "${shipped[@]}"
+        mapfile -t chained < <(find_shipped)
+        # The engine's calls are of the same bundle: by themselves, chained plugins are called in chains.
+        stage "tests of the executables" run_pytest --suite dist/shibafu "${shipped[@]}" ${long[0]:+"${chained[@]}"}
+        stage "tests of the engine" run_pytest --suite dist/shibafu --engine "${shipped[@]}" "${chained[@]}"
     fi
 fi
 printf '%s\n' "---" "${times[@]}" "$(printf '%5d s  in all' "$SECONDS")"

@@ -87,7 +87,7 @@ def test_demo_of_all_shows_ports_limits_and_firewall(built: Path) -> None:
             marks=pytest.mark.long,
         ),
         pytest.param("shibafu-firewall", r"✗ blue has an answer from 10\.76\.0\.10", marks=pytest.mark.long),
-        ("shibafu-tuning", r"✗ net\.core\.somaxconn is 4096 in red"),
+        pytest.param("shibafu-tuning", r"✗ net\.core\.somaxconn is 4096 in red", marks=pytest.mark.long),
     ],
 )
 def test_demo_of_all_fails_without_a_plugin(built: Path, tmp_path: Path, idle: str, failure: str) -> None:

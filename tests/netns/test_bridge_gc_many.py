@@ -159,7 +159,9 @@ def test_what_nft_refuses_is_tried_again(machine: Machine, config: Config) -> No
 SHARES = 4
 
 
-@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize(
+    "share", [0, *(pytest.param(share, marks=pytest.mark.long) for share in range(1, SHARES))]
+)
 def test_killed_at_every_step(machine: Machine, config: Config, share: int) -> None:
     """One container stays, or none, in turns."""
     attach(machine, config, 2)
