@@ -75,7 +75,7 @@ def flow_list(
     numbers = attr_u8(_CTA_PROTO_NUM, protocol) + attr(_CTA_PROTO_DST_PORT, _PORT.pack(port))
     original = _FILTER_PROTO_NUM | (_FILTER_PROTO_DST_PORT if port else 0)
     payload = _nfgenmsg(family) + attr_nested(_CTA_TUPLE_ORIG, attr_nested(_CTA_TUPLE_PROTO, numbers))
-    # Of IPv6, Linux 5.8 to 6.18 at least tell of all others (ctnetlink_filter_match_tuple).
+    # Of IPv6, Linux 6.18 tells of all others (ctnetlink_filter_match_tuple).
     is_filtered = bool(answerer) and family == AF_INET
     if is_filtered:
         source = attr_nested(_CTA_TUPLE_IP, attr(_CTA_IP[family][0], answerer))
