@@ -11,7 +11,7 @@ from io import BytesIO
 from shibafu.cni.errors import calc_line
 from shibafu.engine.caller import CLONE_NEWNS
 from shibafu.engine.programs import SERVED
-from shibafu.engine.worker import wait_for_threads
+from shibafu.engine.worker import wait_until
 from shibafu.lean.json import dumps, loads
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.libc import load_libc_function
@@ -67,8 +67,15 @@ def _train_apart(home: str) -> bool:
         return all(_attach(home, f"/proc/self/fd/{container}", network) for network in _NETWORKS * _ROUNDS)
     finally:
         os.close(container)
-        # A process with threads cannot leave the mount namespace.
-        wait_for_threads()
+        wait_for_tasks()
+
+
+def wait_for_tasks() -> None:
+    """Wait until this process has one thread: with more it cannot leave the mount namespace; see setns(2).
+
+    To the kernel a thread lives a moment longer than to the interpreter, which `wait_for_threads` asks.
+    """
+    wait_until(lambda: len(os.listdir("/proc/self/task")) == 1)
 
 
 def _attach(home: str, netns: str, network: dict[str, object]) -> bool:

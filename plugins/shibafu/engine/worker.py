@@ -44,6 +44,10 @@ from shibafu.engine.pages import populate_pages
 from shibafu.engine.programs import SERVED
 from shibafu.engine.protocol import Call, RefusedError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Seconds without a call after which a spare makes its memory ready: at once, it would take that time from the
 # calls of a burst, which then takes twice as long.
 _IDLE = 0.01
@@ -250,6 +254,11 @@ def _end(code: object) -> int:
 
 def wait_for_threads() -> None:
     """Wait for what the call has left running, which is the kernel's work on links that are gone."""
+    wait_until(lambda: count_threads() == 0)
+
+
+def wait_until(is_over: "Callable[[], bool]") -> None:
+    """Look every few milliseconds whether something is over; give up after a minute."""
     deadline = time.monotonic() + _REST
-    while count_threads() > 0 and time.monotonic() < deadline:
+    while not is_over() and time.monotonic() < deadline:
         time.sleep(_PAUSE)
