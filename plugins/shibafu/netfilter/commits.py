@@ -5,7 +5,7 @@ A program that has removed rules cannot close its netlink socket before no proce
 """
 
 from shibafu.netfilter.generation import GenerationWatch
-from shibafu.netfilter.restore import PATIENCE, is_announced, spawn_restore
+from shibafu.netfilter.restore import PATIENCE, finish_announced, is_announced, spawn_restore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ class Commits:
             child.feed(_COMMIT.encode())
             if not watch.wait(child.pid, 1, PATIENCE, child.complaints):
                 late.append(version)
-        for child in children.values():
-            child.finish_input()
+        for version in late:
+            children[version].finish_input()
+        finish_announced(child for version, child in children.items() if version not in late)
         return [version for version in late if not children[version].wait_until_silent()]
 
     def _start(self, version: int, text: str | None, inherit: tuple[int, ...] = ()) -> "Child":

@@ -1,18 +1,23 @@
 """Processes of iptables-restore(8), in which rules are compared, changed and listed."""
 
 import os
+import sys
+import time
+from _thread import start_new_thread
 
 from shibafu.cni.errors import FIREWALL, CniError
 from shibafu.lean.subprocess import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # Seconds to wait for the legacy variant's lock.
 _LOCK_WAIT = "30"
 # Seconds until a transaction that will be announced certainly is: a busy machine takes its time.
 PATIENCE = 0.1
+# Seconds after which no processor can hold rules any more that were removed: the kernel takes 10 to 20 ms.
+_REST = 0.05
 # The process namespace by which the kernel numbers the processes that it announces (linux/proc_ns.h).
 _INITIAL_PROCESSES = 0xEFFFFFFC
 
@@ -47,6 +52,33 @@ def is_announced(program: str) -> bool:
         return False
     # The name of the file that links lead to tells the variant of iptables.
     return is_initial and "nft" in os.path.basename(os.path.realpath(program))
+
+
+def finish_announced(children: "Iterable[Child]") -> None:
+    """Let programs end whose transactions have been announced.
+
+    One that has removed rules, and closes its socket before no processor can hold these any more, holds the
+    lock of nf_tables until then. Deleting a link takes that lock, as shibafu-bridge's DEL does, which comes
+    next. In the engine, which stays, programs end when there is nothing more to wait for.
+    """
+    held = list(children)
+    if held and getattr(sys, "shibafu_resident", False):
+        try:
+            start_new_thread(_finish_rested, (held,))
+            return
+        except RuntimeError:
+            pass  # there can be no more threads
+    _finish(held)
+
+
+def _finish_rested(children: "list[Child]") -> None:
+    time.sleep(_REST)
+    _finish(children)
+
+
+def _finish(children: "list[Child]") -> None:
+    for child in children:
+        child.finish_input()
 
 
 def decode(printed: bytes) -> str:
