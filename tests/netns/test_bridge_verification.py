@@ -104,18 +104,39 @@ def test_whatever_the_rules_are(machine: Machine, programs: Programs, keys: Conf
     assert programs.count() == 0
 
 
-def test_another_s_transaction_causes_one_look(machine: Machine, programs: Programs, config: Config) -> None:
+FOREIGN = (
+    "nft add table ip foreign; nft add chain ip foreign some",
+    "iptables -t nat -N OTHER; iptables -t nat -A OTHER -s 192.0.2.1 -j RETURN",
+    "ip6tables -N OTHER; ip6tables -Z",
+)
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_what_others_change_elsewhere_causes_no_look(
+    machine: Machine, programs: Programs, config: Config, outside: Outside, foreign: str
+) -> None:
     for verb in (machine.add, machine.check):
-        machine.host.run("nft", "add table ip foreign; add chain ip foreign some")
+        machine.host.run("sh", "-ec", foreign if verb == machine.add else "nft add table ip another")
         verb(config, "c2")
+        machine.check(config, "c1")
+        # Which the rules count.
+        assert masquerades(machine, outside, "c2")
+    machine.host.run("nft", "delete table ip another")
+    machine.add(config, "c3")
+    assert programs.count() == 0
+
+
+def test_a_rule_of_others_in_a_chain_of_the_kernel_s_causes_one_look(
+    machine: Machine, programs: Programs, config: Config
+) -> None:
+    for container, verb in (("c2", machine.add), ("c1", machine.check)):
+        machine.host.run("iptables", "-A", "FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT")
+        verb(config, container)
         assert programs.count() == 2
         machine.check(config, "c1")
         machine.check(config, "c2")
+        machine.add(config, f"{container}-beside")
         assert programs.count() == 0
-    machine.host.run("nft", "delete table ip foreign")
-    machine.add(config, "c3")
-    machine.add(config, "c4")
-    assert programs.count() == 2
 
 
 BREAKAGES: dict[str, tuple[str, ...]] = {
@@ -217,8 +238,8 @@ def test_a_program_that_was_written_over_looks_for_itself(
     [
         lambda hint: hint.write_bytes(b""),
         lambda hint: hint.write_bytes(b"\xff" * 32),
-        lambda hint: hint.write_bytes(hint.read_bytes() * 1000),
-        lambda hint: hint.write_bytes(hint.read_bytes()[:-1]),
+        lambda hint: hint.write_bytes(hint.read_bytes()[1:] * 1000),
+        lambda hint: hint.write_bytes(hint.read_bytes()[:20]),
         lambda hint: (hint.unlink(), hint.mkdir()),
         lambda hint: subprocess.run(["sh", "-c", f"rm {hint} && mkfifo {hint}"], check=True),
         lambda hint: (hint.unlink(), hint.symlink_to("/etc/passwd")),
@@ -256,7 +277,7 @@ def test_check_makes_no_hint(machine: Machine, programs: Programs, config: Confi
 
 
 def test_records_that_cannot_be_written_to(machine: Machine, programs: Programs, config: Config) -> None:
-    machine.host.run("nft", "add table ip foreign")
+    machine.host.run("iptables", "-A", "FORWARD", "-s", "192.0.2.1", "-j", "ACCEPT")
     machine.hide("mount --bind /run/shibafu /run/shibafu", "mount -o remount,bind,ro /run/shibafu")
     for _ in range(2):
         machine.check(config, "c1")

@@ -42,9 +42,20 @@ def test_a_change_is_noticed(machine: Machine, programs: Programs, family: str) 
     leave(machine, other, "c2")
 
 
-def test_a_change_of_others_takes_one_look(machine: Machine, programs: Programs) -> None:
+def test_a_change_of_others_takes_no_look(machine: Machine, programs: Programs) -> None:
     config = enter(machine)
+    programs.count()
     close_host(machine)
+    machine.host.run("iptables", "-t", "nat", "-A", "PREROUTING", "-s", "192.0.2.1", "-j", "ACCEPT")
+    machine.check(config, ifname=ifname("a"))
+    other = enter(machine, container="c2")
+    assert programs.count() == 0
+    leave(machine, other, "c2")
+
+
+def test_a_change_of_a_chain_takes_one_look(machine: Machine, programs: Programs) -> None:
+    config = enter(machine)
+    machine.iptables("-A FORWARD -s 192.0.2.1 -j ACCEPT")
     programs.count()
     for expected in (2, 0):
         machine.check(config, ifname=ifname("a"))

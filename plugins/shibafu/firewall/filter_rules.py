@@ -22,12 +22,12 @@ from shibafu.resource.base import NETWORK, RULES, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from shibafu.cni.request import Request
     from shibafu.firewall.filter_table import Rules
     from shibafu.lean.ip import Cidr
-    from shibafu.netfilter.verification import Verification
+    from shibafu.netfilter.verification import Place, Verification
     from shibafu.resource.view import View
 
 _ADVICE = "the next ADD of this network restores them"
@@ -114,10 +114,11 @@ class FilterRules(Resource):
             is_locked: whether a hint may be left where there was none.
         """
         tables = FilterTables(self._env)
-        subject = _calc_subject(needs, tables.require(needs), self._env)
+        versions = tables.require(needs)
+        subject = _calc_subject(needs, versions, self._env)
         # Once more, as others may have had the lock since this began.
-        known = self._verification
-        if known is not None and known.holds(subject) and known.still_holds():
+        known, chains = self._verification, lambda: _list_chains(needs, versions)
+        if known is not None and known.holds(subject, chains) and known.still_holds():
             return ""
         seen = tables.look(needs)
         if not seen:
@@ -129,7 +130,7 @@ class FilterRules(Resource):
         if self._verification is not None:
             versions = tables.require(needs)
             subject = _calc_subject(needs, versions, self._env)
-            self._verification.note(subject, versions, tables.pids, is_locked)
+            self._verification.note(subject, _list_chains(needs, versions), tables.pids, is_locked)
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""
@@ -246,6 +247,13 @@ def _calc_subject(needs: Needs, versions: list[int], env: "Mapping[str, str]") -
     """Return what identifies a network's rules, and the programs that look at them; see `Verification`."""
     programs = identify_programs(IPTABLES, versions, env)
     return "\n".join([programs, CODE, str(needs.to_json())]) if programs and CODE else ""
+
+
+def _list_chains(needs: Needs, versions: "Iterable[int]") -> "Iterator[Place]":
+    """Yield the chains that a look compares."""
+    for version in versions:
+        for chain in calc_wanted(needs, version):
+            yield version, "filter", chain
 
 
 def find_released(bridges: "Iterable[str]", own_ports: "Collection[str]") -> list[str]:

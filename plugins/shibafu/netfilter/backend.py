@@ -10,11 +10,12 @@ from shibafu.netfilter.network_rulesets import PROGRAMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from shibafu.netfilter.iptables import Iptables
     from shibafu.netfilter.network_rulesets import NetworkRules
     from shibafu.netfilter.nftables import Nftables
+    from shibafu.netfilter.verification import Place
 
     Backend = Iptables | Nftables
 
@@ -101,3 +102,14 @@ CODE = _identify_code()
 def list_versions(rules: "NetworkRules") -> list[int]:
     """Return the families of which a network has rulesets of iptables."""
     return [v for v in rules.versions() if rules.of_version(v) or os.path.lexists(_SWITCHES[v])]
+
+
+def list_chains(rules: "NetworkRules") -> "Iterator[Place]":
+    """Yield the chains of iptables that a look at a network's rules compares."""
+    from shibafu.netfilter.network_rulesets import calc_iptables
+
+    for version in list_versions(rules):
+        for chain in calc_iptables(rules, version).chains:
+            yield version, chain.table, chain.hook
+            yield version, chain.table, chain.name
+        yield version, "filter", "FORWARD"

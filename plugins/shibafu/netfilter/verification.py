@@ -2,7 +2,9 @@
 
 Looking at them takes a program for each family; asking for nf_tables' generation takes a system call. The
 generation that was in force when the rules were last found right, or made, is left next to their record as a
-hint: a digest of all that it holds for. If the hint says anything else, the rules are looked at.
+hint: a digest of all that it holds for. Next to it is one of the rules themselves (`rule_state`): where
+others have changed something else, such as ports that were published, it still holds, which takes a dump of
+each chain. If the hint says anything else, the rules are looked at.
 
 ADD leaves it, with the network's lock held. CHECK renews one that is there: it only says when
 somebody looked, so that nothing changes for anybody but the next call, and a renewed one cannot outlive the
@@ -15,10 +17,13 @@ from shibafu.netfilter.generation import GenerationWatch, list_legacy_tables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Mapping
     from typing import Protocol
 
     from shibafu.netfilter.ruleset import Ruleset
+
+    # A chain of iptables: version of IP, table and name.
+    Place = tuple[int, str, str]
 
     class Hints(Protocol):
         """Where hints are kept: a network's records (`resource.records.NetworkState`)."""
@@ -54,33 +59,50 @@ class Verification:
         # What it was when it was last asked for; 0 where it cannot be told.
         self._generation = self._watch.ask() if self._watch is not None else 0
 
-    def holds(self, subject: str) -> bool:
-        """Return whether the rules had been found right, and nothing had changed when this began.
+    def holds(self, subject: str, list_chains: "Callable[[], Iterable[Place]]" = tuple) -> bool:
+        """Return whether the rules had been found right, and nothing about them had changed since.
 
         Args:
             subject: what identifies the rules, and the programs that look at them; empty where
                 that is unknown.
+            list_chains: returns the chains of iptables that a look at them compares.
         """
-        is_known = bool(self._generation and subject)
-        return is_known and self._hints.read_hint(self._what) == self._render(subject)
+        if not (self._generation and subject):
+            return False
+        last, _, rules = self._hints.read_hint(self._what).partition(b" ")
+        if last == self._render(subject, str(self._generation)):
+            return True
+        if not rules:
+            return False
+        # Something has changed, perhaps something else.
+        state = _read_state(list_chains())
+        is_same = bool(state) and rules == self._render(subject, state) and self._has_only(())
+        if is_same:
+            self._write(subject, state, is_locked=False)
+        return is_same
 
     def still_holds(self) -> bool:
         """Return whether nothing has changed since this asked last."""
         return self._has_only(())
 
-    def note(self, subject: str, versions: "Iterable[int]", pids: "Container[int]", is_locked: bool) -> None:
+    def note(self, subject: str, chains: "Iterable[Place]", pids: "Container[int]", is_locked: bool) -> None:
         """Leave the hint that the rules are correct, unless anything has been changed in the meantime.
 
         Args:
             subject: see `holds`.
-            versions: the families, 4 or 6, whose rules may be those of iptables' legacy variant.
+            chains: those of iptables that a look compares; none where it compares sets as well.
             pids: the processes that have looked at the rules, or made them.
             is_locked: whether the network's lock is held; see `NetworkState.write_hint`.
         """
+        places = list(chains)
+        versions = {version for version, _, _ in places}
+        state = _read_state(places) if places and subject else ""
         is_known = subject and self._has_only(pids) and not _may_be_legacy(versions)
-        # An empty one is there for CHECK to renew.
-        if is_known or is_locked:
-            self._hints.write_hint(self._what, self._render(subject) if is_known else b"", is_locked)
+        if is_known:
+            self._write(subject, state, is_locked)
+        elif is_locked:
+            # An empty one is there for CHECK to renew.
+            self._hints.write_hint(self._what, b"", is_locked)
 
     def close(self) -> None:
         """Stop watching."""
@@ -93,8 +115,13 @@ class Verification:
         self._generation = generation
         return generation > 0
 
-    def _render(self, subject: str) -> bytes:
-        return calc_digest(self._mark, subject, str(self._generation), size=_DIGEST_SIZE).encode()
+    def _write(self, subject: str, state: str, is_locked: bool) -> None:
+        parts = [str(self._generation), state] if state else [str(self._generation)]
+        hint = b" ".join(self._render(subject, part) for part in parts)
+        self._hints.write_hint(self._what, hint, is_locked)
+
+    def _render(self, subject: str, state: str) -> bytes:
+        return calc_digest(self._mark, subject, state, size=_DIGEST_SIZE).encode()
 
 
 def _open_watch() -> GenerationWatch | None:
@@ -102,6 +129,13 @@ def _open_watch() -> GenerationWatch | None:
         return GenerationWatch()
     except OSError:
         return None  # the kernel has no nf_tables
+
+
+def _read_state(chains: "Iterable[Place]") -> str:
+    # Not at the top: where nothing has changed, nobody asks.
+    from shibafu.netfilter.rule_state import read_state
+
+    return read_state(chains)
 
 
 def _may_be_legacy(versions: "Iterable[int]") -> bool:

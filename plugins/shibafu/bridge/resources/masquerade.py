@@ -14,6 +14,7 @@ from shibafu.netfilter.backend import (
     CODE,
     choose_backend,
     identify_programs,
+    list_chains,
     list_versions,
     open_backend,
 )
@@ -23,12 +24,12 @@ from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
     from shibafu.netfilter.backend import Backend
-    from shibafu.netfilter.verification import Verification
+    from shibafu.netfilter.verification import Place, Verification
     from shibafu.resource.view import View
 
 # What `ensure` found, and `settle` has to complete.
@@ -310,26 +311,28 @@ class Rules(Resource):
 
     def _is_verified(self, rules: NetworkRules) -> bool:
         """Return whether rules that were made need no look."""
-        is_verified = self._verification is not None and self._verification.holds(self._calc_subject(rules))
-        return is_verified and self._is_trusting
+        if self._verification is None or not self._is_trusting:
+            return False
+        return self._verification.holds(self._calc_subject(rules), lambda: self._list_chains(rules))
 
     def _note(self, backend: "Backend", rules: NetworkRules, is_locked: bool) -> None:
         """Leave the hint that rules are right, unless somebody else has changed anything meanwhile."""
         if self._verification is not None:
-            subject = self._calc_subject(rules)
-            self._verification.note(subject, self._list_versions(rules), backend.pids, is_locked)
+            subject, chains = self._calc_subject(rules), self._list_chains(rules)
+            self._verification.note(subject, chains, backend.pids, is_locked)
 
     def _calc_subject(self, rules: NetworkRules) -> str:
         """Return what identifies rules that were made, and the backend's programs."""
         stamp = self._remembered.get("stamp")
-        programs = identify_programs(self._backend_name, self._list_versions(rules), self._env)
+        versions = list_versions(rules) if self._backend_name == IPTABLES else []
+        programs = identify_programs(self._backend_name, versions, self._env)
         if not (isinstance(stamp, int) and programs and CODE):
             return ""
         # What is to be made of a record depends on nothing but the code.
         return "\n".join([str(stamp), programs, CODE, str(calc_record(rules))])
 
-    def _list_versions(self, rules: NetworkRules) -> list[int]:
-        return list_versions(rules) if self._backend_name == IPTABLES else []
+    def _list_chains(self, rules: NetworkRules) -> "Iterable[Place]":
+        return list_chains(rules) if self._backend_name == IPTABLES else ()
 
     def _close(self) -> None:
         if self._verification is not None:
