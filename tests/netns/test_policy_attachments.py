@@ -251,7 +251,8 @@ def test_policies_of_another_namespace_are_forgotten(cluster: Cluster) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     with cluster.machine.host.enter():
         policies = HostPolicies()
-        policies.write_bytes(policies.read_bytes().replace(b'"netns": "', b'"netns": "9'))
+        written = policies.read_bytes() or b""
+        policies.write_bytes(written.replace(b'"netns": "', b'"netns": "9'))
         assert policies.read() is None
         policies.write(Compiled())
 

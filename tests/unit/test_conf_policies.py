@@ -31,4 +31,4 @@ def test_an_expectation_is_met(expectation: Expectation) -> None:
 def test_there_is_nothing_else() -> None:
     files = {path.name for path in POLICIES.iterdir() if path.is_file()}
     policies = {Path(path).name for path in list_policy_files(str(POLICIES))}
-    assert files == policies | {"shibafu-policies.service"}
+    assert files == policies

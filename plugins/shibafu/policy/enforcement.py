@@ -75,12 +75,12 @@ def is_enforced(policies: HostPolicies, env: "Mapping[str, str]") -> bool:
 def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
     with policies.lock():
         # A host that never had any does without the program.
-        if policies.read_bytes() or find_program("nft", env.get("PATH", "")) is not None:
+        if policies.read_bytes() is not None or find_program("nft", env.get("PATH", "")) is not None:
             nothing = Compiled()
             Nft(env).run(
                 render_teardown(calc_address_check(nothing, [])) + render_teardown(nothing.calc_table())
             )
-        policies.write_bytes(b"")
+        policies.write_bytes(None)
 
 
 def _load(compiled: Compiled, nft: Nft) -> None:

@@ -8,7 +8,7 @@ from shibafu.netfilter.ruleset import Ruleset
 from shibafu.policy.address_check import calc_address_check
 from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.enforcement import restore_policies
-from shibafu.policy.host_policies import HostPolicies
+from shibafu.policy.host_policies import HostPolicies, UnreadablePoliciesError
 from shibafu.policy.member import read_member
 from shibafu.resource.base import MEND, RULES, Fault, Resource
 
@@ -57,7 +57,10 @@ class PolicyMembership(Resource):
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        compiled: Compiled | None = view.once("network policies", lambda: HostPolicies().read())
+        try:
+            compiled: Compiled | None = view.once("network policies", lambda: HostPolicies().read())
+        except UnreadablePoliciesError as error:
+            return [Fault(error.msg, error.details)]
         if compiled is None:
             return []
         part = compiled.calc_member(self._member)
@@ -114,7 +117,10 @@ class PolicyMembership(Resource):
         """See `Resource.remove`. The link is gone, and the record says that the container goes."""
         policies = HostPolicies()
         with policies.lock(shared=True):
-            compiled = policies.read()
+            try:
+                compiled = policies.read()
+            except UnreadablePoliciesError:
+                return  # until they are applied again, no container with its addresses can be attached
             if compiled is None:
                 return
             part = compiled.calc_member(self._member)
@@ -156,8 +162,11 @@ def plan_membership(
 
 
 def is_selected(config: "Mapping[str, object]", args: str, addresses: "Sequence[Address]") -> bool:
-    """Return whether any policy is for a container; see `plan_membership`."""
-    compiled = HostPolicies().read()
+    """Return whether any policy is for a container, or could be; see `plan_membership`."""
+    try:
+        compiled = HostPolicies().read()
+    except UnreadablePoliciesError:
+        return True
     return compiled is not None and compiled.selects(read_member(config, args, addresses, ""))
 
 

@@ -12,6 +12,8 @@ from shibafu.cni.boot import read_boot_id
 from shibafu.netlink.namespace import read_own_cookie
 
 MARK = ".netns"
+# The policies of the namespace that a restarted host has again; see `policy.host_policies`.
+KEPT_POLICIES = "/var/lib/shibafu/policy/compiled.json"
 
 
 def find_home(root: str) -> tuple[str, bool, str]:
@@ -32,6 +34,27 @@ def find_home(root: str) -> tuple[str, bool, str]:
 def calc_mark() -> str:
     """Return what names this namespace: its cookie, 0 where that is unknown, and the boot."""
     return f"{read_own_cookie() or 0}.{read_boot_id()}"
+
+
+def is_first_namespace() -> bool:
+    """Return whether this process is in the network namespace of process 1, which outlasts a restart."""
+    try:
+        return os.path.samestat(os.stat("/proc/1/ns/net"), os.stat("/proc/self/ns/net"))
+    except OSError:
+        return False  # a process that may not look at that one, or has no /proc
+
+
+def calc_policies_path(root: str, inode: int | str) -> str:
+    """Return where a namespace's policies are, compiled, if it ends with the host."""
+    return f"{root}/policy/{inode}/compiled.json"
+
+
+def has_policies(home: str) -> bool:
+    """Return whether there are policies, for the namespace whose directory that is."""
+    root, _, inode = home.rpartition("/")
+    if os.path.lexists(calc_policies_path(root, inode)):
+        return True
+    return os.path.lexists(KEPT_POLICIES) and is_first_namespace()
 
 
 def mark_home(home: str) -> None:

@@ -10,9 +10,8 @@
             paused             that nothing of the network is to be restored (`pause`)
             lock               held shared by ADD, exclusive by calls that change the rules
 
-A record is written before the first link of its attachment and removed after the last, so that
-whatever a killed call left behind is found. Like the kernel's state, /run does not outlive a boot.
-Nothing counts here: whether a network still has containers is asked of the kernel, link by link.
+A record is written before the first link of its attachment and removed after the last, so that whatever a
+killed call left behind is found. Nothing counts: whether there are still containers, the kernel is asked.
 """
 
 import fcntl
@@ -24,7 +23,14 @@ from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.lock import lock_file
 from shibafu.lean.files import NotRegularError, open_file, read_file, remove_file
 from shibafu.lean.json import dumps, loads
-from shibafu.resource.home import calc_mark, find_home, list_network_directories, mark_home, remove_empty_home
+from shibafu.resource.home import (
+    calc_mark,
+    find_home,
+    has_policies,
+    list_network_directories,
+    mark_home,
+    remove_empty_home,
+)
 from shibafu.resource.record import Record
 
 _ROOT = "/run/shibafu"
@@ -133,8 +139,7 @@ class NetworkState:
 
     def has_policies(self) -> bool:
         """Return whether the host has network policies (`policy.host_policies`)."""
-        root, _, inode = self._home.rpartition("/")
-        return os.path.lexists(f"{root}/policy/{inode}/compiled.json")
+        return has_policies(self._home)
 
     # Firewall rules
 
@@ -390,7 +395,6 @@ def _calc_hint(what: str) -> str:
 def link_exists(name: str) -> bool:
     """Return whether the current namespace has a link of that name."""
     try:
-        if_nametoindex(name)
+        return if_nametoindex(name) > 0
     except OSError:
         return False
-    return True
