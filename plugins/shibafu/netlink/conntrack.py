@@ -14,7 +14,7 @@ NETLINK_NETFILTER = 12
 _CT_GET, _CT_DELETE = 1 << 8 | 1, 1 << 8 | 2
 _CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY, _CTA_ID, _CTA_ZONE, _CTA_FILTER = 1, 2, 12, 18, 25
 _CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
-_CTA_PROTO_NUM, _CTA_PROTO_DST_PORT = 1, 3
+_CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
 _CTA_FILTER_ORIG_FLAGS, _CTA_FILTER_REPLY_FLAGS = 1, 2
 # What the kernel compares (net/netfilter/nf_internals.h); before Linux 5.8 it tells of all.
 _FILTER_IP_SRC, _FILTER_PROTO_NUM, _FILTER_PROTO_DST_PORT = 1 << 0, 1 << 3, 1 << 5
@@ -30,19 +30,42 @@ class Flow:
 
     Args:
         family: AF_INET or AF_INET6.
+        protocol: IPPROTO_TCP or another.
+        source: the address that its first packet came from.
+        source_port: the port, likewise; 0 of a protocol without ports.
         destination: the address that its first packet was for.
         port: the port that it was for.
         answerer: the address that answers come from: the destination, unless that was translated.
+        answerer_port: the port, likewise.
         parts: what names it to the kernel.
     """
 
-    __slots__ = ("answerer", "destination", "family", "parts", "port")
+    __slots__ = (
+        "answerer",
+        "answerer_port",
+        "destination",
+        "family",
+        "parts",
+        "port",
+        "protocol",
+        "source",
+        "source_port",
+    )
 
-    def __init__(self, family: int, destination: bytes, port: int, answerer: bytes, parts: bytes) -> None:
+    def __init__(
+        self,
+        family: int,
+        protocol: int,
+        source: "tuple[bytes, int]",
+        destination: "tuple[bytes, int]",
+        answerer: "tuple[bytes, int]",
+        parts: bytes,
+    ) -> None:
         self.family = family
-        self.destination = destination
-        self.port = port
-        self.answerer = answerer
+        self.protocol = protocol
+        self.source, self.source_port = source
+        self.destination, self.port = destination
+        self.answerer, self.answerer_port = answerer
         self.parts = parts
 
 
@@ -58,14 +81,14 @@ def has_flows() -> bool:
 
 
 def flow_list(
-    sock: NetlinkSocket, family: int, protocol: int, port: int = 0, answerer: bytes = b""
+    sock: NetlinkSocket, family: int, protocol: int = 0, port: int = 0, answerer: bytes = b""
 ) -> list[Flow]:
     """Return the connections of a protocol. The kernel filters as far as it can.
 
     Args:
         sock: a socket of NETLINK_NETFILTER.
         family: AF_INET or AF_INET6.
-        protocol: IPPROTO_UDP or another that has ports.
+        protocol: IPPROTO_UDP or another that has ports; 0 for all there are.
         port: the port that their first packets were for; 0 for any.
         answerer: the address that answers come from; empty for any.
 
@@ -73,7 +96,7 @@ def flow_list(
         NetlinkError: the kernel tracks none, or refuses.
     """
     numbers = attr_u8(_CTA_PROTO_NUM, protocol) + attr(_CTA_PROTO_DST_PORT, _PORT.pack(port))
-    original = _FILTER_PROTO_NUM | (_FILTER_PROTO_DST_PORT if port else 0)
+    original = (_FILTER_PROTO_NUM if protocol else 0) | (_FILTER_PROTO_DST_PORT if port else 0)
     payload = _nfgenmsg(family) + attr_nested(_CTA_TUPLE_ORIG, attr_nested(_CTA_TUPLE_PROTO, numbers))
     # Of IPv6, Linux 6.18 tells of all others (ctnetlink_filter_match_tuple).
     is_filtered = bool(answerer) and family == AF_INET
@@ -103,23 +126,30 @@ def flow_del(sock: NetlinkSocket, flows: list[Flow]) -> None:
 
 
 def _parse_flow(payload: bytes, protocol: int) -> Flow | None:
-    """Decode a connection; None for one of another protocol."""
+    """Decode a connection; None for one of another protocol, if one is given."""
     family = payload[0]
     attrs = parse_attrs(payload, _NFGENMSG_SIZE)
     try:
         original, reply = (parse_attrs(attrs[kind]) for kind in (_CTA_TUPLE_ORIG, _CTA_TUPLE_REPLY))
-        transport = parse_attrs(original[_CTA_TUPLE_PROTO])
-        if transport[_CTA_PROTO_NUM][0] != protocol:
+        found = parse_attrs(original[_CTA_TUPLE_PROTO])[_CTA_PROTO_NUM][0]
+        if protocol not in (0, found):
             return None
         source, destination = _CTA_IP[family]
-        port = _PORT.unpack(transport[_CTA_PROTO_DST_PORT])[0]
-        answerer = parse_attrs(reply[_CTA_TUPLE_IP])[source]
-        asked = parse_attrs(original[_CTA_TUPLE_IP])[destination]
+        asking = _parse_end(original, source, _CTA_PROTO_SRC_PORT)
+        asked = _parse_end(original, destination, _CTA_PROTO_DST_PORT)
+        answering = _parse_end(reply, source, _CTA_PROTO_SRC_PORT)
     except (IndexError, KeyError):
-        raise NetlinkDecodeError("a connection without its addresses or its port") from None
+        raise NetlinkDecodeError("a connection without its addresses") from None
     parts = attr_nested(_CTA_TUPLE_ORIG, attrs[_CTA_TUPLE_ORIG])
     parts += b"".join(attr(kind, attrs[kind]) for kind in (_CTA_ID, _CTA_ZONE) if kind in attrs)
-    return Flow(family, asked, port, answerer, parts)
+    return Flow(family, found, asking, asked, answering, parts)
+
+
+def _parse_end(tuple_attrs: "dict[int, bytes]", address: int, port: int) -> "tuple[bytes, int]":
+    """Return an address and its port of a tuple; 0 if the protocol has none."""
+    found = parse_attrs(tuple_attrs[_CTA_TUPLE_PROTO]).get(port)
+    number: int = _PORT.unpack(found)[0] if found else 0
+    return parse_attrs(tuple_attrs[_CTA_TUPLE_IP])[address], number
 
 
 def _nfgenmsg(family: int) -> bytes:

@@ -73,12 +73,16 @@ def is_enforced(policies: HostPolicies, env: "Mapping[str, str]") -> bool:
 
 
 def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
+    from shibafu.policy.cut_table import render_uncut
+
     with policies.lock():
         # A host that never had any does without the program.
         if policies.read_bytes() is not None or find_program("nft", env.get("PATH", "")) is not None:
             nothing = Compiled()
             Nft(env).run(
-                render_teardown(calc_address_check(nothing, [])) + render_teardown(nothing.calc_table())
+                render_teardown(calc_address_check(nothing, []))
+                + render_teardown(nothing.calc_table())
+                + render_uncut()
             )
         policies.write_bytes(None)
 

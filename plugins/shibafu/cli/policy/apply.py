@@ -18,13 +18,18 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="a file with policies, a directory of such files, or - for stdin; may be repeated; "
         "by default only what /etc/shibafu/policies has is applied",
     )
-    parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would change")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("-n", "--dry-run", action="store_true", help="only show what would change")
+    way.add_argument(
+        "--cut", action="store_true", help="also end connections that are open, if policies deny them"
+    )
     add_policy_dir(parser)
 
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.errors import DocumentError
     from shibafu.networks.policy_control import enforce_policies
+    from shibafu.networks.policy_cut import cut_connections
     from shibafu.policy.policy_files import PolicyDirectory, expand_paths, read_sources
 
     mistakes: list[str] = []
@@ -36,6 +41,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         changes = directory.calc_changes(sources)
     else:
         changes = directory.store(sources, enforce_policies)
+    ended = cut_connections(directory.load(mistakes)) if arguments.cut else []
     context.out.data(
         {
             "dryRun": arguments.dry_run,
@@ -43,11 +49,22 @@ def _run(context: Context, arguments: Namespace) -> int:
                 {"action": one.action, "kind": one.source.kind, "name": "/".join(one.source.key)}
                 for one in changes
             ],
+            "ended": [
+                {
+                    "protocol": one.protocol,
+                    "source": str(one.source),
+                    "destination": str(one.destination),
+                    "port": one.port,
+                }
+                for one in ended
+            ],
         }
     )
     for one in changes:
         colour, mark = _MARKS[one.action]
         context.out.text(context.out.style.paint(colour, f"{mark} {one.action} {one.source.title}"))
+    for connection in ended:
+        context.out.text(f"ended {connection}")
     if arguments.dry_run:
         context.out.text("nothing was changed: this was a dry run")
     elif not changes:
@@ -61,11 +78,12 @@ SUBCOMMAND = Subcommand(
     "Create and change network policies: NetworkPolicy of networking.k8s.io/v1 and Namespace of v1, as\n"
     "Kubernetes has them. Policies that the files do not declare stay. All files are applied, or none if\n"
     "one has a mistake. What is applied takes effect at once, for new connections, and lasts; those that\n"
-    "are open stay open.",
+    "are open stay open without --cut.",
     (
         "shibafu policy apply -f policies/ --dry-run",
         "kubectl get networkpolicies,namespaces -A -o yaml | shibafu policy apply -f -",
         "shibafu policy apply                    # after changes in /etc/shibafu/policies",
+        "shibafu policy apply -f db.yaml --cut   # and end what it no longer allows",
         "",
         "# only pods of app web may connect to port 5432 of app db",
         "apiVersion: networking.k8s.io/v1",
