@@ -1,19 +1,18 @@
 """Ports that the reference's portmap has published: found, checked and removed for containers that run on.
 
 With iptables it makes a chain for each container of a network, `CNI-DN-` and the start of a hash, and a rule
-in CNI-HOSTPORT-DNAT that leads there (plugins/meta/portmap/portmap_iptables.go of the reference). With nft,
-in newer releases, it adds rules to the tables `cni_hostport`, whose comments are the container's ID alone.
-Its other chains, which all containers share, it leaves for good, and so does this.
+in CNI-HOSTPORT-DNAT that leads there (plugins/meta/portmap/portmap_iptables.go of the reference). What newer
+releases make with nft is in `reference_tables`. Its other chains, which all containers share, it leaves for
+good, and so does this.
 """
 
 from shibafu.cni.names import calc_reference_hash
-from shibafu.lean.ip import parse_address, parse_cidr
-from shibafu.lean.subprocess import find_program
+from shibafu.lean.ip import parse_cidr
 from shibafu.netfilter.generation import list_legacy_tables
 from shibafu.netfilter.listing import Listing
-from shibafu.netfilter.nftables import Nft
 from shibafu.netfilter.presence import Presence
 from shibafu.portmap.mapping import Mapping
+from shibafu.portmap.reference_tables import ReferencePortTables
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.teardown import Teardown
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from collections.abc import Mapping as Environment
 
+    from shibafu.lean.ip import Cidr
     from shibafu.portmap.publication import Publication
     from shibafu.resource.view import View
 
@@ -30,7 +30,6 @@ _PREFIX = "CNI-DN-"
 _DNAT = "CNI-HOSTPORT-DNAT"
 _LIST = "*nat\n-S\nCOMMIT\n"
 _NATS = {4: "ip nat", 6: "ip6 nat"}
-_TABLES = {4: "ip cni_hostport", 6: "ip6 cni_hostport"}
 
 
 def calc_reference_dnat_chain(network: str, container_id: str) -> str:
@@ -50,20 +49,6 @@ def _parse_rule(line: str) -> Mapping | None:
         return Mapping(options["-p"], int(options["--dport"]), target, host_ip=place)
     except (KeyError, ValueError):
         return None  # somebody else's
-
-
-def _parse_nft_rule(line: str) -> tuple[Mapping, str] | None:
-    """Return what a rule of nft publishes, and for which container; None for another rule."""
-    text, _, comment = line.partition(' comment "')
-    words = text.split()
-    try:
-        port, target = words.index("dport") + 1, words.index("dnat") + 2
-        place = parse_address(words[words.index("daddr") + 1]) if "daddr" in words[:port] else None
-        leads_to = int(words[target].rpartition(":")[2])
-        mapping = Mapping(words[port - 2], int(words[port]), leads_to, host_ip=place)
-    except (IndexError, ValueError):
-        return None
-    return mapping, comment.removesuffix('"')
 
 
 def _find_owner(lines: "list[str]", chain: str) -> str:
@@ -120,19 +105,30 @@ class ReferencePorts:
         teardown = Teardown()
         with Presence() as presence:
             chains = [presence.has_chain(table, chain) for table in _NATS.values()]
-            tables = [table for table in _TABLES.values() if presence.has_table(table)]
         if any(chains) or self._may_be_legacy():
             teardown.do(self._remove_chains, [chain])
-        for table in tables if find_program("nft", self._env.get("PATH", "")) else ():
-            teardown.do(self._remove_rules, table, container_id)
+        teardown.do(ReferencePortTables(self._env).remove, container_id)
         teardown.finish()
 
-    def remove_besides(self, network: str, container_ids: "Collection[str]") -> None:
-        """Remove those of a network for all but some containers; those of nft do not tell the network.
+    def remove_besides(
+        self, network: str, container_ids: "Collection[str]", subnets: "Collection[Cidr]"
+    ) -> None:
+        """Remove those of a network for all but some containers.
+
+        Args:
+            network: the network.
+            container_ids: the containers whose ports stay.
+            subnets: the network's, as far as they are known. What was published with nft names no network.
 
         Raises:
             CniError: everything that could not be removed.
         """
+        teardown = Teardown()
+        teardown.do(self._remove_chains_besides, network, container_ids)
+        teardown.do(ReferencePortTables(self._env).remove_besides, subnets, container_ids)
+        teardown.finish()
+
+    def _remove_chains_besides(self, network: str, container_ids: "Collection[str]") -> None:
         with Presence() as presence:
             is_there = any(presence.has_chain(table, _DNAT) for table in _NATS.values())
         if not (is_there or self._may_be_legacy()):
@@ -163,14 +159,9 @@ class ReferencePorts:
         own = calc_reference_dnat_chain(publication.network, publication.container_id)
         with Presence() as presence:
             chains = [name for name in presence.list_chains() if name.startswith(_PREFIX) and name != own]
-            tables = {version: table for version, table in _TABLES.items() if presence.has_table(table)}
-        for version, table in tables.items() if find_program("nft", self._env.get("PATH", "")) else ():
-            for line in map(str.strip, Nft(self._env).list_table(table).splitlines()):
-                found = _parse_nft_rule(line)
-                if found is None or found[1] == publication.container_id:
-                    continue
-                if any(one.clashes(found[0], version) for one in publication.of_version(version)):
-                    return found[0], f"container {found[1]}"
+        found = ReferencePortTables(self._env).find_clash(publication)
+        if found is not None:
+            return found[0], f"container {found[1]}"
         if not (chains or self._may_be_legacy()):
             return None
         for version, lines in Listing(self._env, _LIST).lines.items():
@@ -222,15 +213,3 @@ class ReferencePorts:
             if removals:
                 teardown.do(listing.run, version, "\n".join(["*nat", *removals, "COMMIT", ""]))
         teardown.finish()
-
-    def _remove_rules(self, table: str, container_id: str) -> None:
-        nft = Nft(self._env)
-        chain, lines = "", []
-        for line in map(str.strip, nft.list_table(table, handles=True).splitlines()):
-            text, _, handle = line.rpartition(" # handle ")
-            if text.startswith("chain "):
-                chain = text.removeprefix("chain ").removesuffix(" {").strip('"')
-            elif text.endswith(f' comment "{container_id}"'):
-                lines.append(f"delete rule {table} {chain} handle {handle}")
-        if lines:
-            nft.run("\n".join(lines) + "\n")

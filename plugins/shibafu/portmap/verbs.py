@@ -3,6 +3,7 @@
 from shibafu.cni.config import parse_valid_attachments
 from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
 from shibafu.cni.names import IPTABLES, calc_host_veth
+from shibafu.lean.ip import Cidr, parse_cidr
 from shibafu.netfilter.backend import choose_backend
 from shibafu.portmap.chosen import choose_ports, find_chosen
 from shibafu.portmap.config import PortmapConfig
@@ -132,6 +133,7 @@ def collect_garbage(request: "Request") -> None:
     keep = {calc_host_veth(request.network, *owner) for owner in valid}
     teardown = Teardown()
     with Register() as register:
+        subnets = _find_subnets(request.network, register)
         for one in register.list():
             if one.network == request.network and one.key not in keep:
                 teardown.do(remove_publication, one, register, request.env)
@@ -142,7 +144,7 @@ def collect_garbage(request: "Request") -> None:
                 lambda key, label: label == calc_label(request.network) and key not in keep,
             )
         containers = {container_id for container_id, _ in valid}
-        teardown.do(_open_reference(request, True).remove_besides, request.network, containers)
+        teardown.do(_open_reference(request, True).remove_besides, request.network, containers, subnets)
     teardown.finish()
 
 
@@ -184,6 +186,17 @@ class _Container:
 def _open_reference(request: "Request", has_ports: bool = False) -> ReferencePorts:
     stated = request.config.get("runtimeConfig")
     return ReferencePorts(request.env, has_ports or bool(isinstance(stated, dict) and stated))
+
+
+def _find_subnets(network: str, register: Register) -> list[Cidr]:
+    """Return a network's subnets, as far as what shibafu has made for its containers names them."""
+    published = [one.targets.values() for one in register.list() if one.network == network]
+    subnets = [target.network for targets in published for target in targets]
+    stated = NetworkState(network).read_rules().get("subnets")
+    try:
+        return subnets + [parse_cidr(str(text)) for text in (stated if isinstance(stated, list) else ())]
+    except ValueError:
+        return subnets  # somebody has written into the record
 
 
 def _publish(request: "Request", config: PortmapConfig, previous: "Result") -> Publication:

@@ -31,6 +31,7 @@ table {family} cni_hostport {{
     chain masquerading {{
         type nat hook postrouting priority 100;
         {family} saddr {address} {family} daddr {address} masquerade comment "c1"
+        {family} saddr {local} {family} daddr {address} masquerade comment "c1"
     }}
 }}
 """
@@ -42,6 +43,7 @@ def publish_with_nft(machine: Machine, version: int) -> None:
     table = _TABLE.format(
         family=family,
         host=GATEWAY[version],
+        local={4: "127.0.0.1", 6: "::1"}[version],
         address=INSIDE[version],
         first=place.format(INSIDE[version], 80),
         first_dns=place.format(INSIDE[version], 53),
@@ -74,6 +76,30 @@ def test_del_takes_away_what_its_newer_releases_have_made(
     assert '"c1"' not in listed
     publisher.call("DEL", container="c2", netns="")
     assert '"c2"' not in machine.host.run("nft", "list", "ruleset")
+
+
+@families
+def test_gc_takes_away_what_its_newer_releases_have_made(
+    publisher: Publisher, config: Config, version: int
+) -> None:
+    """The rules name no network: those of others, which lead to other subnets, stay."""
+    machine = publisher.machine
+    for name in ("c1", "c2"):
+        machine.add(config, name)
+    publish_with_nft(machine, version)
+    family, elsewhere = {4: ("ip", "10.99.0.2:80"), 6: ("ip6", "[fd00:99::2]:80")}[version]
+    rule = f'tcp dport 8099 dnat to {elsewhere} comment "c9"'
+    machine.host.run("nft", f"add rule {family} cni_hostport hostports {rule}")
+    place = (GATEWAY[version], 8080)
+    assert reaches(machine.container(), (INSIDE[version], 80), machine.host, place)
+    publisher.collect(("c1", "eth0"), ("c2", "eth0"))
+    assert reaches(machine.container(), (INSIDE[version], 80), machine.host, place)
+    publisher.collect(("c2", "eth0"))
+    assert reaches(machine.container(), (INSIDE[version], 80), machine.host, place, patience=0.3) == ""
+    place = (GATEWAY[version], 8081)
+    assert reaches(machine.container("c2"), (SECOND[version], 80), machine.host, place)
+    listed = machine.host.run("nft", "list", "ruleset")
+    assert ['"c1"' in listed, '"c2"' in listed, rule in listed] == [False, True, True]
 
 
 @families
