@@ -6,9 +6,11 @@ that policies may allow, and all of the old one would pass as replies to it. So 
 refused, for as long as an end may go on trying.
 """
 
-from collections.abc import Iterable, Mapping
-
 from shibafu.netfilter.nftables import Nft
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 TABLE = "inet shibafu_cut"
 # Before the chain of the policies (-10), which accepts what is established.
@@ -59,7 +61,7 @@ def can_be_kept_ended(protocol: str) -> bool:
     return protocol in _VERDICTS
 
 
-def refuse_packets(conversations: Iterable[Conversation], env: Mapping[str, str]) -> None:
+def refuse_packets(conversations: "Iterable[Conversation]", env: "Mapping[str, str]") -> None:
     """Have the kernel refuse what is sent on connections, besides those for which it does so already.
 
     Raises:
@@ -68,7 +70,7 @@ def refuse_packets(conversations: Iterable[Conversation], env: Mapping[str, str]
     Nft(env).run(_render_cut(conversations))
 
 
-def _render_cut(conversations: Iterable[Conversation]) -> str:
+def _render_cut(conversations: "Iterable[Conversation]") -> str:
     lines = [
         f"add table {TABLE}",
         f"add chain {TABLE} forward {{ {_HOOK}; }}",
