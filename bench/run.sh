@@ -11,7 +11,8 @@
 #   bench/run.sh --against DIR --engine    both by their engines
 #   bench/run.sh --update             writes the figures into README.md and docs/performance.md, if the machine is quiet;
 #                                     with --trace, where the time goes
-#   bench/run.sh --help               all options
+#   bench/run.sh --watch              what the watcher heals, how fast, and what it costs; about twelve minutes, ten of them idle
+#   bench/run.sh --help               all options; also behind --watch
 #
 # As root. Installs the Debian packages that are missing, and builds dist/shibafu. Networks are made in namespaces
 # of the measurements' own, which end with them; leases are in a temporary directory.
@@ -34,9 +35,14 @@ trap 'rm -rf "$work"' EXIT
 # Records in /run go with the mount namespace. No process namespace: runtimes call plugins outside of one, and
 # inside, shibafu does not recognise the kernel's announcements of its transactions. The interpreter is that of the build, which knows the format of the executables' modules.
 export PYTHONPATH=$root:$root/plugins PYTHONDONTWRITEBYTECODE=1
+module=bench
+if [[ ${1-} == --watch ]]; then
+    module=bench.watch
+    shift
+fi
 unshare --mount --net --fork --kill-child=TERM \
     sh -c 'mount -t tmpfs tmpfs /run && exec "$@"' sh \
-    "$root/.venv-build/bin/python" -m bench --root "$root" --work "$work" "$@" &
+    "$root/.venv-build/bin/python" -m "$module" --root "$root" --work "$work" "$@" &
 child=$!
 trap 'kill -KILL "$child"' INT TERM
 wait "$child"

@@ -53,8 +53,11 @@ def test_a_paused_network_is_left_alone_until_it_is_resumed(network: BlueNetwork
         network.check()
         # From now on it is healed again.
         network.host.run("ip", "link", "set", "br-blue", "down")
-        watched.wait_for("bridge br-blue is down")
+        watched.wait_for("network blue: no longer paused")
+        healed = watched.wait_for("bridge br-blue is down").partition(" in ")[0]
         network.check()
+        said = network.shibafu("watch status")
+        assert healed.partition("; ")[0].partition(" (")[0] in said
 
 
 def test_one_that_starts_during_a_pause(network: BlueNetwork) -> None:

@@ -72,6 +72,7 @@ class Healer:
         if network in self._paused:
             self._paused.discard(network)
             self._backoff.forget(network)
+            self._journal.note(f"network {network}: no longer paused")
         return False
 
 

@@ -56,6 +56,7 @@ class Journal:
                 "time": round(time.time(), 3),
                 "network": network,
                 "resource": kind,
+                "title": title,
                 "what": what,
                 "culprit": culprit,
                 "seconds": round(seconds, 4),

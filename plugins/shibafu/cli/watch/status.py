@@ -29,16 +29,23 @@ def _print(out: Output, status: dict[str, Any]) -> None:
         return
     age = format_age(time.time() - status["started"])
     out.text(f"{out.style.paint('green', 'running')} for {age}: process {status['pid']}")
-    rows = [[heal["network"], heal["resource"], str(heal["count"])] for heal in status["heals"]]
+    rows = [[heal["network"], _split(heal["resource"]), str(heal["count"])] for heal in status["heals"]]
     if rows:
         out.text("\n" + "\n".join(format_table(("NETWORK", "RESOURCE", "HEALED"), rows, out.style)))
     for heal in status["last"][-1:]:
-        whom = f", changed by {heal['culprit']}" if heal["culprit"] else ""
+        whom = f"; changed by {heal['culprit']}" if heal["culprit"] else ""
         ago = format_age(time.time() - heal["time"])
-        out.text(f"\nlast, {ago} ago: network {heal['network']}: {heal['what']}{whom}")
+        out.text(
+            f"\nlast, {ago} ago: network {heal['network']}: healed {heal['title']} ({heal['what']}{whom})"
+        )
     for word, colour in (("contested", "red"), ("lost", "red")):
         for one in status[word]:
             out.text(f"{out.style.paint(colour, word)}: network {one['network']}: {one['what']}")
+
+
+def _split(kind: str) -> str:
+    """Return the name of a resource's class as words: "gateway link"."""
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in kind).lstrip()
 
 
 SUBCOMMAND = Subcommand(
