@@ -3,6 +3,8 @@
 import socket
 from struct import pack
 
+from support.frames import calc_checksum
+
 _ALL_NODES = bytes.fromhex("333300000001")
 _SOURCE = bytes.fromhex("fe80000000000000000000000000beef")
 _GROUP = bytes.fromhex("ff020000000000000000000000000001")
@@ -15,9 +17,6 @@ def calc_advertisement(mac: bytes) -> bytes:
     option = pack("!BBBBIII16s", 3, 4, 64, 0xC0, 86400, 86400, 0, prefix)
     message = pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + option
     pseudo = _SOURCE + _GROUP + pack("!II", len(message), 58) + message
-    total = sum(int.from_bytes(pseudo[i : i + 2], "big") for i in range(0, len(pseudo), 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    message = message[:2] + pack("!H", ~total & 0xFFFF) + message[4:]
+    message = message[:2] + calc_checksum(pseudo) + message[4:]
     header = pack("!IHBB", 6 << 28, len(message), 58, 255) + _SOURCE + _GROUP
     return _ALL_NODES + mac + b"\x86\xdd" + header + message

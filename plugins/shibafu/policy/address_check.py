@@ -6,6 +6,10 @@ ones of IPv6. Nobody assigns those, and no policy knows them. With or without th
 bridge cannot connect to each other by them if a policy is for either, since no policy would be asked. Nor is
 one asked about addresses that stand for many: what a container sends to these does not reach those on its
 bridge to which policies do not allow everything.
+
+A frame with a tag of VLAN 0, or with several of them, is to its receiver as if it had none, while
+br_netfilter passes tagged frames over (/proc/sys/net/bridge/bridge-nf-filter-vlan-tagged). None is forwarded
+from a container that a policy is for, or to one.
 """
 
 from shibafu.netfilter.ruleset import Chain, ElementSet, Ruleset
@@ -21,6 +25,8 @@ CHECK_TABLE = "bridge shibafu_policy"
 # Before all others, as `macspoofchk`: NF_BR_PRI_NAT_DST_BRIDGED.
 _HOOK = "type filter hook prerouting priority -300"
 _SENT = [
+    "iifname @members vlan id 0 drop",
+    "iifname @members ether type 8021ad vlan id 0 drop",
     "iifname != @ports return",
     "ip saddr 0.0.0.0 udp dport 67 return",
     "iifname . ip saddr != @own4 drop",
@@ -32,6 +38,8 @@ _SENT = [
 # As filters of bridges: NF_BR_PRI_FILTER_BRIDGED. What the host sends or gets is not forwarded.
 _FORWARD_HOOK = "type filter hook forward priority -200"
 _FORWARDED = [
+    "oifname @members vlan id 0 drop",
+    "oifname @members ether type 8021ad vlan id 0 drop",
     f"icmpv6 type {{ {NEIGHBOUR_MESSAGES} }} return",
     *(
         f"{direction} @members ip6 {side} fe80::/10 drop"
