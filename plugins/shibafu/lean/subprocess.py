@@ -25,12 +25,15 @@ from _signal import (  # type: ignore[import-not-found]
     pthread_sigmask,
     signal,
 )
+from fcntl import F_SETPIPE_SZ, fcntl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+# What a pipe takes unasked (pipe(7)).
+_PIPE_SIZE = 65536
 # A program that ends at once has ended by the last look; one that waits for the kernel has not.
 _EXIT_LOOKS = 3
 _EXIT_PAUSE = 0.0003
@@ -124,6 +127,12 @@ class Child:
 
     def feed(self, content: bytes) -> None:
         """Give the program something to read. It has had the time to load; now it begins to work."""
+        if len(content) > _PIPE_SIZE:
+            try:
+                # So that nobody waits until it has read most of it.
+                fcntl(self._stdin, F_SETPIPE_SZ, len(content))
+            except OSError:
+                pass  # it is more than one user may have in pipes
         try:
             _write_all(self._stdin, content)
         except BrokenPipeError:

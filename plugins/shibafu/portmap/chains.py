@@ -74,25 +74,25 @@ def list_port_rules(publication: "Publication", version: int) -> list[tuple[str,
 
 
 def _list_matches(mappings: "Iterable[Mapping]", version: int, target: str) -> list[tuple[str, str]]:
-    """Return conditions and destinations; ports that keep their numbers share a rule."""
+    """Return conditions and destinations; ports that keep their numbers, or lead to one port, share rules."""
     found = []
-    straight: dict[tuple[str, str], list[Mapping]] = {}
+    groups: dict[tuple[str, str, str], list[Mapping]] = {}
     place = f"[{target}]" if version == 6 else target
     for one in mappings:
-        if one.is_straight:
-            straight.setdefault((one.protocol, one.address()), []).append(one)
+        if one.is_straight or one.count == 1:
+            destination = target if one.is_straight else f"{place}:{one.target}"
+            groups.setdefault((one.protocol, one.address(), destination), []).append(one)
             continue
-        ports = f"{one.first}:{one.last}" if one.count > 1 else str(one.first)
-        condition = f"-p {one.protocol} -m {one.protocol} --dport {ports}"
+        condition = f"-p {one.protocol} -m {one.protocol} --dport {one.first}:{one.last}"
         # From the base on, the first of the host's ports, they are counted likewise.
-        to = f"{one.target}-{one.target + one.count - 1}/{one.first}" if one.count > 1 else str(one.target)
-        found.append((_add_address(condition, one.address(), version), f"{place}:{to}"))
-    for (protocol, address), group in straight.items():
+        to = f"{place}:{one.target}-{one.target + one.count - 1}/{one.first}"
+        found.append((_add_address(condition, one.address(), version), to))
+    for (protocol, address, destination), group in groups.items():
         for ports in _group_ports(group):
             many = f"-m multiport --dports {ports}"
             one_match = f"-m {protocol} --dport {ports}"
             condition = f"-p {protocol} {many if ',' in ports else one_match}"
-            found.append((_add_address(condition, address, version), target))
+            found.append((_add_address(condition, address, version), destination))
     return found
 
 

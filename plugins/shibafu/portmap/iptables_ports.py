@@ -94,7 +94,7 @@ class IptablesPorts:
                 texts[version] = _render([*jumps, *(f"-A {chain} {rule}" for chain, rule in rules)])
             elif rules:
                 texts[version] = _render(_list_setup(publication.network, rules))
-        for version in self._run(texts):
+        for version in self._commit(texts):
             # Something is left of a call that was killed, or somebody has removed what others need, too.
             neighbours = _select(publication, others, version)
             if not (neighbours and is_paused()):
@@ -133,12 +133,12 @@ class IptablesPorts:
                 texts[version] = _render(_list_teardown(publication.network))
             elif rules:
                 self._repair(publication.network, version, [], publication.key)
-        for version in self._remove_all(texts):
+        for version in self._commit(texts):
             members = _select(publication, others, version)
             self._repair(publication.network, version, members, publication.key)
 
-    def _remove_all(self, texts: dict[int, str]) -> list[int]:
-        """Do a transaction of each family that removes rules; return the families whose failed."""
+    def _commit(self, texts: dict[int, str]) -> list[int]:
+        """Do a transaction of each family; return the families whose failed."""
         if not texts:
             return []
         from shibafu.netfilter.commits import Commits

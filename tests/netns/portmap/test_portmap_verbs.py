@@ -320,20 +320,20 @@ class TestCheck:
     def test_names_one_of_many_that_is_missing(self, publisher: Publisher, config: Config) -> None:
         machine = publisher.machine
         result = machine.add(config)
-        mappings = [publish(8000 + i, 80, "udp") for i in range(200)]
+        mappings = [publish(8000 + 2 * i, 80 + i, "udp") for i in range(200)]
         publisher.call("ADD", *mappings, previous=result)
         assert publisher.call("CHECK", *mappings, previous=result) is None
         if publisher.backend == "nftables":
-            machine.host.run("nft", "delete", "element", "inet", "shibafu-ports", "any4", "{ udp . 8123 }")
-            expected = "set any4 of table inet shibafu-ports lacks the element: udp . 8123 "
+            machine.host.run("nft", "delete", "element", "inet", "shibafu-ports", "any4", "{ udp . 8124 }")
+            expected = "set any4 of table inet shibafu-ports lacks the element: udp . 8124 "
         else:
-            rule = next(r for r in machine.rules() if r.startswith("iptables ") and "--dport 8123" in r)
+            rule = next(r for r in machine.rules() if r.startswith("iptables ") and "--dport 8124" in r)
             change = rule.removeprefix("iptables ").replace("-A ", "-D ", 1)
             machine.iptables(f"-t nat {change}")
             expected = "iptables-restore: table nat lacks the rule: -A SHIBAFU-"
         error = publisher.call("CHECK", *mappings, previous=result, status=1)
         assert expected in error["msg"]
-        assert "8123" in error["msg"]
+        assert "8124" in error["msg"]
 
     def test_names_a_switch_that_is_off(self, publisher: Publisher, config: Config) -> None:
         machine = publisher.machine
