@@ -10,6 +10,7 @@ from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.enforcement import restore_policies
 from shibafu.policy.host_policies import HostPolicies, UnreadablePoliciesError
 from shibafu.policy.member import read_member
+from shibafu.policy.policy_table import add_shared_elements
 from shibafu.resource.base import MEND, RULES, Fault, Resource
 
 TYPE_CHECKING = False
@@ -68,7 +69,9 @@ class PolicyMembership(Resource):
             return []
         part.chains[:0] = compiled.calc_table().chains
         nft = Nft(self._env)
-        listing = view.once(("nftables", TABLE), lambda: RulesetListing(nft.list_table(TABLE)))
+        listing = view.once(
+            ("nftables", TABLE), lambda: add_shared_elements(RulesetListing(nft.list_table(TABLE)))
+        )
         seen = listing.find_difference(part)
         self._is_broken = bool(seen)
         advice = "its network policies have no effect, or another one; `shibafu network repair` restores them"
@@ -109,7 +112,7 @@ class PolicyMembership(Resource):
             added = _render_added(part) + render_added(calc_address_check(compiled, [self._member]))
             if not part.sets or (not self._is_broken and _is_done(Nft(self._env), added)):
                 return True
-        # The table is missing, or somebody else's address was this one.
+        # The table is missing, or somebody else's address was this one, or still is.
         restore_policies(policies, self._env)
         return True
 
@@ -180,12 +183,19 @@ def release_members(env: "Mapping[str, str]") -> None:
 
 
 def _render_added(part: Ruleset) -> str:
-    """Return the transaction that makes chains, which may exist, and adds elements, which may, too."""
+    """Return the transaction that makes chains, which may exist, and adds elements.
+
+    It fails where an address is in one of the maps, as another container's.
+    """
     lines = []
     for chain in part.chains:
         lines += [f"add chain {TABLE} {chain.name}", f"flush chain {TABLE} {chain.name}"]
         lines += [f"add rule {TABLE} {chain.name} {rule}" for rule in chain.rules]
-    return "".join(f"{line}\n" for line in lines) + render_added(part)
+    lines += [
+        f"{'create' if one.is_map else 'add'} element {TABLE} {one.name} {{ {', '.join(one.elements)} }}"
+        for one in part.sets
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _render_deleted_chains(part: Ruleset) -> str:

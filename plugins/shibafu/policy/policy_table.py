@@ -1,5 +1,10 @@
-"""The table of all policies and containers, and what has to change for the kernel to have it."""
+"""The table of all policies and containers, and what has to change for the kernel to have it.
 
+Policies go by addresses. Where several containers have the same one, on networks with the same subnet, what
+any of their policies denies is denied: a joint chain has the verdicts of all.
+"""
+
+from shibafu.cni.names import calc_digest
 from shibafu.netfilter.render_nftables import RulesetListing
 from shibafu.netfilter.ruleset import Chain, ElementSet
 from shibafu.policy.compiled import TABLE
@@ -10,6 +15,9 @@ if TYPE_CHECKING:
 
     from shibafu.policy.compiled import Compiled
     from shibafu.policy.member import Member
+
+# What joint chains begin with.
+_JOINT = "all-"
 
 
 class PolicyTable:
@@ -25,18 +33,32 @@ class PolicyTable:
         elements: of each of them: the value in a map of each key, and of each element of a set nothing.
     """
 
-    __slots__ = ("chains", "elements", "sets")
+    __slots__ = ("_shared", "chains", "elements", "sets")
 
     def __init__(self, compiled: "Compiled", members: "Iterable[Member]") -> None:
         table = compiled.calc_table()
         self.chains: dict[str, Chain] = {chain.name: chain for chain in table.chains}
         self.sets: dict[str, ElementSet] = {one.name: one for one in table.sets}
         self.elements = {one.name: _split_elements(one.elements) for one in table.sets}
+        # The verdicts for each key that several containers have.
+        self._shared: dict[tuple[str, str], set[str]] = {}
         for member in members:
             part = compiled.calc_member(member)
             self.chains.update({chain.name: chain for chain in part.chains})
             for one in part.sets:
-                self.elements[one.name].update(_split_elements(one.elements))
+                self._add_elements(one)
+        for (name, key), verdicts in self._shared.items():
+            chain = _calc_joint_chain(verdicts)
+            self.chains[chain.name] = chain
+            self.elements[name][key] = f"jump {chain.name}"
+
+    def _add_elements(self, part: ElementSet) -> None:
+        held = self.elements[part.name]
+        for key, value in _split_elements(part.elements).items():
+            if part.is_map and key in held:
+                # Also if it is the same: it has to stay when one of the containers goes.
+                self._shared.setdefault((part.name, key), {held[key]}).add(value)
+            held.setdefault(key, value)
 
     def render_changes(self, listing: RulesetListing) -> str:
         """Return the transaction that makes the table of what is listed; empty if nothing is to change.
@@ -87,6 +109,21 @@ class PolicyTable:
             added.update({name: more} if more else {})
             deleted.update({name: less} if less else {})
         return added, deleted
+
+
+def add_shared_elements(listing: RulesetListing) -> RulesetListing:
+    """Add to what is listed of the table, for an address of several containers, the element of each."""
+    for elements in listing.sets.values():
+        for key, value in _split_elements(elements).items():
+            chain = value.removeprefix("jump ")
+            if chain.startswith(_JOINT):
+                elements.update(f"{key} : {verdict}" for verdict in listing.chains.get(chain, ()))
+    return listing
+
+
+def _calc_joint_chain(verdicts: "Iterable[str]") -> Chain:
+    lines = sorted(verdicts)
+    return Chain(TABLE, f"{_JOINT}{calc_digest(*lines, size=8)}", "", lines)
 
 
 def _split_elements(elements: "Iterable[str]") -> dict[str, str]:
