@@ -1,6 +1,7 @@
 """Policies and what shibafu-bridge attaches: before its first packet, while it runs, and after it is gone."""
 
 import os
+import resource
 import select
 import socket
 import time
@@ -446,16 +447,20 @@ def test_a_host_that_drops_lets_neighbours_through(cluster: Cluster, has_masquer
 
 @pytest.mark.long
 def test_a_thousand_policies_cost_a_container_little(cluster: Cluster) -> None:
-    """The fastest of several calls is compared: others use the machine, too."""
+    """Seconds of the processor are compared, with those of programs that are started: others use it, too."""
+
+    def read() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
 
     def measure() -> tuple[float, float]:
         spans = []
         for _ in range(6):
-            start = time.monotonic()
+            start = read()
             cluster.attach("db")
-            middle = time.monotonic()
+            middle = read()
             cluster.delete("db")
-            spans.append((middle - start, time.monotonic() - middle))
+            spans.append((middle - start, read() - middle))
         return min(came for came, _ in spans), min(gone for _, gone in spans)
 
     machine = cluster.machine
