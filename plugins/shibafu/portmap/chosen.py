@@ -7,6 +7,8 @@ from shibafu.portmap.mapping import Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from shibafu.portmap.publication import Publication
 
 _KINDS = {
@@ -17,8 +19,12 @@ _KINDS = {
 _TRIES = 64
 
 
-def choose_ports(publication: "Publication", others: "list[Publication]") -> None:
+def choose_ports(publication: "Publication", list_others: "Callable[[], Iterable[Publication]]") -> None:
     """Put free ports in the place of those that are 0.
+
+    Args:
+        publication: what is published.
+        list_others: returns what else is.
 
     Raises:
         CniError: PORT_TAKEN when none is free.
@@ -29,7 +35,7 @@ def choose_ports(publication: "Publication", others: "list[Publication]") -> Non
     # At any address: somebody may be told the number alone.
     taken = {
         (one.protocol, port)
-        for owner in [*others, publication]
+        for owner in [*list_others(), publication]
         for one in owner.mappings
         for port in range(one.first, one.last + 1)
     }

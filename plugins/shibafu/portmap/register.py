@@ -11,10 +11,18 @@ import os
 
 from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.lock import Lock
+from shibafu.cni.names import NFTABLES
 from shibafu.lean.files import read_file, remove_file, write_file
 from shibafu.lean.json import dumps_lines, loads
 from shibafu.portmap.publication import Publication
 from shibafu.resource.home import calc_mark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    # Inside the class, `list` is the method.
+    _Publications = list[Publication]
 
 _ROOT = "/run/shibafu"
 _MARK = "netns"
@@ -65,9 +73,29 @@ class Register:
             self._parsed[key] = _parse(self._entries.get(key))
         return self._parsed[key]
 
-    def list(self, besides: str = "") -> list[Publication]:
-        """Return all publications but perhaps an attachment's; what cannot be read is left out."""
-        found = (self.find(key) for key in self._entries if key != besides)
+    def list(self) -> "_Publications":
+        """Return all publications; what cannot be read is left out."""
+        return self._list(self._entries)
+
+    def list_rivals(self, own: Publication) -> "_Publications":
+        """Return other publications, among them all that have a port which one has as well."""
+        spans: dict[str, tuple[int, int]] = {}
+        for one in own.mappings:
+            low, high = spans.get(one.protocol, (one.first, one.last))
+            spans[one.protocol] = min(low, one.first), max(high, one.last)
+        keys = [key for key, entry in self._entries.items() if _touches(entry, spans)]
+        return self._list(key for key in keys if key != own.key)
+
+    def list_companions(self, own: Publication) -> "_Publications":
+        """Return the other publications whose rules may be in the same chains, or table, as one's."""
+        wanted = {"backend": own.backend} | ({} if own.backend == NFTABLES else {"network": own.network})
+        entries = self._entries.items()
+        keys = [k for k, entry in entries if isinstance(entry, dict) and wanted.items() <= entry.items()]
+        return self._list(key for key in keys if key != own.key)
+
+    def _list(self, keys: "Iterable[str]") -> "_Publications":
+        # To parse one takes longer than all the rest; most are of no interest.
+        found = (self.find(key) for key in keys)
         return [one for one in found if one is not None]
 
     def put(self, publication: Publication) -> None:
@@ -104,6 +132,20 @@ class Register:
         write_file(self._fresh, dumps_lines(head | self._entries).encode("utf-8", "surrogateescape"))
         os.rename(self._fresh, self._path)
         self.is_found = True
+
+
+def _touches(entry: object, spans: dict[str, tuple[int, int]]) -> bool:
+    """Return whether an entry has ports between the lowest and the highest of a protocol."""
+    if not isinstance(entry, dict):
+        return False
+    try:
+        for one in entry["portMappings"]:
+            low, high = spans.get(one["protocol"], (1, 0))
+            if one["hostPort"] <= high and one["hostPort"] + one.get("range", 1) > low:
+                return True
+    except (AttributeError, KeyError, TypeError):
+        pass  # somebody has written into it
+    return False
 
 
 def _parse(value: object) -> Publication | None:

@@ -57,7 +57,7 @@ class PortClaim(Resource):
             CniError: PORT_TAKEN, and who has the port.
         """
         own = self._publication
-        for mapping, other in own.find_clashes(self._register.list(besides=own.key)):
+        for mapping, other in own.find_clashes(self._register.list_rivals(own)):
             if self._register.find(other.key) is None:
                 continue  # it was removed for another of its ports
             if other.identity is None or not other.identity.has_ended():
@@ -143,7 +143,7 @@ class PortRules(Resource):
         self._open().withdraw(self._publication, self._list_others(), register.is_complete)
 
     def _list_others(self) -> "list[Publication]":
-        return self._register.list(besides=self._publication.key)
+        return self._register.list_companions(self._publication)
 
     def _open(self) -> "NftablesPorts | IptablesPorts":
         if self._backend is None:

@@ -55,7 +55,7 @@ def add(request: "Request") -> dict[str, object]:
             remove_publication(former, register, request.env)
         else:
             _open_reference(request).remove(request.network, request.container_id)
-        choose_ports(publication, register.list())
+        choose_ports(publication, register.list)
         with Transaction(view) as transaction:
             plan = plan_publication(publication, register, request.env)
             plan += plan_answers(publication, request.ifname, netns, previous)
