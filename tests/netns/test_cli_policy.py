@@ -55,6 +55,17 @@ def apply(shibafu: CommandLine, text: str) -> str:
     return shibafu("policy apply -f -", stdin=text)
 
 
+def test_a_network_shows_who_may_not_connect(shibafu: CommandLine, policies: BlueNetwork) -> None:
+    web, db = policies.web.name, policies.db.name
+    (view,) = shibafu.json("network inspect blue")
+    assert view["restricted"] == []
+    assert "network policies" not in shibafu("network inspect blue")
+    apply(shibafu, DB.replace("app: web", "app: other"))
+    (view,) = shibafu.json("network inspect blue")
+    assert view["restricted"] == [{"source": web, "destination": db, "ports": "none"}]
+    assert f"  {web} reaches nothing of {db}" in shibafu("network inspect blue").splitlines()
+
+
 def test_a_policy_takes_effect_and_goes(shibafu: CommandLine, policies: BlueNetwork) -> None:
     web, db = policies.web, policies.db
     assert apply(shibafu, DB) == "+ create policy default/db\n"

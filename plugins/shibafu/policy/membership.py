@@ -97,7 +97,12 @@ class PolicyMembership(Resource):
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
-        return {}
+        member = self._member
+        return {
+            "namespace": member.namespace,
+            "labels": dict(member.labels),
+            "addresses": [str(address) for address in member.addresses],
+        }
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`. The link is still down."""

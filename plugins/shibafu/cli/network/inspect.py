@@ -66,18 +66,27 @@ def _look(context: Context, names: list[str], failures: Failures) -> list["Netwo
 
 
 def _show(context: Context, views: list["NetworkView"], compact: bool = False) -> None:
+    from shibafu.cli.policy.summary import draw_restricted, find_restricted
     from shibafu.cli.watch.summary import draw_watch, summarize_watch
     from shibafu.networks.diagram import draw_network
     from shibafu.watch.status import read_watch_status
 
     out, status = context.out, read_watch_status()
     summaries = [summarize_watch(status, view.name) for view in views]
+    denied = [find_restricted(endpoint.container_id for endpoint in view.endpoints) for view in views]
+    shown = list(zip(views, summaries, denied, strict=True))
     out.data(
-        [view.to_json() | {"watch": summary} for view, summary in zip(views, summaries, strict=True)], compact
+        [view.to_json() | {"watch": summary, "restricted": pairs} for view, summary, pairs in shown], compact
     )
     pictures = [
-        "\n".join(draw_network(view, out.style) + draw_watch(summary, out.style))
-        for view, summary in zip(views, summaries, strict=True)
+        "\n".join(
+            [
+                *draw_network(view, out.style),
+                *draw_restricted(pairs, out.style),
+                *draw_watch(summary, out.style),
+            ]
+        )
+        for view, summary, pairs in shown
     ]
     out.text("\n\n".join(pictures))
 
@@ -85,9 +94,10 @@ def _show(context: Context, views: list["NetworkView"], compact: bool = False) -
 SUBCOMMAND = Subcommand(
     "inspect",
     "show networks as they are now",
-    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, traffic\n"
-    "and faults, as `shibafu network check` and `repair` report them, except those of leases. With --format\n"
-    "json the output is one array; with --watch as well, one array per line.",
+    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, traffic,\n"
+    "who may not connect to whom by network policies, and faults, as `shibafu network check` and `repair`\n"
+    "report them, except those of leases. With --format json the output is one array; with --watch as well,\n"
+    "one array per line.",
     (
         "shibafu network inspect blue",
         "shibafu network inspect blue green --watch --interval 1",

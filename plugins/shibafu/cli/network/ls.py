@@ -42,7 +42,10 @@ def _run(context: Context, arguments: Namespace) -> int:
     status = read_watch_status()
     summaries = [summarize_watch(status, view.name) for view in views]
     context.out.data(
-        [view.to_json() | {"watch": summary} for view, summary in zip(views, summaries, strict=True)]
+        [
+            view.to_json() | {"watch": summary, "restricted": []}
+            for view, summary in zip(views, summaries, strict=True)
+        ]
     )
     rows = []
     for view, summary in zip(views, summaries, strict=True):

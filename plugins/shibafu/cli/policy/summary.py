@@ -1,0 +1,54 @@
+"""What network policies say of one network's containers, for `shibafu network inspect`."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from shibafu.cli.policy_options import POLICY_DIR
+from shibafu.networks.text import Style, format_count
+
+# Lines of a picture; `shibafu policy matrix` has all.
+_MOST = 20
+_SIGNS = {"some": ("yellow", "some ports of"), "none": ("red", "nothing of")}
+
+
+def find_restricted(containers: Iterable[str]) -> list[dict[str, Any]]:
+    """Return which of some containers may not connect to all ports of which others, for programs.
+
+    Args:
+        containers: their IDs.
+
+    Returns:
+        As `shibafu policy matrix` says it; nothing where no policies are declared.
+    """
+    directory = os.environ.get("SHIBAFU_POLICY_DIR") or POLICY_DIR
+    if not os.path.isdir(directory):
+        return []
+    from shibafu.networks.policy_pods import calc_matrix, list_pods
+    from shibafu.policy.policy_files import PolicyDirectory
+
+    # What is wrong with files, `shibafu policy` says.
+    policies = PolicyDirectory(directory).load([])
+    if not policies.policies:
+        return []
+    wanted = set(containers)
+    matrix = calc_matrix(policies, [pod for pod in list_pods() if pod.name in wanted])
+    return [
+        {"source": source, "destination": destination, "ports": scope}
+        for (source, destination), scope in matrix.items()
+        if scope in _SIGNS
+    ]
+
+
+def draw_restricted(restricted: list[dict[str, Any]], style: Style) -> list[str]:
+    """Return who may not connect to whom by network policies; nothing if all may."""
+    if not restricted:
+        return []
+    lines = ["", "network policies:"]
+    for one in restricted[:_MOST]:
+        colour, words = _SIGNS[one["ports"]]
+        lines.append(f"  {one['source']} reaches {style.paint(colour, words)} {one['destination']}")
+    rest = len(restricted) - _MOST
+    if rest > 0:
+        lines.append(f"  and {format_count(rest, 'pair')} more: `shibafu policy matrix`")
+    return lines
