@@ -1,6 +1,7 @@
 """What a publication is made of, in order; and how one goes."""
 
-from shibafu.portmap.resources import LoopbackRoute, PortClaim, PortRules, StaleFlows
+from shibafu.portmap.flows import EarlierFlows, LastingFlows
+from shibafu.portmap.resources import LoopbackRoute, PortClaim, PortRules
 from shibafu.resource.teardown import Teardown
 
 TYPE_CHECKING = False
@@ -26,11 +27,12 @@ def plan_publication(
     """
     plan: list[Resource] = [
         PortClaim(publication, register, env),
+        LastingFlows(publication),
         PortRules(publication, register, env),
     ]
     if publication.snat and publication.of_version(4):
         plan.append(LoopbackRoute(publication))
-    return [*plan, StaleFlows(publication)]
+    return [*plan, EarlierFlows(publication)]
 
 
 def plan_answers(

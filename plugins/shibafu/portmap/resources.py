@@ -1,6 +1,4 @@
-"""What a publication is made of: a place in the register, rules, a switch of the bridge, old connections."""
-
-from _socket import AF_INET, AF_INET6, IPPROTO_UDP
+"""What a publication is made of: a place in the register, rules, a switch of the bridge."""
 
 from shibafu.cni.errors import PORT_TAKEN, CniError
 from shibafu.netfilter.forwarding import routes_loopback
@@ -10,16 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping as Environment
 
-    from shibafu.netlink.conntrack import Flow
-    from shibafu.netlink.socket import NetlinkSocket
     from shibafu.portmap.iptables_ports import IptablesPorts
-    from shibafu.portmap.mapping import Mapping
     from shibafu.portmap.nftables_ports import NftablesPorts
     from shibafu.portmap.publication import Publication
     from shibafu.portmap.register import Register
     from shibafu.resource.view import View
-
-_FAMILIES = {4: AF_INET, 6: AF_INET6}
 
 
 class PortClaim(Resource):
@@ -202,85 +195,6 @@ class LoopbackRoute(Resource):
         route = route_get(view.sock, self._publication.targets[4].address.packed)
         link = link_by_index(view.sock, route.index) if route is not None else None
         return link.name if link is not None else ""
-
-
-class StaleFlows(Resource):
-    """Connections of UDP that began before the ports were published, or while they were.
-
-    Their packets meet no rule: clients that go on sending would never get to the container, or always to a
-    container that is gone.
-
-    Args:
-        publication: what is published.
-    """
-
-    __slots__ = ("_publication",)
-
-    def __init__(self, publication: "Publication") -> None:
-        self._publication = publication
-
-    @property
-    def title(self) -> str:
-        """See `Resource.title`."""
-        return "connections of UDP"
-
-    def faults(self, view: "View") -> list[Fault]:
-        """See `Resource.faults`."""
-        return []
-
-    def ensure(self, view: "View") -> bool:
-        """Forget those to the host's own addresses that do not lead to the container."""
-        from shibafu.netlink.address import addr_list
-
-        udp = self._list_udp()
-        if udp:
-            own = {address.ip for address in addr_list(view.sock)}
-            self._forget(udp, own, is_ours=False)
-        return True
-
-    def remove(self) -> None:
-        """Forget those that lead to the container."""
-        udp = self._list_udp()
-        if udp:
-            self._forget(udp, set(), is_ours=True)
-
-    def _list_udp(self) -> "list[Mapping]":
-        return [one for one in self._publication.mappings if one.protocol == "udp"]
-
-    def _forget(self, udp: "list[Mapping]", local: set[bytes], is_ours: bool) -> None:
-        from shibafu.netlink.conntrack import NETLINK_NETFILTER, flow_del, has_flows
-        from shibafu.netlink.errors import NetlinkError
-        from shibafu.netlink.socket import NetlinkSocket
-
-        if not has_flows():
-            return
-        try:
-            with NetlinkSocket(protocol=NETLINK_NETFILTER) as sock:
-                for version in self._publication.targets:
-                    ports = [(one.first, one.last) for one in udp if one.is_of(version)]
-                    found = self._find_flows(sock, version, ports, is_ours) if ports else []
-                    # To others' servers, containers have connections with the same ports.
-                    stale = [f for f in found if is_ours or f.destination in local or f.destination[0] == 127]
-                    flow_del(sock, stale)
-        except NetlinkError:
-            pass  # the kernel tracks no connections, or does not tell
-
-    def _find_flows(
-        self, sock: "NetlinkSocket", version: int, ports: list[tuple[int, int]], is_ours: bool
-    ) -> "list[Flow]":
-        """Return those to ports that lead to the container, or those that do not."""
-        from shibafu.netlink.conntrack import flow_list
-
-        packed = self._publication.targets[version].address.packed
-        # The kernel compares with one port: of several, all connections are looked at.
-        is_one = len(ports) == 1 and ports[0][0] == ports[0][1]
-        port, answerer = ports[0][0] if is_one else 0, packed if is_ours else b""
-        return [
-            flow
-            for flow in flow_list(sock, _FAMILIES[version], IPPROTO_UDP, port=port, answerer=answerer)
-            if any(first <= flow.port <= last for first, last in ports)
-            and (flow.answerer == packed) == is_ours
-        ]
 
 
 def _refuse(what: str) -> CniError:

@@ -1,6 +1,9 @@
 """shibafu-portmap: what reaches a published port, with both families, backends and variants of iptables."""
 
 import os
+import socket
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -13,6 +16,8 @@ from netns.portmap.places import (
     families,
     protocols,
 )
+from shibafu.netlink.conntrack import NETLINK_NETFILTER, flow_list
+from shibafu.netlink.socket import NetlinkSocket
 from support.machine import Config, Machine
 from support.published import UDP, Publisher, publish, reaches
 from support.traffic import OUTSIDE, UPLINK, Outside, open_socket
@@ -254,3 +259,33 @@ class TestConnections:
             publisher.call("ADD", publish(53, 53, "udp"), previous=result)
             server.sendto(b"answer", source)
             assert client.recv(16) == b"answer"
+
+
+@families
+def test_a_client_that_goes_on_sending_is_forgotten_with_the_port(
+    publisher: Publisher, config: Config, outside: Outside, version: int
+) -> None:
+    """Its next packet, before the rules are gone, would be the first one of another such connection."""
+    machine = publisher.machine
+    publisher.call("ADD", publish(5353, 53, "udp"), previous=machine.add(config))
+    place = UPLINK[version], 5353
+    assert reaches(machine.container(), (INSIDE[version], 53), outside.namespace, place, "udp")
+    is_over = threading.Event()
+
+    def send() -> None:
+        with open_socket(outside.namespace, version, UDP) as client:
+            while not is_over.is_set():
+                with suppress(ConnectionError):  # nobody listens there
+                    client.sendto(b"again", place)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        publisher.call("DEL")
+    finally:
+        is_over.set()
+        sender.join()
+    with machine.host.enter(), NetlinkSocket(protocol=NETLINK_NETFILTER) as sock:
+        family = {4: socket.AF_INET, 6: socket.AF_INET6}[version]
+        answerers = [flow.answerer for flow in flow_list(sock, family, socket.IPPROTO_UDP, port=5353)]
+    assert socket.inet_pton(family, INSIDE[version]) not in answerers
