@@ -8,10 +8,10 @@ import pytest
 
 from netns.policy_cases import match, policy
 from netns.policy_machine import apply, labelled
-from support.frames import calc_datagram, calc_frame
+from support.frames import calc_datagram, calc_frame, calc_neighbour
 from support.machine import Config, Machine
 from support.namespaces import Namespace
-from support.traffic import open_socket
+from support.traffic import can_reach, open_socket
 
 _FOREIGN = {4: "10.10.0.99", 6: "fd00:10::99"}
 # The EtherTypes of tags, one after the other.
@@ -95,3 +95,38 @@ def test_no_tag_hides_the_address_of_another(wire: Wire, is_routed: bool) -> Non
     assert all(wire.passes(ends, version, tags, _FOREIGN[version], to) for version in versions)
     apply(wire.machine, policy([], target=match(app="db"), namespace="default"))
     assert not any(wire.passes(ends, version, tags, _FOREIGN[version], to) for version in versions)
+
+
+@pytest.mark.parametrize("options", [0, 24])
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_neighbour_is_not_told_lies_over_ipv6(wire: Wire, is_local: bool, options: int) -> None:
+    """Nor with the sender's address where that of the neighbour in question is without options."""
+    wire.attach("db", "web", "other")
+    db, other = map(wire.machine.container, ("db", "other"))
+    source, target, destination = (wire.addresses[name][6] for name in ("db", "web", "other"))
+    if is_local:
+        listed = db.run("ip", "-o", "-6", "addr", "show", "dev", "eth0", "scope", "link")
+        source = listed.split()[3].partition("/")[0]
+    mac, known = find_mac(wire.machine, db, "eth0"), "02:00:00:00:00:01"
+
+    def is_deceived() -> bool:
+        other.run("ip", "neigh", "replace", target, "lladdr", known, "dev", "eth0", "nud", "stale")
+        sent = bytes.fromhex(mac.replace(":", ""))
+        packet = calc_neighbour(source, destination, target, sent, options)
+        with db.enter(), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as writer:
+            writer.bind(("eth0", 0))
+            writer.send(
+                calc_frame(
+                    bytes.fromhex(find_mac(wire.machine, other, "eth0").replace(":", "")), sent, packet
+                )
+            )
+        return mac in other.run("ip", "neigh", "show", target)
+
+    assert is_deceived()
+    apply(wire.machine, policy([], target=match(app="db"), namespace="default"))
+    assert not is_deceived()
+    assert wire.passes(("db", "other"), 6, ())
+    other.run("ip", "neigh", "flush", "dev", "eth0")
+    db.run("ip", "neigh", "flush", "dev", "eth0")
+    assert can_reach(other, destination, db)
+    wire.machine.check(labelled(wire.config, app="db"), "db")

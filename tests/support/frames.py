@@ -18,6 +18,26 @@ def calc_datagram(source: str, destination: str, port: int) -> bytes:
     return calc_packet(UDP, source, destination, pack("!HHHH", 5000, port, 8 + len(data), 0) + data, 6)
 
 
+def calc_neighbour(source: str, destination: str, target: str, mac: bytes, options: int = 0) -> bytes:
+    """Return the packet that says where an IPv6 address is, overriding what is known.
+
+    Args:
+        source: an address.
+        destination: an address.
+        target: the address that it is about.
+        mac: where that is.
+        options: how many bytes of options are in front, eight at least; 0 for none.
+    """
+    message = pack("!BBHI", 136, 0, 0, 1 << 29) + socket.inet_pton(socket.AF_INET6, target) + b"\2\1" + mac
+    packet = calc_packet(ICMPV6, source, destination, message, 2)
+    if not options:
+        return packet
+    # Of destination options, RFC 8200, those for experiments that are passed over.
+    data = socket.inet_pton(socket.AF_INET6, source).rjust(options - 4, b"\0")
+    extension = pack("!BBBB", ICMPV6, options // 8 - 1, 0x1E, options - 4) + data
+    return packet[:4] + pack("!HB", options + len(message), 60) + packet[7:40] + extension + packet[40:]
+
+
 def calc_packet(protocol: int, source: str, destination: str, data: bytes, checksum: int) -> bytes:
     """Return an IPv4 or IPv6 packet.
 

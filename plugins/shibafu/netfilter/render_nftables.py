@@ -14,9 +14,7 @@ def render_setup(ruleset: Ruleset) -> str:
     """Return the input that makes a ruleset, whatever exists of it."""
     table = ruleset.name
     lines = [f"add table {table}"]
-    lines += [
-        f"add {_calc_keyword(part)} {table} {part.name} {{ type {part.kind}; }}" for part in ruleset.sets
-    ]
+    lines += [f"add {_calc_keyword(part)} {table} {part.name} {part.specification}" for part in ruleset.sets]
     lines += [f"add chain {table} {chain.name} {{ {chain.hook}; }}" for chain in ruleset.chains]
     return "\n".join(lines) + "\n" + render_content(ruleset)
 

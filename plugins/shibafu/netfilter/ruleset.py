@@ -42,7 +42,7 @@ class ElementSet:
 
     Args:
         name: its name in the ruleset's table.
-        kind: the type of its elements, and its flags.
+        kind: the type of its elements, and its flags; `typeof` and an expression where it has no name.
         elements: as nft lists them.
         is_map: whether its elements have values.
     """
@@ -54,6 +54,11 @@ class ElementSet:
         self.kind = kind
         self.elements = list(elements)
         self.is_map = is_map
+
+    @property
+    def specification(self) -> str:
+        """What stands in braces after its name."""
+        return f"{{ {self.kind}; }}" if self.kind.startswith("typeof ") else f"{{ type {self.kind}; }}"
 
 
 class Ruleset:

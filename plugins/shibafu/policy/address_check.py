@@ -10,6 +10,10 @@ bridge to which policies do not allow everything.
 A frame with a tag of VLAN 0, or with several of them, is to its receiver as if it had none, while
 br_netfilter passes tagged frames over (/proc/sys/net/bridge/bridge-nf-filter-vlan-tagged). None is forwarded
 from a container that a policy is for, or to one.
+
+An advertisement of a neighbour, RFC 4861, says in its body whose address it is about. Releases of nft list
+that field differently if it is given by its place in the ICMPv6 message, but not by its place in the packet:
+then an IPv6 header has to come before it, and no other.
 """
 
 from shibafu.netfilter.ruleset import Chain, ElementSet, Ruleset
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 CHECK_TABLE = "bridge shibafu_policy"
 # Before all others, as `macspoofchk`: NF_BR_PRI_NAT_DST_BRIDGED.
 _HOOK = "type filter hook prerouting priority -300"
+_TARGET = "@nh,384,128"
 _SENT = [
     "iifname @members vlan id 0 drop",
     "iifname @members ether type 8021ad vlan id 0 drop",
@@ -32,6 +37,8 @@ _SENT = [
     "iifname . ip saddr != @own4 drop",
     "arp saddr ip 0.0.0.0 return",
     "iifname . arp saddr ip != @own4 drop",
+    "icmpv6 type nd-neighbor-advert @nh,320,8 != 0x88 drop",
+    f"icmpv6 type nd-neighbor-advert @nh,384,16 != 0xfe80 iifname . {_TARGET} != @targets drop",
     "ip6 saddr { ::, fe80::/10 } return",
     "iifname . ip6 saddr != @own6 drop",
 ]
@@ -62,11 +69,18 @@ def calc_address_check(compiled: Compiled, members: "Iterable[Member]") -> Rules
     for member in checked:
         for address in member.addresses:
             own[address.version].append(f'"{member.port}" . {address}')
+    targets = [
+        f'"{member.port}" . {address.value:#x}'
+        for member in checked
+        for address in member.addresses
+        if address.version == 6
+    ]
     sets = [
         ElementSet("guarded", "ifname", [f'"{one.port}"' for one in known if compiled.guards(one)]),
         ElementSet("members", "ifname", [f'"{member.port}"' for member in known]),
         ElementSet("own4", "ifname . ipv4_addr", own[4]),
         ElementSet("own6", "ifname . ipv6_addr", own[6]),
+        ElementSet("targets", f"typeof iifname . {_TARGET}", targets),
         ElementSet("ports", "ifname", [f'"{member.port}"' for member in checked]),
     ]
     chains = [

@@ -142,7 +142,7 @@ def _list_lines(chain: Chain) -> list[str]:
 
 
 def _render_set(one: ElementSet) -> str:
-    return f"add {'map' if one.is_map else 'set'} {TABLE} {one.name} {{ type {one.kind}; }}"
+    return f"add {'map' if one.is_map else 'set'} {TABLE} {one.name} {one.specification}"
 
 
 def _render_chain(chain: Chain) -> str:
