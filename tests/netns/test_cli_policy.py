@@ -76,7 +76,7 @@ def test_a_policy_takes_effect_and_goes(shibafu: CommandLine, policies: BlueNetw
     assert can_reach(db, DB_ADDRESS, policies.host)
     (one,) = shibafu.json("policy ls")["policies"]
     assert (one["name"], one["types"], one["containers"]) == ("db", ["Ingress"], [db.name])
-    assert shibafu("policy rm default/db") == "removed policy default/db\n"
+    assert shibafu("policy rm db") == "removed policy default/db\n"
     assert can_reach(db, DB_ADDRESS, web)
     assert shibafu.json("policy ls")["policies"] == []
 
@@ -274,9 +274,19 @@ def test_what_a_policy_says(shibafu: CommandLine, policies: BlueNetwork) -> None
     ("line", "said"),
     [
         ("policy explain web nobody 80", "there is no container and no network namespace nobody"),
-        ("policy rm db", "is not a policy"),
+        ("policy rm a/b/c", "is not a policy"),
         ("policy label nobody", "there is no container"),
     ],
 )
 def test_what_is_not_there_is_told(shibafu: CommandLine, policies: BlueNetwork, line: str, said: str) -> None:
     assert said in shibafu.fail(line.replace("web", policies.web.name, 1))
+
+
+def test_a_dry_run_says_what_is_pending(shibafu: CommandLine, policies: BlueNetwork, tmp_path: Path) -> None:
+    assert shibafu("policy apply --dry-run") == "nothing was changed: this was a dry run\n"
+    (tmp_path / "policies").mkdir(exist_ok=True)
+    (tmp_path / "policies" / "db.yaml").write_text(DB)
+    said = shibafu("policy apply --dry-run")
+    assert "the policies are not applied: `shibafu policy apply` does it" in said
+    shibafu("policy apply")
+    assert shibafu("policy apply --dry-run") == "nothing was changed: this was a dry run\n"

@@ -185,11 +185,12 @@ def test_a_key_that_occurs_twice_is_seen_in_lines_of_json() -> None:
         parse_sources(text, "f")
 
 
-@pytest.mark.parametrize("text", ["", "a", "/a", "a/", "a/b/c"])
-def test_a_name_needs_its_namespace(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "/", "/a", "a/", "a/b/c"])
+def test_what_is_no_name(text: str) -> None:
     with pytest.raises(DocumentError, match="is not a policy"):
         split_name(text)
 
 
 def test_a_name() -> None:
     assert split_name("a/b") == ("a", "b")
+    assert split_name("b") == ("default", "b")

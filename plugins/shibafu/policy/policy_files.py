@@ -223,12 +223,12 @@ def _open_private(path: str, flags: int) -> int:
 
 
 def split_name(text: str) -> tuple[str, str]:
-    """Return the namespace and the name of `NAMESPACE/NAME`.
+    """Return the namespace and the name of `NAMESPACE/NAME`, or of `NAME`, which is in `default`.
 
     Raises:
         DocumentError: it has another form.
     """
-    namespace, slash, name = text.partition("/")
-    if not (namespace and slash and name) or "/" in name:
+    namespace, name = text.split("/", 1) if "/" in text else ("default", text)
+    if not (namespace and name) or "/" in name:
         raise DocumentError(f'"{text}" is not a policy', "write NAMESPACE/NAME, such as default/web")
     return namespace, name

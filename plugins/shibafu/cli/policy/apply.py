@@ -28,7 +28,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.errors import DocumentError
-    from shibafu.networks.policy_control import enforce_policies
+    from shibafu.networks.policy_control import enforce_policies, find_difference
     from shibafu.networks.policy_cut import cut_connections
     from shibafu.policy.policy_files import PolicyDirectory, expand_paths, read_sources
 
@@ -66,6 +66,8 @@ def _run(context: Context, arguments: Namespace) -> int:
     for connection in ended:
         context.out.text(f"ended {connection}")
     if arguments.dry_run:
+        if not changes and (difference := find_difference(directory.load(mistakes))):
+            context.out.text(difference)
         context.out.text("nothing was changed: this was a dry run")
     elif not changes:
         context.out.text(f"applied what {arguments.policy_dir} has")

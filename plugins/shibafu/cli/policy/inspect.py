@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("policies", metavar="NAMESPACE/NAME", nargs="+", help="which policies")
+    parser.add_argument("policies", metavar="[NAMESPACE/]NAME", nargs="+", help="which policies")
     add_policy_dir(parser)
 
 

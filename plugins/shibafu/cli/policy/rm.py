@@ -7,7 +7,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("policies", metavar="NAMESPACE/NAME", nargs="+", help="which policies")
+    parser.add_argument("policies", metavar="[NAMESPACE/]NAME", nargs="+", help="which policies")
     add_policy_dir(parser)
 
 
@@ -20,12 +20,13 @@ def _run(context: Context, arguments: Namespace) -> int:
     removed = []
     for text in arguments.policies:
         try:
-            PolicyDirectory(arguments.policy_dir).remove(*split_name(text), enforce_policies)
+            key = split_name(text)
+            PolicyDirectory(arguments.policy_dir).remove(*key, enforce_policies)
         except Exception as error:
             failures.add(error)
             continue
-        removed.append(text)
-        context.out.text(f"removed policy {text}")
+        removed.append("/".join(key))
+        context.out.text(f"removed policy {removed[-1]}")
     context.out.data({"removed": removed})
     return failures.status
 
