@@ -76,6 +76,7 @@ _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
     "peak": (_ATTACHING, measure_peak),
     "burst": (_ATTACHING, measure_burst),
     "bandwidth": (_CHAINED, partial(measure_chained, plugin="bandwidth")),
+    "firewall": (_CHAINED, partial(measure_chained, plugin="firewall")),
     "loopback": (_CHAINED, partial(measure_chained, plugin="loopback")),
     "portmap": (_CHAINED, partial(measure_chained, plugin="portmap")),
     "tuning": (_CHAINED, partial(measure_chained, plugin="tuning")),

@@ -29,6 +29,8 @@ _KEYS: Mapping[str, Mapping[str, object]] = {
         "egressRate": 100_000_000,
         "egressBurst": 5_000_000,
     },
+    # Else it would ask the host's D-Bus for firewalld.
+    "firewall": {"backend": "iptables"},
     "loopback": {},
     "portmap": {
         "runtimeConfig": {
