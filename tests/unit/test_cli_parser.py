@@ -51,7 +51,11 @@ def test_a_line_without_a_subcommand_helps(line: str, capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as ended:
         run(line.split(), StringIO(), StringIO())
     assert ended.value.code == 0
-    assert f"usage: shibafu {line}".rstrip() in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert f"usage: shibafu {line}".rstrip() in text
+    _, examples = text.split("\nexamples:\n") if line else ("", text)
+    for subcommand in (one for one in LINES if one.startswith(f"{line} ")):
+        assert f"shibafu {subcommand}" in examples
 
 
 @pytest.mark.parametrize("line", ["nope", "network create", "network ls --nope", "link addr x y"])

@@ -2,7 +2,7 @@
 
 import os
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 import shibafu
@@ -30,7 +30,14 @@ def build_parser() -> ArgumentParser:
     for subcommand in TOP_LEVEL:
         add_subcommand(words, subcommand)
     for name, summary, subcommands in GROUPS:
-        group = words.add_parser(name, help=summary, description=summary)
+        group = words.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=_format_examples(subcommand.examples[0] for subcommand in subcommands)
+            + f"\n\nSee `shibafu {name} COMMAND --help` for details and further examples.",
+            formatter_class=RawDescriptionHelpFormatter,
+        )
         group_words = group.add_subparsers(metavar="COMMAND", required=True)
         for subcommand in subcommands:
             add_subcommand(group_words, subcommand)
@@ -44,7 +51,7 @@ def add_subcommand(words: "completion.Words", subcommand: Subcommand) -> None:
         subcommand.name,
         help=subcommand.summary,
         description=subcommand.description,
-        epilog="examples:\n" + "\n".join(f"  {example}" for example in subcommand.examples),
+        epilog=_format_examples(subcommand.examples),
         formatter_class=RawDescriptionHelpFormatter,
     )
     subcommand.add_arguments(parser)
@@ -65,6 +72,10 @@ def add_subcommand(words: "completion.Words", subcommand: Subcommand) -> None:
             help=f"{what} (${variable}, {default})",
         )
     parser.set_defaults(run=subcommand.run, failure=subcommand.failure)
+
+
+def _format_examples(examples: Iterable[str]) -> str:
+    return "examples:\n" + "\n".join(f"  {example}" for example in examples)
 
 
 def make_context(arguments: Namespace, stdout: TextIO, stderr: TextIO) -> Context:

@@ -110,8 +110,8 @@ SUBCOMMAND = Subcommand(
     "plugins of a chain made is not restored: see `shibafu network check`. A network that is paused is left\n"
     "alone. The exit code is 1 if anything is wrong in the end, also with --dry-run.",
     (
-        "iptables -t nat -F; ip link del br-blue; shibafu network repair",
         "shibafu network repair --dry-run",
+        "iptables -t nat -F; ip link del br-blue; shibafu network repair   # to see what it does",
     ),
     _run,
     _add_arguments,
