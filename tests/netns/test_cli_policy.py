@@ -259,6 +259,28 @@ def test_malformed_labels_of_one_do_not_hide_the_others(shibafu: CommandLine, po
     assert shibafu.json("policy ls")["policies"][0]["containers"] == [policies.db.name]
 
 
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [("{", "names no container"), ('{"v": 99}', "names no container"), ("", "of type array")],
+)
+def test_a_container_that_nobody_knows_is_told(
+    shibafu: CommandLine, policies: BlueNetwork, damage: str, said: str
+) -> None:
+    """No policy restricts it; nothing may look as if one did."""
+    (record,) = (
+        path for path in (shibafu.records / "blue").glob("veth*") if policies.db.name in path.read_text()
+    )
+    whole = record.read_text()
+    before, config, after = whole.partition('"config": {')
+    record.write_text(damage or f'{before}{config}"args": {{"cni": {{"labels": 1}}}},{after}')
+    told = shibafu.fail("policy apply -f -", stdin=DB)
+    assert said in told
+    assert "no policy restricts it" in told
+    assert can_reach(policies.db, DB_ADDRESS, policies.web)
+    record.write_text(whole)
+    assert shibafu("policy apply").startswith("applied")
+
+
 def test_what_a_policy_says(shibafu: CommandLine, policies: BlueNetwork) -> None:
     apply(shibafu, DB)
     assert shibafu("policy inspect default/db").splitlines()[1:] == [

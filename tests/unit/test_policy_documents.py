@@ -268,6 +268,11 @@ BLOCK = f"{SPEC}  egress:\n  - to:\n    - ipBlock:\n        cidr: 10.0.0.0/8\n"
         (f"{SPEC}  ingress:\n  - from:\n    - ipBlock: {{cidr: 10.0.0.1}}", 8, "no prefix length"),
         (f"{SPEC}  ingress:\n  - from:\n    - ipBlock: {{cidr: a/8}}", 8, "not a block of addresses"),
         (
+            f'{SPEC}  ingress:\n  - from:\n    - ipBlock: {{cidr: "fe80::%1/64"}}',
+            8,
+            "not a block of addresses",
+        ),
+        (
             f"{BLOCK}        except: [10.0.0.0/8]",
             10,
             "10.0.0.0/8 must be a part of 10.0.0.0/8",

@@ -4,7 +4,7 @@ import os
 
 from shibafu.cni.errors import CniError
 from shibafu.policy.compiler import compile_policies
-from shibafu.policy.enforcement import enforce, is_enforced, restore_policies
+from shibafu.policy.enforcement import enforce, is_enforced, list_members, restore_policies
 from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.model import PolicySet
 
@@ -25,6 +25,16 @@ def enforce_labels() -> None:
         CniError: nft is not installed, or refuses.
     """
     restore_policies(HostPolicies(), os.environ)
+
+
+def find_unknown() -> list[str]:
+    """Return in words which containers no policy restricts, since nobody knows what it would find them by."""
+    unknown: list[str] = []
+    if HostPolicies().read() is None:
+        return unknown
+    for _ in list_members(unknown):
+        pass
+    return [f"{one}; no policy restricts it: detach it and attach it again" for one in unknown]
 
 
 def find_difference(policies: PolicySet) -> str:

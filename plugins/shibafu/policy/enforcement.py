@@ -107,20 +107,30 @@ def _render_check(check: "Ruleset", nft: Nft) -> str:
     return "" if is_same else render_teardown(check) + render_setup(check)
 
 
-def list_members() -> "Iterator[tuple[Member, str]]":
-    """Yield the containers that are attached, or being attached, and their bridges, empty if unknown."""
+def list_members(unknown: "list[str] | None" = None) -> "Iterator[tuple[Member, str]]":
+    """Yield the containers that are attached, or being attached, and their bridges, empty if unknown.
+
+    Args:
+        unknown: where to add the records of containers of which nobody knows what policies are for them.
+    """
     for place in list_attachments():
         record = place.read()
         addresses = [cidr.address for cidr in record.addresses]
         # DEL takes the container's part away once the link is gone.
         is_gone = record.phase == LEAVING and not link_exists(place.link)
+        if unknown is not None and not record.container_id and link_exists(place.link):
+            unknown.append(f"{place.state.directory}/{place.link} names no container")
         if not addresses or record.phase == CLAIMED or is_gone:
             continue
         try:
             port = place.link if place.is_own else ""
             yield read_member(record.config or {}, record.args, addresses, port), record.bridge
-        except CniError:
-            continue  # it was attached before there were policies, which it can be in none of
+        except CniError as error:
+            # It was attached before there were policies.
+            if unknown is not None:
+                unknown.append(
+                    f"container {record.container_id} on network {place.state.network}: {error.msg}"
+                )
 
 
 class RecordPlace:

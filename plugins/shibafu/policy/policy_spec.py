@@ -195,6 +195,8 @@ def _parse_cidr(text: str) -> IPv4Network | IPv6Network:
             f'"{text}" has no prefix length: write one such as 10.0.0.0/24, or /32 for one address'
         )
     try:
+        if "%" in text:
+            raise ValueError("a link's name, which no packet has")
         return ip_network(text, strict=False)
     except ValueError:
         raise ValueError(f'"{text}" is not a block of addresses: write one such as 10.0.0.0/24') from None

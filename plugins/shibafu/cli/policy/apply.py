@@ -28,7 +28,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.errors import DocumentError
-    from shibafu.networks.policy_control import enforce_policies, find_difference
+    from shibafu.networks.policy_control import enforce_policies, find_difference, find_unknown
     from shibafu.networks.policy_cut import cut_connections
     from shibafu.policy.policy_files import PolicyDirectory, expand_paths, read_sources
 
@@ -71,7 +71,9 @@ def _run(context: Context, arguments: Namespace) -> int:
         context.out.text("nothing was changed: this was a dry run")
     elif not changes:
         context.out.text(f"applied what {arguments.policy_dir} has")
-    return 0
+    unknown = find_unknown()
+    context.out.warn(unknown)
+    return 1 if unknown else 0
 
 
 SUBCOMMAND = Subcommand(
