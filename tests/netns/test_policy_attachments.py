@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from json import loads
 from threading import Event, Thread
 
 import pytest
@@ -225,6 +226,27 @@ def test_gc_takes_elements_away(cluster: Cluster) -> None:
     listed = cluster.list_table()
     assert cluster.addresses["db"][0] not in listed
     assert cluster.addresses["web"][0] in listed
+
+
+@pytest.mark.parametrize("is_on_before", [False, True])
+def test_bridges_are_as_they_were_once_there_are_no_policies(cluster: Cluster, is_on_before: bool) -> None:
+    machine = cluster.machine
+
+    def read_switches() -> list[int]:
+        (link,) = loads(machine.host.run("ip", "-j", "-d", "link", "show", "br0"))
+        data = link["linkinfo"]["info_data"]
+        return [data["nf_call_iptables"], data["nf_call_ip6tables"]]
+
+    cluster.attach("web")
+    if is_on_before:
+        switches = ("nf_call_iptables", "1", "nf_call_ip6tables", "1")
+        machine.host.run("ip", "link", "set", "br0", "type", "bridge", *switches)
+    assert read_switches() == [is_on_before] * 2
+    apply(machine, DB_FROM_WEB)
+    cluster.attach("db")
+    assert read_switches() == [1, 1]
+    apply(machine)
+    assert read_switches() == [is_on_before] * 2
 
 
 def test_status_wants_nft(cluster: Cluster) -> None:

@@ -22,24 +22,38 @@ _SWITCHES = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-c
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def ensure_bridged(bridges: "Iterable[str]", sock: NetlinkSocket | None = None) -> None:
+def ensure_bridged(bridges: "Iterable[str]", sock: NetlinkSocket) -> list[str]:
     """Have netfilter see what bridges forward; those that are missing are passed over.
+
+    Returns:
+        The bridges whose switches were changed.
 
     Raises:
         CniError: NETWORK_SETUP: the kernel lacks br_netfilter.
         NetlinkError: the kernel refuses.
     """
-    if sock is None:
-        if bridges:
-            with NetlinkSocket() as own:
-                ensure_bridged(bridges, own)
-        return
+    changed = []
     for name in bridges:
         link = link_by_name(sock, name) if name else None
         if link is not None and link.kind == "bridge":
             _ensure_module()
             if not link.nf_call:
                 sock.request(link_set_bridge(name, nf_call=True))
+                changed.append(name)
+    return changed
+
+
+def leave_bridged(bridges: "Iterable[str]") -> None:
+    """Have netfilter no longer see what bridges forward, unless sysctls of the host say so.
+
+    Raises:
+        NetlinkError: the kernel refuses.
+    """
+    with NetlinkSocket() as sock:
+        for name in bridges:
+            link = link_by_name(sock, name)
+            if link is not None and link.kind == "bridge":
+                sock.request(link_set_bridge(name, nf_call=False))
 
 
 def _ensure_module() -> None:

@@ -2,11 +2,11 @@
 
 from shibafu.cni.errors import CniError
 from shibafu.lean.subprocess import find_program
-from shibafu.netfilter.bridging import ensure_bridged
 from shibafu.netfilter.nftables import Nft
 from shibafu.netfilter.render_nftables import RulesetListing, render_setup, render_teardown
 from shibafu.policy.address_check import calc_address_check
 from shibafu.policy.compiled import TABLE, Compiled
+from shibafu.policy.filtered_bridges import filter_bridges, release_bridges
 from shibafu.policy.host_policies import ROOT, HostPolicies
 from shibafu.policy.member import read_member
 from shibafu.policy.policy_table import PolicyTable
@@ -85,13 +85,14 @@ def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
                 + render_uncut()
             )
         policies.write_bytes(None)
+        release_bridges()
 
 
 def _load(compiled: Compiled, nft: Nft) -> None:
     found = list(list_members())
     table = PolicyTable(compiled, (member for member, _ in found))
     # First what bridges forward has to be seen, or the table would have gaps when it is there.
-    ensure_bridged({bridge for member, bridge in found if bridge and compiled.selects(member)})
+    filter_bridges({bridge for member, bridge in found if bridge and compiled.selects(member)})
     check = _render_check(calc_address_check(compiled, (member for member, _ in found)), nft)
     changes = table.render_changes(RulesetListing(nft.list_table(TABLE))) + check
     if changes and nft.start(changes).wait()[0]:

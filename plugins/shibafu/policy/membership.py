@@ -1,13 +1,13 @@
 """The part of a container in the host's network policies, as a resource of its attachment."""
 
 from shibafu.cni.errors import CniError
-from shibafu.netfilter.bridging import ensure_bridged
 from shibafu.netfilter.nftables import Nft
 from shibafu.netfilter.render_nftables import RulesetListing, render_added, render_deleted
 from shibafu.netfilter.ruleset import Ruleset
 from shibafu.policy.address_check import calc_address_check
 from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.enforcement import restore_policies
+from shibafu.policy.filtered_bridges import filter_bridges
 from shibafu.policy.host_policies import HostPolicies, UnreadablePoliciesError
 from shibafu.policy.member import read_member
 from shibafu.policy.policy_table import add_shared_elements
@@ -113,7 +113,7 @@ class PolicyMembership(Resource):
                 return True
             part = compiled.calc_member(self._member)
             if compiled.selects(self._member):
-                ensure_bridged([self._bridge], view.sock)
+                filter_bridges([self._bridge], view.sock)
             added = _render_added(part) + render_added(calc_address_check(compiled, [self._member]))
             if not part.sets or (not self._is_broken and _is_done(Nft(self._env), added)):
                 return True
