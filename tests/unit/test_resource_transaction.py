@@ -130,6 +130,13 @@ def test_an_error_on_the_way_back_stops_nothing_and_records_suffice(log: list[st
     assert (caught.value.msg, caught.value.details) == ("failed", "why; could not remove link 1: oops")
 
 
+def test_what_the_system_refuses_on_the_way_back_is_told_in_words(log: list[str]) -> None:
+    refused = NotADirectoryError(20, "Not a directory", "/dev/null/file")
+    with pytest.raises(CniError) as caught:
+        run(Thing(log, "1", remove=refused), failure=CniError(7, "failed"))
+    assert caught.value.details == "could not remove link 1: not a directory"
+
+
 def test_details_may_have_been_empty(log: list[str]) -> None:
     with pytest.raises(CniError) as caught:
         run(Thing(log, "0", remove=OSError("oops")), failure=CniError(7, "failed"))

@@ -100,4 +100,10 @@ def _attempt(step: "Callable[[], object]", resource: "Resource", left: list[str]
     try:
         step()
     except Exception as error:  # not even a defect may keep the rest from being taken back
-        left.append(f"could not remove {resource.title}: {error}")
+        left.append(f"could not remove {resource.title}: {_describe(error)}")
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError) and not isinstance(error, NetlinkError):
+        return (error.strerror or str(error)).lower()
+    return str(error)
