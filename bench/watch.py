@@ -28,8 +28,8 @@ _ANSWER, _PATIENCE = 0.003, 20.0
 # The same fault is healed at once three times; then a new watcher is needed.
 _AT_ONCE = 3
 _FOREIGN = 1000
-# Seconds for a heal's further looks to end.
-_REST = 0.5
+# Seconds for a heal's further looks to end, and for what a kernel announces long after containers were made.
+_REST, _LONG_REST = 0.5, 30.0
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def _measure_crowd(build: Path, work: Path, containers: int, idle: float) -> Non
         begin = monotonic()
         with site.watch() as watcher:
             _report("start", (monotonic() - begin) * 1000)
-            sleep(_REST)
+            sleep(_LONG_REST)
             before = watcher.read_precise_cpu()
             sleep(idle)
             _report(f"processor time of {idle:.0f} idle seconds", watcher.read_precise_cpu() - before)
