@@ -1,7 +1,7 @@
 """ADD, CHECK, DEL, GC and STATUS: interpretations of what a publication is made of."""
 
 from shibafu.cni.config import parse_valid_attachments
-from shibafu.cni.errors import CHECK_FAILED, INVALID_CONFIG, CniError
+from shibafu.cni.errors import CHECK_FAILED, FIREWALL, INVALID_CONFIG, CniError
 from shibafu.cni.names import IPTABLES, calc_host_veth
 from shibafu.lean.ip import Cidr, parse_cidr
 from shibafu.netfilter.backend import choose_backend
@@ -45,6 +45,10 @@ def add(request: "Request") -> dict[str, object]:
     if not config.mappings:
         return previous.to_json(request.cni_version)
     publication = _publish(request, config, previous)
+    obstacle = _find_obstacle(publication.backend, request)
+    if obstacle is not None:
+        # Before anything is registered, which could not be removed without the program, either.
+        raise CniError(FIREWALL, obstacle.msg, obstacle.details)
     is_chosen = any(not one.first for one in publication.mappings)
     with Register() as register, open_view() as view, _Container(request) as netns:
         if not register.is_found:
@@ -155,13 +159,17 @@ def status(request: "Request") -> None:
         CniError: NOT_AVAILABLE and what is missing.
     """
     config = PortmapConfig(request)
-    if choose_backend(config.backend, request.env) == IPTABLES:
+    obstacle = _find_obstacle(choose_backend(config.backend, request.env), request)
+    if obstacle is not None:
+        raise obstacle
+
+
+def _find_obstacle(backend: str, request: "Request") -> CniError | None:
+    if backend == IPTABLES:
         program, advice = "iptables-restore", 'install iptables, or set "backend" to nftables'
     else:
         program, advice = "nft", "install nftables"
-    obstacle = find_missing_program(program, request.env, advice)
-    if obstacle is not None:
-        raise obstacle
+    return find_missing_program(program, request.env, advice)
 
 
 class _Container:

@@ -350,3 +350,19 @@ class TestCheck:
         before = machine.snapshot()
         publisher.call("CHECK", publish(8080, 80), previous=result, status=1)
         assert machine.snapshot() == before
+
+
+def test_an_add_that_failed_without_the_program_can_be_undone(publisher: Publisher, config: Config) -> None:
+    machine = publisher.machine
+    result = machine.add(config)
+    machine.hide("mount -t tmpfs none /usr/sbin")
+    mapping = publish(8080, 80)
+    error = publisher.call("ADD", mapping, previous=result, status=1)
+    assert "is not installed" in error["msg"]
+    publisher.call("DEL", mapping, previous=result)
+    publisher.call("DEL")
+    nobody: Config = {"cni.dev/valid-attachments": []}
+    publisher.call("GC", **nobody)
+    machine.prefix = []
+    machine.delete(config)
+    assert_gone(machine)
