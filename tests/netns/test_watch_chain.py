@@ -167,6 +167,22 @@ def test_a_configuration_says_what_is_healed(
     assert not any(KEYS[other][1] in left for other in KEYS.keys() - {key})
 
 
+@pytest.mark.parametrize("command", ["ip addr del 10.69.0.1/24 dev jobs0", "ip link del jobs0"])
+def test_switches_that_are_not_watched_stay_as_they_are_when_a_gateway_is_healed(
+    shibafu: CommandLine, host: Namespace, web: Namespace, command: str
+) -> None:
+    connect(shibafu, web, watch={"sysctl": False})
+    with Watched(shibafu) as watched:
+        host.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+        host.run(*command.split())
+        watched.wait_for("gateway address 10.69.0.1/24 is missing")
+        settle()
+        assert host.run("sysctl", "-n", "net.ipv4.ip_forward") == "0\n"
+    # Its administrator has asked for this.
+    shibafu("network repair")
+    assert host.run("sysctl", "-n", "net.ipv4.ip_forward") == "1\n"
+
+
 @pytest.mark.parametrize("is_watched", [False, True])
 def test_inside_of_containers_is_only_healed_where_that_is_wanted(
     shibafu: CommandLine, web: Namespace, is_watched: bool

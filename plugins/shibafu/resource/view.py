@@ -22,9 +22,13 @@ class View:
         sock: a socket of the namespace.
         inside: the view of the container's namespace.
         netns: the namespace, to enter it; None where the process is in it.
+
+    Attributes:
+        leaves_switches: whether an administrator wants the kernel's switches, such as forwarding, to stay as
+            they are on what exists, whatever else is made again.
     """
 
-    __slots__ = ("_known", "_netns", "inside", "sock")
+    __slots__ = ("_known", "_netns", "inside", "leaves_switches", "sock")
 
     def __init__(
         self, sock: NetlinkSocket, inside: "View | None" = None, netns: "Netns | None" = None
@@ -32,6 +36,7 @@ class View:
         self.sock = sock
         self.inside = inside
         self._netns = netns
+        self.leaves_switches = False
         self._known: dict[Hashable, object] = {}
 
     def beside(self, netns: "Netns") -> "View":

@@ -104,6 +104,7 @@ class _Look:
         everything: list[DesiredEndpoint] = []
         subnets: set[object] = set()
         with open_view() as view:
+            view.leaves_switches = "sysctl" not in self._watched
             containers = (
                 None if self._has_all() else [record.container_id for _, record in self._list_records()]
             )

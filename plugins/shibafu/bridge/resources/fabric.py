@@ -97,7 +97,9 @@ class Bridge(Resource):
             CniError: a link of that name is something else than a bridge.
         """
         link, self.is_new = _find_or_create_bridge(view.sock, self._config)
-        _set_up_bridge(view.sock, self._config, link, self.is_new)
+        _ensure_state(view.sock, self._config, link, self.is_new)
+        if self.is_new or not view.leaves_switches:
+            _ensure_switches(view.sock, self._config, link, self.is_new)
         has_other_mac = bool(self._mac) and link.mac.hex(":") != self._mac
         if has_other_mac or link.flags & IFF_NOARP:
             view.sock.request(link_set(link.index, up=True, arp=True, mac=parse_known_mac(self._mac)))
@@ -207,7 +209,7 @@ class Gateway(Resource):
         link = self._ensure_vlan_link(sock, bridge) if config.vlan and bridge is not None else bridge
         if link is not None:
             if self._gateways:
-                self._ensure_gateway(sock, link, self._bridge.is_new and not config.vlan)
+                self._ensure_gateway(view, link, self._bridge.is_new and not config.vlan)
             # Once the addresses were accepted, and before there is a container.
             self._ensure_group(sock, link)
             view.learn(link)
@@ -231,8 +233,8 @@ class Gateway(Resource):
             refuse_router_advertisements(link.name)
         return link
 
-    def _ensure_gateway(self, sock: NetlinkSocket, link: Link, is_new: bool) -> None:
-        gateways = self._gateways
+    def _ensure_gateway(self, view: "View", link: Link, is_new: bool) -> None:
+        gateways, sock = self._gateways, view.sock
         if not self._is_adding:
             from shibafu.bridge.resources.gateway_addresses import select_possible
 
@@ -240,7 +242,7 @@ class Gateway(Resource):
         self._ensure_addresses(sock, link, gateways, is_new)
         if not is_new and link.up:
             ensure_own_routes(sock, link, gateways)
-        for version in {gateway.version for gateway in self._gateways}:
+        for version in {gateway.version for gateway in self._gateways} if not view.leaves_switches else ():
             ensure_forwarding(version)
             if not is_link_forwarding(link, version):
                 ensure_link_forwarding(link.name, version)
@@ -375,8 +377,7 @@ def calc_bridge(config: BridgeConfig) -> "NetlinkRequest":
     )
 
 
-def _set_up_bridge(sock: NetlinkSocket, config: BridgeConfig, link: Link, created: bool) -> None:
-    _ensure_state(sock, config, link, created)
+def _ensure_switches(sock: NetlinkSocket, config: BridgeConfig, link: Link, created: bool) -> None:
     if link.inet6_conf(DEVCONF_ACCEPT_RA) != 0:
         refuse_router_advertisements(link.name)
     if config.internal:
