@@ -22,7 +22,7 @@ from shibafu.watch.journal import Journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from shibafu.networks.configured import ConfiguredNetwork
@@ -46,11 +46,18 @@ class Healer:
         backoff: what was healed when.
         journal: takes what is done.
         is_dry_run: whether to say only what would be.
+        give_sign: called between containers, since a look at many takes its time.
     """
 
     def __init__(
-        self, directories: "Directories", backoff: Backoff, journal: Journal, is_dry_run: bool
+        self,
+        directories: "Directories",
+        backoff: Backoff,
+        journal: Journal,
+        is_dry_run: bool,
+        give_sign: "Callable[[], None]",
     ) -> None:
+        self._give_sign = give_sign
         self._directories = directories
         self._backoff = backoff
         self._journal = journal
@@ -62,7 +69,8 @@ class Healer:
         if self.check_pause(network.name):
             self._journal.say(network.name, "paused, and left alone", time.monotonic())
             return _PAUSED
-        return _Look(self._directories, self._backoff, self._journal, self._is_dry_run, network, marks).run()
+        look = _Look(self._directories, self._backoff, self._journal, self._is_dry_run, network, marks)
+        return look.run(self._give_sign)
 
     def check_pause(self, network: str) -> bool:
         """Return whether an administrator wants a network to be left alone; after that it begins afresh."""
@@ -99,7 +107,8 @@ class _Look:
         self._found: set[str] = set()
         self._again = NEVER
 
-    def run(self) -> float:
+    def run(self, give_sign: "Callable[[], None]") -> float:
+        """Look, and heal; return in how many seconds to look again."""
         directories = self._directories
         everything: list[DesiredEndpoint] = []
         subnets: set[object] = set()
@@ -112,6 +121,7 @@ class _Look:
                 self._network, directories.cni_path, directories.cache_dir, containers
             )
             for link, record in self._list_records():
+                give_sign()
                 try:
                     made = self._look_at_container(desired_state, link, record, view)
                 except (CniError, OSError) as error:

@@ -50,7 +50,8 @@ class Watcher:
         self._metrics = metrics
         self._journal = journal
         self._backoff = Backoff()
-        self._healer = Healer(directories, self._backoff, journal, is_dry_run)
+        self._healer = Healer(directories, self._backoff, journal, is_dry_run, self._give_sign)
+        self._next_sign = 0.0
         self._is_dry_run = is_dry_run
         self._interests = Interests(directories.conf_dir)
         self._quiet = QuietState()
@@ -96,9 +97,9 @@ class Watcher:
         self._write_status()
         notify("READY=1")
         now = time.monotonic()
-        next_quiet, next_sign = now + _QUIET, now
+        next_quiet = now + _QUIET
         while not self._is_ending:
-            due = min([next_quiet, next_sign, *(marks.due for marks in self._marks.values())])
+            due = min([next_quiet, self._next_sign, *(marks.due for marks in self._marks.values())])
             # poll(2) counts whole milliseconds, and rounds none of them up.
             wait = max(0.0, due - time.monotonic()) * 1000
             for descriptor, _ in poller.poll(wait + 1 if wait else 0):
@@ -109,10 +110,15 @@ class Watcher:
                 self._look_for_the_unannounced()
             self._heal_due(now)
             self._write_status()
-            if now >= next_sign:
-                next_sign = now + _SIGN_OF_LIFE
-                notify("WATCHDOG=1")
+            self._give_sign()
         notify("STOPPING=1")
+
+    def _give_sign(self) -> None:
+        """Tell the service manager, now and then, that this process is at work."""
+        now = time.monotonic()
+        if now >= self._next_sign:
+            self._next_sign = now + _SIGN_OF_LIFE
+            notify("WATCHDOG=1")
 
     # Marking
 
