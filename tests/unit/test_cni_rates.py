@@ -47,4 +47,4 @@ def test_rate_is_told_in_its_largest_unit(bits: int, told: str) -> None:
 def test_burst_holds_the_largest_packet(rate: int) -> None:
     assert calc_burst(rate) >= 8 * 65536
     assert calc_burst(rate) % 8 == 0
-    assert calc_burst(rate) <= max(rate / 20, 8 * 65536)
+    assert 20 * calc_burst(rate) <= max(rate, 20 * 8 * 65536)
