@@ -85,7 +85,14 @@ def skip_without(refusal: str) -> None:
         pytest.skip(refusal)
 
 
-@pytest.mark.parametrize("case", CONFIGURATIONS, ids=lambda case: case.name)
+# The usual suite has half of the lives; the differential tests attach and detach all of them.
+LIVES = [
+    pytest.param(case, id=case.name, marks=[pytest.mark.long] if number % 2 else [])
+    for number, case in enumerate(CONFIGURATIONS)
+]
+
+
+@pytest.mark.parametrize("case", LIVES)
 def test_life(laboratory: ProcessPoolExecutor, case: Case) -> None:
     life = laboratory.submit(live, case).result()
     skip_without(life.refusal)

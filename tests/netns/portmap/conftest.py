@@ -13,7 +13,7 @@ from support.suite import Suite
 from support.traffic import UPLINK, Outside
 
 
-@pytest.fixture(params=["nft", "legacy", "nftables"])
+@pytest.fixture(params=["nft", pytest.param("legacy", marks=pytest.mark.long), "nftables"])
 def machine(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A host whose iptables is of one variant, or where the other backend is used."""
     is_nftables = request.param == "nftables"

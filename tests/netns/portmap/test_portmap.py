@@ -23,6 +23,24 @@ from support.published import UDP, Publisher, publish, reaches
 from support.traffic import OUTSIDE, UPLINK, Outside, open_socket
 
 
+@pytest.mark.parametrize("machine", ["legacy"], indirect=True)
+def test_the_legacy_variant(publisher: Publisher, config: Config, outside: Outside) -> None:
+    """The rest of what it does takes longer than the usual suite has."""
+    machine = publisher.machine
+    result = machine.add(config)
+    mappings = [publish(8080, 80), publish(5353, 53, "udp")]
+    publisher.call("ADD", *mappings, previous=result)
+    for version in (4, 6):
+        for inner, outer, protocol in ((80, 8080, "tcp"), (53, 5353, "udp")):
+            server, place = (INSIDE[version], inner), (UPLINK[version], outer)
+            seen = reaches(machine.container(), server, outside.namespace, place, protocol)
+            assert seen == OUTSIDE[version]
+    publisher.call("CHECK", *mappings, previous=result)
+    publisher.call("DEL", *mappings, previous=result)
+    machine.delete(config)
+    assert_gone(machine)
+
+
 class TestTraffic:
     @families
     @protocols
