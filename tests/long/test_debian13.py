@@ -32,7 +32,7 @@ def test_demo(debian: Debian) -> None:
     "arguments",
     [
         # No systemd is in there.
-        "tests/dist --ignore=tests/dist/test_engine_systemd.py",
+        "tests/dist --ignore=tests/dist/test_engine_systemd.py --ignore=tests/dist/test_watch_systemd.py",
         # ADD, CHECK, DEL and GC; DEL of unknown containers; those that the reference attached.
         "--suite dist/shibafu tests/spec tests/netns/test_bridge_attach.py tests/netns/test_bridge_check.py "
         "tests/netns/test_bridge_delete.py tests/netns/test_bridge_gc.py tests/netns/test_bridge_takeover.py",

@@ -124,7 +124,7 @@ PACKAGES = {
 
 
 # What looks at rules where calls do not know that they are unchanged.
-LOOKING = {f"shibafu.netfilter.{name}" for name in ("iptables", "render_iptables", "restore")}
+LOOKING = {f"shibafu.netfilter.{name}" for name in ("iptables", "render_iptables", "restore", "rule_state")}
 
 
 def is_first_process_namespace() -> bool:

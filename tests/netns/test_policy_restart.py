@@ -16,7 +16,10 @@ from support.traffic import can_reach
 
 DB_FROM_WEB = policy([{"from": [pods(match(app="web"))]}], target=match(app="db"), namespace="default")
 # Process 1, and so what it calls, is in the network namespace that this is run in.
-_AS_FIRST = 'mount --bind "$0/lib" /var/lib/shibafu && mount --bind "$0/run" /run/shibafu && "$@"'
+_AS_FIRST = (
+    "mount -t tmpfs tmpfs /var/lib && mkdir -m 700 /var/lib/shibafu && "
+    'mount --bind "$0/lib" /var/lib/shibafu && mount --bind "$0/run" /run/shibafu && "$@"'
+)
 
 
 class RestartedHost:
@@ -28,7 +31,7 @@ class RestartedHost:
         self._command = suite.command
         self._directory = directory
         self._addresses: dict[str, str] = {}
-        for path in (directory / "lib", Path("/var/lib/shibafu"), Path("/run/shibafu")):
+        for path in (directory / "lib", Path("/run/shibafu")):
             path.mkdir(mode=0o700, exist_ok=True)
         (directory / "policies.yaml").write_text(yaml.safe_dump(DB_FROM_WEB))
         self.start()
