@@ -194,3 +194,36 @@ def test_inside_of_containers_is_only_healed_where_that_is_wanted(
     assert healed == ({"ContainerInterface", "TunedInterface"} if is_watched else set())
     assert ("default" in web.run("ip", "route")) == is_watched
     assert ("mtu 1400" in web.run("ip", "link", "show", "eth0")) == is_watched
+
+
+@pytest.mark.long
+def test_sysctls_of_containers_are_found_within_half_a_minute(shibafu: CommandLine, web: Namespace) -> None:
+    tuning = {"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.arp_filter": "1"}}
+    connect(shibafu, web, tuning, watch={"container": True})
+    with Watched(shibafu) as watched:
+        begin = time.monotonic()
+        web.run("sysctl", "-qw", "net.ipv4.conf.eth0.arp_filter=0")
+        while not watched.lines and time.monotonic() < begin + 35:
+            time.sleep(0.1)
+        assert web.run("sysctl", "-n", "net.ipv4.conf.eth0.arp_filter") == "1\n"
+        assert time.monotonic() < begin + 32
+
+
+@pytest.mark.long
+def test_switches_of_br_netfilter_are_found_within_half_a_minute(
+    shibafu: CommandLine, host: Namespace, web: Namespace
+) -> None:
+    """FORWARD sees what bridges forward as soon as one is on: what accepts that has to be there."""
+    if not Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists():
+        pytest.skip("br_netfilter is not loaded")
+    host.run("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0")
+    connect(shibafu, web)
+    assert shibafu.json("network repair -n")["faults"] == []
+    with Watched(shibafu) as watched:
+        begin = time.monotonic()
+        host.run("sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+        assert shibafu.json("network repair -n", status=1)["faults"] != []
+        while not watched.lines and time.monotonic() < begin + 35:
+            time.sleep(0.1)
+        assert shibafu.json("network repair -n")["faults"] == []
+        assert time.monotonic() < begin + 32
