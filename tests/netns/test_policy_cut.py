@@ -1,9 +1,10 @@
-"""`shibafu policy apply --cut`: connections that policies deny end, whoever sends next; others go on."""
+"""`shibafu policy apply --cut` ends the connections that policies deny, whichever end sends next."""
 
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from struct import pack
 
 import pytest
 
@@ -37,12 +38,14 @@ class Connection:
     ) -> None:
         self.address, self.port = address, port
         with server.enter():
-            listener = stack.enter_context(socket.create_server((address, port), family=_family(address)))
+            self.listener = stack.enter_context(
+                socket.create_server((address, port), family=_family(address))
+            )
         with client.enter():
             self.client = stack.enter_context(socket.socket(_family(address), socket.SOCK_STREAM))
         self.client.settimeout(_LONG)
         self.client.connect((address, port))
-        self.server, _ = listener.accept()
+        self.server, _ = self.listener.accept()
         stack.enter_context(self.server)
         self.server.settimeout(_LONG)
         assert self.is_open()
@@ -176,3 +179,39 @@ def test_nothing_to_end(shibafu: CommandLine, policies: BlueNetwork) -> None:
     assert "ended" not in shibafu("policy apply -f - --cut", stdin=POLICY)
     assert "shibafu_cut" not in policies.host.run("nft", "list", "tables")
     assert "not allowed with" in shibafu.fail("policy apply --cut --dry-run", status=2)
+
+
+def test_the_same_ends_may_connect_again_once_they_are_allowed(
+    shibafu: CommandLine, policies: BlueNetwork, stack: ExitStack
+) -> None:
+    """Clients with a port of their own, such as NFS: not a day later."""
+    web, db = policies.web, policies.db
+    address = find_address(db, 4)
+    denied = Connection(web, db, address, 5432, stack)
+    port = denied.client.getsockname()[1]
+    shibafu("policy apply -f - --cut", stdin=POLICY)
+    assert is_refused(denied.server, denied.client)
+    denied.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
+    denied.client.close()
+    with web.enter():
+        again = stack.enter_context(socket.socket())
+    again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    again.bind(("", port))
+    again.settimeout(_SHORT)
+    with pytest.raises(TimeoutError):
+        again.connect((address, 5432))
+    again.close()
+    shibafu("policy apply -f -", stdin=OPEN)
+    with web.enter():
+        again = stack.enter_context(socket.socket())
+    again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    again.bind(("", port))
+    again.settimeout(_LONG)
+    again.connect((address, 5432))
+    accepted, _ = denied.listener.accept()
+    with accepted:
+        accepted.settimeout(_LONG)
+        again.sendall(b"word")
+        assert accepted.recv(4) == b"word"
+        accepted.sendall(b"word")
+        assert again.recv(4) == b"word"

@@ -14,7 +14,7 @@ from shibafu.networks.kernel import open_kernel
 from shibafu.networks.policy_pods import list_pods
 from shibafu.policy.cut_table import Conversation, can_be_kept_ended, refuse_packets
 from shibafu.policy.evaluation import PolicyEndpoint, Service, evaluate
-from shibafu.policy.model import Address, PolicySet
+from shibafu.policy.model import Address, Pod, PolicySet
 
 _PROTOCOLS = {
     socket.IPPROTO_TCP: "TCP",
@@ -72,12 +72,16 @@ def cut_connections(policies: PolicySet) -> list[CutConnection]:
 
 
 def _find_denied(sock: NetlinkSocket, policies: PolicySet) -> Iterator[tuple[Flow, CutConnection]]:
-    pods = {address: pod for pod in list_pods() for address in pod.addresses}
+    pods: dict[Address, list[Pod]] = {}
+    for pod in list_pods():
+        for address in pod.addresses:
+            pods.setdefault(address, []).append(pod)
     with open_kernel() as kernel:
         own = {one.ip for found in kernel.addresses().values() for one in found}
 
-    def make_endpoint(address: Address) -> PolicyEndpoint:
-        return PolicyEndpoint(address, pods.get(address), address in own or address.is_loopback)
+    def list_endpoints(address: Address) -> list[PolicyEndpoint]:
+        is_host = address in own or address.is_loopback
+        return [PolicyEndpoint(address, pod, is_host) for pod in pods.get(address, [None])]
 
     for family in (socket.AF_INET, socket.AF_INET6):
         for flow in flow_list(sock, family):
@@ -86,10 +90,14 @@ def _find_denied(sock: NetlinkSocket, policies: PolicySet) -> Iterator[tuple[Flo
                 continue
             protocol = _PROTOCOLS.get(flow.protocol, str(flow.protocol))
             port = flow.answerer_port if protocol in _WITH_PORTS else None
-            decision = evaluate(
-                policies, make_endpoint(source), make_endpoint(destination), Service(protocol, port)
+            service = Service(protocol, port)
+            # Of containers with the same address, what the policies of any deny is denied.
+            decisions = (
+                evaluate(policies, one, other, service)
+                for one in list_endpoints(source)
+                for other in list_endpoints(destination)
             )
-            if not decision.is_allowed:
+            if not all(decision.is_allowed for decision in decisions):
                 yield flow, CutConnection(protocol.lower(), source, destination, port)
 
 

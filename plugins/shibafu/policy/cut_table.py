@@ -4,6 +4,9 @@ Their entries in the kernel's table of connections are deleted, after which thei
 first one of a new connection, in whichever direction it goes: one from the server would begin a connection
 that policies may allow, and all of the old one would pass as replies to it. So packets of both directions are
 refused, for as long as an end may go on trying.
+
+The same two ends may want a new connection, which policies then allow. Its first packet is left to them;
+if it gets past them, the old one is forgotten.
 """
 
 from shibafu.netfilter.nftables import Nft
@@ -13,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 TABLE = "inet shibafu_cut"
-# Before the chain of the policies (-10), which accepts what is established.
+# Before the chain of the policies (-10), which accepts what is established, and after it.
 _HOOK = "type filter hook forward priority -11"
+_ALLOWED_HOOK = "type filter hook forward priority -9"
+_OPENS = "tcp flags & (fin|syn|rst|ack) == syn"
 # How long a packet of an ended connection is refused. TCP resets both ends once they send; what says
 # nothing at all for longer is gone. UDP has no ends, and the kernel forgets an idle exchange after 120 s.
 _LASTING = {"tcp": "1d", "udp": "3m"}
@@ -71,18 +76,22 @@ def refuse_packets(conversations: "Iterable[Conversation]", env: "Mapping[str, s
 
 
 def _render_cut(conversations: "Iterable[Conversation]") -> str:
-    lines = [
-        f"add table {TABLE}",
-        f"add chain {TABLE} forward {{ {_HOOK}; }}",
-        f"flush chain {TABLE} forward",
-    ]
+    lines = [f"add table {TABLE}"]
+    for chain, hook in (("forward", _HOOK), ("allowed", _ALLOWED_HOOK)):
+        lines += [f"add chain {TABLE} {chain} {{ {hook}; }}", f"flush chain {TABLE} {chain}"]
+    lines.append(f"add rule {TABLE} forward {_OPENS} return")
     for protocol, verdict in _VERDICTS.items():
         for version, (family, kind) in _FAMILIES.items():
             name = f"{protocol}{version}"
             key = f"{kind} . inet_service . {kind} . inet_service"
-            lines.append(f"add set {TABLE} {name} {{ type {key}; flags timeout; }}")
-            match = f"{family} saddr . {protocol} sport . {family} daddr . {protocol} dport @{name}"
-            lines.append(f"add rule {TABLE} forward {match} {verdict}")
+            lines.append(f"add set {TABLE} {name} {{ type {key}; flags dynamic, timeout; }}")
+            ends = f"{family} saddr . {protocol} sport", f"{family} daddr . {protocol} dport"
+            lines.append(f"add rule {TABLE} forward {' . '.join(ends)} @{name} {verdict}")
+            if protocol == "tcp":
+                lines += [
+                    f"add rule {TABLE} allowed {_OPENS} delete @{name} {{ {' . '.join(one)} }}"
+                    for one in (ends, ends[::-1])
+                ]
     for one in conversations:
         lines += [f"add element {TABLE} {one.set_name} {{ {element} }}" for element in one.list_elements()]
     return "".join(f"{line}\n" for line in lines)
