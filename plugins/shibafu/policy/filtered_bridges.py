@@ -1,7 +1,7 @@
 """The bridges whose frames netfilter sees because of policies, which end with the policies.
 
 A bridge that somebody else has set so stays so: only those that were switched on here are noted, each by an
-empty file in `/run/shibafu/policy/<host's namespace>.bridges`.
+empty file in `/run/shibafu/policy/<cookie and boot of the host's namespace>.bridges`.
 """
 
 import os
@@ -10,6 +10,7 @@ from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.lean.files import write_file
 from shibafu.netfilter.bridging import ensure_bridged, leave_bridged
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.home import calc_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def release_bridges() -> None:
 
 
 def _find_directory() -> str:
-    directory = f"/run/shibafu/policy/{os.stat('/proc/self/ns/net').st_ino}.bridges"
+    # Not by the inode's number, which is used again: those bridges went with their namespace.
+    directory = f"/run/shibafu/policy/{calc_mark()}.bridges"
     secure_directories("/run/shibafu", "/run/shibafu/policy", directory)
     return directory
