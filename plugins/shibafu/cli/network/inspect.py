@@ -66,14 +66,18 @@ def _look(context: Context, names: list[str], failures: Failures) -> list["Netwo
 
 
 def _show(context: Context, views: list["NetworkView"], compact: bool = False) -> None:
-    from shibafu.cli.policy.summary import draw_restricted, find_restricted
+    from shibafu.cli.policy.restrictions import draw_restricted, find_restricted, select_restricted
     from shibafu.cli.watch.summary import draw_watch, summarize_watch
     from shibafu.networks.diagram import draw_network
     from shibafu.watch.status import read_watch_status
 
     out, status = context.out, read_watch_status()
     summaries = [summarize_watch(status, view.name) for view in views]
-    denied = [find_restricted(endpoint.container_id for endpoint in view.endpoints) for view in views]
+    restricted = find_restricted()
+    denied = [
+        select_restricted(restricted, (endpoint.container_id for endpoint in view.endpoints))
+        for view in views
+    ]
     shown = list(zip(views, summaries, denied, strict=True))
     out.data(
         [view.to_json() | {"watch": summary, "restricted": pairs} for view, summary, pairs in shown], compact

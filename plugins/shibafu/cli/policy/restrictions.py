@@ -12,17 +12,15 @@ _MOST = 20
 _SIGNS = {"some": ("yellow", "some ports of"), "none": ("red", "nothing of")}
 
 
-def find_restricted(containers: Iterable[str]) -> list[dict[str, Any]]:
-    """Return which of some containers may not connect to all ports of which others, for programs.
-
-    Args:
-        containers: their IDs.
+def find_restricted() -> list[dict[str, Any]]:
+    """Return which containers may not connect to all ports of which others, for programs.
 
     Returns:
-        As `shibafu policy matrix` says it; nothing where no policies are declared.
+        As `shibafu policy matrix` says it; nothing where no policies are declared, or this user may not read
+        them.
     """
     directory = os.environ.get("SHIBAFU_POLICY_DIR") or POLICY_DIR
-    if not os.path.isdir(directory):
+    if not os.access(directory, os.R_OK | os.X_OK):
         return []
     from shibafu.networks.policy_pods import calc_matrix, list_pods
     from shibafu.policy.policy_files import PolicyDirectory
@@ -31,13 +29,17 @@ def find_restricted(containers: Iterable[str]) -> list[dict[str, Any]]:
     policies = PolicyDirectory(directory).load([])
     if not policies.policies:
         return []
-    wanted = set(containers)
-    matrix = calc_matrix(policies, [pod for pod in list_pods() if pod.name in wanted])
     return [
         {"source": source, "destination": destination, "ports": scope}
-        for (source, destination), scope in matrix.items()
+        for (source, destination), scope in calc_matrix(policies, list_pods()).items()
         if scope in _SIGNS
     ]
+
+
+def select_restricted(restricted: list[dict[str, Any]], containers: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what concerns some containers, by their IDs, and nobody else."""
+    own = set(containers)
+    return [one for one in restricted if {one["source"], one["destination"]} <= own]
 
 
 def draw_restricted(restricted: list[dict[str, Any]], style: Style) -> list[str]:
