@@ -23,7 +23,7 @@ _BRIDGES = {"br1": "xy", "br2": "z"}
 _KINDS = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 # Seconds: for what has to arrive, and for what may not, after all that had to has.
-_PATIENCE = 30.0
+_PATIENCE = 5.0
 _GRACE = 0.06
 _AGAIN = 0.2
 _FIRST_SOURCE_PORT = 20000
