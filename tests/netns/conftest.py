@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from netns.blue_network import BlueNetwork
+from netns.policy_machine import LabelledContainers, apply
 from netns.replacement import Replacement
 from support.command import CommandLine
+from support.machine import Machine
 from support.namespaces import Namespace
 from support.suite import Suite
 
@@ -65,3 +67,10 @@ def network(shibafu: CommandLine, host: Namespace, web: Namespace) -> Iterator[B
     """Network `blue`, which the test has to create."""
     with Namespace("db") as db:
         yield BlueNetwork(shibafu, host, web, db)
+
+
+@pytest.fixture
+def cluster(machine: Machine) -> Iterator[LabelledContainers]:
+    """Containers that policies are for; in the end there are no policies."""
+    yield LabelledContainers(machine)
+    apply(machine)

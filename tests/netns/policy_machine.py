@@ -11,8 +11,10 @@ from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.policy_documents import parse_policies
 from support.machine import Config, Machine
 from support.policy_evaluator import Document
+from support.traffic import can_reach
 
 TABLE = "inet shibafu_policy"
+SUBNETS = ("10.10.0.0/24", "fd00:10::/64")
 DB_FROM_WEB = policy([{"from": [pods(match(app="web"))]}], target=match(app="db"), namespace="default")
 
 
@@ -26,3 +28,35 @@ def apply(machine: Machine, *policies: Document) -> None:
 def labelled(config: Config, **labels: str) -> Config:
     """Return a network's configuration as a runtime passes it for a container with labels."""
     return config | {"args": {"cni": {"labels": [{"key": k, "value": v} for k, v in labels.items()]}}}
+
+
+class LabelledContainers:
+    """Containers `db`, `web` and `other` of one network, labelled so."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.config = machine.config(*SUBNETS)
+        self.addresses: dict[str, list[str]] = {}
+
+    def attach(self, *names: str, **env: str) -> None:
+        for name in names:
+            result = self.machine.add(labelled(self.config, app=name), name, **env)
+            self.addresses[name] = [ip["address"].partition("/")[0] for ip in result["ips"]]
+
+    def check(self, name: str) -> None:
+        self.machine.check(labelled(self.config, app=name), name)
+
+    def find_fault(self, name: str) -> str:
+        error = self.machine.fail(labelled(self.config, app=name), name, command="CHECK")
+        return f"{error['msg']} {error['details']}"
+
+    def delete(self, name: str) -> None:
+        self.machine.delete(labelled(self.config, app=name), name)
+
+    def reaches(self, source: str, destination: str) -> list[bool]:
+        """Return whether a container reaches another one by each of its addresses."""
+        server, client = map(self.machine.container, (destination, source))
+        return [can_reach(server, address, client) for address in self.addresses[destination]]
+
+    def list_table(self) -> str:
+        return self.machine.host.run("nft", "list", "table", TABLE)

@@ -15,7 +15,7 @@ import yaml
 
 from netns.policy_cases import match, pods, policy
 from netns.policy_crowd import make_crowd_policies
-from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
+from netns.policy_machine import DB_FROM_WEB, SUBNETS, TABLE, LabelledContainers, apply, labelled
 from netns.walled import close_host
 from shibafu.policy.compiled import Compiled
 from shibafu.policy.compiler import compile_policies
@@ -23,52 +23,10 @@ from shibafu.policy.enforcement import enforce
 from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.model import PolicySet
 from shibafu.policy.policy_documents import parse_policies
-from support.machine import Machine
 from support.namespaces import Namespace
-from support.traffic import arrives, can_reach, open_socket
-
-SUBNETS = ("10.10.0.0/24", "fd00:10::/64")
 
 
-class Cluster:
-    """Containers `db`, `web` and `other` of one network, labelled so."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        self.config = machine.config(*SUBNETS)
-        self.addresses: dict[str, list[str]] = {}
-
-    def attach(self, *names: str, **env: str) -> None:
-        for name in names:
-            result = self.machine.add(labelled(self.config, app=name), name, **env)
-            self.addresses[name] = [ip["address"].partition("/")[0] for ip in result["ips"]]
-
-    def check(self, name: str) -> None:
-        self.machine.check(labelled(self.config, app=name), name)
-
-    def find_fault(self, name: str) -> str:
-        error = self.machine.fail(labelled(self.config, app=name), name, command="CHECK")
-        return f"{error['msg']} {error['details']}"
-
-    def delete(self, name: str) -> None:
-        self.machine.delete(labelled(self.config, app=name), name)
-
-    def reaches(self, source: str, destination: str) -> list[bool]:
-        """Return whether a container reaches another one by each of its addresses."""
-        server, client = map(self.machine.container, (destination, source))
-        return [can_reach(server, address, client) for address in self.addresses[destination]]
-
-    def list_table(self) -> str:
-        return self.machine.host.run("nft", "list", "table", TABLE)
-
-
-@pytest.fixture
-def cluster(machine: Machine) -> Iterator[Cluster]:
-    yield Cluster(machine)
-    apply(machine)
-
-
-def test_containers_that_run(cluster: Cluster) -> None:
+def test_containers_that_run(cluster: LabelledContainers) -> None:
     cluster.attach("db", "web", "other")
     assert cluster.reaches("other", "db") == [True, True]
     apply(cluster.machine, DB_FROM_WEB)
@@ -79,7 +37,7 @@ def test_containers_that_run(cluster: Cluster) -> None:
         cluster.check(name)
 
 
-def test_containers_that_come(cluster: Cluster) -> None:
+def test_containers_that_come(cluster: LabelledContainers) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     cluster.attach("other", "db", "web")
     assert cluster.reaches("other", "db") == [False, False]
@@ -88,7 +46,7 @@ def test_containers_that_come(cluster: Cluster) -> None:
         cluster.check(name)
 
 
-def test_annotations_are_labels_where_they_are_declared(cluster: Cluster) -> None:
+def test_annotations_are_labels_where_they_are_declared(cluster: LabelledContainers) -> None:
     """Policies that come later find them in the record."""
     machine = cluster.machine
     cluster.attach("web", "other")
@@ -106,7 +64,7 @@ def test_annotations_are_labels_where_they_are_declared(cluster: Cluster) -> Non
     machine.delete(config, "db")
 
 
-def test_containers_that_go(cluster: Cluster) -> None:
+def test_containers_that_go(cluster: LabelledContainers) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     empty = cluster.list_table()
     cluster.attach("db", "web")
@@ -118,7 +76,7 @@ def test_containers_that_go(cluster: Cluster) -> None:
     assert cluster.list_table() == empty
 
 
-def test_two_of_a_kind_share_a_chain(cluster: Cluster) -> None:
+def test_two_of_a_kind_share_a_chain(cluster: LabelledContainers) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     cluster.attach("db", "web", "other")
     second = cluster.machine.add(labelled(cluster.config, app="db"), "second")
@@ -130,7 +88,7 @@ def test_two_of_a_kind_share_a_chain(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("has_policy", [True, False])
-def test_nothing_arrives_before_the_policies_do(cluster: Cluster, has_policy: bool) -> None:
+def test_nothing_arrives_before_the_policies_do(cluster: LabelledContainers, has_policy: bool) -> None:
     """One that waits for a container to appear is not let in for a moment."""
     machine, mac = cluster.machine, "02:00:00:00:00:01"
     apply(machine, *([DB_FROM_WEB] if has_policy else []))
@@ -184,7 +142,7 @@ def knocking(client: Namespace, address: str) -> Iterator[None]:
         "ip link set br0 type bridge nf_call_iptables 0",
     ],
 )
-def test_check_sees_what_is_missing(cluster: Cluster, damage: str) -> None:
+def test_check_sees_what_is_missing(cluster: LabelledContainers, damage: str) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     cluster.attach("db", "web", "other")
     words = cluster.list_table().split()
@@ -195,7 +153,7 @@ def test_check_sees_what_is_missing(cluster: Cluster, damage: str) -> None:
     assert "polic" in cluster.find_fault("web" if "SET" in damage else "db")
 
 
-def test_an_attachment_restores_a_table_that_was_removed(cluster: Cluster) -> None:
+def test_an_attachment_restores_a_table_that_was_removed(cluster: LabelledContainers) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     cluster.attach("db", "other")
     cluster.machine.host.run("nft", "flush", "ruleset")
@@ -204,7 +162,7 @@ def test_an_attachment_restores_a_table_that_was_removed(cluster: Cluster) -> No
     assert cluster.reaches("web", "db") == [True, True]
 
 
-def test_no_policy_leaves_nothing(cluster: Cluster) -> None:
+def test_no_policy_leaves_nothing(cluster: LabelledContainers) -> None:
     machine = cluster.machine
     before = machine.snapshot()
     cluster.attach("db", "other")
@@ -219,7 +177,7 @@ def test_no_policy_leaves_nothing(cluster: Cluster) -> None:
     assert machine.snapshot()["records"] == before["records"]
 
 
-def test_gc_takes_elements_away(cluster: Cluster) -> None:
+def test_gc_takes_elements_away(cluster: LabelledContainers) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     cluster.attach("web", "db")
     cluster.machine.collect_garbage(cluster.config, ("web", "eth0"))
@@ -229,7 +187,9 @@ def test_gc_takes_elements_away(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("is_on_before", [False, True])
-def test_bridges_are_as_they_were_once_there_are_no_policies(cluster: Cluster, is_on_before: bool) -> None:
+def test_bridges_are_as_they_were_once_there_are_no_policies(
+    cluster: LabelledContainers, is_on_before: bool
+) -> None:
     machine = cluster.machine
 
     def read_switches() -> list[int]:
@@ -249,7 +209,7 @@ def test_bridges_are_as_they_were_once_there_are_no_policies(cluster: Cluster, i
     assert read_switches() == [is_on_before] * 2
 
 
-def test_status_wants_nft(cluster: Cluster) -> None:
+def test_status_wants_nft(cluster: LabelledContainers) -> None:
     machine = cluster.machine
     config = machine.config(ipMasq=None)
     assert machine.call("STATUS", config).status == 0
@@ -260,7 +220,7 @@ def test_status_wants_nft(cluster: Cluster) -> None:
     machine.prefix = []
 
 
-def test_malformed_labels_are_refused(cluster: Cluster) -> None:
+def test_malformed_labels_are_refused(cluster: LabelledContainers) -> None:
     machine = cluster.machine
     config = cluster.config | {"args": {"cni": {"labels": [{"key": "app", "value": 1}]}}}
     machine.add(config)
@@ -269,7 +229,7 @@ def test_malformed_labels_are_refused(cluster: Cluster) -> None:
     machine.delete(config)
 
 
-def test_policies_of_another_namespace_are_forgotten(cluster: Cluster) -> None:
+def test_policies_of_another_namespace_are_forgotten(cluster: LabelledContainers) -> None:
     """Numbers of namespaces are given out again."""
     apply(cluster.machine, DB_FROM_WEB)
     with cluster.machine.host.enter():
@@ -280,142 +240,8 @@ def test_policies_of_another_namespace_are_forgotten(cluster: Cluster) -> None:
         policies.write(Compiled())
 
 
-def send_from(cluster: Cluster, name: str, source: str, destination: str) -> bool:
-    """Return whether a datagram arrives that a container sends from an address which it gives itself."""
-    container = cluster.machine.container(name)
-    length, flags = ("64", ["nodad"]) if ":" in source else ("24", [])
-    container.run("ip", "addr", "replace", f"{source}/{length}", "dev", "eth0", *flags)
-    address = next(one for one in cluster.addresses[destination] if (":" in one) == (":" in source))
-    arrived = arrives(cluster.machine.container(destination), address, container, source)
-    container.run("ip", "addr", "del", f"{source}/{length}", "dev", "eth0")
-    return bool(arrived)
-
-
-@pytest.mark.parametrize("source", ["10.10.0.99", "fd00:10::99"])
-def test_a_container_cannot_pass_for_another(cluster: Cluster, source: str) -> None:
-    cluster.attach("db", "web", "other")
-    assert send_from(cluster, "db", source, "other")
-    apply(cluster.machine, DB_FROM_WEB)
-    assert not send_from(cluster, "db", source, "other")
-    assert cluster.reaches("db", "other") == [True, True]
-    assert send_from(cluster, "other", source, "web")  # no policy is for it
-    cluster.machine.host.run("nft", "delete", "table", "bridge", "shibafu_policy")
-    assert "addresses" in cluster.find_fault("db")
-
-
-@pytest.mark.parametrize("is_checked", [True, False])
-def test_a_neighbour_is_not_told_lies(cluster: Cluster, is_checked: bool) -> None:
-    """ARP says where an address is: the neighbour would send to the one that claims it."""
-    cluster.config["ipspoofchk"] = is_checked
-    apply(cluster.machine, DB_FROM_WEB)
-    cluster.attach("db", "web", "other")
-    address, _ = cluster.addresses["web"]
-    other = cluster.machine.container("other")
-    other.run("sysctl", "-qw", "net.ipv4.neigh.eth0.locktime=0")
-    assert cluster.reaches("other", "web") == [True, True]
-    with cluster.machine.container("db").enter():
-        sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    with sender:
-        sender.bind(("eth0", 0x0806))
-        mac = sender.getsockname()[4]
-        claim = bytes.fromhex("0001080006040001") + 2 * (mac + socket.inet_aton(address))
-        sender.send(b"\xff" * 6 + mac + b"\x08\x06" + claim)
-    assert (mac.hex(":") not in other.run("ip", "neigh", "show", address)) == is_checked
-
-
-def test_addresses_are_not_checked_where_that_is_turned_off(cluster: Cluster) -> None:
-    cluster.config["ipspoofchk"] = False
-    apply(cluster.machine, DB_FROM_WEB)
-    cluster.attach("db", "other")
-    assert send_from(cluster, "db", "10.10.0.99", "other")
-    assert cluster.reaches("other", "db") == [False, False]
-
-
-def reaches_link_local(client: Namespace, server: Namespace, link: str = "eth0") -> bool:
-    """Return whether a datagram arrives at a container's link-local address, sent out of a link."""
-    listed = server.run("ip", "-o", "-6", "addr", "show", "dev", "eth0", "scope", "link")
-    address = listed.split()[3].partition("/")[0]
-    with (
-        open_socket(server, 6, socket.SOCK_DGRAM, patience=0.5) as listener,
-        open_socket(client, 6, socket.SOCK_DGRAM) as talker,
-    ):
-        listener.bind(("::", 0))
-        with client.enter():
-            scope = socket.if_nametoindex(link)
-        for _ in range(3):
-            talker.sendto(b"ping", (address, listener.getsockname()[1], 0, scope))
-            with suppress(TimeoutError):
-                return bool(listener.recv(16))
-        return False
-
-
-@pytest.mark.parametrize("is_checked", [True, False])
-@pytest.mark.parametrize("direction", ["Ingress", "Egress"])
-def test_no_way_leads_round_policies_by_link_local_addresses(
-    cluster: Cluster, direction: str, is_checked: bool
-) -> None:
-    """Each container has one, which no policy knows, and the others find it by asking all neighbours."""
-    cluster.config["ipspoofchk"] = is_checked
-    cluster.attach("db", "web", "other")
-    db, web, other = map(cluster.machine.container, ("db", "web", "other"))
-    ends = (other, db) if direction == "Ingress" else (db, other)
-    assert reaches_link_local(*ends)
-    apply(cluster.machine, policy([], [], match(app="db"), "default", types=[direction]))
-    assert not reaches_link_local(*ends)
-    assert reaches_link_local(web, other)  # no policy is for these
-    assert reaches_link_local(cluster.machine.host, db, cluster.config["bridge"])
-    assert cluster.reaches(*(("db", "other") if direction == "Ingress" else ("other", "db"))) == [True, True]
-    cluster.check("db")
-    cluster.machine.host.run("nft", "flush", "chain", "bridge", "shibafu_policy", "forward")
-    assert reaches_link_local(*ends)
-    assert "addresses" in cluster.find_fault("db")
-
-
-def hears(client: Namespace, server: Namespace, address: str) -> bool:
-    """Return whether a datagram arrives that is sent to many."""
-    version = 6 if ":" in address else 4
-    with (
-        open_socket(server, version, socket.SOCK_DGRAM, patience=0.5) as listener,
-        open_socket(client, version, socket.SOCK_DGRAM) as talker,
-    ):
-        listener.bind(("", 0))
-        talker.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        talker.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
-        for _ in range(3):
-            talker.sendto(b"ping", (address, listener.getsockname()[1]))
-            with suppress(TimeoutError):
-                return bool(listener.recv(16))
-        return False
-
-
-@pytest.mark.parametrize("address", ["255.255.255.255", "10.10.0.255", "224.0.0.1", "ff02::1"])
-def test_no_way_leads_round_policies_by_addresses_of_many(cluster: Cluster, address: str) -> None:
-    """What answers to them would from then on be connected: by a reply, which always passes."""
-    cluster.attach("db", "web", "other")
-    db, web, other = map(cluster.machine.container, ("db", "web", "other"))
-    if ":" not in address:  # what is sent to that has a link-local source
-        apply(cluster.machine, policy([{}], target=match(app="db"), namespace="default"))
-    assert hears(other, db, address)
-    apply(cluster.machine, DB_FROM_WEB)
-    assert not hears(other, db, address)
-    assert hears(other, web, address)  # no policy is for these
-    cluster.check("db")
-
-
-def test_the_check_of_addresses_goes_with_the_container(cluster: Cluster) -> None:
-    def list_check() -> str:
-        return cluster.machine.host.run("nft", "list", "table", "bridge", "shibafu_policy")
-
-    apply(cluster.machine, DB_FROM_WEB)
-    empty = list_check()
-    cluster.attach("db", "web")
-    assert list_check() != empty
-    cluster.delete("db")
-    assert list_check() == empty
-
-
 @pytest.mark.parametrize("version", [4, 6])
-def test_ports_do_not_admit_ping(cluster: Cluster, version: int) -> None:
+def test_ports_do_not_admit_ping(cluster: LabelledContainers, version: int) -> None:
     """A rule without ports is for all protocols, one with ports for these alone."""
 
     def pings(client: Namespace) -> bool:
@@ -437,7 +263,7 @@ def test_ports_do_not_admit_ping(cluster: Cluster, version: int) -> None:
     assert pings(host)
 
 
-def test_neighbours_are_found_whatever_is_denied(cluster: Cluster) -> None:
+def test_neighbours_are_found_whatever_is_denied(cluster: LabelledContainers) -> None:
     """What a container connects to is another matter than how it is found."""
     apply(
         cluster.machine,
@@ -451,7 +277,9 @@ def test_neighbours_are_found_whatever_is_denied(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("has_masquerading", [True, False])
-def test_a_host_that_drops_lets_neighbours_through(cluster: Cluster, has_masquerading: bool) -> None:
+def test_a_host_that_drops_lets_neighbours_through(
+    cluster: LabelledContainers, has_masquerading: bool
+) -> None:
     """FORWARD sees what the bridge forwards as soon as a policy is for one of its containers."""
     machine = cluster.machine
     machine.hide("mount -t sysfs sysfs /sys")
@@ -468,7 +296,7 @@ def test_a_host_that_drops_lets_neighbours_through(cluster: Cluster, has_masquer
 
 
 @pytest.mark.long
-def test_a_thousand_policies_cost_a_container_little(cluster: Cluster) -> None:
+def test_a_thousand_policies_cost_a_container_little(cluster: LabelledContainers) -> None:
     """Seconds of the processor are compared, with those of programs that are started: others use it, too."""
 
     def read() -> float:
