@@ -87,7 +87,7 @@ class _Flows(Resource):
 
 
 class EarlierFlows(_Flows):
-    """Those that began before: they are forgotten once there are rules."""
+    """Those that began before the ports were published: they are forgotten after the rules are made."""
 
     __slots__ = ()
 
@@ -104,9 +104,9 @@ class EarlierFlows(_Flows):
 
 
 class LastingFlows(_Flows):
-    """Those that began meanwhile: they are forgotten once there are no rules any more.
+    """Those that began while the ports were published: they are forgotten after the rules are removed.
 
-    Before that, the next packet of a client that goes on sending would begin another one.
+    Any earlier, the next packet of a client that is still sending would begin another one.
     """
 
     __slots__ = ()
