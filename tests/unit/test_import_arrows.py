@@ -46,6 +46,7 @@ ARROWS = {
         "shibafu.resource",
     ],
     "shibafu.loopback": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
+    "shibafu.overlay": ["shibafu.cni", "shibafu.documents", "shibafu.netlink", "shibafu.resource"],
     "shibafu.portmap": ["shibafu.cni", "shibafu.netlink", "shibafu.netfilter", "shibafu.resource"],
     "shibafu.tuning": ["shibafu.cni", "shibafu.netlink", "shibafu.resource"],
     "shibafu.runtime": ["shibafu.cni", "shibafu.resource"],
@@ -105,10 +106,13 @@ FOR_PEOPLE = {
     "shibafu.container",
     "shibafu.documents",
     "shibafu.networks",
+    "shibafu.overlay",
     "shibafu.policy",
     "shibafu.watch",
 }
 FOR_PLUGINS = {
+    "shibafu.overlay",
+    "shibafu.overlay.subnet_file",
     "shibafu.policy",
     "shibafu.policy.address_check",
     "shibafu.policy.compiled",

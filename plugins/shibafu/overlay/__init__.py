@@ -1,0 +1,1 @@
+"""Containers of several hosts in one network: VXLAN between the hosts, flannel's data model."""
