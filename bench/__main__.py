@@ -25,6 +25,7 @@ from bench.documents import update_figures, update_trace
 from bench.engine import Engine
 from bench.floors import measure_floors
 from bench.ipam import measure_ipam
+from bench.limits import measure_limits
 from bench.netavark import measure_netavark
 from bench.process import Failed, run
 from bench.report import Row, Table
@@ -83,6 +84,7 @@ _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
     "chain": (_CHAINED, measure_chain),
     "ports": (_CHAINED, measure_many_ports),
     "traffic": (_TRAFFIC, measure_traffic),
+    "limits": (_TRAFFIC, measure_limits),
     "floors": (_FLOORS, measure_floors),
 }
 _TABLES: dict[str, Callable[[Bed], list[Table]]] = {
@@ -97,7 +99,7 @@ _TABLES: dict[str, Callable[[Bed], list[Table]]] = {
 }
 CASES = tuple(case for case in (*_ROWS, *_TABLES) if case != "trace")
 # What does not depend on how the calls were made.
-_OF_ALL_OURS = ("traffic", "rules")
+_OF_ALL_OURS = ("traffic", "limits", "rules")
 
 
 def parse_arguments() -> argparse.Namespace:

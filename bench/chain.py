@@ -33,7 +33,7 @@ def _calc_chained(first_port: int, ports: int = 4) -> Mapping[str, Mapping[str, 
     }
 
 
-class _Chain:
+class Chain:
     """One container after the other, attached to a host's network by a chain.
 
     Args:
@@ -79,8 +79,8 @@ def measure_chain(bed: Bed) -> list[Row]:
     watch = bed.watch()
     with bed.hosts(nat=True) as hosts, namespaces("container", len(hosts) * (bed.pairs + 2)) as containers:
         for host in hosts:
-            _Chain(host, _select(bed, _calc_chained(9000))).call("ADD", containers.pop())
-        chains = [_Chain(host, _select(bed, _calc_chained(8000))) for host in hosts]
+            Chain(host, _select(bed, _calc_chained(9000))).call("ADD", containers.pop())
+        chains = [Chain(host, _select(bed, _calc_chained(8000))) for host in hosts]
         for chain in take_turns(chains, bed.pairs + 1):
             container = containers.pop()
             for verb in _VERBS:
@@ -108,7 +108,7 @@ def measure_many_ports(bed: Bed) -> list[Row]:
     portmap = {"portmap": _calc_chained(10_000, _MANY)["portmap"]}
     suites = bed.ours if bed.is_quick else bed.suites
     with bed.hosts(nat=True) as hosts, namespaces("container", 1) as (container,):
-        chains = [_Chain(host, portmap) for host in hosts if host.suite in suites]
+        chains = [Chain(host, portmap) for host in hosts if host.suite in suites]
         for chain in take_turns(chains, _MANY_TURNS):
             for verb, sides in samples.items():
                 sides[chain.host.name].append(chain.call(verb, container)["portmap"])

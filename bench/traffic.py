@@ -70,13 +70,30 @@ def uplink(host: Host) -> Iterator[Namespace]:
                 run([IP, "link", "delete", "up0"])
 
 
-def measure_flow(client: Namespace, server: Namespace, address: str) -> float:
-    """Return what a server receives from a client, in Gbit/s."""
+def measure_flow(client: Namespace, server: Namespace, address: str, options: tuple[str, ...] = ()) -> float:
+    """Return what a server receives from a client, in Gbit/s.
+
+    Args:
+        client: where it is sent.
+        server: where it arrives.
+        address: the server's.
+        options: further options of the client, iperf3(1).
+    """
     with server.inside():
         serving = Started([IPERF, "--server", "--one-off"], _ENV)
         while not _is_listening():
             sleep(0.01)
-    command = [IPERF, "--client", address, "--time", _SECONDS, "--json", "--connect-timeout", "2000"]
+    command = [
+        IPERF,
+        "--client",
+        address,
+        "--time",
+        _SECONDS,
+        "--json",
+        "--connect-timeout",
+        "2000",
+        *options,
+    ]
     with client.inside():
         flow = parse_flow(run(command, _ENV).output.decode())
     serving.wait()
