@@ -22,6 +22,8 @@ packages=(
     containernetworking-plugins firewalld containerd curl runc podman catatonit busybox-static golang-go golang-github-appc-cni-dev golang-golang-x-sys-dev
     # the seccomp profile
     golang-github-containers-common
+    # the overlay's store
+    etcd-server etcd-client
     # images
     skopeo umoci xz-utils
     # shells that the command is completed in
@@ -119,12 +121,14 @@ while [[ $# -gt 0 && -e tests/${1%%::*} ]]; do
 done
 if [[ $EUID -eq 0 && ! $is_fast ]]; then
     had_docker=$(command -v dockerd || true) had_firewalld=$(command -v firewalld || true)
+    had_etcd=$(command -v etcd || true)
     ensure_packages "${packages[@]}"
     # Its rules would be this machine's from the next boot on; the tests start a daemon of their own.
     if [[ ! $had_docker && -d /run/systemd/system ]] && command -v dockerd >/dev/null; then
         systemctl --quiet disable docker.service docker.socket
     fi
     if [[ ! $had_firewalld && -d /run/systemd/system ]]; then systemctl --quiet disable firewalld.service; fi
+    if [[ ! $had_etcd && -d /run/systemd/system ]]; then systemctl --quiet disable etcd.service; fi
 elif [[ ${#paths[@]} -eq 0 ]]; then
     [[ $is_fast ]] || echo "not root: only ${unprivileged[*]} are run, and nothing is installed"
     is_fast=yes

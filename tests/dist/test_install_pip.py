@@ -35,5 +35,5 @@ def test_console_scripts(tmp_path: Path) -> None:
         assert told.returncode == 1, words
         assert "needs the Python package" in told.stderr, words
         assert f"{venv}/bin/python" in told.stderr, words
-        assert "-m pip install filelock pyroute2 pyyaml" in told.stderr, words
+        assert "-m pip install etcd3gw filelock pyroute2 pyyaml" in told.stderr, words
         assert "internal error" not in told.stderr, words
