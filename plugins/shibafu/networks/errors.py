@@ -8,12 +8,13 @@ from traceback import walk_tb
 from shibafu.cni.errors import CniError
 from shibafu.container.errors import ContainerError
 from shibafu.documents.errors import DocumentError
+from shibafu.overlay.errors import OverlayError
 
 # Exit codes: 0 for success, these, and 130 after Ctrl-C, as shells have it.
 FAILED = 1
 USAGE = 2
 # Modules that only the command needs, and the packages that have them.
-_EXTRA_MODULES = {"filelock": "filelock", "pyroute2": "pyroute2", "yaml": "pyyaml"}
+_EXTRA_MODULES = {"etcd3gw": "etcd3gw", "filelock": "filelock", "pyroute2": "pyroute2", "yaml": "pyyaml"}
 
 
 class CommandError(Exception):
@@ -43,7 +44,7 @@ def describe_failure(error: Exception) -> CommandError:
     """Return an exception as a failure in words; even a defect of the command ends in no traceback."""
     if isinstance(error, CommandError):
         return error
-    if isinstance(error, ContainerError):
+    if isinstance(error, ContainerError | OverlayError):
         return CommandError(error.message, error.hint)
     if isinstance(error, DocumentError):
         return CommandError(str(error), error.hint)
