@@ -44,6 +44,7 @@ def test_a_container_s_limits_from_the_first_to_none(
     assert measure(host, web, address, 10 * MBIT) == pytest.approx(1, abs=0.1)
     assert measure(web, host, GATEWAY, 20 * MBIT) == pytest.approx(1, abs=0.1)
     assert shibafu("network check").count("✓") == 2
+    assert "receives at most 10 Mbit/s and sends at most 20 Mbit/s" in shibafu("network inspect blue")
     (name,) = find_delay_links(host)
     assert read_cache(shibafu)["result"]["interfaces"][-1]["name"] == name
 

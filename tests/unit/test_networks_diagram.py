@@ -12,6 +12,7 @@ from shibafu.networks.inspect import (
     SubnetUse,
 )
 from shibafu.networks.kernel import Traffic
+from shibafu.networks.rules import CountedRule
 from shibafu.networks.text import Style
 
 
@@ -60,6 +61,33 @@ def test_a_picture_names_what_is_wrong() -> None:
     assert "─✗── eth0  web" in lines[-2]
     assert lines[-2].endswith("  ✗ hairpin mode of link veth1 is off (and 1 more)")
     assert "✗" not in lines[-1]
+
+
+def test_a_picture_shows_ports_and_limits_below_their_container() -> None:
+    mapping = {"hostPort": 5300, "containerPort": 53, "protocol": "udp", "range": 3, "hostIP": "fd00::1"}
+    resources = [
+        ResourceState("rateLimit", {"limits": "ingress", "rate": 100_000_000}, []),
+        ResourceState("rateLimit", {"limits": "egress", "rate": 5_000_000}, []),
+        ResourceState("publishedPorts", {"portMappings": [mapping, mapping | {"hostIP": ""}]}, []),
+    ]
+    web = replace(make_endpoint("web"), resources=resources)
+    lines = draw_network(make_view(web, make_endpoint("db")), Style(False))
+    assert lines[-3] == "   │".ljust(lines[-4].index("web")) + (
+        "publishes [fd00::1]:5300-5302:53-55/udp, 5300-5302:53-55/udp"
+    )
+    assert lines[-2].split("│")[1].strip() == "receives at most 100 Mbit/s and sends at most 5 Mbit/s"
+    assert "└─ veth1" in lines[-1]
+    narrow = draw_network(make_view(make_endpoint("db"), web), Style(False, 64))[-4:]
+    assert [line[:4] for line in narrow] == ["    "] * 4
+    assert max(map(len, narrow)) <= 64
+
+
+def test_a_rule_of_the_network_does_not_repeat_its_name() -> None:
+    texts = [f'-i br0 -m comment --comment "shibafu network {name}" -j ACCEPT' for name in ("blue", "red")]
+    rules = [CountedRule("ipv4", "filter", "FORWARD", text, 7, 420) for text in texts]
+    lines = draw_network(replace(make_view(), rules=rules), Style(False))
+    assert lines[-2].endswith("420 B  -i br0 -j ACCEPT")
+    assert lines[-1].endswith(f"  {texts[1]}")
 
 
 def test_a_picture_of_nothing() -> None:

@@ -1,9 +1,10 @@
 """A network as a picture: the way out, the bridge, its ports, and the containers at their other ends."""
 
 from shibafu.cni.names import STRICT
+from shibafu.cni.rates import render_rate
 from shibafu.networks.inspect import BridgeState, Endpoint, NetworkView, ResourceFault, ResourceState
 from shibafu.networks.kernel import Traffic
-from shibafu.networks.text import Style, format_count, format_size, format_table
+from shibafu.networks.text import LIMIT_VERBS, Style, format_count, format_port, format_size, format_table
 
 _GOOD = ("up",)
 _STATE_COLOURS = {"no carrier": "yellow", "down": "yellow"}
@@ -88,10 +89,29 @@ def _draw_ports(view: NetworkView, style: Style) -> list[str]:
         line = f"   {corner}─ {link} {cable} {ifname}  {style.paint('cyan', container)}  {addresses}"
         line += f"  {style.paint(colour, state)}  {style.paint('dim', traffic)}"
         lines.append((line + style.paint("red", _format_faults(faults))).rstrip())
+        margin = ("    " if number == last else "   │").ljust(len(f"   {corner}─ {link} {cable} {ifname}  "))
+        settings = [_describe_ports(endpoint), _describe_limits(endpoint)]
+        wrapped = [part for text in settings if text for part in style.wrap(text, len(margin))]
+        lines += [margin + part for part in wrapped]
     for number, name in enumerate(view.other_ports, len(rows)):
         corner = "└" if number == last else "├"
         lines.append(f"   {corner}─ {name}  " + style.paint("dim", "no container's"))
     return lines
+
+
+def _describe_ports(endpoint: Endpoint) -> str:
+    """Return the host's ports that lead to a container; empty for none."""
+    published = [s.attributes["portMappings"] for s in endpoint.resources if s.resource == "publishedPorts"]
+    ports = [format_port(mapping) for mappings in published for mapping in mappings]
+    return f"publishes {', '.join(ports)}" if ports else ""
+
+
+def _describe_limits(endpoint: Endpoint) -> str:
+    """Return how fast a container may receive and send; empty for no limit."""
+    limits = [state.attributes for state in endpoint.resources if state.resource == "rateLimit"]
+    return " and ".join(
+        f"{LIMIT_VERBS[limit['limits']]} at most {render_rate(limit['rate'])}" for limit in limits
+    )
 
 
 def _format_faults(faults: list[ResourceFault]) -> str:
@@ -119,9 +139,11 @@ def _format_traffic(traffic: Traffic) -> str:
 
 
 def _draw_rules(view: NetworkView, style: Style) -> list[str]:
+    # That they are this network's need not be said again in each.
+    comment = f'-m comment --comment "shibafu network {view.name}" '
     rows = []
     for rule in view.rules:
         packets = "-" if rule.packets is None else str(rule.packets)
         size = "" if rule.bytes is None else format_size(rule.bytes)
-        rows.append((rule.family, rule.table, rule.chain, packets, size, rule.text))
+        rows.append((rule.family, rule.table, rule.chain, packets, size, rule.text.replace(comment, "")))
     return format_table(("FAMILY", "TABLE", "CHAIN", "PACKETS", "BYTES", "RULE"), rows, style)

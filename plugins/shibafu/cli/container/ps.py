@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shibafu.cli.container.common import add_data_dir, open_containers
 from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.networks.text import format_port
 
 if TYPE_CHECKING:
     from shibafu.container.container_record import ContainerRecord, Status
@@ -84,19 +85,6 @@ def _calc_row(view: dict[str, Any]) -> tuple[str, ...]:
         ", ".join(view["ports"]),
         command if len(command) <= 32 else command[:31] + "…",
     )
-
-
-def format_port(mapping: dict[str, Any]) -> str:
-    """Return a published port, or a range of them, as `run` takes it."""
-    more = mapping.get("range", 1) - 1
-    first, target = (
-        f"{mapping[key]}-{mapping[key] + more}" if more else str(mapping[key])
-        for key in ("hostPort", "containerPort")
-    )
-    address = str(mapping.get("hostIP", ""))
-    where = f"[{address}]:" if ":" in address else f"{address}:" if address else ""
-    protocol = "" if mapping["protocol"] == "tcp" else f"/{mapping['protocol']}"
-    return f"{where}{first}:{target}{protocol}"
 
 
 def describe_status(status: "Status", now: float) -> str:

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.cni.rates import parse_bits, render_rate
 from shibafu.networks.errors import CommandError, UsageError
+from shibafu.networks.text import LIMIT_VERBS
 
 if TYPE_CHECKING:
     from shibafu.networks.attachments import Caller
     from shibafu.networks.configured import ConfiguredNetwork
     from shibafu.networks.inspect import Endpoint
 
-_WAYS = {"ingress": "receives", "egress": "sends"}
-
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "container", metavar="CONTAINER|NETNS", help="a container's ID, or a namespace's name or path"
     )
-    for way, verb in _WAYS.items():
+    for way, verb in LIMIT_VERBS.items():
         parser.add_argument(
             f"--{way}",
             metavar="RATE[:BURST]",
@@ -44,7 +43,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.kernel import open_kernel
     from shibafu.networks.traffic_limits import change_limits
 
-    given = {way: getattr(arguments, way) for way in _WAYS}
+    given = {way: getattr(arguments, way) for way in LIMIT_VERBS}
     changes = {way: limit for way, limit in given.items() if limit is not None}
     if not changes:
         raise UsageError("no limit is specified", "use --ingress, --egress or both, such as --ingress 10M")
@@ -62,8 +61,8 @@ def _run(context: Context, arguments: Namespace) -> int:
         document[way] = {"rate": limit.rate, "burst": limit.burst} if limit is not None else None
     context.out.data(document)
     told = [
-        f"{_WAYS[way]} {f'at most {render_rate(limit.rate)}' if limit is not None else 'without a limit'}"
-        for way, limit in limits.items()
+        f"{verb} {f'at most {render_rate(limit.rate)}' if limit is not None else 'without a limit'}"
+        for verb, limit in zip(LIMIT_VERBS.values(), limits.values(), strict=True)
     ]
     where = f"{endpoint.container_id}: {endpoint.ifname} on network {network.name}"
     context.out.text(f"{where} {' and '.join(told)}")
