@@ -131,28 +131,6 @@ def knocking(client: Namespace, address: str) -> Iterator[None]:
         talker.close()
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "nft delete table inet shibafu_policy",
-        "nft flush chain inet shibafu_policy forward",
-        "nft flush map inet shibafu_policy in4",
-        "nft flush set inet shibafu_policy SET",
-        "nft flush chain inet shibafu_policy CHAIN",
-        "ip link set br0 type bridge nf_call_iptables 0",
-    ],
-)
-def test_check_sees_what_is_missing(cluster: LabelledContainers, damage: str) -> None:
-    apply(cluster.machine, DB_FROM_WEB)
-    cluster.attach("db", "web", "other")
-    words = cluster.list_table().split()
-    chain = next(word for word in words if word.startswith("in-"))
-    peers = next(word for word in words if word.startswith("s4"))
-    cluster.check("db")
-    cluster.machine.host.run(*damage.replace("CHAIN", chain).replace("SET", peers).split())
-    assert "polic" in cluster.find_fault("web" if "SET" in damage else "db")
-
-
 def test_an_attachment_restores_a_table_that_was_removed(cluster: LabelledContainers) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     cluster.attach("db", "other")

@@ -67,7 +67,7 @@ class PolicyMembership(Resource):
         part = compiled.calc_member(self._member)
         if not part.sets:
             return []
-        part.chains[:0] = compiled.calc_table().chains
+        _add_shared(part, compiled.calc_table())
         nft = Nft(self._env)
         listing = view.once(
             ("nftables", TABLE), lambda: add_shared_elements(RulesetListing(nft.list_table(TABLE)))
@@ -185,6 +185,13 @@ def release_members(env: "Mapping[str, str]") -> None:
         CniError: nft is not installed, or refused.
     """
     restore_policies(HostPolicies(), env)
+
+
+def _add_shared(part: Ruleset, table: Ruleset) -> None:
+    """Add to a container's part what of the table it depends on: the first chain, and networks by address."""
+    used = {word for chain in part.chains for rule in chain.rules for word in rule.split()}
+    part.chains[:0] = table.chains
+    part.sets[:0] = [one for one in table.sets if one.elements and f"@{one.name}" in used]
 
 
 def _render_added(part: Ruleset) -> str:
