@@ -25,6 +25,18 @@ def apply(machine: Machine, *policies: Document) -> None:
         enforce(compile_policies(parsed), HostPolicies(), os.environ)
 
 
+def add_stray_rules(machine: Machine) -> None:
+    """Add chains and elements as of containers that are gone, and have left no record."""
+    machine.host.run(
+        "nft",
+        f"add chain {TABLE} in-stray; add rule {TABLE} in-stray counter drop; add chain {TABLE} eg-stray;"
+        f"add element {TABLE} in4 {{ 10.10.0.99 : jump in-stray }};"
+        f"add element {TABLE} in6 {{ fd00:10::99 : jump in-stray }};"
+        f"add element {TABLE} self4 {{ 10.10.0.99 . 10.10.0.99 }};"
+        "add element bridge shibafu_policy members { vethstray }",
+    )
+
+
 def labelled(config: Config, **labels: str) -> Config:
     """Return a network's configuration as a runtime passes it for a container with labels."""
     return config | {"args": {"cni": {"labels": [{"key": k, "value": v} for k, v in labels.items()]}}}

@@ -15,7 +15,15 @@ import yaml
 
 from netns.policy_cases import match, pods, policy
 from netns.policy_crowd import make_crowd_policies
-from netns.policy_machine import DB_FROM_WEB, SUBNETS, TABLE, LabelledContainers, apply, labelled
+from netns.policy_machine import (
+    DB_FROM_WEB,
+    SUBNETS,
+    TABLE,
+    LabelledContainers,
+    add_stray_rules,
+    apply,
+    labelled,
+)
 from netns.walled import close_host
 from shibafu.policy.compiled import Compiled
 from shibafu.policy.compiler import compile_policies
@@ -162,6 +170,17 @@ def test_gc_takes_elements_away(cluster: LabelledContainers) -> None:
     listed = cluster.list_table()
     assert cluster.addresses["db"][0] not in listed
     assert cluster.addresses["web"][0] in listed
+
+
+def test_gc_takes_away_what_belongs_to_nobody(cluster: LabelledContainers) -> None:
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("web", "db")
+    before = cluster.list_table()
+    add_stray_rules(cluster.machine)
+    assert cluster.list_table() != before
+    cluster.machine.collect_garbage(cluster.config, ("web", "eth0"), ("db", "eth0"))
+    assert cluster.list_table() == before
+    assert cluster.reaches("web", "db") == [True, True]
 
 
 @pytest.mark.parametrize("is_on_before", [False, True])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
+from netns.policy_machine import DB_FROM_WEB, TABLE, add_stray_rules, apply, labelled
 from netns.walled import REFERENCE
 from shibafu.networks.policy_control import enforce_labels
 from shibafu.networks.policy_labels import change_labels
@@ -104,3 +104,14 @@ def test_nothing_is_left_of_them(foreigners: Foreigners) -> None:
     machine.plugin = machine.suite.directory / "firewall"
     machine.collect_garbage(foreigners.firewall | {"cniVersion": "1.1.0"})
     assert machine.host.run("nft", "list", "table", *TABLE.split()) == empty
+
+
+def test_gc_takes_away_what_belongs_to_nobody(foreigners: Foreigners) -> None:
+    machine = foreigners.machine
+    apply(machine, DB_FROM_WEB)
+    foreigners.attach("db")
+    before = machine.host.run("nft", "list", "table", *TABLE.split())
+    add_stray_rules(machine)
+    machine.plugin = machine.suite.directory / "firewall"
+    machine.collect_garbage(foreigners.firewall | {"cniVersion": "1.1.0"}, ("db", "eth0"))
+    assert machine.host.run("nft", "list", "table", *TABLE.split()) == before

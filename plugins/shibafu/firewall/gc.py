@@ -39,7 +39,8 @@ def collect_garbage(request: "Request") -> None:
     needs = members.read_needs()
     if stale and needs is not None and needs.policy == ISOLATED_CONTAINERS:
         teardown.do(IsolatedPorts(members, stale, request.env).remove)
-    if stale and NetworkState(request.network).has_policies():
+    # Not only of these: a record that was lost may have left elements that no other names.
+    if NetworkState(request.network).has_policies():
         from shibafu.policy.membership import release_members
 
         teardown.do(release_members, request.env)

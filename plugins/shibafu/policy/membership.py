@@ -179,7 +179,7 @@ def is_selected(config: "Mapping[str, object]", args: str, addresses: "Sequence[
 
 
 def release_members(env: "Mapping[str, str]") -> None:
-    """Take away what containers have in the policies whose links are gone, and that are being removed.
+    """Take away what is in the policies of containers that are gone, or that have no record any more.
 
     Raises:
         CniError: nft is not installed, or refused.

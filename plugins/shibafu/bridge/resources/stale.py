@@ -88,7 +88,8 @@ def _remove_port_rules(
         from shibafu.bridge.resources.internal import InternalIsolation
 
         teardown.do(InternalIsolation(state, bridge, "", env).remove)
-    if records and state.has_policies():
+    # Not only of these: a record that was lost may have left elements that no other names.
+    if state.has_policies():
         from shibafu.policy.membership import release_members
 
         teardown.do(release_members, env)
