@@ -66,7 +66,11 @@ def test_the_bridge_is_found_wherever_it_is(
     assert "MASQUERADE" in host.run("iptables-save", "-t", "nat")
 
     shibafu(f"network disconnect jobs {web.name}")
-    shibafu("network rm jobs")
+    refused = shibafu.fail("network rm jobs")
+    assert f"{shibafu.conf_dir}/10-jobs.conflist is not as `network create` writes it" in refused
+    assert "--force" in refused
+    assert "jobs0" in host.run("ip", "link")
+    shibafu("network rm jobs --force")
     assert "jobs0" not in host.run("ip", "link")
     assert not (shibafu.store / "networks" / "jobs").exists()
 

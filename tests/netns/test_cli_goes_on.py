@@ -142,7 +142,7 @@ def test_networks_that_no_plugin_takes(
     assert "br-blue (up)" in shibafu.run("network", "ls", status=1)[0]
     assert "blue:" in shibafu("network export")
     assert "br-blue  bridge, up" in shibafu(f"network inspect {' '.join(_REFUSED)} blue")
-    shibafu(f"network rm {' '.join(_REFUSED)}")
+    shibafu(f"network rm --force {' '.join(_REFUSED)}")
 
 
 def test_gc_frees_no_addresses_of_a_network_whose_configuration_is_refused(
@@ -186,8 +186,7 @@ def test_networks_that_fail_keep_no_other_from_being_repaired_freed_and_removed(
     assert f"blue: freed what {gone.name}" in out
     shibafu(f"network disconnect blue {web.name}")
     out, said = shibafu.run("network", "rm", "aaa", "blue", status=1)
-    assert "network aaa: " in said
-    assert "has 1 container" in said
+    assert "network aaa has 1 container" in said
     assert "blue: removed" in out
     assert not (shibafu.conf_dir / "blue.conflist").exists()
 

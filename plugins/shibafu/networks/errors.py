@@ -95,7 +95,9 @@ class Failures:
             raise
         except Exception as error:
             failure = describe_failure(error)
-            self.add(CommandError(f"{what}: {failure.message}", failure.hint))
+            begins_so = failure.message.startswith(f"{what} ")
+            message = failure.message if begins_so else f"{what}: {failure.message}"
+            self.add(CommandError(message, failure.hint))
 
 
 def _describe(error: OSError) -> str:

@@ -22,7 +22,7 @@ from shibafu.networks.inspect import GONE, STRAY, Endpoint
 from shibafu.networks.kernel import Kernel, open_kernel
 from shibafu.networks.leases import open_pool
 from shibafu.networks.resolve import PartialSpec, Resolver
-from shibafu.networks.spec import DEFAULT_NETWORK, NetworkSpec, calc_conflist
+from shibafu.networks.spec import DEFAULT_NETWORK, NetworkSpec, calc_conflist, parse_spec
 from shibafu.networks.text import format_count
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.conflist import ConflistError
@@ -100,27 +100,17 @@ def remove_network(
         network: the network.
         others: the machine's other networks, one of which may use the same bridge.
         caller: calls plugins.
-        force: whether to disconnect containers that are still there.
+        force: whether to disconnect containers that are still there, and to remove a file of others.
 
     Raises:
-        CommandError: it has containers, or its bridge has ports that may be of some.
+        CommandError: it has containers, its bridge has ports that may be of some, or its file is not one that
+            this command has written.
         CniError: some cannot be disconnected; the others are, and the network stays.
     """
     endpoints = caller.find_endpoints(network)
-    living = [endpoint for endpoint in endpoints if endpoint.state != GONE]
-    if living and not force:
-        names = sorted({endpoint.container_id for endpoint in living})
-        raise CommandError(
-            f"network {network.name} has {format_count(len(names), 'container')}: {', '.join(names)}",
-            "disconnect them first (shibafu network disconnect), or use --force",
-        )
     lost = _find_lost_ports(network, others, caller)
-    if lost and not force:
-        raise CommandError(
-            f"the bridge of network {network.name} has {format_count(len(lost), 'port')} "
-            f"of containers without a record: {', '.join(lost)}",
-            "stop these containers, or remove their ports with --force",
-        )
+    if not force:
+        _require_removable(network, endpoints, lost)
     done = []
     errors: list[CniError] = []
     for endpoint in endpoints + _find_lost_endpoints(network, lost):
@@ -138,6 +128,26 @@ def remove_network(
     done += _remove_leases(network)
     os.unlink(network.config.path)
     return [*done, network.config.path]
+
+
+def _require_removable(network: ConfiguredNetwork, endpoints: list[Endpoint], lost: list[str]) -> None:
+    """Refuse what needs `--force`, all of it at once: that overrides every reason."""
+    reasons = []
+    names = sorted({endpoint.container_id for endpoint in endpoints if endpoint.state != GONE})
+    if names:
+        what = f"network {network.name} has {format_count(len(names), 'container')}: {', '.join(names)}"
+        reasons.append((what, "disconnect them first (shibafu network disconnect), or use --force"))
+    if lost:
+        ports = f"{format_count(len(lost), 'port')} of containers without a record: {', '.join(lost)}"
+        what = f"the bridge of network {network.name} has {ports}"
+        reasons.append((what, "stop these containers, or remove their ports with --force"))
+    path = network.config.path
+    is_named_so = os.path.basename(path) == f"{network.name}.conflist"
+    if not is_named_so or parse_spec(network.name, network.config.plugins) is None:
+        what = f"network {network.name} belongs to others: {path} is not as `network create` writes it"
+        reasons.append((what, "if nobody else needs this file, remove it with --force"))
+    if reasons:
+        raise CommandError("; ".join(what for what, _ in reasons), "; ".join(hint for _, hint in reasons))
 
 
 def _find_lost_ports(
