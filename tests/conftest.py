@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from support.engine import Engine, assert_served, copy_executables, tally
 from support.machine import Machine
@@ -16,6 +17,9 @@ from support.traffic import Outside
 HERE = Path(__file__).parent
 # Their assertions show what they compared, as those of tests do.
 pytest.register_assert_rewrite("support.remains", "engine.calls")
+# How long an example takes to make, or to be tried, says how busy the machine is.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -215,7 +215,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert not target.startswith(str(self.root))
 
 
-StoreMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=25)
 TestStore = StoreMachine.TestCase
 
 

@@ -163,13 +163,13 @@ def _assert_rules_are_right(before: Step, after: Step) -> None:
 
 
 @given(before=steps(), after=steps())
-@settings(max_examples=_SHORT, deadline=None)
+@settings(max_examples=_SHORT)
 def test_rules_are_right(before: Step, after: Step) -> None:
     _assert_rules_are_right(before, after)
 
 
 @pytest.mark.long
 @given(before=steps(), after=steps())
-@settings(max_examples=_LONG, deadline=None)
+@settings(max_examples=_LONG)
 def test_many_rules_are_right(before: Step, after: Step) -> None:
     _assert_rules_are_right(before, after)

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from netns.policy_cases import Step, policy
@@ -35,13 +35,11 @@ def rename(policies: list[Document], prefix: str) -> list[Document]:
     ]
 
 
-@settings(deadline=None)
 @given(steps())
 def test_it_agrees_with_another_evaluator(step: Step) -> None:
     assert find_allowed(step, list_probes()) == calc_expected(step.make_cluster())
 
 
-@settings(deadline=None)
 @given(steps(), st.randoms(), samples())
 def test_order_has_no_meaning(step: Step, random: Random, probes: list[Probe]) -> None:
     shuffled = list(step.policies)
@@ -50,7 +48,6 @@ def test_order_has_no_meaning(step: Step, random: Random, probes: list[Probe]) -
     assert find_allowed(step, probes) == find_allowed(other, probes)
 
 
-@settings(deadline=None)
 @given(steps(), steps(), samples())
 def test_policies_only_add_for_those_that_are_isolated(one: Step, other: Step, probes: list[Probe]) -> None:
     fewer = [*DENY, *one.policies]
@@ -58,7 +55,6 @@ def test_policies_only_add_for_those_that_are_isolated(one: Step, other: Step, p
     assert find_allowed(Step(fewer), probes) <= find_allowed(Step(more), probes)
 
 
-@settings(deadline=None)
 @given(steps(), samples())
 def test_deny_all_changes_nothing_for_those_that_are_isolated(step: Step, probes: list[Probe]) -> None:
     isolated = [
