@@ -47,6 +47,11 @@ BRIDGE = (
         "ipspoofchk",
         "shibafu's own, ignored by the reference: it concerns containers that network policies are for.",
     ),
+    Key(
+        "policies",
+        "shibafu's own, ignored by the reference: network policies that must be in force at ADD.",
+    ),
+    Key("policyDir", "shibafu's own, ignored by the reference: a directory of them."),
     Key("portIsolation"),
     Key(
         "isolate",

@@ -18,6 +18,11 @@ FIREWALL = (
         ("chains-left", "refusal-leaves-rules"),
     ),
     Key("firewall.iptablesAdminChainName", SAME, ("values-before-the-kernel",)),
+    Key(
+        "firewall.policies",
+        "shibafu's own, ignored by the reference: network policies that must be in force at ADD.",
+    ),
+    Key("firewall.policyDir", "shibafu's own, ignored by the reference: a directory of them."),
 )
 PORTMAP = (
     Key("portmap.backend", "`iptables`, or `nftables` as in newer releases."),

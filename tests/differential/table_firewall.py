@@ -21,6 +21,7 @@ CASES = (
         _BACKEND,
         setup=(*_DROP, host("iptables -N CNI-ADMIN; iptables -A CNI-ADMIN -j DROP")),
     ),
+    chained("firewall", "policies-none", _BACKEND | {"policies": [], "policyDir": ""}),
     chained("firewall", "without-addresses", _BACKEND | {"prevResult": result(ips=[])}),
     chained(
         "firewall",

@@ -142,6 +142,24 @@ PORTS = (
         "failed to load netconf: json: cannot unmarshal string into Go struct field "
         "NetConf.ipspoofchk of type bool",
     ),
+    Case("policies-none", {"policies": [], "policyDir": "", "ipam": V4}),
+    _refusal(
+        "policies-string",
+        {"policies": "all"},
+        "failed to load netconf: json: cannot unmarshal string into Go struct field "
+        "NetConf.policies of type array",
+    ),
+    _refusal(
+        "policy-dir-relative",
+        {"policyDir": "policies"},
+        '"policyDir" is not an absolute path: "policies"',
+    ),
+    # Nobody has applied them.
+    _refusal(
+        "policies-stated",
+        {"policies": [{"kind": "NetworkPolicy"}]},
+        "the policies of the network's configuration are not applied as they are now",
+    ),
     _refusal(
         "port-isolation-string",
         {"portIsolation": "yes"},

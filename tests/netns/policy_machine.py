@@ -1,6 +1,10 @@
 """Policies on a machine whose plugins a test calls."""
 
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 
 import yaml
 
@@ -10,6 +14,7 @@ from shibafu.policy.enforcement import enforce
 from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.policy_documents import parse_policies
 from support.machine import Config, Machine
+from support.namespaces import Namespace
 from support.policy_evaluator import Document
 from support.traffic import can_reach
 
@@ -40,6 +45,28 @@ def add_stray_rules(machine: Machine) -> None:
 def labelled(config: Config, **labels: str) -> Config:
     """Return a network's configuration as a runtime passes it for a container with labels."""
     return config | {"args": {"cni": {"labels": [{"key": k, "value": v} for k, v in labels.items()]}}}
+
+
+@contextmanager
+def knocking(client: Namespace, address: str) -> Iterator[None]:
+    """Send datagrams to an address, each millisecond."""
+    is_over = Event()
+    with client.enter():
+        talker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def knock() -> None:
+        while not is_over.wait(0.001):
+            with suppress(OSError):
+                talker.sendto(b"knock", (address, 5000))
+
+    thread = Thread(target=knock)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+        talker.close()
 
 
 class LabelledContainers:

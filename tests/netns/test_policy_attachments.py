@@ -5,10 +5,7 @@ import resource
 import select
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from json import loads
-from threading import Event, Thread
 
 import pytest
 import yaml
@@ -22,6 +19,7 @@ from netns.policy_machine import (
     LabelledContainers,
     add_stray_rules,
     apply,
+    knocking,
     labelled,
 )
 from netns.walled import close_host
@@ -115,28 +113,6 @@ def test_nothing_arrives_before_the_policies_do(cluster: LabelledContainers, has
     with listener:
         assert bool(select.select([listener], [], [], 0)[0]) == (not has_policy)
     assert cluster.reaches("web", "db") == [True, True]
-
-
-@contextmanager
-def knocking(client: Namespace, address: str) -> Iterator[None]:
-    """Send datagrams to an address, each millisecond."""
-    is_over = Event()
-    with client.enter():
-        talker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-
-    def knock() -> None:
-        while not is_over.wait(0.001):
-            with suppress(OSError):
-                talker.sendto(b"knock", (address, 5000))
-
-    thread = Thread(target=knock)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join()
-        talker.close()
 
 
 def test_an_attachment_restores_a_table_that_was_removed(cluster: LabelledContainers) -> None:

@@ -1,14 +1,16 @@
 """Policies for containers that another plugin has attached: their part is shibafu-firewall's."""
 
 from collections.abc import Iterator
+from json import dumps
 from pathlib import Path
 
 import pytest
 
 from netns.policy_machine import DB_FROM_WEB, TABLE, add_stray_rules, apply, labelled
 from netns.walled import REFERENCE
-from shibafu.networks.policy_control import enforce_labels
+from shibafu.networks.policy_control import enforce_labels, enforce_policies
 from shibafu.networks.policy_labels import change_labels
+from shibafu.networks.policy_networks import open_policies
 from shibafu.networks.policy_pods import list_pods
 from support.machine import Config, Machine
 from support.traffic import can_reach
@@ -115,3 +117,38 @@ def test_gc_takes_away_what_belongs_to_nobody(foreigners: Foreigners) -> None:
     machine.plugin = machine.suite.directory / "firewall"
     machine.collect_garbage(foreigners.firewall | {"cniVersion": "1.1.0"}, ("db", "eth0"))
     assert machine.host.run("nft", "list", "table", *TABLE.split()) == before
+
+
+def test_policies_that_the_network_states(foreigners: Foreigners, tmp_path: Path) -> None:
+    """Its chain's last plugin lets nobody be attached before they are in force."""
+    machine = foreigners.machine
+    foreigners.firewall |= {"policies": [DB_FROM_WEB]}
+    with pytest.raises(AssertionError, match="configuration are not applied as they are now"):
+        foreigners.attach("refused")
+    status = foreigners.firewall | {"cniVersion": "1.1.0"}
+    error = machine.fail(status, command="STATUS")
+    assert (error["code"], "shibafu policy apply" in error["details"]) == (50, True)
+    network = {"cniVersion": "1.0.0", "name": "net", "plugins": [foreigners.bridge, foreigners.firewall]}
+    (tmp_path / "net.conflist").write_text(dumps(network))
+    with machine.host.enter():
+        open_policies(str(tmp_path / "policies"), str(tmp_path)).store((), enforce_policies)
+    assert machine.call("STATUS", status).status == 0
+    for name in ("db", "web", "other"):
+        foreigners.attach(name)
+    assert foreigners.reaches("other", "db") == [False, False]
+    assert foreigners.reaches("web", "db") == [True, True]
+    machine.check(foreigners.configure("db"), "db")
+    foreigners.firewall |= {"policies": [DB_FROM_WEB, DB_FROM_WEB]}
+    assert "not applied" in machine.fail(foreigners.configure("db"), "db", command="CHECK")["msg"]
+
+
+def test_status_tells_that_nft_is_missing(foreigners: Foreigners) -> None:
+    machine = foreigners.machine
+    config = foreigners.firewall | {"cniVersion": "1.1.0"}
+    machine.plugin = machine.suite.directory / "firewall"
+    machine.hide("mount --bind /dev/null /usr/sbin/nft")
+    assert machine.call("STATUS", config).status == 0
+    apply(machine, DB_FROM_WEB)
+    error = machine.fail(config, command="STATUS")
+    assert (error["code"], error["msg"]) == (50, "nft is not installed")
+    assert error["details"] == "install nftables, which network policies need"

@@ -131,6 +131,7 @@ FOR_PLUGINS = {
     "shibafu.policy.pod_identity",
     "shibafu.policy.policy_table",
     "shibafu.policy.selector",
+    "shibafu.policy.stated_policies",
 }
 # The one place where the parts are put together.
 COMPOSITION = {"shibafu.bridge.__main__": ["shibafu_ipam"]}

@@ -4,8 +4,7 @@ from shibafu.bridge.addressing import complete_result
 from shibafu.bridge.answer import render_answer, require_answerable
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.plan import plan_addresses, plan_links, plan_port_rules, plan_rules
-from shibafu.bridge.resources.network import NetworkRecord
+from shibafu.bridge.plan import plan_addresses, plan_links, plan_network, plan_port_rules, plan_rules
 from shibafu.bridge.resources.pair import refuse_if_attached
 from shibafu.cni.delegate import Installation
 from shibafu.cni.request import Request
@@ -32,8 +31,8 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
         claim = Claim(state, link, attachment.calc_record(identity))
         with netns.lock(), claim.lock(), Transaction(view) as transaction:
             refuse_if_attached(attachment, view, state)
-            transaction.ensure(NetworkRecord(state, attachment.config, request.env))
-            transaction.ensure(claim)
+            for resource in [*plan_network(attachment, state), claim]:
+                transaction.ensure(resource)
             for lease in plan_addresses(attachment, installation):
                 transaction.ensure(lease)
                 result = lease.result or result

@@ -66,6 +66,8 @@ class BridgeConfig:
     promisc_mode = False
     # A later plugin of the chain makes them work; what they are is its matter.
     publishes_ports = False
+    # The digest of the policies that it states; see `policy.stated_policies`.
+    stated_policies = ""
     vlan = 0
     vlan_trunk: "list[int]" = []  # noqa: RUF012 - likewise
     watch: "frozenset[str]" = frozenset(name for name, is_watched in WATCHED.items() if is_watched)
@@ -251,6 +253,13 @@ def _read_watch(config: Section, key: str) -> "frozenset[str]":
     return frozenset(name for name, default in WATCHED.items() if stated.flag(name, default))
 
 
+def _read_stated_policies(config: Section, _key: str) -> str:
+    """Return the digest of the policies that both keys state."""
+    from shibafu.policy.stated_policies import calc_stated_policies
+
+    return calc_stated_policies(config)
+
+
 def _refuse_trunk(message: str) -> CniError:
     return CniError(
         INVALID_CONFIG,
@@ -292,6 +301,8 @@ KEYS = fold_keys(
         "runtimeConfig",
         lambda config, key: bool(config.section(key).get("portMappings")),
     ),
+    ("stated_policies", "policies", _read_stated_policies),
+    ("stated_policies", "policyDir", _read_stated_policies),
     ("vlan", "vlan", _read_vlan),
     ("vlan_trunk", "vlanTrunk", _read_vlan_trunk),
     ("watch", "watch", _read_watch),

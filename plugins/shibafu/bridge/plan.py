@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shibafu.bridge.attachment import Attachment
+    from shibafu.bridge.config import BridgeConfig
     from shibafu.cni.delegate import Installation
     from shibafu.cni.result import Result
     from shibafu.resource.base import Resource
@@ -45,7 +46,25 @@ def plan_attachment(
 
         made = plan_reference(attachment, state, result)
     addresses = plan_addresses(attachment, installation, result)
-    return [*addresses, *made, *plan_passage(attachment, result)]
+    stated = plan_stated_policies(attachment.config)
+    return [*stated, *addresses, *made, *plan_passage(attachment, result)]
+
+
+def plan_network(attachment: "Attachment", state: "NetworkState") -> "list[Resource]":
+    """Return what ADD needs before all else: that the network's policies are in force, and its record."""
+    from shibafu.bridge.resources.network import NetworkRecord
+
+    record = NetworkRecord(state, attachment.config, attachment.request.env)
+    return [*plan_stated_policies(attachment.config), record]
+
+
+def plan_stated_policies(config: "BridgeConfig") -> "list[Resource]":
+    """Return the policies that the network's configuration states, if it states any."""
+    if not config.stated_policies:
+        return []
+    from shibafu.policy.stated_policies import StatedPolicies
+
+    return [StatedPolicies(config.stated_policies)]
 
 
 def plan_addresses(

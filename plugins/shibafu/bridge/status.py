@@ -43,7 +43,7 @@ def list_kinds(config: BridgeConfig, has_policies: bool = False) -> "list[type[R
         from shibafu.bridge.resources.internal import InternalIsolation
 
         kinds.append(InternalIsolation)
-    if has_policies:
+    if has_policies or config.stated_policies:
         from shibafu.policy.membership import PolicyMembership
 
         kinds.append(PolicyMembership)

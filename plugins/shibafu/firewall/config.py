@@ -24,19 +24,21 @@ class FirewallConfig:
         admin_chain: the chain whose rules come before those of all networks.
         backend: what lets containers through, as far as it is stated.
         policy: who may open connections to the containers: one of the constants above.
+        stated_policies: the digest of the network policies that it states; see `policy.stated_policies`.
         zone: the zone that containers are in where firewalld lets them through.
 
     Raises:
         CniError: INVALID_CONFIG.
     """
 
-    __slots__ = ("admin_chain", "backend", "policy", "zone")
+    __slots__ = ("admin_chain", "backend", "policy", "stated_policies", "zone")
 
     def __init__(self, values: dict[str, object]) -> None:
         config = Section(values, "FirewallNetConf")
         self.admin_chain = DEFAULT_ADMIN_CHAIN
         self.backend = ""
         self.policy = OPEN_TO_ALL
+        self.stated_policies = ""
         self.zone = _DEFAULT_ZONE
         for attribute, value in config.read(_KEYS):
             if value:
@@ -81,9 +83,18 @@ def _read_chain(config: Section, key: str) -> str:
     return name
 
 
+def _read_stated_policies(config: Section, _key: str) -> str:
+    """Return the digest of the network policies that both keys state."""
+    from shibafu.policy.stated_policies import calc_stated_policies
+
+    return calc_stated_policies(config)
+
+
 _KEYS = fold_keys(
     ("admin_chain", "iptablesAdminChainName", _read_chain),
     ("backend", "backend", Section.text),
     ("policy", "ingressPolicy", _read_policy),
+    ("stated_policies", "policies", _read_stated_policies),
+    ("stated_policies", "policyDir", _read_stated_policies),
     ("zone", "firewalldZone", Section.text),
 )

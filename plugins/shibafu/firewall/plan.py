@@ -58,6 +58,15 @@ def plan_entry(
     return plan + _plan_policies(request, membership.key, values, args, addresses, needs.links)
 
 
+def plan_stated(config: FirewallConfig) -> "list[Resource]":
+    """Return the network policies that the network's configuration states, if it states any."""
+    if not config.stated_policies:
+        return []
+    from shibafu.policy.stated_policies import StatedPolicies
+
+    return [StatedPolicies(config.stated_policies)]
+
+
 def _plan_policies(
     request: "Request",
     key: str,
@@ -89,10 +98,11 @@ def plan_firewall(request: "Request", result: "Result", view: "View") -> "list[R
         CniError: the configuration is refused.
     """
     members = Members(request.network)
-    needs = find_container_needs(members, request, FirewallConfig(request.config.values), result, view)
+    config = FirewallConfig(request.config.values)
+    needs = find_container_needs(members, request, config, result, view)
     if not (needs.versions or needs.zone) or members.find(calc_key(request)) is None:
         return []
-    return plan_entry(members, request, needs, result, view)[1:]
+    return plan_stated(config) + plan_entry(members, request, needs, result, view)[1:]
 
 
 def find_container_needs(

@@ -5,7 +5,7 @@ from shibafu.cni.result import find_prev_result, require_prev_result
 from shibafu.firewall.config import ISOLATED_CONTAINERS, FirewallConfig
 from shibafu.firewall.filter_rules import FilterRules
 from shibafu.firewall.members import Members, calc_key
-from shibafu.firewall.plan import find_container_needs, plan_departure, plan_entry
+from shibafu.firewall.plan import find_container_needs, plan_departure, plan_entry, plan_stated
 from shibafu.resource.base import find_faults
 from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
@@ -34,7 +34,7 @@ def add(request: "Request") -> dict[str, object]:
         needs = find_container_needs(members, request, config, result, view)
         if needs.versions or needs.zone:
             with Transaction(view) as transaction:
-                plan = plan_entry(members, request, needs, result, view)
+                plan = plan_stated(config) + plan_entry(members, request, needs, result, view)
                 transaction.ensure_unless_paused(plan, NetworkState(request.network))
     return result.to_json(request.cni_version)
 
@@ -57,7 +57,7 @@ def check(request: "Request") -> None:
 
             if has_reference_rules(result, config, needs, request.env):
                 return
-        plan = plan_entry(members, request, needs, result, view)
+        plan = plan_stated(config) + plan_entry(members, request, needs, result, view)
         try:
             for resource in plan:
                 resource.prepare()
@@ -92,7 +92,7 @@ def status(request: "Request") -> None:
         from shibafu.firewall.port_isolation import IsolatedPorts
 
         kinds.append(IsolatedPorts)
-    if NetworkState(request.network).has_policies():
+    if config.stated_policies or NetworkState(request.network).has_policies():
         from shibafu.policy.membership import PolicyMembership
 
         kinds.append(PolicyMembership)

@@ -16,7 +16,14 @@ from shibafu.bridge.addressing import select_own_ips
 from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.compat.plan import plan_reference_links, plan_reference_rules
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.plan import plan_addresses, plan_links, plan_passage, plan_port_rules, plan_rules
+from shibafu.bridge.plan import (
+    plan_addresses,
+    plan_links,
+    plan_passage,
+    plan_port_rules,
+    plan_rules,
+    plan_stated_policies,
+)
 from shibafu.cni.args import join_args
 from shibafu.cni.config import Section
 from shibafu.cni.delegate import Installation
@@ -235,7 +242,8 @@ class DesiredState:
         # Other plugins' DEL would not remove them.
         own = [desired for desired in everything if desired.is_own]
         rules = plan_rules(attachment, self.state, _join_addresses(own))
-        return rules + plan_passage(attachment, _join_addresses(everything))
+        stated = plan_stated_policies(attachment.config)
+        return stated + rules + plan_passage(attachment, _join_addresses(everything))
 
 
 def find_capabilities(record: Record) -> dict[str, object]:

@@ -49,7 +49,7 @@ def _compare(policies: PolicySet) -> str:
     host = HostPolicies()
     compiled = host.read()
     if compiled is None:
-        if not policies.policies:
+        if not (policies.policies or policies.stated):
             return ""
         return "the policies are not applied: `shibafu policy apply` does it"
     if compiled.to_json() == compile_policies(policies).to_json():

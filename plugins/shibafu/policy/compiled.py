@@ -144,9 +144,10 @@ class Compiled:
         peers: the sets of peers.
         blocks: the elements of sets of networks by their names.
         namespaces: the labels of namespaces that have other ones than their names.
+        stated: the digests of what networks' configurations state; see `stated_policies`.
     """
 
-    __slots__ = ("blocks", "namespaces", "peers", "policies")
+    __slots__ = ("blocks", "namespaces", "peers", "policies", "stated")
 
     def __init__(
         self,
@@ -154,11 +155,13 @@ class Compiled:
         peers: "Sequence[PeerSet]" = (),
         blocks: "Mapping[str, list[str]] | None" = None,
         namespaces: "Mapping[str, Mapping[str, str]] | None" = None,
+        stated: "Sequence[str]" = (),
     ) -> None:
         self.policies = policies
         self.peers = peers
         self.blocks = blocks or {}
         self.namespaces = namespaces or {}
+        self.stated = stated
 
     def to_json(self) -> "dict[str, Any]":
         """Return it as JSON."""
@@ -168,6 +171,7 @@ class Compiled:
             "peers": [one.to_json() for one in self.peers],
             "blocks": self.blocks,
             "namespaces": self.namespaces,
+            "stated": list(self.stated),
         }
 
     @classmethod
@@ -184,7 +188,9 @@ class Compiled:
             for namespace, pods, rules in document["policies"]
         ]
         peers = [PeerSet.from_json(one) for one in document["peers"]]
-        return cls(policies, peers, document["blocks"], document["namespaces"])
+        # The first releases have written none.
+        stated = [str(digest) for digest in document.get("stated", ())]
+        return cls(policies, peers, document["blocks"], document["namespaces"], stated)
 
     def calc_table(self) -> Ruleset:
         """Return the parts of the table that do not depend on containers."""

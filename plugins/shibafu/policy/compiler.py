@@ -17,7 +17,7 @@ def compile_policies(policies: PolicySet) -> Compiled:
     compiler = _Compiler()
     compiled = [compiler.compile(policy) for policy in policies.policies]
     namespaces = {one.name: dict(one.labels) for one in policies.namespaces}
-    return Compiled(compiled, list(compiler.peers.values()), compiler.blocks, namespaces)
+    return Compiled(compiled, list(compiler.peers.values()), compiler.blocks, namespaces, policies.stated)
 
 
 class _Compiler:

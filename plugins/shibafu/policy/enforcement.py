@@ -30,7 +30,7 @@ def enforce(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]"
         CniError: nft is not installed, or refused.
     """
     if not compiled.policies:
-        _withdraw(policies, env)
+        _withdraw(compiled, policies, env)
         return
     nft = Nft(env)
     with policies.lock():
@@ -54,7 +54,7 @@ def restore_policies(policies: HostPolicies, env: "Mapping[str, str]") -> None:
     nft = Nft(env)
     with policies.lock():
         compiled = policies.read()
-        if compiled is not None:
+        if compiled is not None and compiled.policies:
             _load(compiled, nft)
 
 
@@ -65,14 +65,15 @@ def is_enforced(policies: HostPolicies, env: "Mapping[str, str]") -> bool:
         CniError: nft is not installed.
     """
     compiled = policies.read()
-    if compiled is None:
+    if compiled is None or not compiled.policies:
         return True
     nft, members = Nft(env), [member for member, _ in list_members()]
     changes = PolicyTable(compiled, members).render_changes(RulesetListing(nft.list_table(TABLE)))
     return not changes + _render_check(calc_address_check(compiled, members), nft)
 
 
-def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
+def _withdraw(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]") -> None:
+    """Take the table away, and remember that there are no policies, or which networks state that."""
     from shibafu.policy.cut_table import render_uncut
 
     with policies.lock():
@@ -84,7 +85,10 @@ def _withdraw(policies: HostPolicies, env: "Mapping[str, str]") -> None:
                 + render_teardown(nothing.calc_table())
                 + render_uncut()
             )
-        policies.write_bytes(None)
+        if compiled.stated:
+            policies.write(compiled)
+        else:
+            policies.write_bytes(None)
         release_bridges()
 
 

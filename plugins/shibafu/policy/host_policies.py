@@ -3,8 +3,9 @@
     /var/lib/shibafu/policy/compiled.json               of the network namespace that process 1 is in
     /run/shibafu/policy/<host's namespace>/compiled.json    of any other, which ends when the host does
 
-The file is there as long as there are policies: a call on a host without any pays for not finding it. It
-outlasts a restart of the host, after which the first container that policies are about brings the table back.
+The file is there as long as there are policies, or networks whose configurations state some: a call on a host
+without any pays for not finding it. It outlasts a restart of the host, after which the first container that
+policies are about brings the table back.
 The lock is held exclusively to change the whole table, and shared to change one container's part of it.
 """
 

@@ -49,7 +49,12 @@ class PolicyMembership(Resource):
         """See `Resource.obstacle`."""
         from shibafu.resource.obstacles import find_missing_program
 
-        return find_missing_program("nft", request.env, "install nftables, which network policies need")
+        missing = find_missing_program("nft", request.env, "install nftables, which network policies need")
+        if missing is not None or not config.stated_policies:
+            return missing
+        from shibafu.policy.stated_policies import StatedPolicies
+
+        return StatedPolicies.obstacle(request, config)
 
     @property
     def title(self) -> str:

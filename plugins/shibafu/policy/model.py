@@ -196,10 +196,12 @@ class PolicySet:
     Args:
         policies: no two with the same key.
         namespaces: those with labels of their own; others only have `NAME_LABEL`.
+        stated: the digests of what networks' configurations state, which is among them.
     """
 
     policies: tuple[Policy, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
+    stated: tuple[str, ...] = ()
 
     def namespace_labels(self, name: str) -> Mapping[str, str]:
         """Return the labels of a namespace, whether it is among `namespaces` or not."""

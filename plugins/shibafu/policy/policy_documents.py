@@ -73,12 +73,18 @@ def parse_policies(text: str, name: str) -> PolicySet:
     return join_sources(parse_sources(text, name))
 
 
-def join_sources(sources: Iterable[PolicySource]) -> PolicySet:
-    """Return what documents declare together."""
+def join_sources(sources: Iterable[PolicySource], stated: Iterable[str] = ()) -> PolicySet:
+    """Return what documents declare together.
+
+    Args:
+        sources: the documents.
+        stated: see `PolicySet`.
+    """
     declared = [source.declared for source in sources]
     return PolicySet(
         tuple(one for one in declared if isinstance(one, Policy)),
         tuple(one for one in declared if isinstance(one, Namespace)),
+        tuple(sorted(set(stated))),
     )
 
 
@@ -94,8 +100,13 @@ def parse_sources(text: str, name: str) -> list[PolicySource]:
     """
     if name.endswith(".json"):
         text = text.replace("\t", " ")  # YAML, of which JSON is nearly a part, has no tabs between values
+    return read_documents(compose_json_lines(text) or compose_documents(text, name), name)
+
+
+def read_documents(roots: Iterable[Node], name: str) -> list[PolicySource]:
+    """Return what documents declare; see `parse_sources`."""
     reader = _DocumentReader(name)
-    for root in compose_json_lines(text) or compose_documents(text, name):
+    for root in roots:
         reader.read(root)
     reader.raise_mistakes()
     return list(reader.sources.values())

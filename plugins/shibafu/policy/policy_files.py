@@ -4,7 +4,8 @@
         *.yaml *.yml *.json    read in the order of their names
         applied.json           what `shibafu policy apply -f` was given: one document on a line
 
-Who can write there decides what containers reach, so that only the owner can.
+Who can write there decides what containers reach, so that only the owner can. What networks' configurations
+state comes in addition; all of it is the host's alike.
 """
 
 import fcntl
@@ -41,29 +42,49 @@ class PolicyChange:
     source: PolicySource
 
 
-def read_sources(paths: Iterable[str], mistakes: list[str]) -> list[PolicySource]:
+@dataclass(frozen=True)
+class NetworkPolicies:
+    """What a plugin's configuration states of policies.
+
+    Args:
+        digest: of what it states.
+        sources: those that are in the configuration.
+        paths: the files of the directory that it names.
+    """
+
+    digest: str
+    sources: tuple[PolicySource, ...]
+    paths: tuple[str, ...]
+
+
+def read_sources(
+    paths: Iterable[str], mistakes: list[str], others: Iterable[PolicySource] = ()
+) -> list[PolicySource]:
     """Return what files declare together.
 
     Args:
         paths: files, - for standard input.
         mistakes: gets what is wrong with files, of which nothing is returned, and what is declared twice.
+        others: what is declared elsewhere, and returned as well.
 
     Raises:
         OSError: a file cannot be read.
     """
     sources: dict[tuple[str, ...], PolicySource] = {}
+    for source in (*_parse_files(paths, mistakes), *others):
+        first = sources.setdefault(source.key, source)
+        if first is not source:
+            place, where = source.declared.place, first.declared.place
+            mistakes.append(f"{place}: {source.title} occurs twice, first in {where}")
+    return list(sources.values())
+
+
+def _parse_files(paths: Iterable[str], mistakes: list[str]) -> Iterator[PolicySource]:
     for path in paths:
         try:
-            found = parse_sources(*read_document(path, _MAX_SIZE))
+            yield from parse_sources(*read_document(path, _MAX_SIZE))
         except DocumentError as error:
             mistakes.append(str(error))
-            continue
-        for source in found:
-            first = sources.setdefault(source.key, source)
-            if first is not source:
-                place, where = source.declared.place, first.declared.place
-                mistakes.append(f"{place}: {source.title} occurs twice, first in {where}")
-    return list(sources.values())
 
 
 def list_policy_files(directory: str) -> list[str]:
@@ -93,20 +114,29 @@ def is_policy_file(name: str) -> bool:
     return name.endswith(_ENDINGS) and not name.startswith(".")
 
 
+def _find_no_networks(_mistakes: list[str]) -> list[NetworkPolicies]:
+    return []
+
+
 class PolicyDirectory:
-    """The directory of a host's policies.
+    """The directory of a host's policies, and what networks' configurations state in addition.
 
     Args:
         path: the directory; it may be missing.
+        read_networks: returns what the configurations state, and adds to what is wrong with them.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self, path: str, read_networks: Callable[[list[str]], list[NetworkPolicies]] = _find_no_networks
+    ) -> None:
         self.path = path
         self._applied = f"{path}/{_APPLIED}"
+        self._read_networks = read_networks
 
     def load(self, mistakes: list[str]) -> PolicySet:
         """Return all policies of valid files; see `read_sources`."""
-        return join_sources(self._read(mistakes))
+        sources, stated = self._read(mistakes)
+        return join_sources(sources, stated)
 
     def calc_changes(self, sources: Iterable[PolicySource]) -> list[PolicyChange]:
         """Return what `store` would do.
@@ -114,7 +144,11 @@ class PolicyDirectory:
         Raises:
             DocumentError: see `store`.
         """
-        present = self._read_valid()
+        return self._calc_changes(sources, self._read_valid()[0])
+
+    def _calc_changes(
+        self, sources: Iterable[PolicySource], present: dict[tuple[str, ...], PolicySource]
+    ) -> list[PolicyChange]:
         mistakes, changes = [], []
         for source in sources:
             other = present.get(source.key)
@@ -147,11 +181,11 @@ class PolicyDirectory:
             CniError: another process is changing them, or somebody else could.
         """
         with self._lock():
-            changes = self.calc_changes(sources)
-            present = self._read_valid()
+            present, stated = self._read_valid()
+            changes = self._calc_changes(sources, present)
             changed = {one.source.key: one.source for one in changes if one.action != KEEP}
             present |= changed
-            enforce(join_sources(present.values()))
+            enforce(join_sources(present.values(), stated))
             if changed:
                 self._write(one for one in present.values() if one.key in changed or self._is_applied(one))
         return changes
@@ -168,7 +202,7 @@ class PolicyDirectory:
             DocumentError: there is none, or a person has written it, who may want to keep the file.
         """
         with self._lock():
-            present = self._read_valid()
+            present, stated = self._read_valid()
             source = present.get((namespace, name))
             if source is None:
                 raise DocumentError(
@@ -178,21 +212,29 @@ class PolicyDirectory:
                 place = source.declared.place
                 raise DocumentError(f"policy {namespace}/{name} is declared in {place}", "remove it there")
             del present[source.key]
-            enforce(join_sources(present.values()))
+            enforce(join_sources(present.values(), stated))
             self._write(one for one in present.values() if self._is_applied(one))
 
-    def _read(self, mistakes: list[str]) -> list[PolicySource]:
+    def _read(self, mistakes: list[str]) -> tuple[list[PolicySource], list[str]]:
+        """Return all that is declared, and the digests of what networks state."""
+        networks = self._read_networks(mistakes)
         try:
-            return read_sources(list_policy_files(self.path), mistakes)
+            own = list_policy_files(self.path)
         except FileNotFoundError:
-            return []
+            own = []
+        # Networks may name the same directory.
+        paths: dict[str, str] = {}
+        for path in (*own, *(path for network in networks for path in network.paths)):
+            paths.setdefault(os.path.realpath(path), path)
+        others = (source for network in networks for source in network.sources)
+        return read_sources(paths.values(), mistakes, others), [network.digest for network in networks]
 
-    def _read_valid(self) -> dict[tuple[str, ...], PolicySource]:
+    def _read_valid(self) -> tuple[dict[tuple[str, ...], PolicySource], list[str]]:
         mistakes: list[str] = []
-        sources = self._read(mistakes)
+        sources, stated = self._read(mistakes)
         if mistakes:
             raise DocumentError("\n".join(mistakes))
-        return {source.key: source for source in sources}
+        return {source.key: source for source in sources}, stated
 
     def _is_applied(self, source: PolicySource) -> bool:
         return source.declared.place.rpartition(":")[0] == self._applied

@@ -60,9 +60,21 @@ class NetworkList:
         disable_gc: whether GC does nothing.
         raw: the whole as one JSON document; `parse_conflist` makes the same network of it.
         path: the file.
+
+    Attributes:
+        plugin_paths: the file of each plugin's configuration.
     """
 
-    __slots__ = ("cni_version", "disable_check", "disable_gc", "name", "path", "plugins", "raw")
+    __slots__ = (
+        "cni_version",
+        "disable_check",
+        "disable_gc",
+        "name",
+        "path",
+        "plugin_paths",
+        "plugins",
+        "raw",
+    )
 
     def __init__(
         self,
@@ -81,6 +93,7 @@ class NetworkList:
         self.disable_gc = disable_gc
         self.raw = raw
         self.path = path
+        self.plugin_paths = [path] * len(plugins)
 
 
 def find_network(name: str, directory: str = DIRECTORY) -> NetworkList:
@@ -263,6 +276,7 @@ def _append_plugins(network: NetworkList, document: Section) -> None:
     for path in paths:
         try:
             network.plugins.append(_parse_plugin(parse_config(_read_file(path))))
+            network.plugin_paths.append(path)
         except ConflistError:
             raise
         except CniError as error:

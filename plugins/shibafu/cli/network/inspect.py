@@ -73,7 +73,7 @@ def _show(context: Context, views: list["NetworkView"], compact: bool = False) -
 
     out, status = context.out, read_watch_status()
     summaries = [summarize_watch(status, view.name) for view in views]
-    restricted = find_restricted()
+    restricted = find_restricted(context.conf_dir)
     denied = [
         select_restricted(restricted, (endpoint.container_id for endpoint in view.endpoints))
         for view in views

@@ -16,7 +16,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         help="a file with policies, a directory of such files, or - for stdin; may be repeated; "
-        "by default only what /etc/shibafu/policies has is applied",
+        "by default only what /etc/shibafu/policies has, and networks' configurations state, is applied",
     )
     way = parser.add_mutually_exclusive_group()
     way.add_argument("-n", "--dry-run", action="store_true", help="only show what would change")
@@ -30,18 +30,20 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.errors import DocumentError
     from shibafu.networks.policy_control import enforce_policies, find_difference, find_unknown
     from shibafu.networks.policy_cut import cut_connections
-    from shibafu.policy.policy_files import PolicyDirectory, expand_paths, read_sources
+    from shibafu.networks.policy_networks import open_policies
+    from shibafu.policy.policy_files import expand_paths, read_sources
 
     mistakes: list[str] = []
     sources = read_sources(expand_paths(arguments.file), mistakes)
     if mistakes:
         raise DocumentError("\n".join(mistakes))
-    directory = PolicyDirectory(arguments.policy_dir)
+    directory = open_policies(arguments.policy_dir, context.conf_dir)
     if arguments.dry_run:
         changes = directory.calc_changes(sources)
     else:
         changes = directory.store(sources, enforce_policies)
-    ended = cut_connections(directory.load(mistakes)) if arguments.cut else []
+    policies = directory.load(mistakes)
+    ended = cut_connections(policies) if arguments.cut else []
     context.out.data(
         {
             "dryRun": arguments.dry_run,
@@ -66,11 +68,12 @@ def _run(context: Context, arguments: Namespace) -> int:
     for connection in ended:
         context.out.text(f"ended {connection}")
     if arguments.dry_run:
-        if not changes and (difference := find_difference(directory.load(mistakes))):
+        if not changes and (difference := find_difference(policies)):
             context.out.text(difference)
         context.out.text("nothing was changed: this was a dry run")
     elif not changes:
-        context.out.text(f"applied what {arguments.policy_dir} has")
+        networks = " and what networks' configurations state" if policies.stated else ""
+        context.out.text(f"applied what {arguments.policy_dir} has{networks}")
     unknown = find_unknown()
     context.out.warn(unknown)
     return 1 if unknown else 0

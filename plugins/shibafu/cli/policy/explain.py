@@ -36,13 +36,13 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.errors import CommandError
     from shibafu.networks.kernel import open_kernel
     from shibafu.networks.policy_control import find_difference
+    from shibafu.networks.policy_networks import open_policies
     from shibafu.networks.policy_pods import find_policy_target, list_pods
     from shibafu.policy.evaluation import evaluate
     from shibafu.policy.explanation import describe_side, explain_decision
-    from shibafu.policy.policy_files import PolicyDirectory
 
     mistakes: list[str] = []
-    policies, pods = PolicyDirectory(arguments.policy_dir).load(mistakes), list_pods()
+    policies, pods = open_policies(arguments.policy_dir, context.conf_dir).load(mistakes), list_pods()
     if mistakes:
         raise DocumentError("\n".join(mistakes))
     with open_kernel() as kernel:

@@ -17,11 +17,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.errors import DocumentError
+    from shibafu.networks.policy_networks import open_policies
     from shibafu.networks.policy_pods import list_pods
-    from shibafu.policy.policy_files import PolicyDirectory, split_name
+    from shibafu.policy.policy_files import split_name
 
     mistakes: list[str] = []
-    found = {policy.key: policy for policy in PolicyDirectory(arguments.policy_dir).load(mistakes).policies}
+    policies = open_policies(arguments.policy_dir, context.conf_dir).load(mistakes).policies
+    found = {policy.key: policy for policy in policies}
     context.out.warn(mistakes)
     pods = list_pods()
     documents = []

@@ -9,11 +9,11 @@ from shibafu.cli.subcommand import Context, Subcommand
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.errors import FAILED, CommandError
     from shibafu.networks.policy_control import find_difference
+    from shibafu.networks.policy_networks import open_policies
     from shibafu.networks.policy_pods import list_pods
-    from shibafu.policy.policy_files import PolicyDirectory
 
     mistakes: list[str] = []
-    found = PolicyDirectory(arguments.policy_dir).load(mistakes)
+    found = open_policies(arguments.policy_dir, context.conf_dir).load(mistakes)
     pods = list_pods()
     policies = sorted(found.policies, key=lambda one: one.key)
     selected = {policy.key: [pod.name for pod in pods if policy.selects(pod)] for policy in policies}

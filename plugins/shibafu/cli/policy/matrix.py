@@ -13,11 +13,11 @@ _SHOWN = 12
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.errors import DocumentError
     from shibafu.networks.policy_control import find_difference
+    from shibafu.networks.policy_networks import open_policies
     from shibafu.networks.policy_pods import calc_matrix, list_pods
-    from shibafu.policy.policy_files import PolicyDirectory
 
     mistakes: list[str] = []
-    policies, pods = PolicyDirectory(arguments.policy_dir).load(mistakes), list_pods()
+    policies, pods = open_policies(arguments.policy_dir, context.conf_dir).load(mistakes), list_pods()
     if mistakes:
         raise DocumentError("\n".join(mistakes))
     matrix = calc_matrix(policies, pods)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from shibafu.cli.policy_options import POLICY_DIR
+from shibafu.networks.stating_plugins import states_policies
 from shibafu.networks.text import Style, format_count
 
 # Lines of a picture; `shibafu policy matrix` has all.
@@ -12,21 +13,25 @@ _MOST = 20
 _SIGNS = {"some": ("yellow", "some ports of"), "none": ("red", "nothing of")}
 
 
-def find_restricted() -> list[dict[str, Any]]:
+def find_restricted(conf_dir: str) -> list[dict[str, Any]]:
     """Return which containers may not connect to all ports of which others, for programs.
+
+    Args:
+        conf_dir: where networks are configured.
 
     Returns:
         As `shibafu policy matrix` says it; nothing where no policies are declared, or this user may not read
         them.
     """
     directory = os.environ.get("SHIBAFU_POLICY_DIR") or POLICY_DIR
-    if not os.access(directory, os.R_OK | os.X_OK):
+    may_read = os.access(directory, os.R_OK | os.X_OK)
+    if not may_read and (os.path.lexists(directory) or not states_policies(conf_dir)):
         return []
+    from shibafu.networks.policy_networks import open_policies
     from shibafu.networks.policy_pods import calc_matrix, list_pods
-    from shibafu.policy.policy_files import PolicyDirectory
 
     # What is wrong with files, `shibafu policy` says.
-    policies = PolicyDirectory(directory).load([])
+    policies = open_policies(directory, conf_dir).load([])
     if not policies.policies:
         return []
     return [

@@ -14,14 +14,15 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.errors import Failures
     from shibafu.networks.policy_control import enforce_policies
-    from shibafu.policy.policy_files import PolicyDirectory, split_name
+    from shibafu.networks.policy_networks import open_policies
+    from shibafu.policy.policy_files import split_name
 
     failures = Failures(context.out.failure)
     removed = []
     for text in arguments.policies:
         try:
             key = split_name(text)
-            PolicyDirectory(arguments.policy_dir).remove(*key, enforce_policies)
+            open_policies(arguments.policy_dir, context.conf_dir).remove(*key, enforce_policies)
         except Exception as error:
             failures.add(error)
             continue

@@ -33,7 +33,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.policy.evaluation import PolicyEndpoint, evaluate
     from shibafu.policy.expectations import parse_expectations
 
-    policies, pods = _load(arguments), list_pods()
+    policies, pods = _load(context, arguments), list_pods()
     expectations = [
         expectation
         for path in arguments.expectations
@@ -72,16 +72,17 @@ def _run(context: Context, arguments: Namespace) -> int:
     return FAILED if wrong else 0
 
 
-def _load(arguments: Namespace) -> "PolicySet":
+def _load(context: Context, arguments: Namespace) -> "PolicySet":
     from shibafu.documents.errors import DocumentError
+    from shibafu.networks.policy_networks import open_policies
     from shibafu.policy.policy_documents import join_sources
-    from shibafu.policy.policy_files import PolicyDirectory, expand_paths, read_sources
+    from shibafu.policy.policy_files import expand_paths, read_sources
 
     mistakes: list[str] = []
     policies = (
         join_sources(read_sources(expand_paths(arguments.file), mistakes))
         if arguments.file
-        else PolicyDirectory(arguments.policy_dir).load(mistakes)
+        else open_policies(arguments.policy_dir, context.conf_dir).load(mistakes)
     )
     if mistakes:
         raise DocumentError("\n".join(mistakes))
