@@ -1,0 +1,194 @@
+"""The client of etcd, with an etcd of Debian."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shibafu.overlay.config import EtcdAccess
+from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.etcd import EtcdClient, EtcdError, EtcdUnavailableError, StoredValue, encode_value
+from shibafu.overlay.etcd_watch import Changes, HistoryLostError, watch_prefix
+from support.certificates import Authority
+from support.etcd import EtcdServer
+from support.namespaces import Namespace
+
+
+@pytest.fixture
+def host() -> Iterator[Namespace]:
+    with Namespace("etcd") as namespace, namespace.enter():
+        yield namespace
+
+
+@pytest.fixture
+def etcd(host: Namespace) -> Iterator[EtcdServer]:
+    with EtcdServer(host) as server:
+        yield server
+
+
+@pytest.fixture
+def client(etcd: EtcdServer) -> EtcdClient:
+    return EtcdClient(etcd.access)
+
+
+def start_watch(client: EtcdClient, prefix: str = "/a/") -> Iterator[Changes]:
+    """Return a watch that has begun."""
+    listing = client.list_prefix(prefix)
+    watch = watch_prefix(client, prefix, listing.revision, listing.cluster)
+    assert next(watch).values == {}
+    return watch
+
+
+def test_keys_and_leases(etcd: EtcdServer, client: EtcdClient) -> None:
+    lease = client.grant_lease(60)
+    put = {"request_put": {"key": encode_value("/a/1"), "value": encode_value("one"), "lease": lease}}
+    is_absent = {"key": encode_value("/a/1"), "target": "VERSION", "result": "EQUAL", "version": 0}
+    assert client.transact([is_absent], [put])
+    assert not client.transact([is_absent], [put])
+    etcd.ctl("put", "/b", "other")
+    assert client.list_prefix("/a/").values == (StoredValue("/a/1", b"one", lease),)
+    assert client.get("/a/1") == StoredValue("/a/1", b"one", lease)
+    assert client.get("/a/2") is None
+    assert client.keep_alive(lease) == 60
+    assert client.ask_lease_age(lease) in (0, 1)
+    assert (client.delete("/a/1"), client.delete("/a/1")) == (True, False)
+    client.revoke_lease(lease)
+    assert client.keep_alive(lease) == 0
+    assert client.ask_lease_age(lease) is None
+
+
+def test_watch_tells_what_has_changed(etcd: EtcdServer, client: EtcdClient) -> None:
+    watch = start_watch(client)
+    etcd.ctl("put", "/a/1", "one")
+    assert next(watch).values == {"/a/1": b"one"}
+    etcd.ctl("put", "/b", "other")
+    etcd.ctl("del", "/a/1")
+    changes = next(watch)
+    assert changes.values == {"/a/1": None}
+    assert changes.revision == client.list_prefix("/a/").revision
+
+
+def test_watch_begins_where_the_last_one_ended(etcd: EtcdServer, client: EtcdClient) -> None:
+    listing = client.list_prefix("/a/")
+    for value in ("one", "two"):
+        etcd.ctl("put", "/a/1", value)
+    watch = watch_prefix(client, "/a/", listing.revision, listing.cluster)
+    changes = next(change for change in watch if change.values)
+    assert changes.values == {"/a/1": b"two"}
+
+
+def test_watch_ends_with_the_member(etcd: EtcdServer, client: EtcdClient) -> None:
+    watch = start_watch(client)
+    etcd.stop()
+    with pytest.raises(EtcdUnavailableError):
+        next(watch)
+    etcd.start()
+    assert client.list_prefix("/a/").values == ()
+
+
+def test_compacted_history_is_lost(etcd: EtcdServer, client: EtcdClient) -> None:
+    listing = client.list_prefix("/a/")
+    for value in ("one", "two", "three"):
+        etcd.ctl("put", "/a/1", value)
+    etcd.ctl("compact", str(etcd.read_revision()))
+    with pytest.raises(HistoryLostError) as caught:
+        list(watch_prefix(client, "/a/", listing.revision, listing.cluster))
+    assert not caught.value.is_restored
+
+
+def test_a_restored_store_is_another_one(etcd: EtcdServer, client: EtcdClient) -> None:
+    """Its revisions are lower: a watch would wait until it has caught up, and miss all until then."""
+    etcd.ctl("put", "/a/1", "one")
+    listing = client.list_prefix("/a/")
+    etcd.stop()
+    etcd.forget()
+    etcd.start()
+    with pytest.raises(HistoryLostError) as caught:
+        list(watch_prefix(client, "/a/", listing.revision, listing.cluster))
+    assert caught.value.is_restored
+
+
+def test_next_endpoint_where_one_fails(etcd: EtcdServer) -> None:
+    client = EtcdClient(EtcdAccess(("http://127.0.0.1:9", etcd.url)))
+    assert client.list_prefix("/a/").values == ()
+    assert client.endpoint == etcd.url
+
+
+def test_nobody_there(host: Namespace) -> None:
+    with pytest.raises(EtcdUnavailableError) as caught:
+        EtcdClient(EtcdAccess(("http://127.0.0.1:9",))).get("/a")
+    assert caught.value.message == "etcd at http://127.0.0.1:9 cannot be reached: connection refused"
+
+
+def enable_passwords(etcd: EtcdServer) -> None:
+    etcd.ctl("user", "add", "root:secret")
+    etcd.ctl("user", "grant-role", "root", "root")
+    etcd.ctl("user", "add", "blue:azure")
+    etcd.ctl("role", "add", "blue")
+    etcd.ctl("role", "grant-permission", "blue", "readwrite", "--prefix", "/a/")
+    etcd.ctl("user", "grant-role", "blue", "blue")
+    etcd.ctl("auth", "enable")
+
+
+def test_passwords(etcd: EtcdServer, tmp_path: Path) -> None:
+    enable_passwords(etcd)
+    password = tmp_path / "password"
+    password.write_text("azure\n")
+    access = replace(etcd.access, username="blue", password_file=str(password))
+    client = EtcdClient(access)
+    watch = start_watch(client)
+    etcd.ctl("--user", "root:secret", "put", "/a/1", "one")
+    assert next(watch).values == {"/a/1": b"one"}
+    # It does not know the token any more.
+    etcd.stop()
+    etcd.start()
+    assert client.list_prefix("/a/").values
+    with pytest.raises(EtcdError) as caught:
+        client.get("/b")
+    assert caught.value.hint == "the user needs a role with readwrite permission for the prefix"
+    password.write_text("red")
+    with pytest.raises(EtcdError) as caught:
+        EtcdClient(access).get("/a/1")
+    assert caught.value.hint == "look at username and passwordFile"
+    with pytest.raises(EtcdError) as caught:
+        EtcdClient(etcd.access).get("/a/1")
+    assert caught.value.hint == "etcd wants a password: set username and passwordFile"
+    password.unlink()
+    with pytest.raises(OverlayError, match="there is no file"):
+        EtcdClient(access).get("/a/1")
+
+
+def test_certificates(host: Namespace, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server", "/CN=etcd")
+    named, nameless = authority.issue("named", "/CN=blue"), authority.issue("nameless", "/O=shibafu")
+    options = ("--cert-file", certificate, "--key-file", key, "--trusted-ca-file", authority.certificate)
+    with EtcdServer(host, *map(str, options), "--client-cert-auth", scheme="https") as etcd:
+        root = EtcdAccess((etcd.url,), str(authority.certificate), *map(str, named))
+        admin = f"--cacert={authority.certificate}", f"--cert={nameless[0]}", f"--key={nameless[1]}"
+        etcd.ctl(*admin, "put", "/a/1", "one")
+        client = EtcdClient(replace(root, certfile=str(nameless[0]), keyfile=str(nameless[1])))
+        assert [value.value for value in client.list_prefix("/a/").values] == [b"one"]
+        with pytest.raises(EtcdError, match="certificate"):
+            EtcdClient(replace(root, cafile="")).get("/a/1")
+        with pytest.raises(EtcdUnavailableError, match="cannot be reached"):
+            EtcdClient(replace(root, certfile="", keyfile="")).get("/a/1")
+        with pytest.raises(FileNotFoundError, match=r"absent\.pem"):
+            EtcdClient(replace(root, cafile=str(tmp_path / "absent.pem")))
+        etcd.ctl(*admin, "user", "add", "root:secret")
+        etcd.ctl(*admin, "user", "grant-role", "root", "root")
+        etcd.ctl(*admin, "auth", "enable")
+        with pytest.raises(EtcdError) as caught:
+            EtcdClient(root).get("/a/1")
+        assert "must not have a CN" in caught.value.hint
+        password = tmp_path / "password"
+        password.write_text("secret")
+        both = replace(
+            root,
+            certfile=str(nameless[0]),
+            keyfile=str(nameless[1]),
+            username="root",
+            password_file=str(password),
+        )
+        assert EtcdClient(both).get("/a/1") is not None
