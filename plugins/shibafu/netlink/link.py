@@ -88,7 +88,7 @@ class Link:
         mac: Its address; b'' if it has none.
         mtu: In bytes.
         master: Index of the bridge or bond it belongs to; 0 if none.
-        peer: Index of the other end of a veth pair, or of a VLAN's lower interface; 0 if none.
+        peer: Index of the other end of a veth pair, or of the lower interface of a VLAN or VXLAN; 0 if none.
         link_netnsid: The namespace of the peer, as numbered in the link's own; -1 if it is the same one.
         alias: A text for people.
         operstate: IF_OPER_*.
@@ -171,12 +171,12 @@ class Link:
 
     @property
     def data(self) -> dict[int, bytes]:
-        """Attributes of a bridge or a VLAN: IFLA_BR_*, IFLA_VLAN_*.
+        """Attributes of a bridge, a VLAN or a VXLAN: IFLA_BR_*, IFLA_VLAN_*, IFLA_VXLAN_*.
 
         Other kinds are none of ours, and a driver outside the kernel may put anything there.
         """
         # Here and not when a link is decoded: a bridge has 50 of them, and hardly anybody asks.
-        return parse_attrs(self.info_data) if self.kind in ("bridge", "vlan") else {}
+        return parse_attrs(self.info_data) if self.kind in ("bridge", "vlan", "vxlan") else {}
 
     @property
     def vlan_filtering(self) -> bool | None:
