@@ -208,10 +208,14 @@ def _take_limits(packed: bytes) -> None:
 
 
 def _take_environment(lines: list[bytes]) -> None:
-    os.environ.clear()
+    """Set the caller's variables; a spare has none while it waits."""
+    variables: dict[bytes, bytes] = {}
     for line in lines:
         name, equals, value = line.partition(b"=")
         if value.startswith(_DESCRIPTORS):
             raise RefusedError("a path is that of the caller's descriptor")
         if name and equals:
-            os.environ.setdefault(os.fsdecode(name), os.fsdecode(value))
+            # Of those of one name the first counts, as for getenv(3).
+            variables.setdefault(name, value)
+    for name, value in variables.items():
+        os.environb[name] = value
