@@ -6,10 +6,12 @@
     worker      a spare: waits for one call, does it, ends
     caller      who calls, whether the engine may work for them, and becoming like them
     protocol    what launcher and worker say to each other, and workers to the parent
-    training    calls in a namespace of their own, so that those that count find everything warm
-    metrics      which calls were served and which went cold, for `shibafu engine status` and Prometheus
-    place       where an installation's engine listens
+    pages       gives a spare its own memory while it waits
+    warmup      calls in a namespace of their own, so that those that count find everything warm
+    metrics     which calls were served and which went cold, for `shibafu engine status` and Prometheus
+    location    where an installation's engine listens
     programs    which executables it serves
+    systemd     what the service manager is told
 
 A call is still a process of its own, which runs `main` once and ends: no state passes from call to call.
 """
