@@ -32,6 +32,12 @@ class Wire:
             addresses = [ip["address"].partition("/")[0] for ip in result["ips"]]
             self.addresses[name] = {6 if ":" in one else 4: one for one in addresses}
 
+    def find_local(self, name: str) -> str:
+        """Return a container's link-local address."""
+        container = self.machine.container(name)
+        listed = container.run("ip", "-o", "-6", "addr", "show", "dev", "eth0", "scope", "link")
+        return listed.split()[3].partition("/")[0]
+
     def passes(
         self, ends: tuple[str, str], version: int, tags: tuple[int, ...], source: str = "", to: str = ""
     ) -> bool:
@@ -51,7 +57,7 @@ class Wire:
             sender.enter(),
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire,
         ):
-            listener.bind((destination, 0))
+            listener.bind(("", 0))
             wire.bind(("eth0", 0))
             packet = calc_datagram(source or own, destination, listener.getsockname()[1])
             mac = bytes.fromhex((to or find_mac(self.machine, receiver, "eth0")).replace(":", ""))
@@ -105,8 +111,7 @@ def test_a_neighbour_is_not_told_lies_over_ipv6(wire: Wire, is_local: bool, opti
     db, other = map(wire.machine.container, ("db", "other"))
     source, target, destination = (wire.addresses[name][6] for name in ("db", "web", "other"))
     if is_local:
-        listed = db.run("ip", "-o", "-6", "addr", "show", "dev", "eth0", "scope", "link")
-        source = listed.split()[3].partition("/")[0]
+        source = wire.find_local("db")
     mac, known = find_mac(wire.machine, db, "eth0"), "02:00:00:00:00:01"
 
     def is_deceived() -> bool:
@@ -129,4 +134,17 @@ def test_a_neighbour_is_not_told_lies_over_ipv6(wire: Wire, is_local: bool, opti
     other.run("ip", "neigh", "flush", "dev", "eth0")
     db.run("ip", "neigh", "flush", "dev", "eth0")
     assert can_reach(other, destination, db)
+    wire.machine.check(labelled(wire.config, app="db"), "db")
+
+
+def test_the_host_leads_nobody_to_link_local_addresses(wire: Wire) -> None:
+    """It forwards to them what comes from other addresses, and no policy knows them."""
+    # Until its bridge has found out that nobody else has its address, it looks for no neighbours.
+    wire.machine.host.run("sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0")
+    wire.attach("db", "other")
+    host = find_mac(wire.machine, wire.machine.host, wire.config["bridge"])
+    wire.addresses["db"][6] = wire.find_local("db")
+    assert wire.passes(("other", "db"), 6, (), to=host)
+    apply(wire.machine, policy([], target=match(app="db"), namespace="default"))
+    assert not wire.passes(("other", "db"), 6, (), to=host)
     wire.machine.check(labelled(wire.config, app="db"), "db")

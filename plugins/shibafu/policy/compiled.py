@@ -39,9 +39,11 @@ NEIGHBOUR_MESSAGES = (
 _BASE = "forward"
 _HOOK = "type filter hook forward priority -10"
 # Before the maps: what is open stays so; neighbours are found; a container reaches its own published ports.
+# No policy knows link-local addresses, to which the host would forward what comes from others.
 _BASE_RULES = [
     "ct state established,related accept",
     f"icmpv6 type {{ {NEIGHBOUR_MESSAGES} }} accept",
+    "ip6 daddr fe80::/10 ip6 saddr != fe80::/10 drop",
     "ip saddr . ip daddr @self4 accept",
     "ip6 saddr . ip6 daddr @self6 accept",
     "ip saddr vmap @eg4",
