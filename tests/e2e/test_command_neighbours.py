@@ -65,3 +65,20 @@ def test_cnitool_and_the_command_call_a_container_alike(
     command("network connect blue /run/netns/db")
     assert called in {endpoint["containerID"] for endpoint in command.endpoints("blue")}
     command("network rm blue --force")
+
+
+def test_gc_says_which_leases_it_frees_of_whom_nothing_else_is_known(
+    machine: Machine, command: Command
+) -> None:
+    command("network create blue --subnet 10.81.0.0/24")
+    machine.netns_add("web", "db")
+    for name in ("web", "db"):
+        command(f"network connect blue {name}")
+    machine.run("sh", "-c", "rm -r /var/lib/cni/results /run/shibafu/[0-9]*/blue")
+    machine.netns_del("web")
+    freed, *_ = command("network gc").splitlines()
+    assert freed == "blue: freed what web eth0 had: the lease of 10.81.0.2"
+    assert machine.leases() == ["/var/lib/cni/networks/blue/10.81.0.3"]
+    (left, _) = command("network gc").splitlines()
+    assert left == "blue: left the leases of containers that are unknown here: 10.81.0.3"
+    command("network rm blue --force")

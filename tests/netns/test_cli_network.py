@@ -222,10 +222,17 @@ def test_gc_frees_what_vanished_containers_hold(
     shibafu("ipam reserve blue 10.66.0.50 --label printer")
     assert shibafu("network gc") == "nothing to free: all containers still exist\n"
     web.delete()
-    assert "namespace gone" in shibafu.run("network", "check", status=1)[0]
-    assert "would free" in shibafu("network gc --dry-run")
-    assert [f["containerID"] for f in shibafu.json("network gc")["freed"]] == [web.name]
-    assert [lease["address"] for lease in shibafu.json("ipam ls")] == ["10.66.0.3", "10.66.0.50"]
+    # Each command leads to the next.
+    advice = "`shibafu network gc blue` frees what it left behind"
+    assert f"namespace gone\n  {advice}\n" in shibafu.run("network", "check", status=1)[0]
+    assert f"blue, container {web.name}: namespace gone; {advice}\n" in shibafu("network repair")
+    (shibafu.store / "networks" / "blue" / "10.66.0.9").write_bytes(b"stranger\r\neth0")
+    freed = f"what {web.name} eth0 had: the lease of 10.66.0.2/24\n"
+    left = "blue: left the leases of containers that are unknown here: 10.66.0.9\n"
+    assert shibafu("network gc --dry-run").startswith(f"blue: would free {freed}{left}")
+    assert shibafu("network gc").startswith(f"blue: freed {freed}{left}")
+    kept = [lease["address"] for lease in shibafu.json("ipam ls")]
+    assert kept == ["10.66.0.3", "10.66.0.9", "10.66.0.50"]
     assert len(inspect(shibafu, "blue")["endpoints"]) == 1
     shibafu("network check")
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from shibafu.cni.args import is_valid_value
-from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, CniError, attempt
-from shibafu.cni.names import calc_host_veth, is_valid_identifier
+from shibafu.cni.errors import CniError
+from shibafu.cni.names import is_valid_identifier
 from shibafu.networks.adoption import adopt_chain
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
-from shibafu.networks.inspect import CACHE, GONE, Endpoint, Inspector, find_broken_records
+from shibafu.networks.inspect import CACHE, GONE, Endpoint, Inspector
 from shibafu.networks.kernel import Kernel, open_kernel
 from shibafu.networks.leases import open_pool
 from shibafu.networks.machine import Directories
@@ -56,6 +56,7 @@ class Finding:
         ifname: its interface.
         problem: what is wrong; empty when nothing is known to be.
         notChecked: why nobody looked; empty when somebody did.
+        advice: what to do about the problem; empty where nothing is known.
     """
 
     network: str
@@ -63,6 +64,7 @@ class Finding:
     ifname: str
     problem: str = ""
     notChecked: str = ""  # noqa: N815
+    advice: str = ""
 
 
 class Caller:
@@ -156,17 +158,17 @@ class Caller:
         """Ask a network's plugins whether it works, and of each container whether it has what it got."""
         answer = _ask(self.runtime.status, network.config)
         if network.problem:
-            answer = f"its configuration is invalid: {network.problem}", ""
+            answer = f"its configuration is invalid: {network.problem}", "", f"correct {network.config.path}"
         findings = [Finding(network.name, "", "", *answer)]
         broken: list[CniError] = []
         endpoints = self.find_endpoints(network, broken)
         open_pool(network).list(broken)
-        findings += [Finding(network.name, "", "", error.msg) for error in broken]
+        findings += [Finding(network.name, "", "", error.msg, "", error.details) for error in broken]
         for endpoint in endpoints:
             if endpoint.state == GONE:
-                answer = GONE, ""
+                answer = GONE, "", f"`shibafu network gc {network.name}` frees what it left behind"
             elif CACHE not in endpoint.sources:
-                answer = "", "no runtime has cached its result here"
+                answer = "", "no runtime has cached its result here", ""
             else:
                 # By the plugins of the network, and of this suite those that a container's options have added
                 # to its chain: the reference's portmap misses rules of IPv6 on networks that have none.
@@ -183,56 +185,6 @@ class Caller:
         """Return a network's containers as they are now; see `Inspector.find_endpoints`."""
         return Inspector(self.kernel, self.runtime.cache_dir).find_endpoints(network, broken)
 
-    def collect_garbage(
-        self, network: ConfiguredNetwork, dry_run: bool, errors: list[CniError]
-    ) -> list[Endpoint]:
-        """Free what containers whose namespaces are gone left behind; return these containers.
-
-        What is unknown here may belong to a container of another runtime: it stays.
-
-        Args:
-            network: the network.
-            dry_run: whether to change nothing.
-            errors: takes what failed, none of which keeps the rest from being done.
-        """
-        endpoints = self.find_endpoints(network)
-        gone = [endpoint for endpoint in endpoints if endpoint.state == GONE]
-        if dry_run:
-            return gone
-        freed = [endpoint for endpoint in gone if attempt(errors, self.detach, network, endpoint)]
-        if network.problem:
-            # Where its leases are is not known, so that the plugins' GC would free those of strangers.
-            what = f"its configuration is invalid: {network.problem}"
-            errors.append(CniError(INVALID_CONFIG, what, network.config.path))
-            return freed
-        leases = [lease for lease in open_pool(network).list(errors) if not lease.is_abandoned]
-        valid = {endpoint.key for endpoint in endpoints if endpoint.state != GONE}
-        valid |= {(lease.container_id, lease.ifname) for lease in leases if lease.container_id}
-        broken = self._find_unknown_links(network, valid)
-        if broken:
-            # What is not listed, the plugins' GC removes.
-            errors += broken
-            return freed
-        attempt(errors, self.runtime.gc, network.config, valid)
-        errors += find_broken_records(network.name)
-        return freed
-
-    def _find_unknown_links(self, network: ConfiguredNetwork, valid: set[tuple[str, str]]) -> list[CniError]:
-        """Return what is wrong with records that do not identify the owner of an existing link."""
-        known = {calc_host_veth(network.name, *owner) for owner in valid}
-        state = NetworkState(network.name)
-        unknown = [link for link in state.attachments() if state.read_attachment(link).owner is None]
-        links = self.kernel.links()
-        return [
-            CniError(
-                IO_FAILURE,
-                f"{state.directory}/{link} names no container, but its link may belong to a running one",
-                f"nothing else of network {network.name} is freed; if nobody needs it: ip link del {link}",
-            )
-            for link in unknown
-            if link in links and link not in known
-        ]
-
     def _choose_ifname(self, target: Target) -> str:
         with inside(target.netns), open_kernel() as kernel:
             taken = set(kernel.links())
@@ -246,14 +198,14 @@ class Caller:
         )
 
 
-def _ask(call: Callable[..., str], *arguments: object) -> tuple[str, str]:
-    """Return what plugins find wrong, and why they were not asked; empty texts for nothing."""
+def _ask(call: Callable[..., str], *arguments: object) -> tuple[str, str, str]:
+    """Return what plugins find wrong, why they were not asked, and their advice; empty texts for nothing."""
     try:
-        return "", call(*arguments)
+        return "", call(*arguments), ""
     except CniError as error:
-        return error.msg, ""
+        return error.msg, "", error.details
     except OSError as error:
-        return str(error), ""
+        return str(error), "", ""
 
 
 def find_target(text: str, cache_dir: str) -> Target:

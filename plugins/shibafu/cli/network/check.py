@@ -31,10 +31,13 @@ def _run(context: Context, arguments: Namespace) -> int:
                 findings += caller.check(network)
     failures.add(*broken)
     context.out.data([asdict(finding) for finding in findings])
-    for finding in findings:
+    for finding, following in zip(findings, [*findings[1:], None], strict=True):
         who = f"{finding.network} {finding.containerID} {finding.ifname}".rstrip()
         if finding.problem:
             context.out.text(f"{context.out.style.paint('red', '✗')} {who}: {finding.problem}")
+            # What helps several is said once, below the last of them.
+            if finding.advice and (following is None or following.advice != finding.advice):
+                context.out.text(f"  {finding.advice}")
         elif finding.notChecked:
             context.out.text(
                 f"{context.out.style.paint('yellow', '-')} {who}: not checked: {finding.notChecked}"
@@ -49,8 +52,9 @@ SUBCOMMAND = Subcommand(
     "check networks and containers",
     "Ask the plugins of each network whether a container could be attached (STATUS), and for each container\n"
     "whether it still has what ADD gave it (CHECK). Nothing is changed. Where the plugins cannot be asked,\n"
-    'as with disableCheck or a version without STATUS, the output says "not checked". The exit code is 1 if\n'
-    "anything is wrong, and 0 otherwise.",
+    'as with disableCheck or a version without STATUS, the output says "not checked". Below what is wrong\n'
+    "is what to do about it: `shibafu network repair` restores what was removed, and `shibafu network gc`\n"
+    "frees what containers that are gone left behind. The exit code is 1 if anything is wrong.",
     ("shibafu network check", "shibafu network check blue && echo fine"),
     _run,
     _add_arguments,

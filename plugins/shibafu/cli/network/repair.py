@@ -51,6 +51,7 @@ class RepairReport:
         self._failures = failures
         self._found: list[NetworkFault] = []
         self._left: list[NetworkFault] = []
+        self._gone: list[tuple[str, str]] = []
         self.paused: list[str] = []
 
     def repair(self, networks: "list[ConfiguredNetwork]", is_dry_run: bool = False) -> None:
@@ -65,12 +66,14 @@ class RepairReport:
                     self._repair(network, caller, is_dry_run)
 
     def _repair(self, network: "ConfiguredNetwork", caller: "Caller", is_dry_run: bool) -> None:
+        from shibafu.networks.inspect import GONE
         from shibafu.networks.pausing import PauseState
         from shibafu.networks.repair import Repair
 
         unreadable: list[CniError] = []
-        caller.find_endpoints(network, unreadable)
+        endpoints = caller.find_endpoints(network, unreadable)
         self._failures.add(*unreadable)
+        self._gone += [(network.name, one.container_id) for one in endpoints if one.state == GONE]
         repair = Repair(network, caller)
         faults = repair.find_faults()
         self._found += faults
@@ -99,6 +102,9 @@ class RepairReport:
                 out.text(f"  {fault.advice}")
         if not found and not self.paused and not self._failures.status:
             out.text("nothing to repair")
+        for network, container_id in self._gone:
+            advice = f"`shibafu network gc {network}` frees what it left behind"
+            out.text(f"{network}, container {container_id}: namespace gone; {advice}")
         return 1 if left else self._failures.status
 
 
@@ -107,8 +113,9 @@ SUBCOMMAND = Subcommand(
     "restore what is missing from networks",
     "Restore bridges, ports, addresses, rules and limits, for example after the firewall was flushed or\n"
     "reloaded or a bridge was deleted. Containers are not restarted and keep their addresses. What other\n"
-    "plugins of a chain made is not restored: see `shibafu network check`. A network that is paused is left\n"
-    "alone. The exit code is 1 if anything is wrong in the end, also with --dry-run.",
+    "plugins of a chain made is not restored: see `shibafu network check`. What containers that are gone\n"
+    "left behind is freed by `shibafu network gc`. A network that is paused is left alone. The exit code\n"
+    "is 1 if anything is wrong in the end, also with --dry-run.",
     (
         "shibafu network repair --dry-run",
         "iptables -t nat -F; ip link del br-blue; shibafu network repair   # to see what it does",
