@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shibafu.documents.errors import DocumentError
+from shibafu.documents.json_lines import format_json_lines
 from shibafu.policy.model import (
     IpBlock,
     Namespace,
@@ -16,7 +17,7 @@ from shibafu.policy.model import (
     PolicyRule,
     PolicySet,
 )
-from shibafu.policy.policy_documents import parse_policies
+from shibafu.policy.policy_documents import parse_policies, parse_sources
 from shibafu.policy.selector import EXISTS, IN, NOT_IN, Requirement, Selector
 
 HEAD = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\n"
@@ -169,6 +170,15 @@ def test_no_rules_allow_nothing(ingress: str) -> None:
     assert parse_spec(f"{{podSelector: {{}}, ingress: {ingress}}}").ingress == ()
 
 
+def test_a_name_that_looks_like_a_number_stays_one_in_quotes() -> None:
+    """In the file that the command writes, too."""
+    text = f"{SPEC}  ingress:\n  - ports:\n    - port: '1e3'\n"
+    (source,) = parse_sources(text, "f")
+    for policies in (parse_policies(text, "f"), parse_policies(format_json_lines([source.document]), "f")):
+        ((port,),) = [rule.ports or () for rule in policies.policies[0].ingress]
+        assert port.port == "1e3"
+
+
 @pytest.mark.parametrize("rule", ["{}", "{from: []}", "{from: , ports: []}", "{from: [], ports: null}"])
 def test_empty_lists_of_a_rule_allow_everything(rule: str) -> None:
     assert parse_spec(f"{{podSelector: {{}}, ingress: [{rule}]}}").ingress == (PolicyRule(None, None),)
@@ -293,6 +303,11 @@ BLOCK = f"{SPEC}  egress:\n  - to:\n    - ipBlock:\n        cidr: 10.0.0.0/8\n"
         (f"{SPEC}  ingress:\n  - ports:\n    - port: 0", 8, "a number from 1 to 65535, or a name"),
         (f"{SPEC}  ingress:\n  - ports:\n    - port: 65536", 8, "a number from 1 to 65535"),
         (f"{SPEC}  ingress:\n  - ports:\n    - port: 53:30", 8, "a number from 1 to 65535"),
+        *(
+            (f"{SPEC}  ingress:\n  - ports:\n    - port: {port}", 8, f"; {port} is not the same number to")
+            for port in ("0120", "080", "0x50", "1_000", "0o17", "0b11", "1e3", "+80")
+        ),
+        (f"{SPEC}  ingress:\n  - ports:\n    - {{port: 8, endPort: 0120}}", 8, "0120 is not the same number"),
         (f"{SPEC}  ingress:\n  - ports:\n    - port: [80]", 8, "a number from 1 to 65535"),
         (f"{SPEC}  ingress:\n  - ports:\n    - port: '80'", 8, "write a number without quotes"),
         (f"{SPEC}  ingress:\n  - ports:\n    - port: Web", 8, "not a valid name of a port"),

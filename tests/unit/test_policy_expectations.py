@@ -87,7 +87,9 @@ def test_a_service(text: str, service: tuple[str, int]) -> None:
     assert parse_service(text) == Service(*service)
 
 
-@pytest.mark.parametrize("text", ["", "/", "80/tcp", "icmp/1", "tcp/0", "tcp/", "tcp/65536", "tcp/udp/1"])
+@pytest.mark.parametrize(
+    "text", ["", "/", "80/tcp", "icmp/1", "tcp/0", "tcp/", "tcp/65536", "tcp/udp/1", "0120"]
+)
 def test_what_is_not_a_service(text: str) -> None:
     with pytest.raises(ValueError, match="is not a port"):
         parse_service(text)

@@ -98,7 +98,7 @@ def test_a_port(text: str, expected: tuple[int, str]) -> None:
     assert parse_named_port(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0", "65536", "a", "80/icmp", "-1", "٨٠", "9" * 5000])
+@pytest.mark.parametrize("text", ["", "0", "080", "65536", "a", "80/icmp", "-1", "٨٠", "9" * 5000])
 def test_what_is_not_a_port(text: str) -> None:
     with pytest.raises(ValueError, match="is not a port"):
         parse_named_port(text)

@@ -63,4 +63,4 @@ def _make_node(value: object, mark: Mark) -> Node:
         return SequenceNode(f"{_TAG}seq", [_make_node(item, mark) for item in value], mark, mark)
     kind = {str: "str", bool: "bool", int: "int", float: "float"}.get(type(value), "null")
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    return ScalarNode(f"{_TAG}{kind}", text, mark, mark)
+    return ScalarNode(f"{_TAG}{kind}", text, mark, mark, '"' if kind == "str" else None)

@@ -135,7 +135,8 @@ def parse_named_port(text: str) -> tuple[int, str]:
     """
     number, _, protocol = text.partition("/")
     protocol = protocol or "tcp"
-    is_number = number.isascii() and number.isdecimal() and len(number) <= 5
+    # With a 0 in front, YAML takes it for octal.
+    is_number = number.isascii() and number.isdecimal() and len(number) <= 5 and number[0] != "0"
     if not is_number or not 1 <= int(number) <= _MAX_PORT or protocol.lower() not in _PROTOCOLS:
         raise ValueError(f'"{text}" is not a port: write one such as 80/tcp, with tcp, udp or sctp')
     return int(number), protocol.upper()

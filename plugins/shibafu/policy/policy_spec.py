@@ -1,10 +1,11 @@
 """What the `spec` of a NetworkPolicy says: selectors, rules, peers and ports."""
 
+import re
 from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeVar
 
-from yaml.nodes import Node
+from yaml.nodes import Node, ScalarNode
 
 from shibafu.documents.yaml_nodes import NodeReader, is_null
 from shibafu.policy.label_syntax import require_label_key, require_label_value, require_port_name
@@ -22,6 +23,10 @@ from shibafu.policy.model import (
 from shibafu.policy.selector import IN, NOT_IN, OPERATORS, Requirement, Selector
 
 _MAX_PORT = 65535
+_NUMBER = re.compile("0|[1-9][0-9]{0,18}")
+# What YAML 1.1, YAML 1.2 and Kubernetes' reader do not take for the same number: 0120 is 80 to the first and
+# the last, 080 and 1e3 are numbers to the last alone.
+_AMBIGUOUS = re.compile("[-+]?[0-9][0-9_]*|0[xob][0-9a-f_]+|[0-9]+e[0-9]+", re.IGNORECASE)
 # What a list of peers is called.
 _PEERS = {INGRESS: "from", EGRESS: "to"}
 _T = TypeVar("_T")
@@ -173,20 +178,29 @@ class SpecReader(NodeReader):
                 yield PolicyPort(protocol, port, end)
 
     def _read_port(self, node: Node | None) -> int | str | None:
-        if node is not None and node.tag == "tag:yaml.org,2002:str":
+        if node is not None and node.tag == "tag:yaml.org,2002:str" and not _is_bare_number(node):
             return self.text(node, '"port"', require_port_name)
         return self._read_number(node, "port")
 
     def _read_number(self, node: Node | None, key: str) -> int | None:
         if node is None or is_null(node):
             return None
+        text = str(node.value)
         # What YAML takes for a number includes 53:80, to the base of 60.
-        if str(node.value).isdecimal() and 1 <= int(node.value) <= _MAX_PORT:
-            return int(node.value)
-        self.refuse(
-            node, f'"{key}" is a number from 1 to {_MAX_PORT}' + (", or a name" if key == "port" else "")
-        )
+        if _NUMBER.fullmatch(text) and 1 <= int(text) <= _MAX_PORT:
+            return int(text)
+        problem = f'"{key}" is a number from 1 to {_MAX_PORT}' + (", or a name" if key == "port" else "")
+        if _AMBIGUOUS.fullmatch(text) and not _NUMBER.fullmatch(text):
+            problem += (
+                f"; {text} is not the same number to everybody: write it in decimal, without a 0 in front"
+            )
+        self.refuse(node, problem)
         return None
+
+
+def _is_bare_number(node: Node) -> bool:
+    """Return whether a value without quotes is a number to some readers of YAML."""
+    return isinstance(node, ScalarNode) and node.style is None and bool(_AMBIGUOUS.fullmatch(node.value))
 
 
 def _parse_cidr(text: str) -> IPv4Network | IPv6Network:
