@@ -275,8 +275,11 @@ def test_a_network_is_connected_to_a_running_container(containers: Containers) -
     containers.start("web1")
     containers.command("network connect blue web1")
     assert "172.21.0.2/24" in containers.command("exec web1 ip addr show eth1")
-    containers.command("stop --time 0 web1")
+    view = containers.view("web1")
+    assert (view["networks"], view["addresses"]) == (["bridge", "blue"], ["172.20.0.2/24", "172.21.0.2/24"])
+    containers.command("restart --time 0 web1")
     assert containers.command.endpoints("blue") == []
+    assert containers.view("web1")["networks"] == ["bridge"]
 
 
 def test_the_exit_status_is_the_programs(containers: Containers) -> None:

@@ -90,6 +90,14 @@ def test_a_rule_of_the_network_does_not_repeat_its_name() -> None:
     assert lines[-1].endswith(f"  {texts[1]}")
 
 
+def test_names_are_whole_and_long_ids_are_short() -> None:
+    cnitool, podman = "cnitool-d7316f0896ce1b162e1e", "0123456789abcdef" * 4
+    lines = draw_network(make_view(make_endpoint(cnitool), make_endpoint(podman)), Style(False))
+    assert f"eth0  {cnitool}  10" in lines[-2]
+    assert f"eth0  {podman[:12]} " in lines[-1]
+    assert podman[:13] not in lines[-1]
+
+
 def test_a_picture_of_nothing() -> None:
     missing = BridgeState("br-blue", "missing", "", 0, [], False, None)
     lines = draw_network(make_view(bridge=missing), Style(False))

@@ -8,6 +8,8 @@ from shibafu.networks.text import LIMIT_VERBS, Style, format_count, format_port,
 
 _GOOD = ("up",)
 _STATE_COLOURS = {"no carrier": "yellow", "down": "yellow"}
+# Names are shown whole, cnitool's as well; runtimes' IDs of 64 digits are not.
+_MAX_NAME = len("cnitool-") + 20
 
 
 def draw_network(view: NetworkView, style: Style) -> list[str]:
@@ -126,7 +128,7 @@ def _calc_cells(endpoint: Endpoint) -> tuple[str, ...]:
     return (
         endpoint.host_link or "?",
         endpoint.ifname,
-        endpoint.container_id if len(endpoint.container_id) <= 24 else endpoint.container_id[:12],
+        endpoint.container_id if len(endpoint.container_id) <= _MAX_NAME else endpoint.container_id[:12],
         ", ".join(endpoint.addresses) or "no address",
         endpoint.state,
         _format_traffic(endpoint.traffic) if endpoint.traffic is not None else "",

@@ -10,7 +10,7 @@ from shibafu.netlink.inet import calc_family
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.route import route_add, route_del, route_list
 from shibafu.netlink.rule import SourceRule, rule_add, rule_del, rule_list
-from shibafu.resource.base import Fault, Resource
+from shibafu.resource.base import MEND, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 # Of the container's tables and rules, numbers that nobody else is likely to have chosen.
 _FIRST_TABLE = 0x5B1B0000
 _PRIORITY = 0x5B1B
+_ADVICE = (
+    "the container has been connected to another network since, or somebody removed a rule or a route in it; "
+    f"{MEND}"
+)
 
 
 class AnswerRoutes(Resource):
@@ -62,7 +66,7 @@ class AnswerRoutes(Resource):
             routes = route_list(sock, index, family, table)
             if not has_rule or not any(route.dst is None for route in routes):
                 what = f"answers from {ip.address.address} leave the container by another network"
-                return [Fault(what, "somebody removed a rule or a route in the container")]
+                return [Fault(what, _ADVICE)]
         return []
 
     def ensure(self, view: "View") -> bool:

@@ -54,7 +54,10 @@ def _view(context: Context, record: "ContainerRecord") -> dict[str, Any]:
         status = Status("damaged")
     addresses: list[str] = []
     ports: list[str] = []
-    for attachment in cache_list(container_id=record.name, directory=context.cache_dir):
+    attachments = cache_list(container_id=record.name, directory=context.cache_dir)
+    # eth0, eth1, ... eth10
+    attachments.sort(key=lambda attachment: (len(attachment.ifname), attachment.ifname))
+    for attachment in attachments:
         result: dict[str, Any] = attachment.result or {}
         addresses += [str(ip.get("address")) for ip in result.get("ips", [])]
         ports += map(format_port, result.get("portMappings", []))
@@ -66,7 +69,8 @@ def _view(context: Context, record: "ContainerRecord") -> dict[str, Any]:
         "since": status.since,
         "status": describe_status(status, time.time()),
         "pid": status.pid,
-        "networks": spec.networks,
+        # Those of now, by `network connect`, too; its next start attaches it to those of `run` alone.
+        "networks": list(dict.fromkeys(attachment.network for attachment in attachments)) or spec.networks,
         "addresses": addresses,
         # As they were asked for, unless some were chosen.
         "ports": ports or spec.ports,

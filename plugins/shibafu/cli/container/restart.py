@@ -24,7 +24,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "restart",
     "stop and start containers",
-    "Stop containers as `shibafu stop` does, and start them again as `shibafu start` does.",
+    "Stop containers as `shibafu stop` does, and start them again as `shibafu start` does: on the networks\n"
+    "of `shibafu run`, without those that `shibafu network connect` has added.",
     ("shibafu restart web1", "shibafu restart --time 0 web1    # without waiting"),
     _run,
     _add_arguments,

@@ -47,7 +47,9 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "connect",
     "attach a container to a network",
-    "Attach a container, or any network namespace, to a network by calling its plugins with ADD.",
+    "Attach a container, or any network namespace, to a network by calling its plugins with ADD. That lasts\n"
+    "until the container ends: its next start is without it, unless it is started with the network\n"
+    "(shibafu run --network). A namespace given by its path gets the ID that cnitool would give it.",
     (
         "ip netns add web; shibafu network connect blue web",
         "shibafu network connect blue web --ip 172.21.0.100 --ifname eth1",
