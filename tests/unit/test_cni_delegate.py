@@ -56,6 +56,17 @@ def test_what_is_no_plugin(name: str, path: str, code: int, message: str) -> Non
     assert (caught.value.code, caught.value.msg) == (code, message)
 
 
+def test_a_plugin_in_another_directory_is_found_for_the_error(tmp_path: Path) -> None:
+    make_plugin(tmp_path / "libexec", "")
+    usual = (f"{tmp_path}/opt", f"{tmp_path}/libexec")
+    with pytest.raises(CniError) as caught:
+        find_plugin("sample", "/no", usual)
+    assert caught.value.details.startswith(f"it is in {tmp_path}/libexec: add this directory to CNI_PATH")
+    with pytest.raises(CniError) as caught:
+        find_plugin("other", "/no", usual)
+    assert "correct its name" in caught.value.details
+
+
 def test_it_gets_the_same_environment_and_the_same_bytes(tmp_path: Path) -> None:
     plugin = make_plugin(
         tmp_path, 'cat > "$OUT/stdin"; env > "$OUT/env"; echo \'{"ips": []}\'; echo said >&2'

@@ -25,6 +25,8 @@ _CALLED_BY = "SHIBAFU_DELEGATE"
 # twice this, for an ADD and the DEL that undoes it, is less than the 4 minutes that kubelet waits.
 PATIENCE = 90.0
 _NETCONF = "failed to load netconf: json: "
+# Where plugins are as a rule: by the specification's examples, of Debian, and of Fedora.
+_USUAL = ("/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni")
 
 
 class Installation:
@@ -69,8 +71,13 @@ class Installation:
         return None
 
 
-def find_plugin(plugin_type: str, cni_path: str) -> str:
+def find_plugin(plugin_type: str, cni_path: str, usual: tuple[str, ...] = _USUAL) -> str:
     """Return the path of a plugin's executable: the first regular file of that name in CNI_PATH.
+
+    Args:
+        plugin_type: as a configuration has it.
+        cni_path: directories, separated by colons.
+        usual: other directories, of which an error names the one that has it.
 
     Raises:
         CniError: the name is empty or a path, CNI_PATH is missing, or there is no such file.
@@ -93,8 +100,18 @@ def find_plugin(plugin_type: str, cni_path: str) -> str:
     raise CniError(
         INVALID_CONFIG,
         f'failed to find plugin "{plugin_type}" in path [{" ".join(directories)}]',
-        "install the plugin into one of these directories, add its own to CNI_PATH, or correct its name",
+        _advise(plugin_type, usual),
     )
+
+
+def _advise(plugin_type: str, usual: tuple[str, ...]) -> str:
+    """Return what to do about a plugin that is not in CNI_PATH."""
+    elsewhere = next((directory for directory in usual if os.path.isfile(f"{directory}/{plugin_type}")), "")
+    if elsewhere:
+        return (
+            f"it is in {elsewhere}: add this directory to CNI_PATH, or to --cni-path of the command shibafu"
+        )
+    return "install the plugin into one of these directories, add its own to CNI_PATH, or correct its name"
 
 
 def find_own(plugin_type: str) -> str | None:
