@@ -79,7 +79,7 @@ class Resolver:
 
         Args:
             partial: what is stated.
-            present: the network as it is; it keeps what the partial leaves open.
+            present: the network as it is; its bridge and subnets are kept where they are left open.
 
         Raises:
             CommandError: it collides with something.

@@ -50,9 +50,11 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "apply",
     "create and change networks as declared in a file",
-    "Create and change networks until they are as a YAML file declares them. What the file leaves open is\n"
-    "chosen once and kept. Networks that are not declared stay. Running it again changes nothing. Subnets\n"
-    "and bridges of networks with containers are not changed; other changes apply to new containers.",
+    "Create and change networks until they are as a YAML file declares them. Subnets and bridges that the\n"
+    "file leaves open are chosen once and kept; any other key that it leaves out has its default, also in a\n"
+    "network that now has another value. Networks that are not declared stay. Running it again changes\n"
+    "nothing. Subnets and bridges of networks with containers are not changed; other changes apply to new\n"
+    "containers.",
     (
         "shibafu network apply -f networks.yaml --dry-run",
         "shibafu network export | ssh other shibafu network apply -f -",
