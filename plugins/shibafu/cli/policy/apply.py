@@ -92,7 +92,7 @@ SUBCOMMAND = Subcommand(
         "shibafu policy apply                    # after changes in /etc/shibafu/policies",
         "shibafu policy apply -f db.yaml --cut   # and end what it no longer allows",
         "",
-        "# only pods of app web may connect to port 5432 of app db",
+        "# only containers with app=web may connect to port 5432 of those with app=db",
         "apiVersion: networking.k8s.io/v1",
         "kind: NetworkPolicy",
         "metadata: { name: db }",

@@ -60,8 +60,8 @@ def _run(context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "ls",
     "list policies",
-    "List the network policies of this host: the pods that each selects, and how many containers that\n"
-    "are attached now are among them.",
+    "List the network policies of this host: the containers that each selects, in words, and how many of\n"
+    "these are attached now.",
     ("shibafu policy ls", "shibafu policy ls --format json"),
     _run,
     add_policy_dir,

@@ -93,8 +93,8 @@ SUBCOMMAND = Subcommand(
     "test",
     "compare policies with a table of expectations",
     "Compare network policies with what is expected of them: a list in YAML of who connects to whom, and\n"
-    "whether that is allowed. `from` and `to` are containers or addresses as for `explain`, or pods that do\n"
-    "not have to exist, by their labels. The exit status is 1 if an expectation is not met.",
+    "whether that is allowed. `from` and `to` are containers or addresses as for `explain`, or containers\n"
+    "that do not have to exist, by their labels. The exit status is 1 if an expectation is not met.",
     (
         "shibafu policy test expectations.yaml",
         "shibafu policy test expectations.yaml -f policies/      # before they are applied",
