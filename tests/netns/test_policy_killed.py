@@ -5,114 +5,140 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
 from netns.policy_cases import match, pods, policy
-from netns.policy_machine import DB_FROM_WEB, TABLE, apply, labelled
+from netns.policy_machine import SUBNETS, TABLE, apply, labelled
+from support.command import CommandLine
 from support.killed_calls import STEPS, call_and_kill, find_steps, remedy
 from support.machine import Config, Machine
-from support.traffic import can_reach
+from support.policy_evaluator import Document
+from support.suite import Suite
+from support.traffic import list_arriving
 
-# What is applied in place of the first one: `other` may not connect to `db` by either, and `web` may by both.
-DB_FROM_WEB_AND_ADMIN = policy(
-    [{"from": [pods(match(app="web"))]}, {"from": [pods(match(app="admin"))]}],
-    target=match(app="db"),
-    namespace="default",
-)
-_APPLY = """
-import os, sys
-from shibafu.policy.compiler import compile_policies
-from shibafu.policy.enforcement import enforce
-from shibafu.policy.host_policies import HostPolicies
-from shibafu.policy.policy_documents import parse_policies
-enforce(compile_policies(parse_policies(sys.stdin.read(), "policies.yaml")), HostPolicies(), os.environ)
-"""
+
+def make_policy(*peers: str) -> Document:
+    """Return a policy for `db`, by which it connects to some, and these to it."""
+    listed = [pods(match(app=name)) for name in peers]
+    return policy([{"from": listed}], [{"to": listed}], target=match(app="db"), namespace="default")
+
+
+# What is applied in place of the first one says nothing else of `web` and `other`.
+WEB, WEB_AND_ADMIN = make_policy("web"), make_policy("web", "admin")
 # Of all steps, the usual suite tries some.
-strides = pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.long)])
+strides = pytest.mark.parametrize("stride", [11, pytest.param(1, marks=pytest.mark.long)])
+
+
+class Restricted:
+    """Containers of one network with both families; `db` is the one that the policy is for."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.config = machine.config(*SUBNETS)
+        self.addresses: dict[str, list[str]] = {}
+
+    def label(self, name: str) -> Config:
+        return labelled(self.config, app=name)
+
+    def attach(self, *names: str) -> None:
+        for name in names:
+            result = self.machine.add(self.label(name), name)
+            self.addresses[name] = [ip["address"].partition("/")[0] for ip in result["ips"]]
+
+    def detach(self, name: str) -> None:
+        self.machine.delete(self.label(name), name)
+
+    def connects(self, name: str) -> list[bool]:
+        """Return whether a container and `db` reach each other: it, and `db`, by each family."""
+        one, db = self.machine.container(name), self.machine.container("db")
+        return list_arriving(
+            *((db, address, one) for address in self.addresses["db"]),
+            *((one, address, db) for address in self.addresses[name]),
+        )
+
+    def count_jumps(self) -> int:
+        """Return for how many addresses there are policies."""
+        return self.machine.host.run("nft", "list", "table", *TABLE.split()).count(" : jump ")
 
 
 @pytest.fixture
-def machine(machine: Machine) -> Iterator[Machine]:
-    """One with a policy."""
-    apply(machine, DB_FROM_WEB)
-    yield machine
+def restricted(machine: Machine) -> Iterator[Restricted]:
+    apply(machine, WEB)
+    made = Restricted(machine)
+    made.attach("other", "web", "db")
+    assert (made.connects("web"), made.connects("other")) == ([True] * 4, [False] * 4)
+    yield made
     apply(machine)
 
 
-def attach(machine: Machine, config: Config, name: str) -> str:
-    """Attach a container whose label is its name; return its address."""
-    result = machine.add(labelled(config, app=name), name)
-    address: str = result["ips"][0]["address"]
-    return address.partition("/")[0]
-
-
 @strides
-@pytest.mark.parametrize("command", ["ADD", "DEL"])
-def test_a_call_is_killed(machine: Machine, command: str, stride: int) -> None:
-    config = machine.config()
-    attach(machine, config, "other")
-    wanted = labelled(config, app="db")
-    result = machine.add(wanted)
-    address = result["ips"][0]["address"].partition("/")[0]
-    assert not can_reach(machine.container(), address, machine.container("other"))
+@pytest.mark.parametrize("command", ["ADD", "DEL", "GC"])
+def test_a_call_is_killed(restricted: Restricted, command: str, stride: int) -> None:
+    machine = restricted.machine
+    config = restricted.label("db")
+    if command == "GC":
+        valid = [{"containerID": name, "ifname": "eth0"} for name in ("other", "web")]
+        config |= {"cni.dev/valid-attachments": valid}
     if command == "ADD":
-        machine.delete(wanted)
-    steps = find_steps(machine, command, wanted)
+        restricted.detach("db")
+    steps = find_steps(machine, command, config, "db")
     if command == "ADD":
-        machine.delete(wanted)
+        restricted.detach("db")
     killed = 0
     for number, step in enumerate(steps[::stride]):
-        if command == "DEL":
-            machine.add(wanted)
-        killed += call_and_kill(machine, command, wanted, step)
-        # What is there of it may not be reached, whatever is missing.
-        if f" {address}/" in machine.container().run("ip", "-4", "addr"):
-            assert not can_reach(machine.container(), address, machine.container("other"))
-        remedy(machine, wanted, ("DEL", "DEL without namespace", "ADD")[number % 3])
-        assert " jump " not in machine.host.run("nft", "list", "map", *TABLE.split(), "in4")
+        if command != "ADD":
+            restricted.attach("db")
+        killed += call_and_kill(machine, command, config, step, "db")
+        # Whatever is there of it.
+        assert restricted.connects("other") == [False] * 4, step
+        if command == "GC":
+            machine.collect_garbage(config, ("other", "eth0"), ("web", "eth0"))
+        else:
+            remedy(machine, config, ("DEL", "DEL without namespace", "ADD")[number % 3], "db")
+        assert restricted.count_jumps() == 0, step
     assert killed > len(steps[::stride]) // 2
 
 
 @strides
-def test_apply_is_killed(machine: Machine, stride: int) -> None:
-    config = machine.config()
-    address = attach(machine, config, "db")
-    for name in ("web", "other"):
-        attach(machine, config, name)
+def test_apply_is_killed(restricted: Restricted, suite: Suite, tmp_path: Path, stride: int) -> None:
+    """The next one applies all of it, and what is declared is what was before or what is new."""
+    files = {}
+    for name, document in (("former", WEB), ("new", WEB_AND_ADMIN)):
+        files[name] = tmp_path / f"{name}.yaml"
+        files[name].write_text(yaml.safe_dump(document))
+    with CommandLine(suite, restricted.machine.host, tmp_path) as shibafu:
+        shibafu(f"policy apply -f {files['former']}")
+        steps = _list_steps(shibafu, suite, files["new"])
+        killed = 0
+        for step in steps[::stride]:
+            shibafu(f"policy apply -f {files['former']}")
+            option = f"--inject={step[0]}:signal=KILL:when={step[1]}"
+            killed += _apply(shibafu, suite, files["new"], option) == -signal.SIGKILL
+            assert restricted.connects("other") == [False] * 4, step
+            assert [one["name"] for one in shibafu.json("policy ls")["policies"]] == ["base"], step
+            shibafu(f"policy apply -f {files['new']}")
+            assert (restricted.connects("web"), restricted.connects("other")) == ([True] * 4, [False] * 4)
+            assert "warning" not in shibafu.run("policy", "ls")[1], step
+        assert killed > len(steps[::stride]) // 2
 
-    def reach() -> list[bool]:
-        server = machine.container("db")
-        return [can_reach(server, address, machine.container(name)) for name in ("web", "other")]
 
-    assert reach() == [True, False]
-    steps = _list_steps(machine)
-    killed = 0
-    for step in steps[::stride]:
-        apply(machine, DB_FROM_WEB)
-        killed += _run_apply(machine, f"--inject={step[0]}:signal=KILL:when={step[1]}") == -signal.SIGKILL
-        assert reach() == [True, False]
-        apply(machine, DB_FROM_WEB_AND_ADMIN)
-        assert reach() == [True, False]
-    assert killed > len(steps[::stride]) // 2
-
-
-def _list_steps(machine: Machine) -> list[tuple[str, int]]:
-    report = machine.directory / "strace"
-    assert _run_apply(machine, f"--output={report}") == 0
+def _list_steps(shibafu: CommandLine, suite: Suite, path: Path) -> list[tuple[str, int]]:
+    report = path.with_suffix(".strace")
+    assert _apply(shibafu, suite, path, f"--output={report}") == 0
     names = [line.partition("(")[0] for line in report.read_text().splitlines() if "(" in line]
     return [(name, names[: i + 1].count(name)) for i, name in enumerate(names) if name in STEPS.split(",")]
 
 
-def _run_apply(machine: Machine, option: str) -> int:
-    """Apply the second policy in a process that is traced; return how it ended."""
+def _apply(shibafu: CommandLine, suite: Suite, path: Path, option: str) -> int:
+    """Apply a file by a process that is traced; return how it ended."""
     traced = ["/usr/bin/strace", "--quiet=all", f"--trace={STEPS}", "--output=/dev/null", option]
-    with machine.host.enter():
+    with shibafu.host.enter():
         done = subprocess.run(
-            [*traced, sys.executable, "-c", _APPLY],
-            input=yaml.safe_dump(DB_FROM_WEB_AND_ADMIN),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            [*traced, *suite.command, "policy", "apply", "-f", str(path)],
+            env={**os.environ, **shibafu.env, "PYTHONPATH": os.pathsep.join(sys.path)},
             text=True,
             capture_output=True,
             check=False,

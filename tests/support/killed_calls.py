@@ -21,10 +21,12 @@ def trace(machine: Machine, *options: str) -> Path:
     return report
 
 
-def find_steps(machine: Machine, command: str, config: Config) -> list[tuple[str, int]]:
+def find_steps(
+    machine: Machine, command: str, config: Config, container: str = "c1"
+) -> list[tuple[str, int]]:
     """Return each step of a call that succeeds: the system call and its number among its kind."""
     report = trace(machine)
-    answer = machine.call(command, config)
+    answer = machine.call(command, config, container)
     machine.prefix = []
     assert answer.status == 0, answer
     # The kernel has some writes to /proc/sys begin again until it gets a lock.
@@ -33,10 +35,12 @@ def find_steps(machine: Machine, command: str, config: Config) -> list[tuple[str
     return [(name, names[: i + 1].count(name)) for i, name in enumerate(names) if name in STEPS.split(",")]
 
 
-def call_and_kill(machine: Machine, command: str, config: Config, step: tuple[str, int]) -> bool:
+def call_and_kill(
+    machine: Machine, command: str, config: Config, step: tuple[str, int], container: str = "c1"
+) -> bool:
     """Make a call that is killed when it enters a step, before it gets to do it; return whether it was."""
     trace(machine, f"--inject={step[0]}:signal=KILL:when={step[1]}")
-    answer = machine.call(command, config)
+    answer = machine.call(command, config, container)
     machine.prefix = []
     return answer.status == -signal.SIGKILL
 
@@ -59,14 +63,14 @@ def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
     assert not different, different
 
 
-def remedy(machine: Machine, config: Config, kind: str) -> None:
+def remedy(machine: Machine, config: Config, kind: str, container: str = "c1") -> None:
     """Do what a runtime does after a call was killed."""
     if kind == "GC":
         machine.collect_garbage(config)
     else:
-        machine.delete(config, **({"CNI_NETNS": ""} if "without" in kind else {}))
+        machine.delete(config, container, **({"CNI_NETNS": ""} if "without" in kind else {}))
     if kind == "ADD":
         # a runtime must DEL before it tries again
-        machine.add(config)
-        machine.check(config)
-        machine.delete(config)
+        machine.add(config, container)
+        machine.check(config, container)
+        machine.delete(config, container)

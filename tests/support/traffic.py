@@ -1,7 +1,9 @@
 """Packets that arrive or do not: between containers, to the host, and to a world beyond it."""
 
+import select
 import socket
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from support.namespaces import Namespace
@@ -104,6 +106,31 @@ def arrives(server: Namespace, address: str, client: Namespace, source: str = ""
             except OSError:
                 continue
         return ""
+
+
+def list_arriving(*attempts: tuple[Namespace, str, Namespace]) -> list[bool]:
+    """Return for each server, its address and client whether a datagram arrives; all are sent at once.
+
+    An address that the server does not have is one at which nothing arrives.
+    """
+    with ExitStack() as stack:
+        pairs = []
+        for server, address, client in attempts:
+            version = 6 if ":" in address else 4
+            _ask_neighbours_often(client)
+            listener, talker = (
+                stack.enter_context(open_socket(end, version, socket.SOCK_DGRAM)) for end in (server, client)
+            )
+            with suppress(OSError):
+                listener.bind((address, 0))
+            pairs.append((listener, talker))
+        for _ in range(4):
+            for listener, talker in pairs:
+                if listener.getsockname()[1]:
+                    with suppress(OSError):
+                        talker.sendto(b"ping", listener.getsockname()[:2])
+            time.sleep(0.06)
+        return [bool(select.select([listener], [], [], 0)[0]) for listener, _ in pairs]
 
 
 def _ask_neighbours_often(namespace: Namespace) -> None:
