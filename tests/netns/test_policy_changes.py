@@ -1,6 +1,7 @@
 """Policies that change while containers talk, and processes that are killed while they change them."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import yaml
 from netns.policy_cases import Step, match, pods, policy
 from netns.policy_crowd import make_crowd, make_crowd_policies
 from netns.policy_lab import PolicyLab, calc_expected, make_member
+from netns.policy_machine import DB_FROM_WEB, LabelledContainers, apply
 from shibafu.netfilter.nftables import Nft
 from shibafu.netfilter.render_nftables import RulesetListing
 from shibafu.policy.compiled import TABLE, Compiled
@@ -23,6 +25,7 @@ from shibafu.policy.model import PolicySet
 from shibafu.policy.policy_documents import parse_policies
 from shibafu.policy.policy_table import PolicyTable
 from support.policy_evaluator import Document
+from support.traffic import open_socket
 
 # x/a is reached by z/a whatever else is allowed, and never by z/b.
 A_ONLY = policy([{"from": [pods(match(pod="a"), namespaces=match(**{"kubernetes.io/metadata.name": "z"}))]}])
@@ -123,6 +126,65 @@ class Callers:
                     self.let_through += name == "z/b"
 
 
+def test_a_stream_between_neighbours_goes_on(cluster: LabelledContainers) -> None:
+    """TCP over IPv6 on one bridge, while policies come that deny it, and go."""
+    deny = policy([], [], target={}, namespace="default")
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("db", "web")
+    server, client = map(cluster.machine.container, ("db", "web"))
+    address = cluster.addresses["db"][1]
+    with (
+        open_socket(server, 6, socket.SOCK_STREAM) as listener,
+        open_socket(client, 6, socket.SOCK_STREAM) as talker,
+    ):
+        listener.bind((address, 0))
+        listener.listen()
+        talker.connect(listener.getsockname()[:2])
+        accepted, _ = listener.accept()
+        accepted.settimeout(5)
+        with accepted, Echo(talker, accepted) as echo:
+            for number in range(6):
+                apply(cluster.machine, (deny, DB_FROM_WEB)[number % 2])
+                echo.wait_for_more()
+            apply(cluster.machine, deny)
+            assert cluster.reaches("web", "db") == [False, False]
+            echo.wait_for_more()
+
+
+class Echo:
+    """A stream whose ends answer each other all the time."""
+
+    def __init__(self, *ends: socket.socket) -> None:
+        self._ends = ends
+        self._rounds = 0
+        self._is_over = Event()
+        self._thread = Thread(target=self._talk)
+
+    def __enter__(self) -> "Echo":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        self._thread.join()
+
+    def _talk(self) -> None:
+        one, other = self._ends
+        while not self._is_over.wait(0.001):
+            for sender, receiver in ((one, other), (other, one)):
+                sender.sendall(b"x")
+                if receiver.recv(1) != b"x":
+                    return
+            self._rounds += 1
+
+    def wait_for_more(self) -> None:
+        """Wait until there have been more answers than when this was called."""
+        before, deadline = self._rounds, time.monotonic() + 5
+        while self._rounds < before + 3:
+            assert time.monotonic() < deadline, "the stream has come to a halt"
+            time.sleep(0.001)
+
+
 def test_what_is_open_stays_so(lab: PolicyLab) -> None:
     """Policies are about new connections."""
     with lab.host.enter():
@@ -201,7 +263,7 @@ def test_a_thousand_policies_are_quick(lab: PolicyLab) -> None:
     """The fastest of several is compared: others use the machine, too."""
     policies, members = make_crowd_policies(1000), make_crowd(500)
 
-    def apply(wanted: PolicySet, present: str) -> float:
+    def change(wanted: PolicySet, present: str) -> float:
         start = time.monotonic()
         table = PolicyTable(compile_policies(wanted), members)
         nft.run(table.render_changes(RulesetListing(present or nft.list_table(TABLE))))
@@ -212,10 +274,10 @@ def test_a_thousand_policies_are_quick(lab: PolicyLab) -> None:
         spans = []
         for _ in range(3):
             nft.run(f"add table {TABLE}\ndelete table {TABLE}\n")
-            spans.append(apply(policies, ""))
+            spans.append(change(policies, ""))
         assert min(spans) < 2
         fewer = PolicySet(policies.policies[1:])
-        assert min(apply(one, "") for one in (fewer, policies, fewer, policies)) < 1
+        assert min(change(one, "") for one in (fewer, policies, fewer, policies)) < 1
 
 
 @pytest.mark.long
