@@ -12,7 +12,8 @@
 #   bench/run.sh --update             writes the figures into README.md and docs/performance.md, if the machine is quiet;
 #                                     with --trace, where the time goes
 #   bench/run.sh --watch              what the watcher heals, how fast, and what it costs; about twelve minutes, ten of them idle
-#   bench/run.sh --help               all options; also behind --watch
+#   bench/run.sh --policies           what network policies cost to apply, for containers and for packets; about five minutes
+#   bench/run.sh --help               all options; also behind --watch and --policies
 #
 # As root. Installs the Debian packages that are missing, and builds dist/shibafu. Networks are made in namespaces
 # of the measurements' own, which end with them; leases are in a temporary directory.
@@ -26,7 +27,7 @@ if [[ $EUID -ne 0 ]]; then
     echo "run.sh: run this as root: it makes network namespaces" >&2
     exit 1
 fi
-ensure_packages containernetworking-plugins iptables iproute2 iperf3 netavark runc strace time util-linux >&2
+ensure_packages containernetworking-plugins iptables nftables iproute2 iputils-ping iperf3 netavark runc strace time util-linux >&2
 "$root/packaging/build.sh" >&2
 
 work=$(mktemp -d --tmpdir shibafu-bench-XXXXXX)
@@ -36,10 +37,12 @@ trap 'rm -rf "$work"' EXIT
 # inside, shibafu does not recognise the kernel's announcements of its transactions. The interpreter is that of the build, which knows the format of the executables' modules.
 export PYTHONPATH=$root:$root/plugins PYTHONDONTWRITEBYTECODE=1
 module=bench
-if [[ ${1-} == --watch ]]; then
-    module=bench.watch
-    shift
-fi
+case ${1-} in
+    --watch | --policies)
+        module=bench.${1#--}
+        shift
+        ;;
+esac
 unshare --mount --net --fork --kill-child=TERM \
     sh -c 'mount -t tmpfs tmpfs /run && exec "$@"' sh \
     "$root/.venv-build/bin/python" -m "$module" --root "$root" --work "$work" "$@" &

@@ -1,54 +1,28 @@
-"""Many policies and many containers, as on a busy host, with addresses that no container of the tests has."""
+"""Many policies, and many containers with addresses that none of the tests has."""
 
-from random import Random
-
+from bench.policy_crowd import make_crowd_documents, make_crowd_labels
+from shibafu.documents.json_lines import format_json_lines
 from shibafu.lean.ip import parse_address
 from shibafu.policy.member import Member
-from shibafu.policy.model import INGRESS, Policy, PolicyPeer, PolicyPort, PolicyRule, PolicySet
-from shibafu.policy.selector import IN, Requirement, Selector
-
-_APPS = [f"app{number}" for number in range(100)]
-_NAMESPACES = [f"team{number}" for number in range(20)]
-
-
-def _select(random: Random) -> Selector:
-    return Selector([Requirement("app", IN, [random.choice(_APPS)])])
+from shibafu.policy.model import PolicySet
+from shibafu.policy.policy_documents import parse_policies
 
 
 def make_crowd_policies(count: int) -> PolicySet:
     """Return policies of 20 namespaces; a tenth are for all pods of theirs."""
-    random = Random(count)
-    peers = [PolicyPeer(_select(random), random.choice([None, Selector()])) for _ in range(200)]
-
-    def make_rule() -> PolicyRule:
-        ports = tuple(PolicyPort("TCP", random.randrange(1, 9999)) for _ in range(random.randrange(3)))
-        return PolicyRule((random.choice(peers),), ports or None)
-
-    return PolicySet(
-        tuple(
-            Policy(
-                random.choice(_NAMESPACES),
-                f"policy{number}",
-                Selector() if number % 10 == 0 else _select(random),
-                (INGRESS,),
-                (make_rule(), make_rule()),
-            )
-            for number in range(count)
-        )
-    )
+    return parse_policies(format_json_lines(make_crowd_documents(count)), "crowd.json")
 
 
 def make_crowd(count: int) -> list[Member]:
     """Return containers with an address of each family."""
-    random = Random(count)
     return [
         Member(
-            random.choice(_NAMESPACES),
-            {"app": random.choice(_APPS)},
+            namespace,
+            {"app": app},
             [
                 parse_address(f"10.200.{number // 250}.{number % 250 + 1}"),
                 parse_address(f"fd00:200::{number + 1:x}"),
             ],
         )
-        for number in range(count)
+        for number, (namespace, app) in enumerate(make_crowd_labels(count))
     ]
