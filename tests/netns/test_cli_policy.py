@@ -218,6 +218,13 @@ def test_a_named_port(shibafu: CommandLine, policies: BlueNetwork) -> None:
             == ""
         )
         assert can_open(policies.db, DB_ADDRESS, port, policies.web) is is_allowed
+    web, db = policies.web.name, policies.db.name
+    by_name = f"allowed: {web} ({WEB}) to {db} ({DB_ADDRESS}), tcp/5432 (sql)"
+    assert shibafu(f"policy explain {web} {db} tcp/sql").startswith(by_name)
+    said = shibafu.fail(f"policy explain {web} {db} udp/sql")
+    assert f'{db} gives no port of udp the name "sql": rules for that name match nothing of it' in said
+    assert "its names: sql=5432/tcp" in said
+    assert "only containers give names to ports" in shibafu.fail(f"policy explain {web} host sql")
 
 
 def test_expectations(shibafu: CommandLine, policies: BlueNetwork, tmp_path: Path) -> None:

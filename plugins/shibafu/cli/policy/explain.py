@@ -8,6 +8,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 if TYPE_CHECKING:
     from shibafu.policy.evaluation import Service
+    from shibafu.policy.named_service import NamedService
 
 _DENIED = 1
 
@@ -17,16 +18,19 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("source", metavar="SRC", help=f"who connects: {who}")
     parser.add_argument("destination", metavar="DST", help="to whom: likewise")
     parser.add_argument(
-        "service", metavar="[PROTOCOL/]PORT", type=_parse_service, help="to which port, such as 80 or udp/53"
+        "service",
+        metavar="[PROTOCOL/]PORT",
+        type=_parse_service,
+        help="to which port, such as 80 or udp/53, or the name that DST gives to it",
     )
     add_policy_dir(parser)
 
 
-def _parse_service(text: str) -> "Service":
-    from shibafu.policy.expectations import parse_service
+def _parse_service(text: str) -> "Service | NamedService":
+    from shibafu.policy.named_service import parse_service_or_name
 
     try:
-        return parse_service(text)
+        return parse_service_or_name(text)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
 
@@ -40,6 +44,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.policy_pods import find_policy_target, list_pods
     from shibafu.policy.evaluation import evaluate
     from shibafu.policy.explanation import describe_side, explain_decision
+    from shibafu.policy.named_service import NamedService
 
     mistakes: list[str] = []
     policies, pods = open_policies(arguments.policy_dir, context.conf_dir).load(mistakes), list_pods()
@@ -53,8 +58,14 @@ def _run(context: Context, arguments: Namespace) -> int:
     families = [family for family in source.endpoints if family in destination.endpoints]
     if not families:
         raise CommandError(f"{source.name} and {destination.name} have no addresses of the same family")
+    service = arguments.service
+    if isinstance(service, NamedService):
+        try:
+            service = service.find(destination.endpoints[families[0]].pod)
+        except ValueError as error:
+            raise CommandError(str(error)) from None
     decisions = {
-        family: evaluate(policies, source.endpoints[family], destination.endpoints[family], arguments.service)
+        family: evaluate(policies, source.endpoints[family], destination.endpoints[family], service)
         for family in families
     }
     is_allowed = all(decision.is_allowed for decision in decisions.values())
@@ -70,10 +81,12 @@ def _run(context: Context, arguments: Namespace) -> int:
         for family, decision in decisions.items()
     ]
     context.out.data({"allowed": is_allowed, "paths": paths, "difference": difference})
-    service = f"{arguments.service.protocol.lower()}/{arguments.service.port}"
+    shown = f"{service.protocol.lower()}/{service.port}"
+    if isinstance(arguments.service, NamedService):
+        shown += f" ({arguments.service.name})"
     for path, decision in zip(paths, decisions.values(), strict=True):
         verdict, colour = ("allowed", "green") if decision.is_allowed else ("denied", "red")
-        what = f"{source.name} ({path['source']}) to {destination.name} ({path['destination']}), {service}"
+        what = f"{source.name} ({path['source']}) to {destination.name} ({path['destination']}), {shown}"
         context.out.text(f"{context.out.style.paint(colour, verdict)}: {what}")
         context.out.text("\n".join(f"  {line}" for line in explain_decision(decision)))
     if difference:
@@ -90,6 +103,7 @@ SUBCOMMAND = Subcommand(
     (
         "shibafu policy explain web db 5432",
         "shibafu policy explain 192.0.2.1 web tcp/80",
+        "shibafu policy explain web db tcp/sql",
         "shibafu policy explain web 9.9.9.9 udp/53 --format json",
     ),
     _run,
