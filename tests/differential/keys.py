@@ -31,6 +31,11 @@ BRIDGE = (
     Key("forceAddress"),
     Key("ipMasq", "The same; the rules belong to the network, not to the container.", ("forwarding",)),
     Key("ipMasqBackend", SAME, ("programs-found-without-path",)),
+    Key(
+        "nonMasqueradeCIDRs",
+        "shibafu's own, ignored by the reference: ranges that containers reach, and are reached from, by "
+        "their own addresses.",
+    ),
     Key("mtu", SAME, ("negative-mtu", "refused-before-the-kernel", "interface-mtu")),
     Key("hairpinMode", SAME, ("check-sees-more",)),
     Key("promiscMode"),

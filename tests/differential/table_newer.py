@@ -244,6 +244,9 @@ MASQUERADE = (
         _NAT | {"ipMasqBackend": "nftables"},
         setup=(host("iptables -P FORWARD DROP"),),
     ),
+    Case(
+        "non-masqueraded-ranges", _NAT | {"nonMasqueradeCIDRs": ["10.42.0.0/16", "fd42::/48"], "ipam": DUAL}
+    ),
     Case("masquerade-backend-empty", _NAT | {"ipMasqBackend": ""}),
     Case("masquerade-backend-without-masquerade", {"ipMasqBackend": "nftables", "ipam": V4}),
     Case(

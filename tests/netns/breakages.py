@@ -15,7 +15,16 @@ from differential.samples import DUAL, V4, host
 # On one of which each breakage is tried.
 NETWORKS = (
     Case("gateway", {"isDefaultGateway": True, "promiscMode": True, "mtu": 1400, "ipam": DUAL}),
-    Case("nat", {"isDefaultGateway": True, "ipMasq": True, "macspoofchk": True, "ipam": DUAL}),
+    Case(
+        "nat",
+        {
+            "isDefaultGateway": True,
+            "ipMasq": True,
+            "nonMasqueradeCIDRs": ["10.42.0.0/16", "fd42::/48"],
+            "macspoofchk": True,
+            "ipam": DUAL,
+        },
+    ),
     Case(
         "nftables",
         {
@@ -497,6 +506,13 @@ RULES = (
         _MISSING,
         when=_NFTABLES | {"ipMasq": True},
         network="nftables",
+    ),
+    Breakage(
+        "Rules.nonMasqueradeCIDRs",
+        "{iptables} -t nat -D {chain} -d {item} -j RETURN",
+        _MISSING,
+        when=_IPTABLES,
+        network="nat",
     ),
     Breakage(
         "Rules.subnets",

@@ -207,6 +207,8 @@ BAD: list[dict[str, object]] = [
     {"dns": {"nameservers": "1.1.1.1"}},
     {"dns": []},
     {"ipMasqBackend": "foo"},
+    {"nonMasqueradeCIDRs": ["10.42.0.0"]},
+    {"nonMasqueradeCIDRs": "10.42.0.0/16"},
     {"ipam": {"type": "x"}, "disableContainerInterface": True},
     {"ipam": []},
     {"ipam": {"type": 5}},

@@ -130,6 +130,20 @@ def test_all_subnets_are_left_alone_before_the_first_is_masqueraded() -> None:
     assert targets == ["RETURN"] * 3 + ["MASQUERADE"] * 3
 
 
+def test_peers_are_reached_without_masquerading_and_reach_in() -> None:
+    peers = [parse_cidr("10.42.0.0/16"), parse_cidr("fd42::/48")]
+    setup = render_setup(calc_iptables(NetworkRules("net", ["br0"], RULES.subnets, peers=peers), 4))
+    nat = [line for line in table_of(setup, "nat") if line.startswith(f"-A {CHAIN}")]
+    assert nat == [
+        f"-A {CHAIN} -d 10.10.0.0/24 -j RETURN",
+        f"-A {CHAIN} -d 10.42.0.0/16 -j RETURN",
+        f"-A {CHAIN} -s 10.10.0.0/24 ! -d 224.0.0.0/4 -j MASQUERADE",
+    ]
+    assert f"-A {CHAIN} -s 10.42.0.0/16 -o br0 -j ACCEPT" in table_of(setup, "filter")
+    unmasqueraded = NetworkRules("net", ["br0"], RULES.subnets, is_masqueraded=False, peers=peers)
+    assert "10.42" not in render_setup(calc_iptables(unmasqueraded, 4))
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_check_asks_for_each_rule_that_setup_makes(version: int) -> None:
     ruleset = calc_iptables(RULES, version)

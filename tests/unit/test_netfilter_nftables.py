@@ -88,6 +88,16 @@ def test_the_table_of_nftables() -> None:
     )
 
 
+def test_peers_are_not_masqueraded_by_nftables() -> None:
+    rules = NetworkRules("net", ["br0"], [parse_cidr("fd00::/64")], peers=[parse_cidr("fd42::/48")])
+    postrouting = next(chain for chain in calc_nftables(rules).chains if chain.name == "postrouting")
+    assert postrouting.rules == [
+        "ip6 daddr fd00::/64 return",
+        "ip6 daddr fd42::/48 return",
+        "ip6 saddr fd00::/64 ip6 daddr != ff00::/8 masquerade",
+    ]
+
+
 @pytest.mark.parametrize(
     ("isolation", "others"),
     [

@@ -8,6 +8,7 @@ from shibafu.cni.names import ISOLATED, OPEN, STRICT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.request import Request
+    from shibafu.lean.ip import Cidr
 
 DEFAULT_BRIDGE = "cni0"
 _IFNAMSIZ = 16  # linux/if.h, with the terminating zero
@@ -61,6 +62,7 @@ class BridgeConfig:
     mac: bytes | None = None
     mac_spoof_check = False
     mtu = 0
+    non_masqueraded: "list[Cidr]" = []  # noqa: RUF012 - likewise
     port_isolation = False
     preserve_default_vlan = False
     promisc_mode = False
@@ -203,6 +205,22 @@ def _parse_mac(text: str) -> bytes | None:
         ) from None
 
 
+def _read_ranges(config: Section, key: str) -> "list[Cidr]":
+    """Return ranges of addresses.
+
+    Raises:
+        CniError: one is none.
+    """
+    from shibafu.lean.ip import parse_cidr
+
+    try:
+        return [parse_cidr(text).network for text in config.texts(key)]
+    except ValueError as error:
+        raise CniError(
+            INVALID_CONFIG, f"{key}: {error}", f'"{key}" has ranges such as 10.42.0.0/16 or fd42::/48'
+        ) from None
+
+
 def _read_vlan(config: Section, key: str) -> int:
     """Return the VLAN of the port; 0 when it is in none.
 
@@ -293,6 +311,7 @@ KEYS = fold_keys(
     ("keep_ipv6", "keepIPv6", Section.flag),
     ("mac_spoof_check", "macspoofchk", Section.flag),
     ("mtu", "mtu", lambda config, key: config.number(key) or 0),
+    ("non_masqueraded", "nonMasqueradeCIDRs", _read_ranges),
     ("port_isolation", "portIsolation", Section.flag),
     ("preserve_default_vlan", "preserveDefaultVlan", Section.flag),
     ("promisc_mode", "promiscMode", Section.flag),

@@ -60,6 +60,8 @@ class NetworkRules:
         versions: families that it has rules for, besides those that it needs.
         bridged: families of which FORWARD sees what stays on the bridge; masquerading forwards that anyway.
         was_strict: whether it has been strictly isolated since it has had containers.
+        peers: ranges of addresses, of both families, that its containers reach without masquerading and are
+            reached from, if it is masqueraded: those of the same network on other hosts.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class NetworkRules:
         "is_masqueraded",
         "isolation",
         "network",
+        "peers",
         "subnets",
         "was_strict",
     )
@@ -83,6 +86,7 @@ class NetworkRules:
         versions: "Iterable[int]" = (),
         bridged: "Iterable[int]" = (),
         was_strict: bool = False,
+        peers: "Iterable[Cidr]" = (),
     ) -> None:
         self.network = network
         self.bridges = sorted(set(bridges))
@@ -91,6 +95,7 @@ class NetworkRules:
         self.isolation = isolation
         self.was_strict = was_strict or isolation == STRICT
         self.bridged = sorted(set(bridged))
+        self.peers = sorted(set(peers), key=str) if is_masqueraded else []
         self._versions = {4, 6} if isolation else {*versions, *(subnet.version for subnet in subnets)}
 
     @property
@@ -106,6 +111,10 @@ class NetworkRules:
     def of_version(self, version: int) -> list[Cidr]:
         """Return the subnets of one family; `version` is 4 or 6."""
         return [subnet for subnet in self.subnets if subnet.version == version]
+
+    def peers_of(self, version: int) -> list[Cidr]:
+        """Return the peers of one family."""
+        return [peer for peer in self.peers if peer.version == version]
 
     def masqueraded_of(self, version: int) -> list[Cidr]:
         """Return the subnets of one family that are masqueraded and forwarded."""
@@ -255,13 +264,15 @@ def _calc_forwarding(rules: NetworkRules, version: int) -> list[str]:
     for name in rules.bridges:
         lines.append(f"-i {name} ! -o {name} -m mark --mark {_SPOOFED} -j DROP")
         lines += [f"-s {subnet} -i {name} -j ACCEPT" for subnet in subnets]
+        lines += [f"-s {peer} -o {name} -j ACCEPT" for peer in rules.peers_of(version)]
         lines.append(f"-o {name} -m conntrack --ctstate DNAT -j ACCEPT")
     return lines
 
 
 def _calc_nat(rules: NetworkRules, version: int) -> list[str]:
     subnets = rules.masqueraded_of(version)
-    return [f"-d {subnet} -j RETURN" for subnet in subnets] + [
+    near = subnets + rules.peers_of(version) if subnets else []
+    return [f"-d {subnet} -j RETURN" for subnet in near] + [
         f"-s {subnet} ! -d {MULTICAST[version]} -j MASQUERADE" for subnet in subnets
     ]
 

@@ -54,7 +54,8 @@ def _calc_nft_postrouting(rules: NetworkRules) -> list[str]:
     for version in rules.versions():
         family = _FAMILY[version]
         subnets = rules.masqueraded_of(version)
-        texts += [f"{family} daddr {subnet} return" for subnet in subnets]
+        near = subnets + rules.peers_of(version) if subnets else []
+        texts += [f"{family} daddr {subnet} return" for subnet in near]
         beyond = f"{family} daddr != {MULTICAST[version]}"
         texts += [f"{family} saddr {subnet} {beyond} masquerade" for subnet in subnets]
     return texts

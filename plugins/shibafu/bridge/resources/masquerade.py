@@ -165,6 +165,7 @@ class Rules(Resource):
             "subnets": [str(subnet) for subnet in rules.subnets],
             "ipMasq": rules.is_masqueraded,
             "isolate": calc_isolate(rules.isolation),
+            **({"nonMasqueradeCIDRs": [str(peer) for peer in rules.peers]} if rules.peers else {}),
             **({"bridged": [f"ipv{version}" for version in rules.bridged]} if rules.bridged else {}),
         }
 
@@ -389,11 +390,5 @@ def find_needs(
     # Without iptables there is most likely none that drops what stays on the bridge, either.
     if not is_wanted and not (bridged and find_program("iptables-restore", env.get("PATH", ""))):
         return None
-    return backend, NetworkRules(
-        config.network,
-        [config.gateway_link],
-        subnets,
-        config.ip_masq,
-        config.isolate,
-        bridged=bridged,
-    )
+    needs = config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate
+    return backend, NetworkRules(*needs, bridged=bridged, peers=config.non_masqueraded)

@@ -16,8 +16,12 @@ def calc_record(rules: NetworkRules) -> dict[str, object]:
         "versions": rules.versions(),
         "bridged": rules.bridged,
     }
-    # Records of releases without it are whole.
-    return record | {"strict": True} if rules.was_strict else record
+    # Records of releases without these are whole.
+    if rules.was_strict:
+        record["strict"] = True
+    if rules.peers:
+        record["peers"] = [str(peer) for peer in rules.peers]
+    return record
 
 
 def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
@@ -26,13 +30,14 @@ def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
     Masquerading is a container's, which may depend on it until it ends; isolation is the network's.
     """
     bridges = rules.bridges + recorded_bridges(record)
-    subnets = rules.subnets + recorded_subnets(record)
+    subnets = rules.subnets + recorded_ranges(record, "subnets")
+    peers = rules.peers + recorded_ranges(record, "peers")
     is_masqueraded = rules.is_masqueraded or was_masqueraded(record)
     versions = rules.versions() + recorded_versions(record, "versions")
     bridged = rules.bridged + recorded_versions(record, "bridged")
     was_strict = rules.was_strict or bool(record.get("strict"))
     return NetworkRules(
-        rules.network, bridges, subnets, is_masqueraded, rules.isolation, versions, bridged, was_strict
+        rules.network, bridges, subnets, is_masqueraded, rules.isolation, versions, bridged, was_strict, peers
     )
 
 
@@ -58,11 +63,11 @@ def recorded_bridges(record: dict[str, object]) -> list[str]:
     return [name for name in names if isinstance(name, str) and is_valid_link_name(name)]
 
 
-def recorded_subnets(record: dict[str, object]) -> list[Cidr]:
-    """Return the containers' subnets."""
-    subnets = record.get("subnets")
+def recorded_ranges(record: dict[str, object], key: str) -> list[Cidr]:
+    """Return the ranges of addresses below a key: `subnets`, the containers', or `peers`."""
+    ranges = record.get(key)
     try:
-        return [parse_cidr(str(subnet)) for subnet in subnets] if isinstance(subnets, list) else []
+        return [parse_cidr(str(one)) for one in ranges] if isinstance(ranges, list) else []
     except ValueError:
         return []  # it is a hint; somebody has written into it
 

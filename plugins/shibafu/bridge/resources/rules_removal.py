@@ -4,7 +4,7 @@ from shibafu.bridge.resources.rules_record import (
     recorded_backends,
     recorded_bridges,
     recorded_isolation,
-    recorded_subnets,
+    recorded_ranges,
     recorded_versions,
     was_masqueraded,
 )
@@ -146,7 +146,7 @@ def _open_recorded(network: str, record: dict[str, object], name: str, env: "Map
     rules = NetworkRules(
         network,
         recorded_bridges(record),
-        recorded_subnets(record),
+        recorded_ranges(record, "subnets"),
         was_masqueraded(record),
         recorded_isolation(record),
         recorded_versions(record, "versions"),
