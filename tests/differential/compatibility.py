@@ -41,6 +41,25 @@ release 1.1.1; features of newer releases are compared with their documentation.
 listed here fails the test, and so does a listed one that no longer occurs.
 """
 
+_FLANNEL = """## Keys of flannel's CNI plugin
+
+`shibafu-overlay` also has the name `flannel`. That plugin is not called in the comparison: what is sent to
+the delegate is compared with its source (flannel-io/cni-plugin), in `tests/netns/test_overlay.py`.
+
+| | shibafu |
+|---|---|
+| `subnetFile` | The same; lines without an assignment, spaces and quotes are passed over. |
+| `dataDir` | The same; files are named after container and interface, and flannel's own are read. |
+| `delegate` | The same, and the same refusals. A bridge that masquerades also gets `nonMasqueradeCIDRs`. |
+| `delegate.type` | The same as `flannel`; under its own name the default is `shibafu-bridge`. |
+| `ipam` | The same; for `shibafu-bridge` the default of `type` is `shibafu-ipam`. |
+| `runtimeConfig` | The same; `args` are passed on as well. |
+
+CHECK, which does nothing in flannel's plugin, is the delegate's, and so are STATUS and GC, which that does
+not have. DEL of an attachment of which nothing is kept calls a delegate of shibafu, which finds what it made
+by the attachment's name; flannel's plugin does nothing.
+"""
+
 _SPECS = """## The reference's own tests
 
 The reference's source contains tests of its chained plugins, called specs. Those of Debian's release
@@ -98,6 +117,7 @@ def write() -> str:
         prefix = f"{section}." if section in _CHAINED else ""
         lines += [_calc_row(key, prefix, sum(key.name in used for used in uses)) for key in keys]
         lines.append("")
+    lines.append(_FLANNEL)
     lines += ["## Deliberate differences", ""]
     for kind, meaning in KINDS.items():
         lines += [f"### {meaning}", "", "| | | seen in |", "|---|---|---|"]

@@ -145,7 +145,7 @@ def calc_budget(call: str, *without: str) -> set[str]:
     return names
 
 
-def call(machine: Machine, command: str, config: Config) -> tuple[str, set[str]]:
+def call(machine: Machine, command: str, config: Config, plugin: str = "bridge") -> tuple[str, set[str]]:
     """Make a call that succeeds; return its answer and the modules that it imported."""
     env = {
         "CNI_COMMAND": command,
@@ -157,11 +157,11 @@ def call(machine: Machine, command: str, config: Config) -> tuple[str, set[str]]
     }
     status, answer, modules = measure(
         machine.directory / "report",
-        "shibafu.bridge",
+        f"shibafu.{plugin}",
         env,
         config,
         ("/usr/bin/nsenter", f"--net={machine.host.path}"),
-        str(machine.suite.directory / "shibafu-bridge"),
+        str(machine.suite.directory / f"shibafu-{plugin}"),
     )
     assert status == 0, answer
     return answer, modules
@@ -193,6 +193,31 @@ def test_nat_network(machine: Machine, config: Config) -> None:
     check_budget(modules, calc_budget("GC"))
     _, modules = call(machine, "STATUS", config)
     check_budget(modules, calc_budget("STATUS"))
+
+
+def test_an_overlay_s_plugin_adds_little(machine: Machine, config: Config) -> None:
+    subnet_file = machine.directory / "subnet.env"
+    subnet_file.write_text(
+        "FLANNEL_NETWORK=10.10.0.0/16\nFLANNEL_SUBNET=10.10.0.1/24\n"
+        "FLANNEL_IPV6_NETWORK=fd00:10::/48\nFLANNEL_IPV6_SUBNET=fd00:10::1/64\n"
+        "FLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n"
+    )
+    stated = {key: value for key, value in config.items() if key in ("cniVersion", "name")} | {
+        "subnetFile": str(subnet_file),
+        "dataDir": str(machine.directory / "sent"),
+        "delegate": {"bridge": "br0", "isDefaultGateway": True},
+        "ipam": {"dataDir": str(machine.data_dir)},
+    }
+    result, modules = call(machine, "ADD", stated, "overlay")
+    overlay = {f"shibafu.overlay.{name}" for name in ("__main__", "delegation", "sent_config", "subnet_file")}
+    overlay |= {"shibafu.overlay", "shibafu.overlay.verbs"}
+    # Its rules are others than those of the container before: they are made.
+    assert modules - calc_budget("ADD") - LOOKING == overlay
+    _, modules = call(machine, "CHECK", stated | {"prevResult": loads(result)}, "overlay")
+    check_budget(modules, calc_budget("CHECK") | overlay)
+    _, modules = call(machine, "DEL", stated, "overlay")
+    assert overlay <= modules
+    assert not {name for name in modules if name.split(".")[0] in FORBIDDEN}
 
 
 def test_policies_are_read_without_what_only_people_wait_for(machine: Machine, config: Config) -> None:

@@ -16,6 +16,9 @@ from shibafu.cni.request import Request, parse_request
 from shibafu.cni.version import SUPPORTED
 from shibafu.engine.programs import SERVED
 from shibafu.firewall.config import FirewallConfig
+from shibafu.lean.ip import parse_cidr
+from shibafu.overlay.delegation import OverlayConfig
+from shibafu.overlay.subnet_file import HostSubnet
 from shibafu.portmap.config import PortmapConfig
 from shibafu.tuning.config import TuningConfig
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
@@ -42,6 +45,12 @@ def subnets(network: dict[str, Any]) -> list[str]:
     return [item["subnet"] for items in sets for item in items]
 
 
+def delegate_of(network: dict[str, Any]) -> dict[str, Any]:
+    """Return what the plugin of an overlay hands over to another one."""
+    host = HostSubnet([parse_cidr("10.42.0.0/16")], [parse_cidr("10.42.7.1/24")], 1450, ip_masq=False)
+    return OverlayConfig(build_request(network, network["plugins"][0])).render(host)
+
+
 def test_conf_holds_samples_and_their_description_only() -> None:
     files = {path.name for path in CONF.iterdir() if path.is_file()}
     assert files == {path.name for path in SAMPLES} | {"README.md"}
@@ -61,6 +70,8 @@ def test_sample_is_a_network(path: Path) -> None:
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_bridge_accepts_sample(path: Path) -> None:
     network = load(path)
+    if network["plugins"][0]["type"] == "shibafu-overlay":
+        network["plugins"][0] = delegate_of(network)
     assert network["plugins"][0]["type"] == "shibafu-bridge"
     config = BridgeConfig(build_request(network, network["plugins"][0]))
     assert config.network == network["name"]
@@ -93,6 +104,7 @@ def test_chained_plugins_do_what_the_description_says() -> None:
 def test_samples_can_be_used_together() -> None:
     networks = [load(path) for path in SAMPLES]
     assert len({network["name"] for network in networks}) == len(networks)
-    assert len({network["plugins"][0]["bridge"] for network in networks}) == len(networks)
+    plugins = [network["plugins"][0] for network in networks]
+    assert len({plugin.get("delegate", plugin)["bridge"] for plugin in plugins}) == len(networks)
     ranges = [ip_network(subnet) for network in networks for subnet in subnets(network)]
     assert not any(a.overlaps(b) for a, b in combinations(ranges, 2))

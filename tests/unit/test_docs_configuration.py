@@ -17,6 +17,9 @@ from shibafu.cni.request import Request
 from shibafu.cni.version import SUPPORTED
 from shibafu.engine.programs import SERVED
 from shibafu.firewall.config import FirewallConfig
+from shibafu.overlay.delegation import DEFAULT_DATA_DIR as OVERLAY_DATA_DIR
+from shibafu.overlay.delegation import OverlayConfig
+from shibafu.overlay.subnet_file import DEFAULT_SUBNET_FILE
 from shibafu.portmap.config import PortmapConfig
 from shibafu.tuning.config import DEFAULT_DATA_DIR as TUNING_DATA_DIR
 from shibafu.tuning.config import TuningConfig
@@ -33,7 +36,14 @@ PLUGINS = [
 ]
 PARTS = (*PLUGINS, "cni", "netfilter", "resource")
 PACKAGES = (*(f"plugins/shibafu/{part}" for part in PARTS), "ipam/shibafu_ipam")
-SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+# Of an overlay's modules, those of its plugin; the agent has a configuration of its own.
+OVERLAY = {"__main__", "delegation", "gc", "sent_config", "subnet_file", "verbs"}
+SOURCES = sorted(
+    path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if path.parent.name != "overlay" or path.stem in OVERLAY
+)
 # The methods of cni.config.Section that read a key, and functions that are given one to read.
 READERS = {"array", "flag", "get", "number", "section", "sections", "text", "texts", "unsigned"}
 PASSED_ON = {"_decode_text", "_parse_sets"}
@@ -86,7 +96,7 @@ def test_key_that_is_read_is_documented(key: str) -> None:
     "title",
     [
         *("Common keys", "shibafu-bandwidth", "shibafu-bridge", "shibafu-ipam", "shibafu-portmap"),
-        *("shibafu-firewall", "shibafu-tuning"),
+        *("shibafu-firewall", "shibafu-overlay", "shibafu-tuning"),
     ],
 )
 def test_documented_key_is_read(title: str) -> None:
@@ -100,6 +110,8 @@ def test_versions_and_defaults_are_those_of_the_code() -> None:
     assert f"`{DEFAULT_BRIDGE}`" in TEXT
     assert f"`{DEFAULT_DATA_DIR}`" in TEXT
     assert f"`{TUNING_DATA_DIR}`" in TEXT
+    assert f"`{OVERLAY_DATA_DIR}`" in TEXT
+    assert f"`{DEFAULT_SUBNET_FILE}`" in TEXT
 
 
 def test_every_error_code_that_is_used_is_documented() -> None:
@@ -129,6 +141,9 @@ def test_examples_are_valid(document: Path) -> None:
             request = Request("ADD", {}, stdin, Section(plugin | {"name": "example"}, "NetConf"), "1.1.0")
             if plugin["type"] == "shibafu-tuning":
                 assert TuningConfig(request).sysctls
+                continue
+            if plugin["type"] == "shibafu-overlay":
+                assert OverlayConfig(request).delegate
                 continue
             if plugin["type"] == "shibafu-portmap":
                 PortmapConfig(request)

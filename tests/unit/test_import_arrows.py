@@ -120,7 +120,12 @@ FOR_PEOPLE = {
 }
 FOR_PLUGINS = {
     "shibafu.overlay",
+    "shibafu.overlay.__main__",
+    "shibafu.overlay.delegation",
+    "shibafu.overlay.gc",
+    "shibafu.overlay.sent_config",
     "shibafu.overlay.subnet_file",
+    "shibafu.overlay.verbs",
     "shibafu.policy",
     "shibafu.policy.address_check",
     "shibafu.policy.compiled",
@@ -133,8 +138,11 @@ FOR_PLUGINS = {
     "shibafu.policy.selector",
     "shibafu.policy.stated_policies",
 }
-# The one place where the parts are put together.
-COMPOSITION = {"shibafu.bridge.__main__": ["shibafu_ipam"]}
+# The places where the parts are put together.
+COMPOSITION = {
+    "shibafu.bridge.__main__": ["shibafu_ipam"],
+    "shibafu.overlay.__main__": ["shibafu.bridge"],
+}
 
 
 def calc_part(module: str) -> str:

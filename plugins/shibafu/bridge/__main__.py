@@ -7,9 +7,6 @@ VERSION imports nothing but the protocol's shell. tests/unit/test_import_budget.
 tests/netns/test_bridge_import_budget.py enforce it.
 """
 
-import os
-import sys
-
 from shibafu.cni import skel
 from shibafu.cni.version import SUPPORTED
 
@@ -56,13 +53,9 @@ def _load_ipam() -> skel.Plugin:
 
 
 def _find_installation() -> "Installation":
-    """Return where this executable and its siblings are; a link to it, or a copy, may be anywhere."""
-    from shibafu.cni.delegate import Installation
+    from shibafu.cni.delegate import find_installation
 
-    # The interpreter of the executables is in a folder next to them; see packaging/freeze/shibafu.spec.
-    frozen = getattr(sys, "frozen", False)
-    inside = os.path.dirname(sys.executable) if frozen else os.path.realpath(sys.argv[0])
-    return Installation(os.path.dirname(inside), {"shibafu-ipam": _load_ipam}, sys.argv[0])
+    return find_installation({"shibafu-ipam": _load_ipam})
 
 
 PLUGIN = skel.Plugin(

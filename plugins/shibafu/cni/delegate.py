@@ -71,6 +71,18 @@ class Installation:
         return None
 
 
+def find_installation(programs: "Mapping[str, Callable[[], Plugin]]") -> Installation:
+    """Return what was installed with this executable; a link to it, or a copy, may be anywhere.
+
+    Args:
+        programs: see `Installation`.
+    """
+    # The interpreter of the executables is in a folder next to them; see packaging/freeze/shibafu.spec.
+    frozen = getattr(sys, "frozen", False)
+    inside = os.path.dirname(sys.executable) if frozen else os.path.realpath(sys.argv[0])
+    return Installation(os.path.dirname(inside), programs, sys.argv[0])
+
+
 def find_plugin(plugin_type: str, cni_path: str, usual: tuple[str, ...] = _USUAL) -> str:
     """Return the path of a plugin's executable: the first regular file of that name in CNI_PATH.
 
@@ -185,7 +197,8 @@ def _describe_circle(plugin_type: str) -> CniError:
     return CniError(
         INVALID_CONFIG,
         f'plugin "{plugin_type}" is the plugin that calls it',
-        '"type" of the "ipam" section must be an IPAM plugin, such as shibafu-ipam',
+        '"type" must be another one: an IPAM plugin such as shibafu-ipam in "ipam", a plugin such as '
+        'shibafu-bridge in "delegate"',
     )
 
 

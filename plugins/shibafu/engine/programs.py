@@ -8,16 +8,18 @@ SERVED = {
     "shibafu-hook": "shibafu.hook.__main__",
     "shibafu-ipam": "shibafu_ipam.__main__",
     "shibafu-loopback": "shibafu.loopback.__main__",
+    "shibafu-overlay": "shibafu.overlay.__main__",
     "shibafu-portmap": "shibafu.portmap.__main__",
     "shibafu-tuning": "shibafu.tuning.__main__",
 }
-# The reference's plugins whose places some of them can take.
+# The plugins whose places some of them can take: the reference's, and flannel's.
 REPLACED = {
     "shibafu-bandwidth": "bandwidth",
     "shibafu-bridge": "bridge",
     "shibafu-firewall": "firewall",
     "shibafu-ipam": "host-local",
     "shibafu-loopback": "loopback",
+    "shibafu-overlay": "flannel",
     "shibafu-portmap": "portmap",
     "shibafu-tuning": "tuning",
 }

@@ -1,0 +1,133 @@
+"""The verbs: each is the delegate's, with the configuration that the host's subnet makes of it.
+
+Nothing here asks the agent or etcd: containers come and go while these are away, once there is a subnet file.
+"""
+
+from shibafu.cni.config import Section
+from shibafu.cni.delegate import Installation, delegate, find_plugin
+from shibafu.cni.errors import NOT_AVAILABLE, TRY_AGAIN_LATER, CniError
+from shibafu.cni.request import Request
+from shibafu.lean.json import dumps
+from shibafu.overlay.delegation import OverlayConfig
+from shibafu.overlay.sent_config import SentConfig
+from shibafu.overlay.subnet_file import HostSubnet, read_subnet_file
+
+
+def add(request: Request, installation: Installation) -> dict[str, object] | None:
+    """Have the delegate attach the container, and return its answer.
+
+    Raises:
+        CniError: the subnet file is missing, or the delegate's error.
+    """
+    config = OverlayConfig(request)
+    values = config.render(_require_host_subnet(config, TRY_AGAIN_LATER))
+    # Before anything is written: it may not be installed.
+    is_own = _is_own(request, values, installation)
+    sent = SentConfig(config.data_dir, request)
+    sent.write(values)
+    try:
+        return call_delegate(request, values, installation)
+    except CniError:
+        # What another plugin has left behind, its DEL needs this for.
+        if is_own:
+            sent.restore()
+        raise
+
+
+def check(request: Request, installation: Installation) -> None:
+    """Have the delegate check the attachment against what it was made with.
+
+    Raises:
+        CniError: the delegate's error.
+    """
+    config = OverlayConfig(request)
+    sent = SentConfig(config.data_dir, request).read()
+    if sent is None:
+        values = config.render(_require_host_subnet(config, TRY_AGAIN_LATER))
+    else:
+        values = config.amend(sent)
+    call_delegate(request, values, installation)
+
+
+def delete(request: Request, installation: Installation) -> None:
+    """Have the delegate remove the attachment.
+
+    Where it is not known how that was made, only a plugin of this suite is called: it finds everything by
+    the attachment's name. flannel's plugin calls none.
+
+    Raises:
+        CniError: the delegate's error; what was sent is kept.
+    """
+    config = OverlayConfig(request)
+    file = SentConfig(config.data_dir, request)
+    sent = file.read()
+    if sent is not None:
+        call_delegate(request, config.amend(sent), installation)
+    else:
+        values = config.render(None)
+        if is_known_own(request, values, installation):
+            call_delegate(request, values, installation)
+    file.remove()
+
+
+def status(request: Request, installation: Installation) -> None:
+    """Answer nothing when ADD would work.
+
+    Raises:
+        CniError: NOT_AVAILABLE and the reason, or the delegate's answer.
+    """
+    config = OverlayConfig(request)
+    try:
+        host = _require_host_subnet(config, NOT_AVAILABLE)
+    except CniError as error:
+        raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
+    call_delegate(request, config.render(host), installation)
+
+
+def _require_host_subnet(config: OverlayConfig, code: int) -> HostSubnet:
+    """Return what the subnet file says.
+
+    Args:
+        config: the configuration.
+        code: that of the error if there is no file.
+
+    Raises:
+        CniError: there is none, or it is invalid.
+    """
+    host = read_subnet_file(config.subnet_file)
+    if host is None:
+        raise CniError(
+            code,
+            f"failed to load flannel 'subnet.env' file: open {config.subnet_file}: no such file or directory",
+            "the overlay's agent writes it once it has a subnet for this host: start it "
+            "(shibafu overlay run, or flanneld), or look at its log",
+        )
+    return host
+
+
+def _is_own(request: Request, values: dict[str, object], installation: Installation) -> bool:
+    """Return whether a delegate is one of this suite, which is called inside this process.
+
+    Raises:
+        CniError: it is not installed, or the plugin that is running.
+    """
+    plugin_type = Section(values, "NetConf").text("type")
+    return installation.find_own(find_plugin(plugin_type, request.env.get("CNI_PATH", ""))) is not None
+
+
+def is_known_own(request: Request, values: dict[str, object], installation: Installation) -> bool:
+    """Return the same; what is not installed is none."""
+    try:
+        return _is_own(request, values, installation)
+    except CniError:
+        return False
+
+
+def call_delegate(
+    request: Request, values: dict[str, object], installation: Installation
+) -> dict[str, object] | None:
+    """Call the delegate with a configuration of its own, and return what it answered."""
+    config = Section(values, "NetConf")
+    call = Request(request.command, request.env, dumps(values).encode(), config, request.cni_version)
+    answer = delegate(call, config.text("type"), request.command, installation)
+    return answer.values if answer is not None else None
