@@ -157,7 +157,6 @@ def test_del_of_what_flannel_s_plugin_has_sent(host: OverlayHost) -> None:
 def test_two_interfaces_of_a_container_do_not_meet(host: OverlayHost) -> None:
     config = host.overlay()
     host.add(config)
-    host.write_subnet_file(mtu=1400)
     host.add(config, ifname="eth1")
     assert host.sent() == ["c1-eth0", "c1-eth1"]
     for ifname in ("eth0", "eth1"):
@@ -171,6 +170,9 @@ def test_two_interfaces_of_a_container_do_not_meet(host: OverlayHost) -> None:
 def test_check_is_the_delegate_s_and_needs_no_subnet_file(host: OverlayHost) -> None:
     config = host.overlay()
     host.add(config)
+    # Larger packets would not get to other hosts any more.
+    host.write_subnet_file(mtu=1400)
+    assert "has an MTU of 1450, not 1400" in host.fail(config, command="CHECK")["msg"]
     host.subnet_file.unlink()
     host.check(config)
     host.host.run("ip", "link", "set", "br0", "down")
@@ -191,6 +193,7 @@ def test_a_failed_add_leaves_nothing(host: OverlayHost) -> None:
     host.write_subnet_file(mtu=1400)
     host.fail(config)
     assert (host.sent_dir / "c1-eth0").read_text() == sent
+    host.write_subnet_file()
     host.check(config)
 
 

@@ -6,6 +6,7 @@ from shibafu.cni.errors import CniError
 from shibafu.cni.names import is_valid_identifier
 from shibafu.lean.ip import Address, Cidr
 from shibafu.networks.errors import CommandError
+from shibafu.networks.overlay_part import OVERLAYS, Overlay
 from shibafu.networks.spec import make_request
 from shibafu.runtime.conflist import ConflistError, NetworkList, list_networks
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
@@ -23,7 +24,9 @@ class ConfiguredNetwork:
         config: the file.
 
     Attributes:
-        plugin: what its chain says of its bridge, or of whatever gives addresses.
+        stated: what its chain says of its bridge, or of whatever gives addresses.
+        plugin: the same, or what an overlay's plugin makes of it for the bridge plugin that it calls.
+        overlay: the overlay's plugin; None when its chain has none, or it refuses its configuration.
         bridge: the keys of its bridge plugin; None when its chain has none, or its keys would be refused.
         range_sets: the addresses that its containers get; empty when another plugin gives them.
         data_dir: where the leases are.
@@ -36,12 +39,16 @@ class ConfiguredNetwork:
         self.range_sets: list[RangeSet] = []
         self.data_dir = DEFAULT_DATA_DIR
         self.problem = ""
-        self.plugin = _choose_plugin(config.plugins)
-        request = make_request(config.name, self.plugin, config.cni_version or "0.1.0")
+        self.stated = self.plugin = _choose_plugin(config.plugins)
+        self.overlay: Overlay | None = None
         try:
+            if Section(self.stated, "NetConf").text("type") in OVERLAYS:
+                self.overlay = Overlay(config, self.stated)
+                self.plugin, self.problem = self.overlay.plugin, self.overlay.problem
+            request = make_request(config.name, self.plugin, config.cni_version or "0.1.0")
             if request.config.text("type") in _BRIDGES:
                 self.bridge = BridgeConfig(request)
-            if request.config.section("ipam").text("type") in _IPAMS:
+            if not self.problem and request.config.section("ipam").text("type") in _IPAMS:
                 ipam = IpamConfig(request)
                 self.range_sets, self.data_dir = ipam.range_sets, ipam.data_dir
         except CniError as error:
@@ -82,7 +89,7 @@ def _choose_plugin(plugins: list[dict[str, object]]) -> dict[str, object]:
     Others may come before it; Nomad's chains begin with `loopback`.
     """
     sections = [Section(plugin, "NetConf") for plugin in plugins]
-    bridges = (section.values for section in sections if section.text("type") in _BRIDGES)
+    bridges = (section.values for section in sections if section.text("type") in (*_BRIDGES, *OVERLAYS))
     with_ipam = (section.values for section in sections if "ipam" in section)
     return next(bridges, next(with_ipam, plugins[0]))
 

@@ -211,7 +211,7 @@ class DesiredState:
         for plugin in adopt_chain(self._network.config, self.find_cached(endpoint)).plugins:
             name = Section(plugin, "NetConf").text("type")
             plan = PLANS.find(name, ":".join(self._plugin_path))
-            if plugin == self._network.plugin or plan is None:
+            if plugin == self._network.stated or plan is None:
                 continue
             try:
                 planned += plan(self._make_request(plugin, endpoint, desired.result), desired.result, view)

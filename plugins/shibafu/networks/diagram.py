@@ -4,8 +4,11 @@ from shibafu.cni.names import STRICT
 from shibafu.cni.rates import render_rate
 from shibafu.networks.inspect import BridgeState, Endpoint, NetworkView, ResourceFault, ResourceState
 from shibafu.networks.kernel import Traffic
+from shibafu.networks.overlay_part import OverlayPart
 from shibafu.networks.text import LIMIT_VERBS, Style, format_count, format_port, format_size, format_table
 
+# Of an overlay may be a thousand.
+_SHOWN_PEERS = 6
 _GOOD = ("up",)
 _STATE_COLOURS = {"no carrier": "yellow", "down": "yellow"}
 # Names are shown whole, cnitool's as well; runtimes' IDs of 64 digits are not.
@@ -22,6 +25,8 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     lines += [style.paint("red", what) for what in view.broken]
     lines += [style.paint("red", f"✗ {fault.what}") for fault in _find_faults(view.resources)]
     lines += _draw_subnets(view)
+    if view.overlay is not None:
+        lines += _draw_overlay(view.overlay)
     lines.append("")
     if view.bridge is not None:
         lines += _draw_way_out(view)
@@ -42,6 +47,17 @@ def _draw_subnets(view: NetworkView) -> list[str]:
         + (f", {use.free} free" if use.usable < 1 << 32 else "")
         for use in view.subnets
     ]
+
+
+def _draw_overlay(part: OverlayPart) -> list[str]:
+    """Return what this host and the others have of an overlay."""
+    subnets, networks = ", ".join(part.subnets), ", ".join(part.networks)
+    lines = [f"this host's part of the overlay {networks}: {subnets}, mtu {part.mtu}"]
+    shown = [f"{peer.subnet} by {peer.link}" for peer in part.peers[:_SHOWN_PEERS]]
+    more = len(part.peers) - len(shown)
+    if shown:
+        lines.append(f"other hosts' parts: {', '.join(shown)}" + (f" and {more} more" if more else ""))
+    return lines
 
 
 def _draw_way_out(view: NetworkView) -> list[str]:

@@ -6,14 +6,16 @@ Podman or this command attached the containers.
 """
 
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from shibafu.bridge.resources.fabric_faults import find_forwarding
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.networks.configured import ConfiguredNetwork
-from shibafu.networks.kernel import Kernel, LinkState, Traffic
+from shibafu.networks.kernel import Kernel, LinkState, RouteTo, Traffic
 from shibafu.networks.leases import count_usable, open_pool
+from shibafu.networks.overlay_part import OverlayPart
 from shibafu.networks.pausing import PauseState
 from shibafu.networks.rules import CountedRule
 from shibafu.resource.identity import has_vanished
@@ -135,6 +137,7 @@ class NetworkView:
         resources: what its containers share; empty also when nobody looked.
         paused: until when, by whom and since when it is paused; None if it is not.
         broken: records, cached results and leases that name no container, in words.
+        overlay: of an overlay network the part of this host, if that is known.
     """
 
     name: str
@@ -151,6 +154,7 @@ class NetworkView:
     resources: list[ResourceState] = field(default_factory=list)
     paused: PauseState | None = None
     broken: list[str] = field(default_factory=list)
+    overlay: OverlayPart | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -170,6 +174,7 @@ class Inspector:
     """
 
     def __init__(self, kernel: Kernel, cache_dir: str) -> None:
+        self._kernel = kernel
         self._links = kernel.links()
         self._addresses = kernel.addresses()
         self._cache_dir = cache_dir
@@ -196,7 +201,12 @@ class Inspector:
             problem=network.problem,
             paused=PauseState.of_network(network.name),
             broken=[error.msg for error in broken],
+            overlay=network.overlay.look(self._routes) if network.overlay is not None else None,
         )
+
+    @cached_property
+    def _routes(self) -> list[RouteTo]:
+        return self._kernel.routes()
 
     def find_endpoints(
         self, network: ConfiguredNetwork, broken: list[CniError] | None = None

@@ -226,12 +226,12 @@ class Repair:
 
 def _request(network: ConfiguredNetwork, chain: NetworkList, wanted: dict[str, object]) -> NetworkList:
     """Return a chain by which a container gets certain addresses; it is kept as the one that it is of."""
-    stated = Section(network.plugin, "NetConf").section("args")
+    stated = Section(network.stated, "NetConf").section("args")
     arguments = stated.values | {"cni": stated.section("cni").values | wanted}
-    others = {key: value for key, value in network.plugin.items() if key.lower() != "args"}
+    others = {key: value for key, value in network.stated.items() if key.lower() != "args"}
     config = copy(chain)
     config.plugins = [
-        others | {"args": arguments} if plugin == network.plugin else plugin for plugin in config.plugins
+        others | {"args": arguments} if plugin == network.stated else plugin for plugin in config.plugins
     ]
     return config
 

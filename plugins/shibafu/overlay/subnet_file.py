@@ -70,6 +70,28 @@ def read_subnet_file(path: str) -> HostSubnet | None:
     return parse_subnet_file(content.decode("utf-8", "replace"), path)
 
 
+def require_host_subnet(path: str, code: int) -> HostSubnet:
+    """Return what a subnet file says.
+
+    Args:
+        path: the file.
+        code: that of the error if there is no file.
+
+    Raises:
+        CniError: there is none, in the words of flannel's plugin; or see `read_subnet_file`.
+        OSError: it cannot be read.
+    """
+    host = read_subnet_file(path)
+    if host is None:
+        raise CniError(
+            code,
+            f"failed to load flannel 'subnet.env' file: open {path}: no such file or directory",
+            "the overlay's agent writes it once it has a subnet for this host: start it "
+            "(shibafu overlay run, or flanneld), or look at its log",
+        )
+    return host
+
+
 def write_subnet_file(path: str, host: HostSubnet) -> None:
     """Write a subnet file, which everybody may read; those who read it find the old or the new content.
 

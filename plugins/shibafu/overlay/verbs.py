@@ -10,7 +10,7 @@ from shibafu.cni.request import Request
 from shibafu.lean.json import dumps
 from shibafu.overlay.delegation import OverlayConfig
 from shibafu.overlay.sent_config import SentConfig
-from shibafu.overlay.subnet_file import HostSubnet, read_subnet_file
+from shibafu.overlay.subnet_file import read_subnet_file, require_host_subnet
 
 
 def add(request: Request, installation: Installation) -> dict[str, object] | None:
@@ -20,7 +20,7 @@ def add(request: Request, installation: Installation) -> dict[str, object] | Non
         CniError: the subnet file is missing, or the delegate's error.
     """
     config = OverlayConfig(request)
-    values = config.render(_require_host_subnet(config, TRY_AGAIN_LATER))
+    values = config.render(require_host_subnet(config.subnet_file, TRY_AGAIN_LATER))
     # Before anything is written: it may not be installed.
     is_own = _is_own(request, values, installation)
     sent = SentConfig(config.data_dir, request)
@@ -35,17 +35,18 @@ def add(request: Request, installation: Installation) -> dict[str, object] | Non
 
 
 def check(request: Request, installation: Installation) -> None:
-    """Have the delegate check the attachment against what it was made with.
+    """Have the delegate check the attachment; without a subnet file, against what it was made with.
 
     Raises:
         CniError: the delegate's error.
     """
     config = OverlayConfig(request)
-    sent = SentConfig(config.data_dir, request).read()
-    if sent is None:
-        values = config.render(_require_host_subnet(config, TRY_AGAIN_LATER))
-    else:
+    host = read_subnet_file(config.subnet_file)
+    sent = SentConfig(config.data_dir, request).read() if host is None else None
+    if sent is not None:
         values = config.amend(sent)
+    else:
+        values = config.render(host or require_host_subnet(config.subnet_file, TRY_AGAIN_LATER))
     call_delegate(request, values, installation)
 
 
@@ -78,31 +79,10 @@ def status(request: Request, installation: Installation) -> None:
     """
     config = OverlayConfig(request)
     try:
-        host = _require_host_subnet(config, NOT_AVAILABLE)
+        host = require_host_subnet(config.subnet_file, NOT_AVAILABLE)
     except CniError as error:
         raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
     call_delegate(request, config.render(host), installation)
-
-
-def _require_host_subnet(config: OverlayConfig, code: int) -> HostSubnet:
-    """Return what the subnet file says.
-
-    Args:
-        config: the configuration.
-        code: that of the error if there is no file.
-
-    Raises:
-        CniError: there is none, or it is invalid.
-    """
-    host = read_subnet_file(config.subnet_file)
-    if host is None:
-        raise CniError(
-            code,
-            f"failed to load flannel 'subnet.env' file: open {config.subnet_file}: no such file or directory",
-            "the overlay's agent writes it once it has a subnet for this host: start it "
-            "(shibafu overlay run, or flanneld), or look at its log",
-        )
-    return host
 
 
 def _is_own(request: Request, values: dict[str, object], installation: Installation) -> bool:

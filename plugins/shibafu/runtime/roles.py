@@ -13,8 +13,8 @@ from shibafu.runtime.invoke import invoke_plugin
 
 # A capability, and the plugins that have it, ours first.
 ROLES = {"portMappings": ("shibafu-portmap", "portmap"), "bandwidth": ("shibafu-bandwidth", "bandwidth")}
-# Under each of its names. The reference's passes over what it does not know.
-_BRIDGES = ("shibafu-bridge", "bridge")
+# Under each of its names, and what hands it over to them. The reference's passes over what it does not know.
+_BRIDGES = ("shibafu-bridge", "bridge", "shibafu-overlay", "flannel")
 
 
 def has_capability(network: NetworkList, capability: str) -> bool:
@@ -53,7 +53,12 @@ def tell_ports(network: NetworkList) -> NetworkList:
 
 def _find_backend(network: NetworkList) -> str:
     """Return what the network masquerades with, if that is stated: published ports are made with it, too."""
-    stated = (Section(plugin, "NetConf").text("ipMasqBackend") for plugin in network.plugins)
+    plugins = [Section(plugin, "NetConf") for plugin in network.plugins]
+    stated = (
+        section.text("ipMasqBackend")
+        for plugin in plugins
+        for section in (plugin, plugin.section("delegate"))
+    )
     return next(filter(None, stated), "")
 
 

@@ -55,6 +55,8 @@ def _run(context: Context, arguments: Namespace) -> int:
         name = view.bridge.name if view.bridge is not None else "-"
         link = f"{name} ({', '.join(states)})" if states else name
         subnets = ", ".join(dict.fromkeys(use.subnet for use in view.subnets)) or "-"
+        if view.overlay is not None:
+            subnets += f" of {', '.join(view.overlay.networks)}"
         scarce = [use for use in view.subnets if ":" not in use.subnet] or view.subnets
         used = str(sum(use.used for use in scarce)) if scarce else "-"
         free = _format_free(sum(use.free for use in scarce)) if scarce else "-"

@@ -1,0 +1,103 @@
+"""What the command shows of a host's part of an overlay network, and mends."""
+
+from collections.abc import Iterator
+from json import dumps
+from pathlib import Path
+
+import pytest
+
+from netns.overlay_pair import NETWORKS, OverlayHost, connect_hosts
+from support.command import CommandLine
+from support.namespaces import Namespace
+from support.suite import Suite
+from support.traffic import can_reach
+
+SUBNETS = ["10.42.1.0/24", "fd42:0:0:1::/64"]
+
+
+@pytest.fixture
+def host(suite: Suite, tmp_path: Path) -> Iterator[OverlayHost]:
+    with Namespace("host") as namespace:
+        yield OverlayHost(suite, namespace, tmp_path / "one", 1)
+
+
+@pytest.fixture
+def shibafu(suite: Suite, host: OverlayHost, tmp_path: Path) -> Iterator[CommandLine]:
+    """The command on a host with the overlay network blue, and a published port."""
+    with CommandLine(suite, host.host, tmp_path) as made:
+        plugin = host.overlay({"bridge": "br-blue"}, cniVersion=None, name=None)
+        plugin |= {
+            "ipam": {},
+            "dataDir": str(made.store / "flannel"),
+            "capabilities": {"mac": True, "ips": True},
+        }
+        config = {"cniVersion": "1.0.0", "name": "blue", "plugins": [plugin]}
+        (made.conf_dir / "blue.conflist").write_text(dumps(config))
+        yield made
+
+
+@pytest.fixture
+def containers() -> Iterator[list[Namespace]]:
+    made = [Namespace("web"), Namespace("db")]
+    yield made
+    for container in made:
+        container.delete()
+
+
+def test_ls_and_inspect_show_the_host_s_part(
+    shibafu: CommandLine, host: OverlayHost, suite: Suite, tmp_path: Path
+) -> None:
+    with Namespace("peer") as namespace:
+        connect_hosts(host, OverlayHost(suite, namespace, tmp_path / "two", 2))
+        (shown,) = shibafu.json("network inspect blue")
+        assert shown["overlay"] == {
+            "subnetFile": str(host.subnet_file),
+            "networks": NETWORKS,
+            "subnets": SUBNETS,
+            "mtu": 1450,
+            "ipMasq": False,
+            "peers": [
+                {"subnet": "10.42.2.0/24", "link": "flannel.1"},
+                {"subnet": "fd42:0:0:2::/64", "link": "flannel.1"},
+            ],
+        }
+        assert [use["subnet"] for use in shown["subnets"]] == SUBNETS
+        assert "10.42.2.0/24 by flannel.1" in shibafu("network inspect blue")
+        assert f"{', '.join(SUBNETS)} of {', '.join(NETWORKS)}" in shibafu("network ls")
+
+
+def test_without_a_subnet_file_it_is_said(shibafu: CommandLine, host: OverlayHost) -> None:
+    host.subnet_file.unlink()
+    said = f"failed to load flannel 'subnet.env' file: open {host.subnet_file}: no such file or directory"
+    assert said in shibafu.run("network", "ls", status=1)[1]
+    assert said in shibafu.run("network", "check", "blue", status=1)[0]
+    (shown,) = shibafu.json("network inspect blue")
+    assert (shown["problem"], shown["overlay"]) == (said, None)
+
+
+def test_containers_are_checked_and_mended(
+    shibafu: CommandLine, host: OverlayHost, containers: list[Namespace]
+) -> None:
+    web, db = containers
+    shibafu(f"network connect blue {web.name} --ip 10.42.1.77 --mac 02:42:0a:00:00:05")
+    shibafu(f"network connect blue {db.name}")
+    shibafu("network check blue")
+    assert shibafu.json("network repair --dry-run")["faults"] == []
+    assert can_reach(web, "10.42.1.77", db)
+    host.host.run("ip", "link", "del", "br-blue")
+    host.host.run("iptables", "-t", "nat", "-F")
+    assert not can_reach(web, "10.42.1.77", db)
+    shibafu.run("network", "check", "blue", status=1)
+    faults = [fault["what"] for fault in shibafu.json("network repair")["faults"]]
+    assert faults[0] == "bridge br-blue is missing"
+    assert can_reach(web, "10.42.1.77", db)
+    # A link that is gone takes another ADD, by which the container gets what it had.
+    web.run("ip", "link", "del", "eth0")
+    shibafu("network repair")
+    assert "02:42:0a:00:00:05" in web.run("ip", "link", "show", "eth0")
+    assert can_reach(web, "10.42.1.77", db)
+    shibafu("network check blue")
+    for container in containers:
+        shibafu(f"network disconnect blue {container.name}")
+    assert list((shibafu.store / "flannel").iterdir()) == []
+    assert "SHIBAFU" not in host.host.run("iptables-save")
