@@ -1,6 +1,6 @@
 """What the measurements have in common: the suites, a host for each, turns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -146,7 +146,15 @@ def settle() -> None:
     sleep(_REST)
 
 
-def take_turns(sides: Sequence[T], turns: int) -> Iterator[T]:
-    """Return all sides in each turn; who comes first alternates."""
+def take_turns(sides: Sequence[T], turns: int, slow: Collection[T] = (), slow_turns: int = 0) -> Iterator[T]:
+    """Return all sides in each turn; who comes first alternates.
+
+    Args:
+        sides: what is measured.
+        turns: how often.
+        slow: those of them that are only measured in the first turns: they differ too much to need more.
+        slow_turns: how often these are.
+    """
     for turn in range(turns):
-        yield from sides if turn % 2 == 0 else reversed(sides)
+        present = sides if turn < slow_turns else [side for side in sides if side not in slow]
+        yield from present if turn % 2 == 0 else reversed(present)

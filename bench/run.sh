@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures shibafu, by its engine and cold, against Debian's reference plugins and netavark, and prints tables.
 #
-#   bench/run.sh                      everything, 30 turns; about twenty minutes
+#   bench/run.sh                      everything, 30 turns; about a quarter of an hour
 #   bench/run.sh --quick              less than a minute, and less exact
 #   bench/run.sh --case nat --case dual --pairs 100
 #   bench/run.sh --json FILE          all samples, too

@@ -29,6 +29,7 @@ class Suite:
         cni_path: where a bridge plugin finds the IPAM plugin.
         engine: the engine that its executables hand their calls to, if any.
         firewall: the plugin that has packets of its containers forwarded, if its bridge plugin does not.
+        is_slow: whether what others do in milliseconds takes its calls seconds, where there is much to do.
         made: how many calls there have been, by executable and verb.
     """
 
@@ -37,6 +38,7 @@ class Suite:
     cni_path: str
     engine: Engine | None = None
     firewall: str = ""
+    is_slow: bool = False
     made: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
@@ -111,7 +113,7 @@ def make_reference() -> Suite:
     """Return Debian's build of containernetworking/plugins."""
     directory = "/usr/lib/cni"
     programs = {name: f"{directory}/{name}" for name in REPLACED.values()}
-    return Suite("reference", programs, directory, firewall=f"{directory}/firewall")
+    return Suite("reference", programs, directory, firewall=f"{directory}/firewall", is_slow=True)
 
 
 def copy_build(root: Path, built: Path, copy: Path) -> None:
