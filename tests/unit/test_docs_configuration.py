@@ -19,7 +19,7 @@ from shibafu.engine.programs import SERVED
 from shibafu.firewall.config import FirewallConfig
 from shibafu.overlay.delegation import DEFAULT_DATA_DIR as OVERLAY_DATA_DIR
 from shibafu.overlay.delegation import OverlayConfig
-from shibafu.overlay.subnet_file import DEFAULT_SUBNET_FILE
+from shibafu.overlay.subnet_file import FLANNEL_SUBNET_FILE, calc_subnet_file
 from shibafu.portmap.config import PortmapConfig
 from shibafu.tuning.config import DEFAULT_DATA_DIR as TUNING_DATA_DIR
 from shibafu.tuning.config import TuningConfig
@@ -111,7 +111,8 @@ def test_versions_and_defaults_are_those_of_the_code() -> None:
     assert f"`{DEFAULT_DATA_DIR}`" in TEXT
     assert f"`{TUNING_DATA_DIR}`" in TEXT
     assert f"`{OVERLAY_DATA_DIR}`" in TEXT
-    assert f"`{DEFAULT_SUBNET_FILE}`" in TEXT
+    assert f"`{FLANNEL_SUBNET_FILE}`" in TEXT
+    assert f"`{calc_subnet_file('<network>')}`" in TEXT
 
 
 def test_every_error_code_that_is_used_is_documented() -> None:

@@ -8,8 +8,9 @@ import pytest
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.request import Request
+from shibafu.overlay.config import parse_overlay_config
 from shibafu.overlay.delegation import DEFAULT_DATA_DIR, OverlayConfig
-from shibafu.overlay.subnet_file import DEFAULT_SUBNET_FILE, parse_subnet_file
+from shibafu.overlay.subnet_file import parse_subnet_file
 
 HOST = parse_subnet_file(
     "FLANNEL_NETWORK=10.42.0.0/16\nFLANNEL_SUBNET=10.42.73.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=false\n",
@@ -30,7 +31,12 @@ def render(**keys: object) -> dict[str, Any]:
 
 def test_defaults() -> None:
     config = read()
-    assert (config.subnet_file, config.data_dir) == (DEFAULT_SUBNET_FILE, DEFAULT_DATA_DIR)
+    assert config.data_dir == DEFAULT_DATA_DIR
+    # That of the agent's network of the same name.
+    (agent,) = parse_overlay_config(
+        "networks: [{name: net, endpoints: ['http://[::1]:2379']}]", "overlay.yaml"
+    )
+    assert config.subnet_file == agent.subnet_file
     assert config.render(HOST) == {
         "cniVersion": "1.0.0",
         "name": "net",
@@ -44,6 +50,7 @@ def test_defaults() -> None:
 
 
 def test_as_flannel_it_has_the_reference_s_plugins_do_the_work() -> None:
+    assert read(type="flannel").subnet_file == "/run/flannel/subnet.env"
     values = render(type="flannel", delegate={"ipMasq": False})
     assert (values["type"], values["ipam"]["type"]) == ("bridge", "host-local")
     assert "nonMasqueradeCIDRs" not in values

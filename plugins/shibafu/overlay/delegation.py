@@ -5,7 +5,7 @@ Of a subnet file and its own configuration it makes that of a bridge plugin, or 
 
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, CniError
-from shibafu.overlay.subnet_file import DEFAULT_SUBNET_FILE, HostSubnet
+from shibafu.overlay.subnet_file import FLANNEL_SUBNET_FILE, HostSubnet, calc_subnet_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,14 +46,15 @@ class OverlayConfig:
     def __init__(self, request: "Request") -> None:
         is_removal = request.command in ("DEL", "GC")
         config = _keep_valid(request.config) if is_removal else request.config
-        self.subnet_file = config.text("subnetFile") or DEFAULT_SUBNET_FILE
+        self._network = request.network
+        self._is_flannel = request.config.get("type") == _FLANNEL
+        default = FLANNEL_SUBNET_FILE if self._is_flannel else calc_subnet_file(self._network)
+        self.subnet_file = config.text("subnetFile") or default
         self.data_dir = config.text("dataDir") or DEFAULT_DATA_DIR
         self.delegate = config.section("delegate").values
         self.ipam = config.section("ipam").values
         if not is_removal:
             _validate(self.delegate, self.ipam)
-        self._network = request.network
-        self._is_flannel = request.config.get("type") == _FLANNEL
         self._call = {
             **{key: config.section(key).values for key in _PASSED_ON if key in config},
             **{key: value for key in _OF_THE_CALL if (value := config.get(key)) is not None},

@@ -15,8 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Where flannel has it.
-DEFAULT_SUBNET_FILE = "/run/flannel/subnet.env"
+# Where flannel has it, whose hosts are in one network.
+FLANNEL_SUBNET_FILE = "/run/flannel/subnet.env"
+_DIRECTORY = "/run/shibafu/overlay"
 _MAX_SIZE = 1 << 16
 _NETWORK = {4: "FLANNEL_NETWORK", 6: "FLANNEL_IPV6_NETWORK"}
 _SUBNET = {4: "FLANNEL_SUBNET", 6: "FLANNEL_IPV6_SUBNET"}
@@ -55,6 +56,11 @@ class HostSubnet:
 
     def __repr__(self) -> str:
         return f"HostSubnet({self.networks}, {self.subnets}, {self.mtu}, {self.ip_masq})"
+
+
+def calc_subnet_file(network: str) -> str:
+    """Return where the agent of this suite writes a network's subnet file, unless it is told otherwise."""
+    return f"{_DIRECTORY}/{network}.env"
 
 
 def read_subnet_file(path: str) -> HostSubnet | None:
