@@ -16,16 +16,19 @@ NOBODY: Document = {"ipBlock": {"cidr": "0.0.0.0/31"}}
 
 @dataclass(frozen=True)
 class Step:
-    """What holds at one moment: policies, and labels of namespaces and pods where they are not the usual."""
+    """What holds at one moment: policies, and what is not as usual of labels, names of ports, and pods."""
 
     policies: list[Document]
     namespaces: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NAMESPACES)
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     port_names: bool = True
+    absent: frozenset[str] = frozenset()
 
     def make_cluster(self) -> Cluster:
         """Return the cluster for the evaluator."""
-        return Cluster(list_workloads(self.labels, self.port_names), self.namespaces, self.policies)
+        pods = list_workloads(self.labels, self.port_names)
+        present = [pod for pod in pods if f"{pod.namespace}/{pod.name}" not in self.absent]
+        return Cluster(present, self.namespaces, self.policies)
 
 
 def match(**labels: str) -> Document:
@@ -196,7 +199,9 @@ def _list_ports() -> Iterator[tuple[str, list[Step]]]:
     for protocol, name in (
         ("TCP", "serve-80-tcp"),
         ("TCP", "serve-81-tcp"),
+        ("UDP", "serve-80-udp"),
         ("UDP", "serve-81-udp"),
+        ("SCTP", "serve-80-sctp"),
         ("UDP", "serve-80-tcp"),
         ("TCP", "serve-9-tcp"),
     ):
@@ -252,6 +257,12 @@ def _list_actions() -> Iterator[tuple[str, list[Step]]]:
     renamed = _NAMESPACES | {"y": {"ns": "w"}, "z": {"ns": "y"}}
     yield "namespaces change their labels", [Step([base]), Step([base], renamed), Step([base])]
     swapped = {"x/a": {"pod": "b"}, "x/b": {"pod": "a"}, "y/a": {"pod": "c"}}
+    missing = frozenset({"x/b", "y/a"})
+    yield "pods go and come", [Step([base]), Step([base], absent=missing), Step([base])]
+    without_y = _NAMESPACES.copy()
+    del without_y["y"]
+    no_y = Step([base], without_y, absent=frozenset({"y/a", "y/b", "y/c"}))
+    yield "a namespace comes and goes", [no_y, Step([base]), no_y]
     yield "pods change their labels", [Step([base]), Step([base], labels=swapped), Step([base])]
 
 

@@ -72,12 +72,13 @@ def list_probes() -> list[Probe]:
 
 
 def calc_expected(cluster: Cluster) -> set[Probe]:
-    """Return the probes that the policies allow."""
+    """Return the probes between pods of the cluster that the policies allow."""
     pods = {f"{pod.namespace}/{pod.name}": pod for pod in cluster.pods}
     return {
         probe
         for probe in list_probes()
-        if cluster.allows(pods[probe.source], pods[probe.destination], *probe[2:])
+        if {probe.source, probe.destination} <= pods.keys()
+        and cluster.allows(pods[probe.source], pods[probe.destination], *probe[2:])
     }
 
 

@@ -12,6 +12,7 @@ from shibafu.networks.policy_control import enforce_labels, enforce_policies
 from shibafu.networks.policy_labels import change_labels
 from shibafu.networks.policy_networks import open_policies
 from shibafu.networks.policy_pods import list_pods
+from support.killed_calls import call_and_kill, find_steps
 from support.machine import Config, Machine
 from support.traffic import can_reach
 
@@ -152,3 +153,36 @@ def test_status_tells_that_nft_is_missing(foreigners: Foreigners) -> None:
     error = machine.fail(config, command="STATUS")
     assert (error["code"], error["msg"]) == (50, "nft is not installed")
     assert error["details"] == "install nftables, which network policies need"
+
+
+@pytest.mark.parametrize("stride", [20, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("command", ["ADD", "DEL", "GC"])
+def test_a_call_is_killed(foreigners: Foreigners, command: str, stride: int) -> None:
+    """What is there of a container's part in the policies goes, and comes again."""
+    machine = foreigners.machine
+    apply(machine, DB_FROM_WEB)
+    for name in ("other", "db"):
+        foreigners.attach(name)
+    wanted = config = foreigners.configure("db")
+    if command == "GC":
+        valid = [{"containerID": "other", "ifname": "eth0"}]
+        config = foreigners.firewall | {"cniVersion": "1.1.0", "cni.dev/valid-attachments": valid}
+    if command == "ADD":
+        machine.delete(wanted, "db")
+    steps = find_steps(machine, command, config, "db")
+    machine.delete(wanted, "db")
+    without_db = machine.host.run("nft", "list", "table", *TABLE.split())
+    killed = 0
+    for step in steps[::stride]:
+        if command != "ADD":
+            machine.add(wanted, "db")
+        killed += call_and_kill(machine, command, config, step, "db")
+        if command == "GC":
+            machine.collect_garbage(config, ("other", "eth0"))
+        else:
+            machine.delete(wanted, "db")
+        assert machine.host.run("nft", "list", "table", *TABLE.split()) == without_db, step
+    assert killed > len(steps[::stride]) // 2
+    machine.add(wanted, "db")
+    machine.check(wanted, "db")
+    assert foreigners.reaches("other", "db") == [False, False]
