@@ -30,6 +30,11 @@ from shibafu.cli.network import (
     resume,
 )
 from shibafu.cli.network import rm as network_rm
+from shibafu.cli.overlay import init as overlay_init
+from shibafu.cli.overlay import ls as overlay_ls
+from shibafu.cli.overlay import rm as overlay_rm
+from shibafu.cli.overlay import run as overlay_run
+from shibafu.cli.overlay import status as overlay_status
 from shibafu.cli.policy import apply as policy_apply
 from shibafu.cli.policy import explain, label, matrix, test
 from shibafu.cli.policy import inspect as policy_inspect
@@ -65,6 +70,11 @@ GROUPS = tuple(
                 apply,
                 export,
             ),
+        ),
+        (
+            "overlay",
+            "overlay networks: containers of several hosts in one network",
+            (overlay_init, overlay_run, overlay_status, overlay_ls, overlay_rm),
         ),
         (
             "policy",

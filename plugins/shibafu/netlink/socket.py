@@ -143,6 +143,11 @@ class NetlinkSocket:
         """Return the socket's file descriptor, or -1 when closed."""
         return self._socket.fileno()
 
+    @property
+    def port(self) -> int:
+        """The number by which announcements say that a request of this socket was their cause."""
+        return self._port
+
     def close(self) -> None:
         """Close the socket. Closing it again does nothing."""
         self._socket.close()

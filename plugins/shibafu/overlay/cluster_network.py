@@ -53,6 +53,12 @@ class SubnetRange:
         is_one = subnet.prefixlen == self.length and not rest and 0 <= number < self.count
         return number if is_one and subnet.version == self.network.version else None
 
+    def find_numbers(self, subnet: IPv4Network | IPv6Network) -> range:
+        """Return the numbers of all subnets that have an address in common with a network."""
+        first = (int(subnet.network_address) - self.first) // self._step
+        last = (int(subnet.broadcast_address) - self.first) // self._step
+        return range(max(first, 0), min(last, self.count - 1) + 1)
+
     @property
     def _step(self) -> int:
         return 1 << (self.network.max_prefixlen - self.length)
@@ -79,6 +85,11 @@ class ClusterNetwork:
     mtu: int = 0
     direct_routing: bool = False
     gbp: bool = False
+
+    @property
+    def ranges(self) -> list[SubnetRange]:
+        """The subnets of all families that it has."""
+        return [self.subnets] if self.subnets6 is None else [self.subnets, self.subnets6]
 
     @property
     def count(self) -> int:

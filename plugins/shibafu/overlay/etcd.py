@@ -9,6 +9,7 @@ A client is used by one thread at a time.
 
 import json
 import socket
+import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -297,8 +298,9 @@ def _make_client(endpoint: str, access: EtcdAccess) -> Etcd3Client:
     for path in filter(None, (access.cafile, access.certfile, access.keyfile)):
         with open(path, "rb"):  # requests' own error does not name it
             pass
-    if access.cafile:
-        session.verify = access.cafile
+    system = ssl.get_default_verify_paths()
+    # Not those that requests brings along: an administrator may have added one.
+    session.verify = access.cafile or system.cafile or system.capath or True
     if access.certfile:
         session.cert = (access.certfile, access.keyfile)
     client = Etcd3Client(

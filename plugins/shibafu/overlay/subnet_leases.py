@@ -55,6 +55,20 @@ class SubnetLease:
     vtep6: Vtep | None = None
 
 
+@dataclass(frozen=True)
+class HostVteps:
+    """How to reach a host, whichever subnet it has; see `SubnetLease`."""
+
+    public_ip: IPv4Address
+    public_ip6: IPv6Address | None
+    vtep: Vtep
+    vtep6: Vtep | None
+
+    def calc_lease(self, subnet: IPv4Network, subnet6: IPv6Network | None) -> SubnetLease:
+        """Return what others are told when the host has these subnets."""
+        return SubnetLease(subnet, subnet6, self.public_ip, self.public_ip6, VXLAN, self.vtep, self.vtep6)
+
+
 def format_lease_key(subnet: IPv4Network, subnet6: IPv6Network | None) -> str:
     """Return the last part of a host's key."""
     key = f"{subnet.network_address}-{subnet.prefixlen}"

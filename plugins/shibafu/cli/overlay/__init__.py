@@ -1,0 +1,1 @@
+"""`shibafu overlay`: networks of several hosts."""

@@ -1,0 +1,61 @@
+"""What subcommands for overlay networks have in common."""
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from typing import TypeVar
+
+from shibafu.networks.errors import CommandError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.overlay.config import OverlaySettings
+
+CONFIG = "/etc/shibafu/overlay.yaml"
+_T = TypeVar("_T")
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """Add the option that names the agent's configuration."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=os.environ.get("SHIBAFU_OVERLAY_CONFIG") or CONFIG,
+        help=f"the agent's configuration ($SHIBAFU_OVERLAY_CONFIG, {CONFIG})",
+    )
+
+
+def argument(convert: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return a parser of an argument, whose mistakes are told as those of the command line."""
+
+    def parse(text: str) -> _T:
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+def load_overlays(path: str, name: str = "") -> "list[OverlaySettings]":
+    """Return the networks of the agent's configuration, or one of them.
+
+    Raises:
+        CommandError: there is no such file, or no such network.
+        DocumentError: the file has mistakes.
+    """
+    from shibafu.overlay.config import read_overlay_config
+
+    try:
+        networks = read_overlay_config(path)
+    except FileNotFoundError:
+        raise CommandError(
+            f"there is no file {path}", "`shibafu overlay init` writes it; docs/overlay.md describes it"
+        ) from None
+    found = [network for network in networks if not name or network.name == name]
+    if not found:
+        raise CommandError(
+            f"{path} has no network {name}" if name else f"{path} has no networks",
+            f"it has {', '.join(network.name for network in networks)}" if networks else "add one",
+        )
+    return found

@@ -1,0 +1,152 @@
+"""`shibafu overlay init`."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from ipaddress import IPv4Network, IPv6Network
+
+from shibafu.cli.overlay.common import add_config, argument, load_overlays
+from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.networks.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.overlay.cluster_network import ClusterNetwork
+    from shibafu.overlay.config import OverlaySettings
+
+_FILE_OPTIONS = ("cafile", "certfile", "keyfile", "password_file")
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("network", metavar="NETWORK", help="its name on this host")
+    parser.add_argument(
+        "--network",
+        dest="subnet",
+        metavar="CIDR",
+        required=True,
+        type=argument(IPv4Network),
+        help="addresses of all hosts' containers, such as 10.42.0.0/16",
+    )
+    parser.add_argument(
+        "--network6", metavar="CIDR", type=argument(IPv6Network), help="likewise for IPv6, such as fd42::/48"
+    )
+    parser.add_argument(
+        "--subnet-len", metavar="N", type=int, default=0, help="length of a host's subnet (24)"
+    )
+    parser.add_argument("--vni", metavar="N", type=int, default=1, help="number of the VXLAN (1)")
+    parser.add_argument("--backend-port", metavar="P", type=int, default=8472, help="UDP port (8472)")
+    parser.add_argument("--mtu", metavar="N", type=int, default=0, help="of the links between hosts")
+    parser.add_argument(
+        "--direct-routing", action="store_true", help="no VXLAN between hosts on the same link"
+    )
+    parser.add_argument("--endpoints", metavar="URL,...", default="", help="where etcd is")
+    parser.add_argument("--prefix", metavar="PATH", default="", help="of its keys (/coreos.com/network)")
+    parser.add_argument("--iface", metavar="LINK", default="", help="the link to the other hosts")
+    for option in _FILE_OPTIONS:
+        what = {"cafile": "of etcd's authority", "certfile": "this host's certificate", "keyfile": "its key"}
+        parser.add_argument(
+            f"--{option.replace('_', '-')}",
+            metavar="FILE",
+            default="",
+            help=what.get(option, "a file with the password"),
+        )
+    parser.add_argument("--username", metavar="NAME", default="", help="whom etcd knows this host as")
+    parser.add_argument("--force", action="store_true", help="replace a network that hosts have joined")
+    add_config(parser)
+
+
+def _run(context: Context, arguments: Namespace) -> int:
+    from shibafu.cni.directories import make_directory
+    from shibafu.lean.files import replace_file
+    from shibafu.overlay.administration import describe_network, format_entry
+    from shibafu.overlay.etcd import EtcdClient
+
+    settings, is_known = _find_settings(arguments)
+    network = _calc_network(arguments)
+    client = EtcdClient(settings.etcd)
+    is_written = describe_network(client, settings.prefix, network, arguments.force)
+    where = f"{settings.prefix} in etcd at {client.endpoint}"
+    context.out.text(f"{'wrote' if is_written else 'unchanged:'} {where}")
+    entry = "" if is_known else format_entry(settings)
+    is_created = bool(entry) and not os.path.lexists(arguments.config)
+    if is_created:
+        make_directory(os.path.dirname(arguments.config) or ".", 0o755)
+        replace_file(arguments.config, f"networks:\n{entry}".encode(), 0o644)
+        context.out.text(f"wrote {arguments.config}")
+    elif entry:
+        context.out.text(f"add to {arguments.config}, below networks:\n\n{entry}")
+    context.out.data({"network": settings.name, "written": is_written, "configured": is_known or is_created})
+    return 0
+
+
+def _find_settings(arguments: Namespace) -> "tuple[OverlaySettings, bool]":
+    """Return where the network is, and whether the agent's configuration has it."""
+    from shibafu.overlay.config import parse_overlay_config
+
+    if os.path.lexists(arguments.config):
+        for settings in load_overlays(arguments.config):
+            if settings.name == arguments.network:
+                if arguments.endpoints:
+                    raise UsageError(
+                        f"{arguments.config} says where network {settings.name} is", "leave out --endpoints"
+                    )
+                return settings, True
+    if not arguments.endpoints:
+        raise UsageError(
+            f"{arguments.config} has no network {arguments.network}",
+            "say where etcd is: --endpoints http://192.0.2.1:2379",
+        )
+    return parse_overlay_config(_format_arguments(arguments), "the command line")[0], False
+
+
+def _format_arguments(arguments: Namespace) -> str:
+    """Return the options as the agent's configuration has them, to be checked like that."""
+    import json
+
+    keys = {
+        "name": arguments.network,
+        "endpoints": arguments.endpoints.split(","),
+        "prefix": arguments.prefix,
+        "iface": arguments.iface,
+        "cafile": arguments.cafile,
+        "certfile": arguments.certfile,
+        "keyfile": arguments.keyfile,
+        "username": arguments.username,
+        "passwordFile": arguments.password_file,
+    }
+    return json.dumps({"networks": [{key: value for key, value in keys.items() if value}]})
+
+
+def _calc_network(arguments: Namespace) -> "ClusterNetwork":
+    from shibafu.overlay.cluster_network import (
+        ClusterNetwork,
+        calc_range,
+        format_cluster_network,
+        parse_cluster_network,
+    )
+
+    network = ClusterNetwork(
+        calc_range(arguments.subnet, arguments.subnet_len),
+        calc_range(arguments.network6) if arguments.network6 else None,
+        arguments.vni,
+        arguments.backend_port,
+        arguments.mtu,
+        arguments.direct_routing,
+    )
+    # As all hosts will read it.
+    return parse_cluster_network(format_cluster_network(network))
+
+
+SUBCOMMAND = Subcommand(
+    "init",
+    "describe a network in etcd, for all hosts",
+    "Write the description of a network to etcd, in flannel's form; another one is not replaced. Where this\n"
+    "host has no configuration of its agent yet, that is written, too. On further hosts, the same command\n"
+    "only does the latter.",
+    (
+        "shibafu overlay init blue --network 10.42.0.0/16 --endpoints http://192.0.2.1:2379",
+        "shibafu overlay init blue --network 10.42.0.0/16 --network6 fd42::/48 --endpoints http://etcd:2379",
+        "shibafu overlay init blue --network 10.42.0.0/16   # etcd is where the agent's configuration says",
+    ),
+    _run,
+    _add_arguments,
+)

@@ -1,0 +1,205 @@
+"""What people do with an overlay network: describe it, list its hosts, remove one."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from errno import ENODEV
+from ipaddress import ip_address, ip_network
+
+from shibafu.lean.files import remove_file
+from shibafu.lean.ip import parse_cidr
+from shibafu.netlink.link_requests import link_del
+from shibafu.netlink.route import route_del, route_list
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.overlay.agent_state import is_agent_running, read_agent_state, remove_agent_state
+from shibafu.overlay.cluster_network import ClusterNetwork, format_cluster_network, parse_cluster_network
+from shibafu.overlay.config import OverlaySettings
+from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.etcd import EtcdClient, StoredValue, encode_value
+from shibafu.overlay.peer_entries import RTPROT_SHIBAFU, lies_within
+from shibafu.overlay.subnet_leases import SubnetLease, parse_lease
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of a network, as etcd has it.
+
+    Args:
+        lease: its subnets, and how to reach it.
+        is_reserved: whether its subnet does not expire.
+        renewed: how many seconds ago it was heard of; None if it never expires, or has just expired.
+    """
+
+    lease: SubnetLease
+    is_reserved: bool
+    renewed: int | None
+
+    def describe(self) -> dict[str, object]:
+        """Return it as programs read it."""
+        lease = self.lease
+        return {
+            "publicIP": str(lease.public_ip),
+            "publicIPv6": str(lease.public_ip6) if lease.public_ip6 else "",
+            "subnet": str(lease.subnet),
+            "subnet6": str(lease.subnet6) if lease.subnet6 else "",
+            "backend": lease.backend,
+            "reserved": self.is_reserved,
+            "renewed": self.renewed,
+        }
+
+
+def read_network(client: EtcdClient, prefix: str) -> ClusterNetwork | None:
+    """Return a network as etcd describes it; None for none.
+
+    Raises:
+        OverlayError: it is invalid, or etcd cannot be reached.
+    """
+    stored = client.get(f"{prefix}/config")
+    return None if stored is None else parse_cluster_network(stored.value)
+
+
+def describe_network(client: EtcdClient, prefix: str, network: ClusterNetwork, force: bool = False) -> bool:
+    """Describe a network to all hosts; return whether anything had to be written.
+
+    Args:
+        client: where.
+        prefix: of the network's keys.
+        network: the description.
+        force: replace one that hosts have joined.
+
+    Raises:
+        OverlayError: there is another one, or etcd cannot be reached.
+    """
+    key = f"{prefix}/config"
+    value = format_cluster_network(network)
+    stored = client.get(key)
+    if stored is not None and not force:
+        if _is_same(stored, network):
+            return False
+        if client.list_prefix(f"{prefix}/subnets/").values:
+            raise OverlayError(
+                f"etcd describes another network under {prefix}, and hosts have joined it",
+                "use another prefix; --force replaces it: hosts get other subnets when their agents restart",
+            )
+    client.call("kv/put", {"key": encode_value(key), "value": encode_value(value)})
+    return True
+
+
+def _is_same(stored: StoredValue, network: ClusterNetwork) -> bool:
+    try:
+        return parse_cluster_network(stored.value) == network
+    except OverlayError:
+        return False
+
+
+def list_hosts(client: EtcdClient, prefix: str) -> list[Host]:
+    """Return the hosts of a network, by their subnets.
+
+    Raises:
+        OverlayError: etcd cannot be reached.
+    """
+    hosts = []
+    for key, stored in _list_leases(client, prefix):
+        lease = parse_lease(key, stored.value)
+        if lease is not None:
+            age = client.ask_lease_age(stored.lease) if stored.lease else None
+            hosts.append(Host(lease, not stored.lease, age))
+    return sorted(hosts, key=lambda host: host.lease.subnet)
+
+
+def remove_host(client: EtcdClient, prefix: str, host: str) -> list[SubnetLease]:
+    """Remove a host from a network for good; return what it had.
+
+    Args:
+        client: where.
+        prefix: of the network's keys.
+        host: its address, or its subnet.
+
+    Raises:
+        OverlayError: etcd cannot be reached.
+    """
+    removed = []
+    for key, stored in _list_leases(client, prefix):
+        lease = parse_lease(key, stored.value)
+        if lease is not None and host in _calc_names(lease):
+            client.delete(stored.key)
+            removed.append(lease)
+    return removed
+
+
+def require_host(text: str) -> str:
+    """Return an address or a subnet of a host, in its usual form.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return str(ip_network(text) if "/" in text else ip_address(text))
+    except ValueError:
+        raise ValueError(f'"{text}" is neither the address nor the subnet of a host') from None
+
+
+def remove_from_this_host(settings: OverlaySettings, host: str) -> list[str]:
+    """Remove what a network has on this host, if it is that one; return what was there, in words.
+
+    Args:
+        settings: of the network.
+        host: an address or a subnet.
+
+    Raises:
+        OverlayError: its agent is at work, and would put it back.
+    """
+    state = read_agent_state(settings.name)
+    if host not in [state.get(key) for key in ("publicIP", "publicIPv6", "subnet", "subnet6")]:
+        return []
+    if is_agent_running():
+        raise OverlayError(
+            f"{host} is this host, whose agent is at work and would join again",
+            "end it first: systemctl disable --now shibafu-overlay",
+        )
+    removed = []
+    with NetlinkSocket() as sock:
+        for name in state.get("devices", ()):
+            if sock.request(link_del(str(name)).ignoring(ENODEV)) == 0:
+                removed.append(f"device {name}")
+        ranges = [parse_cidr(text) for text in state.get("ranges", ())]
+        # Those on the device have gone with it; what is left leads directly to hosts on the same link.
+        routes = [
+            route
+            for route in route_list(sock)
+            if route.protocol == RTPROT_SHIBAFU and route.dst and lies_within(ranges, route.dst)
+        ]
+        sock.request_all([route_del(route.index, route.dst, route.dst_prefix) for route in routes])
+        removed += [f"{len(routes)} routes"] if routes else []
+    if remove_file(settings.subnet_file):
+        removed.append(settings.subnet_file)
+    remove_agent_state(settings.name)
+    return removed
+
+
+def format_entry(settings: OverlaySettings) -> str:
+    """Return a network as an item of the agent's configuration."""
+    etcd = settings.etcd
+    keys = {
+        "name": settings.name,
+        "endpoints": list(etcd.endpoints),
+        "prefix": settings.prefix,
+        "iface": settings.iface,
+        "cafile": etcd.cafile,
+        "certfile": etcd.certfile,
+        "keyfile": etcd.keyfile,
+        "username": etcd.username,
+        "passwordFile": etcd.password_file,
+    }
+    lines = [f"{key}: {json.dumps(value)}" for key, value in keys.items() if value]
+    return "  - " + "\n    ".join(lines) + "\n"
+
+
+def _list_leases(client: EtcdClient, prefix: str) -> Sequence[tuple[str, StoredValue]]:
+    whole = f"{prefix}/subnets/"
+    return [(stored.key.removeprefix(whole), stored) for stored in client.list_prefix(whole).values]
+
+
+def _calc_names(lease: SubnetLease) -> set[str]:
+    parts = (lease.public_ip, lease.public_ip6, lease.subnet, lease.subnet6)
+    return {str(part) for part in parts if part is not None}

@@ -1,0 +1,182 @@
+"""The agent's loop: it takes what etcd and the kernel announce, and has each network brought up to date.
+
+It never waits for etcd: threads of each network do. Whatever happens to it or to etcd, what the kernel has
+stays, and containers go on talking to each other.
+"""
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from select import POLLIN, poll
+
+from shibafu.cni.errors import CniError
+from shibafu.engine.systemd import notify
+from shibafu.lean.files import read_file, replace_file
+from shibafu.netlink.errors import NetlinkDecodeError
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.overlay.agent_metrics import render_overlay_metrics
+from shibafu.overlay.agent_state import AgentLock, write_agent_state
+from shibafu.overlay.config import OverlaySettings
+from shibafu.overlay.kernel_events import KernelEvents
+from shibafu.overlay.messages import Crashed, Mailbox, Message, NetworkKnown
+from shibafu.overlay.network_agent import NetworkAgent
+
+_MACHINE_ID = "/etc/machine-id"
+# Seconds between looks for what is not announced, between signs of life for the service manager, and between
+# writes of the state.
+_QUIET, _SIGN_OF_LIFE, _STATE_PAUSE = 30.0, 10.0, 0.2
+
+
+class Agent:
+    """The agent of all networks of a host: of the namespace that the process is in.
+
+    Args:
+        networks: the networks.
+        log: takes lines for people.
+        metrics: a file that metrics are written to; empty for none.
+    """
+
+    def __init__(
+        self, networks: Sequence[OverlaySettings], log: Callable[[str], None], metrics: str = ""
+    ) -> None:
+        self._log = log
+        self._metrics = metrics
+        self._mailbox = Mailbox()
+        self._sock = NetlinkSocket()
+        self._started = time.time()
+        self._is_ending = False
+        self._state_due = 0.0
+        machine_id = (read_file(_MACHINE_ID, 64, follow=True) or b"").decode("ascii", "replace").strip()
+        self._networks = {
+            settings.name: NetworkAgent(
+                settings,
+                machine_id,
+                self._sock,
+                partial(self._mailbox.put, settings.name),
+                partial(self._log_of, settings.name),
+            )
+            for settings in networks
+        }
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT. What is in the kernel and in etcd stays.
+
+        Raises:
+            AgentRunningError: another agent is at work here.
+        """
+        with AgentLock():
+            self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._note_signal)
+            self._events = KernelEvents(self._sock)
+            try:
+                for network in self._networks.values():
+                    network.start()
+                self._write_states()
+                notify("READY=1")
+                self._work()
+                notify("STOPPING=1")
+            finally:
+                self._write_states(is_running=False)
+
+    def _work(self) -> None:
+        poller = poll()
+        for descriptor in (self._signals, self._events.fileno(), self._mailbox.fileno()):
+            poller.register(descriptor, POLLIN)
+        now = time.monotonic()
+        next_quiet, next_sign = now + _QUIET, now
+        while not self._is_ending:
+            due = min([next_quiet, next_sign, *(network.due for network in self._networks.values())])
+            if any(network.is_changed for network in self._networks.values()):
+                due = min(due, self._state_due)
+            # poll(2) counts whole milliseconds, and rounds none of them up.
+            wait = max(0.0, due - time.monotonic()) * 1000
+            poller.poll(wait + 1 if wait else 0)
+            self._take_messages()
+            self._read_events()
+            now = time.monotonic()
+            if now >= next_quiet:
+                next_quiet = now + _QUIET
+                self._mark_everything()
+            if now >= next_sign:
+                next_sign = now + _SIGN_OF_LIFE
+                notify("WATCHDOG=1")
+            for network in self._networks.values():
+                if network.due <= now:
+                    network.reconcile()
+            if now >= self._state_due and any(network.is_changed for network in self._networks.values()):
+                self._write_states()
+
+    def _take_messages(self) -> None:
+        """Take all messages that are there: changes of many hosts are one batch for the kernel."""
+        for name, message in self._mailbox.take():
+            if isinstance(message, Crashed):
+                raise message.error
+            if isinstance(message, NetworkKnown) and self._refuse_twin(name, message):
+                continue
+            self._networks[name].handle(message)
+        for network in self._networks.values():
+            network.apply_changes()
+
+    def _refuse_twin(self, name: str, message: Message) -> bool:
+        """Refuse a network whose VXLAN another one of this host has."""
+        assert isinstance(message, NetworkKnown)  # noqa: S101 - the caller has looked
+        for other, network in self._networks.items():
+            if other != name and network.network and network.network.vni == message.network.vni:
+                self._networks[name].refuse(
+                    f"network {other} of this host has the same VNI {message.network.vni}",
+                    "give one of them another VNI in etcd, or leave one out of the configuration",
+                )
+                return True
+        return False
+
+    def _read_events(self) -> None:
+        try:
+            for network in self._networks.values():
+                outer = network.outer.index if network.outer else 0
+                self._events.set_interest(network.settings.name, outer, network.devices.values())
+            marked, is_outer = self._events.read()
+        except NetlinkDecodeError:
+            self._mark_everything()
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            self._mark_everything()
+        else:
+            for name in is_outer:
+                self._networks[name].look_at_outer()
+            for name in marked:
+                self._networks[name].mark()
+
+    def _mark_everything(self) -> None:
+        for network in self._networks.values():
+            network.look_at_outer()
+            network.mark()
+
+    def describe(self, is_running: bool = True) -> list[dict[str, object]]:
+        """Return the states of all networks, for programs."""
+        whole = {"running": is_running, "pid": os.getpid(), "started": self._started}
+        return [whole | network.describe() for network in self._networks.values()]
+
+    def _write_states(self, is_running: bool = True) -> None:
+        self._state_due = time.monotonic() + _STATE_PAUSE
+        states = self.describe(is_running)
+        for network in self._networks.values():
+            network.is_changed = False
+        try:
+            for state in states:
+                write_agent_state(str(state["network"]), state)
+            if self._metrics:
+                replace_file(self._metrics, render_overlay_metrics(states).encode(), 0o644)
+        except (CniError, OSError) as error:
+            self._log(f"the agent's state cannot be written: {error}")
+
+    def _log_of(self, network: str, line: str) -> None:
+        self._log(f"{network}: {line}")
+
+    def _note_signal(self, _number: int, _frame: object) -> None:
+        self._is_ending = True

@@ -1,0 +1,381 @@
+"""One network on this host: its devices, its entries and its subnet file, kept as etcd says."""
+
+import time
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+from shibafu.lean.ip import Address, Cidr
+from shibafu.netlink.errors import NetlinkError
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.netlink.vxlan import Vxlan
+from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
+from shibafu.overlay.cluster_network import OVERHEAD, OVERHEAD6, ClusterNetwork
+from shibafu.overlay.config import OverlaySettings
+from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.messages import (
+    EtcdState,
+    HeldLease,
+    LeaseAcquired,
+    LeasesChanged,
+    LeasesListed,
+    Message,
+    NetworkKnown,
+    SubnetTaken,
+)
+from shibafu.overlay.outer_link import OuterLink, find_outer_link
+from shibafu.overlay.peer_entries import Entry, apply_entries, list_entries, merge_entries
+from shibafu.overlay.peers import PeerRules, calc_peer_entries
+from shibafu.overlay.store_threads import HostWatcher, SubnetKeeper
+from shibafu.overlay.subnet_allocation import SubnetTakenError
+from shibafu.overlay.subnet_file import HostSubnet, read_subnet_file, write_subnet_file
+from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, Vtep, format_lease_key
+from shibafu.overlay.vxlan_device import (
+    VxlanDevice,
+    calc_device_mac,
+    calc_device_name,
+    ensure_vxlan_device,
+)
+
+NEVER = float("inf")
+# Seconds between two looks at the kernel; the longer where something is changed again and again.
+_PAUSE, _LONG_PAUSE = 0.05, 5.0
+_MANY_HEALS, _MINUTE = 10, 60.0
+# Seconds that hosts have to come back after etcd was restored from a backup that lacks them.
+GRACE = 60.0
+
+
+class NetworkAgent:
+    """A network on this host.
+
+    Args:
+        settings: of the network.
+        machine_id: see machine-id(5).
+        sock: a socket of the host's namespace.
+        post: takes messages of its threads.
+        log: takes lines for people.
+    """
+
+    def __init__(
+        self,
+        settings: OverlaySettings,
+        machine_id: str,
+        sock: NetlinkSocket,
+        post: Callable[[Message], None],
+        log: Callable[[str], None],
+    ) -> None:
+        self.settings = settings
+        self.due = NEVER
+        self.is_changed = True
+        self.network: ClusterNetwork | None = None
+        self.outer: OuterLink | None = None
+        self.devices: dict[int, int] = {}
+        self._machine_id = machine_id
+        self._sock = sock
+        self._log = log
+        self._previous = parse_own_lease(read_agent_state(settings.name))
+        self._keeper = SubnetKeeper(settings, self._previous, post)
+        self._watcher = HostWatcher(settings, post)
+        self._host: HostVteps | None = None
+        self._held: HeldLease | None = None
+        self._taken_by = ""
+        self._leases: dict[str, SubnetLease] | None = None
+        self._missing: dict[str, SubnetLease] = {}
+        self._missing_until = NEVER
+        self._peers: dict[str, list[Entry]] = {}
+        self._entries: set[Entry] = set()
+        self._has_changes = False
+        self._troubles: dict[str, tuple[str, str]] = {}
+        self._endpoint = ""
+        self._heals: list[float] = []
+        self._heal_count = 0
+        self._looked = 0.0
+
+    def start(self) -> None:
+        """Begin to talk to etcd."""
+        self._keeper.start()
+        self._watcher.start()
+
+    # What etcd says
+
+    def handle(self, message: Message) -> None:
+        """Take a message of one of its threads."""
+        self.is_changed = True
+        if isinstance(message, NetworkKnown):
+            self.network = message.network
+            self.look_at_outer()
+        elif isinstance(message, LeaseAcquired):
+            self._take_lease(message.held)
+        elif isinstance(message, SubnetTaken):
+            if self._taken_by != message.owner:
+                self._log(
+                    f"the host {message.owner} has taken the subnet of this one; nothing is changed here"
+                )
+            self._taken_by = message.owner
+        elif isinstance(message, LeasesListed):
+            self._take_listing(message)
+        elif isinstance(message, LeasesChanged):
+            self._take_changes(message.leases)
+        elif isinstance(message, EtcdState):
+            self._note_trouble(message.who, message.trouble, message.hint)
+            self._endpoint = message.endpoint or self._endpoint
+
+    def refuse(self, trouble: str, hint: str) -> None:
+        """Do nothing for the network any more, and say why."""
+        self.network = None
+        self._note_trouble("network", trouble, hint)
+
+    def _take_lease(self, held: HeldLease) -> None:
+        self._taken_by = ""
+        if self._held == held:
+            return
+        if self._held is None or self._held.lease != held.lease:
+            lease = held.lease
+            both = f"{lease.subnet} and {lease.subnet6}" if lease.subnet6 else str(lease.subnet)
+            self._log(f"this host has {both}, and is reached at {lease.public_ip}")
+        self._held = held
+        self.mark()
+
+    def _take_listing(self, listing: LeasesListed) -> None:
+        before = self._leases or {}
+        self._leases = listing.leases
+        self._missing = {}
+        if listing.is_restored:
+            self._missing = {key: lease for key, lease in before.items() if key not in listing.leases}
+            self._missing_until = time.monotonic() + GRACE
+            self._log(
+                f"etcd was restored from a backup; it lacks {len(self._missing)} hosts, which may return"
+            )
+        self._log(f"{len(listing.leases)} hosts")
+        self._peers = {}
+        if self._own_key not in (None, *listing.leases):
+            self._keeper.look()
+        self.mark()
+
+    def _take_changes(self, changes: Mapping[str, SubnetLease | None]) -> None:
+        if self._leases is None:
+            return
+        for key, lease in changes.items():
+            before = self._leases.get(key)
+            self._missing.pop(key, None)
+            self._peers.pop(key, None)
+            if lease is None:
+                self._leases.pop(key, None)
+            else:
+                self._leases[key] = lease
+            if before is None and lease is not None:
+                self._log(f"host {lease.public_ip} has joined with {lease.subnet}")
+            elif before is not None and lease is None:
+                self._log(f"host {before.public_ip} has left: {before.subnet}")
+            elif before is not None and lease is not None and before != lease:
+                self._log(f"host {lease.public_ip} with {lease.subnet} has changed")
+            is_own = self._held is not None and key == self._own_key and lease != self._held.lease
+            if is_own or (self._taken_by and lease is None):
+                self._keeper.look()
+        self._has_changes = True
+
+    def apply_changes(self) -> None:
+        """Bring the kernel up to date with what has changed in etcd, without looking at all that it has."""
+        if self._has_changes and self._held is not None and self.devices:
+            try:
+                self._apply(self._entries)
+            except OSError as error:
+                self._note_trouble("kernel", *_describe(error))
+                self.mark()
+        self._has_changes = False
+
+    @property
+    def _own_key(self) -> str | None:
+        if self._held is None:
+            return None
+        return format_lease_key(self._held.lease.subnet, self._held.lease.subnet6)
+
+    # What the kernel has
+
+    def mark(self) -> None:
+        """Have the kernel looked at soon."""
+        now = time.monotonic()
+        self._heals = [heal for heal in self._heals if heal > now - _MINUTE]
+        pause = _PAUSE if len(self._heals) < _MANY_HEALS else _LONG_PAUSE
+        self.due = min(self.due, max(now, self._looked + pause))
+
+    def look_at_outer(self) -> None:
+        """Look how other hosts reach this one, and have them told if that has changed."""
+        network = self.network
+        if network is None:
+            return
+        try:
+            outer = find_outer_link(self._sock, self.settings, network.subnets6 is not None)
+            host = self._calc_host(network, outer)
+        except (OverlayError, NetlinkError) as error:
+            self._note_trouble("link", *_describe(error))
+            return
+        self._note_trouble("link", "", "")
+        if outer != self.outer:
+            self.outer = outer
+            self.mark()
+        if host != self._host:
+            self._host = host
+            self._keeper.tell_host(host)
+
+    def _calc_host(self, network: ClusterNetwork, outer: OuterLink) -> HostVteps:
+        def calc_vtep(local: IPv4Address | IPv6Address) -> Vtep:
+            name = calc_device_name(network.vni, local.version)
+            return Vtep(network.vni, calc_device_mac(self._machine_id, name, local.packed))
+
+        vtep6 = None if outer.local6 is None else calc_vtep(outer.local6)
+        return HostVteps(outer.public, outer.public6, calc_vtep(outer.local), vtep6)
+
+    def reconcile(self) -> None:
+        """Compare the kernel with what is wanted, and make it so."""
+        self.due = NEVER
+        self._looked = time.monotonic()
+        if self._missing and self._looked >= self._missing_until:
+            self._log(f"{len(self._missing)} hosts have not returned")
+            self._missing = {}
+        if self.network is None or self._held is None or self.outer is None:
+            return
+        try:
+            has_changed = self._ensure_devices(self.network, self._held, self.outer)
+            self._ensure_subnet_file(self.network, self._held.lease)
+            if self._leases is not None:
+                if self.network.direct_routing or has_changed:
+                    self._peers = {}
+                # What is there may be somebody else's work, so that it is not taken for our own.
+                ranges = calc_host_subnet(self.network, self._held.lease, 0).networks
+                self._apply(list_entries(self._sock, self.devices.values(), self.outer.index, ranges))
+        except (OverlayError, OSError) as error:
+            self._note_trouble("kernel", *_describe(error))
+            self.due = time.monotonic() + _LONG_PAUSE
+        else:
+            self._note_trouble("kernel", "", "")
+
+    def _ensure_devices(self, network: ClusterNetwork, held: HeldLease, outer: OuterLink) -> bool:
+        devices = {}
+        has_changed = False
+        for version, device in calc_devices(network, held.lease, outer).items():
+            devices[version], is_mended = ensure_vxlan_device(self._sock, device)
+            if is_mended:
+                self._log(f"{device.name} is set up")
+            has_changed |= is_mended
+        if devices != self.devices:
+            self.devices = devices
+            has_changed = True
+        return has_changed
+
+    def _ensure_subnet_file(self, network: ClusterNetwork, lease: SubnetLease) -> None:
+        outer = self.outer
+        assert outer is not None  # noqa: S101 - reconcile() has looked
+        mtu = min(device.mtu for device in calc_devices(network, lease, outer).values())
+        wanted = calc_host_subnet(network, lease, mtu)
+        path = self.settings.subnet_file
+        try:
+            if read_subnet_file(path) == wanted:
+                return
+        except Exception:
+            pass
+        write_subnet_file(path, wanted)
+
+    def _apply(self, have: set[Entry]) -> None:
+        """Bring entries up to date.
+
+        Args:
+            have: what the kernel has.
+        """
+        assert self.network and self._held and self.outer and self._leases is not None  # noqa: S101, PT018
+        rules = PeerRules(self._sock, self.network, self._held.lease, self.outer, self.devices)
+        for key, lease in (self._missing | self._leases).items():
+            if key not in self._peers:
+                self._peers[key] = calc_peer_entries(rules, lease)
+        for key in self._peers.keys() - self._leases.keys() - self._missing.keys():
+            del self._peers[key]
+        want = merge_entries(self._peers)
+        is_repair = bool(self._entries) and have != self._entries
+        changed, failures = apply_entries(self._sock, have, want)
+        self._entries = want
+        for failure in failures[:3]:
+            self._log(str(failure))
+        if failures:
+            self.due = time.monotonic() + _LONG_PAUSE
+        if is_repair:
+            self._heals.append(time.monotonic())
+            self._heal_count += changed
+            self._log(f"{changed} entries of the kernel are as they were")
+            self.is_changed = True
+
+    # What is said about it
+
+    def _note_trouble(self, who: str, trouble: str, hint: str) -> None:
+        before = self._troubles.get(who, ("", ""))
+        if before == (trouble, hint):
+            return
+        self.is_changed = True
+        self._troubles[who] = trouble, hint
+        if trouble:
+            self._log(f"{trouble}; {hint}" if hint else trouble)
+        elif before[0]:
+            self._log(f"no longer: {before[0]}")
+
+    def describe(self) -> dict[str, object]:
+        """Return its state, for programs."""
+        trouble, hint = next((both for both in self._troubles.values() if both[0]), ("", ""))
+        if self._taken_by:
+            taken = SubnetTakenError(self._held.lease.subnet if self._held else "", self._taken_by)
+            trouble, hint = taken.message, taken.hint
+        lease = self._held.lease if self._held else self._previous
+        state = "taken" if self._taken_by else "joined" if self._held else "waiting"
+        network = self.network
+        return {
+            "network": self.settings.name,
+            "state": state,
+            "trouble": trouble,
+            "hint": hint,
+            "prefix": self.settings.prefix,
+            "endpoint": self._endpoint,
+            "subnet": str(lease.subnet) if lease else "",
+            "subnet6": str(lease.subnet6) if lease and lease.subnet6 else "",
+            "publicIP": str(lease.public_ip) if lease else "",
+            "publicIPv6": str(lease.public_ip6) if lease and lease.public_ip6 else "",
+            "iface": self.outer.name if self.outer else "",
+            "vni": network.vni if network else 0,
+            "ranges": [str(subnets.network) for subnets in network.ranges] if network else [],
+            "devices": [calc_device_name(network.vni, version) for version in self.devices]
+            if network
+            else [],
+            "subnetFile": self.settings.subnet_file,
+            "hosts": len(self._leases or {}),
+            "repaired": self._heal_count,
+        }
+
+
+def calc_devices(network: ClusterNetwork, lease: SubnetLease, outer: OuterLink) -> dict[int, VxlanDevice]:
+    """Return the devices of this host, by the version of IP that their packets are in."""
+    devices: dict[int, VxlanDevice] = {}
+    whole = network.mtu or outer.mtu
+    for local, subnet, vtep, overhead in (
+        (outer.local, lease.subnet, lease.vtep, OVERHEAD),
+        (outer.local6, lease.subnet6, lease.vtep6, OVERHEAD6),
+    ):
+        if local is not None and subnet is not None and vtep is not None:
+            devices[local.version] = VxlanDevice(
+                calc_device_name(network.vni, local.version),
+                Vxlan(network.vni, outer.index, local.packed, network.port, gbp=network.gbp),
+                vtep.mac,
+                min(whole, outer.mtu) - overhead,
+                subnet.network_address.packed,
+            )
+    return devices
+
+
+def calc_host_subnet(network: ClusterNetwork, lease: SubnetLease, mtu: int) -> HostSubnet:
+    """Return what CNI calls are told: the network, this host's part with its gateway, the largest packet."""
+    networks, subnets = [], []
+    for whole, part in ((network.subnets, lease.subnet), (network.subnets6, lease.subnet6)):
+        if whole is not None and part is not None:
+            address = Address.from_packed(whole.network.network_address.packed)
+            networks.append(Cidr(address, whole.network.prefixlen))
+            subnets.append(Cidr(Address.from_packed(part[1].packed), part.prefixlen))
+    return HostSubnet(networks, subnets, mtu, ip_masq=False)
+
+
+def _describe(error: OverlayError | OSError) -> tuple[str, str]:
+    return (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")

@@ -1,0 +1,209 @@
+"""The two threads that talk to etcd for a network: one keeps the host's subnet, one watches all hosts.
+
+They wait for etcd as long as it takes. The main thread never does: it repairs what the kernel has meanwhile.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TypeVar
+
+from shibafu.overlay.cluster_network import ClusterNetwork, parse_cluster_network
+from shibafu.overlay.config import OverlaySettings
+from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.etcd import EtcdClient
+from shibafu.overlay.etcd_watch import HistoryLostError, watch_prefix
+from shibafu.overlay.messages import (
+    Crashed,
+    EtcdState,
+    HeldLease,
+    LeaseAcquired,
+    LeasesChanged,
+    LeasesListed,
+    Message,
+    NetworkKnown,
+    SubnetTaken,
+)
+from shibafu.overlay.subnet_allocation import SubnetAllocator, SubnetTakenError
+from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, parse_lease
+
+_T = TypeVar("_T")
+# Seconds between attempts.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+# The part of a lease's time after which it is renewed.
+_RENEWAL = 1 / 3
+
+
+class _StoreThread(Thread):
+    """A thread that tries again until it succeeds.
+
+    Args:
+        who: what it does, in a word.
+        settings: of the network.
+        post: takes its messages.
+    """
+
+    def __init__(self, who: str, settings: OverlaySettings, post: Callable[[Message], None]) -> None:
+        super().__init__(name=f"{settings.name} {who}", daemon=True)
+        self._who = who
+        self._settings = settings
+        self._post = post
+        self._pause = _SHORTEST_PAUSE
+
+    def run(self) -> None:
+        """Work until the process ends; a defect here ends all of it."""
+        try:
+            # Files of certificates may appear later.
+            client = self._persist(lambda: EtcdClient(self._settings.etcd))
+            self._work(client)
+        except BaseException as error:
+            self._post(Crashed(error))
+
+    def _work(self, client: EtcdClient) -> None:
+        raise NotImplementedError
+
+    def _persist(self, attempt: Callable[[], _T]) -> _T:
+        """Return what an attempt returns when it succeeds."""
+        while True:
+            try:
+                return attempt()
+            except SubnetTakenError:
+                raise
+            except (OverlayError, OSError) as error:
+                self._note_failure(error)
+
+    def _note_success(self, client: EtcdClient) -> None:
+        self._pause = _SHORTEST_PAUSE
+        self._post(EtcdState(self._who, endpoint=client.endpoint))
+
+    def _note_failure(self, error: OverlayError | OSError) -> None:
+        message, hint = (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")
+        self._post(EtcdState(self._who, message, hint))
+        # Not all hosts at once, when etcd is back.
+        time.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+
+class SubnetKeeper(_StoreThread):
+    """Acquires this host's subnet, and keeps it.
+
+    Args:
+        settings: of the network.
+        previous: the subnet that this host had when the agent ran last.
+        post: takes its messages.
+    """
+
+    def __init__(
+        self, settings: OverlaySettings, previous: SubnetLease | None, post: Callable[[Message], None]
+    ) -> None:
+        super().__init__("subnet", settings, post)
+        self._previous = previous
+        self._orders: SimpleQueue[HostVteps | None] = SimpleQueue()
+
+    def tell_host(self, host: HostVteps) -> None:
+        """Have others told how to reach this host."""
+        self._orders.put(host)
+
+    def look(self) -> None:
+        """Have a look whether the key of this host is there."""
+        self._orders.put(None)
+
+    def _work(self, client: EtcdClient) -> None:
+        settings = self._settings
+        network = self._persist(lambda: self._read_network(client))
+        self._note_success(client)
+        self._post(NetworkKnown(network))
+        allocator = SubnetAllocator(client, settings.prefix, network, settings.lease_seconds)
+        host, previous = self._wait_for_host(), self._previous
+        while True:
+            held = self._acquire(allocator, host, previous)
+            self._note_success(client)
+            self._post(LeaseAcquired(held))
+            host, previous = self._keep(client, allocator, held), held.lease
+
+    def _read_network(self, client: EtcdClient) -> ClusterNetwork:
+        stored = client.get(f"{self._settings.prefix}/config")
+        if stored is None:
+            raise OverlayError(
+                f"etcd has no network under {self._settings.prefix}",
+                "describe it there: shibafu overlay init",
+            )
+        return parse_cluster_network(stored.value)
+
+    def _acquire(
+        self, allocator: SubnetAllocator, host: HostVteps, previous: SubnetLease | None
+    ) -> HeldLease:
+        return self._persist(lambda: allocator.acquire(host, previous))
+
+    def _keep(self, client: EtcdClient, allocator: SubnetAllocator, held: HeldLease) -> HostVteps:
+        """Keep a subnet until the host is to be reached in another way, and return that."""
+        while True:
+            try:
+                order = self._orders.get(timeout=held.seconds * _RENEWAL)
+            except Empty:
+                order = None
+            if order is not None:
+                return order
+            try:
+                kept = self._persist(lambda: allocator.keep(held))  # noqa: B023 - called at once
+            except SubnetTakenError as error:
+                self._post(SubnetTaken(error.owner))
+                continue
+            self._note_success(client)
+            held = kept
+            self._post(LeaseAcquired(held))
+
+    def _wait_for_host(self) -> HostVteps:
+        while True:
+            order = self._orders.get()
+            if order is not None:
+                return order
+
+
+class HostWatcher(_StoreThread):
+    """Follows which hosts there are.
+
+    Args:
+        settings: of the network.
+        post: takes its messages.
+    """
+
+    def __init__(self, settings: OverlaySettings, post: Callable[[Message], None]) -> None:
+        super().__init__("watch", settings, post)
+        self._prefix = f"{settings.prefix}/subnets/"
+
+    def _work(self, client: EtcdClient) -> None:
+        is_restored = False
+        while True:
+            listing = self._persist(lambda: client.list_prefix(self._prefix))
+            stored = {value.key: value.value for value in listing.values}
+            leases = {key: lease for key, lease in self._parse(stored).items() if lease is not None}
+            self._post(LeasesListed(leases, is_restored))
+            is_restored = self._follow(client, listing.revision, listing.cluster)
+
+    def _follow(self, client: EtcdClient, revision: int, cluster: str) -> bool:
+        """Follow changes until some are missing; return whether the store has gone back in time."""
+        while True:
+            try:
+                for changes in watch_prefix(client, self._prefix, revision, cluster):
+                    self._note_success(client)
+                    revision = changes.revision
+                    if changes.values:
+                        self._post(LeasesChanged(self._parse(changes.values)))
+            except HistoryLostError as error:
+                return error.is_restored
+            except (OverlayError, OSError) as error:
+                client.rotate()
+                self._note_failure(error)
+
+    def _parse(self, values: "dict[str, bytes] | dict[str, bytes | None]") -> "dict[str, SubnetLease | None]":
+        """Return hosts by the last part of their keys; what is damaged stays as it was."""
+        leases: dict[str, SubnetLease | None] = {}
+        for full_key, value in values.items():
+            key = full_key.removeprefix(self._prefix)
+            lease = None if value is None else parse_lease(key, value)
+            if value is None or lease is not None:
+                leases[key] = lease
+        return leases

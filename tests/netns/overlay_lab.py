@@ -1,0 +1,342 @@
+"""Hosts on one link, each a namespace with an agent of its own, and etcd on the first of them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import shibafu
+import shibafu_ipam
+from shibafu.netlink.route import route_list
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.overlay.etcd import EtcdClient, encode_value
+from shibafu.overlay.peer_entries import RTPROT_SHIBAFU
+from support.etcd import EtcdServer
+from support.namespaces import Namespace
+
+_ROOTS = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
+_STATES = Path("/run/shibafu/overlay")
+NETWORK = {"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan"}}
+DUAL_STACK = NETWORK | {"EnableIPv6": True, "IPv6Network": "fd42::/48"}
+
+
+def wait_until(condition: Callable[[], bool], what: str, patience: float = 15.0) -> float:
+    """Wait until a condition holds; return how many seconds that has taken."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < patience, what
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+def calc_host(number: int) -> tuple[str, str]:
+    """Return the key and the value of a host that is not there, of the network 10.40.0.0/14 and fd42::/48."""
+    subnet = f"10.{40 + number // 256}.{number % 256}.0-24"
+    vtep = {"VNI": 1, "VtepMAC": f"02:00:00:00:{number // 256:02x}:{number % 256:02x}"}
+    value = {
+        "PublicIP": f"192.168.{100 + number // 256}.{number % 256}",
+        "PublicIPv6": f"fd77::1:{number:x}",
+        "BackendType": "vxlan",
+        "BackendData": vtep,
+        "BackendV6Data": vtep,
+    }
+    return f"/coreos.com/network/subnets/{subnet}&fd42:0:0:{number + 0x1000:x}::-64", json.dumps(value)
+
+
+class OverlayHost:
+    """A host.
+
+    Args:
+        lab: where it is.
+        number: its own.
+        keys: further ones of its network, in the agent's configuration.
+    """
+
+    def __init__(self, lab: "OverlayLab", number: int, **keys: object) -> None:
+        self.namespace = Namespace(f"host{number}")
+        self.number = number
+        self.address, self.address6 = f"192.168.77.{number}", f"fd77::{number}"
+        self.name = f"{lab.name}-{number}"
+        self.subnet_file = lab.directory / f"{number}.env"
+        self.config = lab.directory / f"{number}.yaml"
+        self._log = lab.directory / f"{number}.log"
+        lab.switch.run(
+            *("ip", "link", "add", f"port{number}", "master", "switch", "up", "type", "veth"),
+            *("peer", "name", "eth0", "netns", self.namespace.name),
+        )
+        run = self.namespace.run
+        run("ip", "link", "set", "eth0", "up")
+        run("ip", "address", "add", f"{self.address}/24", "dev", "eth0")
+        run("ip", "address", "add", f"{self.address6}/64", "dev", "eth0", "nodad")
+        run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        network = {
+            "name": self.name,
+            "endpoints": [lab.url],
+            "iface": "eth0",
+            "subnetFile": str(self.subnet_file),
+        } | keys
+        self.config.write_text(json.dumps({"networks": [network]}))
+        self.agent: subprocess.Popen[bytes] | None = None
+        self.containers: list[Namespace] = []
+
+    def start(self) -> None:
+        """Start its agent."""
+        with self._log.open("ab") as log:
+            self.agent = subprocess.Popen(
+                [
+                    *("ip", "netns", "exec", self.namespace.name, sys.executable, "-m", "shibafu.cli"),
+                    *(
+                        "overlay",
+                        "run",
+                        "--config",
+                        self.config,
+                        "--metrics",
+                        self.config.with_suffix(".prom"),
+                    ),
+                ],
+                env=os.environ | {"PYTHONPATH": ":".join(_ROOTS)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End its agent; return the exit code."""
+        assert self.agent is not None
+        self.agent.send_signal(number)
+        status = self.agent.wait(timeout=10)
+        self.agent = None
+        return status
+
+    def close(self) -> None:
+        """Remove everything."""
+        if self.agent is not None:
+            self.agent.kill()
+            self.agent.wait()
+        for container in self.containers:
+            container.delete()
+        self.namespace.delete()
+        (_STATES / f"{self.name}.json").unlink(missing_ok=True)
+
+    def command(self, *words: str, status: int = 0) -> str:
+        """Run `shibafu overlay`, and return what it prints."""
+        done = subprocess.run(
+            [
+                *("ip", "netns", "exec", self.namespace.name, sys.executable, "-m", "shibafu.cli"),
+                *("overlay", *words, "--config", str(self.config)),
+            ],
+            env=os.environ | {"PYTHONPATH": ":".join(_ROOTS)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def read_log(self) -> str:
+        """Return what its agent has said."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    def read_state(self) -> dict[str, Any]:
+        """Return what its agent has written."""
+        path = _STATES / f"{self.name}.json"
+        state: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return state
+
+    def read_subnet(self, key: str = "FLANNEL_SUBNET") -> str:
+        """Return a value of its subnet file; empty for none."""
+        try:
+            lines = self.subnet_file.read_text().splitlines()
+        except FileNotFoundError:
+            return ""
+        return dict(line.split("=", 1) for line in lines).get(key, "")
+
+    def list_entries(self) -> set[str]:
+        """Return what ip(8) and bridge(8) show of its devices, without the devices' numbers."""
+        return {
+            " ".join(line.split())
+            for device in ("flannel.1", "flannel-v6.1")
+            for command in (
+                ("ip", "route", "show", "dev", device),
+                ("ip", "-6", "route", "show", "dev", device, "proto", "91"),
+                ("ip", "neighbour", "show", "dev", device, "nud", "permanent"),
+                ("bridge", "fdb", "show", "dev", device),
+            )
+            for line in self._try(*command).splitlines()
+        }
+
+    def _try(self, *argv: str) -> str:
+        try:
+            return self.namespace.run(*argv)
+        except AssertionError:
+            return ""  # there is no such device
+
+    @contextmanager
+    def monitor(self) -> Iterator[IO[str]]:
+        """Note what the kernel announces of links, addresses and routes; see ip-monitor(8)."""
+        path = self._log.with_suffix(".monitor")
+        with path.open("w") as out:
+            command = [
+                "ip",
+                "netns",
+                "exec",
+                self.namespace.name,
+                "ip",
+                "monitor",
+                "link",
+                "address",
+                "route",
+            ]
+            process = subprocess.Popen(command, stdout=out)
+            time.sleep(0.2)
+            with path.open() as announced:
+                yield announced
+                time.sleep(0.1)
+                process.kill()
+                process.wait()
+
+    def routes_to(self, other: "OverlayHost") -> bool:
+        """Return whether it has a route to another host's subnet."""
+        subnet = other.read_subnet().replace(".1/", ".0/")
+        return bool(subnet) and any(line.startswith(f"{subnet} via ") for line in self.list_entries())
+
+    def count_routes(self) -> int:
+        """Return how many routes it has to other hosts, of both families."""
+        with self.namespace.enter(), NetlinkSocket() as sock:
+            return sum(route.protocol == RTPROT_SHIBAFU for route in route_list(sock))
+
+    def find_agent(self) -> int:
+        """Return the number of its agent's process."""
+        assert self.agent is not None
+        return self.agent.pid  # ip(8) has become it
+
+    def attach(self) -> Namespace:
+        """Return a container of the host's subnet, with the second address of it."""
+        container = Namespace(f"container{self.number}")
+        self.containers.append(container)
+        run = self.namespace.run
+        run(
+            "ip", "link", "add", "cni0", "up", "type", "veth", "peer", "name", "eth0", "netns", container.name
+        )
+        container.run("ip", "link", "set", "eth0", "up")
+        mtu = self.read_subnet("FLANNEL_MTU")
+        container.run("ip", "link", "set", "eth0", "mtu", mtu)
+        for key in ("FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"):
+            gateway, _, length = self.read_subnet(key).partition("/")
+            if gateway:
+                run("ip", "address", "add", f"{gateway}/{length}", "dev", "cni0", "nodad")
+                container.run("ip", "address", "add", f"{gateway[:-1]}2/{length}", "dev", "eth0", "nodad")
+                container.run("ip", "route", "add", "default", "via", gateway)
+        return container
+
+    def calc_container(self, key: str = "FLANNEL_SUBNET") -> str:
+        """Return the address of its container."""
+        return self.read_subnet(key).partition("/")[0][:-1] + "2"
+
+
+class OverlayLab:
+    """A link with hosts, and etcd on the first one.
+
+    Args:
+        directory: for their files.
+        hosts: how many.
+        network: its description in etcd.
+        keys: further ones of each host's configuration.
+    """
+
+    def __init__(
+        self, directory: Path, hosts: int = 3, network: dict[str, Any] | None = None, **keys: object
+    ) -> None:
+        self.directory = directory
+        self.name = f"t{os.getpid()}"
+        self.url = "http://192.168.77.11:2379"
+        self.switch = Namespace("switch")
+        self.switch.run("ip", "link", "add", "switch", "up", "type", "bridge")
+        self.hosts = [OverlayHost(self, 11 + number, **keys) for number in range(hosts)]
+        self.etcd = EtcdServer(self.hosts[0].namespace)
+        self.etcd.ctl("put", "/coreos.com/network/config", json.dumps(network or NETWORK))
+
+    def __enter__(self) -> "OverlayLab":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for host in self.hosts:
+            sys.stdout.write(f"--- host {host.number}\n{host.read_log()}")
+            host.close()
+        self.etcd.__exit__()
+        self.switch.delete()
+
+    def start(self) -> None:
+        """Start all agents, and wait until each host has routes to all others."""
+        for host in self.hosts:
+            host.start()
+        self.wait_until_joined()
+
+    def wait_until_joined(self) -> None:
+        """Wait until each host has routes to all others."""
+        for host in self.hosts:
+            for other in self.hosts:
+                if host is not other:
+                    wait_until(lambda: host.routes_to(other), f"{host.name} to {other.name}")  # noqa: B023
+
+    def put_hosts(self, numbers: range) -> None:
+        """Have hosts join that are not there, all at once; etcd takes 128 operations in one request."""
+        puts = []
+        for number in numbers:
+            key, value = calc_host(number)
+            puts.append({"request_put": {"key": encode_value(key), "value": encode_value(value)}})
+        with self.hosts[0].namespace.enter():
+            client = EtcdClient(self.etcd.access)
+            for begin in range(0, len(puts), 100):
+                client.transact([], puts[begin : begin + 100])
+
+    def remove_host(self, number: int) -> None:
+        """Have a host leave that is not there."""
+        with self.hosts[0].namespace.enter():
+            assert EtcdClient(self.etcd.access).delete(calc_host(number)[0])
+
+    def list_keys(self) -> dict[str, str]:
+        """Return what etcd has of the hosts."""
+        with self.hosts[0].namespace.enter():
+            values = EtcdClient(self.etcd.access).list_prefix("/coreos.com/network/subnets/").values
+        return {value.key.rpartition("/")[2]: value.value.decode() for value in values}
+
+
+class Pings:
+    """A hundred pings per second, for as long as the context lasts.
+
+    Args:
+        container: who sends them.
+        address: to whom.
+
+    Attributes:
+        lost: how many had no answer.
+        sent: how many there were.
+    """
+
+    def __init__(self, container: Namespace, address: str) -> None:
+        self._command = ["ip", "netns", "exec", container.name, "ping", "-q", "-i", "0.01", address]
+        self.lost = self.sent = 0
+
+    def __enter__(self) -> "Pings":
+        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        time.sleep(0.1)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        # The last one is on its way.
+        self._process.send_signal(signal.SIGINT)
+        out, _ = self._process.communicate(timeout=10)
+        numbers = re.search(r"(\d+) packets transmitted, (\d+) received", out)
+        assert numbers, out
+        self.sent, received = int(numbers[1]), int(numbers[2])
+        # That which was on its way when it ended does not count.
+        self.lost = max(0, self.sent - received - 1)
+        assert self.sent > 5, out
