@@ -67,12 +67,27 @@ def test_the_bridge_is_found_wherever_it_is(
 
     shibafu(f"network disconnect jobs {web.name}")
     refused = shibafu.fail("network rm jobs")
-    assert f"{shibafu.conf_dir}/10-jobs.conflist is not as `network create` writes it" in refused
+    assert f"{shibafu.conf_dir}/10-jobs.conflist is not a file of `shibafu network create`" in refused
     assert "--force" in refused
     assert "jobs0" in host.run("ip", "link")
     shibafu("network rm jobs --force")
     assert "jobs0" not in host.run("ip", "link")
     assert not (shibafu.store / "networks" / "jobs").exists()
+
+
+def test_a_container_without_a_link_on_the_host_misses_none(
+    shibafu: CommandLine, host: Namespace, web: Namespace
+) -> None:
+    host.run(*["ip", "link", "add", "uplink", "type", "veth", "peer", "name", "outside"])
+    plugin = {"type": "macvlan", "master": "uplink", "ipam": {"type": "host-local", "subnet": "10.70.0.0/24"}}
+    conflist = {"cniVersion": "1.0.0", "name": "lan", "plugins": [plugin]}
+    (shibafu.conf_dir / "10-lan.conflist").write_text(dumps(conflist))
+    shibafu(f"network connect lan {web.name}")
+    ((endpoint,),) = (view["endpoints"] for view in shibafu.json("network inspect lan"))
+    assert (endpoint["state"], endpoint["hostLink"]) == ("no link on the host", "")
+    assert f"- ──── eth0  {web.name}" in shibafu("network inspect lan")
+    shibafu("network check lan")
+    shibafu(f"network disconnect lan {web.name}")
 
 
 def test_the_addresses_of_another_plugin_with_ipam_are_known(shibafu: CommandLine) -> None:

@@ -2,14 +2,21 @@
 
 from shibafu.cni.names import STRICT
 from shibafu.cni.rates import render_rate
-from shibafu.networks.inspect import BridgeState, Endpoint, NetworkView, ResourceFault, ResourceState
+from shibafu.networks.inspect import (
+    UNPAIRED,
+    BridgeState,
+    Endpoint,
+    NetworkView,
+    ResourceFault,
+    ResourceState,
+)
 from shibafu.networks.kernel import Traffic
 from shibafu.networks.overlay_part import OverlayPart
 from shibafu.networks.text import LIMIT_VERBS, Style, format_count, format_port, format_size, format_table
 
 # Of an overlay may be a thousand.
 _SHOWN_PEERS = 6
-_GOOD = ("up",)
+_GOOD = ("up", UNPAIRED)
 _STATE_COLOURS = {"no carrier": "yellow", "down": "yellow"}
 # Names are shown whole, cnitool's as well; runtimes' IDs of 64 digits are not.
 _MAX_NAME = len("cnitool-") + 20
@@ -142,7 +149,7 @@ def _format_faults(faults: list[ResourceFault]) -> str:
 
 def _calc_cells(endpoint: Endpoint) -> tuple[str, ...]:
     return (
-        endpoint.host_link or "?",
+        endpoint.host_link or ("-" if endpoint.state == UNPAIRED else "?"),
         endpoint.ifname,
         endpoint.container_id if len(endpoint.container_id) <= _MAX_NAME else endpoint.container_id[:12],
         ", ".join(endpoint.addresses) or "no address",

@@ -27,6 +27,8 @@ from shibafu_ipam.pool import PoolLease
 GONE = "namespace gone"
 MISSING = "link missing"
 STRAY = "not on the bridge"
+# An interface whose other end is no link of the host, such as macvlan's.
+UNPAIRED = "no link on the host"
 # What a call is doing, or was when it was killed.
 ATTACHING = "being attached"
 DETACHING = "being detached"
@@ -258,14 +260,16 @@ class Inspector:
             host_link=host_link,
             mac=str(own.get("mac") or known.mac),
             addresses=[str(address) for address in addresses],
-            state=GONE if has_ended else _PHASES.get(known.phase) or self._describe_state(link, bridge),
+            state=GONE
+            if has_ended
+            else _PHASES.get(known.phase) or self._describe_state(link, host_link, bridge),
             traffic=_turn(link.traffic) if link is not None else None,
             sources=[RECORD] * (record is not None) + [CACHE] * (cached is not None),
         )
 
-    def _describe_state(self, link: LinkState | None, bridge: str) -> str:
+    def _describe_state(self, link: LinkState | None, host_link: str, bridge: str) -> str:
         if link is None:
-            return MISSING
+            return MISSING if host_link or bridge else UNPAIRED
         master = self._links.get(bridge)
         if bridge and (master is None or link.master != master.index):
             return STRAY
