@@ -35,7 +35,8 @@ def check(request: Request) -> None:
         raise CniError(
             CHECK_FAILED,
             f"host-local: Failed to find address added by container {request.container_id}",
-            f"no lease of range set {', '.join(map(str, missing))} in {store.directory}",
+            f"no lease of range set {', '.join(map(str, missing))} in {store.directory}; "
+            "on a network of shibafu-bridge, `shibafu network repair` restores it",
         )
 
 

@@ -144,7 +144,7 @@ def _require_removable(network: ConfiguredNetwork, endpoints: list[Endpoint], lo
     path = network.config.path
     is_named_so = os.path.basename(path) == f"{network.name}.conflist"
     if not is_named_so or parse_spec(network.name, network.config.plugins) is None:
-        what = f"network {network.name} belongs to others: {path} is not as `network create` writes it"
+        what = f"{path} is not a file of `shibafu network create`, or was changed since"
         reasons.append((what, "if nobody else needs this file, remove it with --force"))
     if reasons:
         raise CommandError("; ".join(what for what, _ in reasons), "; ".join(hint for _, hint in reasons))
