@@ -1,9 +1,15 @@
 """`shibafu policy apply`."""
 
 from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
 
 from shibafu.cli.policy_options import add_policy_dir
 from shibafu.cli.subcommand import Context, Subcommand
+
+if TYPE_CHECKING:
+    from shibafu.policy.model import PolicySet
+    from shibafu.policy.policy_documents import PolicySource
+    from shibafu.policy.policy_files import PolicyChange, PolicyDirectory
 
 _MARKS = {"create": ("green", "+"), "change": ("yellow", "~"), "keep": ("dim", "=")}
 
@@ -28,7 +34,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.errors import DocumentError
-    from shibafu.networks.policy_control import enforce_policies, find_difference, find_unknown
+    from shibafu.networks.policy_control import find_difference, find_unknown
     from shibafu.networks.policy_cut import cut_connections
     from shibafu.networks.policy_networks import open_policies
     from shibafu.policy.policy_files import expand_paths, read_sources
@@ -39,10 +45,9 @@ def _run(context: Context, arguments: Namespace) -> int:
         raise DocumentError("\n".join(mistakes))
     directory = open_policies(arguments.policy_dir, context.conf_dir)
     if arguments.dry_run:
-        changes = directory.calc_changes(sources)
+        changes, policies = directory.calc_changes(sources), directory.load(mistakes)
     else:
-        changes = directory.store(sources, enforce_policies)
-    policies = directory.load(mistakes)
+        changes, policies = _store(directory, sources)
     ended = cut_connections(policies) if arguments.cut else []
     context.out.data(
         {
@@ -77,6 +82,22 @@ def _run(context: Context, arguments: Namespace) -> int:
     unknown = find_unknown()
     context.out.warn(unknown)
     return 1 if unknown else 0
+
+
+def _store(
+    directory: "PolicyDirectory", sources: "list[PolicySource]"
+) -> "tuple[list[PolicyChange], PolicySet]":
+    """Return what has changed, and all policies: to read them once more would take as long as all else."""
+    from shibafu.networks.policy_control import enforce_policies
+
+    enforced: list[PolicySet] = []
+
+    def enforce(policies: "PolicySet") -> None:
+        enforce_policies(policies)
+        enforced.append(policies)
+
+    changes = directory.store(sources, enforce)
+    return changes, enforced[0]
 
 
 SUBCOMMAND = Subcommand(
