@@ -4,7 +4,7 @@ import os
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.names import LABEL_ANNOTATION, POD_ANNOTATIONS, calc_digest, calc_host_veth
-from shibafu.resource.record import Record
+from shibafu.resource.record import Record, select_recorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Attachment:
 
 def _calc_recorded_config(values: dict[str, object]) -> dict[str, object]:
     """Return what is remembered of a configuration: what the attachment can be made with again."""
-    recorded = {key: value for key, value in values.items() if key.lower() != "prevresult"}
+    recorded = select_recorded(values)
     for key, value in recorded.items():
         if key.lower() == "runtimeconfig" and isinstance(value, dict):
             recorded[key] = {

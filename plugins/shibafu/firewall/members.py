@@ -15,7 +15,7 @@ from shibafu.firewall.needs import Needs
 from shibafu.lean.ip import Cidr
 from shibafu.resource.base import Fault, Resource
 from shibafu.resource.identity import identify_netns
-from shibafu.resource.record import COMPLETE, LEAVING, Record
+from shibafu.resource.record import COMPLETE, LEAVING, Record, select_recorded
 from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
@@ -149,7 +149,7 @@ class Membership(Resource):
             ips=list(map(str, addresses)),
             phase=COMPLETE,
             identity=identify_netns(request.netns),
-            config={key: value for key, value in request.config.values.items() if key != "prevResult"},
+            config=select_recorded(request.config.values),
             args=request.args,
         )
 

@@ -8,7 +8,7 @@ does not find the digest there attaches nobody: policies that are stated are in 
 
 from shibafu.cni.errors import INVALID_CONFIG, NOT_AVAILABLE, CniError
 from shibafu.cni.names import calc_digest
-from shibafu.lean.json import dumps
+from shibafu.lean.json import dumps_lines
 from shibafu.policy.host_policies import HostPolicies, UnreadablePoliciesError
 from shibafu.resource.base import RULES, Fault, Resource
 
@@ -43,7 +43,9 @@ def calc_stated_policies(config: "Section") -> str:
             f'"{POLICY_DIRECTORY}" is not an absolute path: "{directory}"',
             "write the whole path of a directory, such as /etc/shibafu/blue",
         )
-    return calc_digest(dumps(_sort([policies, directory])), size=16) if policies or directory else ""
+    if not (policies or directory):
+        return ""
+    return calc_digest(dumps_lines({POLICIES: _sort(policies), POLICY_DIRECTORY: directory}), size=16)
 
 
 def _sort(value: object) -> object:

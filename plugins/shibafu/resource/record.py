@@ -18,6 +18,13 @@ ADDRESSED = "addressed"
 COMPLETE = "complete"
 LEAVING = "leaving"
 _PHASES = (CLAIMED, ADDRESSED, COMPLETE, LEAVING)
+# What is not kept of a configuration, in lower case: policies may be long, and are the host's.
+_NOT_KEPT = ("prevresult", "policies")
+
+
+def select_recorded(values: "dict[str, object]") -> "dict[str, object]":
+    """Return what a record keeps of a configuration."""
+    return {key: value for key, value in values.items() if key.lower() not in _NOT_KEPT}
 
 
 class Record:
@@ -34,7 +41,7 @@ class Record:
         ips: its addresses with their prefixes, as text.
         phase: how far it has come. Version 1 did not say: then it counts as whole.
         identity: which namespace was at `netns`; None in version 1.
-        config: the configuration that it was made with, without prevResult; None in version 1.
+        config: the configuration that it was made with, see `select_recorded`; None in version 1.
         args: CNI_ARGS.
         cni_path: CNI_PATH.
         result: what ADD answered, in the version that the configuration states; None until it has.
