@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from netns.overlay_pair import MTU, OverlayHost, connect_hosts
+from netns.policy_machine import DB_FROM_WEB, apply, labelled
+from shibafu.networks.policy_control import enforce_policies
+from shibafu.networks.policy_networks import open_policies
 from support.machine import Config
 from support.namespaces import Namespace
 from support.published import Publisher, publish, reaches
 from support.suite import Suite
-from support.traffic import OUTSIDE, UPLINK, Outside, arrives
+from support.traffic import OUTSIDE, UPLINK, Outside, arrives, can_reach
 
 pytestmark = pytest.mark.root
 
@@ -256,3 +259,17 @@ def test_it_does_not_call_itself(host: OverlayHost) -> None:
     error = host.fail(host.overlay({"type": "shibafu-overlay"}))
     assert (error["code"], error["msg"]) == (7, 'plugin "shibafu-overlay" is the plugin that calls it')
     assert host.sent() == []
+
+
+def test_policies_that_the_delegate_states(host: OverlayHost, tmp_path: Path) -> None:
+    config = host.overlay({"policies": [DB_FROM_WEB]})
+    assert "are not applied" in host.fail(labelled(config, app="db"), "db")["msg"]
+    (tmp_path / "net.conflist").write_text(dumps({"cniVersion": "1.0.0", "name": "net", "plugins": [config]}))
+    with host.host.enter():
+        open_policies(str(tmp_path / "policies"), str(tmp_path)).store((), enforce_policies)
+    results = {name: host.add(labelled(config, app=name), name) for name in ("db", "web", "other")}
+    address = results["db"]["ips"][0]["address"].partition("/")[0]
+    reached = [can_reach(host.container("db"), address, host.container(name)) for name in ("web", "other")]
+    assert reached == [True, False]
+    host.check(labelled(config, app="db"), "db")
+    apply(host)

@@ -103,6 +103,8 @@ def test_what_the_runtime_asks_for_is_passed_on() -> None:
             "failed to load netconf: json: cannot unmarshal object into Go struct field "
             "NetConf.ipam.routes of type array",
         ),
+        ({"policies": [{}]}, '"policies" is not a key of shibafu-overlay but of its delegate'),
+        ({"policyDir": "/p"}, '"policyDir" is not a key of shibafu-overlay but of its delegate'),
         (
             {"subnetFile": 5},
             "failed to load netconf: json: cannot unmarshal number into Go struct field "

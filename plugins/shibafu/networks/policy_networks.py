@@ -15,11 +15,11 @@ from shibafu.cni.errors import CniError
 from shibafu.documents.document_files import read_document
 from shibafu.documents.errors import DocumentError
 from shibafu.documents.yaml_nodes import compose_documents
-from shibafu.networks.stating_plugins import find_stating
+from shibafu.networks.stating_plugins import StatingPlugin, find_stating
 from shibafu.policy.policy_documents import PolicySource, read_documents
 from shibafu.policy.policy_files import NetworkPolicies, PolicyDirectory, list_policy_files
 from shibafu.policy.stated_policies import POLICIES, POLICY_DIRECTORY, calc_stated_policies
-from shibafu.runtime.conflist import ConflistError, NetworkList, list_networks
+from shibafu.runtime.conflist import ConflistError, list_networks
 
 _MAX_SIZE = 1 << 24
 _OTHERS = S_IWGRP | S_IWOTH
@@ -49,18 +49,18 @@ def read_network_policies(conf_dir: str, mistakes: list[str]) -> list[NetworkPol
     broken: list[ConflistError] = []
     found = []
     for network in list_networks(conf_dir, broken):
-        for number in find_stating(network, mistakes):
+        for plugin in find_stating(network, mistakes):
             try:
-                found.append(_read_plugin(network, number))
+                found.append(_read_plugin(plugin))
             except DocumentError as error:
                 mistakes.append(str(error))
             except (CniError, OSError) as error:
-                mistakes.append(f"{network.plugin_paths[number]}: {_describe(error)}")
+                mistakes.append(f"{plugin.path}: {_describe(error)}")
     mistakes.extend(error.msg for error in broken)
     return [one for one in found if one is not None]
 
 
-def _read_plugin(network: NetworkList, number: int) -> NetworkPolicies | None:
+def _read_plugin(plugin: StatingPlugin) -> NetworkPolicies | None:
     """Return what a plugin's configuration states.
 
     Raises:
@@ -68,34 +68,38 @@ def _read_plugin(network: NetworkList, number: int) -> NetworkPolicies | None:
         DocumentError: a policy is.
         OSError: a file or a directory cannot be read.
     """
-    section = Section(network.plugins[number], "NetConf")
-    digest = calc_stated_policies(section)
+    digest = calc_stated_policies(plugin.section)
     if not digest:
         return None
-    directory = section.text(POLICY_DIRECTORY)
+    directory = plugin.section.text(POLICY_DIRECTORY)
     if directory and (danger := _find_danger(directory)):
-        raise DocumentError(f'{network.plugin_paths[number]}: "{POLICY_DIRECTORY}" is not safe: {danger}')
+        raise DocumentError(f'{plugin.path}: "{POLICY_DIRECTORY}" is not safe: {danger}')
     paths = list_policy_files(directory.rstrip("/") or "/") if directory else []
-    return NetworkPolicies(digest, tuple(_read_inline(network, number)), tuple(paths))
+    return NetworkPolicies(digest, tuple(_read_inline(plugin)), tuple(paths))
 
 
-def _read_inline(network: NetworkList, number: int) -> list[PolicySource]:
+def _read_inline(plugin: StatingPlugin) -> list[PolicySource]:
     """Return the policies that are written into the configuration of a plugin, with their lines."""
-    path = network.plugin_paths[number]
-    text, name = read_document(path, _MAX_SIZE)
+    text, name = read_document(plugin.path, _MAX_SIZE)
     # JSON is YAML but for tabs between values.
-    (plugin,) = compose_documents(text.replace("\t", " "), name)
-    if path == network.path and path.endswith(".conflist"):
-        plugin = _find_items(plugin, "plugins")[number]
-    return read_documents(_find_items(plugin, POLICIES), name)
+    (node,) = compose_documents(text.replace("\t", " "), name)
+    if plugin.path == plugin.network.path and name.endswith(".conflist"):
+        node = _list_items(_find_value(node, "plugins"))[plugin.number]
+    for key in plugin.keys:
+        node = _find_value(node, key) or node
+    return read_documents(_list_items(_find_value(node, POLICIES)), name)
 
 
-def _find_items(node: Node, key: str) -> list[Node]:
-    """Return the items of a list that an object may have, whatever the case of the key is."""
+def _find_value(node: Node, key: str) -> Node | None:
+    """Return a value of an object, whatever the case of its key is; None if it has none."""
     entries = node.value if isinstance(node, MappingNode) else []
     values: dict[str, object] = {key.value: value for key, value in entries if isinstance(key, ScalarNode)}
     found = Section(values, "NetConf").get(key)
-    return found.value if isinstance(found, SequenceNode) else []
+    return found if isinstance(found, Node) else None
+
+
+def _list_items(node: Node | None) -> list[Node]:
+    return node.value if isinstance(node, SequenceNode) else []
 
 
 def _find_danger(directory: str) -> str:

@@ -22,6 +22,8 @@ _IPAM, _REFERENCE_IPAM = "shibafu-ipam", "host-local"
 _OF_THE_CALL = ("cniVersion", "prevResult", "cni.dev/attachments", "cni.dev/valid-attachments")
 # What the runtime asks for is the delegate's matter.
 _PASSED_ON = ("args", "runtimeConfig")
+# What would have containers unrestricted if it were passed over here.
+_DELEGATE_ONLY = ("policies", "policyDir")
 # What DEL and GC read, and what of the objects in it.
 _NEEDED = {"subnetFile": str, "dataDir": str, "args": dict, "runtimeConfig": dict}
 _NEEDED_INSIDE: dict[str, dict[str, type]] = {
@@ -54,6 +56,7 @@ class OverlayConfig:
         self.delegate = config.section("delegate").values
         self.ipam = config.section("ipam").values
         if not is_removal:
+            _refuse_policies(request.config)
             _validate(self.delegate, self.ipam)
         self._call = {
             **{key: config.section(key).values for key in _PASSED_ON if key in config},
@@ -92,6 +95,17 @@ class OverlayConfig:
         ranges = [[{"subnet": str(subnet.network)}] for subnet in host.subnets]
         routes = [*routes, *({"dst": str(network)} for network in host.networks)]
         return _leave_out(ipam, "ranges", "routes") | {"ranges": ranges, "routes": routes}
+
+
+def _refuse_policies(config: Section) -> None:
+    """Refuse policies that nobody would enforce."""
+    for key in _DELEGATE_ONLY:
+        if key in config:
+            raise CniError(
+                INVALID_CONFIG,
+                f'"{key}" is not a key of shibafu-overlay but of its delegate',
+                f'write "{key}" into "delegate"',
+            )
 
 
 def _validate(delegate: "Mapping[str, object]", ipam: dict[str, object]) -> None:
