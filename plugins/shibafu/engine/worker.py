@@ -55,6 +55,9 @@ _IDLE = 0.01
 _PATIENCE = 2
 _REST = 60.0
 _PAUSE = 0.005
+# Seconds that a caller has for its answer before the parent hears of the call's end, and forks another spare:
+# at once, on a machine that is busy, that takes the processor from the launcher or from who waits for it.
+_COURTESY = 0.001
 _DESCRIPTOR = Struct("=i")
 _TIMEVAL = Struct("@ll")
 
@@ -122,6 +125,7 @@ class Worker:
         status = run_interruptibly(SERVED[call.program])
         self._answer(connection, status)
         took = int((time.monotonic() - begin) * 1e6)
+        time.sleep(_COURTESY)
         self._report(protocol.EVENT_DONE, call.program, call.verb, status, took)
         wait_for_threads()
 
