@@ -9,7 +9,7 @@ set -euo pipefail
 
 usage() {
     cat <<'TEXT'
-Usage: packaging/demo.sh [--all] [--plugins DIRECTORY] [--help]
+Usage: packaging/demo.sh [--all | --overlay] [--plugins DIRECTORY] [--help]
 
 Builds the plugins and calls them as a container runtime does: attaches three containers to a
 network (ADD), sends packets over IPv4 and IPv6, checks (CHECK), detaches (DEL), and compares what is
@@ -19,6 +19,8 @@ packages and builds dist/shibafu.
 
   --all                also attach them to a chain of plugins, and show published ports, bandwidth limits
                        and the firewall with real traffic
+  --overlay            instead, make three hosts, attach containers of each to one network over VXLAN, with etcd on
+                       the first host, and have a host leave and come back
   --plugins DIRECTORY  use the executables in this directory, such as /opt/cni/bin, instead of building them
 TEXT
 }
@@ -29,7 +31,7 @@ fail() {
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-plugins='' all=''
+plugins='' all='' steps=steps programs=()
 while [[ $# -gt 0 ]]; do
     case $1 in
         --plugins)
@@ -38,6 +40,10 @@ while [[ $# -gt 0 ]]; do
             shift
             ;;
         --all) all=all ;;
+        --overlay)
+            steps=overlay
+            programs=(etcd:etcd-server iperf3:iperf3)
+            ;;
         --help | -h)
             usage
             exit
@@ -54,7 +60,7 @@ done
 # shellcheck source=packaging/apt.sh
 source "$root/packaging/apt.sh"
 missing=()
-for program in ip:iproute2 ping:iputils-ping iptables-restore:iptables python3:python3 unshare:util-linux; do
+for program in ip:iproute2 ping:iputils-ping iptables-restore:iptables python3:python3 unshare:util-linux "${programs[@]}"; do
     command -v "${program%:*}" >/dev/null || missing+=("${program#*:}")
 done
 [[ ${#missing[@]} -eq 0 ]] || ensure_packages "${missing[@]}"
@@ -71,7 +77,7 @@ unshare "${namespaces[@]}" true 2>/dev/null ||
 stage=$(mktemp -d /tmp/shibafu-demo.XXXXXX) # a place to mount on; nothing is ever in it outside the namespaces
 trap 'rmdir "$stage"' EXIT
 # In the background, so that Ctrl-C is handled here: the first process in there ends, and all others with it.
-unshare "${namespaces[@]}" "$root/packaging/demo/steps.sh" "$root" "$plugins" "$stage" "$all" </dev/null &
+unshare "${namespaces[@]}" "$root/packaging/demo/$steps.sh" "$root" "$plugins" "$stage" "$all" </dev/null &
 machine=$!
 stop() {
     kill -KILL "$machine" 2>/dev/null || true

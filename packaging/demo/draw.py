@@ -1,7 +1,9 @@
 """Draw the demo's network: containers, bridge, host and outside, from the results of ADD.
 
     draw.py RESULTS [--colour] --host ADDRESS... --outside ADDRESS...
+    draw.py RESULTS [--colour] --hosts NAME...
 
+The second draws hosts side by side on one link, each with its container, in the order of the results.
 RESULTS is a directory with one result of CNI 1.0.0 or later for each container, named as it.
 """
 
@@ -13,6 +15,10 @@ WIDTH = 26  # of a container's box, its frame included
 GAP = 4
 JOINT = WIDTH // 2 - 1  # the column where the link leaves it
 STEM = (" " * JOINT + "│").ljust(WIDTH)
+# Of the box of a host that is one of several.
+HOST_WIDTH = 30
+HOST_GAP = 2
+HOST_JOINT = HOST_WIDTH // 2
 CODES = {"red": 31, "green": 32, "blue": 34}
 
 
@@ -28,7 +34,7 @@ class Container:
 
     @property
     def box(self) -> list[str]:
-        """The container's box, as lines."""
+        """The container's box, as lines, and its link below."""
         rows = [f"eth0 {self.link['mac']}", *self.addresses]
         return [
             f"┌─ {self.name} ".ljust(WIDTH - 1, "─") + "┐",
@@ -66,15 +72,38 @@ def draw(containers: list[Container], host: list[str], outside: list[str], colou
     ]
 
 
+def draw_hosts(containers: list[Container], hosts: list[str], colour: bool) -> list[str]:
+    """Return the lines of a drawing of hosts on one link, each with a container."""
+    boxes = []
+    for number, (host, container) in enumerate(zip(hosts, containers, strict=True), 1):
+        inside = [
+            *paint(container, container.box[:-1], colour),
+            f"bridge {container.bridge['name']}".ljust(WIDTH),
+            *(f"  {gateway}".ljust(WIDTH) for gateway in container.gateways),
+            "VXLAN flannel.1".ljust(WIDTH),
+            f"eth0 192.0.2.{number}".ljust(WIDTH),
+        ]
+        boxes.append(
+            [
+                f"┌─ {host} ".ljust(HOST_WIDTH - 1, "─") + "┐",
+                *(f"│ {line} │" for line in inside),
+                draw_edge("└", "┬", "┘", HOST_WIDTH, [HOST_JOINT]),
+            ]
+        )
+    joints = [number * (HOST_WIDTH + HOST_GAP) + HOST_JOINT for number in range(len(boxes))]
+    link = draw_edge("═", "╧", "═", len(boxes) * (HOST_WIDTH + HOST_GAP) - HOST_GAP, joints)
+    return [*((" " * HOST_GAP).join(rows) for rows in zip(*boxes, strict=True)), link.replace("─", "═")]
+
+
 def draw_boxes(containers: list[Container], colour: bool) -> list[str]:
     """Return the containers' boxes side by side."""
-    columns = [c.box for c in containers]
-    if colour:
-        codes = [CODES[c.name] for c in containers]
-        columns = [
-            [f"\x1b[{code}m{row}\x1b[0m" for row in rows] for code, rows in zip(codes, columns, strict=True)
-        ]
+    columns = [paint(container, container.box, colour) for container in containers]
     return [(" " * GAP).join(rows) for rows in zip(*columns, strict=True)]
+
+
+def paint(container: Container, rows: list[str], colour: bool) -> list[str]:
+    """Return a container's lines in its colour."""
+    return [f"\x1b[{CODES[container.name]}m{row}\x1b[0m" for row in rows] if colour else rows
 
 
 def draw_edge(left: str, joint: str, right: str, width: int, joints: list[int]) -> str:
@@ -87,11 +116,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("results", type=Path)
     parser.add_argument("--colour", action="store_true")
-    parser.add_argument("--host", nargs="+", required=True)
-    parser.add_argument("--outside", nargs="+", required=True)
+    parser.add_argument("--host", nargs="+")
+    parser.add_argument("--outside", nargs="+")
+    parser.add_argument("--hosts", nargs="+")
     args = parser.parse_args()
     paths = sorted(args.results.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    for line in draw([Container(path) for path in paths], args.host, args.outside, args.colour):
+    containers = [Container(path) for path in paths]
+    lines = (
+        draw_hosts(containers, args.hosts, args.colour)
+        if args.hosts
+        else draw(containers, args.host, args.outside, args.colour)
+    )
+    for line in lines:
         print(f"  {line}")
 
 

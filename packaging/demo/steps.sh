@@ -7,29 +7,12 @@
 set -euo pipefail
 export LC_ALL=C.UTF-8 # the length of a string is counted in characters
 
-readonly stage=$3 all=${4:-} containers=(red green blue) port=7777
+readonly root=$1 stage=$3 all=${4:-} containers=(red green blue) port=7777
 # Addresses that are reserved for documentation, RFC 5737 and RFC 3849.
 readonly host4=203.0.113.2 outside4=203.0.113.1 host6=2001:db8:113::2 outside6=2001:db8:113::1
 
-# --- Showing ---
-
-colour=
-if [[ -t 1 && -z ${NO_COLOR:-} ]]; then colour=1; fi
-paint() { printf '%s' "${colour:+$'\e['$1m}$2${colour:+$'\e[0m'}"; }
-
-headline() { printf '\n%s%s\n\n' "$(paint 1 "$1")" "$(paint 2 "${2:+ · $2}")"; }
-
-# A step that went well: what was done, what was seen, how many milliseconds it took.
-row() {
-    printf '  %s %s%*s%s' "$(paint 32 ✓)" "$1" $((25 - ${#1})) '' "$2"
-    if [[ -n ${3:-} ]]; then printf '%*s ms' $((58 - ${#2})) "$3"; fi
-    printf '\n'
-}
-
-fail() {
-    printf '  %s %s\n' "$(paint 31 ✗)" "$*" >&2
-    exit 1
-}
+# shellcheck source=packaging/demo/stage.sh
+source "$root/packaging/demo/stage.sh"
 
 # --- Doing; each prints what was seen, or ends the demo ---
 
@@ -54,14 +37,6 @@ stop_engine() {
     local count='import json, sys; print(sum(calls["count"] for calls in json.load(sys.stdin)["calls"]))'
     "$command" engine status --format json | python3 -c "$count"
     "$command" engine stop >/dev/null 2>"$stage/stderr" || fail "$(<"$stage/stderr")"
-}
-
-# One echo request out of a container. Prints milliseconds.
-ping_from() {
-    local answer
-    answer=$(ip netns exec "$1" ping -n -c 1 -W 3 "$2" 2>&1) || fail "$1 has no answer from $2: $answer"
-    answer=${answer#*time=}
-    echo "${answer%% ms*}"
 }
 
 # Ask a server which address it sees, from a namespace or from the host. Prints its answer.
@@ -105,14 +80,7 @@ count() { wc -l <"$stage/$1/$2"; }
 
 # --- A machine of its own ---
 
-start=${EPOCHREALTIME/[.,]/}
-mount -t tmpfs stage "$stage"
-mkdir "$stage"/{repository,plugins,results}
-mount --bind "$1" "$stage/repository"
-mount --bind "$2" "$stage/plugins"
-mount -t tmpfs run /run
-mount -t tmpfs lib /var/lib
-cd "$stage/repository/packaging"
+enter_stage "$1" "$2"
 readonly conflist=$stage/repository/conf/20-dual-stack.conflist
 # The plugins may be links to those in its own folder.
 command=$(realpath "$stage/plugins/shibafu-bridge")
@@ -225,5 +193,4 @@ row leases "$(count before leases) → $(count attached leases) → $(count afte
 row "firewall rules" "$(count before rules) → $(count attached rules) → $(count after rules)"
 row "records in /run/shibafu" "$(count before records) → $(count attached records) → $(count after records)"
 
-elapsed=$((${EPOCHREALTIME/[.,]/} - start))
-printf '\n%s\n' "$(paint '1;32' "All of it worked, in $((elapsed / 1000000)).$((elapsed / 100000 % 10)) seconds.")"
+show_success

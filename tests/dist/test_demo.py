@@ -78,6 +78,22 @@ def test_demo_of_all_shows_ports_limits_and_firewall(built: Path) -> None:
     assert max(len(line) for line in output.splitlines()) <= 100
 
 
+@pytest.mark.long
+def test_demo_of_an_overlay_shows_three_hosts(built: Path) -> None:
+    demo = start(built, "--overlay")
+    output, _ = demo.communicate(timeout=200)
+    assert demo.returncode == 0, output
+    for container, host in (("red", "one"), ("green", "two"), ("blue", "three")):
+        for verb in ("ADD", "CHECK", "DEL"):
+            assert re.search(rf"✓ {verb} {container} on {host} .* ms$", output, re.MULTILINE)
+    for ends in ("red → green", "green → blue", "blue → red"):
+        assert len(re.findall(rf"✓ {ends} +\S+ answers  ", output)) == 2
+    assert re.search(r"✓ iperf3 red → blue +\d+\.\d Gbit/s\n", output)
+    assert re.search(r"✓ overlay run on two +has \S+ again, one a route there", output)
+    assert re.search(r"✓ etcd ends +blue → red: \S+ answers", output)
+    assert max(len(line) for line in output.splitlines()) <= 100
+
+
 @pytest.mark.parametrize(
     ("idle", "failure"),
     [
