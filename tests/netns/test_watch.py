@@ -128,8 +128,12 @@ def test_what_was_broken_before_is_healed_at_the_start(network: BlueNetwork) -> 
     network.create()
     network.host.run("ip", "link", "del", "br-blue")
     network.host.run("nft", "flush", "ruleset")
-    status = network.shibafu.json("watch run --once")
+    metrics = network.shibafu.store / "watch.prom"
+    status = network.shibafu.json(f"watch run --once --metrics {metrics}")
     assert {heal["resource"] for heal in status["heals"]} == {"Bridge", "Gateway", "Port", "Rules"}
+    written = metrics.read_text()
+    assert "shibafu_watch_up 0\n" in written
+    assert 'shibafu_watch_heals_total{network="blue",resource="Bridge"} 1\n' in written
     network.check()
 
 

@@ -63,9 +63,12 @@ class Watcher:
     def run_once(self) -> None:
         """Look at everything once, and heal it."""
         with WatcherLock():
-            self._refresh()
-            self._mark_everything()
-            self._heal_due(NEVER)
+            try:
+                self._refresh()
+                self._mark_everything()
+                self._heal_due(NEVER)
+            finally:
+                self._remove_status()
 
     def run(self) -> None:
         """Watch until SIGTERM or SIGINT.
@@ -228,6 +231,7 @@ class Watcher:
             sys.stderr.write(f"shibafu: the watcher's status cannot be written: {error}\n")
 
     def _remove_status(self) -> None:
+        """Leave no status of a watcher that has ended, only its last metrics."""
         if not self._is_dry_run:
             remove_watch_status()
         if self._metrics:
