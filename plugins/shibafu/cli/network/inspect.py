@@ -98,10 +98,10 @@ def _show(context: Context, views: list["NetworkView"], compact: bool = False) -
 SUBCOMMAND = Subcommand(
     "inspect",
     "show networks as they are now",
-    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, rules, traffic,\n"
-    "who may not connect to whom by network policies, and faults, as `shibafu network check` and `repair`\n"
-    "report them, except those of leases. With --format json the output is one array; with --watch as well,\n"
-    "one array per line.",
+    "Draw networks: the bridge, its ports, the containers at their other ends, addresses, traffic,\n"
+    "published ports, limits, rules, who may not connect to whom by network policies, and faults, as\n"
+    "`shibafu network check` and `repair` report them, except those of leases. With --format json the\n"
+    "output is one array; with --watch as well, one array per line.",
     (
         "shibafu network inspect blue",
         "shibafu network inspect blue green --watch --interval 1",
