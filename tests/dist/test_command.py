@@ -53,6 +53,23 @@ def test_locale_changes_nothing(built: Path, tmp_path: Path, locale: dict[str, s
     assert done.returncode == 1
 
 
+def test_etcd_is_asked_without_a_warning(built: Path, tmp_path: Path) -> None:
+    """What etcd3gw is made of is in the executable."""
+    config = tmp_path / "overlay.yaml"
+    config.write_text("networks: [{name: blue, endpoints: [http://127.0.0.1:9]}]")
+    done = subprocess.run(
+        [built / "shibafu", "overlay", "ls", "--config", config],
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    reason = "network blue: etcd at http://127.0.0.1:9 cannot be reached: connection refused"
+    assert done.stderr == f"shibafu: {reason}\n"
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 def test_completions_are_those_of_this_command(built: Path, shell: str) -> None:
     printed = run_command(built / "shibafu", "completion", shell)
