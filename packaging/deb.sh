@@ -79,7 +79,7 @@ stage_files() {
     write_programs "$stage$prefix/package" "$prefix/package"
     cp "$root"/packaging/install/{versions,service}.sh "$stage$prefix/"
     local unit
-    for unit in "$service" "$watch_service"; do
+    for unit in "$service" "$watch_service" "$overlay_service"; do
         install_unit "$root/packaging/install/$unit" "$stage/usr/lib/systemd/system/$unit" "$prefix"
     done
     for program in "$from"/shibafu*; do

@@ -27,6 +27,8 @@ installation nor during an upgrade: calls that have already started use the old 
   --engine             install the service again
   --with-watch         also install the service shibafu-watch, which restores what somebody removes of networks, and,
                        where systemd runs, enable and start it; upgrades keep it
+  --with-overlay       likewise the service shibafu-overlay, which keeps the routes to containers of other hosts; it
+                       starts where /etc/shibafu/overlay.yaml exists
   --conflist NAME      configure a network: copy the sample conf/NAME.conflist, unless it exists;
                        may be repeated
   --with-runc          also install the Debian packages that `shibafu run` uses: runc, busybox-static, iputils-ping,
@@ -79,11 +81,24 @@ install_conflist() {
     mv -T "$destination.new-$$" "$destination"
 }
 
+# install_optional SERVICE IS_WANTED OPTION: install a service that somebody wants, or that was installed before.
+install_optional() {
+    local unit=$unitdir/$1
+    if is_unit_of_another "$DESTDIR$unit" "$prefix"; then
+        [[ -z $2 ]] || fail "$1 is another installation's; uninstall that, or leave out $3"
+    elif [[ $2 ]] || is_unit_of "$DESTDIR$unit" "$prefix"; then
+        install_unit "$root/packaging/install/$1" "$DESTDIR$unit" "$prefix"
+        installed+=("$unit")
+        [[ -n $DESTDIR ]] || ! has_systemd || start_optional "$1" "$2" ||
+            echo "install.sh: $1 does not run, see: systemctl status $1" >&2
+    fi
+}
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 prefix=/usr/lib/shibafu bindir=/opt/cni/bin sbindir=/usr/sbin mandir=/usr/share/man confdir=/etc/cni/net.d
 bashdir=/usr/share/bash-completion/completions fishdir=/usr/share/fish/vendor_completions.d
 zshdir=/usr/local/share/zsh/site-functions unitdir=/usr/lib/systemd/system
-as_reference='' engine='' from='' with_runc='' with_watch='' conflists=()
+as_reference='' engine='' from='' with_runc='' with_watch='' with_overlay='' conflists=()
 DESTDIR=${DESTDIR:-}
 while [[ $# -gt 0 ]]; do
     case $1 in
@@ -108,6 +123,7 @@ while [[ $# -gt 0 ]]; do
         --no-engine) engine=no ;;
         --with-runc) with_runc=yes ;;
         --with-watch) with_watch=yes ;;
+        --with-overlay) with_overlay=yes ;;
         --help | -h)
             usage
             exit
@@ -194,15 +210,8 @@ else
         echo "install.sh: the engine does not run, see: systemctl status $service; until then calls start cold" >&2
 fi
 [[ -n $DESTDIR ]] || replace_engines "$prefix"
-unit=$unitdir/$watch_service
-if is_unit_of_another "$DESTDIR$unit" "$prefix"; then
-    [[ -z $with_watch ]] || fail "$watch_service is another installation's; uninstall that, or leave out --with-watch"
-elif [[ $with_watch ]] || is_unit_of "$DESTDIR$unit" "$prefix"; then
-    install_unit "$root/packaging/install/$watch_service" "$DESTDIR$unit" "$prefix"
-    installed+=("$unit")
-    [[ -n $DESTDIR ]] || ! has_systemd || start_watcher "$with_watch" ||
-        echo "install.sh: the watcher does not run, see: systemctl status $watch_service" >&2
-fi
+install_optional "$watch_service" "$with_watch" --with-watch
+install_optional "$overlay_service" "$with_overlay" --with-overlay
 
 # What there is outside of the prefix, for uninstall.sh; also what an earlier installation had put elsewhere.
 list=$DESTDIR$prefix/installed

@@ -29,7 +29,7 @@ remove_installed() {
             rm -f "$path"
             return
             ;;
-        */"$service" | */"$watch_service")
+        */"$service" | */"$watch_service" | */"$overlay_service")
             ! is_unit_of "$path" "$prefix" || remove_service "$1" "$DESTDIR"
             return
             ;;

@@ -1,11 +1,13 @@
 # The resident engine, while versions of the program come and go (see versions.sh): its service, where systemd runs,
-# and engines that `shibafu engine start` has started. And the service of the watcher, where somebody wants it.
+# and engines that `shibafu engine start` has started. And the services of the watcher and of the overlay's agent, where
+# somebody wants them.
 #
 # Sourced by install.sh, uninstall.sh, and by the Debian package, behind versions.sh; POSIX shell.
 # shellcheck shell=sh
 
 service=shibafu-engine.service
 watch_service=shibafu-watch.service
+overlay_service=shibafu-overlay.service
 
 # has_systemd: succeed if systemd runs on this machine, as sd_booted(3) does.
 has_systemd() {
@@ -31,6 +33,7 @@ install_unit() {
 is_unit_of() {
     case $1 in
         */"$watch_service") unit_words='watch run' ;;
+        */"$overlay_service") unit_words='overlay run' ;;
         *) unit_words='engine run' ;;
     esac
     unit_line=$(echo "ExecStart=@PREFIX@/current/shibafu $unit_words" | write_unit - "$2")
@@ -56,13 +59,13 @@ start_service() {
     fi
 }
 
-# start_watcher IS_FIRST: have the watcher run as it was installed last; see start_service.
-start_watcher() {
+# start_optional SERVICE IS_FIRST: have one run that not everybody wants, as it was installed last; see start_service.
+start_optional() {
     systemctl daemon-reload || return
-    if [ -n "$1" ]; then
-        systemctl enable --now "$watch_service"
+    if [ -n "$2" ]; then
+        systemctl enable --now "$1"
     else
-        systemctl try-restart "$watch_service"
+        systemctl try-restart "$1"
     fi
 }
 

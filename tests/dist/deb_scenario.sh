@@ -106,8 +106,10 @@ expect_working "installed"
 first=$(readlink /usr/lib/shibafu/current)
 wanted=/etc/systemd/system/multi-user.target.wants/shibafu-engine.service
 [[ -L $wanted ]] || complain "installed: the service is not enabled"
-[[ -e /usr/lib/systemd/system/shibafu-watch.service ]] || complain "installed: the watcher's service is missing"
-[[ ! -e ${wanted/engine/watch} ]] || complain "installed: the watcher is enabled"
+for optional in watch overlay; do
+    [[ -e /usr/lib/systemd/system/shibafu-$optional.service ]] || complain "installed: the service shibafu-$optional is missing"
+    [[ ! -e ${wanted/engine/$optional} ]] || complain "installed: the service shibafu-$optional is enabled"
+done
 [[ -z $(list_processes) ]] || complain "installed: an engine was started behind everybody's back"
 shibafu engine start >/dev/null
 first_engine=$(read_engine)

@@ -293,14 +293,17 @@ def test_other_root(tmp_path: Path, built: Path) -> None:
     assert (tmp_path / "usr/share/bash-completion/completions/shibafu").is_symlink()
     unit = (tmp_path / "usr/lib/systemd/system/shibafu-engine.service").read_text()
     assert "\nExecStart=/usr/lib/shibafu/current/shibafu engine run\n" in unit
-    watcher = tmp_path / "usr/lib/systemd/system/shibafu-watch.service"
-    assert not watcher.exists()
-    for option in (["--with-watch"], []):
-        run_script("install.sh", "--from", built, *option, destdir=tmp_path)
-        assert "\nExecStart=/usr/lib/shibafu/current/shibafu watch run\n" in watcher.read_text()
-        watcher.write_text(watcher.read_text() + "# of an earlier version\n")
+    optional = {
+        word: tmp_path / f"usr/lib/systemd/system/shibafu-{word}.service" for word in ("watch", "overlay")
+    }
+    assert not any(path.exists() for path in optional.values())
+    for options in ([f"--with-{word}" for word in optional], []):
+        run_script("install.sh", "--from", built, *options, destdir=tmp_path)
+        for word, path in optional.items():
+            assert f"\nExecStart=/usr/lib/shibafu/current/shibafu {word} run\n" in path.read_text()
+            path.write_text(path.read_text() + "# of an earlier version\n")
     run_script("install.sh", "--from", built, destdir=tmp_path)
-    assert "earlier version" not in watcher.read_text()
+    assert all("earlier version" not in path.read_text() for path in optional.values())
     run_script("uninstall.sh", destdir=tmp_path)
     (tmp_path / "usr/lib").unlink()
     assert [path for path in tmp_path.rglob("*") if not path.is_dir() or path.is_symlink()] == []

@@ -156,7 +156,11 @@ def test_networks_with_one_vni_are_refused(tmp_path: Path) -> None:
         host = lab.hosts[0]
         lab.etcd.ctl("put", "/other/config", json.dumps(NETWORK | {"Network": "10.43.0.0/16"}))
         (network,) = json.loads(host.config.read_text())["networks"]
-        other = network | {"name": "other", "prefix": "/other", "subnetFile": str(tmp_path / "other.env")}
+        other = network | {
+            "name": f"{host.name}-other",
+            "prefix": "/other",
+            "subnetFile": str(tmp_path / "other.env"),
+        }
         host.config.write_text(json.dumps({"networks": [network, other]}))
         host.start()
         wait_until(lambda: "has the same VNI 1" in host.read_log(), "refusal")

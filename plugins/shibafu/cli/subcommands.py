@@ -30,6 +30,7 @@ from shibafu.cli.network import (
     resume,
 )
 from shibafu.cli.network import rm as network_rm
+from shibafu.cli.overlay import doctor as overlay_doctor
 from shibafu.cli.overlay import init as overlay_init
 from shibafu.cli.overlay import ls as overlay_ls
 from shibafu.cli.overlay import rm as overlay_rm
@@ -74,7 +75,7 @@ GROUPS = tuple(
         (
             "overlay",
             "overlay networks: containers of several hosts in one network",
-            (overlay_init, overlay_run, overlay_status, overlay_ls, overlay_rm),
+            (overlay_init, overlay_run, overlay_status, overlay_ls, overlay_rm, overlay_doctor),
         ),
         (
             "policy",

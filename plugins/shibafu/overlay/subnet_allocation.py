@@ -33,7 +33,8 @@ class SubnetTakenError(OverlayError):
     def __init__(self, subnet: object, owner: object) -> None:
         super().__init__(
             f"{subnet}, this host's subnet, has been taken by the host {owner}",
-            "delete that host's key from etcd, or give this host another subnet, and restart its containers",
+            "if that is meant to be so: end the agent, remove this host with `shibafu overlay rm`, start the"
+            " agent, and restart the containers; else delete that host's key from etcd",
         )
         self.owner = str(owner)
 

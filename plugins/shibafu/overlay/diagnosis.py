@@ -1,0 +1,145 @@
+"""What is wrong with an overlay network: etcd, the kernel and the other hosts are asked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shibafu.netlink.link import link_by_name, link_list
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.netlink.vxlan import parse_vxlan
+from shibafu.overlay.administration import Host, list_hosts, read_network
+from shibafu.overlay.agent_state import is_agent_running, read_agent_state
+from shibafu.overlay.cluster_network import OVERHEAD, ClusterNetwork
+from shibafu.overlay.config import EtcdAccess, OverlaySettings
+from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.etcd import EtcdClient
+from shibafu.overlay.outer_link import OuterLink, find_outer_link
+from shibafu.overlay.probing import probe_addresses
+from shibafu.overlay.vxlan_device import calc_device_name
+
+# How many hosts are named in a sentence.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The result of one check.
+
+    Args:
+        check: what was looked at.
+        trouble: what is wrong; empty for nothing.
+        hint: what to change; may be empty.
+    """
+
+    check: str
+    trouble: str = ""
+    hint: str = ""
+
+
+def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
+    """Yield the result of each check of a network, as soon as it is known."""
+    network: ClusterNetwork | None = None
+    hosts: list[Host] = []
+    for endpoint in settings.etcd.endpoints:
+        diagnosis, answer = _check_endpoint(settings, endpoint)
+        yield diagnosis
+        network, hosts = answer or (network, hosts)
+    if network is None:
+        return
+    with NetlinkSocket() as sock:
+        try:
+            outer = find_outer_link(sock, settings, network.subnets6 is not None)
+        except OverlayError as error:
+            yield Diagnosis("link", error.message, error.hint)
+            return
+        yield Diagnosis("link")
+        yield _check_agent(settings)
+        yield _check_devices(sock, network)
+        device = link_by_name(sock, calc_device_name(network.vni, 4))
+    own = str(outer.public)
+    others = [host for host in hosts if str(host.lease.public_ip) != own and host.lease.vtep is not None]
+    if device is not None:
+        yield from _check_hosts(network, outer, device.mtu, others)
+
+
+def _check_endpoint(
+    settings: OverlaySettings, endpoint: str
+) -> tuple[Diagnosis, tuple[ClusterNetwork, list[Host]] | None]:
+    check = f"etcd at {endpoint}"
+    access = settings.etcd
+    one = EtcdAccess(
+        (endpoint,), access.cafile, access.certfile, access.keyfile, access.username, access.password_file
+    )
+    try:
+        client = EtcdClient(one)
+        network = read_network(client, settings.prefix)
+        if network is None:
+            hint = "describe it: shibafu overlay init"
+            return Diagnosis(check, f"etcd has no network under {settings.prefix}", hint), None
+        return Diagnosis(check), (network, list_hosts(client, settings.prefix))
+    except (OverlayError, OSError) as error:
+        message, hint = (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")
+        return Diagnosis(check, message, hint), None
+
+
+def _check_agent(settings: OverlaySettings) -> Diagnosis:
+    if not is_agent_running():
+        return Diagnosis("agent", "it is not running", "systemctl enable --now shibafu-overlay")
+    state = read_agent_state(settings.name)
+    return Diagnosis("agent", str(state.get("trouble", "")), str(state.get("hint", "")))
+
+
+def _check_devices(sock: NetlinkSocket, network: ClusterNetwork) -> Diagnosis:
+    own = {calc_device_name(network.vni, version) for version in (4, 6)}
+    for link in link_list(sock, kind="vxlan"):
+        vxlan = parse_vxlan(link)
+        if (
+            vxlan is not None
+            and (vxlan.vni, vxlan.port) == (network.vni, network.port)
+            and link.name not in own
+        ):
+            return Diagnosis(
+                "VNI",
+                f"the device {link.name} has the VNI and the port of this network",
+                f"delete it, if nothing uses it (ip link delete {link.name}), or choose another VNI",
+            )
+    return Diagnosis("VNI")
+
+
+def _check_hosts(
+    network: ClusterNetwork, outer: OuterLink, mtu: int, hosts: list[Host]
+) -> Iterator[Diagnosis]:
+    """Ask other hosts: by their own addresses, through the VXLAN, and with the largest packets."""
+    public = {str(host.lease.public_ip): host for host in hosts}
+    reached = probe_addresses(public)
+    yield _describe_missing(
+        "hosts",
+        public.keys() - reached,
+        "do not answer",
+        "a host that will not return: shibafu overlay rm HOST",
+    )
+    inner = {str(host.lease.subnet.network_address): host for host in hosts}
+    # One that does not answer at all says nothing about the VXLAN.
+    alive = {address: host for address, host in inner.items() if str(host.lease.public_ip) in reached}
+    through = probe_addresses(alive)
+    yield _describe_missing(
+        "VXLAN",
+        {str(alive[address].lease.public_ip) for address in alive.keys() - through},
+        "answer, but not through the VXLAN",
+        f"firewalls must let UDP port {network.port} pass on both hosts, and the agent must run there",
+    )
+    large = probe_addresses(through, mtu)
+    yield _describe_missing(
+        "MTU",
+        {str(alive[address].lease.public_ip) for address in through - large},
+        f"do not answer to packets of {mtu} bytes",
+        f"a link on the way takes less than {mtu + OVERHEAD} bytes (that of {outer.name} is {outer.mtu}):"
+        " describe the network with --mtu",
+    )
+
+
+def _describe_missing(check: str, missing: set[str], what: str, hint: str) -> Diagnosis:
+    if not missing:
+        return Diagnosis(check)
+    named = sorted(missing)[:_NAMED]
+    more = f" and {len(missing) - len(named)} more" if len(missing) > len(named) else ""
+    return Diagnosis(check, f"{', '.join(named)}{more} {what}", hint)
