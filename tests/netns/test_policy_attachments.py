@@ -139,6 +139,23 @@ def test_no_policy_leaves_nothing(cluster: LabelledContainers) -> None:
     assert machine.snapshot()["records"] == before["records"]
 
 
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
+def test_a_host_without_policies_pays_for_one_look_at_each_place(
+    cluster: LabelledContainers, command: str
+) -> None:
+    machine = cluster.machine
+    if machine.suite.has_engine:
+        pytest.skip("another process than the traced one does the call")
+    if command == "DEL":
+        cluster.attach("db")
+    report = machine.directory / "strace"
+    machine.prefix = ["/usr/bin/strace", "--trace=%file", f"--output={report}"]
+    assert machine.call(command, labelled(cluster.config, app="db"), "db").status == 0
+    machine.prefix = []
+    looks = [line for line in report.read_text().splitlines() if "policy" in line]
+    assert [("compiled.json" in one, "ENOENT" in one) for one in looks] == [(True, True)] * 2, looks
+
+
 def test_gc_takes_elements_away(cluster: LabelledContainers) -> None:
     apply(cluster.machine, DB_FROM_WEB)
     cluster.attach("web", "db")
