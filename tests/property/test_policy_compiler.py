@@ -76,8 +76,8 @@ class Ruleset:
         """Return whether the first packet of a connection passes."""
         verdicts = [self._find(rule, packet) for rule in self.chains["forward"]]
         for verdict in filter(None, verdicts):
-            if verdict == "accept":
-                return True
+            if verdict in ("accept", "drop"):
+                return verdict == "accept"
             if self._run(self.chains[verdict.removeprefix("jump ")], packet) == "drop":
                 return False
         return True
@@ -89,8 +89,8 @@ class Ruleset:
         """Return the verdict of a rule; empty where it does not match."""
         *matches, verdict = re.findall(
             r"meta \w+ \w+|ct state \S+|icmpv6 type \{.*?\}"
-            r"|(?:ip6?|tcp|udp|sctp) \w+(?: \. \w+ \w+)* (?:@\w+|\{.*?\}|[\d-]+)"
-            r"|ip6? \w+ vmap @\w+|counter|accept|return|drop|jump \S+",
+            r"|ip6? \w+ vmap @\w+|counter|accept|return|drop|jump \S+"
+            r"|(?:ip6?|tcp|udp|sctp) \w+(?: \. \w+ \w+)* (?:!= )?(?:@\w+|\{.*?\}|[\w:./-]+)",
             rule,
         )
         if "vmap" in verdict:
@@ -104,13 +104,12 @@ class Ruleset:
         if text.startswith(("ct ", "icmpv6 ")):
             return False
         fields, _, wanted = text.rpartition(" ") if "{" not in text else text.partition(" {")
-        values = [packet.get(one) for one in fields.split(" . ")]
+        values = [packet.get(one) for one in fields.removesuffix(" !=").split(" . ")]
         if None in values:
             return False
         value = " . ".join(map(str, values))
-        if wanted.startswith("@"):
-            return _is_in(value, self.sets[wanted[1:]])
-        return _is_in(value, wanted.strip("{ }").split(", "))
+        elements = self.sets[wanted[1:]] if wanted.startswith("@") else wanted.strip("{ }").split(", ")
+        return _is_in(value, elements) != fields.endswith(" !=")
 
 
 def _is_in(value: str, elements: Iterable[str]) -> bool:
