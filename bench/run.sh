@@ -13,7 +13,8 @@
 #                                     with --trace, where the time goes
 #   bench/run.sh --watch              what the watcher heals, how fast, and what it costs; about twelve minutes, ten of them idle
 #   bench/run.sh --policies           what network policies cost to apply, for containers and for packets; about five minutes
-#   bench/run.sh --help               all options; also behind --watch and --policies
+#   bench/run.sh --overlay            what hosts of an overlay cost that come and go, and packets between them; about two minutes
+#   bench/run.sh --help               all options; also behind --watch, --policies and --overlay
 #
 # As root. Installs the Debian packages that are missing, and builds dist/shibafu. Networks are made in namespaces
 # of the measurements' own, which end with them; leases are in a temporary directory.
@@ -27,7 +28,7 @@ if [[ $EUID -ne 0 ]]; then
     echo "run.sh: run this as root: it makes network namespaces" >&2
     exit 1
 fi
-ensure_packages containernetworking-plugins iptables nftables iproute2 iputils-ping iperf3 netavark runc strace time util-linux >&2
+ensure_packages containernetworking-plugins etcd-server iptables nftables iproute2 iputils-ping iperf3 netavark runc strace time util-linux >&2
 "$root/packaging/build.sh" >&2
 
 work=$(mktemp -d --tmpdir shibafu-bench-XXXXXX)
@@ -38,7 +39,7 @@ trap 'rm -rf "$work"' EXIT
 export PYTHONPATH=$root:$root/plugins PYTHONDONTWRITEBYTECODE=1
 module=bench
 case ${1-} in
-    --watch | --policies)
+    --watch | --policies | --overlay)
         module=bench.${1#--}
         shift
         ;;
