@@ -1,5 +1,6 @@
 """shibafu-overlay on two hosts: packets between their containers, and what each verb does and leaves."""
 
+import os
 from collections.abc import Iterator
 from json import dumps, loads
 from pathlib import Path
@@ -213,6 +214,25 @@ def test_without_a_subnet_file(host: OverlayHost) -> None:
     assert (host.fail(config)["code"], host.call("STATUS", config).json["code"]) == (7, 50)
     host.write_subnet_file()
     assert host.call("STATUS", config).status == 0
+
+
+def test_status_tells_that_another_host_has_the_subnet(host: OverlayHost) -> None:
+    config = host.overlay(name=f"net{os.getpid()}")
+    directory = Path("/run/shibafu/overlay")
+    directory.mkdir(parents=True, exist_ok=True)
+    state = directory / f"{config['name']}.json"
+    said = {"trouble": "another host has 10.42.1.0/24", "hint": "shibafu overlay rejoin"}
+    try:
+        for now, status in (("joined", 0), ("taken", 1)):
+            state.write_text(dumps(said | {"state": now, "subnetFile": str(host.subnet_file)}))
+            answer = host.call("STATUS", config)
+            assert answer.status == status
+        assert (answer.json["code"], answer.json["msg"]) == (50, said["trouble"])
+        # Another agent's is not this network's.
+        state.write_text(dumps(said | {"state": "taken", "subnetFile": "/run/flannel/subnet.env"}))
+        assert host.call("STATUS", config).status == 0
+    finally:
+        state.unlink()
 
 
 def test_gc_frees_what_is_not_listed(host: OverlayHost) -> None:

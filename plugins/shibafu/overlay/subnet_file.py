@@ -63,6 +63,11 @@ def calc_subnet_file(network: str) -> str:
     return f"{_DIRECTORY}/{network}.env"
 
 
+def calc_state_file(network: str) -> str:
+    """Return where the agent of this suite writes the state of a network."""
+    return f"{_DIRECTORY}/{network}.json"
+
+
 def read_subnet_file(path: str) -> HostSubnet | None:
     """Return what a subnet file says; None when there is no file.
 

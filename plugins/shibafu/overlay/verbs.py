@@ -3,14 +3,17 @@
 Nothing here asks the agent or etcd: containers come and go while these are away, once there is a subnet file.
 """
 
-from shibafu.cni.config import Section
+from shibafu.cni.config import Section, parse_config
 from shibafu.cni.delegate import Installation, delegate, find_plugin
 from shibafu.cni.errors import NOT_AVAILABLE, TRY_AGAIN_LATER, CniError
 from shibafu.cni.request import Request
+from shibafu.lean.files import read_file
 from shibafu.lean.json import dumps
 from shibafu.overlay.delegation import OverlayConfig
 from shibafu.overlay.sent_config import SentConfig
-from shibafu.overlay.subnet_file import read_subnet_file, require_host_subnet
+from shibafu.overlay.subnet_file import calc_state_file, read_subnet_file, require_host_subnet
+
+_MAX_STATE = 1 << 20
 
 
 def add(request: Request, installation: Installation) -> dict[str, object] | None:
@@ -82,7 +85,22 @@ def status(request: Request, installation: Installation) -> None:
         host = require_host_subnet(config.subnet_file, NOT_AVAILABLE)
     except CniError as error:
         raise CniError(NOT_AVAILABLE, error.msg, error.details) from None
+    _refuse_taken_subnet(request.network, config.subnet_file)
     call_delegate(request, config.render(host), installation)
+
+
+def _refuse_taken_subnet(network: str, subnet_file: str) -> None:
+    """Refuse a subnet that another host has, too: its containers' answers go there.
+
+    Raises:
+        CniError: NOT_AVAILABLE and what the agent says.
+    """
+    try:
+        state = parse_config(read_file(calc_state_file(network), _MAX_STATE) or b"{}").values
+    except CniError:
+        return  # somebody has written into it
+    if state.get("state") == "taken" and state.get("subnetFile") == subnet_file:
+        raise CniError(NOT_AVAILABLE, str(state.get("trouble")), str(state.get("hint")))
 
 
 def _is_own(request: Request, values: dict[str, object], installation: Installation) -> bool:
