@@ -277,9 +277,12 @@ def test_a_network_is_connected_to_a_running_container(containers: Containers) -
     assert "172.21.0.2/24" in containers.command("exec web1 ip addr show eth1")
     view = containers.view("web1")
     assert (view["networks"], view["addresses"]) == (["bridge", "blue"], ["172.20.0.2/24", "172.21.0.2/24"])
-    containers.command("restart --time 0 web1")
+    said = containers.command.try_run("restart --time 0 web1").stderr
+    assert "warning: web1 is no longer on network blue" in said
+    assert "`shibafu network connect blue web1`" in said
     assert containers.command.endpoints("blue") == []
     assert containers.view("web1")["networks"] == ["bridge"]
+    assert containers.command.try_run("restart --time 0 web1").stderr == ""
 
 
 def test_the_exit_status_is_the_programs(containers: Containers) -> None:
