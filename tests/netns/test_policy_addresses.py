@@ -1,14 +1,13 @@
 """Policies, and containers that send from other addresses than theirs, or to such as no policy knows."""
 
 import socket
-from contextlib import suppress
 
 import pytest
 
 from netns.policy_cases import match, policy
 from netns.policy_machine import DB_FROM_WEB, LabelledContainers, apply
-from support.namespaces import Namespace
-from support.traffic import arrives, open_socket
+from netns.policy_packets import hears, reaches_link_local
+from support.traffic import arrives
 
 
 def send_from(cluster: LabelledContainers, name: str, source: str, destination: str) -> bool:
@@ -62,24 +61,6 @@ def test_addresses_are_not_checked_where_that_is_turned_off(cluster: LabelledCon
     assert cluster.reaches("other", "db") == [False, False]
 
 
-def reaches_link_local(client: Namespace, server: Namespace, link: str = "eth0") -> bool:
-    """Return whether a datagram arrives at a container's link-local address, sent out of a link."""
-    listed = server.run("ip", "-o", "-6", "addr", "show", "dev", "eth0", "scope", "link")
-    address = listed.split()[3].partition("/")[0]
-    with (
-        open_socket(server, 6, socket.SOCK_DGRAM, patience=0.5) as listener,
-        open_socket(client, 6, socket.SOCK_DGRAM) as talker,
-    ):
-        listener.bind(("::", 0))
-        with client.enter():
-            scope = socket.if_nametoindex(link)
-        for _ in range(3):
-            talker.sendto(b"ping", (address, listener.getsockname()[1], 0, scope))
-            with suppress(TimeoutError):
-                return bool(listener.recv(16))
-        return False
-
-
 @pytest.mark.parametrize("is_checked", [True, False])
 @pytest.mark.parametrize("direction", ["Ingress", "Egress"])
 def test_no_way_leads_round_policies_by_link_local_addresses(
@@ -100,23 +81,6 @@ def test_no_way_leads_round_policies_by_link_local_addresses(
     cluster.machine.host.run("nft", "flush", "chain", "bridge", "shibafu_policy", "forward")
     assert reaches_link_local(*ends)
     assert "addresses" in cluster.find_fault("db")
-
-
-def hears(client: Namespace, server: Namespace, address: str) -> bool:
-    """Return whether a datagram arrives that is sent to many."""
-    version = 6 if ":" in address else 4
-    with (
-        open_socket(server, version, socket.SOCK_DGRAM, patience=0.5) as listener,
-        open_socket(client, version, socket.SOCK_DGRAM) as talker,
-    ):
-        listener.bind(("", 0))
-        talker.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        talker.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
-        for _ in range(3):
-            talker.sendto(b"ping", (address, listener.getsockname()[1]))
-            with suppress(TimeoutError):
-                return bool(listener.recv(16))
-        return False
 
 
 @pytest.mark.parametrize("address", ["255.255.255.255", "10.10.0.255", "224.0.0.1", "ff02::1"])

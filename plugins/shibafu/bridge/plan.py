@@ -126,7 +126,9 @@ def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result"
         return []
     from shibafu.bridge.resources.masquerade import Rules, find_needs
 
-    needs = find_needs(config, _select_subnets(attachment, result), env, state, is_bridged)
+    is_rerouted = is_bridged and _is_rerouted(attachment)
+    subnets = _select_subnets(attachment, result)
+    needs = find_needs(config, subnets, env, state, is_bridged, is_rerouted)
     # A guard is made of elements of its own: rules that were found right would have to be looked at again.
     return [Rules(state, *needs, env, config.mac_spoof_check)] if needs is not None else []
 
@@ -163,7 +165,8 @@ def plan_policies(attachment: "Attachment", state: "NetworkState", result: "Resu
     port, bridge = attachment.host_link, attachment.config.bridge
     values, args = _find_stated(attachment, state)
     addresses = [ip.address.address for ip in select_own_ips(attachment.request, result)]
-    return plan_membership(values, args, addresses, port, bridge, attachment.request.env)
+    mac = attachment.mac.hex(":")
+    return plan_membership(values, args, addresses, port, bridge, attachment.request.env, mac)
 
 
 def _is_selected(attachment: "Attachment", state: "NetworkState", result: "Result") -> bool:
@@ -171,6 +174,12 @@ def _is_selected(attachment: "Attachment", state: "NetworkState", result: "Resul
 
     addresses = [ip.address.address for ip in select_own_ips(attachment.request, result)]
     return is_selected(*_find_stated(attachment, state), addresses)
+
+
+def _is_rerouted(attachment: "Attachment") -> bool:
+    from shibafu.policy.membership import is_rerouting
+
+    return is_rerouting(attachment.request.command == "ADD")
 
 
 def _find_stated(attachment: "Attachment", state: "NetworkState") -> "tuple[dict[str, object], str]":

@@ -82,6 +82,6 @@ def _plan_policies(
 
     addresses = [cidr.address for cidr in record.addresses]
     try:
-        return plan_membership(record.config or {}, record.args, addresses, link, bridge, env)
+        return plan_membership(record.config or {}, record.args, addresses, link, bridge, env, record.mac)
     except CniError:
         return []  # it was attached before there were policies, and is in none

@@ -1,12 +1,12 @@
 """What a bridge forwards between its ports, seen by netfilter: br_netfilter, for one bridge at a time.
 
 The sysctls of net/bridge are for all bridges of a namespace. They start at 1 when the module is loaded, in
-every namespace; a bridge's own switches need them at 0 to make a difference.
+every namespace; a bridge's own switches need them at 0 to make a difference, and have no effect without the
+module.
 """
 
 import os
 
-from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.lean.subprocess import Child, find_program
 from shibafu.lean.sysctl import write_sysctl
 from shibafu.netlink.link import link_by_name
@@ -23,23 +23,20 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def ensure_bridged(bridges: "Iterable[str]", sock: NetlinkSocket) -> list[str]:
-    """Have netfilter see what bridges forward; those that are missing are passed over.
+    """Have netfilter see what bridges forward, with br_netfilter; those that are missing are passed over.
 
     Returns:
         The bridges whose switches were changed.
 
     Raises:
-        CniError: NETWORK_SETUP: the kernel lacks br_netfilter.
         NetlinkError: the kernel refuses.
     """
     changed = []
     for name in bridges:
         link = link_by_name(sock, name) if name else None
-        if link is not None and link.kind == "bridge":
-            _ensure_module()
-            if not link.nf_call:
-                sock.request(link_set_bridge(name, nf_call=True))
-                changed.append(name)
+        if link is not None and link.kind == "bridge" and not link.nf_call:
+            sock.request(link_set_bridge(name, nf_call=True))
+            changed.append(name)
     return changed
 
 
@@ -56,18 +53,24 @@ def leave_bridged(bridges: "Iterable[str]") -> None:
                 sock.request(link_set_bridge(name, nf_call=False))
 
 
-def _ensure_module() -> None:
-    """Load the module if it is missing, and have it leave other bridges alone."""
-    if os.path.isdir(_SYSCTLS):
-        return
+def has_br_netfilter() -> bool:
+    """Return whether the kernel has br_netfilter, as a part of it or loaded."""
+    return os.path.exists(f"{_SYSCTLS}/{_SWITCHES[0]}")
+
+
+def load_br_netfilter() -> bool:
+    """Load br_netfilter if it is missing, and have it leave other bridges alone.
+
+    Returns:
+        Whether it is there.
+    """
+    if has_br_netfilter():
+        return True
     modprobe = find_program("modprobe", _PATH)
     if modprobe is not None:
         Child(modprobe, [modprobe, "br_netfilter"], {"PATH": _PATH}, b"", keep_stderr=True).wait()
-    if not os.path.isdir(_SYSCTLS):
-        raise CniError(
-            NETWORK_SETUP,
-            "the kernel cannot filter what bridges forward",
-            "network policies need its module br_netfilter",
-        )
+    if not has_br_netfilter():
+        return False
     for switch in _SWITCHES:
         write_sysctl(f"{_SYSCTLS}/{switch}", "0")
+    return True

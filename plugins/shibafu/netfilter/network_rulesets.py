@@ -62,6 +62,7 @@ class NetworkRules:
         was_strict: whether it has been strictly isolated since it has had containers.
         peers: ranges of addresses, of both families, that its containers reach without masquerading and are
             reached from, if it is masqueraded: those of the same network on other hosts.
+        is_rerouted: whether FORWARD sees what stays on the bridge since the host routes it.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class NetworkRules:
         "bridged",
         "bridges",
         "is_masqueraded",
+        "is_rerouted",
         "isolation",
         "network",
         "peers",
@@ -87,6 +89,7 @@ class NetworkRules:
         bridged: "Iterable[int]" = (),
         was_strict: bool = False,
         peers: "Iterable[Cidr]" = (),
+        is_rerouted: bool = False,
     ) -> None:
         self.network = network
         self.bridges = sorted(set(bridges))
@@ -96,6 +99,7 @@ class NetworkRules:
         self.was_strict = was_strict or isolation == STRICT
         self.bridged = sorted(set(bridged))
         self.peers = sorted(set(peers), key=str) if is_masqueraded else []
+        self.is_rerouted = is_rerouted
         self._versions = {4, 6} if isolation else {*versions, *(subnet.version for subnet in subnets)}
 
     @property
@@ -248,8 +252,9 @@ def _calc_bridging(rules: NetworkRules, version: int) -> list[str]:
         return [f"-i {name} -o {name} -j ACCEPT" for name in rules.bridges]
     if version not in rules.bridged:
         return []
-    # What the host routes is the administrator's. The match loads br_netfilter, which is there.
-    return [f"-i {name} -o {name} -m physdev --physdev-is-bridged -j ACCEPT" for name in rules.bridges]
+    # What the host routes is the administrator's. The match needs br_netfilter.
+    match = "" if rules.is_rerouted else "-m physdev --physdev-is-bridged "
+    return [f"-i {name} -o {name} {match}-j ACCEPT" for name in rules.bridges]
 
 
 def _calc_forwarding(rules: NetworkRules, version: int) -> list[str]:

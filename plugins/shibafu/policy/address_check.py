@@ -76,7 +76,9 @@ def calc_address_check(compiled: Compiled, members: "Iterable[Member]") -> Rules
         if address.version == 6
     ]
     sets = [
-        ElementSet("guarded", "ifname", [f'"{one.port}"' for one in known if compiled.guards(one)]),
+        ElementSet(
+            "guarded", "ifname", [f'"{one.port}"' for one in known if compiled.restricts(one, "Ingress")]
+        ),
         ElementSet("members", "ifname", [f'"{member.port}"' for member in known]),
         ElementSet("own4", "ifname . ipv4_addr", own[4]),
         ElementSet("own6", "ifname . ipv6_addr", own[6]),

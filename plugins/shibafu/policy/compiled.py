@@ -240,9 +240,9 @@ class Compiled:
         """Return whether any policy is for a container; it may still be a peer of others."""
         return bool(self._find_selecting(member))
 
-    def guards(self, member: Member) -> bool:
-        """Return whether policies restrict who may connect to a container, and to what."""
-        restricting = [one.rules["Ingress"] for one in self._find_selecting(member) if "Ingress" in one.rules]
+    def restricts(self, member: Member, direction: str) -> bool:
+        """Return whether policies do not allow a container all connections in a direction."""
+        restricting = [one.rules[direction] for one in self._find_selecting(member) if direction in one.rules]
         return bool(restricting) and not any(["", None] in rules for rules in restricting)
 
     def _find_selecting(self, member: Member) -> list[CompiledPolicy]:

@@ -2,21 +2,24 @@
 
 from shibafu.cni.errors import CniError
 from shibafu.lean.subprocess import find_program
+from shibafu.netfilter.bridging import has_br_netfilter, load_br_netfilter
 from shibafu.netfilter.nftables import Nft
 from shibafu.netfilter.render_nftables import RulesetListing, render_setup, render_teardown
+from shibafu.netlink.socket import NetlinkSocket
 from shibafu.policy.address_check import calc_address_check
 from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.filtered_bridges import filter_bridges, release_bridges
 from shibafu.policy.host_policies import ROOT, HostPolicies
 from shibafu.policy.member import read_member
 from shibafu.policy.policy_table import PolicyTable
+from shibafu.policy.rerouting import calc_rerouting, find_router, refuse_unroutable
 from shibafu.resource.home import find_home, list_network_directories
 from shibafu.resource.record import CLAIMED, LEAVING
 from shibafu.resource.records import NetworkState, link_exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from shibafu.netfilter.ruleset import Ruleset
     from shibafu.policy.member import Member
@@ -27,7 +30,7 @@ def enforce(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]"
     """Enforce policies in place of those that there are: all of them, or none if it fails.
 
     Raises:
-        CniError: nft is not installed, or refused.
+        CniError: nft is not installed, or refused; or nothing has netfilter see what bridges forward.
     """
     if not compiled.policies:
         _withdraw(compiled, policies, env)
@@ -39,6 +42,8 @@ def enforce(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]"
         # a record.
         policies.write(compiled)
         try:
+            if not load_br_netfilter():
+                _refuse_unroutable(compiled)
             _load(compiled, nft)
         except BaseException:
             policies.write_bytes(former)
@@ -67,9 +72,9 @@ def is_enforced(policies: HostPolicies, env: "Mapping[str, str]") -> bool:
     compiled = policies.read()
     if compiled is None or not compiled.policies:
         return True
-    nft, members = Nft(env), [member for member, _ in list_members()]
+    nft, members = Nft(env), _list_routed(list_members())
     changes = PolicyTable(compiled, members).render_changes(RulesetListing(nft.list_table(TABLE)))
-    return not changes + _render_check(calc_address_check(compiled, members), nft)
+    return not changes + _render_bridged(compiled, members, nft)
 
 
 def _withdraw(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]") -> None:
@@ -82,6 +87,7 @@ def _withdraw(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str
             nothing = Compiled()
             Nft(env).run(
                 render_teardown(calc_address_check(nothing, []))
+                + render_teardown(calc_rerouting(nothing, []))
                 + render_teardown(nothing.calc_table())
                 + render_uncut()
             )
@@ -92,24 +98,54 @@ def _withdraw(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str
         release_bridges()
 
 
+def _refuse_unroutable(compiled: Compiled) -> None:
+    with NetlinkSocket() as sock:
+        for member, bridge in list_members():
+            if find_router(sock, bridge) and compiled.selects(member):
+                refuse_unroutable(sock, member, bridge)
+
+
 def _load(compiled: Compiled, nft: Nft) -> None:
     found = list(list_members())
-    table = PolicyTable(compiled, (member for member, _ in found))
     # First what bridges forward has to be seen, or the table would have gaps when it is there.
-    filter_bridges({bridge for member, bridge in found if bridge and compiled.selects(member)})
-    check = _render_check(calc_address_check(compiled, (member for member, _ in found)), nft)
-    changes = table.render_changes(RulesetListing(nft.list_table(TABLE))) + check
+    if load_br_netfilter():
+        filter_bridges({bridge for member, bridge in found if bridge and compiled.selects(member)})
+    members = _list_routed(found)
+    table = PolicyTable(compiled, members)
+    bridged = _render_bridged(compiled, members, nft)
+    changes = table.render_changes(RulesetListing(nft.list_table(TABLE))) + bridged
     if changes and nft.start(changes).wait()[0]:
         # Somebody else has changed it in a way that the listing does not show.
-        nft.run(table.render_whole() + check)
+        nft.run(table.render_whole() + bridged)
 
 
-def _render_check(check: "Ruleset", nft: Nft) -> str:
-    """Return the transaction that makes the check of addresses; empty if it is there."""
-    listing = RulesetListing(nft.list_table(check.name))
-    elements = {part.name: set(part.elements) for part in check.sets}
-    is_same = not listing.find_difference(check) and listing.sets == elements
-    return "" if is_same else render_teardown(check) + render_setup(check)
+def _list_routed(found: "Iterable[tuple[Member, str]]") -> "list[Member]":
+    """Return containers, each with what its bridge hands frames to the host by if br_netfilter is missing."""
+    found = list(found)
+    if not has_br_netfilter():
+        with NetlinkSocket() as sock:
+            routers = {bridge: find_router(sock, bridge) for bridge in {bridge for _, bridge in found}}
+        for member, bridge in found:
+            member.router = routers[bridge]
+    return [member for member, _ in found]
+
+
+def _render_bridged(compiled: Compiled, members: "Sequence[Member]", nft: Nft) -> str:
+    """Return the transaction that makes the rules for what passes bridges; empty if they are there."""
+    rerouting = calc_rerouting(compiled, members)
+    if any(part.elements for part in rerouting.sets):
+        changes = _render_whole(rerouting, nft)
+    else:
+        changes = render_teardown(rerouting) if nft.list_table(rerouting.name) else ""
+    return _render_whole(calc_address_check(compiled, members), nft) + changes
+
+
+def _render_whole(ruleset: "Ruleset", nft: Nft) -> str:
+    """Return the transaction that makes a table; empty if it is there."""
+    listing = RulesetListing(nft.list_table(ruleset.name))
+    elements = {part.name: set(part.elements) for part in ruleset.sets}
+    is_same = not listing.find_difference(ruleset) and listing.sets == elements
+    return "" if is_same else render_teardown(ruleset) + render_setup(ruleset)
 
 
 def list_members(unknown: "list[str] | None" = None) -> "Iterator[tuple[Member, str]]":
@@ -129,7 +165,8 @@ def list_members(unknown: "list[str] | None" = None) -> "Iterator[tuple[Member, 
             continue
         try:
             port = place.link if place.is_own else ""
-            yield read_member(record.config or {}, record.args, addresses, port), record.bridge
+            member = read_member(record.config or {}, record.args, addresses, port, record.mac)
+            yield member, record.bridge
         except CniError as error:
             # It was attached before there were policies.
             if unknown is not None:

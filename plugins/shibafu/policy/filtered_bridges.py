@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 
 def filter_bridges(bridges: "Iterable[str]", sock: NetlinkSocket | None = None) -> None:
-    """Have netfilter see what bridges forward.
+    """Have netfilter see what bridges forward, with br_netfilter.
 
     Raises:
-        CniError: the kernel lacks br_netfilter.
         NetlinkError: the kernel refuses.
         OSError: what was done cannot be noted.
     """

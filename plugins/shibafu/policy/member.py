@@ -40,9 +40,14 @@ class Member:
         named_ports: ports with names.
         port: its link on the host; empty if that is not known.
         is_checked: whether it may only send from its addresses.
+        mac: the interface's hardware address, as text; empty if that is not known.
+
+    Attributes:
+        router: where br_netfilter is missing, the hardware address of its bridge, as text: the host's own,
+            which it and its neighbours reach each other by; else empty.
     """
 
-    __slots__ = ("addresses", "is_checked", "labels", "named_ports", "namespace", "port")
+    __slots__ = ("addresses", "is_checked", "labels", "mac", "named_ports", "namespace", "port", "router")
 
     def __init__(
         self,
@@ -52,6 +57,7 @@ class Member:
         named_ports: "Sequence[MemberPort]" = (),
         port: str = "",
         is_checked: bool = True,
+        mac: str = "",
     ) -> None:
         self.namespace = namespace
         self.labels = labels
@@ -59,10 +65,12 @@ class Member:
         self.named_ports = named_ports
         self.port = port
         self.is_checked = is_checked
+        self.mac = mac
+        self.router = ""
 
 
 def read_member(
-    config: "Mapping[str, object]", args: str, addresses: "Sequence[Address]", port: str
+    config: "Mapping[str, object]", args: str, addresses: "Sequence[Address]", port: str, mac: str = ""
 ) -> Member:
     """Return what a container is to policies.
 
@@ -71,6 +79,7 @@ def read_member(
         args: CNI_ARGS.
         addresses: of the interface.
         port: its link on the host.
+        mac: the interface's hardware address, as text.
 
     Raises:
         CniError: INVALID_CONFIG: its labels are malformed. Without them, it could have connections that a
@@ -79,4 +88,4 @@ def read_member(
     identity = find_pod_identity(config, args)
     ports = [MemberPort(*port) for port in identity.ports]
     is_checked = Section(dict(config), "NetConf").get(SPOOF_CHECK_KEY) is not False
-    return Member(identity.namespace, identity.labels, addresses, ports, port, is_checked)
+    return Member(identity.namespace, identity.labels, addresses, ports, port, is_checked, mac)

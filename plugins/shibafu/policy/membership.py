@@ -1,9 +1,11 @@
 """The part of a container in the host's network policies, as a resource of its attachment."""
 
 from shibafu.cni.errors import CniError
+from shibafu.netfilter.bridging import has_br_netfilter, load_br_netfilter
 from shibafu.netfilter.nftables import Nft
 from shibafu.netfilter.render_nftables import RulesetListing, render_added, render_deleted
 from shibafu.netfilter.ruleset import Ruleset
+from shibafu.netlink.socket import NetlinkSocket
 from shibafu.policy.address_check import calc_address_check
 from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.enforcement import restore_policies
@@ -11,6 +13,7 @@ from shibafu.policy.filtered_bridges import filter_bridges
 from shibafu.policy.host_policies import HostPolicies, UnreadablePoliciesError
 from shibafu.policy.member import read_member
 from shibafu.policy.policy_table import add_shared_elements
+from shibafu.policy.rerouting import calc_rerouting, find_router, refuse_unroutable
 from shibafu.resource.base import MEND, RULES, Fault, Resource
 
 TYPE_CHECKING = False
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from shibafu.cni.request import Request
     from shibafu.lean.ip import Address
+    from shibafu.netlink.link import Link
     from shibafu.policy.member import Member
     from shibafu.resource.view import View
 
@@ -84,21 +88,45 @@ class PolicyMembership(Resource):
             [Fault("rules of network policies are missing", f"nftables: {seen}; {advice}")] if seen else []
         )
         if compiled.selects(self._member):
-            faults += self._find_check_faults(view, calc_address_check(compiled, [self._member]), nft)
+            check = calc_address_check(compiled, [self._member])
+            faults += self._find_table_faults(
+                view,
+                check,
+                "the check of the addresses that it sends from is missing",
+                "it could pass for another container of the policies",
+            )
             link = view.link(self._bridge)
-            if link is not None and link.kind == "bridge" and not link.nf_call:
-                what = f"bridge {link.name} does not show netfilter what it forwards"
-                faults.append(Fault(what, f"network policies have no effect on the bridge; {advice}"))
+            if link is not None and link.kind == "bridge":
+                faults += self._find_bridge_faults(view, link, compiled, advice)
         return faults
 
-    def _find_check_faults(self, view: "View", check: Ruleset, nft: Nft) -> list[Fault]:
-        listing = view.once(("nftables", check.name), lambda: RulesetListing(nft.list_table(check.name)))
-        seen = listing.find_difference(check)
+    def _find_bridge_faults(self, view: "View", link: "Link", compiled: Compiled, advice: str) -> list[Fault]:
+        """Return what keeps policies from being asked about what is sent on its bridge."""
+        if has_br_netfilter():
+            if link.nf_call:
+                return []
+            what = f"bridge {link.name} does not show netfilter what it forwards"
+            return [Fault(what, f"network policies have no effect on the bridge; {advice}")]
+        try:
+            refuse_unroutable(view.sock, self._member, link.name)
+        except CniError as error:
+            return [Fault(error.msg, error.details, is_mendable=False)]
+        self._member.router = link.mac.hex(":")
+        return self._find_table_faults(
+            view,
+            calc_rerouting(compiled, [self._member]),
+            f"what bridge {link.name} forwards is not sent through the host, where its network policies are",
+            "without br_netfilter, policies have no effect on the bridge, or another one",
+        )
+
+    def _find_table_faults(self, view: "View", wanted: Ruleset, what: str, effect: str) -> list[Fault]:
+        nft = Nft(self._env)
+        listing = view.once(("nftables", wanted.name), lambda: RulesetListing(nft.list_table(wanted.name)))
+        seen = listing.find_difference(wanted)
         if not seen:
             return []
         self._is_broken = True
-        what = "the check of the addresses that it sends from is missing"
-        return [Fault(what, f"nftables: {seen}; it could pass for another container of the policies; {MEND}")]
+        return [Fault(what, f"nftables: {seen}; {effect}; {MEND}")]
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
@@ -118,13 +146,31 @@ class PolicyMembership(Resource):
                 return True
             part = compiled.calc_member(self._member)
             if compiled.selects(self._member):
-                filter_bridges([self._bridge], view.sock)
-            added = _render_added(part) + render_added(calc_address_check(compiled, [self._member]))
+                self._ensure_asked(view)
+            added = _render_added(part) + "".join(map(render_added, self._list_bridged(compiled)))
             if not part.sets or (not self._is_broken and _is_done(Nft(self._env), added)):
                 return True
         # The table is missing, or somebody else's address was this one, or still is.
         restore_policies(policies, self._env)
         return True
+
+    def _ensure_asked(self, view: "View") -> None:
+        """Have policies asked about what is sent on its bridge.
+
+        Raises:
+            CniError: the kernel has no br_netfilter, and the host cannot do without.
+        """
+        if load_br_netfilter():
+            filter_bridges([self._bridge], view.sock)
+            return
+        self._member.router = find_router(view.sock, self._bridge)
+        if self._member.router:
+            refuse_unroutable(view.sock, self._member, self._bridge)
+
+    def _list_bridged(self, compiled: Compiled) -> list[Ruleset]:
+        """Return its part of what is done with packets on bridges, besides what policies say."""
+        rulesets = [calc_address_check(compiled, [self._member])]
+        return [*rulesets, calc_rerouting(compiled, [self._member])] if self._member.router else rulesets
 
     def remove(self) -> None:
         """See `Resource.remove`. The link is gone, and the record says that the container goes."""
@@ -139,8 +185,11 @@ class PolicyMembership(Resource):
             part = compiled.calc_member(self._member)
             if not part.sets:
                 return
+            if not has_br_netfilter():
+                with NetlinkSocket() as sock:
+                    self._member.router = find_router(sock, self._bridge)
             nft = Nft(self._env)
-            elements = render_deleted(part) + render_deleted(calc_address_check(compiled, [self._member]))
+            elements = "".join(map(render_deleted, [part, *self._list_bridged(compiled)]))
             # Others may need the chains.
             if _is_done(nft, elements + _render_deleted_chains(part)) or _is_done(nft, elements):
                 return
@@ -155,6 +204,7 @@ def plan_membership(
     port: str,
     bridge: str,
     env: "Mapping[str, str]",
+    mac: str = "",
 ) -> list[Resource]:
     """Return the part of a container in the policies.
 
@@ -165,13 +215,14 @@ def plan_membership(
         port: its link on the host; empty where its addresses are not checked.
         bridge: the bridge that it is on; empty if it is on none that is known.
         env: the environment.
+        mac: its hardware address, as text; empty if that is not known.
 
     Raises:
         CniError: what policies find it by is malformed.
     """
     if not addresses:
         return []
-    return [PolicyMembership(read_member(config, args, addresses, port), bridge, env)]
+    return [PolicyMembership(read_member(config, args, addresses, port, mac), bridge, env)]
 
 
 def is_selected(config: "Mapping[str, object]", args: str, addresses: "Sequence[Address]") -> bool:
@@ -181,6 +232,11 @@ def is_selected(config: "Mapping[str, object]", args: str, addresses: "Sequence[
     except UnreadablePoliciesError:
         return True
     return compiled is not None and compiled.selects(read_member(config, args, addresses, ""))
+
+
+def is_rerouting(is_adding: bool) -> bool:
+    """Return whether bridges do without br_netfilter; who attaches a container loads it if possible."""
+    return not (load_br_netfilter() if is_adding else has_br_netfilter())
 
 
 def release_members(env: "Mapping[str, str]") -> None:

@@ -364,6 +364,7 @@ def find_needs(
     env: "Mapping[str, str]",
     state: NetworkState,
     is_bridged: bool = False,
+    is_rerouted: bool = False,
 ) -> tuple[str, NetworkRules] | None:
     """Return the backend and the rules that containers need on this host; None if they need none.
 
@@ -373,6 +374,7 @@ def find_needs(
         env: the environment.
         state: the network's records; the rules that it has are kept, whatever the configuration asks for.
         is_bridged: whether FORWARD is about to see what stays on the bridge, if it does not yet.
+        is_rerouted: whether it is since the host is about to route that.
 
     Raises:
         CniError: the backend is unknown.
@@ -382,7 +384,7 @@ def find_needs(
     backend = choose_backend(config.ip_masq_backend, env)
     bridged: set[int] = set()
     # What nftables accepts in a table of our own does not overrule another table's drop.
-    if backend == IPTABLES and not config.vlan and not config.ip_masq:
+    if backend == IPTABLES and not config.ip_masq and (is_rerouted or not config.vlan):
         versions = {subnet.version for subnet in subnets}
         bridged = versions if is_bridged else set(bridged_versions(config.bridge, versions))
     # With a port published, containers would reach the host's 127.0.0.1.
@@ -391,4 +393,5 @@ def find_needs(
     if not is_wanted and not (bridged and find_program("iptables-restore", env.get("PATH", ""))):
         return None
     needs = config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate
-    return backend, NetworkRules(*needs, bridged=bridged, peers=config.non_masqueraded)
+    peers = config.non_masqueraded
+    return backend, NetworkRules(*needs, bridged=bridged, peers=peers, is_rerouted=is_rerouted)

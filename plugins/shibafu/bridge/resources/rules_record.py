@@ -21,6 +21,8 @@ def calc_record(rules: NetworkRules) -> dict[str, object]:
         record["strict"] = True
     if rules.peers:
         record["peers"] = [str(peer) for peer in rules.peers]
+    if rules.is_rerouted:
+        record["rerouted"] = True
     return record
 
 
@@ -36,8 +38,18 @@ def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
     versions = rules.versions() + recorded_versions(record, "versions")
     bridged = rules.bridged + recorded_versions(record, "bridged")
     was_strict = rules.was_strict or bool(record.get("strict"))
+    is_rerouted = rules.is_rerouted or bool(record.get("rerouted"))
     return NetworkRules(
-        rules.network, bridges, subnets, is_masqueraded, rules.isolation, versions, bridged, was_strict, peers
+        rules.network,
+        bridges,
+        subnets,
+        is_masqueraded,
+        rules.isolation,
+        versions,
+        bridged,
+        was_strict,
+        peers,
+        is_rerouted,
     )
 
 

@@ -152,5 +152,6 @@ def _open_recorded(network: str, record: dict[str, object], name: str, env: "Map
         recorded_versions(record, "versions"),
         recorded_versions(record, "bridged"),
         bool(record.get("strict")),
+        is_rerouted=bool(record.get("rerouted")),
     )
     return open_backend(name, rules, env)
