@@ -8,7 +8,7 @@ from support.command_line import LINES
 from support.schemas import VALUES, assert_closed, find_subcommand
 
 # Other tests read what these print.
-GROUPS = ("completion", "engine", "ipam", "link", "network", "policy", "watch")
+GROUPS = ("completion", "engine", "ipam", "link", "network", "overlay", "policy", "watch")
 
 
 def test_each_subcommand_prints_what_its_schema_says(machine: Machine, run: Command) -> None:
