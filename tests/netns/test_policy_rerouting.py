@@ -191,6 +191,25 @@ def test_repair(
         call("policy rm default/base")
 
 
+@pytest.mark.long
+def test_labels_are_refused_that_no_policy_can_go_by(
+    shibafu: CommandLine, host: Namespace, web: Namespace
+) -> None:
+    """The host does not route by the bridge of an internal network."""
+
+    def call(line: str, text: str = "") -> str:
+        return shibafu.start(*line.split(), prepare=HIDE).communicate(text, timeout=60)[1]
+
+    assert call("network create blue --subnet 10.66.0.0/24 --internal") == ""
+    assert call(f"network connect blue {web.name} --label app=web") == ""
+    assert call("policy apply -f -", yaml.safe_dump(DB_FROM_WEB)) == ""
+    try:
+        assert ADVICE in call(f"policy label {web.name} app=db")
+        assert call(f"policy label {web.name} app=other") == ""
+    finally:
+        assert call("policy rm default/base") == ""
+
+
 def test_br_netfilter_goes(cluster: LabelledContainers) -> None:
     machine = cluster.machine
     hiding, machine.prefix = machine.prefix, []

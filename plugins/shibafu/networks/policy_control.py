@@ -22,9 +22,9 @@ def enforce_labels() -> None:
     """Have the kernel go by the labels of all containers as they are now.
 
     Raises:
-        CniError: nft is not installed, or refuses.
+        CniError: nft is not installed, or refuses; or policies cannot restrict one of the containers.
     """
-    restore_policies(HostPolicies(), os.environ)
+    restore_policies(HostPolicies(), os.environ, has_changes=True)
 
 
 def find_unknown() -> list[str]:

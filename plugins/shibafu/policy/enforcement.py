@@ -50,8 +50,14 @@ def enforce(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]"
             raise
 
 
-def restore_policies(policies: HostPolicies, env: "Mapping[str, str]") -> None:
+def restore_policies(policies: HostPolicies, env: "Mapping[str, str]", has_changes: bool = False) -> None:
     """Make the table again out of whatever is left of it.
+
+    Args:
+        policies: the policies.
+        env: the environment.
+        has_changes: whether policies may be for other containers than before: those that they cannot restrict
+            are refused, as in `enforce`.
 
     Raises:
         CniError: nft is not installed, or refused.
@@ -60,6 +66,8 @@ def restore_policies(policies: HostPolicies, env: "Mapping[str, str]") -> None:
     with policies.lock():
         compiled = policies.read()
         if compiled is not None and compiled.policies:
+            if has_changes and not load_br_netfilter():
+                _refuse_unroutable(compiled)
             _load(compiled, nft)
 
 
