@@ -237,8 +237,10 @@ def archive(built: Path) -> dict[str, str]:
 
 def test_the_command_has_every_module_that_it_imports(built: Path, archive: dict[str, str]) -> None:
     """Nothing that packaging/freeze/shibafu.spec leaves out of libraries is imported by the suite itself."""
-    extensions = {path.name.partition(".")[0] for path in (built / "_internal").glob("*.so")}
-    with ZipFile(built / "_internal" / "base_library.zip") as base:
+    internal = built / "_internal"
+    paths = (path.relative_to(internal) for path in internal.rglob("*.so"))
+    extensions = {".".join((*path.parent.parts, path.name.partition(".")[0])) for path in paths}
+    with ZipFile(internal / "base_library.zip") as base:
         names = {name.removesuffix(".pyc").removesuffix("/__init__") for name in base.namelist()}
     files = {name.replace("/", ".") for name in names}
     # The bootstrap, which reads the archive, has struct.

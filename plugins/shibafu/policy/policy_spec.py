@@ -200,7 +200,7 @@ class SpecReader(NodeReader):
 
 def _is_bare_number(node: Node) -> bool:
     """Return whether a value without quotes is a number to some readers of YAML."""
-    return isinstance(node, ScalarNode) and node.style is None and bool(_AMBIGUOUS.fullmatch(node.value))
+    return isinstance(node, ScalarNode) and not node.style and bool(_AMBIGUOUS.fullmatch(node.value))
 
 
 def _parse_cidr(text: str) -> IPv4Network | IPv6Network:
