@@ -6,7 +6,6 @@ import pytest
 
 from e2e.documents import prepare, see_network
 from e2e.machine import HOST, Machine
-from shibafu.engine.programs import REPLACED
 from support.debian_package import build_package
 from support.suite import Suite
 
@@ -87,7 +86,7 @@ def test_names_change_hands_while_a_container_runs(machine: Machine) -> None:
     """What the reference attached is detached by shibafu; afterwards the reference has its names again."""
     prepare(machine)
     machine.run("sh", "-c", "cp /run/reference/* /opt/cni/bin/")
-    plugins = {name: machine.run("sha256sum", f"/opt/cni/bin/{name}") for name in REPLACED.values()}
+    plugins = machine.run("sh", "-c", "sha256sum /opt/cni/bin/*")
     machine.write("/etc/cni/net.d/10-net.conflist", CHAIN)
     run(machine, "packaging/install.sh --with-runc")
     options = "--name web --network net -p 8080:80 --bandwidth ingress=10M,egress=20M"
@@ -101,4 +100,4 @@ def test_names_change_hands_while_a_container_runs(machine: Machine) -> None:
     run(machine, "shibafu rm --force web")
     assert machine.leftovers() == []
     run(machine, "packaging/uninstall.sh")
-    assert {name: machine.run("sha256sum", f"/opt/cni/bin/{name}") for name in REPLACED.values()} == plugins
+    assert machine.run("sh", "-c", "sha256sum /opt/cni/bin/*") == plugins
