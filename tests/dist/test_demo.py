@@ -117,6 +117,7 @@ def test_demo_of_all_fails_without_a_plugin(built: Path, tmp_path: Path, idle: s
     assert re.search(failure, output), output
 
 
+@pytest.mark.long
 def test_demo_fails_when_a_step_fails(built: Path, tmp_path: Path) -> None:
     # DEL does nothing, so that everything is left.
     for name in ("shibafu-bridge", "shibafu-ipam"):

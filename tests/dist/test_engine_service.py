@@ -167,6 +167,7 @@ def test_other_service_managers_speak_its_protocol(built: Path, tmp_path: Path) 
         assert engine.wait(timeout=60) == 0
 
 
+@pytest.mark.long
 def test_a_service_ends_without_its_calls(built: Path, tmp_path: Path) -> None:
     """So that an upgrade's engine is there at once, although a call may take a minute."""
     home = copy_executables(built, tmp_path / "shibafu")
@@ -224,6 +225,7 @@ def test_no_engine(target: Target, systemd: Systemd) -> None:
     assert target.list_files() == {}
 
 
+@pytest.mark.long
 def test_an_engine_that_was_left_out_comes_back(target: Target, systemd: Systemd) -> None:
     install = ["./install.sh", "--from", target.built, *target.list_options()]
     systemd.run(*install, "--no-engine")
@@ -233,6 +235,7 @@ def test_an_engine_that_was_left_out_comes_back(target: Target, systemd: Systemd
     assert told == ["daemon-reload", f"try-restart {SERVICE}"]
 
 
+@pytest.mark.long
 def test_the_service_of_another_installation_is_left_to_it(
     target: Target, systemd: Systemd, tmp_path: Path
 ) -> None:
@@ -264,6 +267,7 @@ def test_other_root_is_not_this_machine(tmp_path: Path, built: Path, systemd: Sy
         assert told == []
 
 
+@pytest.mark.long
 def test_the_service_of_another_installation_stays(target: Target, systemd: Systemd) -> None:
     target.install()
     install = ["./install.sh", "--from", target.built, *target.list_options()]
@@ -356,6 +360,7 @@ def is_of(process: Path, directory: Path) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_no_engine_no_new_one(target: Target, other: Path) -> None:
     """An upgrade starts none where none was running, also where one was killed."""
     target.install()

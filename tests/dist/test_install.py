@@ -108,6 +108,7 @@ def test_all_names_of_the_reference(target: Target) -> None:
         assert (target.bindir / name).read_text() == f"the reference's {name}"
 
 
+@pytest.mark.long
 def test_names_of_the_reference(target: Target) -> None:
     """What had them comes back, be it a file or a link; what nobody had goes."""
     target.bindir.mkdir(parents=True)
@@ -144,6 +145,7 @@ def test_newer_original_is_not_overwritten(target: Target) -> None:
     assert original.read_text() == "new"
 
 
+@pytest.mark.long
 def test_conflist_is_the_users(target: Target) -> None:
     target.install("--conflist", "10-nat", "--conflist", "30-layer2")
     network = target.confdir / "10-nat.conflist"
@@ -162,6 +164,7 @@ def test_upgrade_while_calls_go_on(target: Target, other: Path) -> None:
             target.install(source=other if turn % 2 == 0 else target.built)
 
 
+@pytest.mark.long
 def test_a_version_stays_as_long_as_it_is_used(target: Target, other: Path, tmp_path: Path) -> None:
     target.install()
     (first,) = target.list_versions()
@@ -208,6 +211,7 @@ def read_home(program: Path) -> Path:
     return Path(re.findall(rb"(/[^\0\n]*)\nshibafu-[a-z]+\n", program.read_bytes())[0].decode())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", ["shibafu-ipam", "shibafu-monitor"])
 def test_executable_of_another_place_is_damage(target: Target, program: str) -> None:
     target.install()
@@ -218,6 +222,7 @@ def test_executable_of_another_place_is_damage(target: Target, program: str) -> 
     ask_version(target.bindir / "shibafu-ipam")
 
 
+@pytest.mark.long
 def test_moved_installation(target: Target) -> None:
     """The executables are those of the prefix, whatever was there before, and from wherever it came."""
     target.install()
@@ -264,6 +269,7 @@ def test_it_runs_by_itself(target: Target, tmp_path: Path) -> None:
         ask_version(target.bindir / name)
 
 
+@pytest.mark.long
 def test_half_an_installation_is_completed(target: Target) -> None:
     """Copying was interrupted, or switching was."""
     target.install()
@@ -275,6 +281,7 @@ def test_half_an_installation_is_completed(target: Target) -> None:
     assert len(target.list_versions()) == 1
 
 
+@pytest.mark.long
 def test_other_root(tmp_path: Path, built: Path) -> None:
     """For packagers: below DESTDIR, and links that are right without it; also through links in there."""
     (tmp_path / "usr").mkdir()

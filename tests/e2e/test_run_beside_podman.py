@@ -122,6 +122,7 @@ def test_what_is_weaker_is_found(machine: Machine, shibafu: Shibafu, option: str
     assert set(find_weaker(measure(machine, shibafu, option), measure(machine, shibafu))) == aspects
 
 
+@pytest.mark.long
 def test_networks_keep_off_what_podmans_do(machine: Machine, shibafu: Shibafu) -> None:
     """On networks that were made without options."""
     documented, podmans = (read_column(number, _NETWORKS) for number in (1, 2))

@@ -12,7 +12,7 @@ from support.machine import Config, Machine
     [("DEL", "DEL without namespace", "ADD"), pytest.param(("GC",), marks=pytest.mark.long)],
     ids=str,
 )
-@pytest.mark.parametrize("command", ["ADD", "DEL"])
+@pytest.mark.parametrize("command", ["ADD", pytest.param("DEL", marks=pytest.mark.long)])
 def test_killed_at_every_step(machine: Machine, command: str, remedies: tuple[str, ...]) -> None:
     config = prepare(machine)
     steps = find_all_steps(machine, command, config)

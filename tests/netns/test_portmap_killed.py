@@ -40,7 +40,7 @@ def list_registers(machine: Machine) -> list[Path]:
 
 
 @BACKENDS
-@pytest.mark.parametrize("command", ["ADD", "DEL"])
+@pytest.mark.parametrize("command", ["ADD", pytest.param("DEL", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "is_alone", [True, pytest.param(False, marks=pytest.mark.long)], ids=["alone", "beside another"]
 )

@@ -90,6 +90,7 @@ def test_a_bridge_that_is_deleted_twenty_times_is_contested(
             wait_for(lambda: can_reach(network.db, "10.66.0.3", network.web))
 
 
+@pytest.mark.long
 def test_a_thousand_foreign_links_cost_little(network: BlueNetwork) -> None:
     network.create()
     with Watched(network.shibafu) as watched:
