@@ -8,8 +8,8 @@ import pytest
 from shibafu.cli import parser
 from shibafu.cli.container import exec as exec_
 from shibafu.cli.engine import status
+from shibafu.cni.sole_process import ALREADY_AT_WORK
 from shibafu.container import errors as container_errors
-from shibafu.engine import __main__ as engine
 from shibafu.engine.metrics import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Metrics, render_metrics
 from shibafu.networks import errors
 from shibafu.resource.record import VERSION
@@ -22,7 +22,7 @@ CODES = {
     errors.FAILED,
     errors.USAGE,
     status.NOT_RUNNING,
-    engine.ALREADY_RUNNING,
+    ALREADY_AT_WORK,
     container_errors.NOT_STARTED,
     container_errors.NOT_EXECUTABLE,
     container_errors.NOT_FOUND,

@@ -1,9 +1,9 @@
 """Options of several subcommands that concern network policies."""
 
 import os
-from argparse import ArgumentParser, ArgumentTypeError, Namespace, _ArgumentGroup
-from collections.abc import Callable
-from typing import Any
+from argparse import ArgumentParser, Namespace, _ArgumentGroup
+
+from shibafu.cli.subcommand import convert
 
 POLICY_DIR = "/etc/shibafu/policies"
 
@@ -24,7 +24,7 @@ def add_policy_options(parser: ArgumentParser) -> None:
     group.add_argument(
         "--namespace",
         metavar="NAMESPACE",
-        type=_calling(_parse_namespace),
+        type=convert(_parse_namespace),
         help="the namespace of policies that it belongs to; by default 'default'",
     )
     group.add_argument(
@@ -32,7 +32,7 @@ def add_policy_options(parser: ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        type=_calling(_parse_label),
+        type=convert(_parse_label),
         help="a label, such as app=web; may be repeated",
     )
     group.add_argument(
@@ -40,7 +40,7 @@ def add_policy_options(parser: ArgumentParser) -> None:
         metavar="NAME=PORT[/PROTOCOL]",
         action="append",
         default=[],
-        type=_calling(_parse_named_port),
+        type=convert(_parse_named_port),
         help="a name for one of its ports, such as http=80/tcp; may be repeated",
     )
 
@@ -50,18 +50,6 @@ def calc_policy_args(arguments: Namespace) -> dict[str, str]:
     from shibafu.policy.pod_identity import calc_identity_args
 
     return calc_identity_args(arguments.namespace or "", dict(arguments.label), arguments.named_port)
-
-
-def _calling(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return what argparse calls for a value, whose own message for a ValueError says less."""
-
-    def call(text: str) -> Any:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise ArgumentTypeError(str(error)) from None
-
-    return call
 
 
 def _parse_namespace(text: str) -> str:

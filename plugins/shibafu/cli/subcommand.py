@@ -4,12 +4,14 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from shibafu.cli.output import Output
 from shibafu.lean.ip import Address, parse_address
 from shibafu.networks.errors import FAILED
 from shibafu.networks.machine import Directories
 
+_T = TypeVar("_T")
 _DAY = 86400
 _YEAR = 365 * _DAY
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": _DAY}
@@ -53,6 +55,18 @@ class Subcommand:
     run: Callable[[Context, Namespace], int]
     add_arguments: Callable[[ArgumentParser], None] = no_arguments
     failure: int = FAILED
+
+
+def convert(parse: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Return what argparse calls for an argument, whose own message for a ValueError says less."""
+
+    def call(text: str) -> _T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return call
 
 
 def parse_time(text: str) -> float:

@@ -11,6 +11,7 @@ from _thread import stack_size
 
 from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
+from shibafu.cni.sole_process import ALREADY_AT_WORK
 from shibafu.engine.location import EngineLocation
 from shibafu.engine.parent import AlreadyRunningError, Parent
 from shibafu.engine.programs import SERVED
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-# EX_TEMPFAIL of sysexits.h(3head); the service does not restart an engine that ends with it.
-ALREADY_RUNNING = 75
 # Bytes; a thread does nothing but ask the kernel to delete a link.
 _STACK = 1 << 18
 
@@ -48,7 +47,7 @@ def run(argv: "Sequence[str]") -> int:
         parent = Parent(place, flags.get("metrics", ""))
     except AlreadyRunningError:
         sys.stderr.write(f"shibafu-engine: the engine of {home} is running already\n")
-        return ALREADY_RUNNING
+        return ALREADY_AT_WORK
     load_everything()
     parent.leave()
     is_trained = "untrained" not in flags and warm_up(home)

@@ -18,7 +18,7 @@ from shibafu.lean.files import read_file, replace_file
 from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.agent_metrics import render_overlay_metrics
-from shibafu.overlay.agent_state import AgentLock, write_agent_state
+from shibafu.overlay.agent_state import claim_agent, write_agent_state
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.kernel_events import KernelEvents
 from shibafu.overlay.messages import Crashed, Mailbox, Message, NetworkKnown
@@ -67,7 +67,7 @@ class Agent:
         Raises:
             AgentRunningError: another agent is at work here.
         """
-        with AgentLock():
+        with claim_agent():
             self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
             for number in (signal.SIGINT, signal.SIGTERM):

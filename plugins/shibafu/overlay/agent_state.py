@@ -5,25 +5,19 @@ The agent itself reads it when it starts again: the host keeps its subnet.
 
 import os
 from collections.abc import Mapping
-from fcntl import LOCK_NB, LOCK_SH, flock
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from shibafu.cni.directories import make_directory, secure_directories
-from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
-from shibafu.cni.lock import DIRECTORY as LOCKS
-from shibafu.cni.lock import Lock
-from shibafu.lean.files import open_file, read_file, remove_file, replace_file
+from shibafu.cni.sole_process import SoleProcess, is_at_work
+from shibafu.lean.files import read_file, remove_file, replace_file
 from shibafu.lean.json import dumps, loads
 from shibafu.overlay.config import DIRECTORY
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.subnet_leases import SubnetLease
 
-# EX_TEMPFAIL of sysexits.h(3head); the service does not restart an agent that ends with it.
-ALREADY_RUNNING = 75
+_KIND = "overlay"
 _LARGEST = 1 << 20
-# Seconds that an agent which is ending, or somebody who asks whether there is one, may hold the lock.
-_PATIENCE = 0.5
 
 
 class AgentRunningError(OverlayError):
@@ -35,39 +29,17 @@ class AgentRunningError(OverlayError):
         )
 
 
-class AgentLock(Lock):
-    """What makes a process the only agent of its network namespace, to be held by `with`."""
+def claim_agent() -> SoleProcess:
+    """Return what makes this process the only agent of its namespace, to be held by `with`.
 
-    def __init__(self) -> None:
-        super().__init__(_calc_lock(), "the overlay's agent", handed_down=False, patience=_PATIENCE)
-
-    def __enter__(self) -> Lock:
-        """Take the lock.
-
-        Raises:
-            AgentRunningError: another agent has it.
-        """
-        try:
-            return super().__enter__()
-        except CniError as error:
-            if error.code != TRY_AGAIN_LATER:
-                raise
-            raise AgentRunningError from None
+    Entering it raises AgentRunningError if there is another one.
+    """
+    return SoleProcess(_KIND, "the overlay's agent", AgentRunningError)
 
 
 def is_agent_running() -> bool:
     """Return whether an agent is at work in this namespace."""
-    try:
-        descriptor = open_file(f"{LOCKS}/{_calc_lock()}", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        flock(descriptor, LOCK_SH | LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_at_work(_KIND)
 
 
 def write_agent_state(network: str, state: Mapping[str, object]) -> None:
@@ -112,7 +84,3 @@ def parse_own_lease(state: Mapping[str, Any]) -> SubnetLease | None:
 
 def _calc_path(network: str) -> str:
     return f"{DIRECTORY}/{network}.json"
-
-
-def _calc_lock() -> str:
-    return f"overlay-{os.stat('/proc/self/ns/net').st_ino}"

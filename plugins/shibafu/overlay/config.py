@@ -26,7 +26,6 @@ from shibafu.documents.document_files import read_document
 from shibafu.documents.errors import DocumentError
 from shibafu.documents.yaml_nodes import NodeReader, compose_documents, is_null
 
-PATH = "/etc/shibafu/overlay.yaml"
 DIRECTORY = "/run/shibafu/overlay"
 DEFAULT_PREFIX = "/coreos.com/network"
 # Seconds that etcd keeps a host's subnet for it without hearing from it; flannel's, too.
@@ -100,7 +99,7 @@ class OverlaySettings:
     lease_seconds: int = DAY
 
 
-def read_overlay_config(path: str = PATH) -> list[OverlaySettings]:
+def read_overlay_config(path: str) -> list[OverlaySettings]:
     """Return the networks of a file; see `parse_overlay_config`.
 
     Raises:

@@ -1,13 +1,10 @@
 """The only watcher of a namespace, and what others read of it: `/run/shibafu/watch/<inode>.json`."""
 
 import os
-from fcntl import LOCK_NB, LOCK_SH, flock
 
 from shibafu.cni.directories import make_directory, secure_directories
-from shibafu.cni.errors import TRY_AGAIN_LATER, CniError
-from shibafu.cni.lock import DIRECTORY as LOCKS
-from shibafu.cni.lock import Lock
-from shibafu.lean.files import open_file, read_file, remove_file, replace_file
+from shibafu.cni.sole_process import ALREADY_AT_WORK, SoleProcess, is_at_work
+from shibafu.lean.files import read_file, remove_file, replace_file
 from shibafu.lean.json import dumps, loads
 from shibafu.networks.errors import CommandError
 
@@ -16,54 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-# EX_TEMPFAIL of sysexits.h(3head); the service does not restart a watcher that ends with it.
-ALREADY_WATCHED = 75
 _ROOT = "/run/shibafu"
 _DIRECTORY = f"{_ROOT}/watch"
 _LARGEST = 1 << 20
-# Seconds that a watcher which is ending, or somebody who asks whether there is one, may hold the lock.
-_PATIENCE = 0.5
+_KIND = "watch"
 # What is said where no watcher is at work.
 _ABSENT = {"running": False, "pid": 0, "started": 0.0, "heals": [], "last": [], "contested": [], "lost": []}
 
 
-class WatcherLock(Lock):
-    """What makes a process the only watcher of its namespace, to be held by `with`."""
+def claim_watch() -> SoleProcess:
+    """Return what makes this process the watcher of its namespace, to be held by `with`.
 
-    def __init__(self) -> None:
-        super().__init__(_calc_lock(), "the watcher", handed_down=False, patience=_PATIENCE)
-
-    def __enter__(self) -> Lock:
-        """Take the lock.
-
-        Raises:
-            CommandError: another watcher has it.
-        """
-        try:
-            return super().__enter__()
-        except CniError as error:
-            if error.code != TRY_AGAIN_LATER:
-                raise
-            raise CommandError(
-                "another watcher is at work here",
-                "`shibafu watch status` shows what it does",
-                ALREADY_WATCHED,
-            ) from None
+    Entering it raises CommandError if there is another one.
+    """
+    return SoleProcess(_KIND, "the watcher", _refuse)
 
 
-def is_watched() -> bool:
-    """Return whether a watcher is at work in this namespace."""
-    try:
-        descriptor = open_file(f"{LOCKS}/{_calc_lock()}", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        flock(descriptor, LOCK_SH | LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+def _refuse() -> CommandError:
+    return CommandError(
+        "another watcher is at work here", "`shibafu watch status` shows what it does", ALREADY_AT_WORK
+    )
 
 
 def write_watch_status(status: "Mapping[str, object]") -> None:
@@ -85,7 +54,7 @@ def remove_watch_status() -> None:
 
 def read_watch_status() -> "dict[str, Any]":
     """Return what the watcher of this namespace wrote last, if one is at work."""
-    if not is_watched():
+    if not is_at_work(_KIND):
         return dict(_ABSENT)
     try:
         status = loads(read_file(_calc_path(), _LARGEST) or b"{}")
@@ -97,7 +66,3 @@ def read_watch_status() -> "dict[str, Any]":
 
 def _calc_path() -> str:
     return f"{_DIRECTORY}/{os.stat('/proc/self/ns/net').st_ino}.json"
-
-
-def _calc_lock() -> str:
-    return f"watch-{os.stat('/proc/self/ns/net').st_ino}"

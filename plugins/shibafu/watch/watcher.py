@@ -21,7 +21,7 @@ from shibafu.watch.link_events import LinkEvents
 from shibafu.watch.marks import Marks
 from shibafu.watch.quiet import QuietState, has_legacy_rules
 from shibafu.watch.rule_events import RuleEvents
-from shibafu.watch.status import WatcherLock, remove_watch_status, write_watch_status
+from shibafu.watch.status import claim_watch, remove_watch_status, write_watch_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Watcher:
 
     def run_once(self) -> None:
         """Look at everything once, and heal it."""
-        with WatcherLock():
+        with claim_watch():
             try:
                 self._refresh()
                 self._mark_everything()
@@ -76,7 +76,7 @@ class Watcher:
         Raises:
             CommandError: another watcher is at work here.
         """
-        with WatcherLock():
+        with claim_watch():
             self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
             for number in (signal.SIGINT, signal.SIGTERM):

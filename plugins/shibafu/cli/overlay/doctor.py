@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.overlay.common import add_config, load_overlays
+from shibafu.cli.overlay.agent_options import add_config, load_overlays
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.errors import FAILED
 

@@ -4,8 +4,8 @@ import os
 from argparse import ArgumentParser, Namespace
 from ipaddress import IPv4Network, IPv6Network
 
-from shibafu.cli.overlay.common import add_config, argument, load_overlays
-from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.cli.overlay.agent_options import add_config, load_overlays
+from shibafu.cli.subcommand import Context, Subcommand, convert
 from shibafu.networks.errors import UsageError
 
 TYPE_CHECKING = False
@@ -23,11 +23,11 @@ def _add_arguments(parser: ArgumentParser) -> None:
         dest="subnet",
         metavar="CIDR",
         required=True,
-        type=argument(IPv4Network),
+        type=convert(IPv4Network),
         help="addresses of all hosts' containers, such as 10.42.0.0/16",
     )
     parser.add_argument(
-        "--network6", metavar="CIDR", type=argument(IPv6Network), help="likewise for IPv6, such as fd42::/48"
+        "--network6", metavar="CIDR", type=convert(IPv6Network), help="likewise for IPv6, such as fd42::/48"
     )
     parser.add_argument(
         "--subnet-len", metavar="N", type=int, default=0, help="length of a host's subnet (24)"

@@ -2,15 +2,15 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.overlay.common import add_config, argument, load_overlays
-from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.cli.overlay.agent_options import add_config, load_overlays
+from shibafu.cli.subcommand import Context, Subcommand, convert
 from shibafu.networks.errors import CommandError
 
 
 def _parse_host(text: str) -> str:
     from shibafu.overlay.administration import require_host
 
-    return argument(require_host)(text)
+    return convert(require_host)(text)
 
 
 def _add_arguments(parser: ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.overlay.common import add_config, load_overlays
+from shibafu.cli.overlay.agent_options import add_config, load_overlays
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.errors import CommandError
 
@@ -18,8 +18,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     import gc
 
+    from shibafu.cni.sole_process import ALREADY_AT_WORK
     from shibafu.overlay.agent import Agent
-    from shibafu.overlay.agent_state import ALREADY_RUNNING, AgentRunningError
+    from shibafu.overlay.agent_state import AgentRunningError
 
     def log(line: str) -> None:
         context.out.text(line)
@@ -33,7 +34,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     try:
         agent.run()
     except AgentRunningError as error:
-        raise CommandError(error.message, error.hint, ALREADY_RUNNING) from None
+        raise CommandError(error.message, error.hint, ALREADY_AT_WORK) from None
     context.out.data(agent.describe(is_running=False))
     return 0
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from shibafu.cli.container.ps import format_age
 from shibafu.cli.output import Output
-from shibafu.cli.overlay.common import add_config, load_overlays
+from shibafu.cli.overlay.agent_options import add_config, load_overlays
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.text import format_count
 

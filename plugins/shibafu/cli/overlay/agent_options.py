@@ -1,9 +1,7 @@
-"""What subcommands for overlay networks have in common."""
+"""The configuration of the overlay's agent, which most subcommands for overlay networks read."""
 
 import os
-from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
-from typing import TypeVar
+from argparse import ArgumentParser
 
 from shibafu.networks.errors import CommandError
 
@@ -12,7 +10,6 @@ if TYPE_CHECKING:
     from shibafu.overlay.config import OverlaySettings
 
 CONFIG = "/etc/shibafu/overlay.yaml"
-_T = TypeVar("_T")
 
 
 def add_config(parser: ArgumentParser) -> None:
@@ -25,23 +22,11 @@ def add_config(parser: ArgumentParser) -> None:
     )
 
 
-def argument(convert: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Return a parser of an argument, whose mistakes are told as those of the command line."""
-
-    def parse(text: str) -> _T:
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise ArgumentTypeError(str(error)) from None
-
-    return parse
-
-
 def load_overlays(path: str, name: str = "") -> "list[OverlaySettings]":
     """Return the networks of the agent's configuration, or one of them.
 
     Raises:
-        CommandError: there is no such file, or no such network.
+        CommandError: the file or the network does not exist.
         DocumentError: the file has mistakes.
     """
     from shibafu.overlay.config import read_overlay_config
@@ -50,7 +35,7 @@ def load_overlays(path: str, name: str = "") -> "list[OverlaySettings]":
         networks = read_overlay_config(path)
     except FileNotFoundError:
         raise CommandError(
-            f"there is no file {path}", "`shibafu overlay init` writes it; docs/overlay.md describes it"
+            f"{path} does not exist", "`shibafu overlay init` writes it; docs/overlay.md describes it"
         ) from None
     found = [network for network in networks if not name or network.name == name]
     if not found:
