@@ -155,7 +155,7 @@ def test_passwords(etcd: EtcdServer, tmp_path: Path) -> None:
         EtcdClient(etcd.access).get("/a/1")
     assert caught.value.hint == "etcd wants a password: set username and passwordFile"
     password.unlink()
-    with pytest.raises(OverlayError, match="there is no file"):
+    with pytest.raises(OverlayError, match="which passwordFile names, does not exist"):
         EtcdClient(access).get("/a/1")
 
 

@@ -17,8 +17,8 @@ from support.command_line import call
         ),
         ("init ../x --network 10.42.0.0/16 --endpoints http://192.0.2.1:1", "is not a valid name"),
         ("init blue --network 10.42.0.0/16 --vni 99999999 --endpoints http://192.0.2.1:1", "VNI"),
-        ("ls", "there is no file"),
-        ("run", "there is no file"),
+        ("ls", "does not exist"),
+        ("run", "does not exist"),
     ],
 )
 def test_mistakes(tmp_path: Path, words: str, what: str) -> None:

@@ -27,7 +27,7 @@ from shibafu_ipam.pool import PoolLease
 GONE = "namespace gone"
 MISSING = "link missing"
 STRAY = "not on the bridge"
-# An interface whose other end is no link of the host, such as macvlan's.
+# An interface whose other end is not a link of the host, such as macvlan's.
 UNPAIRED = "no link on the host"
 # What a call is doing, or was when it was killed.
 ATTACHING = "being attached"

@@ -243,7 +243,7 @@ class EtcdClient:
             return
         content = read_file(access.password_file, _MAX_PASSWORD, follow=True)
         if content is None:
-            raise OverlayError(f"there is no file {access.password_file}, which passwordFile names")
+            raise OverlayError(f"{access.password_file}, which passwordFile names, does not exist")
         password = content.decode("utf-8", "replace").rstrip("\r\n")
         answer = _post(client, "auth/authenticate", {"name": access.username, "password": password})
         client.session.headers["Authorization"] = str(answer["token"])

@@ -89,7 +89,7 @@ def _find_link(sock: NetlinkSocket, settings: OverlaySettings) -> Link:
         link = link_by_name(sock, settings.iface)
         if link is None:
             raise OverlayError(
-                f"there is no link {settings.iface}, which iface names for network {settings.name}"
+                f"link {settings.iface}, which iface names for network {settings.name}, does not exist"
             )
         return link
     index = 0

@@ -45,7 +45,7 @@ def _probe(addresses: list[str], size: int, patience: float) -> set[str]:
             try:
                 sock.sendto(request, (address, 0))
             except OSError:
-                pass  # no route, or larger than a link on the way: that is no answer
+                pass  # no route, or larger than a link on the way: nothing answers
         deadline = time.monotonic() + patience
         while len(answered) < len(addresses) and (left := deadline - time.monotonic()) > 0:
             if select([sock], [], [], left)[0]:

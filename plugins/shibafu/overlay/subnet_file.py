@@ -69,7 +69,7 @@ def calc_state_file(network: str) -> str:
 
 
 def read_subnet_file(path: str) -> HostSubnet | None:
-    """Return what a subnet file says; None when there is no file.
+    """Return what a subnet file says; None if it does not exist.
 
     Raises:
         CniError: it does not say all that is needed, or something that cannot be.
@@ -86,7 +86,7 @@ def require_host_subnet(path: str, code: int) -> HostSubnet:
 
     Args:
         path: the file.
-        code: that of the error if there is no file.
+        code: that of the error if the file does not exist.
 
     Raises:
         CniError: there is none, in the words of flannel's plugin; or see `read_subnet_file`.
