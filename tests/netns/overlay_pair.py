@@ -14,7 +14,7 @@ MTU = 1450
 _DEVICE = "flannel.1"
 
 
-class OverlayHost(Machine):
+class PairedHost(Machine):
     """A host of an overlay; its plugin is shibafu-overlay.
 
     Args:
@@ -69,7 +69,7 @@ class OverlayHost(Machine):
         ]
         return next(ip for ip in ips if (":" in ip) == (version == 6))
 
-    def make_device(self, peer: "OverlayHost") -> None:
+    def make_device(self, peer: "PairedHost") -> None:
         """Make the VXLAN device, and the entries for the other host."""
         options = f"id 1 local {self.address} dev wire dstport 8472 nolearning".split()
         self.host.run("ip", "link", "add", _DEVICE, "address", self.mac, "type", "vxlan", *options)
@@ -87,7 +87,7 @@ class OverlayHost(Machine):
         self.host.run("bridge", "fdb", "add", peer.mac, "dev", _DEVICE, "dst", peer.address)
 
 
-def connect_hosts(one: OverlayHost, two: OverlayHost) -> None:
+def connect_hosts(one: PairedHost, two: PairedHost) -> None:
     """Connect two hosts by a cable, and by VXLAN over it."""
     one.host.run("ip", "link", "add", "wire", "type", "veth", "peer", "wire", "netns", two.host.name)
     for host in (one, two):

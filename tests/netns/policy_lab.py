@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shibafu.lean.ip import parse_address
 from shibafu.policy.member import Member, MemberPort
 from support.namespaces import Namespace
 from support.policy_evaluator import Cluster, Document, Workload
+
+if TYPE_CHECKING:
+    from netns.policy_cases import Step  # which imports this module
 
 PORTS = (80, 81)
 PROTOCOLS = ("TCP", "UDP")
@@ -200,6 +203,18 @@ class PolicyLab:
             while time.monotonic() < deadline:
                 self._work(attempt)
             return attempt.arrived
+
+    def assert_conforms(self, step: "Step") -> None:
+        """Compare what arrives with what the policies of a step allow, which are in force."""
+        expected = calc_expected(step.make_cluster())
+        # What is no pod of the cluster is not subject to its policies, which may be about its address.
+        arrived = {
+            probe for probe in self.probe(expected) if not step.absent & {probe.source, probe.destination}
+        }
+        assert {"lost": expected - arrived, "let through": arrived - expected} == {
+            "lost": set(),
+            "let through": set(),
+        }
 
     def _work(self, attempt: "_Round") -> None:
         for descriptor, _ in self._poll.poll(0.01):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_pair import NETWORKS, OverlayHost, connect_hosts
+from netns.overlay_pair import NETWORKS, PairedHost, connect_hosts
 from support.command import CommandLine
 from support.namespaces import Namespace
 from support.suite import Suite
@@ -16,13 +16,13 @@ SUBNETS = ["10.42.1.0/24", "fd42:0:0:1::/64"]
 
 
 @pytest.fixture
-def host(suite: Suite, tmp_path: Path) -> Iterator[OverlayHost]:
+def host(suite: Suite, tmp_path: Path) -> Iterator[PairedHost]:
     with Namespace("host") as namespace:
-        yield OverlayHost(suite, namespace, tmp_path / "one", 1)
+        yield PairedHost(suite, namespace, tmp_path / "one", 1)
 
 
 @pytest.fixture
-def shibafu(suite: Suite, host: OverlayHost, tmp_path: Path) -> Iterator[CommandLine]:
+def shibafu(suite: Suite, host: PairedHost, tmp_path: Path) -> Iterator[CommandLine]:
     """The command on a host with the overlay network blue, and a published port."""
     with CommandLine(suite, host.host, tmp_path) as made:
         plugin = host.overlay({"bridge": "br-blue"}, cniVersion=None, name=None)
@@ -45,10 +45,10 @@ def containers() -> Iterator[list[Namespace]]:
 
 
 def test_ls_and_inspect_show_the_host_s_part(
-    shibafu: CommandLine, host: OverlayHost, suite: Suite, tmp_path: Path
+    shibafu: CommandLine, host: PairedHost, suite: Suite, tmp_path: Path
 ) -> None:
     with Namespace("peer") as namespace:
-        connect_hosts(host, OverlayHost(suite, namespace, tmp_path / "two", 2))
+        connect_hosts(host, PairedHost(suite, namespace, tmp_path / "two", 2))
         (shown,) = shibafu.json("network inspect blue")
         assert shown["overlay"] == {
             "subnetFile": str(host.subnet_file),
@@ -66,7 +66,7 @@ def test_ls_and_inspect_show_the_host_s_part(
         assert f"{', '.join(SUBNETS)} of {', '.join(NETWORKS)}" in shibafu("network ls")
 
 
-def test_without_a_subnet_file_it_is_said(shibafu: CommandLine, host: OverlayHost) -> None:
+def test_without_a_subnet_file_it_is_said(shibafu: CommandLine, host: PairedHost) -> None:
     host.subnet_file.unlink()
     said = f"failed to load flannel 'subnet.env' file: open {host.subnet_file}: no such file or directory"
     assert said in shibafu.run("network", "ls", status=1)[1]
@@ -76,7 +76,7 @@ def test_without_a_subnet_file_it_is_said(shibafu: CommandLine, host: OverlayHos
 
 
 def test_containers_are_checked_and_mended(
-    shibafu: CommandLine, host: OverlayHost, containers: list[Namespace]
+    shibafu: CommandLine, host: PairedHost, containers: list[Namespace]
 ) -> None:
     web, db = containers
     shibafu(f"network connect blue {web.name} --ip 10.42.1.77 --mac 02:42:0a:00:00:05")

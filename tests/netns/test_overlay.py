@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_pair import MTU, OverlayHost, connect_hosts
+from netns.overlay_pair import MTU, PairedHost, connect_hosts
 from netns.policy_machine import DB_FROM_WEB, apply, labelled
 from shibafu.networks.policy_control import enforce_policies
 from shibafu.networks.policy_networks import open_policies
@@ -24,19 +24,19 @@ MISSING = "failed to load flannel 'subnet.env' file: open {}: no such file or di
 
 
 @pytest.fixture
-def host(suite: Suite, tmp_path: Path) -> Iterator[OverlayHost]:
+def host(suite: Suite, tmp_path: Path) -> Iterator[PairedHost]:
     """A host that has a subnet, alone."""
     with Namespace("host") as namespace:
-        made = OverlayHost(suite, namespace, tmp_path / "one", 1)
+        made = PairedHost(suite, namespace, tmp_path / "one", 1)
         yield made
         made.close()
 
 
 @pytest.fixture
-def peer(host: OverlayHost, tmp_path: Path) -> Iterator[OverlayHost]:
+def peer(host: PairedHost, tmp_path: Path) -> Iterator[PairedHost]:
     """Another host, connected with the first."""
     with Namespace("peer") as namespace:
-        made = OverlayHost(host.suite, namespace, tmp_path / "two", 2)
+        made = PairedHost(host.suite, namespace, tmp_path / "two", 2)
         connect_hosts(host, made)
         yield made
         made.close()
@@ -44,7 +44,7 @@ def peer(host: OverlayHost, tmp_path: Path) -> Iterator[OverlayHost]:
 
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
 def test_containers_of_two_hosts_see_each_other_s_own_addresses(
-    host: OverlayHost, peer: OverlayHost, backend: str
+    host: PairedHost, peer: PairedHost, backend: str
 ) -> None:
     outside = Outside(host.host)
     try:
@@ -69,7 +69,7 @@ def test_containers_of_two_hosts_see_each_other_s_own_addresses(
         outside.close()
 
 
-def test_an_agent_that_masquerades_does_it_alone(host: OverlayHost) -> None:
+def test_an_agent_that_masquerades_does_it_alone(host: PairedHost) -> None:
     outside = Outside(host.host)
     try:
         host.write_subnet_file(ip_masq=True)
@@ -83,7 +83,7 @@ def test_an_agent_that_masquerades_does_it_alone(host: OverlayHost) -> None:
         outside.close()
 
 
-def test_a_published_port_is_reached_from_the_other_host(host: OverlayHost, peer: OverlayHost) -> None:
+def test_a_published_port_is_reached_from_the_other_host(host: PairedHost, peer: PairedHost) -> None:
     config = host.overlay()
     result = host.add(config)
     peer.add(peer.overlay())
@@ -92,7 +92,7 @@ def test_a_published_port_is_reached_from_the_other_host(host: OverlayHost, peer
     assert reaches(host.container(), at, peer.container(), to) == peer.address
 
 
-def test_what_is_sent_is_flannel_s_and_kept(host: OverlayHost) -> None:
+def test_what_is_sent_is_flannel_s_and_kept(host: PairedHost) -> None:
     config = host.overlay(
         type="flannel",
         delegate={"bridge": "br0", "hairpinMode": True},
@@ -125,7 +125,7 @@ def test_what_is_sent_is_flannel_s_and_kept(host: OverlayHost) -> None:
 
 
 @pytest.mark.parametrize("lost", ["nothing", "subnet file", "what was sent", "both", "namespace"])
-def test_del_leaves_nothing_whatever_is_lost(host: OverlayHost, lost: str) -> None:
+def test_del_leaves_nothing_whatever_is_lost(host: PairedHost, lost: str) -> None:
     config = host.overlay()
     before = host.snapshot()
     host.add(config)
@@ -146,7 +146,7 @@ def assert_same_but_bridge(before: Config, after: Config) -> None:
     assert after == before
 
 
-def test_del_of_what_flannel_s_plugin_has_sent(host: OverlayHost) -> None:
+def test_del_of_what_flannel_s_plugin_has_sent(host: PairedHost) -> None:
     config = host.overlay(type="flannel")
     host.add(config)
     (host.sent_dir / "c1-eth0").rename(host.sent_dir / "c1")
@@ -158,7 +158,7 @@ def test_del_of_what_flannel_s_plugin_has_sent(host: OverlayHost) -> None:
     assert (host.sent(), host.leases()) == ([], set())
 
 
-def test_two_interfaces_of_a_container_do_not_meet(host: OverlayHost) -> None:
+def test_two_interfaces_of_a_container_do_not_meet(host: PairedHost) -> None:
     config = host.overlay()
     host.add(config)
     host.add(config, ifname="eth1")
@@ -171,7 +171,7 @@ def test_two_interfaces_of_a_container_do_not_meet(host: OverlayHost) -> None:
     assert (host.sent(), host.leases()) == ([], set())
 
 
-def test_check_is_the_delegate_s_and_needs_no_subnet_file(host: OverlayHost) -> None:
+def test_check_is_the_delegate_s_and_needs_no_subnet_file(host: PairedHost) -> None:
     config = host.overlay()
     host.add(config)
     # Larger packets would not get to other hosts any more.
@@ -183,7 +183,7 @@ def test_check_is_the_delegate_s_and_needs_no_subnet_file(host: OverlayHost) -> 
     assert host.fail(config, command="CHECK")["msg"] == "bridge br0 is down"
 
 
-def test_a_failed_add_leaves_nothing(host: OverlayHost) -> None:
+def test_a_failed_add_leaves_nothing(host: PairedHost) -> None:
     config = host.overlay()
     before = host.snapshot()
     host.container().run("ip", "link", "add", "eth0", "type", "bridge")
@@ -201,7 +201,7 @@ def test_a_failed_add_leaves_nothing(host: OverlayHost) -> None:
     host.check(config)
 
 
-def test_without_a_subnet_file(host: OverlayHost) -> None:
+def test_without_a_subnet_file(host: PairedHost) -> None:
     config = host.overlay()
     host.subnet_file.unlink()
     error = host.fail(config)
@@ -216,7 +216,7 @@ def test_without_a_subnet_file(host: OverlayHost) -> None:
     assert host.call("STATUS", config).status == 0
 
 
-def test_status_tells_that_another_host_has_the_subnet(host: OverlayHost) -> None:
+def test_status_tells_that_another_host_has_the_subnet(host: PairedHost) -> None:
     config = host.overlay(name=f"net{os.getpid()}")
     directory = Path("/run/shibafu/overlay")
     directory.mkdir(parents=True, exist_ok=True)
@@ -235,7 +235,7 @@ def test_status_tells_that_another_host_has_the_subnet(host: OverlayHost) -> Non
         state.unlink()
 
 
-def test_gc_frees_what_is_not_listed(host: OverlayHost) -> None:
+def test_gc_frees_what_is_not_listed(host: PairedHost) -> None:
     config = host.overlay()
     for container in ("c1", "c2"):
         host.add(config, container)
@@ -256,7 +256,7 @@ def test_gc_frees_what_is_not_listed(host: OverlayHost) -> None:
 
 
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference's plugins are not installed")
-def test_the_reference_s_plugins_do_the_work(host: OverlayHost, peer: OverlayHost) -> None:
+def test_the_reference_s_plugins_do_the_work(host: PairedHost, peer: PairedHost) -> None:
     """As flannel's plugin has it: CNI_PATH tells whose bridge and host-local are called."""
     for one in (host, peer):
         (one.directory / "bin").mkdir()
@@ -275,13 +275,13 @@ def test_the_reference_s_plugins_do_the_work(host: OverlayHost, peer: OverlayHos
     assert (host.sent(), host.leases()) == ([], set())
 
 
-def test_it_does_not_call_itself(host: OverlayHost) -> None:
+def test_it_does_not_call_itself(host: PairedHost) -> None:
     error = host.fail(host.overlay({"type": "shibafu-overlay"}))
     assert (error["code"], error["msg"]) == (7, 'plugin "shibafu-overlay" is the plugin that calls it')
     assert host.sent() == []
 
 
-def test_policies_that_the_delegate_states(host: OverlayHost, tmp_path: Path) -> None:
+def test_policies_that_the_delegate_states(host: PairedHost, tmp_path: Path) -> None:
     config = host.overlay({"policies": [DB_FROM_WEB]})
     assert "are not applied" in host.fail(labelled(config, app="db"), "db")["msg"]
     (tmp_path / "net.conflist").write_text(dumps({"cniVersion": "1.0.0", "name": "net", "plugins": [config]}))

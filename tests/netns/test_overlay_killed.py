@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_pair import OverlayHost
+from netns.overlay_pair import PairedHost
 from support.killed_calls import REMEDIES, assert_clean, call_and_kill, find_steps, remedy
 from support.namespaces import Namespace
 from support.suite import Suite
@@ -14,16 +14,16 @@ pytestmark = [pytest.mark.root, pytest.mark.long]
 
 
 @pytest.fixture
-def host(suite: Suite, tmp_path: Path) -> Iterator[OverlayHost]:
+def host(suite: Suite, tmp_path: Path) -> Iterator[PairedHost]:
     with Namespace("host") as namespace:
-        made = OverlayHost(suite, namespace, tmp_path / "one", 1)
+        made = PairedHost(suite, namespace, tmp_path / "one", 1)
         yield made
         made.close()
 
 
 @pytest.mark.parametrize("has_subnet", [True, False], ids=["with subnet file", "without"])
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
-def test_killed_at_every_step(host: OverlayHost, command: str, has_subnet: bool) -> None:
+def test_killed_at_every_step(host: PairedHost, command: str, has_subnet: bool) -> None:
     """Without the file, once it is killed: the host restarts, and the agent is not there yet."""
     config = host.overlay()
     before = host.snapshot()
