@@ -97,7 +97,7 @@ def test_demo_of_an_overlay_shows_three_hosts(built: Path) -> None:
 @pytest.mark.parametrize(
     ("idle", "failure"),
     [
-        ("shibafu-portmap", r"✗ green got port 8080"),
+        pytest.param("shibafu-portmap", r"✗ green got port 8080", marks=pytest.mark.long),
         pytest.param(
             *("shibafu-bandwidth", r"✗ green → red: \d+\.\d Mbit/s, and the limit is 20 Mbit/s"),
             marks=pytest.mark.long,
@@ -131,7 +131,7 @@ def test_demo_fails_when_a_step_fails(built: Path, tmp_path: Path) -> None:
     assert "✗ red still has its interface" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_demo_takes_everything_along_when_it_is_stopped(built: Path, number: int) -> None:
     demo = start(built)
     assert demo.stdout is not None

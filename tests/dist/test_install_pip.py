@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from dist.executables import PROGRAMS, ask_version
 from support.built import ROOT
 
 
+@pytest.mark.long
 def test_console_scripts(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()

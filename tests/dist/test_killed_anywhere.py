@@ -175,7 +175,7 @@ def remedy_chain(chain: Chain, name: str) -> None:
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("verb", ["ADD", "DEL"])
+@pytest.mark.parametrize("verb", ["ADD", pytest.param("DEL", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("role", "backend"), [*((role, "") for role in ROLES[1:]), ("portmap", "nftables")])
 def test_chained_plugin_killed_at_any_system_call(
     machine: Machine, role: str, backend: str, verb: str, share: int, is_long: bool

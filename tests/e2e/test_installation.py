@@ -42,7 +42,7 @@ def see_web(machine: Machine) -> None:
     assert "rate 20Mbit" in shaped
 
 
-@pytest.mark.parametrize("network", ["bridge", "net"])
+@pytest.mark.parametrize("network", [pytest.param("bridge", marks=pytest.mark.long), "net"])
 def test_ports_and_limits_work_out_of_the_box(machine: Machine, network: str) -> None:
     prepare(machine)
     machine.run("mount", "-t", "tmpfs", "tmpfs", "/usr/lib/cni")  # no other plugins

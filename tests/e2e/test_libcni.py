@@ -50,7 +50,7 @@ def test_attaches_containers_to_each_other_and_to_the_outside(machine: Machine, 
 
 
 @pytest.mark.parametrize("others", ["ours", "the reference's"])
-@pytest.mark.parametrize("version", ["0.3.1", "0.4.0", "1.0.0"])
+@pytest.mark.parametrize("version", [pytest.param("0.3.1", marks=pytest.mark.long), "0.4.0", "1.0.0"])
 def test_precedes_plugins_in_a_chain(machine: Machine, cnitool: CniTool, version: str, others: str) -> None:
     cnitool.env["CNI_PATH"] = CNI_PATH if others == "ours" else f"{REFERENCE}:{CNI_PATH}"
     chain = [{**BRIDGE, "type": "shibafu-bridge"}, PORTMAP, BANDWIDTH, TUNING]

@@ -111,9 +111,14 @@ def test_nothing_is_weaker_than_podmans_but_what_is_documented(
     ("option", "aspects"),
     [
         ("--cap-add=NET_RAW", {"capabilities", "system calls"}),
-        ("--security-opt=seccomp=unconfined", {"seccomp", "system calls"}),
-        ("--network=host", {"namespaces"}),
-        ("--ulimit=core=100:-1", {"limits of resources"}),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in (
+                ("--security-opt=seccomp=unconfined", {"seccomp", "system calls"}),
+                ("--network=host", {"namespaces"}),
+                ("--ulimit=core=100:-1", {"limits of resources"}),
+            )
+        ),
         ("-v/run/shared:/mnt", {"mounts", "volumes"}),
     ],
 )

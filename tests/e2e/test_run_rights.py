@@ -203,7 +203,7 @@ def test_the_callers_umask_stays_outside(machine: Machine, run: Command) -> None
     assert said == "0022\n"
 
 
-@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+@pytest.mark.parametrize("backend", [pytest.param("iptables", marks=pytest.mark.long), "nftables"])
 def test_a_published_port_does_not_open_the_hosts_loopback(
     machine: Machine, run: Command, backend: str
 ) -> None:

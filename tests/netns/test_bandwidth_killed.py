@@ -39,7 +39,11 @@ def kill_at_every_step(machine: Machine, command: str, remedies: tuple[str, ...]
     assert killed > len(steps) // 2
 
 
-@pytest.mark.parametrize("remedies", [("DEL", "DEL without namespace", "ADD"), ("GC",)], ids=str)
+@pytest.mark.parametrize(
+    "remedies",
+    [("DEL", "DEL without namespace", "ADD"), pytest.param(("GC",), marks=pytest.mark.long)],
+    ids=str,
+)
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
 def test_killed_at_every_step(machine: Machine, command: str, remedies: tuple[str, ...]) -> None:
     """GC leaves what is about the container's own link, and goes with it."""

@@ -101,7 +101,7 @@ def count_of_reference(is_on: bool, version: int) -> dict[str, int]:
 @pytest.mark.skipif(not os.path.exists("/proc/sys/net/bridge"), reason="br_netfilter is not loaded")
 @pytest.mark.parametrize("is_on", [False, True], ids=["br_netfilter off", "br_netfilter on"])
 @pytest.mark.parametrize("backend", ["iptables", "nftables"])
-@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("version", [4, pytest.param(6, marks=pytest.mark.long)])
 def test_packets_meet_no_more_rules_than_with_the_reference(
     suite: Suite, tmp_path: Path, version: int, backend: str, is_on: bool
 ) -> None:

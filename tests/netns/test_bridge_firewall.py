@@ -16,7 +16,7 @@ from support.traffic import OUTSIDE, UPLINK, Outside, ask_source
 RULES = 40
 
 
-@pytest.fixture(params=["nft", "legacy"])
+@pytest.fixture(params=["nft", pytest.param("legacy", marks=pytest.mark.long)])
 def machine(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A host whose iptables is of one variant."""
     path = link_iptables(tmp_path / "bin", request.param)

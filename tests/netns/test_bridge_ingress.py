@@ -25,7 +25,7 @@ FAMILIES = {4: "iptables", 6: "ip6tables"}
 families = pytest.mark.parametrize("version", [4, 6])
 
 
-@pytest.fixture(params=["nft", "legacy", "nftables"])
+@pytest.fixture(params=["nft", pytest.param("legacy", marks=pytest.mark.long), "nftables"])
 def machine(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A host whose iptables is of one variant, or where the other backend is used."""
     is_nftables = request.param == "nftables"

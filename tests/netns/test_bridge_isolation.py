@@ -28,7 +28,7 @@ MISSING = "firewall rules of network blue are missing"
 families = pytest.mark.parametrize("version", [4, 6])
 
 
-@pytest.fixture(params=["nft", "legacy", "nftables"])
+@pytest.fixture(params=["nft", pytest.param("legacy", marks=pytest.mark.long), "nftables"])
 def networks(suite: Suite, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Networks]:
     """The networks on a host whose iptables is of one variant, or by the other backend."""
     is_nftables = request.param == "nftables"

@@ -56,7 +56,10 @@ def assert_nothing_hangs(machine: Machine) -> None:
             time.sleep(0.01)
 
 
-@pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK", "GC", "STATUS"])
+@pytest.mark.parametrize(
+    "command",
+    ["ADD", "DEL", *(pytest.param(command, marks=pytest.mark.long) for command in ("CHECK", "GC", "STATUS"))],
+)
 def test_an_ipam_plugin_that_hangs(machine: Machine, impatient: list[str], command: str) -> None:
     config = machine.config()
     if command != "ADD":

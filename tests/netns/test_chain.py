@@ -15,7 +15,7 @@ from support.throughput import measure
 from support.traffic import OUTSIDE, UPLINK, Outside, can_reach
 
 # Whose roles are the reference's: of no plugin, and of either half, so that all meet the other's.
-FEW = [frozenset(mix) for mix in ((), ("bridge", "bandwidth"), ("portmap", "firewall", "tuning"))]
+FEW = [frozenset(mix) for mix in ((), ("portmap", "firewall", "tuning"))]
 ALL = [frozenset(mix) for count in range(len(ROLES) + 1) for mix in itertools.combinations(ROLES, count)]
 ANY = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - in a container
 backends = pytest.mark.parametrize("backend", ["iptables", "nftables"])

@@ -235,7 +235,17 @@ def test_a_container_that_fails_keeps_no_other_and_no_rules_from_being_repaired(
     shibafu("network check")
 
 
-@pytest.mark.parametrize("kind", ["empty", "torn", "array", "keys", "fifo", "directory", "link"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "torn",
+        "fifo",
+        *(
+            pytest.param(kind, marks=pytest.mark.long)
+            for kind in ("empty", "array", "keys", "directory", "link")
+        ),
+    ],
+)
 def test_records_that_tell_of_no_container(
     shibafu: CommandLine, host: Namespace, web: Namespace, gone: Namespace, kind: str
 ) -> None:

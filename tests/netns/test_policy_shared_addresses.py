@@ -44,7 +44,7 @@ def twins(machine: Machine) -> Iterator[Twins]:
     apply(machine)
 
 
-@pytest.mark.parametrize("labels", [("open", "shut"), ("shut", "shut")])
+@pytest.mark.parametrize("labels", [("open", "shut"), pytest.param(("shut", "shut"), marks=pytest.mark.long)])
 def test_no_policy_is_lost(twins: Twins, labels: tuple[str, str]) -> None:
     for network, label in zip("ab", labels, strict=True):
         twins.attach(network, label)

@@ -20,7 +20,14 @@ def attach(machine: Machine) -> Config:
     return {"cniVersion": "1.1.0", "name": "net", "type": "tuning", "txQLen": 77, **CHANGES, **keys}
 
 
-@pytest.mark.parametrize("remedies", [("DEL", "ADD"), ("DEL without namespace",), ("GC",)], ids=str)
+@pytest.mark.parametrize(
+    "remedies",
+    [
+        ("DEL", "ADD"),
+        *(pytest.param(one, marks=pytest.mark.long) for one in (("DEL without namespace",), ("GC",))),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("command", ["ADD", "DEL"])
 def test_killed_at_every_step(machine: Machine, command: str, remedies: tuple[str, ...]) -> None:
     config = attach(machine)
