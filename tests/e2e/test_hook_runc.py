@@ -109,7 +109,7 @@ def test_annotations_change_flags_where_they_are_allowed_to(machine: Machine, bu
         assert machine.leftovers() == []
 
 
-@pytest.mark.parametrize("key", ["hosts", "resolv-conf"])
+@pytest.mark.parametrize("key", ["hosts", pytest.param("resolv-conf", marks=pytest.mark.long)])
 def test_annotations_write_nothing_outside_of_the_bundle(
     machine: Machine, bundles: Bundles, key: str
 ) -> None:

@@ -197,7 +197,9 @@ def test_ports_take_no_plugin_of_others(machine: Machine, containers: Containers
     ("breakage", "said"),
     [
         ("iptables -t nat -F", "published ports lead nowhere"),
-        ("sysctl -qw net.ipv4.conf.shibafu0.route_localnet=0", "127.0.0.1"),
+        pytest.param(
+            *("sysctl -qw net.ipv4.conf.shibafu0.route_localnet=0", "127.0.0.1"), marks=pytest.mark.long
+        ),
         ("ip link del shibafu0", "shibafu0"),
     ],
 )
@@ -254,6 +256,7 @@ def test_several_networks_or_none_or_the_hosts(machine: Machine, containers: Con
     assert "blue, green" in said
 
 
+@pytest.mark.long
 def test_isolated_networks_do_not_reach_each_other(machine: Machine, containers: Containers) -> None:
     for number, name in ((1, "blue"), (2, "green")):
         containers.command(f"network create {name} --subnet 172.21.{number}.0/24 --isolate")
@@ -375,6 +378,7 @@ def test_a_damaged_container_hides_no_other(machine: Machine, containers: Contai
     assert [endpoint["containerID"] for endpoint in containers.command.endpoints("bridge")] == ["web2"]
 
 
+@pytest.mark.long
 def test_images_of_all_kinds(machine: Machine, containers: Containers, image: Path) -> None:
     command = containers.command
     machine.run("cp", str(image), "/run/busybox.oci.tar")

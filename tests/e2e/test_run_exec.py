@@ -14,7 +14,7 @@ def find_waiting(machine: Machine) -> str:
     return machine.try_run("pgrep", "-f", "runc init$").stdout
 
 
-@pytest.mark.parametrize("file", ["passwd", "group"])
+@pytest.mark.parametrize("file", ["passwd", pytest.param("group", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "attack", ["mkfifo /etc/{}", "mkfifo /run/x; ln -s ../../../run/x /etc/{}", "ln -s /dev/zero /etc/{}"]
 )
@@ -60,6 +60,7 @@ def test_a_signal_ends_an_exec_that_has_not_begun(machine: Machine, run: Command
     assert [view["state"] for view in run.json("ps")] == ["running"]
 
 
+@pytest.mark.long
 def test_an_exec_that_does_not_begin_is_ended(machine: Machine, run: Command, trap: str) -> None:
     process, _ = begin(machine, run, "exec web1 true", trap)
     said, _ = process.communicate(timeout=60)

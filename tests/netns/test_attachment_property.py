@@ -86,9 +86,9 @@ def skip_without(refusal: str) -> None:
         pytest.skip(refusal)
 
 
-# The usual suite has half of the lives; the differential tests attach and detach all of them.
+# The usual suite has a quarter of the lives; the differential tests attach and detach all of them.
 LIVES = [
-    pytest.param(case, id=case.name, marks=[pytest.mark.long] if number % 2 else [])
+    pytest.param(case, id=case.name, marks=[pytest.mark.long] if number % 4 else [])
     for number, case in enumerate(CONFIGURATIONS)
 ]
 

@@ -110,7 +110,7 @@ def break_everything(network: BlueNetwork) -> None:
     host.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
 
 
-@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+@pytest.mark.parametrize("backend", [pytest.param("iptables", marks=pytest.mark.long), "nftables"])
 def test_nothing_comes_back_before_it_is_resumed(network: BlueNetwork, late: Namespace, backend: str) -> None:
     network.create("--driver-opt", f"ipMasqBackend={backend}", "--ipv6")
     network.shibafu("network pause blue")
@@ -187,7 +187,7 @@ def test_other_networks_are_repaired(network: BlueNetwork, late: Namespace) -> N
 # Down
 
 
-@pytest.mark.parametrize("stack", ["", "--ipv6"])
+@pytest.mark.parametrize("stack", [pytest.param("", marks=pytest.mark.long), "--ipv6"])
 def test_down_and_up(network: BlueNetwork, late: Namespace, stack: str) -> None:
     network.create(stack)
     (before,) = loads(network.host.run("ip", "-j", "addr", "show", "br-blue"))

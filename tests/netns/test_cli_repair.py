@@ -53,7 +53,9 @@ def test_what_the_kernel_refuses_to_show_stops_nothing(network: BlueNetwork) -> 
     assert [fault["repaired"] for fault in faults if fault["what"] == refused[0]["what"]] == [False]
 
 
-@pytest.mark.parametrize("table", ["nat", "filter", "mangle"])
+@pytest.mark.parametrize(
+    "table", ["nat", *(pytest.param(one, marks=pytest.mark.long) for one in ("filter", "mangle"))]
+)
 def test_a_table_was_flushed_and_its_chains_deleted(network: BlueNetwork, table: str) -> None:
     network.create()
     before = network.host.run("iptables", "-t", table, "-S")
@@ -63,7 +65,10 @@ def test_a_table_was_flushed_and_its_chains_deleted(network: BlueNetwork, table:
     assert sorted(network.host.run("iptables", "-t", table, "-S").splitlines()) == sorted(before.splitlines())
 
 
-@pytest.mark.parametrize(("end", "mtu", "size"), [("host", 1300, 1372), ("container", 9000, 4000)])
+@pytest.mark.parametrize(
+    ("end", "mtu", "size"),
+    [pytest.param("host", 1300, 1372, marks=pytest.mark.long), ("container", 9000, 4000)],
+)
 def test_ends_of_a_link_whose_mtus_differ(network: BlueNetwork, end: str, mtu: int, size: int) -> None:
     """Larger packets than the host's end takes are lost without a word, fragmented or not."""
     network.create()
@@ -276,7 +281,7 @@ def stopped_repair(network: BlueNetwork, program: Path, real: str, look: str, nu
     assert repair.returncode == 0, (out, err)
 
 
-@pytest.mark.parametrize("leaving", [["db"], ["db", "web"]], ids=len)
+@pytest.mark.parametrize("leaving", [["db"], pytest.param(["db", "web"], marks=pytest.mark.long)], ids=len)
 @pytest.mark.parametrize("option", ["--driver-opt macspoofchk=true", "--internal"])
 def test_a_container_is_detached_while_it_is_being_repaired(
     network: BlueNetwork, tmp_path: Path, option: str, leaving: list[str]

@@ -124,6 +124,7 @@ def test_nothing_comes_back_of_a_network_that_is_removed(network: BlueNetwork, w
     assert not (network.shibafu.records / "blue").exists()
 
 
+@pytest.mark.long
 def test_calls_beside_a_paused_network(suite: Suite, machine: Machine) -> None:
     """Containers come and go, a third of the calls are killed, and what somebody has removed stays away."""
     config = machine.config(cniVersion="1.0.0")
