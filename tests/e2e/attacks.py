@@ -70,6 +70,7 @@ def attack(machine: Machine, engine: Engine) -> dict[str, str]:
     """Return a column of the table of networks in docs/security.md: attacks -> whether they succeed."""
     machine.serve("outside")
     machine.start("busybox", "httpd", "-f", "-p", f"127.0.0.1:{_LOOPBACK_PORT}", "-h", "/run/www")
+    machine.wait_for_server("127.0.0.1", port=_LOOPBACK_PORT)
     for name in ("one", "two"):
         engine.network_create(name)
     attacker, neighbour, other = (
@@ -112,6 +113,7 @@ def _advertise(attacker: Inside, neighbour: Inside) -> str:
 def _reach_link_local(machine: Machine, attacker: Inside) -> str:
     """As the container is: without switching IPv6 on."""
     machine.start("busybox", "httpd", "-f", "-p", str(_LOOPBACK_PORT + 1), "-h", "/run/www")
+    machine.wait_for_server("127.0.0.1", port=_LOOPBACK_PORT + 1)
     links = json.loads(machine.run("ip", "-json", "addr"))
     bridge = next(
         link for link in links if attacker.gateway in [entry["local"] for entry in link["addr_info"]]

@@ -22,6 +22,11 @@ class Containers:
         """Start a container in the background."""
         assert self.command(f"run -d --name {name} {options} alpine {program}") == f"{name}\n"
 
+    def serve(self, name: str, options: str = "") -> None:
+        """Start a container that serves its /etc by HTTP, and wait until it does."""
+        self.start(name, options, "httpd -f -h /etc")
+        self.machine.wait_for_listener(self.view(name)["pid"])
+
     def view(self, name: str) -> Any:
         """Return what `shibafu ps` says of a container."""
         (view,) = self.command.json(f"ps {name}")

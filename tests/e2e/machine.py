@@ -174,6 +174,15 @@ class Machine:
             assert monotonic() < deadline, f"no server at {address} port {port}"
             sleep(0.02)
 
+    def wait_for_listener(self, pid: int, port: int = 80) -> None:
+        """Wait until something listens on a port of TCP in the network namespace of a process."""
+        deadline = monotonic() + _TIMEOUT
+        listener = re.compile(rf":{port:04X} [0-9A-F]+:0000 0A ")
+        tables = ("nsenter", f"--net=/proc/{pid}/ns/net", "cat", "/proc/net/tcp", "/proc/net/tcp6")
+        while not listener.search(self.run(*tables)):
+            assert monotonic() < deadline, f"nothing listens on port {port}"
+            sleep(0.02)
+
     def fetch_seen_address(self, address: str, netns: str = "", port: int = 80) -> str:
         """Return the address from which the server at `address` sees a client in `netns` come."""
         seen = self.try_fetch_seen_address(address, netns, port)

@@ -1,5 +1,6 @@
 """What is installed publishes ports and limits bandwidth, also in place of the reference's plugins."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def run(machine: Machine, line: str) -> str:
 
 def see_web(machine: Machine) -> None:
     """See that a container `web` is reached at its published port, and that its limits are the kernel's."""
+    (view,) = json.loads(run(machine, "shibafu ps web --format json"))
+    machine.wait_for_listener(view["pid"])
     request = r"printf 'GET /group HTTP/1.0\r\n\r\n'"
     fetched = machine.run("sh", "-c", f"{request} | busybox nc -w 3 {HOST[0]} 8080", netns="outside")
     assert "nogroup:x:65534" in fetched

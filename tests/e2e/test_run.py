@@ -156,7 +156,7 @@ def test_what_a_container_has_written_outlives_its_end(containers: Containers) -
 def test_published_ports_and_limits_take_the_plugins_of_these_roles(
     machine: Machine, containers: Containers
 ) -> None:
-    containers.start("web1", "-p 8080:80 --bandwidth ingress=10M,egress=20M", "httpd -f -h /etc")
+    containers.serve("web1", "-p 8080:80 --bandwidth ingress=10M,egress=20M")
     fetched = machine.run(
         "sh", "-c", rf"printf 'GET /group HTTP/1.0\r\n\r\n' | busybox nc -w 3 {HOST[0]} 8080", netns="outside"
     )
@@ -174,7 +174,7 @@ def test_published_ports_and_limits_take_the_plugins_of_these_roles(
 
 
 def test_ports_take_no_plugin_of_others(machine: Machine, containers: Containers) -> None:
-    containers.start("web1", "-p 0:80 -p 9000-9002:80-82", "httpd -f -h /etc")
+    containers.serve("web1", "-p 0:80 -p 9000-9002:80-82")
     ports = containers.view("web1")["ports"]
     chosen = next(port.partition(":")[0] for port in ports if port.endswith(":80"))
     assert sorted(ports) == sorted([f"{chosen}:80", "9000-9002:80-82"])
@@ -204,7 +204,7 @@ def test_ports_take_no_plugin_of_others(machine: Machine, containers: Containers
     ],
 )
 def test_repair_restores_ports(machine: Machine, containers: Containers, breakage: str, said: str) -> None:
-    containers.start("web1", "-p 8080:80 -p 8443:443/udp", "httpd -f -h /etc")
+    containers.serve("web1", "-p 8080:80 -p 8443:443/udp")
     assert "nothing to repair" in containers.command("network repair")
     (endpoint,) = containers.command.json("network inspect bridge")[0]["endpoints"]
     (ports,) = [one for one in endpoint["resources"] if one["resource"] == "publishedPorts"]
@@ -236,7 +236,7 @@ def test_a_container_reaches_its_own_published_port(machine: Machine, containers
     machine.run("sysctl", "-eqw", "net.bridge.bridge-nf-call-iptables=1")
     containers.command("network create blue --subnet 172.21.0.0/24")
     for number, network in enumerate(("bridge", "blue")):
-        containers.start(f"web{number}", f"--network {network} -p {8080 + number}:80", "httpd -f -h /etc")
+        containers.serve(f"web{number}", f"--network {network} -p {8080 + number}:80")
         ask = rf"printf 'GET /group HTTP/1.0\r\n\r\n' | nc -w 3 {HOST[0]} {8080 + number}"
         assert "nogroup" in containers.command(f'exec web{number} sh -c "{ask}"')
 
@@ -260,7 +260,7 @@ def test_several_networks_or_none_or_the_hosts(machine: Machine, containers: Con
 def test_isolated_networks_do_not_reach_each_other(machine: Machine, containers: Containers) -> None:
     for number, name in ((1, "blue"), (2, "green")):
         containers.command(f"network create {name} --subnet 172.21.{number}.0/24 --isolate")
-        containers.start(name, f"--network {name} -p {8080 + number}:80", "httpd -f -h /etc")
+        containers.serve(name, f"--network {name} -p {8080 + number}:80")
         containers.start(f"{name}2", f"--network {name}")
     containers.start("plain")
     assert containers.ping("blue", "172.21.1.3")

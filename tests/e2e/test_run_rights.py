@@ -214,10 +214,11 @@ def test_a_published_port_does_not_open_the_hosts_loopback(
     run("run -d --name web1 --network blue -p 8080:80 alpine httpd -f -h /etc")
     switch = ("sysctl", "-n", "net.ipv4.conf.br-blue.route_localnet")
     assert machine.run(*switch).strip() == "1"
+    (view,) = run.json("ps web1")
+    machine.wait_for_listener(view["pid"])
     # What the plugin of ports has switched that on for.
     fetch = r"printf 'GET /group HTTP/1.0\r\n\r\n' | busybox nc -w 3 127.0.0.1 8080"
     assert "nogroup:x:65534" in machine.run("sh", "-c", fetch)
-    (view,) = run.json("ps web1")
     inside = f"--net=/proc/{view['pid']}/ns/net"
     for line in (
         "ip addr del 127.0.0.1/8 dev lo",
