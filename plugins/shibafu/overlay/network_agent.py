@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
+from shibafu.cni.errors import CniError
 from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkSocket
@@ -271,8 +272,9 @@ class NetworkAgent:
         try:
             if read_subnet_file(path) == wanted:
                 return
-        except Exception:
-            pass
+        except (CniError, OSError) as error:
+            said = error.msg if isinstance(error, CniError) else f"{path}: {error.strerror}"
+            self._log(f"{said}; the subnet file is written again")
         write_subnet_file(path, wanted)
 
     def _apply(self, have: set[Entry]) -> None:
