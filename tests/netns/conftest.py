@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from netns.blue_network import BlueNetwork
+from netns.overlay_lab import OverlayLab, Pair
+from netns.overlay_pair import PairedHost, connect_hosts
 from netns.policy_machine import LabelledContainers, apply
 from netns.replacement import Replacement
 from support.command import CommandLine
@@ -74,3 +76,39 @@ def cluster(machine: Machine) -> Iterator[LabelledContainers]:
     """Containers that policies are for; in the end there are no policies."""
     yield LabelledContainers(machine)
     apply(machine)
+
+
+@pytest.fixture
+def node(suite: Suite, tmp_path: Path) -> Iterator[PairedHost]:
+    """A host of an overlay that has a subnet, alone."""
+    with Namespace("host") as namespace:
+        made = PairedHost(suite, namespace, tmp_path / "one", 1)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def peer(node: PairedHost, tmp_path: Path) -> Iterator[PairedHost]:
+    """Another one, connected with it."""
+    with Namespace("peer") as namespace:
+        made = PairedHost(node.suite, namespace, tmp_path / "two", 2)
+        connect_hosts(node, made)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[OverlayLab]:
+    """Two hosts of an overlay, each with an agent that has joined."""
+    with OverlayLab(tmp_path, 2) as made:
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def pair(lab: OverlayLab) -> Pair:
+    """Their containers, connected."""
+    first, second = lab.hosts
+    container, _ = first.attach(), second.attach()
+    container.run("ping", "-c1", "-w5", second.calc_container())
+    return first, second, container

@@ -311,6 +311,10 @@ class OverlayLab:
         return {value.key.rpartition("/")[2]: value.value.decode() for value in values}
 
 
+# Two hosts that have joined, and the container of the first one, which reaches that of the second one.
+Pair = tuple[OverlayHost, OverlayHost, Namespace]
+
+
 class Pings:
     """A hundred pings per second, for as long as the context lasts.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_pair import NETWORKS, PairedHost, connect_hosts
+from netns.overlay_pair import NETWORKS, PairedHost
 from support.command import CommandLine
 from support.namespaces import Namespace
 from support.suite import Suite
@@ -16,16 +16,10 @@ SUBNETS = ["10.42.1.0/24", "fd42:0:0:1::/64"]
 
 
 @pytest.fixture
-def host(suite: Suite, tmp_path: Path) -> Iterator[PairedHost]:
-    with Namespace("host") as namespace:
-        yield PairedHost(suite, namespace, tmp_path / "one", 1)
-
-
-@pytest.fixture
-def shibafu(suite: Suite, host: PairedHost, tmp_path: Path) -> Iterator[CommandLine]:
+def shibafu(suite: Suite, node: PairedHost, tmp_path: Path) -> Iterator[CommandLine]:
     """The command on a host with the overlay network blue, and a published port."""
-    with CommandLine(suite, host.host, tmp_path) as made:
-        plugin = host.overlay({"bridge": "br-blue"}, cniVersion=None, name=None)
+    with CommandLine(suite, node.host, tmp_path) as made:
+        plugin = node.overlay({"bridge": "br-blue"}, cniVersion=None, name=None)
         plugin |= {
             "ipam": {},
             "dataDir": str(made.store / "flannel"),
@@ -45,30 +39,28 @@ def containers() -> Iterator[list[Namespace]]:
 
 
 def test_ls_and_inspect_show_the_host_s_part(
-    shibafu: CommandLine, host: PairedHost, suite: Suite, tmp_path: Path
+    shibafu: CommandLine, node: PairedHost, peer: PairedHost
 ) -> None:
-    with Namespace("peer") as namespace:
-        connect_hosts(host, PairedHost(suite, namespace, tmp_path / "two", 2))
-        (shown,) = shibafu.json("network inspect blue")
-        assert shown["overlay"] == {
-            "subnetFile": str(host.subnet_file),
-            "networks": NETWORKS,
-            "subnets": SUBNETS,
-            "mtu": 1450,
-            "ipMasq": False,
-            "peers": [
-                {"subnet": "10.42.2.0/24", "link": "flannel.1"},
-                {"subnet": "fd42:0:0:2::/64", "link": "flannel.1"},
-            ],
-        }
-        assert [use["subnet"] for use in shown["subnets"]] == SUBNETS
-        assert "10.42.2.0/24 by flannel.1" in shibafu("network inspect blue")
-        assert f"{', '.join(SUBNETS)} of {', '.join(NETWORKS)}" in shibafu("network ls")
+    (shown,) = shibafu.json("network inspect blue")
+    assert shown["overlay"] == {
+        "subnetFile": str(node.subnet_file),
+        "networks": NETWORKS,
+        "subnets": SUBNETS,
+        "mtu": 1450,
+        "ipMasq": False,
+        "peers": [
+            {"subnet": "10.42.2.0/24", "link": "flannel.1"},
+            {"subnet": "fd42:0:0:2::/64", "link": "flannel.1"},
+        ],
+    }
+    assert [use["subnet"] for use in shown["subnets"]] == SUBNETS
+    assert "10.42.2.0/24 by flannel.1" in shibafu("network inspect blue")
+    assert f"{', '.join(SUBNETS)} of {', '.join(NETWORKS)}" in shibafu("network ls")
 
 
-def test_without_a_subnet_file_it_is_said(shibafu: CommandLine, host: PairedHost) -> None:
-    host.subnet_file.unlink()
-    said = f"failed to load flannel 'subnet.env' file: open {host.subnet_file}: no such file or directory"
+def test_without_a_subnet_file_it_is_said(shibafu: CommandLine, node: PairedHost) -> None:
+    node.subnet_file.unlink()
+    said = f"failed to load flannel 'subnet.env' file: open {node.subnet_file}: no such file or directory"
     assert said in shibafu.run("network", "ls", status=1)[1]
     assert said in shibafu.run("network", "check", "blue", status=1)[0]
     (shown,) = shibafu.json("network inspect blue")
@@ -76,7 +68,7 @@ def test_without_a_subnet_file_it_is_said(shibafu: CommandLine, host: PairedHost
 
 
 def test_containers_are_checked_and_mended(
-    shibafu: CommandLine, host: PairedHost, containers: list[Namespace]
+    shibafu: CommandLine, node: PairedHost, containers: list[Namespace]
 ) -> None:
     web, db = containers
     shibafu(f"network connect blue {web.name} --ip 10.42.1.77 --mac 02:42:0a:00:00:05")
@@ -84,8 +76,8 @@ def test_containers_are_checked_and_mended(
     shibafu("network check blue")
     assert shibafu.json("network repair --dry-run")["faults"] == []
     assert can_reach(web, "10.42.1.77", db)
-    host.host.run("ip", "link", "del", "br-blue")
-    host.host.run("iptables", "-t", "nat", "-F")
+    node.host.run("ip", "link", "del", "br-blue")
+    node.host.run("iptables", "-t", "nat", "-F")
     assert not can_reach(web, "10.42.1.77", db)
     shibafu.run("network", "check", "blue", status=1)
     faults = [fault["what"] for fault in shibafu.json("network repair")["faults"]]
@@ -100,4 +92,4 @@ def test_containers_are_checked_and_mended(
     for container in containers:
         shibafu(f"network disconnect blue {container.name}")
     assert list((shibafu.store / "flannel").iterdir()) == []
-    assert "SHIBAFU" not in host.host.run("iptables-save")
+    assert "SHIBAFU" not in node.host.run("iptables-save")

@@ -1,8 +1,6 @@
 """`shibafu overlay doctor`: what it finds."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,13 +8,6 @@ from netns.overlay_lab import OverlayLab, calc_host
 from support.schemas import validated
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[OverlayLab]:
-    with OverlayLab(tmp_path, 2) as made:
-        made.start()
-        yield made
 
 
 def diagnose(lab: OverlayLab) -> dict[str, str]:

@@ -3,36 +3,16 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from netns.overlay_lab import DUAL_STACK, NETWORK, OverlayHost, OverlayLab, Pings, wait_until
+from netns.overlay_lab import DUAL_STACK, NETWORK, OverlayHost, OverlayLab, Pair, Pings, wait_until
 from support.certificates import Authority
 from support.etcd import EtcdServer
-from support.namespaces import Namespace
 
 pytestmark = pytest.mark.long
 SUBNETS = "/coreos.com/network/subnets"
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[OverlayLab]:
-    with OverlayLab(tmp_path, 2) as made:
-        made.start()
-        yield made
-
-
-@pytest.fixture
-def pair(lab: OverlayLab) -> tuple[OverlayHost, OverlayHost, Namespace]:
-    first, second = lab.hosts
-    container, _ = first.attach(), second.attach()
-    container.run("ping", "-c1", "-w5", second.calc_container())
-    return first, second, container
-
-
-Pair = tuple[OverlayHost, OverlayHost, Namespace]
 
 
 def join_by_hand(lab: OverlayLab, subnet: str, address: str = "192.168.77.99") -> None:
