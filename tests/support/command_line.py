@@ -5,8 +5,8 @@ from io import StringIO
 from shibafu.cli.parser import run
 from shibafu.cli.subcommands import GROUPS, TOP_LEVEL
 
-LINES = [f"{group} {subcommand.name}" for group, _, subcommands in GROUPS for subcommand in subcommands]
-LINES += ["completion", *(subcommand.name for subcommand in TOP_LEVEL)]
+LINES = [f"{group.folder} {name}" for group in GROUPS for name in group.names]
+LINES += ["completion", *TOP_LEVEL.names]
 
 
 def call(*argv: str) -> tuple[int, str, str]:

@@ -37,6 +37,12 @@ def test_examples_are_command_lines_that_parse(line: str) -> None:
         build_parser().parse_args(example.split()[1:])
 
 
+@pytest.mark.parametrize("line", LINES)
+def test_a_subcommand_is_parsed_without_the_others(line: str) -> None:
+    others = [one for one, _ in _leaves(build_parser(line.split()))]
+    assert others == [line] or line == "completion"
+
+
 def _leaves(parser: ArgumentParser, words: str = "") -> Iterator[tuple[str, ArgumentParser]]:
     for action in parser._actions:
         if isinstance(action.choices, dict):

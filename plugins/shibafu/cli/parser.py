@@ -9,7 +9,7 @@ import shibafu
 from shibafu.cli import completion
 from shibafu.cli.output import Output
 from shibafu.cli.subcommand import Context, Subcommand
-from shibafu.cli.subcommands import GROUPS, TOP_LEVEL
+from shibafu.cli.subcommands import GROUPS, TOP_LEVEL, Group
 from shibafu.networks.errors import FAILED, USAGE, describe_failure
 from shibafu.networks.machine import CACHE_DIR, CNI_PATH, CONF_DIR
 from shibafu.networks.text import Style
@@ -17,8 +17,8 @@ from shibafu.networks.text import Style
 INTERRUPTED = 130
 
 
-def build_parser() -> ArgumentParser:
-    """Return the parser of the whole command line."""
+def build_parser(argv: Sequence[str] = ()) -> ArgumentParser:
+    """Return the parser of a command line, which knows all subcommands unless the line begins with one."""
     parser = ArgumentParser(
         prog="shibafu",
         description="Create, inspect and repair networks for containers, and run containers on them.",
@@ -27,22 +27,36 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"shibafu {shibafu.__version__}")
     words = parser.add_subparsers(metavar="COMMAND", required=True)
-    for subcommand in TOP_LEVEL:
+    first, second = (*argv[:2], "", "")[:2]
+    if first in TOP_LEVEL.names:
+        add_subcommand(words, TOP_LEVEL.load(first))
+        return parser
+    for group in GROUPS:
+        if first == group.folder and second in group.names:
+            add_subcommand(words.add_parser(first).add_subparsers(), group.load(second))
+            return parser
+    for subcommand in TOP_LEVEL.load_all():
         add_subcommand(words, subcommand)
-    for name, summary, subcommands in GROUPS:
-        group = words.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=_format_examples(subcommand.examples[0] for subcommand in subcommands)
-            + f"\n\nSee `shibafu {name} COMMAND --help` for details and further examples.",
-            formatter_class=RawDescriptionHelpFormatter,
-        )
-        group_words = group.add_subparsers(metavar="COMMAND", required=True)
-        for subcommand in subcommands:
-            add_subcommand(group_words, subcommand)
+    for group in GROUPS:
+        add_group(words, group)
     add_subcommand(words, completion.calc_subcommand(build_parser))
     return parser
+
+
+def add_group(words: "completion.Words", group: Group) -> None:
+    """Add a word with all of its subcommands."""
+    subcommands = list(group.load_all())
+    parser = words.add_parser(
+        group.folder,
+        help=group.summary,
+        description=group.summary,
+        epilog=_format_examples(subcommand.examples[0] for subcommand in subcommands)
+        + f"\n\nSee `shibafu {group.folder} COMMAND --help` for details and further examples.",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    inner = parser.add_subparsers(metavar="COMMAND", required=True)
+    for subcommand in subcommands:
+        add_subcommand(inner, subcommand)
 
 
 def add_subcommand(words: "completion.Words", subcommand: Subcommand) -> None:
@@ -112,11 +126,10 @@ def run(argv: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
 
 def _parse(argv: Sequence[str]) -> Namespace:
     # Who names no subcommand wants to know which there are.
-    groups = [name for name, _, _ in GROUPS]
-    if not argv or (len(argv) == 1 and argv[0] in groups):
+    if not argv or (len(argv) == 1 and argv[0] in [group.folder for group in GROUPS]):
         argv = [*argv, "--help"]
     try:
-        return build_parser().parse_args(argv)
+        return build_parser(argv).parse_args(argv)
     except SystemExit as end:
-        failure = next((one.failure for one in TOP_LEVEL if [one.name] == [*argv[:1]]), USAGE)
+        failure = TOP_LEVEL.load(argv[0]).failure if argv[0] in TOP_LEVEL.names else USAGE
         raise SystemExit(max(USAGE, failure) if end.code == USAGE else end.code) from None
