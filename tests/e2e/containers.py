@@ -43,7 +43,7 @@ class Containers:
 
     def wait_until(self, name: str, state: str) -> None:
         """Wait until a container is in a state; `gone` for one that was removed."""
-        deadline = monotonic() + 10
+        deadline = monotonic() + 60
         while self.state(name) != state:
             assert monotonic() < deadline, f"{name} is {self.state(name)}, not {state}"
             sleep(0.02)
@@ -65,7 +65,7 @@ def begin(machine: Machine, run: Command, line: str, setup: str = "") -> tuple["
 
 def wait_for(look: Callable[[], str]) -> str:
     """Look until there is something, and return it."""
-    deadline = monotonic() + 20
+    deadline = monotonic() + 60
     while not (found := look()):
         assert monotonic() < deadline
         sleep(0.05)

@@ -23,7 +23,7 @@ _INIT = Path(__file__).with_name("init.sh")
 _NETNS_ADD = Path(__file__).parents[1] / "support/netns_add.sh"
 _CGROUPS = Path("/sys/fs/cgroup")
 _NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")  # for unshare(1) and nsenter(1)
-_TIMEOUT = 20  # seconds for one program
+_TIMEOUT = 60  # seconds for one program
 # What the reference's portmap and firewall keep for good, once they were used.
 _LASTING_CHAIN = re.compile(r":([A-Z]+|CNI-HOSTPORT-(DNAT|MASQ|SETMARK)|CNI-FORWARD|CNI-ADMIN) ")
 _BRIDGE_S_RECORD = re.compile(r"/run/shibafu/\d+/.*/veth")

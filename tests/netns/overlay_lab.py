@@ -27,7 +27,7 @@ NETWORK = {"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan"}}
 DUAL_STACK = NETWORK | {"EnableIPv6": True, "IPv6Network": "fd42::/48"}
 
 
-def wait_until(condition: Callable[[], bool], what: str, patience: float = 15.0) -> float:
+def wait_until(condition: Callable[[], bool], what: str, patience: float = 60.0) -> float:
     """Wait until a condition holds; return how many seconds that has taken."""
     began = time.monotonic()
     while not condition():

@@ -17,7 +17,7 @@ from shibafu.engine.parent import SPARES
 from support.waiting import wait_for
 
 _VERSIONS = Path(__file__).parents[2] / "packaging/install/versions.sh"
-_PATIENCE = 10.0  # seconds
+_PATIENCE = 60.0  # seconds
 
 
 def copy_executables(built: Path, home: Path, at: Path | None = None) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from shibafu.overlay.config import EtcdAccess
 from support.namespaces import Namespace
 
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 class EtcdServer:

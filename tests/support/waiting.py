@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-_PATIENCE = 10.0  # seconds
+_PATIENCE = 60.0  # seconds: others may keep all processors busy
 _PAUSE = 0.002
 
 

@@ -451,7 +451,7 @@ class TestLocks:
         self.wait_until(lambda: lab.cached() is None)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = monotonic() + 5
+        deadline = monotonic() + 60
         while not condition():
             assert monotonic() < deadline
             sleep(0.01)
