@@ -55,7 +55,7 @@ GROUPS = (
     Group(
         "overlay",
         "overlay networks: containers of several hosts in one network",
-        ("init", "run", "status", "ls", "rm", "doctor"),
+        ("init", "run", "status", "ls", "rm", "rejoin", "doctor"),
     ),
     Group(
         "policy",

@@ -2,7 +2,7 @@
 
 from shibafu.bridge.resources.lease import AddressLease
 from shibafu.cni.errors import CHECK_FAILED, CniError
-from shibafu.lean.ip import Address
+from shibafu.lean.ip import Address, Cidr
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
 from shibafu.resource.base import FILES, Fault, Resource
@@ -50,6 +50,29 @@ def release_container(network: ConfiguredNetwork, container_id: str, force: bool
     leases = [lease for lease in open_pool(network).list() if lease.container_id == container_id]
     released = [release_address(network, lease.address, force) for lease in leases]
     return [lease for lease in released if lease is not None]
+
+
+def list_overlay_leases(
+    networks: list[ConfiguredNetwork], subnet_file: str, subnets: list[Cidr]
+) -> list[PoolLease]:
+    """Return the addresses of an overlay's host that containers have.
+
+    Args:
+        networks: all of this host.
+        subnet_file: the overlay's; of other networks nothing is returned.
+        subnets: those of the host.
+
+    Raises:
+        CniError: the leases are locked.
+    """
+    return [
+        lease
+        for network in networks
+        if network.overlay is not None and network.overlay.subnet_file == subnet_file
+        for lease in open_pool(network).list()
+        if not (lease.is_reserved or lease.is_abandoned)
+        and any(subnet.contains(lease.address) for subnet in subnets)
+    ]
 
 
 def reserve_address(network: ConfiguredNetwork, address: Address, label: str) -> bool:

@@ -52,6 +52,7 @@ class Overlay:
         stated: what it says of the plugin.
 
     Attributes:
+        subnet_file: the file that says what this host's part is.
         plugin: the delegate's configuration, as the plugin would hand it over now.
         host: what the subnet file says; None where it says nothing.
         problem: why not; empty if it does.
@@ -62,7 +63,7 @@ class Overlay:
 
     def __init__(self, config: NetworkList, stated: dict[str, object]) -> None:
         read = OverlayConfig(make_request(config.name, stated, config.cni_version or "0.1.0"))
-        self._subnet_file = read.subnet_file
+        self.subnet_file = read.subnet_file
         self.host: HostSubnet | None = None
         self.problem = ""
         try:
@@ -92,7 +93,7 @@ class Overlay:
             if _leads_elsewhere(parse_cidr(str(route.network)), self.host.networks, subnets)
         ]
         return OverlayPart(
-            self._subnet_file,
+            self.subnet_file,
             [str(network) for network in self.host.networks],
             [str(subnet) for subnet in subnets],
             self.host.mtu,

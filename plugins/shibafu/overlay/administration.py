@@ -17,6 +17,7 @@ from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd import EtcdClient, StoredValue, encode_value
 from shibafu.overlay.peer_entries import RTPROT_SHIBAFU, lies_within
+from shibafu.overlay.rejoining import remove_rejoin_request
 from shibafu.overlay.subnet_leases import SubnetLease, parse_lease
 
 
@@ -174,6 +175,7 @@ def remove_from_this_host(settings: OverlaySettings, host: str) -> list[str]:
     if remove_file(settings.subnet_file):
         removed.append(settings.subnet_file)
     remove_agent_state(settings.name)
+    remove_rejoin_request(settings.name)
     return removed
 
 

@@ -17,6 +17,7 @@ from shibafu.engine.systemd import notify
 from shibafu.lean.files import read_file, replace_file
 from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.overlay import rejoining
 from shibafu.overlay.agent_metrics import render_overlay_metrics
 from shibafu.overlay.agent_state import claim_agent, write_agent_state
 from shibafu.overlay.config import OverlaySettings
@@ -28,6 +29,8 @@ _MACHINE_ID = "/etc/machine-id"
 # Seconds between looks for what is not announced, between signs of life for the service manager, and between
 # writes of the state.
 _QUIET, _SIGN_OF_LIFE, _STATE_PAUSE = 30.0, 10.0, 0.2
+# Bytes that signal.set_wakeup_fd() has written, one for each signal.
+_MANY_SIGNALS = 64
 
 
 class Agent:
@@ -48,6 +51,8 @@ class Agent:
         self._sock = NetlinkSocket()
         self._started = time.time()
         self._is_ending = False
+        # Perhaps since before it was started.
+        self._has_requests = True
         self._state_due = 0.0
         machine_id = (read_file(_MACHINE_ID, 64, follow=True) or b"").decode("ascii", "replace").strip()
         self._networks = {
@@ -70,7 +75,7 @@ class Agent:
         with claim_agent():
             self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, rejoining.SIGNAL):
                 signal.signal(number, self._note_signal)
             self._events = KernelEvents(self._sock)
             try:
@@ -96,12 +101,18 @@ class Agent:
             # poll(2) counts whole milliseconds, and rounds none of them up.
             wait = max(0.0, due - time.monotonic()) * 1000
             poller.poll(wait + 1 if wait else 0)
+            self._read_signals()
             self._take_messages()
             self._read_events()
             now = time.monotonic()
             if now >= next_quiet:
                 next_quiet = now + _QUIET
                 self._mark_everything()
+                self._has_requests = True
+            if self._has_requests:
+                self._has_requests = False
+                for network in self._networks.values():
+                    network.take_request()
             if now >= next_sign:
                 next_sign = now + _SIGN_OF_LIFE
                 notify("WATCHDOG=1")
@@ -110,6 +121,12 @@ class Agent:
                     network.reconcile()
             if now >= self._state_due and any(network.is_changed for network in self._networks.values()):
                 self._write_states()
+
+    def _read_signals(self) -> None:
+        try:
+            os.read(self._signals, _MANY_SIGNALS)
+        except BlockingIOError:
+            pass  # none has come
 
     def _take_messages(self) -> None:
         """Take all messages that are there: changes of many hosts are one batch for the kernel."""
@@ -167,6 +184,11 @@ class Agent:
         states = self.describe(is_running)
         for network in self._networks.values():
             network.is_changed = False
+        self._write_files(states)
+        for network in self._networks.values():
+            network.answer_request()
+
+    def _write_files(self, states: list[dict[str, object]]) -> None:
         try:
             for state in states:
                 write_agent_state(str(state["network"]), state)
@@ -178,5 +200,8 @@ class Agent:
     def _log_of(self, network: str, line: str) -> None:
         self._log(f"{network}: {line}")
 
-    def _note_signal(self, _number: int, _frame: object) -> None:
-        self._is_ending = True
+    def _note_signal(self, number: int, _frame: object) -> None:
+        if number == rejoining.SIGNAL:
+            self._has_requests = True
+        else:
+            self._is_ending = True

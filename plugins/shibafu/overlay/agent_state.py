@@ -4,6 +4,7 @@ The agent itself reads it when it starts again: the host keeps its subnet.
 """
 
 import os
+import signal
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
@@ -40,6 +41,33 @@ def claim_agent() -> SoleProcess:
 def is_agent_running() -> bool:
     """Return whether an agent is at work in this namespace."""
     return is_at_work(_KIND)
+
+
+def signal_agent(network: str, number: signal.Signals) -> bool:
+    """Send a signal to the agent that is at work in this namespace; return whether there is one.
+
+    Args:
+        network: one that it has written a state of.
+        number: the signal.
+    """
+    pid = read_agent_state(network).get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        # What the state says may be of one that was killed, whose number another process has now.
+        is_here = os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino
+        if is_here and is_agent_running():
+            signal.pidfd_send_signal(process, number)
+            return True
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has ended in this moment
+    finally:
+        os.close(process)
+    return False
 
 
 def write_agent_state(network: str, state: Mapping[str, object]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from shibafu.overlay.cluster_network import ClusterNetwork
+from shibafu.overlay.rejoining import RejoinRequest
 from shibafu.overlay.subnet_leases import SubnetLease
 
 
@@ -40,9 +41,22 @@ class LeaseAcquired:
 
 @dataclass(frozen=True)
 class SubnetTaken:
-    """The subnet of this host has become another host's."""
+    """The subnet of this host has become another host's.
 
+    Args:
+        lease: what this host has lost; its containers have addresses of it.
+        owner: the other host's address.
+    """
+
+    lease: SubnetLease
     owner: str
+
+
+@dataclass(frozen=True)
+class RejoinAnswered:
+    """What `shibafu overlay rejoin` asks for has been tried; the messages before say what came of it."""
+
+    request: RejoinRequest
 
 
 @dataclass(frozen=True)
@@ -89,7 +103,16 @@ class Crashed:
     error: BaseException
 
 
-Message = NetworkKnown | LeaseAcquired | SubnetTaken | LeasesListed | LeasesChanged | EtcdState | Crashed
+Message = (
+    NetworkKnown
+    | LeaseAcquired
+    | SubnetTaken
+    | RejoinAnswered
+    | LeasesListed
+    | LeasesChanged
+    | EtcdState
+    | Crashed
+)
 
 
 class Mailbox:

@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 from shibafu.cni.errors import CniError
-from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.netlink.vxlan import Vxlan
 from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
-from shibafu.overlay.cluster_network import OVERHEAD, OVERHEAD6, ClusterNetwork
+from shibafu.overlay.cluster_network import ClusterNetwork
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.host_setup import calc_devices, calc_host_subnet
 from shibafu.overlay.messages import (
     EtcdState,
     HeldLease,
@@ -21,21 +20,18 @@ from shibafu.overlay.messages import (
     LeasesListed,
     Message,
     NetworkKnown,
+    RejoinAnswered,
     SubnetTaken,
 )
 from shibafu.overlay.outer_link import OuterLink, find_outer_link
 from shibafu.overlay.peer_entries import Entry, apply_entries, list_entries, merge_entries
 from shibafu.overlay.peers import PeerRules, calc_peer_entries
+from shibafu.overlay.rejoining import RejoinRequest, read_rejoin_request, remove_rejoin_request
 from shibafu.overlay.store_threads import HostWatcher, SubnetKeeper
 from shibafu.overlay.subnet_allocation import SubnetTakenError
-from shibafu.overlay.subnet_file import HostSubnet, read_subnet_file, write_subnet_file
+from shibafu.overlay.subnet_file import read_subnet_file, write_subnet_file
 from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, Vtep, format_lease_key
-from shibafu.overlay.vxlan_device import (
-    VxlanDevice,
-    calc_device_mac,
-    calc_device_name,
-    ensure_vxlan_device,
-)
+from shibafu.overlay.vxlan_device import calc_device_mac, calc_device_name, ensure_vxlan_device
 
 NEVER = float("inf")
 # Seconds between two looks at the kernel; the longer where something is changed again and again.
@@ -79,6 +75,8 @@ class NetworkAgent:
         self._host: HostVteps | None = None
         self._held: HeldLease | None = None
         self._taken_by = ""
+        self._request: RejoinRequest | None = None
+        self._answered: RejoinRequest | None = None
         self._leases: dict[str, SubnetLease] | None = None
         self._missing: dict[str, SubnetLease] = {}
         self._missing_until = NEVER
@@ -107,11 +105,11 @@ class NetworkAgent:
         elif isinstance(message, LeaseAcquired):
             self._take_lease(message.held)
         elif isinstance(message, SubnetTaken):
-            if self._taken_by != message.owner:
-                self._log(
-                    f"the host {message.owner} has taken the subnet of this one; nothing is changed here"
-                )
-            self._taken_by = message.owner
+            self._take_loss(message)
+        elif isinstance(message, RejoinAnswered):
+            # Whoever has asked finds the kernel and the subnet file as the state says.
+            self.reconcile()
+            self._answered = message.request
         elif isinstance(message, LeasesListed):
             self._take_listing(message)
         elif isinstance(message, LeasesChanged):
@@ -135,6 +133,15 @@ class NetworkAgent:
             self._log(f"this host has {both}, and is reached at {lease.public_ip}")
         self._held = held
         self.mark()
+
+    def _take_loss(self, loss: SubnetTaken) -> None:
+        if self._taken_by != loss.owner:
+            self._log(f"the host {loss.owner} has taken the subnet of this one; nothing is changed here")
+        self._taken_by = loss.owner
+        if self._held is None:
+            # Containers have had its addresses since before the agent was started.
+            self._held = HeldLease(loss.lease, 0, 0)
+            self.mark()
 
     def _take_listing(self, listing: LeasesListed) -> None:
         before = self._leases or {}
@@ -189,6 +196,22 @@ class NetworkAgent:
         if self._held is None:
             return None
         return format_lease_key(self._held.lease.subnet, self._held.lease.subnet6)
+
+    # What the command asks for
+
+    def take_request(self) -> None:
+        """Begin with what `shibafu overlay rejoin` has asked for, if anything."""
+        request = read_rejoin_request(self.settings.name)
+        if request is not None and request != self._request:
+            self._log("this host is asked to join again")
+            self._keeper.rejoin(request)
+        self._request = request
+
+    def answer_request(self) -> None:
+        """Say that it has been tried, now that what came of it is written."""
+        if self._answered is not None:
+            remove_rejoin_request(self.settings.name, self._answered)
+            self._request = self._answered = None
 
     # What the kernel has
 
@@ -320,8 +343,8 @@ class NetworkAgent:
     def describe(self) -> dict[str, object]:
         """Return its state, for programs."""
         trouble, hint = next((both for both in self._troubles.values() if both[0]), ("", ""))
-        if self._taken_by:
-            taken = SubnetTakenError(self._held.lease.subnet if self._held else "", self._taken_by)
+        if self._taken_by and self._held is not None:
+            taken = SubnetTakenError(self._held.lease, self._taken_by)
             trouble, hint = taken.message, taken.hint
         lease = self._held.lease if self._held else self._previous
         state = "taken" if self._taken_by else "joined" if self._held else "waiting"
@@ -347,36 +370,6 @@ class NetworkAgent:
             "hosts": len(self._leases or {}),
             "repaired": self._heal_count,
         }
-
-
-def calc_devices(network: ClusterNetwork, lease: SubnetLease, outer: OuterLink) -> dict[int, VxlanDevice]:
-    """Return the devices of this host, by the version of IP that their packets are in."""
-    devices: dict[int, VxlanDevice] = {}
-    whole = network.mtu or outer.mtu
-    for local, subnet, vtep, overhead in (
-        (outer.local, lease.subnet, lease.vtep, OVERHEAD),
-        (outer.local6, lease.subnet6, lease.vtep6, OVERHEAD6),
-    ):
-        if local is not None and subnet is not None and vtep is not None:
-            devices[local.version] = VxlanDevice(
-                calc_device_name(network.vni, local.version),
-                Vxlan(network.vni, outer.index, local.packed, network.port, gbp=network.gbp),
-                vtep.mac,
-                min(whole, outer.mtu) - overhead,
-                subnet.network_address.packed,
-            )
-    return devices
-
-
-def calc_host_subnet(network: ClusterNetwork, lease: SubnetLease, mtu: int) -> HostSubnet:
-    """Return what CNI calls are told: the network, this host's part with its gateway, the largest packet."""
-    networks, subnets = [], []
-    for whole, part in ((network.subnets, lease.subnet), (network.subnets6, lease.subnet6)):
-        if whole is not None and part is not None:
-            address = Address.from_packed(whole.network.network_address.packed)
-            networks.append(Cidr(address, whole.network.prefixlen))
-            subnets.append(Cidr(Address.from_packed(part[1].packed), part.prefixlen))
-    return HostSubnet(networks, subnets, mtu, ip_masq=False)
 
 
 def _describe(error: OverlayError | OSError) -> tuple[str, str]:

@@ -24,8 +24,10 @@ from shibafu.overlay.messages import (
     LeasesListed,
     Message,
     NetworkKnown,
+    RejoinAnswered,
     SubnetTaken,
 )
+from shibafu.overlay.rejoining import RejoinRequest
 from shibafu.overlay.subnet_allocation import SubnetAllocator, SubnetTakenError
 from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, parse_lease
 
@@ -100,7 +102,8 @@ class SubnetKeeper(_StoreThread):
     ) -> None:
         super().__init__("subnet", settings, post)
         self._previous = previous
-        self._orders: SimpleQueue[HostVteps | None] = SimpleQueue()
+        self._orders: SimpleQueue[HostVteps | RejoinRequest | None] = SimpleQueue()
+        self._request: RejoinRequest | None = None
 
     def tell_host(self, host: HostVteps) -> None:
         """Have others told how to reach this host."""
@@ -110,6 +113,10 @@ class SubnetKeeper(_StoreThread):
         """Have a look whether the key of this host is there."""
         self._orders.put(None)
 
+    def rejoin(self, request: RejoinRequest) -> None:
+        """Have this host get a subnet again, and have that answered by a message."""
+        self._orders.put(request)
+
     def _work(self, client: EtcdClient) -> None:
         settings = self._settings
         network = self._persist(lambda: self._read_network(client))
@@ -118,10 +125,22 @@ class SubnetKeeper(_StoreThread):
         allocator = SubnetAllocator(client, settings.prefix, network, settings.lease_seconds)
         host, previous = self._wait_for_host(), self._previous
         while True:
-            held = self._acquire(allocator, host, previous)
+            try:
+                held = self._acquire(allocator, host, previous)
+            except SubnetTakenError as error:
+                self._note_success(client)
+                if self._request is not None and self._request.new_subnet:
+                    previous = None
+                    continue
+                self._post(SubnetTaken(error.lease, error.owner))
+                self._answer()
+                host = self._take_order(settings.lease_seconds) or host
+                continue
             self._note_success(client)
             self._post(LeaseAcquired(held))
-            host, previous = self._keep(client, allocator, held), held.lease
+            self._answer()
+            previous = held.lease
+            host = self._keep(client, allocator, held) or host
 
     def _read_network(self, client: EtcdClient) -> ClusterNetwork:
         stored = client.get(f"{self._settings.prefix}/config")
@@ -137,29 +156,45 @@ class SubnetKeeper(_StoreThread):
     ) -> HeldLease:
         return self._persist(lambda: allocator.acquire(host, previous))
 
-    def _keep(self, client: EtcdClient, allocator: SubnetAllocator, held: HeldLease) -> HostVteps:
-        """Keep a subnet until the host is to be reached in another way, and return that."""
+    def _keep(self, client: EtcdClient, allocator: SubnetAllocator, held: HeldLease) -> HostVteps | None:
+        """Keep a subnet until it is lost, or the host is to be reached in another way, which is returned."""
         while True:
+            host = self._take_order(held.seconds)
+            if host is not None:
+                return host
             try:
-                order = self._orders.get(timeout=held.seconds * _RENEWAL)
-            except Empty:
-                order = None
-            if order is not None:
-                return order
-            try:
-                kept = self._persist(lambda: allocator.keep(held))  # noqa: B023 - called at once
-            except SubnetTakenError as error:
-                self._post(SubnetTaken(error.owner))
-                continue
+                held = self._persist(lambda: allocator.keep(held))  # noqa: B023 - called at once
+            except SubnetTakenError:
+                return None
             self._note_success(client)
-            held = kept
             self._post(LeaseAcquired(held))
+            self._answer()
 
     def _wait_for_host(self) -> HostVteps:
         while True:
-            order = self._orders.get()
-            if order is not None:
-                return order
+            host = self._take_order()
+            if host is not None:
+                return host
+
+    def _take_order(self, seconds: int | None = None) -> HostVteps | None:
+        """Wait for something to do, at most until a lease of so many seconds is to be renewed.
+
+        Returns:
+            How the host is to be reached from now on; None if that stays.
+        """
+        try:
+            order = self._orders.get(timeout=None if seconds is None else seconds * _RENEWAL)
+        except Empty:
+            return None
+        if isinstance(order, RejoinRequest):
+            self._request = order
+            return None
+        return order
+
+    def _answer(self) -> None:
+        if self._request is not None:
+            self._post(RejoinAnswered(self._request))
+            self._request = None
 
 
 class HostWatcher(_StoreThread):

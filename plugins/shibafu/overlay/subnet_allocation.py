@@ -7,7 +7,6 @@ transaction is about all keys that begin with the IPv4 subnet.
 
 import random
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from itertools import islice
 
 from shibafu.overlay.cluster_network import ClusterNetwork
@@ -28,14 +27,20 @@ _CHOICE = 100
 
 
 class SubnetTakenError(OverlayError):
-    """The subnet that a host has, and whose addresses its containers have, is another host's."""
+    """The subnet that a host has, and whose addresses its containers have, is another host's.
 
-    def __init__(self, subnet: object, owner: object) -> None:
+    Args:
+        lease: what the host has lost.
+        owner: the other host's address.
+    """
+
+    def __init__(self, lease: SubnetLease, owner: object) -> None:
         super().__init__(
-            f"{subnet}, this host's subnet, has been taken by the host {owner}",
-            "if that is meant to be so: end the agent, remove this host with `shibafu overlay rm`, start the"
-            " agent, and restart the containers; else delete that host's key from etcd",
+            f"{lease.subnet}, this host's subnet, has been taken by the host {owner}",
+            "remove that host (shibafu overlay rm), and this one has its subnet again; or get another subnet"
+            " with `shibafu overlay rejoin --new-subnet`, and connect the containers again",
         )
+        self.lease = lease
         self.owner = str(owner)
 
 
@@ -73,6 +78,7 @@ class SubnetAllocator:
             previous: what it had before, perhaps with another address.
 
         Raises:
+            SubnetTakenError: the one that it had has become another host's.
             OverlayError: no subnet is free.
             EtcdError: etcd cannot be reached, or refuses a request.
         """
@@ -86,7 +92,7 @@ class SubnetAllocator:
                 # The network has been described otherwise since.
                 self._client.delete(self._prefix + entry.key)
                 entries = [one for one in entries if one is not entry]
-            held = self._claim(host.calc_lease(*self._choose(entries, previous)))
+            held = self._claim(self._choose(entries, host, previous))
             if held is not None:
                 return held
         raise EtcdError(f"other hosts were faster {_TRIES} times when this one asked for a subnet")
@@ -110,9 +116,7 @@ class SubnetAllocator:
             for entry in same:
                 if entry.lease.public_ip == held.lease.public_ip:
                     return self._adopt(entry, held.lease)
-            for entry in entries:
-                if _overlap(entry.lease, held.lease):
-                    raise SubnetTakenError(held.lease.subnet, entry.lease.public_ip)
+            _require_free(entries, held.lease)
             again = self._claim(held.lease)
             if again is not None:
                 return again
@@ -187,25 +191,47 @@ class SubnetAllocator:
         self._client.revoke_lease(number)
         return None
 
-    def _choose(
-        self, entries: list[_Entry], previous: SubnetLease | None
-    ) -> tuple[IPv4Network, IPv6Network | None]:
+    def _choose(self, entries: list[_Entry], host: HostVteps, previous: SubnetLease | None) -> SubnetLease:
+        """Return what to claim.
+
+        Raises:
+            SubnetTakenError: see `acquire`.
+            OverlayError: no subnet is free.
+        """
         subnets, subnets6 = self._network.subnets, self._network.subnets6
+        number = None if previous is None else subnets.find_number(previous.subnet)
+        if number is not None and number < self._network.count:
+            wanted = self._calc_lease(host, number)
+            _require_free(entries, wanted)
+            return wanted
         taken = {number for entry in entries for number in subnets.find_numbers(entry.lease.subnet)}
         for entry in entries:
             if subnets6 is not None and entry.lease.subnet6 is not None:
                 taken.update(subnets6.find_numbers(entry.lease.subnet6))
-        number = None if previous is None else subnets.find_number(previous.subnet)
-        if number is None or number >= self._network.count or number in taken:
-            all_free = (number for number in range(self._network.count) if number not in taken)
-            free = list(islice(all_free, _CHOICE))
-            if not free:
-                raise OverlayError(
-                    f"all {self._network.count} subnets of {subnets.network} are taken",
-                    "remove hosts that are gone: shibafu overlay rm HOST",
-                )
-            number = random.choice(free)  # noqa: S311 - no secret
-        return subnets.calc_subnet(number), None if subnets6 is None else subnets6.calc_subnet(number)
+        all_free = (number for number in range(self._network.count) if number not in taken)
+        free = list(islice(all_free, _CHOICE))
+        if not free:
+            raise OverlayError(
+                f"all {self._network.count} subnets of {subnets.network} are taken",
+                "remove hosts that are gone: shibafu overlay rm HOST",
+            )
+        return self._calc_lease(host, random.choice(free))  # noqa: S311 - no secret
+
+    def _calc_lease(self, host: HostVteps, number: int) -> SubnetLease:
+        subnets6 = self._network.subnets6
+        subnet6 = None if subnets6 is None else subnets6.calc_subnet(number)
+        return host.calc_lease(self._network.subnets.calc_subnet(number), subnet6)
+
+
+def _require_free(entries: list[_Entry], wanted: SubnetLease) -> None:
+    """Refuse what another host has.
+
+    Raises:
+        SubnetTakenError: one has it, or a part of it.
+    """
+    for entry in entries:
+        if _overlap(entry.lease, wanted):
+            raise SubnetTakenError(wanted, entry.lease.public_ip)
 
 
 def _overlap(one: SubnetLease, other: SubnetLease) -> bool:

@@ -1,0 +1,39 @@
+"""What a host needs for its subnet: the devices of the VXLAN, and what CNI plugins are told."""
+
+from shibafu.lean.ip import Address, Cidr
+from shibafu.netlink.vxlan import Vxlan
+from shibafu.overlay.cluster_network import OVERHEAD, OVERHEAD6, ClusterNetwork
+from shibafu.overlay.outer_link import OuterLink
+from shibafu.overlay.subnet_file import HostSubnet
+from shibafu.overlay.subnet_leases import SubnetLease
+from shibafu.overlay.vxlan_device import VxlanDevice, calc_device_name
+
+
+def calc_devices(network: ClusterNetwork, lease: SubnetLease, outer: OuterLink) -> dict[int, VxlanDevice]:
+    """Return the devices of this host, by the version of IP that their packets are in."""
+    devices: dict[int, VxlanDevice] = {}
+    whole = network.mtu or outer.mtu
+    for local, subnet, vtep, overhead in (
+        (outer.local, lease.subnet, lease.vtep, OVERHEAD),
+        (outer.local6, lease.subnet6, lease.vtep6, OVERHEAD6),
+    ):
+        if local is not None and subnet is not None and vtep is not None:
+            devices[local.version] = VxlanDevice(
+                calc_device_name(network.vni, local.version),
+                Vxlan(network.vni, outer.index, local.packed, network.port, gbp=network.gbp),
+                vtep.mac,
+                min(whole, outer.mtu) - overhead,
+                subnet.network_address.packed,
+            )
+    return devices
+
+
+def calc_host_subnet(network: ClusterNetwork, lease: SubnetLease, mtu: int) -> HostSubnet:
+    """Return what CNI calls are told: the network, this host's part with its gateway, the largest packet."""
+    networks, subnets = [], []
+    for whole, part in ((network.subnets, lease.subnet), (network.subnets6, lease.subnet6)):
+        if whole is not None and part is not None:
+            address = Address.from_packed(whole.network.network_address.packed)
+            networks.append(Cidr(address, whole.network.prefixlen))
+            subnets.append(Cidr(Address.from_packed(part[1].packed), part.prefixlen))
+    return HostSubnet(networks, subnets, mtu, ip_masq=False)
