@@ -23,7 +23,14 @@ CRI = {"IngressRate": 20 * MBIT, "IngressBurst": 4294967295, "EgressRate": 0, "E
 
 @pytest.mark.parametrize("way", ["ingress", "egress"])
 @pytest.mark.parametrize(
-    ("rate", "protocol"), [(10, "tcp"), (100, "tcp"), (1000, "tcp"), (10, "udp"), (100, "udp")]
+    ("rate", "protocol"),
+    [
+        (10, "tcp"),
+        pytest.param(100, "tcp", marks=pytest.mark.long),
+        (1000, "tcp"),
+        pytest.param(10, "udp", marks=pytest.mark.long),
+        (100, "udp"),
+    ],
 )
 def test_rate(machine: Machine, way: str, rate: int, protocol: str) -> None:
     config = attach(machine) | {f"{way}Rate": rate * MBIT}

@@ -57,7 +57,9 @@ def is_forgotten(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.mark.parametrize("isolate", [True, STRICT])
-@pytest.mark.parametrize("subnets", ["others", "the same", "others of IPv6"])
+@pytest.mark.parametrize(
+    "subnets", ["others", "the same", pytest.param("others of IPv6", marks=pytest.mark.long)]
+)
 def test_an_open_network_wants_the_bridge_of_an_isolated_one(
     networks: Networks, isolate: bool | str, subnets: str, is_forgotten: bool
 ) -> None:

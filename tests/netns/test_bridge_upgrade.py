@@ -233,7 +233,10 @@ def web() -> Iterator[Namespace]:
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("has_cache", [True, False], ids=["cached result", "no cached result"])
-@pytest.mark.parametrize("broken", ["ip link del br-blue", "ip link del {port}", "iptables -t nat -F"])
+@pytest.mark.parametrize(
+    "broken",
+    ["ip link del br-blue", "ip link del {port}", pytest.param("iptables -t nat -F", marks=pytest.mark.long)],
+)
 def test_repair(
     shibafu: CommandLine, host: Namespace, web: Namespace, version: int, has_cache: bool, broken: str
 ) -> None:

@@ -320,7 +320,7 @@ BREAKAGES = {
 }
 
 
-@pytest.mark.parametrize("family", ["iptables", "ip6tables"])
+@pytest.mark.parametrize("family", ["iptables", pytest.param("ip6tables", marks=pytest.mark.long)])
 @pytest.mark.parametrize("breakage", BREAKAGES)
 def test_check(machine: Machine, family: str, breakage: str) -> None:
     """It sees what is wrong and changes nothing; the next ADD mends it."""

@@ -221,7 +221,7 @@ TestStore = StoreMachine.TestCase
 
 @pytest.mark.parametrize("torn", [False, True])
 @pytest.mark.parametrize("verb", ["ADD", "DEL", "GC"])
-@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("is_known", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_killed_at_every_step(tmp_path: Path, verb: str, torn: bool, is_known: bool) -> None:
     """Each instant of each verb, with a good index and with one that has to be made: nothing is ever lost."""
     steps = 0

@@ -51,7 +51,7 @@ def count_rules(publisher: Publisher, outside: Outside, version: int) -> tuple[i
 
 
 @families
-@pytest.mark.parametrize("calc", [runs, singles, scattered])
+@pytest.mark.parametrize("calc", [runs, singles, pytest.param(scattered, marks=pytest.mark.long)])
 def test_packets_meet_no_more_rules_for_more_ports(
     publisher: Publisher, config: Config, outside: Outside, version: int, calc: Callable[[int], list[Config]]
 ) -> None:
