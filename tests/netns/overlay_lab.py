@@ -23,6 +23,7 @@ from support.namespaces import Namespace
 
 _ROOTS = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
 _STATES = Path("/run/shibafu/overlay")
+SUBNETS = "/coreos.com/network/subnets"
 NETWORK = {"Network": "10.42.0.0/16", "Backend": {"Type": "vxlan"}}
 DUAL_STACK = NETWORK | {"EnableIPv6": True, "IPv6Network": "fd42::/48"}
 
@@ -47,7 +48,7 @@ def calc_host(number: int) -> tuple[str, str]:
         "BackendData": vtep,
         "BackendV6Data": vtep,
     }
-    return f"/coreos.com/network/subnets/{subnet}&fd42:0:0:{number + 0x1000:x}::-64", json.dumps(value)
+    return f"{SUBNETS}/{subnet}&fd42:0:0:{number + 0x1000:x}::-64", json.dumps(value)
 
 
 class OverlayHost:
@@ -78,7 +79,7 @@ class OverlayHost:
         run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
         network = {
             "name": self.name,
-            "endpoints": [lab.url],
+            "endpoints": lab.urls,
             "iface": "eth0",
             "subnetFile": str(self.subnet_file),
         } | keys
@@ -209,6 +210,10 @@ class OverlayHost:
         subnet = other.read_subnet().replace(".1/", ".0/")
         return bool(subnet) and any(line.startswith(f"{subnet} via ") for line in self.list_entries())
 
+    def has_route(self, subnet: str) -> bool:
+        """Return whether it has a route to a subnet, which is given without the prefix's length."""
+        return any(entry.startswith(f"{subnet}/24 via") for entry in self.list_entries())
+
     def count_routes(self) -> int:
         """Return how many routes it has to other hosts, of both families."""
         with self.namespace.enter(), NetlinkSocket() as sock:
@@ -244,25 +249,31 @@ class OverlayHost:
 
 
 class OverlayLab:
-    """A link with hosts, and etcd on the first one.
+    """A link with hosts, and etcd on the first ones.
 
     Args:
         directory: for their files.
         hosts: how many.
         network: its description in etcd.
+        members: how many of the hosts have a member of etcd.
         keys: further ones of each host's configuration.
     """
 
     def __init__(
-        self, directory: Path, hosts: int = 3, network: dict[str, Any] | None = None, **keys: object
+        self,
+        directory: Path,
+        hosts: int = 3,
+        network: dict[str, Any] | None = None,
+        members: int = 1,
+        **keys: object,
     ) -> None:
         self.directory = directory
         self.name = f"t{os.getpid()}"
-        self.url = "http://192.168.77.11:2379"
+        self.urls = [f"http://192.168.77.{11 + number}:2379" for number in range(members)]
         self.switch = Namespace("switch")
         self.switch.run("ip", "link", "add", "switch", "up", "type", "bridge")
         self.hosts = [OverlayHost(self, 11 + number, **keys) for number in range(hosts)]
-        self.etcd = EtcdServer(self.hosts[0].namespace)
+        self.members = self._start_members(members)
         self.etcd.ctl("put", "/coreos.com/network/config", json.dumps(network or NETWORK))
 
     def __enter__(self) -> "OverlayLab":
@@ -272,8 +283,27 @@ class OverlayLab:
         for host in self.hosts:
             sys.stdout.write(f"--- host {host.number}\n{host.read_log()}")
             host.close()
-        self.etcd.__exit__()
+        for member in self.members:
+            member.__exit__()
         self.switch.delete()
+
+    @property
+    def etcd(self) -> EtcdServer:
+        """The first member."""
+        return self.members[0]
+
+    def _start_members(self, count: int) -> list[EtcdServer]:
+        if count == 1:
+            return [EtcdServer(self.hosts[0].namespace)]
+        hosts = self.hosts[:count]
+        peers = [(host.name, f"http://{host.address}:2380") for host in hosts]
+        members = [
+            EtcdServer(host.namespace, peers=dict(peers[number:] + peers[:number]))
+            for number, host in enumerate(hosts)
+        ]
+        for member in members:
+            member.wait_until_serving()
+        return members
 
     def start(self) -> None:
         """Start all agents, and wait until each host has routes to all others."""
@@ -287,6 +317,16 @@ class OverlayLab:
             for other in self.hosts:
                 if host is not other:
                     wait_until(lambda: host.routes_to(other), f"{host.name} to {other.name}")  # noqa: B023
+
+    def join_by_hand(self, subnet: str, address: str = "192.168.77.99", member: int = 0) -> None:
+        """Have another host join, as flannel would, at a member of etcd."""
+        value = {
+            "PublicIP": address,
+            "PublicIPv6": None,
+            "BackendType": "vxlan",
+            "BackendData": {"VNI": 1, "VtepMAC": "de:11:0a:27:15:d9"},
+        }
+        self.members[member].ctl("put", f"{SUBNETS}/{subnet}-24", json.dumps(value))
 
     def put_hosts(self, numbers: range) -> None:
         """Have hosts join that are not there, all at once; etcd takes 128 operations in one request."""
@@ -307,7 +347,7 @@ class OverlayLab:
     def list_keys(self) -> dict[str, str]:
         """Return what etcd has of the hosts."""
         with self.hosts[0].namespace.enter():
-            values = EtcdClient(self.etcd.access).list_prefix("/coreos.com/network/subnets/").values
+            values = EtcdClient(self.etcd.access).list_prefix(f"{SUBNETS}/").values
         return {value.key.rpartition("/")[2]: value.value.decode() for value in values}
 
 

@@ -7,27 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_lab import DUAL_STACK, NETWORK, OverlayHost, OverlayLab, Pair, Pings, wait_until
+from netns.overlay_lab import DUAL_STACK, NETWORK, SUBNETS, OverlayLab, Pair, Pings, wait_until
 from support.certificates import Authority
 from support.etcd import EtcdServer
 
 pytestmark = pytest.mark.long
-SUBNETS = "/coreos.com/network/subnets"
-
-
-def join_by_hand(lab: OverlayLab, subnet: str, address: str = "192.168.77.99") -> None:
-    """Have another host join, as flannel would."""
-    value = {
-        "PublicIP": address,
-        "PublicIPv6": None,
-        "BackendType": "vxlan",
-        "BackendData": {"VNI": 1, "VtepMAC": "de:11:0a:27:15:d9"},
-    }
-    lab.etcd.ctl("put", f"{SUBNETS}/{subnet}-24", json.dumps(value))
-
-
-def has_route(host: OverlayHost, subnet: str) -> bool:
-    return any(entry.startswith(f"{subnet}/24 via") for entry in host.list_entries())
 
 
 # In the kernel
@@ -105,9 +89,9 @@ def test_etcd_is_down(pair: Pair, lab: OverlayLab) -> None:
         first.start()
         time.sleep(1.5)
         lab.etcd.start()
-        join_by_hand(lab, "10.42.200.0")
+        lab.join_by_hand("10.42.200.0")
         for host in (first, second):
-            wait_until(lambda: has_route(host, "10.42.200.0"), host.name)  # noqa: B023
+            wait_until(lambda: host.has_route("10.42.200.0"), host.name)  # noqa: B023
     assert pings.lost == 0
 
 
@@ -122,18 +106,18 @@ def test_kernel_is_repaired_without_etcd(pair: Pair, lab: OverlayLab) -> None:
 
 def test_history_is_compacted_while_a_host_is_cut_off(pair: Pair, lab: OverlayLab) -> None:
     _, second, container = pair
-    join_by_hand(lab, "10.42.200.0")
-    wait_until(lambda: has_route(second, "10.42.200.0"), "the first")
+    lab.join_by_hand("10.42.200.0")
+    wait_until(lambda: second.has_route("10.42.200.0"), "the first")
     lab.switch.run("ip", "link", "set", f"port{second.number}", "down")
     # Its connection ends, since nothing is heard for 11 seconds.
     lab.etcd.ctl("del", f"{SUBNETS}/10.42.200.0-24")
-    join_by_hand(lab, "10.42.201.0")
+    lab.join_by_hand("10.42.201.0")
     lab.etcd.ctl("compact", str(lab.etcd.read_revision()))
     wait_until(lambda: "cannot be reached" in second.read_log(), "the partition", 30)
-    assert has_route(second, "10.42.200.0")
+    assert second.has_route("10.42.200.0")
     lab.switch.run("ip", "link", "set", f"port{second.number}", "up")
-    wait_until(lambda: has_route(second, "10.42.201.0"), "the second")
-    assert not has_route(second, "10.42.200.0")
+    wait_until(lambda: second.has_route("10.42.201.0"), "the second")
+    assert not second.has_route("10.42.200.0")
     container.run("ping", "-c1", "-w5", second.calc_container())
 
 
@@ -169,7 +153,7 @@ def test_own_lease_expires(tmp_path: Path) -> None:
 def test_own_subnet_is_taken(pair: Pair, lab: OverlayLab) -> None:
     _, second, container = pair
     subnet = second.read_subnet().replace(".1/24", ".0")
-    join_by_hand(lab, subnet)
+    lab.join_by_hand(subnet)
     wait_until(lambda: second.read_state()["state"] == "taken", "the loss")
     assert "has been taken by the host 192.168.77.99" in second.command("status", status=1)
     # Nothing is changed here: its containers have these addresses.
@@ -177,21 +161,6 @@ def test_own_subnet_is_taken(pair: Pair, lab: OverlayLab) -> None:
     lab.etcd.ctl("del", f"{SUBNETS}/{subnet}-24")
     wait_until(lambda: second.read_state()["state"] == "joined", "the return")
     container.run("ping", "-c1", "-w5", second.calc_container())
-
-
-def test_etcd_is_restored_from_a_backup(pair: Pair, lab: OverlayLab) -> None:
-    """It knows neither host, and has a lower revision: both join again, and nobody is cut off."""
-    _, second, container = pair
-    keys = lab.list_keys()
-    with Pings(container, second.calc_container()) as pings:
-        lab.etcd.stop()
-        lab.etcd.forget()
-        lab.etcd.start()
-        lab.etcd.ctl("put", "/coreos.com/network/config", json.dumps(NETWORK))
-        wait_until(lambda: lab.list_keys() == keys, "the same keys", 20)
-        time.sleep(0.5)
-    assert pings.lost == 0
-    assert "etcd was restored from a backup" in second.read_log()
 
 
 def test_partition_of_both_directions(pair: Pair, lab: OverlayLab) -> None:
@@ -203,13 +172,13 @@ def test_partition_of_both_directions(pair: Pair, lab: OverlayLab) -> None:
         ruleset = f"table ip cut {{ chain c {{ {rule} }}; }}"
         second.namespace.run("nft", ruleset)
         with Pings(container, second.calc_container()) as pings:
-            join_by_hand(lab, subnet)
+            lab.join_by_hand(subnet)
             time.sleep(1)
             # What etcd sends arrives once, even if its acknowledgement does not.
-            assert hook == "output" or not has_route(second, subnet)
+            assert hook == "output" or not second.has_route(subnet)
         assert pings.lost == 0
         second.namespace.run("nft", "delete table ip cut")
-        wait_until(lambda: has_route(second, subnet), subnet, 30)  # noqa: B023
+        wait_until(lambda: second.has_route(subnet), subnet, 30)  # noqa: B023
 
 
 def test_passwords_and_certificates(tmp_path: Path) -> None:
@@ -229,7 +198,7 @@ def test_passwords_and_certificates(tmp_path: Path) -> None:
         (host,) = lab.hosts
         lab.etcd.__exit__()
         options = ("--cert-file", certificate, "--key-file", key, "--trusted-ca-file", authority.certificate)
-        lab.etcd = EtcdServer(host.namespace, *map(str, options), "--client-cert-auth", scheme="https")
+        lab.members = [EtcdServer(host.namespace, *map(str, options), "--client-cert-auth", scheme="https")]
         admin = f"--cacert={authority.certificate}", f"--cert={client}", f"--key={client_key}"
         for words in (
             ("put", "/coreos.com/network/config", json.dumps(NETWORK)),

@@ -1,11 +1,13 @@
-"""etcd for tests: one member, in a network namespace, with its data in memory."""
+"""etcd for tests: members in network namespaces, with their data in memory."""
 
 import json
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from shibafu.overlay.config import EtcdAccess
@@ -22,18 +24,30 @@ class EtcdServer:
         options: further ones of etcd(1).
         scheme: `http` or `https`.
         port: for clients.
+        peers: the URLs of all members by their names, its own first; alone it needs none. Such a member is
+            started, but not waited for: it listens once most of them are there.
     """
 
-    def __init__(self, namespace: Namespace, *options: str, scheme: str = "http", port: int = 2379) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        *options: str,
+        scheme: str = "http",
+        port: int = 2379,
+        peers: Mapping[str, str] | None = None,
+    ) -> None:
         self._namespace = namespace
         self._directory = Path(tempfile.mkdtemp(prefix="etcd-", dir="/dev/shm"))
         self._data = self._directory / "data"
+        self._log = self._directory / "log"
         self._options = options
         self.url = f"{scheme}://127.0.0.1:{port}"
         self._listen = f"{scheme}://0.0.0.0:{port}"
-        self._port = port
+        self._peers = peers or {"one": f"http://127.0.0.1:{port + 1}"}
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        self.launch()
+        if peers is None:
+            self.wait_until_serving()
 
     @property
     def access(self) -> EtcdAccess:
@@ -49,29 +63,48 @@ class EtcdServer:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        peer = f"http://127.0.0.1:{self._port + 1}"
-        with (self._directory / "log").open("ab") as log:
+        self.launch()
+        self.wait_until_serving()
+
+    def launch(self) -> None:
+        """Start it."""
+        _, peer = self._who
+        # Several members on a busy machine are late, and would elect again and again.
+        beat, election = ("20", "100") if len(self._peers) == 1 else ("100", "1000")
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *("ip", "netns", "exec", self._namespace.name, "etcd", "--name", "one"),
+                    *("ip", "netns", "exec", self._namespace.name, "etcd", *self._describe_members()),
                     *("--data-dir", self._data, "--listen-peer-urls", peer),
-                    *("--initial-advertise-peer-urls", peer, "--initial-cluster", f"one={peer}"),
                     *("--listen-client-urls", self._listen, "--advertise-client-urls", self.url),
                     # What is lost when the machine stops does not matter.
-                    *("--heartbeat-interval", "20", "--election-timeout", "100", "--logger", "zap"),
+                    *("--heartbeat-interval", beat, "--election-timeout", election, "--logger", "zap"),
                     *self._options,
                 ],
                 stdout=log,
                 stderr=log,
             )
+
+    def wait_until_serving(self) -> None:
+        """Wait until it listens."""
+        assert self._process is not None
         deadline = time.monotonic() + _PATIENCE
-        log_file = self._directory / "log"
-        while not re.search(rb'"serving (insecure )?client', log_file.read_bytes()):
+        while not re.search(rb'"serving (insecure )?client', self._log.read_bytes()):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                said = log_file.read_text()[-2000:]
+                said = self._log.read_text()[-2000:]
                 self.__exit__()
                 raise AssertionError(said)
             time.sleep(0.01)
+
+    @property
+    def _who(self) -> tuple[str, str]:
+        """Its name, and the URL that it has for other members."""
+        return next(iter(self._peers.items()))
+
+    def _describe_members(self) -> list[str]:
+        name, peer = self._who
+        cluster = ",".join(f"{one}={url}" for one, url in self._peers.items())
+        return ["--name", name, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster]
 
     def stop(self) -> None:
         """Kill it."""
@@ -79,22 +112,32 @@ class EtcdServer:
             self._process.kill()
             self._process.wait()
             self._process = None
-            (self._directory / "log").unlink()
+            self._log.unlink()
+
+    def pause(self) -> None:
+        """Have it do nothing, with its connections open, until `go_on`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End a pause."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def forget(self) -> None:
         """Lose all data, as a store does that is restored from an empty backup; it must not be running."""
         shutil.rmtree(self._data)
 
     def save(self) -> Path:
-        """Return a copy of the data, as it is."""
-        saved = self._directory / "saved"
-        shutil.copytree(self._data, saved)
+        """Return a backup, as etcdctl(1) makes it."""
+        saved = self._directory / "backup"
+        self.ctl("snapshot", "save", str(saved))
         return saved
 
     def restore(self, saved: Path) -> None:
-        """Go back to a copy; it must not be running."""
+        """Go back to a backup; it must not be running."""
         self.forget()
-        saved.rename(self._data)
+        self.ctl("snapshot", "restore", str(saved), "--data-dir", str(self._data), *self._describe_members())
 
     def ctl(self, *argv: str) -> str:
         """Run etcdctl(1), and return what it prints."""
