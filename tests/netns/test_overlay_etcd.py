@@ -9,7 +9,7 @@ import pytest
 from shibafu.overlay.config import EtcdAccess
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd import EtcdClient, EtcdError, EtcdUnavailableError, StoredValue, encode_value
-from shibafu.overlay.etcd_watch import Changes, HistoryLostError, watch_prefix
+from shibafu.overlay.etcd_watch import Change, Changes, HistoryLostError, require_change, watch_prefix
 from support.certificates import Authority
 from support.etcd import EtcdServer
 from support.namespaces import Namespace
@@ -46,9 +46,10 @@ def test_keys_and_leases(etcd: EtcdServer, client: EtcdClient) -> None:
     is_absent = {"key": encode_value("/a/1"), "target": "VERSION", "result": "EQUAL", "version": 0}
     assert client.transact([is_absent], [put])
     assert not client.transact([is_absent], [put])
+    stored = StoredValue("/a/1", b"one", lease, etcd.read_revision())
     etcd.ctl("put", "/b", "other")
-    assert client.list_prefix("/a/").values == (StoredValue("/a/1", b"one", lease),)
-    assert client.get("/a/1") == StoredValue("/a/1", b"one", lease)
+    assert client.list_prefix("/a/").values == (stored,)
+    assert client.get("/a/1") == stored
     assert client.get("/a/2") is None
     assert client.keep_alive(lease) == 60
     assert client.ask_lease_age(lease) in (0, 1)
@@ -66,7 +67,7 @@ def test_watch_tells_what_has_changed(etcd: EtcdServer, client: EtcdClient) -> N
     etcd.ctl("del", "/a/1")
     changes = next(watch)
     assert changes.values == {"/a/1": None}
-    assert changes.revision == client.list_prefix("/a/").revision
+    assert changes.last == Change("/a/1", client.list_prefix("/a/").revision, is_deletion=True)
 
 
 def test_watch_begins_where_the_last_one_ended(etcd: EtcdServer, client: EtcdClient) -> None:
@@ -107,6 +108,36 @@ def test_a_restored_store_is_another_one(etcd: EtcdServer, client: EtcdClient) -
     with pytest.raises(HistoryLostError) as caught:
         list(watch_prefix(client, "/a/", listing.revision, listing.cluster))
     assert caught.value.is_restored
+
+
+@pytest.mark.parametrize("last", ["put", "del"])
+def test_a_restored_store_that_others_have_written_to(
+    etcd: EtcdServer, client: EtcdClient, last: str
+) -> None:
+    """Its revision is as high as the last one that is known, or higher."""
+    etcd.ctl("put", "/a/1", "one")
+    backup = etcd.save()
+    watch = start_watch(client)
+    etcd.ctl("put", "/a/1", "two")
+    known = next(watch).last
+    if last == "del":
+        etcd.ctl("del", "/a/1")
+        known = next(watch).last
+    assert known is not None
+    require_change(client, known)
+    etcd.stop()
+    etcd.restore(backup)
+    etcd.start()
+    for _ in range(2):
+        with pytest.raises(HistoryLostError) as caught:
+            require_change(client, known)
+        assert caught.value.is_restored
+        for _ in range(3):
+            etcd.ctl("put", "/b", "other")
+    etcd.ctl("compact", str(etcd.read_revision()))
+    with pytest.raises(HistoryLostError) as caught:
+        require_change(client, known)
+    assert not caught.value.is_restored
 
 
 def test_next_endpoint_where_one_fails(etcd: EtcdServer) -> None:

@@ -11,7 +11,7 @@ from threading import Event, Thread
 import pytest
 
 from netns.overlay_containers import AttachedContainers
-from netns.overlay_lab import NETWORK, OverlayHost, OverlayLab, Pair, Pings, wait_until
+from netns.overlay_lab import NETWORK, SUBNETS, OverlayHost, OverlayLab, Pair, Pings, wait_until
 from support.etcd import EtcdServer
 from support.suite import Suite
 
@@ -141,3 +141,47 @@ def test_etcd_is_restored_from_an_empty_backup(pair: Pair, lab: OverlayLab) -> N
         time.sleep(0.5)
     assert pings.lost == 0
     assert "etcd was restored from a backup" in second.read_log()
+
+
+def test_etcd_is_restored_from_a_backup(pair: Pair, lab: OverlayLab) -> None:
+    """Of one host it has an address of yesterday, and one that has been removed since."""
+    first, second, container = pair
+    lab.join_by_hand("10.42.200.0")
+    backup = lab.etcd.save()
+    lab.etcd.ctl("del", f"{SUBNETS}/10.42.200.0-24")
+    second.namespace.run("ip", "address", "del", f"{second.address}/24", "dev", "eth0")
+    second.namespace.run("ip", "address", "add", "192.168.77.112/24", "dev", "eth0")
+    wait_until(lambda: "192.168.77.112" in str(first.list_entries()), "the new address")
+    keys = lab.list_keys()
+    with Pings(container, second.calc_container()) as pings:
+        lab.etcd.stop()
+        lab.etcd.restore(backup)
+        lab.etcd.start()
+        wait_until(lambda: lab.list_keys().items() >= keys.items(), "the present keys", 20)
+        for host in lab.hosts:
+            wait_until(lambda: host.has_route("10.42.200.0"), host.name, 20)  # noqa: B023
+    assert pings.lost == 0
+
+
+def test_a_restored_store_has_overtaken_a_host(tmp_path: Path) -> None:
+    """A host that has joined since, and was cut off, finds a higher revision than its own."""
+    with OverlayLab(tmp_path, 2) as lab:
+        first, second = lab.hosts
+        first.start()
+        wait_until(lambda: first.read_state().get("state") == "joined", "join")
+        backup = lab.etcd.save()
+        second.start()
+        lab.wait_until_joined()
+        keys = lab.list_keys()
+        container, _ = first.attach(), second.attach()
+        with Pings(container, second.calc_container()) as pings:
+            with dropped(second, "tcp dport 2379", "tcp sport 2379"):
+                lab.etcd.stop()
+                lab.etcd.restore(backup)
+                lab.etcd.start()
+                for _ in range(10):
+                    lab.etcd.ctl("put", "/other", "")
+                wait_until(lambda: "cannot be reached" in second.read_state()["trouble"], "the partition", 30)
+                assert lab.list_keys() != keys
+            wait_until(lambda: lab.list_keys() == keys, "its key", 20)
+        assert pings.lost == 0

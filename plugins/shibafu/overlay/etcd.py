@@ -57,11 +57,13 @@ class StoredValue:
         key: all of it.
         value: the value.
         lease: the number of the lease that it goes with; 0 for none.
+        modified: the revision that it was written last in.
     """
 
     key: str
     value: bytes
     lease: int
+    modified: int
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,18 @@ class EtcdClient:
         )
         return _parse_listing(answer)
 
-    def get(self, key: str) -> StoredValue | None:
+    def get(self, key: str, revision: int = 0) -> StoredValue | None:
         """Return what is under a key; None for nothing.
 
+        Args:
+            key: the key.
+            revision: of which the answer is to be; 0 for the present one.
+
         Raises:
-            EtcdError: see `list_prefix`.
+            EtcdError: see `list_prefix`; or etcd does not know the revision, any more or yet.
         """
-        values = _parse_listing(self.call("kv/range", {"key": encode_value(key)})).values
+        answer = self.call("kv/range", {"key": encode_value(key), "revision": revision})
+        values = _parse_listing(answer).values
         return values[0] if values else None
 
     def transact(self, compare: Sequence[object], success: Sequence[object]) -> bool:
@@ -332,6 +339,7 @@ def _parse_listing(answer: dict[str, Any]) -> StoreListing:
             decode_value(entry["key"]).decode("utf-8", "replace"),
             decode_value(entry.get("value", "")),
             int(entry.get("lease", 0)),
+            int(entry["mod_revision"]),
         )
         for entry in answer.get("kvs", ())
     )
@@ -374,6 +382,8 @@ def _describe_refusal(error: Etcd3Exception, endpoint: str) -> EtcdError:
 
 def _describe_cause(error: BaseException) -> str:
     """Return the innermost reason, which requests wraps several times."""
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "it has ended the connection"
     reason: BaseException | None = error
     while reason is not None:
         error, reason = reason, reason.__cause__ or reason.__context__

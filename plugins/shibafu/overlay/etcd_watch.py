@@ -13,10 +13,14 @@ from shibafu.overlay.etcd import (
     EtcdClient,
     EtcdError,
     EtcdUnavailableError,
+    StoreListing,
     calc_range_end,
     decode_value,
     encode_value,
 )
+
+_COMPACTED = "etcd has compacted what this host has missed"
+_RESTORED = "etcd has been restored from a backup"
 
 
 class HistoryLostError(EtcdError):
@@ -33,16 +37,60 @@ class HistoryLostError(EtcdError):
 
 
 @dataclass(frozen=True)
+class Change:
+    """A change of a key: how a store is recognized as the one that made it.
+
+    Args:
+        key: which key.
+        revision: that it made.
+        is_deletion: whether the key was deleted by it.
+    """
+
+    key: str
+    revision: int
+    is_deletion: bool = False
+
+
+@dataclass(frozen=True)
 class Changes:
-    """What has changed up to a revision.
+    """What has changed.
 
     Args:
         values: the last value of each key that has changed; None for a deleted one.
-        revision: the store's.
+        last: the last change; None where nothing has changed.
     """
 
     values: dict[str, bytes | None]
-    revision: int
+    last: Change | None
+
+
+def find_last_change(listing: StoreListing) -> Change | None:
+    """Return the last change that a listing shows; None if there is no key."""
+    newest = max(listing.values, key=lambda value: value.modified, default=None)
+    return None if newest is None else Change(newest.key, newest.modified)
+
+
+def require_change(client: EtcdClient, change: Change) -> None:
+    """See that a store still has a change that it once told of.
+
+    One that was restored from a backup lacks it, even if others have written so much since that its
+    revision is higher again.
+
+    Raises:
+        HistoryLostError: it has not, or does not know any more.
+        EtcdError: etcd cannot be reached, or refuses the request.
+    """
+    try:
+        stored = client.get(change.key, change.revision)
+    except EtcdError as error:
+        if "has been compacted" in error.message:
+            raise HistoryLostError(_COMPACTED) from None
+        if "future revision" in error.message:
+            raise HistoryLostError(_RESTORED, is_restored=True) from None
+        raise
+    is_there = stored is None if change.is_deletion else stored and stored.modified == change.revision
+    if not is_there:
+        raise HistoryLostError(_RESTORED, is_restored=True)
 
 
 def watch_prefix(client: EtcdClient, prefix: str, revision: int, cluster: str) -> Iterator[Changes]:
@@ -64,25 +112,24 @@ def watch_prefix(client: EtcdClient, prefix: str, revision: int, cluster: str) -
             "key": encode_value(prefix),
             "range_end": encode_value(calc_range_end(prefix)),
             "start_revision": revision + 1,
-            "progress_notify": True,
         }
     }
     buffer = b""
     for part in client.open_stream("watch", request):
         *lines, buffer = (buffer + part).split(b"\n")
         values: dict[str, bytes | None] = {}
+        last = None
         is_news = False
         for line in lines:
             if not line.strip():
                 continue
             answer = _parse_answer(line)
             header = answer.get("header", {})
-            current = int(header.get("revision", 0))
             if "compact_revision" in answer:
-                raise HistoryLostError("etcd has compacted what this host has missed")
-            is_behind = "created" in answer and current < revision
+                raise HistoryLostError(_COMPACTED)
+            is_behind = "created" in answer and int(header.get("revision", 0)) < revision
             if is_behind or header.get("cluster_id", cluster) != cluster:
-                raise HistoryLostError("etcd has been restored from a backup", is_restored=True)
+                raise HistoryLostError(_RESTORED, is_restored=True)
             if answer.get("canceled"):
                 raise EtcdUnavailableError(
                     f"etcd has cancelled a watch: {answer.get('cancel_reason', 'no reason')}"
@@ -93,10 +140,9 @@ def watch_prefix(client: EtcdClient, prefix: str, revision: int, cluster: str) -
                 is_deleted = event.get("type") == "DELETE"
                 key = decode_value(entry["key"]).decode("utf-8", "replace")
                 values[key] = None if is_deleted else decode_value(entry.get("value", ""))
-            # The header of `created` has the store's, of which not all may have been sent.
-            revision = revision if "created" in answer else current
+                last = Change(key, int(entry["mod_revision"]), is_deleted)
         if is_news:
-            yield Changes(values, revision)
+            yield Changes(values, last)
 
 
 def _parse_answer(line: bytes) -> dict[str, Any]:

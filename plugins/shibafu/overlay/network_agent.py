@@ -37,7 +37,7 @@ NEVER = float("inf")
 # Seconds between two looks at the kernel; the longer where something is changed again and again.
 _PAUSE, _LONG_PAUSE = 0.05, 5.0
 _MANY_HEALS, _MINUTE = 10, 60.0
-# Seconds that hosts have to come back after etcd was restored from a backup that lacks them.
+# Seconds that hosts have to say what is so now, after etcd was restored from a backup.
 GRACE = 60.0
 
 
@@ -78,8 +78,8 @@ class NetworkAgent:
         self._request: RejoinRequest | None = None
         self._answered: RejoinRequest | None = None
         self._leases: dict[str, SubnetLease] | None = None
-        self._missing: dict[str, SubnetLease] = {}
-        self._missing_until = NEVER
+        self._kept: dict[str, SubnetLease] = {}
+        self._kept_until = NEVER
         self._peers: dict[str, list[Entry]] = {}
         self._entries: set[Entry] = set()
         self._has_changes = False
@@ -146,16 +146,18 @@ class NetworkAgent:
     def _take_listing(self, listing: LeasesListed) -> None:
         before = self._leases or {}
         self._leases = listing.leases
-        self._missing = {}
+        self._kept = {}
         if listing.is_restored:
-            self._missing = {key: lease for key, lease in before.items() if key not in listing.leases}
-            self._missing_until = time.monotonic() + GRACE
+            differing = {key for key, lease in before.items() if listing.leases.get(key) != lease}
+            self._kept = {key: before[key] for key in differing}
+            self._kept_until = time.monotonic() + GRACE
             self._log(
-                f"etcd was restored from a backup; it lacks {len(self._missing)} hosts, which may return"
+                f"etcd was restored from a backup; {len(differing)} hosts that it lacks, or knows otherwise,"
+                f" stay as they are for {GRACE:.0f} seconds"
             )
         self._log(f"{len(listing.leases)} hosts")
         self._peers = {}
-        if self._own_key not in (None, *listing.leases):
+        if self._held is not None and listing.leases.get(str(self._own_key)) != self._held.lease:
             self._keeper.look()
         self.mark()
 
@@ -164,7 +166,7 @@ class NetworkAgent:
             return
         for key, lease in changes.items():
             before = self._leases.get(key)
-            self._missing.pop(key, None)
+            self._kept.pop(key, None)
             self._peers.pop(key, None)
             if lease is None:
                 self._leases.pop(key, None)
@@ -253,9 +255,11 @@ class NetworkAgent:
         """Compare the kernel with what is wanted, and make it so."""
         self.due = NEVER
         self._looked = time.monotonic()
-        if self._missing and self._looked >= self._missing_until:
-            self._log(f"{len(self._missing)} hosts have not returned")
-            self._missing = {}
+        if self._kept and self._looked >= self._kept_until:
+            self._log(f"{len(self._kept)} hosts have said nothing since; etcd is believed")
+            for key in self._kept:
+                self._peers.pop(key, None)
+            self._kept = {}
         if self.network is None or self._held is None or self.outer is None:
             return
         try:
@@ -308,10 +312,10 @@ class NetworkAgent:
         """
         assert self.network and self._held and self.outer and self._leases is not None  # noqa: S101, PT018
         rules = PeerRules(self._sock, self.network, self._held.lease, self.outer, self.devices)
-        for key, lease in (self._missing | self._leases).items():
+        for key, lease in (self._leases | self._kept).items():
             if key not in self._peers:
                 self._peers[key] = calc_peer_entries(rules, lease)
-        for key in self._peers.keys() - self._leases.keys() - self._missing.keys():
+        for key in self._peers.keys() - self._leases.keys() - self._kept.keys():
             del self._peers[key]
         want = merge_entries(self._peers)
         is_repair = bool(self._entries) and have != self._entries

@@ -6,6 +6,7 @@ They wait for etcd as long as it takes. The main thread never does: it repairs w
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
@@ -13,8 +14,8 @@ from typing import TypeVar
 from shibafu.overlay.cluster_network import ClusterNetwork, parse_cluster_network
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient
-from shibafu.overlay.etcd_watch import HistoryLostError, watch_prefix
+from shibafu.overlay.etcd import EtcdClient, StoreListing
+from shibafu.overlay.etcd_watch import HistoryLostError, find_last_change, require_change, watch_prefix
 from shibafu.overlay.messages import (
     Crashed,
     EtcdState,
@@ -67,11 +68,15 @@ class _StoreThread(Thread):
         raise NotImplementedError
 
     def _persist(self, attempt: Callable[[], _T]) -> _T:
-        """Return what an attempt returns when it succeeds."""
+        """Return what an attempt returns when it succeeds.
+
+        Raises:
+            SubnetTakenError, HistoryLostError: trying again would not help.
+        """
         while True:
             try:
                 return attempt()
-            except SubnetTakenError:
+            except (SubnetTakenError, HistoryLostError):
                 raise
             except (OverlayError, OSError) as error:
                 self._note_failure(error)
@@ -216,22 +221,34 @@ class HostWatcher(_StoreThread):
             stored = {value.key: value.value for value in listing.values}
             leases = {key: lease for key, lease in self._parse(stored).items() if lease is not None}
             self._post(LeasesListed(leases, is_restored))
-            is_restored = self._follow(client, listing.revision, listing.cluster)
+            try:
+                self._follow(client, listing)
+            except HistoryLostError as error:
+                is_restored = error.is_restored
 
-    def _follow(self, client: EtcdClient, revision: int, cluster: str) -> bool:
-        """Follow changes until some are missing; return whether the store has gone back in time."""
+    def _follow(self, client: EtcdClient, listing: StoreListing) -> None:
+        """Follow what changes after a listing.
+
+        Raises:
+            HistoryLostError: some changes are missing.
+        """
+        revision, last = listing.revision, find_last_change(listing)
         while True:
             try:
-                for changes in watch_prefix(client, self._prefix, revision, cluster):
+                for changes in watch_prefix(client, self._prefix, revision, listing.cluster):
                     self._note_success(client)
-                    revision = changes.revision
+                    last = changes.last or last
                     if changes.values:
                         self._post(LeasesChanged(self._parse(changes.values)))
-            except HistoryLostError as error:
-                return error.is_restored
+            except HistoryLostError:
+                raise
             except (OverlayError, OSError) as error:
                 client.rotate()
                 self._note_failure(error)
+            if last is None:
+                raise HistoryLostError("nothing is known by which etcd could be recognized")
+            self._persist(partial(require_change, client, last))
+            revision = last.revision
 
     def _parse(self, values: "dict[str, bytes] | dict[str, bytes | None]") -> "dict[str, SubnetLease | None]":
         """Return hosts by the last part of their keys; what is damaged stays as it was."""

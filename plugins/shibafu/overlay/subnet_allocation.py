@@ -7,6 +7,7 @@ transaction is about all keys that begin with the IPv4 subnet.
 
 import random
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from itertools import islice
 
 from shibafu.overlay.cluster_network import ClusterNetwork
@@ -69,6 +70,8 @@ class SubnetAllocator:
         self._prefix = f"{prefix}/subnets/"
         self._network = network
         self._seconds = seconds
+        # By which others have reached this host: etcd may have an earlier one, after a backup was restored.
+        self._addresses: set[IPv4Address] = set()
 
     def acquire(self, host: HostVteps, previous: SubnetLease | None) -> HeldLease:
         """Return a subnet for a host: that which it has, else the one that it had, else a free one.
@@ -82,6 +85,7 @@ class SubnetAllocator:
             OverlayError: no subnet is free.
             EtcdError: etcd cannot be reached, or refuses a request.
         """
+        self._addresses.add(host.public_ip)
         for _ in range(_TRIES):
             entries = self._list()
             for entry in entries:
@@ -114,7 +118,7 @@ class SubnetAllocator:
             entries = self._list()
             same = [entry for entry in entries if entry.lease.subnet == held.lease.subnet]
             for entry in same:
-                if entry.lease.public_ip == held.lease.public_ip:
+                if entry.lease.public_ip in self._addresses:
                     return self._adopt(entry, held.lease)
             _require_free(entries, held.lease)
             again = self._claim(held.lease)
