@@ -15,9 +15,6 @@ from support.schemas import validated
 from support.suite import Suite
 from support.warm import warm_command
 
-# Networks that the command makes keep their leases in /var/lib/cni, here a directory of the test's own.
-_ISOLATED = 'mount --bind "$0" /var/lib/cni && exec "$@"'
-
 
 class CommandLine:
     """Runs the command.
@@ -37,6 +34,9 @@ class CommandLine:
         self.cache_dir = self.store / "results"
         for made in (self.conf_dir, self.store, Path("/var/lib/cni")):
             made.mkdir(parents=True, exist_ok=True)
+        # Directories and files that it sees at other paths, by these. Networks that the command makes keep
+        # their leases in /var/lib/cni, here a directory of the test's own.
+        self.mounts = {"/var/lib/cni": str(self.store)}
         self._is_built = suite.is_built
         self._roots = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
         self.env = {
@@ -57,6 +57,7 @@ class CommandLine:
 
     def start(self, *arguments: str, prepare: str = "true") -> subprocess.Popen[str]:
         """Begin to run it, after a line for sh(1) that concerns its own mounts."""
+        mounts = [f"mount --bind {store} {place}" for place, store in self.mounts.items()]
         command = [*self._command, *arguments]
         return subprocess.Popen(
             [
@@ -66,8 +67,8 @@ class CommandLine:
                 "-m",
                 "sh",
                 "-c",
-                f"{prepare} && {_ISOLATED}",
-                str(self.store),
+                " && ".join([prepare, *mounts, 'exec "$@"']),
+                "sh",
                 *command,
             ],
             env=self.env,
@@ -91,9 +92,8 @@ class CommandLine:
         return process.returncode, out, err
 
     def _run_warm(self, arguments: tuple[str, ...], stdin: str) -> tuple[int, str, str]:
-        mounts = {"/var/lib/cni": str(self.store)}
         warm = warm_command(os.environ["PATH"])
-        return warm.run(arguments, self._roots, self.env, self.host.path, mounts, stdin)
+        return warm.run(arguments, self._roots, self.env, self.host.path, self.mounts, stdin)
 
     def __call__(self, line: str, stdin: str = "") -> str:
         """Run a line, which must succeed; return what it printed."""
