@@ -24,6 +24,8 @@ packages=(
     golang-github-containers-common
     # the overlay's store
     etcd-server etcd-client
+    # gateways that hosts share
+    keepalived
     # images
     skopeo umoci xz-utils
     # shells that the command is completed in
@@ -121,7 +123,7 @@ while [[ $# -gt 0 && -e tests/${1%%::*} ]]; do
 done
 if [[ $EUID -eq 0 && ! $is_fast ]]; then
     had_docker=$(command -v dockerd || true) had_firewalld=$(command -v firewalld || true)
-    had_etcd=$(command -v etcd || true)
+    had_etcd=$(command -v etcd || true) had_keepalived=$(command -v keepalived || true)
     ensure_packages "${packages[@]}"
     # Its rules would be this machine's from the next boot on; the tests start a daemon of their own.
     if [[ ! $had_docker && -d /run/systemd/system ]] && command -v dockerd >/dev/null; then
@@ -129,6 +131,7 @@ if [[ $EUID -eq 0 && ! $is_fast ]]; then
     fi
     if [[ ! $had_firewalld && -d /run/systemd/system ]]; then systemctl --quiet disable firewalld.service; fi
     if [[ ! $had_etcd && -d /run/systemd/system ]]; then systemctl --quiet disable etcd.service; fi
+    if [[ ! $had_keepalived && -d /run/systemd/system ]]; then systemctl --quiet disable keepalived.service; fi
 elif [[ ${#paths[@]} -eq 0 ]]; then
     [[ $is_fast ]] || echo "not root: only ${unprivileged[*]} are run, and nothing is installed"
     is_fast=yes

@@ -58,6 +58,14 @@ BRIDGE = (
     ),
     Key("policyDir", "shibafu's own, ignored by the reference: a directory of them."),
     Key("portIsolation"),
+    Key("gatewayHA", "shibafu's own, ignored by the reference: a gateway that several hosts share."),
+    Key(
+        "gatewayHostIP",
+        "shibafu's own, ignored by the reference: the host's addresses besides such a gateway's.",
+    ),
+    Key("vrrpID", "shibafu's own, ignored by the reference: the number of such a gateway."),
+    Key("vrrpPriority", "shibafu's own, ignored by the reference: which host such a gateway is on."),
+    Key("vrrpTrack", "shibafu's own, ignored by the reference: links that the host of such a gateway needs."),
     Key(
         "isolate",
         "shibafu's own, ignored by the reference: isolated networks cannot reach each other, strictly "

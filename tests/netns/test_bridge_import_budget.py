@@ -104,7 +104,7 @@ BUDGETS = {
         "lean": f"{LEAN} sysctl",
         "netlink": f"{NETLINK} {CONTAINER}",
         "netfilter": "backend drops forwarding generation network_rulesets ruleset",
-        "bridge": f"{CONFIGURATION} attachment status",
+        "bridge": f"{CONFIGURATION} attachment kinds status",
         "resources": "fabric masquerade foreign_drops network rules_record",
         "resource": "base home identity obstacles record records",
         "ipam": "__main__ liveness allocator bitmap config index index_records ranges rebuild status store",

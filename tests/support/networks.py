@@ -31,6 +31,12 @@ SPECS = [
     NetworkSpec("cell", "br-cell", (Subnet(ip_network("10.3.0.0/24")),), is_internal=True),
     NetworkSpec("shop", "br-shop", (Subnet(ip_network("10.4.0.0/24")),), isolated=True),
     NetworkSpec("vault", "br-vault", (Subnet(ip_network("10.5.0.0/24")),), isolated="strict"),
+    NetworkSpec(
+        "lan",
+        "br-lan",
+        (Subnet(ip_network("10.6.0.0/24"), None, ip_address("10.6.0.9"), ip_address("10.6.0.99")),),
+        options={"gatewayHA": "vrrp", "gatewayHostIP": ["10.6.0.2/24"], "vrrpID": 7},
+    ),
 ]
 
 

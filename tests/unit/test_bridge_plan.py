@@ -8,7 +8,7 @@ import pytest
 
 from shibafu.bridge import resources
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.status import list_kinds
+from shibafu.bridge.kinds import list_kinds
 from shibafu.resource.base import Resource
 from support.calls import make_request
 
@@ -30,6 +30,9 @@ def kinds() -> set[type[Resource]]:
 def test_status_asks_all_that_know_of_obstacles(kinds: set[type[Resource]]) -> None:
     rules = BridgeConfig(make_request({"ipMasq": True, "macspoofchk": True}))
     internal = BridgeConfig(make_request({"internal": True}))
-    asked = {*list_kinds(rules), *list_kinds(internal)}
+    ranges = [[{"subnet": "10.7.0.0/24", "rangeStart": "10.7.0.10"}]]
+    keys = {"isGateway": True, "gatewayHA": "vrrp", "gatewayHostIP": ["10.7.0.2/24"]}
+    shared = BridgeConfig(make_request(keys | {"ipam": {"type": "shibafu-ipam", "ranges": ranges}}))
+    asked = {*list_kinds(rules), *list_kinds(internal), *list_kinds(shared)}
     knows_of_none = getattr_static(Resource, "obstacle")
     assert asked == {kind for kind in kinds if getattr_static(kind, "obstacle") is not knows_of_none}

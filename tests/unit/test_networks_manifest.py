@@ -13,7 +13,7 @@ from support.networks import SPECS, mistakes
 
 def test_a_declaration_survives_its_own_format() -> None:
     declared = [item.partial for item in parse_manifest(format_manifest(SPECS), "file")]
-    assert [partial.name for partial in declared] == ["blue", "lab", "cell", "shop", "vault"]
+    assert [partial.name for partial in declared] == ["blue", "lab", "cell", "shop", "vault", "lan"]
     for partial, spec in zip(declared, SPECS, strict=True):
         assert (partial.subnets, partial.bridge, partial.mtu) == (spec.subnets, spec.bridge, spec.mtu)
         assert (partial.is_internal, partial.is_masqueraded) == (spec.is_internal, spec.is_masqueraded)

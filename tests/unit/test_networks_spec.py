@@ -80,10 +80,12 @@ def test_options_have_types() -> None:
     assert parse_option("portIsolation", "TRUE") is True
     assert parse_option("vlan", "7") == 7
     assert parse_option("vlan", 7) == 7
+    assert parse_option("vrrpTrack", "eth0,eth1") == ["eth0", "eth1"]
     for key, value in (
         ("vlan", True),
         ("portIsolation", 1),
         ("ipMasqBackend", False),
+        ("gatewayHostIP", 7),
         ("ipMasqBackend", "ipfw"),
         ("bridge", "x"),
     ):

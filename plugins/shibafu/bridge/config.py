@@ -7,6 +7,7 @@ from shibafu.cni.names import ISOLATED, OPEN, STRICT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shibafu.bridge.shared_gateway import SharedGateway
     from shibafu.cni.request import Request
     from shibafu.lean.ip import Cidr
 
@@ -49,6 +50,8 @@ class BridgeConfig:
     dns: "dict[str, object]" = {}  # noqa: RUF012 - nobody changes it
     enable_dad = False
     force_address = False
+    gateway_ha = ""
+    gateway_host_ips: "list[Cidr]" = []  # noqa: RUF012 - likewise
     hairpin_mode = False
     internal = False
     ip_masq = False
@@ -66,12 +69,17 @@ class BridgeConfig:
     port_isolation = False
     preserve_default_vlan = False
     promisc_mode = False
+    # What `gatewayHA` and the keys that go with it come to; None without it.
+    shared_gateway: "SharedGateway | None" = None
     # A later plugin of the chain makes them work; what they are is its matter.
     publishes_ports = False
     # The digest of the policies that it states; see `policy.stated_policies`.
     stated_policies = ""
     vlan = 0
     vlan_trunk: "list[int]" = []  # noqa: RUF012 - likewise
+    vrrp_id = 0
+    vrrp_priority = 0
+    vrrp_track: "list[str]" = []  # noqa: RUF012 - likewise
     watch: "frozenset[str]" = frozenset(name for name, is_watched in WATCHED.items() if is_watched)
 
     def __init__(self, request: "Request") -> None:
@@ -87,6 +95,10 @@ class BridgeConfig:
         if not is_removal:
             self.mac = _parse_mac(_find_mac(request))
             self._validate()
+            if self.gateway_ha:
+                from shibafu.bridge.shared_gateway import SharedGateway
+
+                self.shared_gateway = SharedGateway(self, request.config.section("ipam"))
 
     @property
     def has_ipam(self) -> bool:
@@ -143,6 +155,12 @@ class BridgeConfig:
         if self.mtu and not _MIN_MTU <= self.mtu <= _MAX_MTU:
             raise CniError(
                 INVALID_CONFIG, f"invalid mtu {self.mtu}", f'"mtu" must be 0 or {_MIN_MTU} to {_MAX_MTU}'
+            )
+        if not self.gateway_ha and (self.gateway_host_ips or self.vrrp_track):
+            raise CniError(
+                INVALID_CONFIG,
+                "gatewayHostIP and vrrpTrack need gatewayHA",
+                'set "gatewayHA" to "vrrp", or remove them',
             )
 
 
@@ -218,6 +236,22 @@ def _read_ranges(config: Section, key: str) -> "list[Cidr]":
     except ValueError as error:
         raise CniError(
             INVALID_CONFIG, f"{key}: {error}", f'"{key}" has ranges such as 10.42.0.0/16 or fd42::/48'
+        ) from None
+
+
+def _read_host_ips(config: Section, key: str) -> "list[Cidr]":
+    """Return addresses with the lengths of their prefixes.
+
+    Raises:
+        CniError: one is none.
+    """
+    from shibafu.lean.ip import parse_cidr
+
+    try:
+        return [parse_cidr(text) for text in config.texts(key)]
+    except ValueError as error:
+        raise CniError(
+            INVALID_CONFIG, f"{key}: {error}", f'"{key}" has addresses such as 10.7.0.2/24 or fd07::2/64'
         ) from None
 
 
@@ -299,6 +333,8 @@ KEYS = fold_keys(
     ("dns", "dns", lambda config, key: parse_dns(config.section(key))),
     ("enable_dad", "enabledad", Section.flag),
     ("force_address", "forceAddress", Section.flag),
+    ("gateway_ha", "gatewayHA", Section.text),
+    ("gateway_host_ips", "gatewayHostIP", _read_host_ips),
     ("hairpin_mode", "hairpinMode", Section.flag),
     ("internal", "internal", Section.flag),
     ("ip_masq", "ipMasq", Section.flag),
@@ -324,5 +360,8 @@ KEYS = fold_keys(
     ("stated_policies", "policyDir", _read_stated_policies),
     ("vlan", "vlan", _read_vlan),
     ("vlan_trunk", "vlanTrunk", _read_vlan_trunk),
+    ("vrrp_id", "vrrpID", lambda config, key: config.number(key) or 0),
+    ("vrrp_priority", "vrrpPriority", lambda config, key: config.number(key) or 0),
+    ("vrrp_track", "vrrpTrack", Section.texts),
     ("watch", "watch", _read_watch),
 )

@@ -95,10 +95,17 @@ def plan_links(
     bridge = Bridge(config, _find_bridge_mac(attachment, result))
     own, is_adding = select_own(attachment.request, result), attachment.request.command == "ADD"
     ips = own.ips if config.is_gateway else []
-    gateways = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
+    given = [Cidr(ip.gateway, ip.address.prefix) for ip in ips if ip.gateway is not None]
+    shared = config.shared_gateway
+    gateways = given if shared is None else shared.host_ips
     addresses = [ip.address.address for ip in ips]
     gateway = Gateway(config, bridge, gateways, addresses, port, is_adding)
     links: list[Resource] = [bridge, gateway]
+    if shared is not None:
+        from shibafu.bridge.resources.virtual_router import VirtualRouter
+
+        env = attachment.request.env
+        links.append(VirtualRouter(config, shared, [one.address for one in given], port, env))
     if claim is not None and is_adding:
         links.append(Pair(attachment, claim))
     links.append(Port(config, port, claim))

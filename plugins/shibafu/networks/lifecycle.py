@@ -7,6 +7,7 @@ from typing import Any
 
 from shibafu.bridge.compat.orphans import OrphanedRules
 from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.keepalived import remove_configuration
 from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
 from shibafu.cni.directories import make_directory, secure_given_directory
@@ -71,8 +72,13 @@ def _is_there(path: str) -> CommandError:
 
 
 def update_network(path: str, spec: NetworkSpec) -> None:
-    """Write another configuration into a network's file, wholly or not at all."""
+    """Write another configuration into a network's file, wholly or not at all.
+
+    A gateway that other hosts do not share any more is not left to keepalived, either.
+    """
     os.rename(_write_aside(os.path.dirname(path), spec), path)
+    if "gatewayHA" not in spec.options:
+        remove_configuration(spec.name)
 
 
 def _write_aside(directory: str, spec: NetworkSpec) -> str:
@@ -124,6 +130,8 @@ def remove_network(
     if network.bridge is not None:
         OrphanedRules(network.bridge, state, os.environ).remove()
     state.remove_if_unused()
+    shared = remove_configuration(network.name)
+    done += [shared] if shared else []
     done += remove_bridge(network, others, caller.kernel)
     done += _remove_leases(network)
     os.unlink(network.config.path)

@@ -23,7 +23,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import yaml
-from yaml.nodes import Node, ScalarNode
+from yaml.nodes import Node, ScalarNode, SequenceNode
 
 from shibafu.cni.names import STRICT
 from shibafu.documents.errors import DocumentError
@@ -148,9 +148,14 @@ class _Reader(NodeReader):
     def _read_options(self, node: Node) -> Iterator[tuple[str, object]]:
         for key, value in self.items(node, '"driver-opts"'):
             try:
-                yield key.value, parse_option(key.value, self.construct(value))
+                yield key.value, parse_option(key.value, self._construct_option(value))
             except ValueError as error:
                 self.refuse(key, str(error))
+
+    def _construct_option(self, node: Node) -> object:
+        if isinstance(node, SequenceNode):
+            return [self.construct(item) for item in self.sequence(node, "a list")]
+        return self.construct(node)
 
     def _read_isolated(self, node: Node | None) -> bool | str:
         if node is None or is_null(node):

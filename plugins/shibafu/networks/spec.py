@@ -31,6 +31,8 @@ DRIVER_OPTIONS = {
     "acceptRA": bool,
     "enabledad": bool,
     "forceAddress": bool,
+    "gatewayHA": str,
+    "gatewayHostIP": list,
     "hairpinMode": bool,
     "ipMasqBackend": str,
     "ipspoofchk": bool,
@@ -40,11 +42,14 @@ DRIVER_OPTIONS = {
     "preserveDefaultVlan": bool,
     "promiscMode": bool,
     "vlan": int,
+    "vrrpID": int,
+    "vrrpPriority": int,
+    "vrrpTrack": list,
 }
 # A file is called by the network's name and a suffix.
 _MAX_NAME = MAX_FILE_NAME - len(".conflist")
 _MIN_IPV6_MTU = 1280  # RFC 8200 section 5; the kernel has no IPv6 on links of less
-_TYPE_NAMES = {bool: "true or false", int: "a whole number", str: "a text"}
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", list: "a list such as A,B", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,8 @@ def parse_option(key: str, value: object) -> object:
         return str(value).lower() == "true"
     if wanted is int and isinstance(value, str) and value.isdecimal():
         return int(value)
+    if wanted is list and isinstance(value, str):
+        return value.split(",")
     raise ValueError(f"driver option {key} must be {_TYPE_NAMES[wanted]}, not {value}")
 
 

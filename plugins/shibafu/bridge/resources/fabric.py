@@ -238,7 +238,8 @@ class Gateway(Resource):
         if not self._is_adding:
             from shibafu.bridge.resources.gateway_addresses import select_possible
 
-            gateways = select_possible(gateways, {(a.ip, a.prefix) for a in addr_list(sock, link.index)})
+            present = {(a.ip, a.prefix) for a in addr_list(sock, link.index)}
+            gateways = select_possible(self._config, gateways, present)
         self._ensure_addresses(sock, link, gateways, is_new)
         if not is_new and link.up:
             ensure_own_routes(sock, link, gateways)

@@ -73,7 +73,10 @@ def _find_link_faults(
     view: "View", link: Link, config: BridgeConfig, gateways: list[Cidr], ips: list[Address]
 ) -> list[Fault]:
     faults = _find_advertisement_faults(link) if config.vlan else []
-    faults += _find_address_faults(link.name, gateways, view.addresses(link) if gateways else set())
+    present = view.addresses(link) if gateways else set()
+    if config.shared_gateway is not None:
+        present = config.shared_gateway.leave_out(present)
+    faults += _find_address_faults(link.name, gateways, present)
     for version in sorted({gateway.version for gateway in gateways}):
         if not is_forwarding(version):
             faults.append(Fault(f"forwarding of IPv{version} is turned off on the host", is_switch=True))

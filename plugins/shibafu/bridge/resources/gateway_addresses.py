@@ -39,6 +39,8 @@ def clear_conflicts(
     """
     for address in others:
         key = (address.ip, address.prefix)
+        if config.shared_gateway is not None and config.shared_gateway.owns(address.ip):
+            continue
         conflict = next((gateway for gateway in missing if find_conflict(gateway, [key])), None)
         if conflict is None:
             continue
@@ -98,8 +100,12 @@ def find_conflict(gateway: Cidr, others: "Iterable[tuple[bytes, int]]") -> Cidr 
     return next((other for other in same_family if gateway.version == 4 or gateway.overlaps(other)), None)
 
 
-def select_possible(gateways: list[Cidr], present: set[tuple[bytes, int]]) -> list[Cidr]:
+def select_possible(
+    config: BridgeConfig, gateways: list[Cidr], present: set[tuple[bytes, int]]
+) -> list[Cidr]:
     """Return the gateways' addresses that a link has, or could have in addition to its others."""
     wanted = {(gateway.address.packed, gateway.prefix): gateway for gateway in gateways}
+    if config.shared_gateway is not None:
+        present = config.shared_gateway.leave_out(present)
     others = present - wanted.keys()
     return [g for key, g in wanted.items() if key in present or find_conflict(g, others) is None]

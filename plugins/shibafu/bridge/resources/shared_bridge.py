@@ -49,7 +49,9 @@ class Sharer:
         if gateways is None or not isinstance(ips, list):
             return True  # what is not known may be so
         used = {ip.get("gateway") for ip in ips if isinstance(ip, dict)}
-        return any(str(gateway.address) in used for gateway in gateways)
+        own = stated.get("gatewayHostIP")
+        used.update(own if isinstance(own, list) else ())
+        return any({str(one.address), str(one)} & used for one in gateways)
 
     def describe(self) -> str:
         """Return in what a network that is isolated less strictly differs from its own, in words."""

@@ -82,6 +82,20 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="no other network can reach this one, or be reached from it",
     )
     parser.add_argument(
+        "--gateway-ha",
+        metavar="PROTOCOL",
+        choices=("vrrp",),
+        default="",
+        help="share the gateway with other hosts of the network, by vrrp; needs keepalived",
+    )
+    parser.add_argument(
+        "--gateway-host-ip",
+        metavar="CIDR",
+        action="append",
+        default=[],
+        help="with --gateway-ha: the host's own address in a subnet, such as 10.7.0.2/24; may be repeated",
+    )
+    parser.add_argument(
         "--driver-opt",
         metavar="KEY=VALUE",
         action="append",
@@ -102,6 +116,8 @@ def _run(context: Context, arguments: Namespace) -> int:
     broken: list[ConflistError] = []
     if arguments.internal and arguments.gateway:
         raise UsageError("an internal network has no gateway", "omit --gateway or --internal")
+    stated = (("gatewayHA", arguments.gateway_ha), ("gatewayHostIP", arguments.gateway_host_ip))
+    shared = ((key, value) for key, value in stated if value)
     partial = PartialSpec(
         arguments.name,
         combine_subnets(arguments.subnet, arguments.gateway, arguments.ip_range),
@@ -111,7 +127,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         arguments.internal,
         not arguments.no_masq,
         arguments.isolate,
-        tuple(arguments.driver_opt),
+        (*arguments.driver_opt, *shared),
     )
     with lock_configuration(), open_kernel() as kernel:
         networks = load_networks(context.conf_dir, [], broken)
@@ -143,6 +159,8 @@ SUBCOMMAND = Subcommand(
         "shibafu network create cells --driver-opt portIsolation=true    # keeps its containers apart",
         "shibafu network create db --internal                            # cannot reach the outside",
         "shibafu network create shop --isolate                           # apart from other isolated ones",
+        "shibafu network create lan --subnet 10.7.0.0/24 --ip-range 10.7.0.10-10.7.0.99 "
+        "--gateway-ha vrrp --gateway-host-ip 10.7.0.2/24",
         "shibafu network create vault --isolate=strict                   # apart from all other networks",
     ),
     _run,

@@ -1,0 +1,193 @@
+"""keepalived(8): its configuration of a network's gateway, and the process that reads it.
+
+It is never started from here: whether and how a host runs it is its administrator's matter.
+"""
+
+import os
+from _signal import SIGHUP  # type: ignore[import-not-found]  # typeshed knows only `signal`
+
+from shibafu.cni.directories import make_directory
+from shibafu.cni.errors import INVALID_CONFIG, IO_FAILURE, LIMITED_CONNECTIVITY, NOT_AVAILABLE, CniError
+from shibafu.cni.names import calc_file_name
+from shibafu.lean.files import read_file, remove_file, write_file
+from shibafu.lean.subprocess import Child, find_program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shibafu.bridge.shared_gateway import SharedGateway
+
+_DIRECTORY = "/etc/keepalived"
+_MAIN_FILE = f"{_DIRECTORY}/keepalived.conf"
+INCLUDE_LINE = f"include {_DIRECTORY}/conf.d/*.conf"
+# The second one with `use_pid_dir`, keepalived.conf(5).
+_PID_FILES = ("/run/keepalived.pid", "/run/keepalived/keepalived.pid")
+_LARGEST = 1 << 20
+# Seconds between advertisements; a host is taken for dead after three of them and a part of one.
+_INTERVAL = "0.1"
+
+
+def calc_path(network: str) -> str:
+    """Return the file of a network."""
+    return f"{_DIRECTORY}/conf.d/{calc_file_name('shibafu', network)}.conf"
+
+
+def render_keepalived(network: str, link: str, gateway: "SharedGateway", incarnation: str) -> str:
+    """Return the configuration of a network's gateway.
+
+    IPv6 addresses move with the IPv4 instance (`virtual_ipaddress_excluded`). An instance of their own would
+    need a sync group, in which keepalived 2.2.7 stays BACKUP for ever if the bridge was down at its start.
+
+    Args:
+        network: the network's name.
+        link: the link that has the addresses.
+        gateway: what the network's configuration states.
+        incarnation: what tells the link from an earlier one of its name. keepalived waits for ever for
+            one that was deleted, unless it reads its configuration again.
+    """
+    name = f"shibafu-{network}"
+    own = next(ip.address for ip in gateway.host_ips if ip.version == 4)
+    # Without a prefix: no other address goes when the kernel removes one of these.
+    addresses = {v: [str(g.address) for g in gateway.gateways if g.version == v] for v in (4, 6)}
+    blocks = {
+        "virtual_ipaddress": addresses[4],
+        "virtual_ipaddress_excluded": addresses[6],
+        "track_interface": gateway.tracked,
+    }
+    lines = [
+        f"# The gateway of network {network}. shibafu has written this, and does so again after changes.",
+        f"# Interface: {incarnation}",
+        "global_defs {",
+        "    # The bridge comes with the first container.",
+        "    dynamic_interfaces allow_if_changes",
+        "}",
+        f"vrrp_instance {name} {{",
+        "    version 3",
+        "    state BACKUP",
+        "    nopreempt",
+        f"    interface {link}",
+        f"    mcast_src_ip {own}",
+        f"    virtual_router_id {gateway.router_id}",
+        f"    priority {gateway.priority}",
+        f"    advert_int {_INTERVAL}",
+        "    garp_master_repeat 2",
+    ]
+    for block, entries in blocks.items():
+        if entries:
+            lines += [f"    {block} {{", *(f"        {entry}" for entry in entries), "    }"]
+    return "\n".join([*lines, "}", ""])
+
+
+def find_obstacle(env: "Mapping[str, str]", network: str) -> CniError | None:
+    """Return what keeps a network's configuration from having an effect: a missing program, or line."""
+    if find_program("keepalived", env.get("PATH", "")) is None:
+        return CniError(NOT_AVAILABLE, "keepalived is not installed", "install the package keepalived")
+    if not _is_included(os.path.basename(calc_path(network))):
+        what = f"{_MAIN_FILE} does not include the gateway of network {network}"
+        return CniError(NOT_AVAILABLE, what, f'add the line "{INCLUDE_LINE}" to it')
+    return None
+
+
+def find_standstill() -> CniError | None:
+    """Return that keepalived does not run in this namespace; None if it does."""
+    if _find_process():
+        return None
+    return CniError(
+        LIMITED_CONNECTIVITY,
+        "keepalived does not run on this host",
+        "start it, such as by `systemctl enable --now keepalived`; until then the gateway can only be on "
+        "another host",
+    )
+
+
+def read_configuration(network: str) -> bytes | None:
+    """Return what a network's file holds; None if there is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return read_file(calc_path(network), _LARGEST)
+
+
+def install_configuration(network: str, text: str, env: "Mapping[str, str]") -> None:
+    """Write a network's file, once keepalived has found it right, and have keepalived read it.
+
+    Raises:
+        CniError: keepalived is missing, does not include the file, or refuses it.
+        OSError: it cannot be written.
+    """
+    obstacle = find_obstacle(env, network)
+    if obstacle is not None:
+        raise obstacle
+    path = calc_path(network)
+    make_directory(os.path.dirname(path), 0o755)
+    # The name ends such that the line for `include` does not take it in.
+    new = f"{path}.new-{os.getpid()}"
+    try:
+        write_file(new, text.encode(), mode=0o644)
+        _test(new, env)
+        os.replace(new, path)
+    finally:
+        remove_file(new)
+    reload_keepalived()
+
+
+def remove_configuration(network: str) -> str:
+    """Remove a network's file, and have keepalived give its addresses up; return the path if there was one.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    path = calc_path(network)
+    if not remove_file(path):
+        return ""
+    reload_keepalived()
+    return path
+
+
+def reload_keepalived() -> None:
+    """Have keepalived read its configuration again, if it runs, as `systemctl reload` does."""
+    pid = _find_process()
+    if pid:
+        os.kill(pid, SIGHUP)
+
+
+def _test(path: str, env: "Mapping[str, str]") -> None:
+    program = find_program("keepalived", env.get("PATH", "")) or ""
+    argv = [program, "--config-test", f"--use-file={path}"]
+    try:
+        status, _, complaint = Child(program, argv, env, b"", keep_stderr=True).wait()
+    except OSError as error:
+        raise CniError(IO_FAILURE, f"cannot execute {program}: {error.strerror}") from None
+    if status:
+        said = complaint.decode("utf-8", "replace").strip().replace("\n", "; ")
+        raise CniError(INVALID_CONFIG, f"keepalived refuses the gateway's configuration: {said}")
+
+
+def _is_included(name: str) -> bool:
+    """Return whether keepalived.conf includes a file of the directory `conf.d`."""
+    content = read_file(_MAIN_FILE, _LARGEST, follow=True) or b""
+    for line in content.decode("utf-8", "replace").splitlines():
+        word, _, pattern = line.partition("#")[0].partition("!")[0].strip().partition(" ")
+        directory, _, wanted = pattern.strip().strip('"').rpartition("/")
+        if word.startswith("include") and directory in (f"{_DIRECTORY}/conf.d", "conf.d", "./conf.d"):
+            head, star, tail = wanted.partition("*")
+            if name == wanted or (star and name.startswith(head) and name.endswith(tail)):
+                return True
+    return False
+
+
+def _find_process() -> int:
+    """Return the number of the keepalived of this network namespace; 0 if there is none."""
+    for path in _PID_FILES:
+        try:
+            text = (read_file(path, 32) or b"").strip()
+            pid = int(text) if text.isdigit() else 0
+            is_it = read_file(f"/proc/{pid}/comm", 32) == b"keepalived\n"
+            # Another namespace's is another host's, as far as addresses go.
+            if is_it and os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino:
+                return pid
+        except OSError:
+            continue
+    return 0

@@ -1,0 +1,133 @@
+"""This host's part in a gateway that several hosts share."""
+
+from errno import EADDRNOTAVAIL
+
+from shibafu.bridge.config import BridgeConfig
+from shibafu.bridge.keepalived import (
+    calc_path,
+    find_obstacle,
+    find_standstill,
+    install_configuration,
+    read_configuration,
+    remove_configuration,
+    render_keepalived,
+)
+from shibafu.bridge.shared_gateway import SharedGateway
+from shibafu.cni.boot import read_boot_id
+from shibafu.lean.ip import Address, Cidr
+from shibafu.netlink.address import addr_del
+from shibafu.resource.base import HOST, MEND, Fault, Resource
+from shibafu.resource.records import NetworkState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shibafu.cni.errors import CniError
+    from shibafu.cni.request import Request
+    from shibafu.resource.view import View
+
+
+class VirtualRouter(Resource):
+    """The configuration by which keepalived gives the gateway's addresses to this host or to another one.
+
+    It stays when the last container goes, as the bridge does: the gateway may be other hosts' way out.
+
+    Args:
+        config: the network's configuration.
+        shared: what it states of the gateway.
+        gateways: those that the container was given.
+        port: the attachment's link on the host.
+        env: the environment.
+    """
+
+    __slots__ = ("_config", "_env", "_gateways", "_port", "_shared")
+    scope = HOST
+
+    def __init__(
+        self,
+        config: BridgeConfig,
+        shared: SharedGateway,
+        gateways: list[Address],
+        port: str,
+        env: "Mapping[str, str]",
+    ) -> None:
+        self._config = config
+        self._shared = shared
+        self._gateways = gateways
+        self._port = port
+        self._env = env
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return f"shared gateway {self._config.gateway_link}"
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
+        """See `Resource.obstacle`: keepalived is missing, does not read the file, or does not run."""
+        return find_obstacle(request.env, config.network) or find_standstill()
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {
+            "file": calc_path(self._config.network),
+            "link": self._config.gateway_link,
+            "addresses": [str(gateway.address) for gateway in self._shared.gateways],
+            "virtualRouterID": self._shared.router_id,
+            "priority": self._shared.priority,
+        }
+
+    def faults(self, view: "View") -> list[Fault]:
+        """See `Resource.faults`; on which host the addresses are makes no difference."""
+        network = self._config.network
+        obstacle = find_obstacle(self._env, network) or find_standstill()
+        faults = []
+        if obstacle is not None:
+            faults.append(Fault(obstacle.msg, obstacle.details, is_mendable=False))
+        for address in self._find_fixed(view):
+            what = f"address {address} of the shared gateway is on this host, whichever host is the gateway"
+            faults.append(Fault(what, f"the network had no gatewayHA; {MEND}"))
+        if view.link(self._config.gateway_link) is not None and read_configuration(network) != self._render(
+            view
+        ):
+            what = f"{calc_path(network)} is missing, or was not written for this configuration and link"
+            faults.append(Fault(what))
+        return faults
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`.
+
+        Raises:
+            CniError: containers were given another gateway, or keepalived cannot do it.
+            OSError: the file cannot be written.
+        """
+        self._shared.require(self._gateways)
+        for address in self._find_fixed(view):
+            link = view.link(self._config.gateway_link)
+            if link is not None:
+                request = addr_del(link.index, address.address.packed, address.prefix)
+                view.sock.request(request.ignoring(EADDRNOTAVAIL))
+        content, former = self._render(view), read_configuration(self._config.network)
+        if former == content:
+            return False
+        install_configuration(self._config.network, content.decode(), self._env)
+        return former is None
+
+    def remove(self) -> None:
+        """Remove the file that a failed ADD has written, unless other containers depend on it by then."""
+        network = self._config.network
+        if not set(NetworkState(network).attachments()) - {self._port}:
+            remove_configuration(network)
+
+    def _find_fixed(self, view: "View") -> list[Cidr]:
+        """Return the gateway's addresses that were given to the link for good, with the subnet's prefix."""
+        link = view.link(self._config.gateway_link)
+        present = view.addresses(link) if link is not None else set()
+        return [g for g in self._shared.gateways if (g.address.packed, g.prefix) in present]
+
+    def _render(self, view: "View") -> bytes:
+        name = self._config.gateway_link
+        link = view.link(name)
+        incarnation = f"{name}, number {link.index if link is not None else 0} of boot {read_boot_id()}"
+        return render_keepalived(self._config.network, name, self._shared, incarnation).encode()

@@ -1,0 +1,235 @@
+"""A gateway that two hosts share: who has it, and how long containers are cut off when it moves."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from netns.gateway_lab import WORLD, GatewayHost, GatewayLab, open_gateway_lab
+from netns.watched import Watched, settle
+from support.stream import Stream
+from support.suite import Suite
+from support.waiting import wait_for
+
+pytestmark = pytest.mark.long
+# Seconds. keepalived takes a host for dead after 0.4; machines that run tests are busy.
+BOUND = 1.0
+# One of these are lost at most when nothing is: datagrams are sent every 4 ms.
+NOTHING = 0.15
+
+
+def _has_address(host: GatewayHost, address: str) -> bool:
+    return address in host.machine.addresses("br0")
+
+
+@pytest.fixture
+def lab(suite: Suite, tmp_path: Path) -> Iterator[GatewayLab]:
+    with open_gateway_lab(suite, tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("fail", "bound"),
+    [
+        pytest.param(lambda lab, host: host.kill_keepalived(), BOUND, id="killed"),
+        pytest.param(lambda lab, host: lab.cut_off(host), BOUND, id="cut-off"),
+        pytest.param(lambda lab, host: host.stop_keepalived(), NOTHING, id="stopped"),
+    ],
+)
+def test_the_gateway_moves(
+    lab: GatewayLab, version: int, fail: Callable[[GatewayLab, GatewayHost], None], bound: float
+) -> None:
+    """A container of the other host is served by this one."""
+    lab.start()
+    first, second = lab.hosts
+    container = second.machine.container("c2")
+    with Stream(lab.world, WORLD[version], container) as stream:
+        began = time.monotonic()
+        fail(lab, first)
+        wait_for(second.has_gateway)
+        stream.wait_for_arrivals()
+        gap = stream.measure_gap(began)
+    assert gap < bound
+
+
+@pytest.mark.parametrize("is_cut_off", [True, False])
+def test_the_return_of_a_host_costs_nothing(lab: GatewayLab, is_cut_off: bool) -> None:
+    """It does not take the gateway back, and addresses that it has kept go."""
+    lab.start()
+    first, second = lab.hosts
+    if is_cut_off:
+        lab.cut_off(first)
+    else:
+        first.kill_keepalived()
+    wait_for(second.has_gateway)
+    with Stream(lab.world, WORLD[4], second.machine.container("c2")) as stream:
+        began = time.monotonic()
+        if is_cut_off:
+            lab.reconnect(first)
+        else:
+            assert first.has_gateway()
+            first.start_keepalived()
+        wait_for(lambda: first.has_gateway() != second.has_gateway())
+        settle()
+        stream.wait_for_arrivals()
+        gap = stream.measure_gap(began)
+    assert first.has_gateway() != second.has_gateway()
+    # Both had the gateway: it is whose keepalived has gone on, but for the time that finding that out takes.
+    assert gap < (BOUND if is_cut_off else NOTHING)
+
+
+def test_both_hosts_are_as_they_should_be(lab: GatewayLab) -> None:
+    """Whichever has the gateway; and what ADD has written, another ADD leaves alone."""
+    lab.start()
+    for has_moved in (False, True):
+        assert [host.has_gateway() for host in lab.hosts] == [not has_moved, has_moved]
+        assert [host.is_without_gateway() for host in lab.hosts] == [has_moved, not has_moved]
+        for host in lab.hosts:
+            host.check()
+            status = host.file.stat()
+            host.machine.add(host.config, f"other{has_moved}")
+            assert host.file.stat() == status
+            assert host.machine.call("STATUS", host.config).status == 0
+        if not has_moved:
+            lab.hosts[0].stop_keepalived()
+            wait_for(lab.hosts[1].has_gateway)
+            lab.hosts[0].start_keepalived()
+            settle()
+
+
+def test_a_gateway_goes_on_when_its_file_is_read_again(lab: GatewayLab) -> None:
+    """As after a change of another network's, or `systemctl reload keepalived`."""
+    lab.start()
+    first, second = lab.hosts
+    with Stream(lab.world, WORLD[4], second.machine.container("c2")) as stream:
+        began = time.monotonic()
+        first.reload_keepalived()
+        settle()
+        gap = stream.measure_gap(began)
+    assert first.has_gateway()
+    assert gap < NOTHING
+
+
+def test_a_new_bridge_is_found_by_keepalived(lab: GatewayLab) -> None:
+    """One that had started before it, or had its predecessor: after the host's start and `ip link del`."""
+    lab.start()
+    first, second = lab.hosts
+    for number in range(2):
+        first.namespace.run("ip", "link", "del", "br0")
+        wait_for(second.has_gateway)
+        if number == 0:
+            first.stop_keepalived()
+            first.start_keepalived()
+        first.machine.add(first.config, f"new{number}")
+        first.namespace.run("ip", "link", "set", "eth1", "master", "br0")
+        settle()
+        assert first.is_without_gateway()
+        lab.cut_off(second)
+        wait_for(first.has_gateway)
+        lab.reconnect(second)
+        wait_for(lambda: first.has_gateway() != second.has_gateway())
+        if not first.has_gateway():
+            second.stop_keepalived()
+            wait_for(first.has_gateway)
+            second.start_keepalived()
+            settle()
+
+
+def test_the_watcher_leaves_the_gateway_to_keepalived(lab: GatewayLab) -> None:
+    """Wherever it is, it is no fault; what is this host's own is restored, on either host."""
+    lab.start()
+    first, second = lab.hosts
+    with (
+        first.make_command() as one,
+        second.make_command() as other,
+        Watched(one) as own,
+        Watched(other) as its,
+    ):
+        first.stop_keepalived()
+        wait_for(second.has_gateway)
+        first.start_keepalived()
+        settle()
+        assert own.lines + its.lines == []
+        assert [first.is_without_gateway(), second.has_gateway()] == [True, True]
+        for host, watched in ((first, own), (second, its)):
+            address = host.config["gatewayHostIP"][0]
+            host.namespace.run("ip", "address", "del", address, "dev", "br0")
+            watched.wait_for(f"gateway address {address} is missing on br0")
+            wait_for(partial(_has_address, host, address))
+            host.file.unlink()
+            host.namespace.run("ip", "link", "set", "br0", "mtu", "1400")
+            watched.wait_for("conf.d/shibafu-net.conf is missing")
+            wait_for(host.file.exists)
+        first.namespace.run("ip", "link", "del", "br0")
+        own.wait_for("bridge br0 is missing")
+        wait_for(lambda: "br0" in first.machine.links())
+        first.namespace.run("ip", "link", "set", "eth1", "master", "br0")
+        settle()
+        second.stop_keepalived()
+        wait_for(first.has_gateway)
+        first.check()
+
+
+def test_what_keeps_the_gateway_away_is_said(lab: GatewayLab) -> None:
+    """A missing program, a missing line, a process that does not run."""
+    host = lab.hosts[0]
+    machine, config = host.machine, host.config
+    error = machine.call("STATUS", config).json
+    assert (error["code"], error["msg"]) == (51, "keepalived does not run on this host")
+    host.add()
+    # Nothing is wrong but that.
+    error = machine.fail(config, "c1", command="CHECK")
+    assert "keepalived does not run on this host" in error["msg"]
+    host.start_keepalived()
+    wait_for(host.has_gateway)
+    host.check()
+
+    host.main_file.write_text("# nothing\n")
+    for command in ("STATUS", "CHECK"):
+        error = machine.fail(config, "c1", command=command)
+        assert "keepalived.conf does not include the gateway of network net" in error["msg"]
+        assert 'add the line "include /etc/keepalived/conf.d/*.conf"' in error["details"]
+    error = machine.fail(config | {"vrrpPriority": 7}, "c9")
+    assert "keepalived.conf does not include" in error["msg"]
+    host.main_file.write_text("include conf.d/shibafu-*.conf\n")
+    host.check()
+
+    host.hide_keepalived()
+    for command in ("STATUS", "CHECK"):
+        error = machine.fail(config, "c1", command=command)
+        assert (error["msg"].partition(": ")[2] or error["msg"]) == "keepalived is not installed"
+        assert error["details"] == "install the package keepalived"
+    assert machine.fail(config, command="STATUS")["code"] == 50
+
+
+def test_an_add_that_fails_takes_its_file_away(lab: GatewayLab) -> None:
+    host = lab.hosts[0]
+    host.start_keepalived()
+    host.machine.fail(host.config | {"mac": "x"} | {"args": {"cni": {"mac": "01:00:00:00:00:00"}}})
+    assert not host.file.exists()
+
+
+def test_the_command_creates_and_removes_it(lab: GatewayLab) -> None:
+    host = lab.hosts[0]
+    host.start_keepalived()
+    container = host.machine.container("c1")
+    with host.make_command() as shibafu:
+        (shibafu.conf_dir / "net.conflist").unlink()
+        shibafu(
+            "network create lan --bridge br0 --subnet 10.7.0.0/24 --ip-range 10.7.0.10-10.7.0.99 "
+            "--gateway-ha vrrp --gateway-host-ip 10.7.0.2/24"
+        )
+        shibafu.connect("lan", container)
+        file = host.file.with_name("shibafu-lan.conf")
+        assert file.exists()
+        wait_for(partial(_has_address, host, "10.7.0.1/32"))
+        assert host.machine.addresses("br0") == {"10.7.0.1/32", "10.7.0.2/24"}
+        shibafu("network check lan")
+        shibafu(f"network disconnect lan {container.path}")
+        assert file.exists()
+        assert "conf.d/shibafu-lan.conf" in shibafu("network rm lan")
+        assert not file.exists()
+        wait_for(lambda: "br0" not in host.machine.links() or not _has_address(host, "10.7.0.1/32"))
