@@ -60,7 +60,7 @@ def test_ports_and_limits_work_out_of_the_box(machine: Machine, network: str) ->
     if network == "net":
         assert run(machine, "shibafu exec web cat /proc/sys/net/core/somaxconn") == "8192\n"
     run(machine, "shibafu rm --force web")
-    run(machine, f"shibafu network rm --force {network}")
+    run(machine, f"shibafu network rm {network}")
     assert see_network(machine) == before
     run(machine, "packaging/uninstall.sh")
     assert machine.files("/opt/cni/bin") == []

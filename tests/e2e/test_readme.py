@@ -32,5 +32,5 @@ def test_the_first_screen_works(machine: Machine) -> None:
         assert part in picture
         assert part in seen
     run(remove)
-    run("shibafu network rm --force web")
+    run("shibafu network rm web")
     assert see_network(machine) == before

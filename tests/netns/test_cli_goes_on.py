@@ -142,7 +142,7 @@ def test_networks_that_no_plugin_takes(
     assert "br-blue (up)" in shibafu.run("network", "ls", status=1)[0]
     assert "blue:" in shibafu("network export")
     assert "br-blue  bridge, up" in shibafu(f"network inspect {' '.join(_REFUSED)} blue")
-    shibafu(f"network rm --force {' '.join(_REFUSED)}")
+    shibafu(f"network rm {' '.join(_REFUSED)}")
 
 
 def test_gc_frees_no_addresses_of_a_network_whose_configuration_is_refused(

@@ -86,7 +86,7 @@ def _calc_step(
     if old is None:
         raise CommandError(
             f"network {network.name} has plugins or keys that a manifest cannot express",
-            f"omit it, or remove it: shibafu network rm --force {network.name}",
+            f"omit it, or remove it: shibafu network rm {network.name}",
         )
     new = resolver.resolve(item.partial, old)
     changed = [

@@ -23,7 +23,7 @@ from shibafu.networks.inspect import GONE, STRAY, Endpoint
 from shibafu.networks.kernel import Kernel, open_kernel
 from shibafu.networks.leases import open_pool
 from shibafu.networks.resolve import PartialSpec, Resolver
-from shibafu.networks.spec import DEFAULT_NETWORK, NetworkSpec, calc_conflist, parse_spec
+from shibafu.networks.spec import DEFAULT_NETWORK, NetworkSpec, calc_conflist
 from shibafu.networks.text import format_count
 from shibafu.resource.records import NetworkState
 from shibafu.runtime.conflist import ConflistError
@@ -106,11 +106,10 @@ def remove_network(
         network: the network.
         others: the machine's other networks, one of which may use the same bridge.
         caller: calls plugins.
-        force: whether to disconnect containers that are still there, and to remove a file of others.
+        force: whether to disconnect containers that are still there.
 
     Raises:
-        CommandError: it has containers, its bridge has ports that may be of some, or its file is not one that
-            this command has written.
+        CommandError: it has containers, or its bridge has ports that may be of some.
         CniError: some cannot be disconnected; the others are, and the network stays.
     """
     endpoints = caller.find_endpoints(network)
@@ -149,11 +148,6 @@ def _require_removable(network: ConfiguredNetwork, endpoints: list[Endpoint], lo
         ports = f"{format_count(len(lost), 'port')} of containers without a record: {', '.join(lost)}"
         what = f"the bridge of network {network.name} has {ports}"
         reasons.append((what, "stop these containers, or remove their ports with --force"))
-    path = network.config.path
-    is_named_so = os.path.basename(path) == f"{network.name}.conflist"
-    if not is_named_so or parse_spec(network.name, network.config.plugins) is None:
-        what = f"{path} is not a file of `shibafu network create`, or was changed since"
-        reasons.append((what, "if nobody else needs this file, remove it with --force"))
     if reasons:
         raise CommandError("; ".join(what for what, _ in reasons), "; ".join(hint for _, hint in reasons))
 

@@ -8,10 +8,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("networks", metavar="NETWORK", nargs="+", help="which networks")
     parser.add_argument(
-        "-f",
-        "--force",
-        action="store_true",
-        help="disconnect containers that are still attached, and remove files that others have written",
+        "-f", "--force", action="store_true", help="disconnect containers that are still attached"
     )
 
 
@@ -48,11 +45,10 @@ SUBCOMMAND = Subcommand(
     "rm",
     "remove networks",
     "Remove networks with their bridges, rules, leases and configuration files. A network with containers\n"
-    "is refused, and so is one whose file is not as `shibafu network create` or `apply` has written it:\n"
-    "another runtime may need it.",
+    "is refused.",
     (
         "shibafu network rm blue green",
-        "shibafu network rm --force blue       # also with containers, or with a file of another runtime",
+        "shibafu network rm --force blue       # disconnect its containers first",
     ),
     _run,
     _add_arguments,
