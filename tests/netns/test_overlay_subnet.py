@@ -41,6 +41,7 @@ def shibafu(lab: OverlayLab, suite: Suite, tmp_path: Path) -> Iterator[CommandLi
 
 def take_subnet(lab: OverlayLab, host: OverlayHost) -> str:
     """Have another host take a host's subnet; return it."""
+    wait_until(lambda: host.read_state()["state"] == "joined", "the state")
     subnet: str = host.read_state()["subnet"]
     value = {
         "PublicIP": "192.168.77.99",
