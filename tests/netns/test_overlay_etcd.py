@@ -8,8 +8,9 @@ import pytest
 
 from shibafu.overlay.config import EtcdAccess
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient, EtcdError, EtcdUnavailableError, StoredValue, encode_value
+from shibafu.overlay.etcd import EtcdClient, EtcdError, EtcdUnavailableError, encode_value
 from shibafu.overlay.etcd_watch import Change, Changes, HistoryLostError, require_change, watch_prefix
+from shibafu.overlay.stored import StoredValue
 from support.certificates import Authority
 from support.etcd import EtcdServer
 from support.namespaces import Namespace
@@ -52,11 +53,13 @@ def test_keys_and_leases(etcd: EtcdServer, client: EtcdClient) -> None:
     assert client.get("/a/1") == stored
     assert client.get("/a/2") is None
     assert client.keep_alive(lease) == 60
-    assert client.ask_lease_age(lease) in (0, 1)
+    time_of_lease = client.ask_lease_time(lease)
+    assert time_of_lease is not None
+    assert time_of_lease.age in (0, 1)
     assert (client.delete("/a/1"), client.delete("/a/1")) == (True, False)
     client.revoke_lease(lease)
     assert client.keep_alive(lease) == 0
-    assert client.ask_lease_age(lease) is None
+    assert client.ask_lease_time(lease) is None
 
 
 def test_watch_tells_what_has_changed(etcd: EtcdServer, client: EtcdClient) -> None:

@@ -55,7 +55,7 @@ GROUPS = (
     Group(
         "overlay",
         "overlay networks: containers of several hosts in one network",
-        ("init", "run", "status", "ls", "rm", "rejoin", "doctor"),
+        ("init", "run", "status", "ls", "inspect", "rm", "rejoin", "doctor"),
     ),
     Group(
         "policy",

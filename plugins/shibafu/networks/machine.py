@@ -1,13 +1,10 @@
-"""This machine: where networks, plugins and results are, and what identifies it."""
+"""This machine: where networks, plugins and results are."""
 
 from dataclasses import dataclass
-
-from shibafu.lean.files import read_file
 
 CONF_DIR = "/etc/cni/net.d"
 CNI_PATH = "/opt/cni/bin:/usr/lib/cni"
 CACHE_DIR = "/var/lib/cni/results"
-_MACHINE_ID = "/etc/machine-id"
 
 
 @dataclass(frozen=True)
@@ -23,8 +20,3 @@ class Directories:
     conf_dir: str
     cni_path: list[str]
     cache_dir: str
-
-
-def read_machine_id() -> str:
-    """Return what identifies this machine, machine-id(5); empty if it has none."""
-    return (read_file(_MACHINE_ID, 64, follow=True) or b"").decode("ascii", "replace").strip()

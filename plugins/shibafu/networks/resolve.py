@@ -5,10 +5,10 @@ from ipaddress import ip_network
 from typing import Any
 
 from shibafu.bridge.config import calc_gateway_link
+from shibafu.lean.machine_id import read_machine_id
 from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Kernel, Network
-from shibafu.networks.machine import read_machine_id
 from shibafu.networks.spec import (
     DEFAULT_NETWORK,
     NetworkSpec,

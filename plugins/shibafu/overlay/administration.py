@@ -1,7 +1,7 @@
 """What people do with an overlay network: describe it, list its hosts, remove one."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import ENODEV
 from ipaddress import ip_address, ip_network
@@ -15,9 +15,10 @@ from shibafu.overlay.agent_state import is_agent_running, read_agent_state, remo
 from shibafu.overlay.cluster_network import ClusterNetwork, format_cluster_network, parse_cluster_network
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient, StoredValue, encode_value
+from shibafu.overlay.etcd import EtcdClient, encode_value
 from shibafu.overlay.peer_entries import RTPROT_SHIBAFU, lies_within
 from shibafu.overlay.rejoining import remove_rejoin_request
+from shibafu.overlay.stored import StoredValue
 from shibafu.overlay.subnet_leases import SubnetLease, parse_lease
 
 
@@ -37,16 +38,7 @@ class Host:
 
     def describe(self) -> dict[str, object]:
         """Return it as programs read it."""
-        lease = self.lease
-        return {
-            "publicIP": str(lease.public_ip),
-            "publicIPv6": str(lease.public_ip6) if lease.public_ip6 else "",
-            "subnet": str(lease.subnet),
-            "subnet6": str(lease.subnet6) if lease.subnet6 else "",
-            "backend": lease.backend,
-            "reserved": self.is_reserved,
-            "renewed": self.renewed,
-        }
+        return self.lease.describe() | {"reserved": self.is_reserved, "renewed": self.renewed}
 
 
 def read_network(client: EtcdClient, prefix: str) -> ClusterNetwork | None:
@@ -93,6 +85,19 @@ def _is_same(stored: StoredValue, network: ClusterNetwork) -> bool:
         return False
 
 
+def list_leases(client: EtcdClient, prefix: str) -> Iterator[tuple[SubnetLease, StoredValue]]:
+    """Yield what hosts have, and how etcd has it; what is not a host's, or damaged, is passed over.
+
+    Raises:
+        OverlayError: etcd cannot be reached.
+    """
+    whole = f"{prefix}/subnets/"
+    for stored in client.list_prefix(whole).values:
+        lease = parse_lease(stored.key.removeprefix(whole), stored.value)
+        if lease is not None:
+            yield lease, stored
+
+
 def list_hosts(client: EtcdClient, prefix: str) -> list[Host]:
     """Return the hosts of a network, by their subnets.
 
@@ -100,11 +105,9 @@ def list_hosts(client: EtcdClient, prefix: str) -> list[Host]:
         OverlayError: etcd cannot be reached.
     """
     hosts = []
-    for key, stored in _list_leases(client, prefix):
-        lease = parse_lease(key, stored.value)
-        if lease is not None:
-            age = client.ask_lease_age(stored.lease) if stored.lease else None
-            hosts.append(Host(lease, not stored.lease, age))
+    for lease, stored in list_leases(client, prefix):
+        time = client.ask_lease_time(stored.lease) if stored.lease else None
+        hosts.append(Host(lease, not stored.lease, time.age if time else None))
     return sorted(hosts, key=lambda host: host.lease.subnet)
 
 
@@ -120,9 +123,8 @@ def remove_host(client: EtcdClient, prefix: str, host: str) -> list[SubnetLease]
         OverlayError: etcd cannot be reached.
     """
     removed = []
-    for key, stored in _list_leases(client, prefix):
-        lease = parse_lease(key, stored.value)
-        if lease is not None and host in _calc_names(lease):
+    for lease, stored in list_leases(client, prefix):
+        if host in _calc_names(lease):
             client.delete(stored.key)
             removed.append(lease)
     return removed
@@ -195,11 +197,6 @@ def format_entry(settings: OverlaySettings) -> str:
     }
     lines = [f"{key}: {json.dumps(value)}" for key, value in keys.items() if value]
     return "  - " + "\n    ".join(lines) + "\n"
-
-
-def _list_leases(client: EtcdClient, prefix: str) -> Sequence[tuple[str, StoredValue]]:
-    whole = f"{prefix}/subnets/"
-    return [(stored.key.removeprefix(whole), stored) for stored in client.list_prefix(whole).values]
 
 
 def _calc_names(lease: SubnetLease) -> set[str]:

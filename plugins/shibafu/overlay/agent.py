@@ -14,7 +14,8 @@ from select import POLLIN, poll
 
 from shibafu.cni.errors import CniError
 from shibafu.engine.systemd import notify
-from shibafu.lean.files import read_file, replace_file
+from shibafu.lean.files import replace_file
+from shibafu.lean.machine_id import read_machine_id
 from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay import rejoining
@@ -25,7 +26,6 @@ from shibafu.overlay.kernel_events import KernelEvents
 from shibafu.overlay.messages import Crashed, Mailbox, Message, NetworkKnown
 from shibafu.overlay.network_agent import NetworkAgent
 
-_MACHINE_ID = "/etc/machine-id"
 # Seconds between looks for what is not announced, between signs of life for the service manager, and between
 # writes of the state.
 _QUIET, _SIGN_OF_LIFE, _STATE_PAUSE = 30.0, 10.0, 0.2
@@ -54,7 +54,7 @@ class Agent:
         # Perhaps since before it was started.
         self._has_requests = True
         self._state_due = 0.0
-        machine_id = (read_file(_MACHINE_ID, 64, follow=True) or b"").decode("ascii", "replace").strip()
+        machine_id = read_machine_id()
         self._networks = {
             settings.name: NetworkAgent(
                 settings,

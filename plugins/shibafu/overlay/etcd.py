@@ -12,7 +12,6 @@ import socket
 import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from shibafu.lean.files import read_file
 from shibafu.overlay.config import EtcdAccess
 from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.stored import LeaseTime, StoredValue, StoreListing
 
 # Seconds for a connection, and for an answer.
 _CONNECT, _ANSWER = 2.0, 5.0
@@ -47,38 +47,6 @@ class EtcdError(OverlayError):
 
 class EtcdUnavailableError(EtcdError):
     """No endpoint answers; trying again later helps."""
-
-
-@dataclass(frozen=True)
-class StoredValue:
-    """A key, and what etcd has under it.
-
-    Args:
-        key: all of it.
-        value: the value.
-        lease: the number of the lease that it goes with; 0 for none.
-        modified: the revision that it was written last in.
-    """
-
-    key: str
-    value: bytes
-    lease: int
-    modified: int
-
-
-@dataclass(frozen=True)
-class StoreListing:
-    """All keys of a prefix at one moment.
-
-    Args:
-        values: the keys.
-        revision: of the store at that moment.
-        cluster: which store it is: one that was restored from a backup is another one.
-    """
-
-    values: tuple[StoredValue, ...]
-    revision: int
-    cluster: str
 
 
 class EtcdClient:
@@ -164,15 +132,15 @@ class EtcdClient:
         """
         return int(self.call("lease/keepalive", {"ID": lease}).get("result", {}).get("TTL", 0))
 
-    def ask_lease_age(self, lease: int) -> int | None:
-        """Return how many seconds ago a lease was renewed; None where there is none any more.
+    def ask_lease_time(self, lease: int) -> LeaseTime | None:
+        """Return how long ago a lease was renewed, and how long it lasts; None where there is none any more.
 
         Raises:
             EtcdError: see `list_prefix`.
         """
         answer = self.call("lease/timetolive", {"ID": lease})
         left = int(answer.get("TTL", 0))
-        return None if left < 0 else int(answer.get("grantedTTL", 0)) - left
+        return None if left < 0 else LeaseTime(int(answer.get("grantedTTL", 0)) - left, left)
 
     def revoke_lease(self, lease: int) -> None:
         """End a lease, and with it the keys that go with it.

@@ -13,11 +13,11 @@ from shibafu.overlay.etcd import (
     EtcdClient,
     EtcdError,
     EtcdUnavailableError,
-    StoreListing,
     calc_range_end,
     decode_value,
     encode_value,
 )
+from shibafu.overlay.stored import StoreListing
 
 _COMPACTED = "etcd has compacted what this host has missed"
 _RESTORED = "etcd has been restored from a backup"

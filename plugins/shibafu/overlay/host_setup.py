@@ -1,12 +1,29 @@
-"""What a host needs for its subnet: the devices of the VXLAN, and what CNI plugins are told."""
+"""What a host has for its subnet: its ends of the VXLAN, their devices, and what CNI plugins are told."""
+
+from ipaddress import IPv4Address, IPv6Address
 
 from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.vxlan import Vxlan
 from shibafu.overlay.cluster_network import OVERHEAD, OVERHEAD6, ClusterNetwork
 from shibafu.overlay.outer_link import OuterLink
 from shibafu.overlay.subnet_file import HostSubnet
-from shibafu.overlay.subnet_leases import SubnetLease
-from shibafu.overlay.vxlan_device import VxlanDevice, calc_device_name
+from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, Vtep
+from shibafu.overlay.vxlan_device import VxlanDevice, calc_device_mac, calc_device_name
+
+
+def calc_host_vteps(network: ClusterNetwork, outer: OuterLink, machine_id: str) -> HostVteps:
+    """Return how other hosts reach this one.
+
+    Raises:
+        OverlayError: see `calc_device_name`.
+    """
+
+    def calc_vtep(local: IPv4Address | IPv6Address) -> Vtep:
+        name = calc_device_name(network.vni, local.version)
+        return Vtep(network.vni, calc_device_mac(machine_id, name, local.packed))
+
+    vtep6 = None if outer.local6 is None else calc_vtep(outer.local6)
+    return HostVteps(outer.public, outer.public6, calc_vtep(outer.local), vtep6)
 
 
 def calc_devices(network: ClusterNetwork, lease: SubnetLease, outer: OuterLink) -> dict[int, VxlanDevice]:

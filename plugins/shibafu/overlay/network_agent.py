@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address
 
 from shibafu.cni.errors import CniError
 from shibafu.netlink.errors import NetlinkError
@@ -11,7 +10,7 @@ from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
 from shibafu.overlay.cluster_network import ClusterNetwork
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.host_setup import calc_devices, calc_host_subnet
+from shibafu.overlay.host_setup import calc_devices, calc_host_subnet, calc_host_vteps
 from shibafu.overlay.messages import (
     EtcdState,
     HeldLease,
@@ -30,8 +29,8 @@ from shibafu.overlay.rejoining import RejoinRequest, read_rejoin_request, remove
 from shibafu.overlay.store_threads import HostWatcher, SubnetKeeper
 from shibafu.overlay.subnet_allocation import SubnetTakenError
 from shibafu.overlay.subnet_file import read_subnet_file, write_subnet_file
-from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, Vtep, format_lease_key
-from shibafu.overlay.vxlan_device import calc_device_mac, calc_device_name, ensure_vxlan_device
+from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, format_lease_key
+from shibafu.overlay.vxlan_device import calc_device_name, ensure_vxlan_device
 
 NEVER = float("inf")
 # Seconds between two looks at the kernel; the longer where something is changed again and again.
@@ -231,7 +230,7 @@ class NetworkAgent:
             return
         try:
             outer = find_outer_link(self._sock, self.settings, network.subnets6 is not None)
-            host = self._calc_host(network, outer)
+            host = calc_host_vteps(network, outer, self._machine_id)
         except (OverlayError, NetlinkError) as error:
             self._note_trouble("link", *_describe(error))
             return
@@ -242,14 +241,6 @@ class NetworkAgent:
         if host != self._host:
             self._host = host
             self._keeper.tell_host(host)
-
-    def _calc_host(self, network: ClusterNetwork, outer: OuterLink) -> HostVteps:
-        def calc_vtep(local: IPv4Address | IPv6Address) -> Vtep:
-            name = calc_device_name(network.vni, local.version)
-            return Vtep(network.vni, calc_device_mac(self._machine_id, name, local.packed))
-
-        vtep6 = None if outer.local6 is None else calc_vtep(outer.local6)
-        return HostVteps(outer.public, outer.public6, calc_vtep(outer.local), vtep6)
 
     def reconcile(self) -> None:
         """Compare the kernel with what is wanted, and make it so."""

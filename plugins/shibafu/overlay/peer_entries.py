@@ -58,6 +58,22 @@ class RouteEntry(NamedTuple):
 Entry = FdbEntry | NeighbourEntry | RouteEntry
 
 
+def describe_entry(entry: Entry, links: Mapping[int, str]) -> str:
+    """Return an entry in the words of ip(8) and bridge(8).
+
+    Args:
+        entry: the entry.
+        links: the names of links, by their numbers.
+    """
+    link = links.get(entry.device, str(entry.device))
+    if isinstance(entry, FdbEntry):
+        return f"FDB entry {entry.mac.hex(':')} dst {Address.from_packed(entry.dst)} dev {link}"
+    if isinstance(entry, NeighbourEntry):
+        return f"neighbour {Address.from_packed(entry.ip)} lladdr {entry.mac.hex(':')} dev {link}"
+    gateway = f" via {Address.from_packed(entry.gateway)}" if entry.gateway else ""
+    return f"route {Address.from_packed(entry.dst)}/{entry.prefix}{gateway} dev {link}"
+
+
 def lies_within(ranges: Iterable[Cidr], address: bytes) -> bool:
     """Return whether one of the networks has an address, packed."""
     return any(cidr.contains(Address.from_packed(address)) for cidr in ranges)

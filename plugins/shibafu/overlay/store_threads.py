@@ -14,7 +14,7 @@ from typing import TypeVar
 from shibafu.overlay.cluster_network import ClusterNetwork, parse_cluster_network
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient, StoreListing
+from shibafu.overlay.etcd import EtcdClient
 from shibafu.overlay.etcd_watch import HistoryLostError, find_last_change, require_change, watch_prefix
 from shibafu.overlay.messages import (
     Crashed,
@@ -29,6 +29,7 @@ from shibafu.overlay.messages import (
     SubnetTaken,
 )
 from shibafu.overlay.rejoining import RejoinRequest
+from shibafu.overlay.stored import StoreListing
 from shibafu.overlay.subnet_allocation import SubnetAllocator, SubnetTakenError
 from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, parse_lease
 

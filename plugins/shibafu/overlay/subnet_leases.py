@@ -54,6 +54,16 @@ class SubnetLease:
     vtep: Vtep | None = None
     vtep6: Vtep | None = None
 
+    def describe(self) -> dict[str, object]:
+        """Return it as programs read it."""
+        return {
+            "publicIP": str(self.public_ip),
+            "publicIPv6": str(self.public_ip6) if self.public_ip6 else "",
+            "subnet": str(self.subnet),
+            "subnet6": str(self.subnet6) if self.subnet6 else "",
+            "backend": self.backend,
+        }
+
 
 @dataclass(frozen=True)
 class HostVteps:
