@@ -1,6 +1,8 @@
 """What the options of `shibafu run` and its like mean."""
 
+import json
 import os
+import subprocess
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from shibafu.cli.container.options import calc_specification, parse_volume
 from shibafu.cli.container.ps import describe_status, format_age
 from shibafu.cli.parser import build_parser, run
+from shibafu.container import container_record
 from shibafu.container.container_record import ContainerRecord, Status
 from shibafu.container.errors import ContainerError
 from shibafu.container.image import Defaults, ImageStore
@@ -125,6 +128,22 @@ class TestRecord:
         assert ContainerRecord(tmp_path).calc_status().state == "killed"
         (tmp_path / "exit").write_text('{"exitCode": 3, "finishedAt": 5}')
         assert ContainerRecord(tmp_path).calc_status() == Status("exited", exit_code=3, since=5)
+
+    def test_a_process_that_nobody_reaps_has_ended(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As under a first process of a container that is no init, with the monitor killed."""
+        monkeypatch.setattr(container_record, "ROOT", str(tmp_path / "runc"))
+        bundle, state = tmp_path / "web", tmp_path / "runc" / "web" / "state.json"
+        bundle.mkdir()
+        state.parent.mkdir(parents=True)
+        state.write_text(json.dumps({"config": {"labels": [f"bundle={bundle}"]}}))
+        with subprocess.Popen(["sleep", "60"]) as process:
+            (bundle / "pid").write_text(str(process.pid))
+            assert ContainerRecord(bundle).calc_status().state == "running"
+            process.kill()
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            assert ContainerRecord(bundle).calc_status().state == "killed"
 
     def test_one_that_is_gone_has_no_lock(self, tmp_path: Path) -> None:
         assert ContainerRecord(tmp_path / "gone").try_lock() is None

@@ -135,7 +135,7 @@ class ContainerRecord:
     def calc_status(self) -> Status:
         """Return how the container is."""
         pid = self._read_pid()
-        is_alive = pid > 0 and os.path.exists(f"/proc/{pid}") and bool(self.runc_root())
+        is_alive = pid > 0 and _is_running(pid) and bool(self.runc_root())
         if self.is_held() or is_alive:
             # While it starts, it has no process: its bundle was written then.
             since = _mtime(self.directory / "pid") or _mtime(self.directory / "config.json")
@@ -152,6 +152,16 @@ class ContainerRecord:
             return int(read_file(f"{self.directory}/pid", _MAX_FILE) or b"")
         except (OSError, ValueError):
             return 0
+
+
+def _is_running(pid: int) -> bool:
+    """Return whether a process has not ended, even if nobody reaps it (proc_pid_stat(5))."""
+    try:
+        stat = read_file(f"/proc/{pid}/stat", _MAX_FILE) or b""
+    except OSError:
+        return False
+    # The program's name in parentheses may have such characters itself.
+    return stat.rpartition(b")")[2].split()[:1] not in ([], [b"Z"], [b"X"])
 
 
 def _mtime(path: Path) -> float:
