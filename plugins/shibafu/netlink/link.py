@@ -95,11 +95,12 @@ class Link:
         group: Number of the group that rules may name; 0 by default.
         info_data: Attributes of its kind, encoded; see `data`.
         port: State as a port of a bridge; None if it is none.
-        af_spec: Its switches by family, encoded; see `inet_conf`.
+        af_spec: Its switches by family, encoded; see `inet_conf`, which decodes them when it is first asked.
         txqlen: How many packets may wait to be sent.
     """
 
     __slots__ = (
+        "_switches",
         "af_spec",
         "alias",
         "flags",
@@ -152,6 +153,7 @@ class Link:
         self.info_data = info_data
         self.port = port
         self.af_spec = af_spec
+        self._switches: dict[int, bytes] = {}
         self.txqlen = txqlen
 
     @property
@@ -207,8 +209,9 @@ class Link:
         return self._conf(AF_INET6, IFLA_INET6_CONF, switch)
 
     def _conf(self, family: int, kind: int, place: int) -> int | None:
-        switches = parse_attrs(parse_attrs(self.af_spec).get(family, b"")).get(kind, b"")
-        value = switches[4 * place : 4 * place + 4]
+        if family not in self._switches:
+            self._switches[family] = parse_attrs(parse_attrs(self.af_spec).get(family, b"")).get(kind, b"")
+        value = self._switches[family][4 * place : 4 * place + 4]
         return parse_int(value, 4) if value else None
 
 
