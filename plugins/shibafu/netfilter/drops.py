@@ -77,7 +77,7 @@ def find_drop(
         env: the environment.
     """
     bases = _list_bases()
-    legacy = [version for version in (4, 6) if _uses_legacy(version)]
+    legacy = [version for version in sorted({s.version for s in subnets}) if _uses_legacy(version)]
     if backend == IPTABLES and (bases or legacy):
         # Chains of the program that makes the network's own rules, which come first there.
         if _is_legacy(env):
@@ -97,11 +97,13 @@ def _is_legacy(env: "Mapping[str, str]") -> bool:
     path = find_program("iptables-restore", env.get("PATH", "")) or ""
     # Not os.path.realpath, which looks at each directory on the way, and takes as long as the rest of this.
     for _ in range(_MAX_LINKS):
+        if "nft" in os.path.basename(path):
+            return False
         try:
             path = os.path.join(os.path.dirname(path), os.readlink(path))
         except OSError:
             break  # not a link
-    return "nft" not in os.path.basename(path)
+    return True
 
 
 def _uses_legacy(version: int) -> bool:
