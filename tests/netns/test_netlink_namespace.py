@@ -10,7 +10,7 @@ import pytest
 from shibafu.netlink import libc
 from shibafu.netlink import namespace as under_test
 from shibafu.netlink.constants import CLONE_NEWNET
-from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns, setns
+from shibafu.netlink.namespace import current_netns, entered, is_current_netns, open_netns, setns
 from support.namespaces import Namespace
 
 
@@ -62,11 +62,11 @@ def test_current_and_same(container: Namespace, fd: int) -> None:
     try:
         assert identity(home) == here()
         assert not os.get_inheritable(home)
-        assert same_netns(home, home)
-        assert not same_netns(home, fd)
-        again = open_netns(container.path)
-        assert same_netns(fd, again)
-        os.close(again)
+        assert is_current_netns(home)
+        assert not is_current_netns(fd)
+        with entered(fd):
+            assert is_current_netns(fd)
+            assert not is_current_netns(home)
     finally:
         os.close(home)
 

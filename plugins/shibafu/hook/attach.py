@@ -10,7 +10,7 @@ from shibafu.hook.settings import Settings
 from shibafu.hook.steps import Step, calc_steps
 from shibafu.hook.sticky_addresses import read_addresses, write_addresses
 from shibafu.netlink.link_requests import link_set
-from shibafu.netlink.namespace import current_netns, entered, open_netns, same_netns
+from shibafu.netlink.namespace import entered, is_current_netns, open_netns
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.runtime.cache import cache_list
 from shibafu.runtime.chain import Runtime
@@ -85,9 +85,8 @@ def setup_loopback(container: Container) -> None:
         raise CniError(
             INVALID_CONFIG, f"cannot open the network namespace of {container.id}: {error}"
         ) from None
-    own = current_netns()
     try:
-        if same_netns(descriptor, own):
+        if is_current_netns(descriptor):
             raise CniError(
                 INVALID_CONFIG,
                 f"{container.id} has no network namespace of its own",
@@ -98,7 +97,6 @@ def setup_loopback(container: Container) -> None:
     except OSError as error:
         raise CniError(NETWORK_SETUP, f"cannot set lo up in {container.id}: {error}") from None
     finally:
-        os.close(own)
         os.close(descriptor)
 
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable
 
+_CURRENT = "/proc/self/ns/net"
+
 
 def open_netns(path: str) -> int:
     """Open a network namespace and return its file descriptor.
@@ -34,14 +36,12 @@ def open_netns(path: str) -> int:
 
 def current_netns() -> int:
     """Open the namespace that the process is in and return its file descriptor."""
-    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(_CURRENT, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def same_netns(fd_a: int, fd_b: int) -> bool:
-    """Return whether two file descriptors are of one namespace."""
-    a = os.fstat(fd_a)
-    b = os.fstat(fd_b)
-    return (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
+def is_current_netns(fd: int) -> bool:
+    """Return whether a file descriptor is of the namespace that the process is in."""
+    return os.path.samestat(os.fstat(fd), os.stat(_CURRENT))
 
 
 def read_own_cookie() -> int | None:

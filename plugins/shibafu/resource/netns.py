@@ -4,7 +4,7 @@ import os
 
 from shibafu.cni.errors import INVALID_ENVIRONMENT, SAME_NETNS, CniError
 from shibafu.cni.lock import Lock
-from shibafu.netlink.namespace import NetnsContext, current_netns, entered, open_netns, same_netns
+from shibafu.netlink.namespace import NetnsContext, entered, is_current_netns, open_netns
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.identity import NetnsIdentity, identify_open_netns
 
@@ -89,10 +89,8 @@ def open_container_netns(request: "Request") -> Netns:
             f'failed to open netns "{path}": failed to Statfs "{path}": {reason}',
             "CNI_NETNS must be the path of the container's network namespace",
         ) from None
-    own = current_netns()
-    is_same = same_netns(netns.descriptor, own)
-    os.close(own)
-    if is_same and request.env.get("CNI_NETNS_OVERRIDE", "").upper() not in ("1", "TRUE"):
+    is_allowed = request.env.get("CNI_NETNS_OVERRIDE", "").upper() in ("1", "TRUE")
+    if not is_allowed and is_current_netns(netns.descriptor):
         netns.close()
         raise CniError(
             SAME_NETNS,
