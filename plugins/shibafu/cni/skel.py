@@ -139,7 +139,8 @@ def run_process(run: "Run") -> int:
 
         return run_without_files(run)
     try:
-        return run(os.environ, sys.stdin.buffer, sys.stdout.buffer)
+        # A copy: each look into `os.environ` encodes a name and decodes a value, and a call makes forty.
+        return run(dict(os.environ), sys.stdin.buffer, sys.stdout.buffer)
     except OSError as error:
         from shibafu.cni.failures import report_unprinted
 
