@@ -34,7 +34,7 @@ from _socket import (
 )
 from _socket import socket as _socket
 from _thread import _count as count_threads
-from fcntl import F_GETFL, F_SETFL, F_SETOWN, F_SETSIG, fcntl
+from fcntl import F_SETFL, F_SETOWN, F_SETSIG, fcntl
 from select import EPOLLEXCLUSIVE, EPOLLIN, epoll
 from struct import Struct
 
@@ -185,7 +185,7 @@ class Worker:
         descriptor = connection.fileno()
         fcntl(descriptor, F_SETSIG, SIGTERM)
         fcntl(descriptor, F_SETOWN, self._pid)
-        fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | os.O_ASYNC)
+        fcntl(descriptor, F_SETFL, os.O_ASYNC)
         # The launcher passes interruptions on from here; they wait until the program runs.
         pthread_sigmask(SIG_BLOCK, [SIGINT])
         connection.send(protocol.ACCEPTED + _DESCRIPTOR.pack(self._pid), MSG_NOSIGNAL)
@@ -193,7 +193,7 @@ class Worker:
     def _answer(self, connection: "_socket", status: int) -> None:
         """Report the exit status, and release everything that is the caller's."""
         descriptor = connection.fileno()
-        fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) & ~os.O_ASYNC)
+        fcntl(descriptor, F_SETFL, 0)
         for number in range(3):
             os.dup2(self._nothing, number)
         try:
