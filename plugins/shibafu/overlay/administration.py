@@ -1,10 +1,12 @@
 """What people do with an overlay network: describe it, list its hosts, remove one."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from errno import ENODEV
 from ipaddress import ip_address, ip_network
+from itertools import chain
 
 from shibafu.lean.files import remove_file
 from shibafu.lean.ip import parse_cidr
@@ -18,8 +20,11 @@ from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd import EtcdClient, encode_value
 from shibafu.overlay.peer_entries import RTPROT_SHIBAFU, lies_within
 from shibafu.overlay.rejoining import remove_rejoin_request
-from shibafu.overlay.stored import StoredValue
+from shibafu.overlay.stored import LeaseTime, StoredValue
 from shibafu.overlay.subnet_leases import SubnetLease, parse_lease
+
+# Connections to etcd at once.
+_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,25 @@ def list_hosts(client: EtcdClient, prefix: str) -> list[Host]:
     Raises:
         OverlayError: etcd cannot be reached.
     """
+    found = sorted(list_leases(client, prefix), key=lambda host: host[0].subnet)
+    times = _ask_lease_times(client, [stored.lease for _, stored in found if stored.lease])
     hosts = []
-    for lease, stored in list_leases(client, prefix):
-        time = client.ask_lease_time(stored.lease) if stored.lease else None
+    for lease, stored in found:
+        time = times.get(stored.lease)
         hosts.append(Host(lease, not stored.lease, time.age if time else None))
-    return sorted(hosts, key=lambda host: host.lease.subnet)
+    return hosts
+
+
+def _ask_lease_times(client: EtcdClient, numbers: Sequence[int]) -> dict[int, LeaseTime | None]:
+    """Return the times of leases, by their numbers; etcd tells one at a time, so that several are asked."""
+    parts = [part for index in range(_WORKERS) if (part := numbers[index::_WORKERS])]
+
+    def ask(part: Sequence[int]) -> list[tuple[int, LeaseTime | None]]:
+        own = client.copy()
+        return [(number, own.ask_lease_time(number)) for number in part]
+
+    with ThreadPoolExecutor(_WORKERS) as executor:
+        return dict(chain.from_iterable(executor.map(ask, parts)))
 
 
 def remove_host(client: EtcdClient, prefix: str, host: str) -> list[SubnetLease]:

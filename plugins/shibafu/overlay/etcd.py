@@ -61,6 +61,10 @@ class EtcdClient:
         self._clients = [_make_client(endpoint, access) for endpoint in access.endpoints]
         self._current = 0
 
+    def copy(self) -> "EtcdClient":
+        """Return a client of the same cluster, for another thread."""
+        return EtcdClient(self._access)
+
     @property
     def endpoint(self) -> str:
         """The endpoint that the next request goes to first."""

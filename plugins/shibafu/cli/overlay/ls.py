@@ -7,6 +7,8 @@ from shibafu.cli.overlay.agent_options import add_config, load_overlays
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.errors import Failures
 
+_REACHED = {True: "yes", False: "no", None: "-"}
+
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("network", metavar="NETWORK", nargs="?", default="", help="only this one")
@@ -15,16 +17,22 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.overlay.administration import list_hosts
+    from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
     from shibafu.overlay.etcd import EtcdClient
+    from shibafu.overlay.reachability import find_reachable
 
     failures = Failures(context.out.failure)
     data, rows = [], []
     for settings in load_overlays(arguments.config, arguments.network):
         with failures.part(f"network {settings.name}"):
             hosts = list_hosts(EtcdClient(settings.etcd), settings.prefix)
-            data.append({"network": settings.name, "hosts": [host.describe() for host in hosts]})
+            own = parse_own_lease(read_agent_state(settings.name))
+            reachable = find_reachable([host.lease for host in hosts], own)
+            described = [host.describe() | {"reachable": reachable.get(host.lease.subnet)} for host in hosts]
+            data.append({"network": settings.name, "hosts": described})
             for host in hosts:
                 lease = host.lease
+                is_own = own is not None and lease.subnet == own.subnet
                 age = "reserved" if host.is_reserved else "expired"
                 rows.append(
                     [
@@ -34,10 +42,11 @@ def _run(context: Context, arguments: Namespace) -> int:
                         str(lease.subnet6 or "-"),
                         lease.backend,
                         age if host.renewed is None else f"{format_age(host.renewed)} ago",
+                        "this host" if is_own else _REACHED[reachable.get(lease.subnet)],
                     ]
                 )
     context.out.data(data)
-    context.out.table(("NETWORK", "HOST", "SUBNET", "IPV6 SUBNET", "BACKEND", "RENEWED"), rows)
+    context.out.table(("NETWORK", "HOST", "SUBNET", "IPV6 SUBNET", "BACKEND", "RENEWED", "REACHED"), rows)
     return failures.status
 
 
@@ -45,7 +54,8 @@ SUBCOMMAND = Subcommand(
     "ls",
     "list the hosts of networks, and their subnets",
     "List the hosts that have a subnet, as etcd has them, and when they renewed it. That is once in 8 hours\n"
-    "by default, and the subnet is kept for another 16: it does not say that a host is alive.",
+    "by default, and the subnet is kept for another 16: it does not say that a host is alive. Whether this\n"
+    "host reaches them does: all are asked at once through the overlay, and have a second to answer.",
     ("shibafu overlay ls", "shibafu overlay ls blue --format json"),
     _run,
     _add_arguments,
