@@ -142,17 +142,27 @@ def test_the_watcher_leaves_the_gateway_to_keepalived(lab: GatewayLab) -> None:
     """Wherever it is, it is no fault; what is this host's own is restored, on either host."""
     lab.start()
     first, second = lab.hosts
+    metrics = first.directory / "metrics"
     with (
         first.make_command() as one,
         second.make_command() as other,
-        Watched(one) as own,
+        Watched(one, "--metrics", str(metrics)) as own,
         Watched(other) as its,
     ):
         first.stop_keepalived()
         wait_for(second.has_gateway)
         first.start_keepalived()
         settle()
-        assert own.lines + its.lines == []
+        assert own.lines == ["network net: this host is no longer the gateway"]
+        assert its.lines == ["network net: this host has become the gateway"]
+        for shibafu, is_here in ((one, False), (other, True)):
+            assert shibafu.json("watch status")["gateways"] == [{"network": "net", "here": is_here}]
+            (seen,) = shibafu.json("network inspect net")
+            assert (seen["sharedGateway"]["here"], seen["sharedGateway"]["takingPart"]) == (is_here, True)
+            place = "on this host" if is_here else "on another host"
+            assert f"gateway 10.7.0.1, fd07::1: {place} (VRRP " in shibafu("network inspect net")
+        value = 'shibafu_watch_gateway_here{network="net"}'
+        assert f"{value} 0\n" in metrics.read_text()
         assert [first.is_without_gateway(), second.has_gateway()] == [True, True]
         for host, watched in ((first, own), (second, its)):
             address = host.config["gatewayHostIP"][0]

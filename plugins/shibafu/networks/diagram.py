@@ -32,6 +32,8 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     lines += [style.paint("red", what) for what in view.broken]
     lines += [style.paint("red", f"✗ {fault.what}") for fault in _find_faults(view.resources)]
     lines += _draw_subnets(view)
+    if view.shared_gateway is not None:
+        lines.append(view.shared_gateway.describe())
     if view.overlay is not None:
         lines += _draw_overlay(view.overlay)
     lines.append("")

@@ -13,6 +13,7 @@ from shibafu.bridge.resources.fabric_faults import find_forwarding
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
 from shibafu.networks.configured import ConfiguredNetwork
+from shibafu.networks.gateway_place import GatewayPlace
 from shibafu.networks.kernel import Kernel, LinkState, RouteTo, Traffic
 from shibafu.networks.leases import count_usable, open_pool
 from shibafu.networks.overlay_part import OverlayPart
@@ -140,6 +141,7 @@ class NetworkView:
         paused: until when, by whom and since when it is paused; None if it is not.
         broken: records, cached results and leases that name no container, in words.
         overlay: of an overlay network the part of this host, if that is known.
+        shared_gateway: where the gateway is that hosts share; None if they do not.
     """
 
     name: str
@@ -157,6 +159,7 @@ class NetworkView:
     paused: PauseState | None = None
     broken: list[str] = field(default_factory=list)
     overlay: OverlayPart | None = None
+    shared_gateway: GatewayPlace | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -204,7 +207,18 @@ class Inspector:
             paused=PauseState.of_network(network.name),
             broken=[error.msg for error in broken],
             overlay=network.overlay.look(self._routes) if network.overlay is not None else None,
+            shared_gateway=self._find_shared_gateway(network),
         )
+
+    def _find_shared_gateway(self, network: ConfiguredNetwork) -> GatewayPlace | None:
+        bridge = network.bridge
+        if bridge is None or bridge.shared_gateway is None:
+            return None
+        shared = bridge.shared_gateway
+        links = [self._links.get(name) for name in (bridge.gateway_link, *shared.tracked)]
+        present = self._addresses.get(links[0].index, []) if links[0] is not None else []
+        has_links = all(link is not None and link.state == "up" for link in links)
+        return GatewayPlace.find(shared, [str(address.ip) for address in present], has_links)
 
     @cached_property
     def _routes(self) -> list[RouteTo]:

@@ -26,6 +26,10 @@ def _render_lines(status: "Mapping[str, Any]") -> "Iterator[str]":
     yield f"shibafu_watch_contested {len(status['contested'])}"
     yield from _describe("lost", "gauge", "Links of containers that cannot be healed.")
     yield f"shibafu_watch_lost {len(status['lost'])}"
+    if status["gateways"]:
+        yield from _describe("gateway_here", "gauge", "Whether this host has a gateway that hosts share.")
+    for gateway in status["gateways"]:
+        yield f'shibafu_watch_gateway_here{{network="{gateway["network"]}"}} {int(gateway["here"])}'
     yield from _describe("start_time_seconds", "gauge", "When it started, in seconds since 1970.")
     yield f"shibafu_watch_start_time_seconds {status['started']}"
     for heal in status["last"][-1:]:

@@ -134,8 +134,20 @@ class _Look:
             if self._marks.has_rules and everything:
                 for resource in desired_state.plan_shared(everything):
                     self._heal(resource, view, None, "")
+            if everything:
+                self._place_gateway(view)
         self._journal.keep_lost(self._network.name, self._state.attachments(), self._found)
         return self._again
+
+    def _place_gateway(self, view: "View") -> None:
+        """Note whether a gateway that hosts share is here."""
+        bridge = self._network.bridge
+        if bridge is None or bridge.shared_gateway is None:
+            return
+        link = view.link(bridge.gateway_link)
+        present = view.addresses(link) if link is not None else set()
+        is_here = any(bridge.shared_gateway.owns(ip) for ip, _ in present)
+        self._journal.place_gateway(self._network.name, is_here)
 
     def _has_all(self) -> bool:
         marks = self._marks

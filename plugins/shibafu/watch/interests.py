@@ -191,6 +191,11 @@ class Interests:
         """Return what a container's interface is of."""
         return self._parts.get(self._inside.get((namespace, index), ""), [])
 
+    def shares_gateway(self, network: str) -> bool:
+        """Return whether a network's gateway is another host's, too."""
+        bridge = self.networks[network].bridge
+        return bridge is not None and bridge.shared_gateway is not None
+
     def find_parts(self, index: int) -> list[Part]:
         """Return what a link is of."""
         return self._parts.get(self._names.get(index, ""), [])

@@ -29,6 +29,7 @@ class Journal:
         self._last: deque[dict[str, object]] = deque(maxlen=_REMEMBERED)
         self._contested: dict[Key, str] = {}
         self._lost: dict[tuple[str, str], str] = {}
+        self._gateways: dict[str, bool] = {}
         self.started = time.time()
         # Whether the status is another one than before.
         self.is_changed = True
@@ -106,6 +107,23 @@ class Journal:
             del self._lost[key]
             self.is_changed = True
 
+    def place_gateway(self, network: str, is_here: bool) -> None:
+        """Note whether this host has the gateway of a network that several hosts share."""
+        former = self._gateways.get(network)
+        if former is is_here:
+            return
+        self._gateways[network] = is_here
+        self.is_changed = True
+        if former is not None:
+            what = "has become" if is_here else "is no longer"
+            self._log(f"network {network}: this host {what} the gateway")
+
+    def keep_gateways(self, networks: "Collection[str]") -> None:
+        """Forget where the gateways of other networks are than these."""
+        rest = {network: is_here for network, is_here in self._gateways.items() if network in networks}
+        self.is_changed |= len(rest) != len(self._gateways)
+        self._gateways = rest
+
     def describe(self) -> dict[str, object]:
         """Return the status as JSON."""
         return {
@@ -122,4 +140,7 @@ class Journal:
                 for (network, what), culprit in sorted(self._contested.items())
             ],
             "lost": [{"network": network, "what": what} for (network, _), what in sorted(self._lost.items())],
+            "gateways": [
+                {"network": network, "here": is_here} for network, is_here in sorted(self._gateways.items())
+            ],
         }

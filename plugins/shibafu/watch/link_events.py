@@ -25,6 +25,7 @@ from shibafu.netlink.constants import (
     RTM_DELQDISC,
     RTM_DELROUTE,
     RTM_DELTFILTER,
+    RTM_NEWADDR,
     RTM_NEWLINK,
     RTM_NEWNETCONF,
     RTM_NEWQDISC,
@@ -52,7 +53,9 @@ _SALIENT_FLAGS = IFF_UP | IFF_NOARP | IFF_PROMISC
 _SALIENT = (IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_GROUP)
 _ALL_LINKS = -1  # NETCONFA_IFINDEX_ALL
 _OWN = -1  # NETNSA_NSID_NOT_ASSIGNED
-_BY_INDEX = frozenset([RTM_NEWLINK, RTM_DELLINK, RTM_DELADDR, RTM_NEWQDISC, RTM_DELQDISC, RTM_DELTFILTER])
+_BY_INDEX = frozenset(
+    [RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWQDISC, RTM_DELQDISC, RTM_DELTFILTER]
+)
 
 
 class LinkEvents:
@@ -109,7 +112,9 @@ class LinkEvents:
                     mark(network, "", describe_process(port))
             elif index:
                 for network, link in interests.find_parts(index):
-                    mark(network, link, describe_process(port))
+                    # Others' additional addresses are their own matter, unless hosts share the gateway.
+                    if kind != RTM_NEWADDR or interests.shares_gateway(network):
+                        mark(network, link, describe_process(port))
 
     def _receive(self) -> "Iterator[tuple[int, int, int, bytes]]":
         while received := self._socket.receive_from_peers():

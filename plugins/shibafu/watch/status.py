@@ -18,7 +18,8 @@ _DIRECTORY = f"{_ROOT}/watch"
 _LARGEST = 1 << 20
 _KIND = "watch"
 # What is said where no watcher is at work.
-_ABSENT = {"running": False, "pid": 0, "started": 0.0, "heals": [], "last": [], "contested": [], "lost": []}
+_LISTS = ("heals", "last", "contested", "lost", "gateways")
+_ABSENT: dict[str, object] = {"running": False, "pid": 0, "started": 0.0} | {name: [] for name in _LISTS}
 
 
 def claim_watch() -> SoleProcess:

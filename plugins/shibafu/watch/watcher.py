@@ -194,6 +194,7 @@ class Watcher:
         for line in self._interests.take_broken():
             self._journal.note(line)
         self._journal.settle(self._backoff.list_contested())
+        self._journal.keep_gateways(self._interests.networks)
 
     # Healing
 

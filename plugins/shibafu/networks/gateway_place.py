@@ -1,0 +1,50 @@
+"""Which host has a gateway that several hosts share, as far as this one knows."""
+
+from dataclasses import dataclass
+
+from shibafu.bridge.keepalived import find_standstill
+from shibafu.bridge.shared_gateway import SharedGateway
+
+
+@dataclass(frozen=True)
+class GatewayPlace:
+    """A shared gateway, as this host sees it.
+
+    Args:
+        addresses: the gateway's.
+        is_here: whether this host has them.
+        is_taking_part: whether this host can get them: keepalived runs, and no link is down.
+        router_id: the number by which the hosts find each other.
+        priority: this host's.
+    """
+
+    addresses: list[str]
+    is_here: bool
+    is_taking_part: bool
+    router_id: int
+    priority: int
+
+    @classmethod
+    def find(cls, shared: SharedGateway, present: list[str], has_links: bool) -> "GatewayPlace":
+        """Return where it is.
+
+        Args:
+            shared: what the network's configuration states.
+            present: the addresses of the network's link, without prefixes.
+            has_links: whether that link is up, and those that are tracked.
+        """
+        addresses = [str(gateway.address) for gateway in shared.gateways]
+        is_here = any(address in present for address in addresses)
+        is_taking_part = has_links and find_standstill() is None
+        return cls(addresses, is_here, is_taking_part, shared.router_id, shared.priority)
+
+    def describe(self) -> str:
+        """Return it in words."""
+        where = "on this host" if self.is_here else "on another host"
+        if not self.is_taking_part:
+            where = (
+                f"{'still' if self.is_here else 'not'} on this host, which takes no part: keepalived does "
+            )
+            where += "not run, or a link is down"
+        what = f"gateway {', '.join(self.addresses)}"
+        return f"{what}: {where} (VRRP {self.router_id}, priority {self.priority})"
