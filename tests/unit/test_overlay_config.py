@@ -17,6 +17,7 @@ networks:
     publicIPv6: 2001:db8::9
     subnetFile: /run/flannel/subnet.env
     leaseSeconds: 3600
+    txChecksum: false
     cafile: /etc/ca.pem
     certfile: /etc/cert.pem
     keyfile: /etc/key.pem
@@ -50,6 +51,7 @@ def test_every_key() -> None:
             IPv6Address("2001:db8::9"),
             "/run/flannel/subnet.env",
             3600,
+            False,
         )
     ]
 
@@ -58,6 +60,7 @@ def test_defaults() -> None:
     (network,) = parse_overlay_config("networks: [{name: a, endpoints: [http://127.0.0.1:2379]}]", "f")
     assert (network.prefix, network.subnet_file) == ("/coreos.com/network", "/run/shibafu/overlay/a.env")
     assert (network.lease_seconds, network.iface, network.public_ip) == (86400, "", None)
+    assert network.tx_checksum is None
 
 
 def one(key: str, value: str) -> str:
@@ -75,6 +78,7 @@ def one(key: str, value: str) -> str:
             "/shibafu/a",
             'f:4: prefix "/shibafu/a" begins with /shibafu, which is for keys that flannel',
         ),
+        ("txChecksum", "0", 'f:4: "txChecksum" is true or false'),
         ("publicIP", "2001:db8::1", "f:4: Expected 4 octets"),
         ("subnetFile", "subnet.env", 'f:4: "subnet.env" is not a path of a file that begins with /'),
         ("subnetFile", "/run/../etc/passwd", 'f:4: "/run/../etc/passwd" is not a path of a file'),

@@ -45,6 +45,7 @@ _KEYS = (
     "publicIPv6",
     "subnetFile",
     "leaseSeconds",
+    "txChecksum",
     "cafile",
     "certfile",
     "keyfile",
@@ -87,6 +88,7 @@ class OverlaySettings:
         public_ip6: likewise for IPv6.
         subnet_file: the file that CNI calls read.
         lease_seconds: how long etcd keeps the subnet without hearing from this host.
+        tx_checksum: whether the device leaves checksums to the link below it; None to leave that as it is.
     """
 
     name: str
@@ -97,6 +99,7 @@ class OverlaySettings:
     public_ip6: IPv6Address | None = None
     subnet_file: str = ""
     lease_seconds: int = DAY
+    tx_checksum: bool | None = None
 
 
 def read_overlay_config(path: str) -> list[OverlaySettings]:
@@ -218,6 +221,7 @@ class _Reader(NodeReader):
             self._address(entries, "publicIPv6", IPv6Address),
             self._text(entries, "subnetFile", _require_path, f"{DIRECTORY}/{name}.env"),
             self._read_lease_seconds(entries.get("leaseSeconds")),
+            self.scalar(entries.get("txChecksum"), "txChecksum", bool, None),
         )
 
     def _read_access(self, node: Node, entries: dict[str, Node]) -> EtcdAccess:

@@ -26,8 +26,17 @@ def calc_host_vteps(network: ClusterNetwork, outer: OuterLink, machine_id: str) 
     return HostVteps(outer.public, outer.public6, calc_vtep(outer.local), vtep6)
 
 
-def calc_devices(network: ClusterNetwork, lease: SubnetLease, outer: OuterLink) -> dict[int, VxlanDevice]:
-    """Return the devices of this host, by the version of IP that their packets are in."""
+def calc_devices(
+    network: ClusterNetwork, lease: SubnetLease, outer: OuterLink, tx_checksum: bool | None = None
+) -> dict[int, VxlanDevice]:
+    """Return the devices of this host, by the version of IP that their packets are in.
+
+    Args:
+        network: the network.
+        lease: what this host has.
+        outer: the link to the other hosts.
+        tx_checksum: see `VxlanDevice`.
+    """
     devices: dict[int, VxlanDevice] = {}
     whole = network.mtu or outer.mtu
     for local, subnet, vtep, overhead in (
@@ -41,6 +50,7 @@ def calc_devices(network: ClusterNetwork, lease: SubnetLease, outer: OuterLink) 
                 vtep.mac,
                 min(whole, outer.mtu) - overhead,
                 subnet.network_address.packed,
+                tx_checksum,
             )
     return devices
 

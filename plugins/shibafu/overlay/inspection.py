@@ -21,7 +21,7 @@ from shibafu.overlay.peer_entries import Entry, describe_entry, list_entries, me
 from shibafu.overlay.peers import PeerRules, calc_peer_entries
 from shibafu.overlay.stored import LeaseTime
 from shibafu.overlay.subnet_leases import VXLAN, SubnetLease
-from shibafu.overlay.vxlan_device import VxlanDevice
+from shibafu.overlay.vxlan_device import VxlanDevice, has_other_checksums
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _look_at_kernel(
 ) -> None:
     network, outer = view.network, view.outer
     indexes = {}
-    for version, device in calc_devices(network, own, outer).items():
+    for version, device in calc_devices(network, own, outer, view.settings.tx_checksum).items():
         link = link_by_name(sock, device.name)
         view.devices.append(DeviceView(device, link, list(_compare_device(sock, device, link))))
         if link is not None:
@@ -228,6 +228,8 @@ def _compare_device(sock: NetlinkSocket, device: VxlanDevice, link: Link | None)
         yield f"its MAC is {link.mac.hex(':')} instead of {device.mac.hex(':')}"
     if link.mtu != device.mtu:
         yield f"its MTU is {link.mtu} instead of {device.mtu}"
+    if has_other_checksums(device):
+        yield "it leaves checksums to others" if not device.tx_checksum else "it computes checksums itself"
     if device.address not in {addr.ip for addr in addr_list(sock, link.index)}:
         yield "it lacks the address of this host's subnet"
 

@@ -271,7 +271,7 @@ class NetworkAgent:
     def _ensure_devices(self, network: ClusterNetwork, held: HeldLease, outer: OuterLink) -> bool:
         devices = {}
         has_changed = False
-        for version, device in calc_devices(network, held.lease, outer).items():
+        for version, device in calc_devices(network, held.lease, outer, self.settings.tx_checksum).items():
             devices[version], is_mended = ensure_vxlan_device(self._sock, device)
             if is_mended:
                 self._log(f"{device.name} is set up")

@@ -10,6 +10,7 @@ from hashlib import sha256
 
 from shibafu.lean.sysctl import try_sysctl
 from shibafu.netlink.address import addr_add, addr_del, addr_list
+from shibafu.netlink.checksum_offload import has_checksum_offload, set_checksum_offload
 from shibafu.netlink.constants import RT_SCOPE_UNIVERSE
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_name
@@ -32,6 +33,7 @@ class VxlanDevice:
         mac: its address.
         mtu: in bytes.
         address: its only address, packed: that of the host's subnet.
+        tx_checksum: whether it leaves checksums to the link below it; None to leave that as it is.
     """
 
     name: str
@@ -39,6 +41,7 @@ class VxlanDevice:
     mac: bytes
     mtu: int
     address: bytes
+    tx_checksum: bool | None = None
 
 
 def calc_device_name(vni: int, version: int) -> str:
@@ -82,6 +85,7 @@ def ensure_vxlan_device(sock: NetlinkSocket, device: VxlanDevice) -> tuple[int, 
     Raises:
         OverlayError: the place is taken by something else.
         NetlinkError: the kernel refuses it.
+        OSError: it refuses to change how checksums are computed.
     """
     link = link_by_name(sock, device.name)
     if link is not None and link.kind != "vxlan":
@@ -97,11 +101,23 @@ def ensure_vxlan_device(sock: NetlinkSocket, device: VxlanDevice) -> tuple[int, 
         link = _create(sock, device)
     changed = _ensure_attributes(sock, device, link)
     changed |= _ensure_address(sock, device, link.index)
+    if has_other_checksums(device):
+        set_checksum_offload(device.name, bool(device.tx_checksum))
+        changed = True
     # Packets for containers come in here, and this is no router for its own link.
     try_sysctl(f"/proc/sys/net/ipv4/conf/{device.name}/forwarding", "1")
     try_sysctl(f"/proc/sys/net/ipv6/conf/{device.name}/forwarding", "1")
     try_sysctl(f"/proc/sys/net/ipv6/conf/{device.name}/accept_ra", "0")
     return link.index, is_new or changed
+
+
+def has_other_checksums(device: VxlanDevice) -> bool:
+    """Return whether a device computes checksums although it should not, or the other way round.
+
+    Raises:
+        OSError: the kernel does not say.
+    """
+    return device.tx_checksum is not None and device.tx_checksum != has_checksum_offload(device.name)
 
 
 def _create(sock: NetlinkSocket, device: VxlanDevice) -> Link:
