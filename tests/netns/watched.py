@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from json import dumps, loads
 from pathlib import Path
 from threading import Thread
@@ -10,6 +11,7 @@ from typing import Any
 
 from support.command import CommandLine
 from support.machine import RECORDS, Config, Machine
+from support.stream import Stream
 from support.suite import Suite
 from support.waiting import wait_for
 
@@ -102,6 +104,25 @@ class Watched:
 def settle() -> None:
     """Wait for as long as a heal would take that must not happen."""
     time.sleep(0.5)
+
+
+def assert_heals_within(bound: float, stream: Stream, damage: Callable[[], object]) -> None:
+    """Assert that what `damage` does is healed before a stream has been interrupted for longer than a time.
+
+    Processors that others have taken may make it late, but hardly three times in a row.
+
+    Args:
+        bound: the time in seconds.
+        stream: what is interrupted.
+        damage: what the watcher mends.
+    """
+    gaps: list[float] = []
+    while not gaps or gaps[-1] >= bound:
+        assert len(gaps) < 3, gaps
+        begin = time.monotonic()
+        damage()
+        stream.wait_for_arrivals()
+        gaps.append(stream.measure_gap(begin))
 
 
 def make_command(suite: Suite, machine: Machine, config: Config) -> CommandLine:
