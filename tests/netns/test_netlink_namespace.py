@@ -147,6 +147,7 @@ def test_interpreters_own_setns_is_preferred(monkeypatch: pytest.MonkeyPatch) ->
 def test_public_ctypes_is_the_fallback(monkeypatch: pytest.MonkeyPatch, fd: int) -> None:
     monkeypatch.delattr(os, "setns", raising=False)
     monkeypatch.setattr(libc, "HAVE_CTYPES_CORE", False)
+    monkeypatch.setattr(libc, "_known", {})
     used: list[str] = []
     monkeypatch.setattr(libc, "_load_by_ctypes", used.append)
     under_test._load_setns()

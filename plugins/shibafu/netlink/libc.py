@@ -22,14 +22,21 @@ try:
 except ImportError:
     HAVE_CTYPES_CORE = False
 
+# What was looked up, which takes longer than most calls of it.
+_known: "dict[str, Callable[..., None]]" = {}
+
 
 def load_libc_function(name: str) -> "Callable[..., None]":
     """Return a function of the C library that takes numbers and returns 0, or -1 with errno.
 
     The function that is returned raises OSError for the latter.
     """
-    if not HAVE_CTYPES_CORE:
-        return _load_by_ctypes(name)
+    if name not in _known:
+        _known[name] = _load_by_core(name) if HAVE_CTYPES_CORE else _load_by_ctypes(name)
+    return _known[name]
+
+
+def _load_by_core(name: str) -> "Callable[..., None]":
     return _calling(_Function(dlsym(_LIBRARY, name)), get_errno)
 
 
