@@ -23,12 +23,12 @@ from netns.policy_machine import (
     labelled,
 )
 from netns.walled import close_host
-from shibafu.policy.compiled import Compiled
 from shibafu.policy.compiler import compile_policies
 from shibafu.policy.enforcement import enforce
 from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.model import PolicySet
 from shibafu.policy.policy_documents import parse_policies
+from support.machine import POLICIES
 from support.namespaces import Namespace
 
 
@@ -139,21 +139,51 @@ def test_no_policy_leaves_nothing(cluster: LabelledContainers) -> None:
     assert machine.snapshot()["records"] == before["records"]
 
 
-@pytest.mark.parametrize("command", ["ADD", "DEL"])
-def test_a_host_without_policies_pays_for_one_look_at_each_place(
-    cluster: LabelledContainers, command: str
+@pytest.mark.parametrize("ip_masq", [True, False], ids=["masq", "plain"])
+@pytest.mark.parametrize("command", ["ADD", "CHECK", "DEL"])
+def test_a_host_without_policies_pays_for_one_look(
+    cluster: LabelledContainers, command: str, ip_masq: bool
 ) -> None:
+    cluster.config["ipMasq"] = ip_masq
+    if command != "ADD":
+        cluster.attach("db")
+    # Other tests' hosts may have policies meanwhile.
+    looks = _list_looks(cluster, command, "mount -t tmpfs tmpfs /var/lib")
+    assert [one for one in looks if "ENOENT" not in one or '"/var/lib/shibafu/policy"' not in one] == []
+    assert len(looks) == 1
+
+
+def test_a_host_with_policies_reads_them_once_in_a_call(cluster: LabelledContainers) -> None:
+    apply(cluster.machine, DB_FROM_WEB)
+    cluster.attach("web")
+    for command in ("ADD", "CHECK", "DEL"):
+        looks = _list_looks(cluster, command, "true")
+        assert len([one for one in looks if "openat(" in one and ".json" in one]) == 1, looks
+
+
+def _list_looks(cluster: LabelledContainers, command: str, preparation: str) -> list[str]:
+    """Return the system calls of a call of the plugin for container db that name files of policies.
+
+    Args:
+        cluster: the containers.
+        command: the verb.
+        preparation: what a shell does before, which sees a file system of its own.
+    """
     machine = cluster.machine
     if machine.suite.has_engine:
         pytest.skip("another process than the traced one does the call")
-    if command == "DEL":
-        cluster.attach("db")
     report = machine.directory / "strace"
-    machine.prefix = ["/usr/bin/strace", "--trace=%file", f"--output={report}"]
-    assert machine.call(command, labelled(cluster.config, app="db"), "db").status == 0
+    strace = ["/usr/bin/strace", "--follow-forks", "--trace=%file", f"--output={report}"]
+    machine.prefix = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", f'{preparation} && exec "$@"', "sh"]
+    machine.prefix += strace
+    config = labelled(cluster.config, app="db")
+    if command == "ADD":
+        machine.add(config, "db")
+    else:
+        assert machine.call(command, config, "db").status == 0
     machine.prefix = []
-    looks = [line for line in report.read_text().splitlines() if "policy" in line]
-    assert [("compiled.json" in one, "ENOENT" in one) for one in looks] == [(True, True)] * 2, looks
+    places = '"/var/lib/shibafu/policy', '"/run/shibafu/policy'
+    return [line for line in report.read_text().splitlines() if any(place in line for place in places)]
 
 
 def test_gc_takes_elements_away(cluster: LabelledContainers) -> None:
@@ -221,13 +251,17 @@ def test_malformed_labels_are_refused(cluster: LabelledContainers) -> None:
 
 def test_policies_of_another_namespace_are_forgotten(cluster: LabelledContainers) -> None:
     """Numbers of namespaces are given out again."""
-    apply(cluster.machine, DB_FROM_WEB)
-    with cluster.machine.host.enter():
-        policies = HostPolicies()
-        written = policies.read_bytes() or b""
-        policies.write_bytes(written.replace(b'"netns": "', b'"netns": "9'))
-        assert policies.read() is None
-        policies.write(Compiled())
+    machine = cluster.machine
+    apply(machine, DB_FROM_WEB)
+    (written,) = POLICIES.glob(f"{machine.records.name}.*")
+    inode, cookie, boot, _ = written.name.split(".")
+    written.rename(former := written.with_name(f"{inode}.9{cookie}.{boot}.json"))
+    cluster.attach("db", "other")
+    assert cluster.reaches("other", "db") == [True, True]
+    former.rename(of_former_boot := written.with_name(f"{inode}.{cookie}.9{boot[1:]}.json"))
+    apply(machine, DB_FROM_WEB)
+    assert cluster.reaches("other", "db") == [False, False]
+    assert not of_former_boot.exists()
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -14,6 +14,7 @@ from support.suite import Suite
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 RECORDS = Path("/run/shibafu")
+POLICIES = Path("/var/lib/shibafu/policy")
 
 Config = dict[str, Any]
 
@@ -87,8 +88,10 @@ class Machine:
         self._forget()
 
     def _forget(self) -> None:
-        for parent in (RECORDS, RECORDS / "firewall", RECORDS / "policy"):
+        for parent in (RECORDS, RECORDS / "firewall"):
             shutil.rmtree(parent / self.records.name, ignore_errors=True)
+        for path in POLICIES.glob(f"{self.records.name}.*"):
+            path.unlink()
         (RECORDS / "ports" / self.records.name).unlink(missing_ok=True)
 
     def container(self, name: str = "c1") -> Namespace:

@@ -37,12 +37,13 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
                 transaction.ensure(lease)
                 result = lease.result or result
             complete_result(attachment.config, result)
-            # They take longest: links are made while iptables runs.
-            for rules in plan_rules(attachment, state, result) if not claim.is_paused else []:
-                transaction.ensure(rules)
             if result.ips:
                 claim.update(ADDRESSED, ips=[str(ip.address) for ip in result.ips])
-            limits = plan_port_rules(attachment, state, result)
+            has_policies = state.has_policies()
+            # They take longest: links are made while iptables runs.
+            for rules in plan_rules(attachment, state, result, has_policies) if not claim.is_paused else []:
+                transaction.ensure(rules)
+            limits = plan_port_rules(attachment, state, result, has_policies)
             for resource in plan_links(attachment, result, link, limits, claim):
                 transaction.ensure(resource)
             claim.update(COMPLETE, result=(answer := render_answer(attachment, result, view)))

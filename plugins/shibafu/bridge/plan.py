@@ -39,8 +39,10 @@ def plan_attachment(
     """
     port = attachment.host_link
     if state.knows(port):
-        made = plan_links(attachment, result, port, plan_port_rules(attachment, state, result))
-        made += plan_rules(attachment, state, result)
+        has_policies = state.has_policies()
+        port_rules = plan_port_rules(attachment, state, result, has_policies)
+        made = plan_links(attachment, result, port, port_rules)
+        made += plan_rules(attachment, state, result, has_policies)
     else:
         from shibafu.bridge.compat.plan import plan_reference
 
@@ -121,14 +123,23 @@ def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:
     return next((mac.lower() for mac in stated if mac), "")
 
 
-def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
-    """Return the rules that the network needs for an attachment, if it needs any."""
+def plan_rules(
+    attachment: "Attachment", state: "NetworkState", result: "Result", has_policies: bool
+) -> "list[Resource]":
+    """Return the rules that the network needs for an attachment, if it needs any.
+
+    Args:
+        attachment: the attachment.
+        state: the network's records.
+        result: what its network gave it.
+        has_policies: whether the host has network policies; see `plan_port_rules`.
+    """
     config, env = attachment.config, attachment.request.env
     versions = {ip.address.version for ip in result.ips}
     if not versions:
         return []
     # Then FORWARD is about to see what the bridge forwards, which the rules of masquerading accept anyway.
-    is_bridged = not config.ip_masq and state.has_policies() and _is_selected(attachment, state, result)
+    is_bridged = not config.ip_masq and has_policies and _is_selected(attachment, state, result)
     if not (config.needs_rules or state.read_rules() or is_bridged or needs_unasked_rules(config, versions)):
         return []
     from shibafu.bridge.resources.masquerade import Rules, find_needs
@@ -141,9 +152,22 @@ def plan_rules(attachment: "Attachment", state: "NetworkState", result: "Result"
 
 
 def plan_port_rules(
-    attachment: "Attachment", state: "NetworkState", result: "Result", claim: "Claim | None" = None
+    attachment: "Attachment",
+    state: "NetworkState",
+    result: "Result",
+    has_policies: bool,
+    claim: "Claim | None" = None,
 ) -> "list[Resource]":
-    """Return what limits what the container's port may send, and who reaches it."""
+    """Return what limits what the container's port may send, and who reaches it.
+
+    Args:
+        attachment: the attachment.
+        state: the network's records.
+        result: what its network gave it.
+        has_policies: whether the host has network policies. Before ADD looks for them, it has written a
+            record with the addresses: policies that come later find that.
+        claim: the claim to the attachment; None when there is none.
+    """
     config, env = attachment.config, attachment.request.env
     port_rules: list[Resource] = []
     if config.mac_spoof_check:
@@ -156,17 +180,14 @@ def plan_port_rules(
         from shibafu.bridge.resources.internal import InternalIsolation
 
         port_rules.append(InternalIsolation(state, config.bridge, attachment.host_link, env))
-    return port_rules + plan_policies(attachment, state, result)
+    return port_rules + (_plan_policies(attachment, state, result) if has_policies else [])
 
 
-def plan_policies(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
-    """Return the container's part in the host's network policies, if there are any.
+def _plan_policies(attachment: "Attachment", state: "NetworkState", result: "Result") -> "list[Resource]":
+    """Return the container's part in the host's network policies.
 
-    Before ADD looks for them, it has written a record with the addresses: policies that come later find that.
-    What they find the container by can change while it runs, in the record and not in what a runtime states.
+    What they find it by can change while it runs, in the record and not in what a runtime states.
     """
-    if not state.has_policies():
-        return []
     from shibafu.policy.membership import plan_membership
 
     port, bridge = attachment.host_link, attachment.config.bridge

@@ -192,7 +192,8 @@ class DesiredState:
         attachment, result, claim = desired.attachment, desired.result, desired.claim
         port = desired.endpoint.host_link or attachment.host_link
         if desired.is_own:
-            port_rules = plan_port_rules(attachment, self.state, result, claim)
+            has_policies = self.state.has_policies()
+            port_rules = plan_port_rules(attachment, self.state, result, has_policies, claim)
             return plan_links(attachment, result, port, port_rules, claim)
         links = plan_reference_links(attachment, result, port)
         return links + plan_reference_rules(attachment, self.state, result)
@@ -241,7 +242,7 @@ class DesiredState:
         attachment = everything[0].attachment
         # Other plugins' DEL would not remove them.
         own = [desired for desired in everything if desired.is_own]
-        rules = plan_rules(attachment, self.state, _join_addresses(own))
+        rules = plan_rules(attachment, self.state, _join_addresses(own), self.state.has_policies())
         stated = plan_stated_policies(attachment.config)
         return stated + rules + plan_passage(attachment, _join_addresses(everything))
 

@@ -9,7 +9,7 @@ from shibafu.netlink.socket import NetlinkSocket
 from shibafu.policy.address_check import calc_address_check
 from shibafu.policy.compiled import TABLE, Compiled
 from shibafu.policy.filtered_bridges import filter_bridges, release_bridges
-from shibafu.policy.host_policies import ROOT, HostPolicies
+from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.member import read_member
 from shibafu.policy.policy_table import PolicyTable
 from shibafu.policy.rerouting import calc_rerouting, find_router, refuse_unroutable
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from shibafu.netfilter.ruleset import Ruleset
     from shibafu.policy.member import Member
     from shibafu.resource.record import Record
+
+_ROOT = "/run/shibafu"
 
 
 def enforce(compiled: Compiled, policies: HostPolicies, env: "Mapping[str, str]") -> None:
@@ -206,9 +208,9 @@ class RecordPlace:
 
 def list_attachments() -> "Iterator[RecordPlace]":
     """Yield the records of attachments that policies are for."""
-    for state in _list_states(ROOT):
+    for state in _list_states(_ROOT):
         yield from (RecordPlace(state, link, is_own=True) for link in state.attachments())
-    for state in _list_states(f"{ROOT}/firewall"):
+    for state in _list_states(f"{_ROOT}/firewall"):
         # The part of those that shibafu-bridge has attached is that plugin's.
         own = NetworkState(state.network)
         links = [link for link in state.attachments() if not own.remembers(link)]

@@ -1,27 +1,26 @@
 """The policies that a host enforces, compiled, where calls of plugins find them.
 
     /var/lib/shibafu/policy/compiled.json               of the network namespace that process 1 is in
-    /run/shibafu/policy/<host's namespace>/compiled.json    of any other, which ends when the host does
+    /var/lib/shibafu/policy/<inode>.<cookie>.<boot>.json    of any other, which ends when the host does
 
-The file is there as long as there are policies, or networks whose configurations state some: a call on a host
-without any pays for not finding it. It outlasts a restart of the host, after which the first container that
-policies are about brings the table back.
+The file is there as long as there are policies, or networks whose configurations state some, and the
+directory as long as any namespace has a file: a call on a host without any pays for not finding that. The
+first one outlasts a restart of the host, after which the first container that policies are about brings the
+table back.
 The lock is held exclusively to change the whole table, and shared to change one container's part of it.
 """
 
 import os
 
+from shibafu.cni.boot import read_boot_id
 from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.lock import Lock
 from shibafu.lean.files import read_file, remove_file, write_file
 from shibafu.lean.json import dumps_lines, loads
 from shibafu.policy.compiled import Compiled
-from shibafu.resource.home import KEPT_POLICIES, calc_mark, calc_policies_path, is_first_namespace
+from shibafu.resource.home import POLICIES, find_policies_file
 
-# Where the suite remembers what it has made.
-ROOT = "/run/shibafu"
-_KEPT = "/var/lib/shibafu"
 _LARGEST = 256 << 20
 
 
@@ -43,22 +42,19 @@ class HostPolicies:
         CniError: others could have forged them.
     """
 
-    __slots__ = ("_inode", "_is_kept", "_path")
+    __slots__ = ("_inode", "_path")
 
     def __init__(self) -> None:
         self._inode = os.stat("/proc/self/ns/net").st_ino
-        self._is_kept = is_first_namespace()
-        self._path = KEPT_POLICIES if self._is_kept else calc_policies_path(ROOT, self._inode)
-        own = os.path.dirname(self._path)
-        parents = (_KEPT,) if self._is_kept else (ROOT, os.path.dirname(own))
-        secure_directories(*parents, own)
+        self._path = find_policies_file(self._inode)
+        secure_directories(os.path.dirname(POLICIES), POLICIES)
 
     def lock(self, shared: bool = False) -> Lock:
         """Return the lock, to be held by `with`. Programs that are started meanwhile hold it, too."""
         return Lock(f"policy-{self._inode}", "the network policies", shared=shared)
 
     def read(self) -> Compiled | None:
-        """Return the policies; None if there are none, or a namespace that is gone has left them.
+        """Return the policies; None if there are none.
 
         Raises:
             UnreadablePoliciesError: they are damaged, or another release has written them.
@@ -70,9 +66,6 @@ class HostPolicies:
             document = loads(content)
             if not isinstance(document, dict):
                 raise ValueError("not a JSON object")
-            # Inode numbers are used again.
-            if not self._is_kept and document.get("netns") != calc_mark():
-                return None
             return Compiled.from_json(document)
         except KeyError as error:
             raise UnreadablePoliciesError(self._path, f"{error} is missing") from None
@@ -91,19 +84,34 @@ class HostPolicies:
 
     def write(self, compiled: Compiled) -> None:
         """Remember the policies; calls that come from now on apply them."""
-        self.write_bytes(dumps_lines({"netns": calc_mark(), **compiled.to_json()}).encode())
+        self.write_bytes(dumps_lines(compiled.to_json()).encode())
 
     def write_bytes(self, content: bytes | None) -> None:
         """Write the file whole, or remove it if there is nothing to write."""
-        directory = os.path.dirname(self._path)
         if content is None:
             remove_file(self._path)
             try:
-                os.rmdir(directory)
+                os.rmdir(POLICIES)
             except OSError:
-                pass  # it is missing
+                pass  # it is missing, or other namespaces have policies
             return
-        make_directory(directory, 0o700, parents=0o700 if self._is_kept else 0o755)
+        try:
+            self._replace(content)
+        except FileNotFoundError:
+            # The last policies of another namespace have just gone, and the directory with them.
+            self._replace(content)
+        _remove_stale()
+
+    def _replace(self, content: bytes) -> None:
+        make_directory(POLICIES, 0o700, parents=0o700)
         # What is to outlast a restart is on the disk before it takes the former one's place.
-        write_file(f"{self._path}.new", content, os.O_DSYNC if self._is_kept else 0)
+        write_file(f"{self._path}.new", content, os.O_DSYNC)
         os.rename(f"{self._path}.new", self._path)
+
+
+def _remove_stale() -> None:
+    """Remove the files of namespaces that went with former boots."""
+    boot = read_boot_id()
+    for name in os.listdir(POLICIES):
+        if boot and not name.startswith("compiled.") and f".{boot}." not in name:
+            remove_file(f"{POLICIES}/{name}")

@@ -12,8 +12,8 @@ from shibafu.cni.boot import read_boot_id
 from shibafu.netlink.namespace import read_own_cookie
 
 MARK = ".netns"
-# The policies of the namespace that a restarted host has again; see `policy.host_policies`.
-KEPT_POLICIES = "/var/lib/shibafu/policy/compiled.json"
+# The policies of all namespaces, compiled; missing while there are none. See `policy.host_policies`.
+POLICIES = "/var/lib/shibafu/policy"
 
 
 def find_home(root: str) -> tuple[str, bool, str]:
@@ -44,17 +44,22 @@ def is_first_namespace() -> bool:
         return False  # a process that may not look at that one, or has no /proc
 
 
-def calc_policies_path(root: str, inode: int | str) -> str:
-    """Return where a namespace's policies are, compiled, if it ends with the host."""
-    return f"{root}/policy/{inode}/compiled.json"
+def find_policies_file(inode: int | str) -> str:
+    """Return the file that has the policies of this process's namespace, if there are any.
+
+    Args:
+        inode: of the namespace.
+    """
+    if is_first_namespace():
+        return f"{POLICIES}/compiled.json"
+    # Inode numbers are used again, and the file may outlast the namespace.
+    return f"{POLICIES}/{inode}.{calc_mark()}.json"
 
 
 def has_policies(home: str) -> bool:
     """Return whether there are policies, for the namespace whose directory that is."""
-    root, _, inode = home.rpartition("/")
-    if os.path.lexists(calc_policies_path(root, inode)):
-        return True
-    return os.path.lexists(KEPT_POLICIES) and is_first_namespace()
+    # This look is all that calls on a host without policies pay for.
+    return os.path.lexists(POLICIES) and os.path.lexists(find_policies_file(home.rpartition("/")[2]))
 
 
 def mark_home(home: str) -> None:

@@ -118,7 +118,8 @@ class ReferenceRules(Resource):
             return []
         from shibafu.bridge.plan import plan_rules
 
-        return list(map(_name_only, find_faults(plan_rules(attachment, self._state, result), view)))
+        rules = plan_rules(attachment, self._state, result, self._state.has_policies())
+        return list(map(_name_only, find_faults(rules, view)))
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
