@@ -20,6 +20,7 @@ from shibafu.overlay.etcd import EtcdClient, encode_value
 from shibafu.overlay.peer_entries import RTPROT_SHIBAFU
 from support.etcd import EtcdServer
 from support.namespaces import Namespace
+from support.schemas import validated
 
 _ROOTS = [str(Path(package.__path__[0]).parent) for package in (shibafu, shibafu_ipam)]
 _STATES = Path("/run/shibafu/overlay")
@@ -87,6 +88,11 @@ class OverlayHost:
         self.agent: subprocess.Popen[bytes] | None = None
         self.containers: list[Namespace] = []
 
+    def configure(self, **keys: object) -> None:
+        """Change keys of its network in the agent's configuration, which an agent reads when it starts."""
+        (network,) = json.loads(self.config.read_text())["networks"]
+        self.config.write_text(json.dumps({"networks": [network | keys]}))
+
     def start(self) -> None:
         """Start its agent."""
         with self._log.open("ab") as log:
@@ -142,6 +148,14 @@ class OverlayHost:
         )
         assert status in (done.returncode, None), done.stdout + done.stderr
         return done.stdout + done.stderr
+
+    def diagnose(self) -> dict[str, str]:
+        """Return what `shibafu overlay doctor` says is wrong, by what it has looked at."""
+        said = self.command("doctor", "--format", "json", status=None)
+        findings = validated("overlay doctor", json.loads(said))
+        troubles = {one["check"]: one["trouble"] for one in findings if one["trouble"]}
+        self.command("doctor", status=int(bool(troubles)))
+        return troubles
 
     def read_log(self) -> str:
         """Return what its agent has said."""

@@ -18,16 +18,10 @@ def read_offload(host: OverlayHost, device: str) -> bool:
         return bool(ethtool.get_features(device).features["tx-checksum-ip-generic"].enable)
 
 
-def configure(host: OverlayHost, **keys: object) -> None:
-    """Change keys of a host's configuration; its agent has to be started again."""
-    (network,) = json.loads(host.config.read_text())["networks"]
-    host.config.write_text(json.dumps({"networks": [network | keys]}))
-
-
 def test_devices_compute_checksums_if_they_are_told_to(tmp_path: Path) -> None:
     with OverlayLab(tmp_path, 2, DUAL_STACK) as lab:
         first, second = lab.hosts
-        configure(second, txChecksum=False)
+        second.configure(txChecksum=False)
         lab.start()
         for device in DEVICES:
             wait_until(lambda: not read_offload(second, device), device)  # noqa: B023
@@ -41,7 +35,7 @@ def test_devices_compute_checksums_if_they_are_told_to(tmp_path: Path) -> None:
             ethtool.set_features("flannel.1", features)
         wait_until(lambda: not read_offload(second, "flannel.1"), "the device")
         second.stop()
-        configure(second, txChecksum=True)
+        second.configure(txChecksum=True)
         seen = json.loads(second.command("inspect", second.name, "--format", "json"))
         assert "device flannel.1: it computes checksums itself" in seen["faults"]
         second.start()

@@ -1,47 +1,33 @@
 """`shibafu overlay doctor`: what it finds."""
 
-import json
-
 import pytest
 
 from netns.overlay_lab import OverlayLab, calc_host
-from support.schemas import validated
 
 pytestmark = pytest.mark.long
 
 
-def diagnose(lab: OverlayLab) -> dict[str, str]:
-    """Return what is wrong, by what was looked at, as the second host sees it."""
-    second = lab.hosts[1]
-    findings = validated(
-        "overlay doctor", json.loads(second.command("doctor", "--format", "json", status=None))
-    )
-    troubles = {one["check"]: one["trouble"] for one in findings if one["trouble"]}
-    second.command("doctor", status=int(bool(troubles)))
-    return troubles
-
-
 def test_nothing_is_wrong(lab: OverlayLab) -> None:
-    assert diagnose(lab) == {}
+    assert lab.hosts[1].diagnose() == {}
 
 
 def test_a_firewall_drops_the_vxlan(lab: OverlayLab) -> None:
     rule = "type filter hook input priority 0; udp dport 8472 drop;"
     lab.hosts[0].namespace.run("nft", f"table ip cut {{ chain c {{ {rule} }}; }}")
-    assert diagnose(lab) == {"VXLAN": "192.168.77.11 answer, but not through the VXLAN"}
+    assert lab.hosts[1].diagnose() == {"VXLAN": "192.168.77.11 answer, but not through the VXLAN"}
 
 
 def test_a_link_on_the_way_is_too_small(lab: OverlayLab) -> None:
     first = lab.hosts[0]
     lab.switch.run("ip", "link", "set", f"port{first.number}", "mtu", "1400")
     first.namespace.run("ip", "link", "set", "eth0", "mtu", "1400")
-    (check,) = diagnose(lab)
+    (check,) = lab.hosts[1].diagnose()
     assert check == "MTU"
 
 
 def test_a_host_is_gone(lab: OverlayLab) -> None:
     lab.etcd.ctl("put", *calc_host(1))
-    assert diagnose(lab) == {"hosts": "192.168.100.1 do not answer"}
+    assert lab.hosts[1].diagnose() == {"hosts": "192.168.100.1 do not answer"}
 
 
 def test_another_device_has_the_vni(lab: OverlayLab) -> None:
@@ -50,12 +36,12 @@ def test_another_device_has_the_vni(lab: OverlayLab) -> None:
     second.namespace.run("ip", "link", "del", "flannel.1")
     kind = ("type", "vxlan", "id", "1", "dstport", "8472", "dev", "eth0")
     second.namespace.run("ip", "link", "add", "vx", *kind)
-    found = diagnose(lab)
+    found = lab.hosts[1].diagnose()
     assert found["agent"] == "it is not running"
     assert found["VNI"] == "the device vx has the VNI and the port of this network"
 
 
 def test_etcd_is_down(lab: OverlayLab) -> None:
     lab.etcd.stop()
-    (trouble,) = diagnose(lab).values()
+    (trouble,) = lab.hosts[1].diagnose().values()
     assert "cannot be reached: connection refused" in trouble

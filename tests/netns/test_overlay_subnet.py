@@ -16,13 +16,6 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[OverlayLab]:
-    with OverlayLab(tmp_path, 2) as made:
-        made.start()
-        yield made
-
-
-@pytest.fixture
 def shibafu(lab: OverlayLab, suite: Suite, tmp_path: Path) -> Iterator[CommandLine]:
     """The command on the second host, with a network of containers."""
     second = lab.hosts[1]
@@ -43,14 +36,7 @@ def take_subnet(lab: OverlayLab, host: OverlayHost) -> str:
     """Have another host take a host's subnet; return it."""
     wait_until(lambda: host.read_state()["state"] == "joined", "the state")
     subnet: str = host.read_state()["subnet"]
-    value = {
-        "PublicIP": "192.168.77.99",
-        "PublicIPv6": None,
-        "BackendType": "vxlan",
-        "BackendData": {"VNI": 1, "VtepMAC": "de:11:0a:27:15:d9"},
-    }
-    key = subnet.replace("/", "-")
-    lab.etcd.ctl("put", f"/coreos.com/network/subnets/{key}", json.dumps(value))
+    lab.join_by_hand(subnet.removesuffix("/24"))
     wait_until(lambda: host.read_state()["state"] == "taken", "the loss")
     return subnet
 

@@ -1,15 +1,18 @@
 """What is wrong with an overlay network: etcd, the kernel and the other hosts are asked."""
 
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from shibafu.netlink.checksum_offload import has_checksum_offload
 from shibafu.netlink.link import link_by_name, link_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.netlink.vxlan import parse_vxlan
 from shibafu.overlay.administration import Host, list_hosts, read_network
 from shibafu.overlay.agent_state import is_agent_running, read_agent_state
+from shibafu.overlay.checksum_errors import count_checksum_errors
 from shibafu.overlay.cluster_network import OVERHEAD, ClusterNetwork
-from shibafu.overlay.config import EtcdAccess, OverlaySettings
+from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd import EtcdClient
 from shibafu.overlay.outer_link import OuterLink, find_outer_link
@@ -18,6 +21,10 @@ from shibafu.overlay.vxlan_device import calc_device_name
 
 # How many hosts are named in a sentence.
 _NAMED = 5
+# Seconds that clocks may differ: etcd's time comes in whole ones, and an answer takes a while.
+_DIFFERENCE = 5.0
+# Seconds in which wrong checksums are counted, at least.
+_COUNTING = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,15 @@ class Diagnosis:
 
 def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
     """Yield the result of each check of a network, as soon as it is known."""
+    began, errors = time.monotonic(), count_checksum_errors()
     network: ClusterNetwork | None = None
     hosts: list[Host] = []
     for endpoint in settings.etcd.endpoints:
         diagnosis, answer = _check_endpoint(settings, endpoint)
         yield diagnosis
-        network, hosts = answer or (network, hosts)
+        if answer is not None:
+            network, hosts = answer
+            yield _check_clock(settings, endpoint)
     if network is None:
         return
     with NetlinkSocket() as sock:
@@ -59,18 +69,16 @@ def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
     others = [host for host in hosts if str(host.lease.public_ip) != own and host.lease.vtep is not None]
     if device is not None:
         yield from _check_hosts(network, outer, device.mtu, others)
+    time.sleep(max(0.0, began + _COUNTING - time.monotonic()))
+    yield _check_checksums(settings, network, count_checksum_errors() - errors, time.monotonic() - began)
 
 
 def _check_endpoint(
     settings: OverlaySettings, endpoint: str
 ) -> tuple[Diagnosis, tuple[ClusterNetwork, list[Host]] | None]:
     check = f"etcd at {endpoint}"
-    access = settings.etcd
-    one = EtcdAccess(
-        (endpoint,), access.cafile, access.certfile, access.keyfile, access.username, access.password_file
-    )
     try:
-        client = EtcdClient(one)
+        client = _open_client(settings, endpoint)
         network = read_network(client, settings.prefix)
         if network is None:
             hint = "describe it: shibafu overlay init"
@@ -79,6 +87,57 @@ def _check_endpoint(
     except (OverlayError, OSError) as error:
         message, hint = (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")
         return Diagnosis(check, message, hint), None
+
+
+def _check_clock(settings: OverlaySettings, endpoint: str) -> Diagnosis:
+    """Compare this host's clock with etcd's: certificates are judged by both."""
+    check = f"clock and that of etcd at {endpoint}"
+    before = time.time()
+    try:
+        theirs = _open_client(settings, endpoint).ask_time()
+    except (OverlayError, OSError):
+        theirs = None  # it has answered a moment ago
+    if theirs is None:
+        return Diagnosis(check)
+    ahead = (before + time.time()) / 2 - theirs
+    if abs(ahead) <= _DIFFERENCE:
+        return Diagnosis(check)
+    way = "ahead of" if ahead > 0 else "behind"
+    return Diagnosis(
+        check,
+        f"this host's clock is {abs(ahead):.0f} seconds {way} that of etcd",
+        "set both by NTP (timedatectl set-ntp true): certificates that are valid may be refused",
+    )
+
+
+def _check_checksums(
+    settings: OverlaySettings, network: ClusterNetwork, errors: int, seconds: float
+) -> Diagnosis:
+    check = "checksums"
+    for version in (4, 6):
+        name = calc_device_name(network.vni, version)
+        try:
+            is_other = settings.tx_checksum not in (None, has_checksum_offload(name))
+        except OSError:
+            continue  # another check tells that it is missing
+        if is_other:
+            return Diagnosis(
+                check,
+                f"{name} does not do what txChecksum says",
+                "the agent reads its configuration when it starts: systemctl restart shibafu-overlay",
+            )
+    if not errors:
+        return Diagnosis(check)
+    return Diagnosis(
+        check,
+        f"{errors} packets with wrong checksums arrived in {seconds:.0f} s",
+        f"find the host that sends them (tcpdump -vn udp port {network.port}: bad udp cksum), and set"
+        " txChecksum: false in the configuration of its agent",
+    )
+
+
+def _open_client(settings: OverlaySettings, endpoint: str) -> EtcdClient:
+    return EtcdClient(replace(settings.etcd, endpoints=(endpoint,)))
 
 
 def _check_agent(settings: OverlaySettings) -> Diagnosis:

@@ -12,6 +12,7 @@ import socket
 import ssl
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -153,6 +154,20 @@ class EtcdClient:
             EtcdError: see `list_prefix`.
         """
         self.call("lease/revoke", {"ID": lease})
+
+    def ask_time(self) -> float | None:
+        """Return the time of the current endpoint's clock, in seconds since 1970, cut off to whole ones.
+
+        It is the header Date of an answer (RFC 9110); None where a proxy has removed it.
+
+        Raises:
+            EtcdUnavailableError: the endpoint does not answer.
+        """
+        client = self._clients[self._current]
+        with _Failing(self.endpoint):
+            response = client.session.get(f"{self.endpoint}/version", timeout=(_CONNECT, _ANSWER))
+            date = response.headers.get("Date", "")
+            return parsedate_to_datetime(date).timestamp() if date else None
 
     def call(self, path: str, payload: object) -> dict[str, Any]:
         """Send a request to the first endpoint that answers, and return the answer.

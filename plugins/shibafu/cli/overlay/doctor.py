@@ -38,8 +38,9 @@ SUBCOMMAND = Subcommand(
     "doctor",
     "find out why hosts do not reach each other",
     "Ask each member of etcd, and look at the link, the agent and the devices of this host. Then ask the\n"
-    "other hosts: by their own addresses, through the VXLAN, and with packets of the largest size. What is\n"
-    "wrong is told with what to change; the exit code is 1 if there is anything.",
+    "other hosts: by their own addresses, through the VXLAN, and with packets of the largest size. The\n"
+    "clock is compared with those of etcd, and packets that arrive with wrong checksums are counted. What\n"
+    "is wrong is told with what to change; the exit code is 1 if there is anything.",
     ("shibafu overlay doctor", "shibafu overlay doctor blue --format json"),
     _run,
     _add_arguments,
