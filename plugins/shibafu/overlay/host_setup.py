@@ -35,7 +35,7 @@ def calc_devices(
         network: the network.
         lease: what this host has.
         outer: the link to the other hosts.
-        tx_checksum: see `VxlanDevice`.
+        tx_checksum: whether they leave checksums to others; see `VxlanDevice`.
     """
     devices: dict[int, VxlanDevice] = {}
     whole = network.mtu or outer.mtu

@@ -33,7 +33,7 @@ class VxlanDevice:
         mac: its address.
         mtu: in bytes.
         address: its only address, packed: that of the host's subnet.
-        tx_checksum: whether it leaves checksums to the link below it; None to leave that as it is.
+        tx_checksum: whether it leaves checksums to the link below it; None if that may be as it is.
     """
 
     name: str
