@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_lab import DUAL_STACK, NETWORK, OverlayLab, Pings, wait_until
+from netns.overlay_lab import DUAL_STACK, NETWORK, OverlayHost, OverlayLab, Pings, wait_until
 
 
 def test_containers_of_three_hosts_reach_each_other(tmp_path: Path) -> None:
@@ -102,6 +102,48 @@ def test_a_host_that_is_removed_leaves_nothing(tmp_path: Path) -> None:
         assert not second.read_state()
         assert "flannel" not in second.namespace.run("ip", "link")
         assert second.address not in first.command("ls")
+
+
+def observe(host: OverlayHost) -> dict[str, object]:
+    """Return all that an agent may change on a host."""
+    commands = (
+        "ip -br link",
+        "ip -br address",
+        "ip -4 route show table all",
+        "ip -6 route show table all",
+        "ip neighbour show nud permanent",
+        "ip rule",
+        "nft list ruleset",
+        "sysctl net.ipv4.conf net.ipv6.conf net.ipv4.ip_forward",
+    )
+    found: dict[str, object] = {
+        # Link-local addresses appear a second after a link.
+        command: [line for line in host.namespace.run(*command.split()).splitlines() if "fe80:" not in line]
+        for command in commands
+    }
+    state = Path("/run/shibafu/overlay")
+    found["files"] = sorted(str(path) for path in state.glob(f"*{host.name}*")) if state.exists() else []
+    return found | {"subnet file": host.subnet_file.exists()}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("is_direct", [False, True], ids=["VXLAN", "direct"])
+def test_of_a_host_that_is_removed_nothing_is_left(tmp_path: Path, is_direct: bool) -> None:
+    network = DUAL_STACK | {"Backend": {"Type": "vxlan", "DirectRouting": is_direct}}
+    with OverlayLab(tmp_path, 2, network) as lab:
+        first, second = lab.hosts
+        before = observe(second)
+        for host in lab.hosts:
+            host.start()
+        for host in lab.hosts:
+            wait_until(lambda: host.count_routes() == 2, host.name, 30)  # noqa: B023
+        assert observe(second) != before
+        second.stop()
+        second.command("rm", second.address)
+        assert observe(second) == before
+        wait_until(lambda: first.count_routes() == 0, "no routes to it")
+        # The other host's network is its own.
+        assert first.read_state()["state"] == "joined"
 
 
 @pytest.mark.long
