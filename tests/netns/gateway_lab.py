@@ -88,6 +88,7 @@ class GatewayHost:
                 "dataDir": str(self.machine.data_dir),
             },
             gatewayHA="vrrp",
+            vrrpTrack=["eth0"],
             gatewayHostIP=[f"10.7.0.{self.number + 1}/24", f"fd07::{self.number + 1}/64"],
         )
 
@@ -206,6 +207,10 @@ class GatewayLab:
     def cut_off(self, host: GatewayHost) -> None:
         """Have the switch forward nothing from and to a host; that has its carrier as before."""
         self.switch.run("ip", "link", "set", f"port{host.number}", "nomaster")
+
+    def close_way_out(self, host: GatewayHost) -> None:
+        """Take the carrier of a host's link to the world away."""
+        self.world.run("ip", "link", "set", f"port{host.number}", "down")
 
     def reconnect(self, host: GatewayHost) -> None:
         """Undo that."""

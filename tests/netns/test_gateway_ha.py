@@ -37,6 +37,8 @@ def lab(suite: Suite, tmp_path: Path) -> Iterator[GatewayLab]:
         pytest.param(lambda lab, host: host.kill_keepalived(), BOUND, id="killed"),
         pytest.param(lambda lab, host: lab.cut_off(host), BOUND, id="cut-off"),
         pytest.param(lambda lab, host: host.stop_keepalived(), NOTHING, id="stopped"),
+        # The kernel may take a second to tell that a carrier is lost.
+        pytest.param(lambda lab, host: lab.close_way_out(host), 2 * BOUND, id="without-a-way-out"),
     ],
 )
 def test_the_gateway_moves(
@@ -216,13 +218,24 @@ def test_what_keeps_the_gateway_away_is_said(lab: GatewayLab) -> None:
 
 
 def test_an_add_that_fails_takes_its_file_away(lab: GatewayLab) -> None:
+    """Unless another container has it, too."""
     host = lab.hosts[0]
     host.start_keepalived()
-    host.machine.fail(host.config | {"mac": "x"} | {"args": {"cni": {"mac": "01:00:00:00:00:00"}}})
-    assert not host.file.exists()
+    unreachable = {"routes": [{"dst": "192.0.2.0/24", "gw": "198.51.100.1"}]}
+    broken = host.config | {"ipam": host.config["ipam"] | unreachable}
+    for is_there in (False, True):
+        if is_there:
+            host.add()
+        error = host.machine.fail(broken, "c9")
+        assert "cannot add route to 192.0.2.0/24" in error["msg"]
+        assert host.file.exists() is is_there
+    host.check()
+    wait_for(host.has_gateway)
 
 
-def test_the_command_creates_and_removes_it(lab: GatewayLab) -> None:
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_the_command_creates_and_removes_it(lab: GatewayLab, is_removed: bool) -> None:
+    """With the network, or when the network has the gateway to itself from now on."""
     host = lab.hosts[0]
     host.start_keepalived()
     container = host.machine.container("c1")
@@ -240,6 +253,10 @@ def test_the_command_creates_and_removes_it(lab: GatewayLab) -> None:
         shibafu("network check lan")
         shibafu(f"network disconnect lan {container.path}")
         assert file.exists()
-        assert "conf.d/shibafu-lan.conf" in shibafu("network rm lan")
+        if is_removed:
+            assert "conf.d/shibafu-lan.conf" in shibafu("network rm lan")
+        else:
+            alone = "networks: {lan: {bridge: br0, subnets: [10.7.0.0/24]}}"
+            shibafu("network apply -f -", stdin=alone)
         assert not file.exists()
         wait_for(lambda: "br0" not in host.machine.links() or not _has_address(host, "10.7.0.1/32"))
