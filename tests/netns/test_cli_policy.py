@@ -242,6 +242,24 @@ def test_expectations(shibafu: CommandLine, policies: BlueNetwork, tmp_path: Pat
     shibafu(f"policy test {table}")
 
 
+def test_expectations_by_the_names_of_ports(shibafu: CommandLine, tmp_path: Path) -> None:
+    table, given = tmp_path / "table.yaml", tmp_path / "db.yaml"
+    given.write_text(DB.rstrip() + "\n    ports: [{port: sql}]\n")
+    table.write_text(
+        "- from: {labels: {app: web}}\n"
+        "  to: {labels: {app: db}, named-ports: {sql: 5432, web: 80}}\n"
+        "  port: sql\n"
+        "  allowed: true\n"
+    )
+    assert shibafu(f"policy test {table} -f {given}") == "1 of 1 expectations are met\n"
+    table.write_text(table.read_text().replace("port: sql", "port: web"))
+    assert shibafu.json(f"policy test {table} -f {given}", status=1)["failed"][0]["allowed"] is False
+    table.write_text(table.read_text().replace("port: web", "port: udp/sql"))
+    said = shibafu.fail(f"policy test {table} -f {given}")
+    assert f'{table}:1: "to" gives no port of udp the name "sql"' in said
+    assert "its names: sql=5432/tcp, web=80/tcp" in said
+
+
 def test_a_matrix(shibafu: CommandLine, policies: BlueNetwork, container: Namespace) -> None:
     names = (policies.web.name, policies.db.name, container.name)
     shibafu(f"network connect blue {container.name}")

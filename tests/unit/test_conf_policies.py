@@ -9,6 +9,7 @@ from shibafu.networks.policy_networks import open_policies
 from shibafu.policy.evaluation import PolicyEndpoint, Service, evaluate
 from shibafu.policy.expectations import Expectation, parse_expectations
 from shibafu.policy.model import Pod
+from shibafu.policy.named_service import find_service
 from shibafu.policy.policy_documents import join_sources
 from shibafu.policy.policy_files import list_policy_files, read_sources
 
@@ -27,7 +28,8 @@ def test_an_expectation_is_met(expectation: Expectation) -> None:
     policies = join_sources(read_sources(list_policy_files(str(POLICIES)), mistakes))
     assert (mistakes, len(policies.policies)) == ([], 3)
     ends = (find_end(expectation.source), find_end(expectation.destination))
-    assert evaluate(policies, *ends, expectation.service).is_allowed is expectation.is_allowed
+    service = find_service(expectation.service, ends[1].pod)
+    assert evaluate(policies, *ends, service).is_allowed is expectation.is_allowed
 
 
 def test_there_is_nothing_else() -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from shibafu.documents.errors import DocumentError
 from shibafu.policy.evaluation import PolicyEndpoint, Service, evaluate
-from shibafu.policy.expectations import parse_expectations, parse_service
+from shibafu.policy.expectations import parse_expectations
+from shibafu.policy.named_service import NamedService, find_service, parse_service
 from shibafu.policy.policy_documents import parse_policies
 
 TEXT = """\
@@ -43,6 +44,9 @@ def test_pods_do_not_have_to_exist() -> None:
     policies = parse_policies(POLICY, "f")
     assert evaluate(policies, second.source, second.destination, Service("UDP", 53)).is_allowed
     assert not evaluate(policies, second.source, second.destination, Service("UDP", 54)).is_allowed
+    (by_name,) = parse_expectations(TEXT.split("\n", 1)[1].replace("udp/53", "udp/dns"), "f")
+    assert by_name.service == NamedService("UDP", "dns")
+    assert find_service(by_name.service, second.destination.pod) == second.service
     other = parse_expectations(TEXT.replace("app: web", "app: other"), "f")[1]
     assert isinstance(other.source, PolicyEndpoint)
     assert not evaluate(policies, other.source, second.destination, Service("UDP", 53)).is_allowed
@@ -53,7 +57,9 @@ def test_pods_of_an_expectation_are_not_the_same_one() -> None:
     (one,) = parse_expectations(f"- {{ from: {pod}, to: {pod}, port: 1, allowed: false }}", "f")
     assert isinstance(one.source, PolicyEndpoint)
     assert isinstance(one.destination, PolicyEndpoint)
-    assert not evaluate(parse_policies(POLICY, "f"), one.source, one.destination, one.service).is_allowed
+    assert not evaluate(
+        parse_policies(POLICY, "f"), one.source, one.destination, Service("TCP", 1)
+    ).is_allowed
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,7 @@ def test_pods_of_an_expectation_are_not_the_same_one() -> None:
         ("- a", 1, "an expectation must map keys"),
         ("- {from: a, to: b, port: 80}", 1, 'needs "allowed"'),
         ("- {from: a, to: b, port: 80, allow: true}", 1, 'no key "allow"'),
-        ("- from: a\n  to: b\n  port: tcp/x\n  allowed: true", 3, '"tcp/x" is not a port'),
+        ("- from: a\n  to: b\n  port: tcp/X\n  allowed: true", 3, '"tcp/X" is not a port'),
         ("- from: a\n  to: b\n  port: 80\n  allowed: maybe", 4, '"allowed" is true or false'),
         ("- from:\n    label: {}\n  to: b\n  port: 80\n  allowed: true", 2, '"from" has no key "label"'),
         ("- from:\n    address: x\n  to: b\n  port: 80\n  allowed: true", 2, "does not appear to be"),

@@ -3,7 +3,7 @@
     - { from: web, to: db, port: 5432, allowed: true }
     - from: { labels: { app: web } }
       to: { namespace: prod, labels: { app: dns }, named-ports: { dns: 53/udp } }
-      port: udp/53
+      port: udp/dns
       allowed: false
 
 A side is the name of a container, an address, or a pod that does not have to exist, by its labels.
@@ -18,6 +18,7 @@ from shibafu.documents.yaml_nodes import compose_documents, is_null
 from shibafu.policy.evaluation import PolicyEndpoint, Service
 from shibafu.policy.label_syntax import require_namespace_name, require_port_name
 from shibafu.policy.model import DEFAULT_NAMESPACE, NamedPort, Pod
+from shibafu.policy.named_service import NamedService, parse_service_or_name
 from shibafu.policy.pod_identity import parse_named_port
 from shibafu.policy.policy_spec import SpecReader
 
@@ -29,14 +30,14 @@ class Expectation:
     Args:
         source: who connects: a name, or one side of a connection.
         destination: to whom: likewise.
-        service: what for.
+        service: what for, by a number or by a name that the destination gives to a port.
         is_allowed: what is expected.
         place: the file and the line.
     """
 
     source: str | PolicyEndpoint
     destination: str | PolicyEndpoint
-    service: Service
+    service: Service | NamedService
     is_allowed: bool
     place: str
 
@@ -62,20 +63,6 @@ def parse_expectations(text: str, name: str) -> list[Expectation]:
     return found
 
 
-def parse_service(text: str) -> Service:
-    """Return what `[PROTOCOL/]PORT` stands for.
-
-    Raises:
-        ValueError: it is not a port.
-    """
-    protocol, _, port = text.rpartition("/")
-    try:
-        number, found = parse_named_port(f"{port}/{protocol}" if protocol else port)
-    except ValueError:
-        raise ValueError(f'"{text}" is not a port: write one such as 80, tcp/80, udp/53 or sctp/80') from None
-    return Service(found, number)
-
-
 class _ExpectationReader(SpecReader):
     """Reads expectations."""
 
@@ -87,7 +74,7 @@ class _ExpectationReader(SpecReader):
             self.refuse(node, f'an expectation needs "{missing[0]}"')
             return None
         source, destination = (self._read_side(entries[key], f'"{key}"') for key in ("from", "to"))
-        service = self.convert(entries["port"], parse_service)
+        service = self.convert(entries["port"], parse_service_or_name)
         is_allowed = self.scalar(entries["allowed"], "allowed", bool, None)
         if source is None or destination is None or service is None or is_allowed is None:
             return None
@@ -107,7 +94,7 @@ class _ExpectationReader(SpecReader):
         address = entries.get("address")
         found = self.text(address, '"address"', ip_address) if address is not None else None
         ports = tuple(self._read_ports_of(entries.get("named-ports")))
-        return PolicyEndpoint(found, Pod(namespace or "", self.place(node) + what, labels, (), ports))
+        return PolicyEndpoint(found, Pod(namespace or "", what, labels, (), ports))
 
     def _read_ports_of(self, node: Node | None) -> list[NamedPort]:
         found = []

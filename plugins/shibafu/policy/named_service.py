@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from shibafu.policy.evaluation import Service
-from shibafu.policy.expectations import parse_service
 from shibafu.policy.label_syntax import require_port_name
 from shibafu.policy.model import PROTOCOLS, TCP, Pod
+from shibafu.policy.pod_identity import parse_named_port
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,20 @@ class NamedService:
         )
 
 
+def parse_service(text: str) -> Service:
+    """Return what `[PROTOCOL/]PORT` stands for.
+
+    Raises:
+        ValueError: it is not a port.
+    """
+    protocol, _, port = text.rpartition("/")
+    try:
+        number, found = parse_named_port(f"{port}/{protocol}" if protocol else port)
+    except ValueError:
+        raise ValueError(f'"{text}" is not a port: write one such as 80, tcp/80, udp/53 or sctp/80') from None
+    return Service(found, number)
+
+
 def parse_service_or_name(text: str) -> Service | NamedService:
     """Return what `[PROTOCOL/]PORT` stands for, with a number or a name.
 
@@ -55,3 +69,12 @@ def parse_service_or_name(text: str) -> Service | NamedService:
         except ValueError:
             pass
         raise ValueError(f"{error}; or with the name of a port, such as tcp/http") from None
+
+
+def find_service(service: Service | NamedService, destination: Pod | None) -> Service:
+    """Return what a connection to a destination is for.
+
+    Raises:
+        ValueError: the destination does not have the name.
+    """
+    return service.find(destination) if isinstance(service, NamedService) else service

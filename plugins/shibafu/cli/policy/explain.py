@@ -44,7 +44,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.networks.policy_pods import find_policy_target, list_pods
     from shibafu.policy.evaluation import evaluate
     from shibafu.policy.explanation import describe_side, explain_decision
-    from shibafu.policy.named_service import NamedService
+    from shibafu.policy.named_service import NamedService, find_service
 
     mistakes: list[str] = []
     policies, pods = open_policies(arguments.policy_dir, context.conf_dir).load(mistakes), list_pods()
@@ -58,12 +58,10 @@ def _run(context: Context, arguments: Namespace) -> int:
     families = [family for family in source.endpoints if family in destination.endpoints]
     if not families:
         raise CommandError(f"{source.name} and {destination.name} have no addresses of the same family")
-    service = arguments.service
-    if isinstance(service, NamedService):
-        try:
-            service = service.find(destination.endpoints[families[0]].pod)
-        except ValueError as error:
-            raise CommandError(str(error)) from None
+    try:
+        service = find_service(arguments.service, destination.endpoints[families[0]].pod)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
     decisions = {
         family: evaluate(policies, source.endpoints[family], destination.endpoints[family], service)
         for family in families

@@ -27,11 +27,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.documents.document_files import read_document
-    from shibafu.networks.errors import FAILED
+    from shibafu.networks.errors import FAILED, CommandError
     from shibafu.networks.kernel import open_kernel
     from shibafu.networks.policy_pods import find_policy_target, list_pods
     from shibafu.policy.evaluation import PolicyEndpoint, evaluate
     from shibafu.policy.expectations import parse_expectations
+    from shibafu.policy.named_service import find_service
 
     policies, pods = _load(context, arguments), list_pods()
     expectations = [
@@ -50,8 +51,13 @@ def _run(context: Context, arguments: Namespace) -> int:
 
         for one in expectations:
             sources, destinations = find_ends(one.source), find_ends(one.destination)
+            pod = next((destination.pod for destination in destinations.values()), None)
+            try:
+                service = find_service(one.service, pod)
+            except ValueError as error:
+                raise CommandError(f"{one.place}: {error}") from None
             found = {
-                evaluate(policies, source, destinations[family], one.service).is_allowed
+                evaluate(policies, source, destinations[family], service).is_allowed
                 for family, source in sources.items()
                 if family in destinations
             }
@@ -101,7 +107,7 @@ SUBCOMMAND = Subcommand(
         "",
         "# expectations.yaml",
         "- { from: web, to: db, port: 5432, allowed: true }",
-        "- { from: 192.0.2.1, to: db, port: 5432, allowed: false }",
+        "- { from: 192.0.2.1, to: db, port: sql, allowed: false }  # as db names it",
         "- from: { namespace: prod, labels: { app: web } }",
         "  to: { namespace: prod, labels: { app: dns } }",
         "  port: udp/53",
