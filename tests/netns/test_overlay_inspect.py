@@ -76,7 +76,9 @@ def test_what_the_kernel_lacks_and_has_too_much(lab: OverlayLab) -> None:
         "no host needs the route 10.42.250.0/24 dev flannel.1",
     }
     assert [device["present"] for device in seen["devices"]] == [True, False]
-    second.command("inspect", second.name)
+    shown = second.command("inspect", second.name)
+    assert ", mtu 1400" in shown
+    assert "flannel-v6.1: missing" in shown
 
 
 def test_another_host_has_taken_the_subnet(lab: OverlayLab) -> None:

@@ -50,8 +50,8 @@ def _print(out: Output, view: "OverlayView") -> None:
             times = f"renewed {age} ago, ends in {left}"
         out.text(f"\nthis host: {subnets} at {own.public_ip} ({view.outer.name}), {times}")
     for device in view.devices:
-        is_there = device.link is not None
-        said = f"{device.wanted.mac.hex(':')}, mtu {device.wanted.mtu}" if is_there else "missing"
+        link = device.link
+        said = f"{link.mac.hex(':')}, mtu {link.mtu}" if link is not None else "missing"
         out.text(f"  {device.wanted.name}: {said}")
     out.text(f"\n{format_count(len(view.peers), 'other host')}")
     rows = [
