@@ -185,6 +185,23 @@ def test_the_watcher_leaves_the_gateway_to_keepalived(lab: GatewayLab) -> None:
         first.check()
 
 
+def test_a_watcher_that_starts_while_the_gateway_moves(lab: GatewayLab) -> None:
+    """It heals nothing, and knows in the end where the gateway is."""
+    lab.start()
+    first, second = lab.hosts
+    with second.make_command() as shibafu:
+        with Watched(shibafu) as watched:
+            lab.cut_off(first)
+            watched.kill()
+            with Watched(shibafu) as restarted:
+                wait_for(second.has_gateway)
+                wait_for(
+                    lambda: shibafu.json("watch status")["gateways"] == [{"network": "net", "here": True}]
+                )
+                assert not any("healed" in line for line in watched.lines + restarted.lines)
+        second.check()
+
+
 def test_what_keeps_the_gateway_away_is_said(lab: GatewayLab) -> None:
     """A missing program, a missing line, a process that does not run."""
     host = lab.hosts[0]
