@@ -48,7 +48,7 @@ Maintainer: ${DEBFULLNAME:-shibafu maintainers} <${DEBEMAIL:-root@localhost}>
 Installed-Size: $(calc_installed_size)
 Depends: $(calc_depends)
 Recommends: nftables
-Suggests: runc, golang-github-containers-common, busybox-static, iputils-ping, containernetworking-plugins
+Suggests: runc, golang-github-containers-common, busybox-static, iputils-ping, keepalived, containernetworking-plugins
 Section: net
 Priority: optional
 Description: CNI plugins that give containers a network, and a command for people
