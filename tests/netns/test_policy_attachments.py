@@ -23,11 +23,13 @@ from netns.policy_machine import (
     labelled,
 )
 from netns.walled import close_host
+from shibafu.cni.config import Section
 from shibafu.policy.compiler import compile_policies
 from shibafu.policy.enforcement import enforce
 from shibafu.policy.host_policies import HostPolicies
 from shibafu.policy.model import PolicySet
 from shibafu.policy.policy_documents import parse_policies
+from shibafu.policy.stated_policies import calc_stated_policies
 from support.machine import POLICIES
 from support.namespaces import Namespace
 
@@ -153,8 +155,16 @@ def test_a_host_without_policies_pays_for_one_look(
     assert len(looks) == 1
 
 
-def test_a_host_with_policies_reads_them_once_in_a_call(cluster: LabelledContainers) -> None:
-    apply(cluster.machine, DB_FROM_WEB)
+@pytest.mark.parametrize("ip_masq", [True, False], ids=["masq", "plain"])
+def test_a_host_with_policies_reads_them_once_in_a_call(cluster: LabelledContainers, ip_masq: bool) -> None:
+    cluster.config["ipMasq"] = ip_masq
+    cluster.config |= {"policies": [DB_FROM_WEB]}
+    digest = calc_stated_policies(Section(cluster.config, "NetConf"))
+    with cluster.machine.host.enter():
+        policies = parse_policies(yaml.safe_dump(DB_FROM_WEB), "db")
+        compiled = compile_policies(policies)
+        compiled.stated = [digest]
+        enforce(compiled, HostPolicies(), os.environ)
     cluster.attach("web")
     for command in ("ADD", "CHECK", "DEL"):
         looks = _list_looks(cluster, command, "true")

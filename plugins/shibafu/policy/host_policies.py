@@ -22,6 +22,8 @@ from shibafu.policy.compiled import Compiled
 from shibafu.resource.home import POLICIES, find_policies_file
 
 _LARGEST = 256 << 20
+# What was read last, by the file, with what tells whether that has been replaced: ADD asks up to three times.
+_known: dict[str, tuple[tuple[int, int, int], Compiled]] = {}
 
 
 class UnreadablePoliciesError(CniError):
@@ -60,19 +62,31 @@ class HostPolicies:
             UnreadablePoliciesError: they are damaged, or another release has written them.
         """
         try:
+            stamp = self._read_stamp()
+            if self._path in _known and _known[self._path][0] == stamp:
+                return _known[self._path][1]
             content = self.read_bytes()
             if content is None:
                 return None
             document = loads(content)
             if not isinstance(document, dict):
                 raise ValueError("not a JSON object")
-            return Compiled.from_json(document)
+            _known[self._path] = stamp, (compiled := Compiled.from_json(document))
+            return compiled
         except KeyError as error:
             raise UnreadablePoliciesError(self._path, f"{error} is missing") from None
         except OSError as error:
             raise UnreadablePoliciesError(self._path, error.strerror or "") from None
         except (ValueError, TypeError, AttributeError, IndexError) as error:
             raise UnreadablePoliciesError(self._path, str(error)) from None
+
+    def _read_stamp(self) -> tuple[int, int, int]:
+        """Return what a file that takes this one's place differs in; zeros if there is none."""
+        try:
+            found = os.lstat(self._path)
+        except FileNotFoundError:
+            return 0, 0, 0
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def read_bytes(self) -> bytes | None:
         """Return the file as it is; None if there is none.
