@@ -199,6 +199,11 @@ ISOLATION = (
     Case("keep-ipv6", {"keepIPv6": True, "ipam": V4}),
     Case("accept-ra", {"acceptRA": True, "ipam": V4}),
     Case("watch", {"watch": {"rules": False, "container": True}, "ipam": V4}),
+    _refusal(
+        "uplinks-loopback",
+        {"uplinks": ["lo"], "uplinkProbe": "none", "primaryReselect": "always"},
+        'invalid uplink "lo"',
+    ),
     Case("isolate-off", {"isolate": False, "ipam": V4}),
     _refusal(
         "isolate-string",

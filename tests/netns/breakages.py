@@ -41,6 +41,11 @@ NETWORKS = (
     Case("strict", {"isDefaultGateway": True, "ipMasq": True, "isolate": "strict", "ipam": DUAL}),
     Case("internal", {"internal": True, "ipam": V4}),
     Case("bridged", {"ipam": V4}, setup=(host("sysctl -qw net.bridge.bridge-nf-call-iptables=1"),)),
+    Case(
+        "uplinks",
+        {"uplinks": ["eth1", "eth2"], "ipam": V4},
+        setup=tuple(host(f"ip link add {name} type veth peer far-{name}") for name in ("eth1", "eth2")),
+    ),
     Case("vlan", {"vlan": 100, "vlanTrunk": [{"id": 42}], "isGateway": True, "ipam": DUAL}),
 )
 # Whose container the reference attaches.
@@ -132,6 +137,7 @@ _RENAMED = "An interface that was renamed or moved"
 _OTHER_END = "An interface that is not the other end of its port"
 _LEASE = "A lease that is another container's"
 _DROP = "A chain of others that drops"
+_UPLINK = "An uplink that cannot be one"
 _FOREIGN = "Rules that the reference plugins made"
 
 BRIDGE = (
@@ -333,6 +339,36 @@ PORT = (
         "Carrier.portState",
         "bridge link set dev {port} state 0",
         "port {port} of bridge {bridge} is disabled",
+    ),
+)
+
+UPLINKS = (
+    Breakage(
+        "Uplinks.bridge",
+        "ip link set eth1 nomaster",
+        "no uplink is a port of bridge {bridge}",
+        network="uplinks",
+    ),
+    Breakage(
+        "Uplinks.bridge",
+        "ip link set eth2 master {bridge}",
+        "eth1 and eth2 are ports of bridge {bridge} at the same time",
+        network="uplinks",
+    ),
+    Breakage(
+        "Uplinks.links",
+        "ip link add other type bridge; ip link set eth2 master other",
+        "uplink eth2 belongs to other",
+        undo="ip link del other",
+        listed=_UPLINK,
+        network="uplinks",
+    ),
+    Breakage("Uplinks.state", "ip link set eth2 down", "uplink eth2 is down", network="uplinks"),
+    Breakage(
+        "Uplinks.acceptRA",
+        "sysctl -qw net/ipv6/conf/eth2/accept_ra=2",
+        "uplink eth2 accepts router advertisements",
+        network="uplinks",
     ),
 )
 
@@ -597,6 +633,6 @@ FOREIGN = (
 _SHARED = ("Port.bridge", "Carrier.state", "ContainerInterface.routes", "AddressLease.addresses")
 
 BREAKAGES = (
-    *(BRIDGE + GATEWAY + PORT + PORT_RULES + INTERFACE + RULES + FOREIGN),
+    *(BRIDGE + GATEWAY + UPLINKS + PORT + PORT_RULES + INTERFACE + RULES + FOREIGN),
     *(replace(one, network="reference") for one in PORT + INTERFACE if one.attribute in _SHARED),
 )

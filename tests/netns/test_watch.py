@@ -110,7 +110,7 @@ def test_it_says_what_it_has_healed_and_who_did_it(network: BlueNetwork) -> None
         (heal,) = status["last"]
         assert heal["culprit"].startswith("nft[")
         assert heal["seconds"] > 0
-        of_network = {"running": True, "heals": 1, "contested": [], "lost": []}
+        of_network = {"running": True, "heals": 1, "contested": [], "lost": [], "uplinks": []}
         assert network.shibafu.json("network ls")[0]["watch"] == of_network
         assert network.shibafu.json("network inspect blue")[0]["watch"] == of_network
         assert "watched, 1 heal" in network.shibafu("network inspect blue")

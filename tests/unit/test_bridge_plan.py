@@ -33,6 +33,7 @@ def test_status_asks_all_that_know_of_obstacles(kinds: set[type[Resource]]) -> N
     ranges = [[{"subnet": "10.7.0.0/24", "rangeStart": "10.7.0.10"}]]
     keys = {"isGateway": True, "gatewayHA": "vrrp", "gatewayHostIP": ["10.7.0.2/24"]}
     shared = BridgeConfig(make_request(keys | {"ipam": {"type": "shibafu-ipam", "ranges": ranges}}))
-    asked = {*list_kinds(rules), *list_kinds(internal), *list_kinds(shared)}
+    redundant = BridgeConfig(make_request({"uplinks": ["eth1", "eth2"]}))
+    asked = {kind for config in (rules, internal, shared, redundant) for kind in list_kinds(config)}
     knows_of_none = getattr_static(Resource, "obstacle")
     assert asked == {kind for kind in kinds if getattr_static(kind, "obstacle") is not knows_of_none}

@@ -8,6 +8,7 @@ from shibafu.cni.names import ISOLATED, OPEN, STRICT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.bridge.shared_gateway import SharedGateway
+    from shibafu.bridge.uplink_keys import UplinkKeys
     from shibafu.cni.request import Request
     from shibafu.lean.ip import Cidr
 
@@ -75,6 +76,7 @@ class BridgeConfig:
     publishes_ports = False
     # The digest of the policies that it states; see `policy.stated_policies`.
     stated_policies = ""
+    uplinks: "UplinkKeys | None" = None
     vlan = 0
     vlan_trunk: "list[int]" = []  # noqa: RUF012 - likewise
     vrrp_id = 0
@@ -312,6 +314,13 @@ def _read_stated_policies(config: Section, _key: str) -> str:
     return calc_stated_policies(config)
 
 
+def _read_uplinks(config: Section, _key: str) -> "UplinkKeys | None":
+    """Return what all keys of uplinks state."""
+    from shibafu.bridge.uplink_keys import parse_uplink_keys
+
+    return parse_uplink_keys(config)
+
+
 def _refuse_trunk(message: str) -> CniError:
     return CniError(
         INVALID_CONFIG,
@@ -358,6 +367,9 @@ KEYS = fold_keys(
     ),
     ("stated_policies", "policies", _read_stated_policies),
     ("stated_policies", "policyDir", _read_stated_policies),
+    ("uplinks", "primaryReselect", _read_uplinks),
+    ("uplinks", "uplinkProbe", _read_uplinks),
+    ("uplinks", "uplinks", _read_uplinks),
     ("vlan", "vlan", _read_vlan),
     ("vlan_trunk", "vlanTrunk", _read_vlan_trunk),
     ("vrrp_id", "vrrpID", lambda config, key: config.number(key) or 0),

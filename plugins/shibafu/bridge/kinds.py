@@ -33,4 +33,8 @@ def list_kinds(config: BridgeConfig, has_policies: bool = False) -> "list[type[R
         from shibafu.bridge.resources.virtual_router import VirtualRouter
 
         kinds.append(VirtualRouter)
+    if config.uplinks is not None:
+        from shibafu.bridge.resources.uplinks import Uplinks
+
+        kinds.append(Uplinks)
     return [*kinds, Bridge, NetworkRecord, ForeignDrops]

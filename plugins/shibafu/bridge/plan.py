@@ -103,6 +103,10 @@ def plan_links(
     addresses = [ip.address.address for ip in ips]
     gateway = Gateway(config, bridge, gateways, addresses, port, is_adding)
     links: list[Resource] = [bridge, gateway]
+    if config.uplinks is not None:
+        from shibafu.bridge.resources.uplinks import Uplinks
+
+        links.append(Uplinks(config, is_adding))
     if shared is not None:
         from shibafu.bridge.resources.virtual_router import VirtualRouter
 

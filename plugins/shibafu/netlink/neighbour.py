@@ -4,6 +4,7 @@ Both are entries of one kind of message, and only those that stay until they are
 """
 
 from struct import Struct
+from sys import byteorder
 
 from shibafu.netlink.codec import attr, attr_u32, parse_attrs, parse_header
 from shibafu.netlink.constants import (
@@ -12,6 +13,7 @@ from shibafu.netlink.constants import (
     NDA_DST,
     NDA_IFINDEX,
     NDA_LLADDR,
+    NDA_MASTER,
     NLM_F_CREATE,
     NLM_F_REPLACE,
     NTF_SELF,
@@ -73,6 +75,19 @@ def neighbour_list(sock: NetlinkSocket, index: int) -> list[Neighbour]:
 def fdb_list(sock: NetlinkSocket, index: int) -> list[Neighbour]:
     """Return the FDB of a VXLAN interface. The kernel filters."""
     return _list(sock, index, NDMSG.pack(AF_BRIDGE, index, 0, 0, 0))
+
+
+def fdb_list_bridge(sock: NetlinkSocket, bridge: int) -> list[Neighbour]:
+    """Return the FDB of a bridge; each entry's link is the port that the MAC is behind, or the bridge itself.
+
+    The kernel filters, by NDA_MASTER (valid_fdb_dump_strict in net/core/rtnetlink.c).
+    """
+    payload = NDMSG.pack(AF_BRIDGE, 0, 0, 0, 0) + attr_u32(NDA_MASTER, bridge)
+    return [
+        parse_neighbour(entry)
+        for entry in sock.dump(NetlinkRequest(RTM_GETNEIGH, 0, payload, "cannot list neighbours"))
+        if parse_attrs(entry, NDMSG.size).get(NDA_MASTER) == bridge.to_bytes(4, byteorder)
+    ]
 
 
 def neighbour_replace(index: int, ip: bytes, mac: bytes) -> NetlinkRequest:

@@ -200,7 +200,8 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
     if gateway is not None and gateway.index != bridge.index:
         kernel.remove_link(gateway)
         links = kernel.links()
-    if any(link.master == bridge.index for link in links.values()):
+    own = config.uplinks.links if config.uplinks is not None else ()
+    if any(link.master == bridge.index and link.name not in own for link in links.values()):
         return []  # somebody put a link of his own into it
     kernel.remove_link(bridge)
     return [f"bridge {bridge.name}"]

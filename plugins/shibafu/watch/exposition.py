@@ -30,6 +30,15 @@ def _render_lines(status: "Mapping[str, Any]") -> "Iterator[str]":
         yield from _describe("gateway_here", "gauge", "Whether this host has a gateway that hosts share.")
     for gateway in status["gateways"]:
         yield f'shibafu_watch_gateway_here{{network="{gateway["network"]}"}} {int(gateway["here"])}'
+    if status["uplinks"]:
+        yield from _describe("uplink", "gauge", "Whether an uplink is active, a backup or dead.")
+        for one in status["uplinks"]:
+            for link in one["links"]:
+                labels = f'bridge="{one["bridge"]}",link="{link["name"]}",state="{link["state"]}"'
+                yield f"shibafu_watch_uplink{{{labels}}} 1"
+        yield from _describe("uplink_switches_total", "counter", "How often another uplink became active.")
+        for one in status["uplinks"]:
+            yield f'shibafu_watch_uplink_switches_total{{bridge="{one["bridge"]}"}} {one["switches"]}'
     yield from _describe("start_time_seconds", "gauge", "When it started, in seconds since 1970.")
     yield f"shibafu_watch_start_time_seconds {status['started']}"
     for heal in status["last"][-1:]:

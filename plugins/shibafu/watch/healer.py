@@ -46,7 +46,7 @@ class Healer:
         backoff: what was healed when.
         journal: takes what is done.
         is_dry_run: whether to say only what would be.
-        give_sign: called between containers, since a look at many takes its time.
+        attend: called between containers, since a look at many takes its time.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class Healer:
         backoff: Backoff,
         journal: Journal,
         is_dry_run: bool,
-        give_sign: "Callable[[], None]",
+        attend: "Callable[[], None]",
     ) -> None:
-        self._give_sign = give_sign
+        self._attend = attend
         self._directories = directories
         self._backoff = backoff
         self._journal = journal
@@ -70,7 +70,7 @@ class Healer:
             self._journal.say(network.name, "paused, and left alone", time.monotonic())
             return _PAUSED
         look = _Look(self._directories, self._backoff, self._journal, self._is_dry_run, network, marks)
-        return look.run(self._give_sign)
+        return look.run(self._attend)
 
     def check_pause(self, network: str) -> bool:
         """Return whether an administrator wants a network to be left alone; after that it begins afresh."""
@@ -107,7 +107,7 @@ class _Look:
         self._found: set[str] = set()
         self._again = NEVER
 
-    def run(self, give_sign: "Callable[[], None]") -> float:
+    def run(self, attend: "Callable[[], None]") -> float:
         """Look, and heal; return in how many seconds to look again."""
         directories = self._directories
         everything: list[DesiredEndpoint] = []
@@ -121,7 +121,7 @@ class _Look:
                 self._network, directories.cni_path, directories.cache_dir, containers
             )
             for link, record in self._list_records():
-                give_sign()
+                attend()
                 try:
                     made = self._look_at_container(desired_state, link, record, view)
                 except (CniError, OSError) as error:

@@ -67,8 +67,10 @@ class Interests:
         former, self._parts = self._parts, {}
         for name, network in self.networks.items():
             bridge = network.bridge
-            for shared in {bridge.bridge, bridge.gateway_link} if bridge is not None else ():
-                self._parts.setdefault(shared, []).append((name, ""))
+            if bridge is not None:
+                uplinks = bridge.uplinks.links if bridge.uplinks is not None else ()
+                for shared in {bridge.bridge, bridge.gateway_link, *uplinks}:
+                    self._parts.setdefault(shared, []).append((name, ""))
             for link, others in self._links[name].items():
                 for one in (link, *others):
                     self._parts.setdefault(one, []).append((name, link))

@@ -30,6 +30,7 @@ class Journal:
         self._contested: dict[Key, str] = {}
         self._lost: dict[tuple[str, str], str] = {}
         self._gateways: dict[str, bool] = {}
+        self._uplinks: list[dict[str, object]] = []
         self.started = time.time()
         # Whether the status is another one than before.
         self.is_changed = True
@@ -124,6 +125,11 @@ class Journal:
         self.is_changed |= len(rest) != len(self._gateways)
         self._gateways = rest
 
+    def keep_uplinks(self, uplinks: "list[dict[str, object]]") -> None:
+        """Note the state of the bridges' uplinks."""
+        self.is_changed |= uplinks != self._uplinks
+        self._uplinks = uplinks
+
     def describe(self) -> dict[str, object]:
         """Return the status as JSON."""
         return {
@@ -143,4 +149,5 @@ class Journal:
             "gateways": [
                 {"network": network, "here": is_here} for network, is_here in sorted(self._gateways.items())
             ],
+            "uplinks": self._uplinks,
         }

@@ -14,6 +14,7 @@ from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.networks.errors import CommandError
 from shibafu.watch.backoff import NEVER, Backoff
 from shibafu.watch.exposition import render_watch_metrics
+from shibafu.watch.failover import UplinkWatch
 from shibafu.watch.healer import Healer
 from shibafu.watch.interests import Interests
 from shibafu.watch.journal import Journal
@@ -50,7 +51,8 @@ class Watcher:
         self._metrics = metrics
         self._journal = journal
         self._backoff = Backoff()
-        self._healer = Healer(directories, self._backoff, journal, is_dry_run, self._give_sign)
+        self._healer = Healer(directories, self._backoff, journal, is_dry_run, self._attend)
+        self._uplinks = UplinkWatch(journal, is_dry_run)
         self._next_sign = 0.0
         self._is_dry_run = is_dry_run
         self._interests = Interests(directories.conf_dir)
@@ -102,10 +104,14 @@ class Watcher:
         now = time.monotonic()
         next_quiet = now + _QUIET
         while not self._is_ending:
-            due = min([next_quiet, self._next_sign, *(marks.due for marks in self._marks.values())])
+            marked = (marks.due for marks in self._marks.values())
+            due = min([next_quiet, self._next_sign, self._uplinks.due, *marked])
             # poll(2) counts whole milliseconds, and rounds none of them up.
             wait = max(0.0, due - time.monotonic()) * 1000
-            for descriptor, _ in poller.poll(wait + 1 if wait else 0):
+            announced = poller.poll(wait + 1 if wait else 0)
+            # Before what takes longer; an announcement may be of a lost carrier.
+            self._uplinks.look()
+            for descriptor, _ in announced:
                 self._read(descriptor)
             now = time.monotonic()
             if now >= next_quiet:
@@ -115,6 +121,12 @@ class Watcher:
             self._write_status()
             self._give_sign()
         notify("STOPPING=1")
+
+    def _attend(self) -> None:
+        """Do what cannot wait until a look at many containers is over."""
+        self._give_sign()
+        if self._uplinks.due <= time.monotonic():
+            self._uplinks.look()
 
     def _give_sign(self) -> None:
         """Tell the service manager, now and then, that this process is at work."""
@@ -189,6 +201,7 @@ class Watcher:
 
     def _refresh(self) -> None:
         self._interests.refresh()
+        self._uplinks.follow(self._interests.networks)
         for network in self._interests.take_grown():
             self._backoff.forget(network)
         for line in self._interests.take_broken():

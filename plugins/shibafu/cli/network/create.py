@@ -82,6 +82,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="no other network can reach this one, or be reached from it",
     )
     parser.add_argument(
+        "--uplink",
+        metavar="LINK",
+        action="append",
+        default=[],
+        help="a link of the host that leads out of the bridge; repeated: the others take over if it dies",
+    )
+    parser.add_argument(
         "--gateway-ha",
         metavar="PROTOCOL",
         choices=("vrrp",),
@@ -116,7 +123,11 @@ def _run(context: Context, arguments: Namespace) -> int:
     broken: list[ConflistError] = []
     if arguments.internal and arguments.gateway:
         raise UsageError("an internal network has no gateway", "omit --gateway or --internal")
-    stated = (("gatewayHA", arguments.gateway_ha), ("gatewayHostIP", arguments.gateway_host_ip))
+    stated = (
+        ("gatewayHA", arguments.gateway_ha),
+        ("gatewayHostIP", arguments.gateway_host_ip),
+        ("uplinks", arguments.uplink),
+    )
     shared = ((key, value) for key, value in stated if value)
     partial = PartialSpec(
         arguments.name,

@@ -72,7 +72,7 @@ def _show(context: Context, views: list["NetworkView"], compact: bool = False) -
     from shibafu.watch.status import read_watch_status
 
     out, status = context.out, read_watch_status()
-    summaries = [summarize_watch(status, view.name) for view in views]
+    summaries = [summarize_watch(status, view) for view in views]
     restricted = find_restricted(context.conf_dir)
     denied = [
         select_restricted(restricted, (endpoint.container_id for endpoint in view.endpoints))

@@ -40,7 +40,7 @@ def _run(context: Context, arguments: Namespace) -> int:
                 views.append(inspector.inspect(network))
                 failures.add(*map(CommandError, views[-1].broken))
     status = read_watch_status()
-    summaries = [summarize_watch(status, view.name) for view in views]
+    summaries = [summarize_watch(status, view) for view in views]
     context.out.data(
         [
             view.to_json() | {"watch": summary, "restricted": []}

@@ -7,7 +7,8 @@ from typing import Any
 from shibafu.cli.container.ps import format_age
 from shibafu.cli.output import Output
 from shibafu.cli.subcommand import Context, Subcommand
-from shibafu.networks.text import format_table
+from shibafu.cli.watch.summary import draw_uplinks
+from shibafu.networks.text import format_count, format_table
 
 # As of service scripts (LSB) and systemctl(1).
 _NOT_RUNNING = 3
@@ -32,6 +33,11 @@ def _print(out: Output, status: dict[str, Any]) -> None:
     rows = [[heal["network"], _split(heal["resource"]), str(heal["count"])] for heal in status["heals"]]
     if rows:
         out.text("\n" + "\n".join(format_table(("NETWORK", "RESOURCE", "HEALED"), rows, out.style)))
+    for one in status["uplinks"]:
+        out.text(
+            f"\nuplinks of bridge {one['bridge']}: {draw_uplinks(one['links'], out.style)}; "
+            f"switched {format_count(one['switches'], 'time')}"
+        )
     for heal in status["last"][-1:]:
         whom = f"; changed by {heal['culprit']}" if heal["culprit"] else ""
         ago = format_age(time.time() - heal["time"])

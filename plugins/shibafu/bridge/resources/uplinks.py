@@ -1,0 +1,212 @@
+"""Redundant uplinks of a bridge: one is its port, the others are up and wait.
+
+There is never more than one port, or frames would go round in circles: what is active leaves before another
+enters, and a process that changes this holds a lock. If a change is interrupted, the bridge has no uplink
+until the watcher, `network repair` or the next ADD has chosen one.
+"""
+
+import os
+from errno import ENODEV
+
+from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
+from shibafu.cni.lock import Lock
+from shibafu.netfilter.forwarding import refuse_router_advertisements
+from shibafu.netlink.address import addr_list
+from shibafu.netlink.constants import AF_INET6, DEVCONF_ACCEPT_RA, IFF_LOWER_UP, RT_SCOPE_LINK
+from shibafu.netlink.inet import ip_text
+from shibafu.netlink.link import Link, link_by_index, link_by_name
+from shibafu.netlink.link_requests import link_set
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.base import HOST, Fault, Resource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from shibafu.bridge.config import BridgeConfig
+    from shibafu.cni.request import Request
+    from shibafu.resource.view import View
+
+# Seconds; a change takes milliseconds.
+_PATIENCE = 10.0
+
+
+class Uplinks(Resource):
+    """The uplinks of a network's bridge. Which of them is active is left as it is.
+
+    Args:
+        config: the network's configuration, with uplinks.
+        is_adding: whether a container is being attached: then a link that cannot be an uplink is refused,
+            and not only reported.
+    """
+
+    __slots__ = ("_config", "_former", "_is_adding", "_names")
+    scope = HOST
+
+    def __init__(self, config: "BridgeConfig", is_adding: bool) -> None:
+        self._config = config
+        self._is_adding = is_adding
+        self._names = config.uplinks.links if config.uplinks is not None else ()
+        # The links that this call has changed, as they were.
+        self._former: list[Link] = []
+
+    @property
+    def title(self) -> str:
+        """See `Resource.title`."""
+        return f"uplinks of bridge {self._config.bridge}"
+
+    @classmethod
+    def obstacle(cls, request: "Request", config: "BridgeConfig") -> CniError | None:
+        """See `Resource.obstacle`: links that are something else, or none that is there."""
+        uplinks = cls(config, is_adding=True)
+        with NetlinkSocket() as sock:
+            bridge = link_by_name(sock, config.bridge)
+            links = uplinks._find_links(sock)
+            problems = list(_list_problems(sock, bridge, links))
+        if not links:
+            problems = [uplinks._refuse_absence()]
+        return CniError(NOT_AVAILABLE, problems[0].msg, problems[0].details) if problems else None
+
+    def describe(self) -> dict[str, object]:
+        """See `Resource.describe`."""
+        return {"bridge": self._config.bridge, "links": list(self._names), "state": "up", "acceptRA": False}
+
+    def faults(self, view: "View") -> "Iterator[Fault]":
+        """See `Resource.faults`."""
+        bridge = view.link(self._config.bridge)
+        if bridge is None or bridge.kind != "bridge":
+            return
+        links = [link for name in self._names if (link := view.link(name)) is not None]
+        present = [link.name for link in links]
+        for name in self._names:
+            if name not in present:
+                advice = 'connect it, or remove it from "uplinks"'
+                yield Fault(f"uplink {name} is missing", advice, is_mendable=False)
+        for problem in _list_problems(view.sock, bridge, links):
+            yield Fault(problem.msg, problem.details, is_mendable=False)
+        for link in links:
+            if not link.up:
+                yield Fault(f"uplink {link.name} is down")
+            if link.inet6_conf(DEVCONF_ACCEPT_RA):
+                yield Fault(f"uplink {link.name} accepts router advertisements", is_switch=True)
+        ports = [link.name for link in links if link.master == bridge.index]
+        if not ports and any(not link.master for link in links):
+            yield Fault(f"no uplink is a port of bridge {bridge.name}")
+        if len(ports) > 1:
+            yield Fault(f"{' and '.join(ports)} are ports of bridge {bridge.name} at the same time")
+
+    def ensure(self, view: "View") -> bool:
+        """See `Resource.ensure`.
+
+        Raises:
+            CniError: a container is being attached, and a link cannot be an uplink, or none is there.
+        """
+        bridge = view.link(self._config.bridge)
+        if bridge is None or bridge.kind != "bridge":
+            return False
+        if self._is_adding:
+            self._refuse_others()
+        with lock_uplinks(bridge.name):
+            links = self._find_links(view.sock)
+            problems = list(_list_problems(view.sock, bridge, links))
+            if self._is_adding and (problems or not links):
+                raise problems[0] if problems else self._refuse_absence()
+            return self._ensure_links(view, bridge, [one for one in links if one.master in (0, bridge.index)])
+
+    def _ensure_links(self, view: "View", bridge: Link, links: list[Link]) -> bool:
+        had_port = any(link.master == bridge.index for link in links)
+        for link in links:
+            if link.inet6_conf(DEVCONF_ACCEPT_RA):
+                refuse_router_advertisements(link.name)
+            if not link.up:
+                self._former.append(link)
+                view.sock.request(link_set(link.index, up=True))
+        # Only now is it known which of them has a carrier.
+        links = [link for link in self._find_links(view.sock) if link.master in (0, bridge.index)]
+        chosen = choose_uplink(links, bridge)
+        if chosen is not None and any(
+            (link.master == bridge.index) != (link.index == chosen.index) for link in links
+        ):
+            if not had_port:
+                self._former.append(chosen)
+            activate_uplink(view.sock, bridge, links, chosen)
+        for name in self._names:
+            view.look_again(name)
+        return not had_port
+
+    def _find_links(self, sock: NetlinkSocket) -> list[Link]:
+        return [link for name in self._names if (link := link_by_name(sock, name)) is not None]
+
+    def _refuse_absence(self) -> CniError:
+        names = ", ".join(self._names)
+        what = f"bridge {self._config.bridge} has no uplink: there is no link {names}"
+        return CniError(NETWORK_SETUP, what, 'connect one, or change "uplinks"')
+
+    def _refuse_others(self) -> None:
+        """Refuse a bridge that another network has given other uplinks: that would be two ports.
+
+        Raises:
+            CniError: it has.
+        """
+        from shibafu.bridge.resources.shared_bridge import list_sharers
+
+        for sharer in list_sharers(self._config):
+            stated = (sharer.record.config or {}).get("uplinks")
+            if isinstance(stated, list) and stated and stated != list(self._names):
+                what = f'network "{sharer.state.network}" gives bridge {self._config.bridge} other uplinks'
+                advice = 'networks on the same bridge must agree: state the same "uplinks", or none'
+                raise CniError(INVALID_CONFIG, f"{what}: {', '.join(map(str, stated))}", advice)
+
+    def remove(self) -> None:
+        """Leave the links as they were, if this call has changed them."""
+        with NetlinkSocket() as sock, lock_uplinks(self._config.bridge):
+            for link in reversed(self._former):
+                request = link_set(link.index, master=link.master, up=None if link.up else False)
+                sock.request(request.ignoring(ENODEV))
+
+
+def lock_uplinks(bridge: str, patience: float = _PATIENCE) -> Lock:
+    """Return the lock that everybody holds who changes which uplink of a bridge is active."""
+    namespace = os.stat("/proc/self/ns/net").st_ino
+    what = f"the uplinks of bridge {bridge}"
+    return Lock(f"uplinks-{namespace}-{bridge}", what, handed_down=False, patience=patience)
+
+
+def choose_uplink(links: "Iterable[Link]", bridge: Link) -> Link | None:
+    """Return the uplink that is to be active: what is, else the first that has a carrier, else the first."""
+    ordered = sorted(links, key=lambda link: (link.master != bridge.index, not link.flags & IFF_LOWER_UP))
+    return ordered[0] if ordered else None
+
+
+def activate_uplink(sock: NetlinkSocket, bridge: Link, links: "Iterable[Link]", chosen: Link) -> None:
+    """Make one uplink the only port among them; the lock is held.
+
+    Raises:
+        NetlinkError: the kernel refuses.
+    """
+    for link in links:
+        if link.index != chosen.index and link.master == bridge.index:
+            sock.request(link_set(link.index, master=0).ignoring(ENODEV))
+    if chosen.master != bridge.index:
+        sock.request(link_set(chosen.index, up=True, master=bridge.index))
+
+
+def _list_problems(sock: NetlinkSocket, bridge: Link | None, links: "Iterable[Link]") -> "Iterator[CniError]":
+    """Yield why links cannot be uplinks of a bridge."""
+    for link in links:
+        if bridge is not None and link.master == bridge.index:
+            continue
+        if link.master:
+            master = link_by_index(sock, link.master)
+            whose = master.name if master is not None else f"link {link.master}"
+            advice = f"take it away from there (ip link set {link.name} nomaster), or name another uplink"
+            yield CniError(INVALID_CONFIG, f"uplink {link.name} belongs to {whose}", advice)
+        for address in addr_list(sock, link.index):
+            if address.family == AF_INET6 and address.scope == RT_SCOPE_LINK:
+                continue
+            what = f"uplink {link.name} has the address {ip_text(address.ip)}/{address.prefix}"
+            advice = (
+                "a port of a bridge does not answer at its own addresses: remove it, or put it on the bridge"
+            )
+            yield CniError(INVALID_CONFIG, what, advice)
+            break

@@ -1,0 +1,86 @@
+"""The keys that give a bridge redundant uplinks."""
+
+from shibafu.cni.errors import INVALID_CONFIG, CniError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.cni.config import Section
+
+_NO_PROBE = "none"
+_FAILURE, _ALWAYS = "failure", "always"
+# With these, frames of an uplink would be those of another VLAN, or lead out of what is closed.
+_EXCLUDED = ("internal", "vlan", "vlanTrunk")
+
+
+class UplinkKeys:
+    """What is stated of a bridge's uplinks.
+
+    Args:
+        links: their names, the preferred one first.
+        probe: the IPv4 address that is asked for through the active one, packed; None where none is stated.
+        is_probed: whether any address is asked for; where none is stated, it is the containers' gateway.
+        is_reselected: whether the preferred one becomes active again once it works.
+    """
+
+    __slots__ = ("is_probed", "is_reselected", "links", "probe")
+
+    def __init__(
+        self, links: "tuple[str, ...]", probe: bytes | None, is_probed: bool, is_reselected: bool
+    ) -> None:
+        self.links = links
+        self.probe = probe
+        self.is_probed = is_probed
+        self.is_reselected = is_reselected
+
+
+def parse_uplink_keys(config: "Section") -> UplinkKeys | None:
+    """Return what a configuration states of uplinks; None where it states none.
+
+    Raises:
+        CniError: a name, an address or a combination that cannot be.
+    """
+    links = tuple(config.texts("uplinks"))
+    if not links:
+        for key in ("uplinkProbe", "primaryReselect"):
+            if config.get(key) is not None:
+                raise CniError(INVALID_CONFIG, f"{key} needs uplinks", f'add "uplinks", or remove "{key}"')
+        return None
+    _require_names(config, links)
+    for key in _EXCLUDED:
+        if config.get(key):
+            raise CniError(
+                INVALID_CONFIG, f"a network with {key} cannot have uplinks", f'remove "uplinks" or "{key}"'
+            )
+    reselection = config.text("primaryReselect") or _FAILURE
+    if reselection not in (_FAILURE, _ALWAYS):
+        what = f'invalid primaryReselect "{reselection}"'
+        raise CniError(INVALID_CONFIG, what, f'"primaryReselect" must be "{_FAILURE}" or "{_ALWAYS}"')
+    text = config.text("uplinkProbe")
+    probe = _parse_probe(text) if text not in ("", _NO_PROBE) else None
+    return UplinkKeys(links, probe, text != _NO_PROBE, reselection == _ALWAYS)
+
+
+def _require_names(config: "Section", links: "tuple[str, ...]") -> None:
+    from shibafu.bridge.config import DEFAULT_BRIDGE, is_valid_link_name
+
+    bridge = config.text("bridge") or DEFAULT_BRIDGE
+    for name in links:
+        if not is_valid_link_name(name) or name in (bridge, "lo"):
+            advice = '"uplinks" has the names of links of the host, such as eth1, and not the bridge itself'
+            raise CniError(INVALID_CONFIG, f'invalid uplink "{name}"', advice)
+    if len(set(links)) < len(links):
+        raise CniError(INVALID_CONFIG, "an uplink is stated twice", 'each of "uplinks" must be another link')
+
+
+def _parse_probe(text: str) -> bytes:
+    from shibafu.lean.ip import parse_address
+
+    try:
+        address = parse_address(text)
+    except ValueError:
+        address = None
+    if address is None or address.version != 4 or not any(address.packed):
+        what = f'invalid uplinkProbe "{text}"'
+        advice = f'"uplinkProbe" must be an IPv4 address that answers ARP requests, or "{_NO_PROBE}"'
+        raise CniError(INVALID_CONFIG, what, advice)
+    return address.packed

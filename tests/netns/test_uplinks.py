@@ -1,0 +1,294 @@
+"""Redundant uplinks of a bridge: one of them carries everything, another takes over when that one dies."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from netns.uplink_lab import BRIDGE, CABLES, GATEWAY, UplinkLab
+from netns.watched import settle
+from support.machine import Machine
+from support.namespaces import Namespace
+from support.waiting import wait_for
+
+# Seconds. It takes some 20 and 330 ms, but machines that run tests are busy; the kernel alone would take
+# a second until it announces that a carrier is gone.
+CARRIER_BOUND = 0.5
+SILENT_BOUND = 1.0
+
+
+@pytest.fixture
+def lab(machine: Machine) -> Iterator[UplinkLab]:
+    with UplinkLab(machine) as made:
+        yield made
+
+
+def test_first_uplink_is_the_only_port(lab: UplinkLab) -> None:
+    """Both are up, and frames cannot go round in circles."""
+    lab.machine.add(lab.config)
+    assert lab.list_ports() == ["eth1"]
+    assert "UP" in lab.host.run("ip", "-br", "link", "show", "eth2")
+    with lab.stream():
+        pass  # they arrive
+    lab.machine.check(lab.config)
+
+
+@pytest.mark.long
+def test_uplink_with_a_carrier_is_preferred(lab: UplinkLab) -> None:
+    lab.cut("eth1")
+    lab.machine.add(lab.config)
+    assert lab.list_ports() == ["eth2"]
+
+
+@pytest.mark.long
+def test_active_uplink_stays_active(lab: UplinkLab) -> None:
+    """Also when another container comes, and the preferred uplink works."""
+    lab.machine.add(lab.config)
+    lab.host.run("ip", "link", "set", "eth1", "nomaster")
+    lab.host.run("ip", "link", "set", "eth2", "master", BRIDGE)
+    lab.machine.add(lab.config, "c2")
+    assert lab.list_ports() == ["eth2"]
+    lab.machine.check(lab.config)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("ip link set eth1 nomaster", "no uplink is a port of bridge br0"),
+        ("ip link set eth2 down", "uplink eth2 is down"),
+        ("ip link set eth2 master br0", "eth1 and eth2 are ports of bridge br0 at the same time"),
+        ("sysctl -qw net.ipv6.conf.eth2.accept_ra=2", "uplink eth2 accepts router advertisements"),
+    ],
+)
+def test_faults_are_seen_and_repaired(lab: UplinkLab, command: str, said: str) -> None:
+    lab.machine.add(lab.config)
+    # With no switches behind: two ports at once are a loop.
+    lab.cut("eth2")
+    lab.host.run(*command.split())
+    assert lab.machine.call("CHECK", lab.config).json["msg"] == said
+    assert lab.machine.add(lab.config, "c2")
+    assert lab.list_ports() == ["eth1"]
+    lab.machine.check(lab.config)
+
+
+def test_link_with_an_address_is_refused(lab: UplinkLab) -> None:
+    """The address would die with it; what ADD had begun is undone."""
+    lab.host.run("ip", "addr", "add", "192.0.2.5/24", "dev", "eth2")
+    answer = lab.machine.call("ADD", lab.config)
+    assert answer.json["msg"] == "uplink eth2 has the address 192.0.2.5/24"
+    assert BRIDGE not in lab.host.run("ip", "-br", "link")
+
+
+@pytest.mark.long
+def test_link_of_another_bridge_is_refused(lab: UplinkLab) -> None:
+    lab.host.run("ip", "link", "add", "other", "type", "bridge")
+    lab.host.run("ip", "link", "set", "eth1", "master", "other")
+    answer = lab.machine.call("ADD", lab.config)
+    assert answer.json["msg"] == "uplink eth1 belongs to other"
+
+
+@pytest.mark.long
+def test_missing_uplink_is_named(lab: UplinkLab) -> None:
+    """Containers come nevertheless, as long as there is one uplink."""
+    lab.host.run("ip", "link", "del", "eth1")
+    lab.machine.add(lab.config)
+    assert lab.list_ports() == ["eth2"]
+    assert lab.machine.call("CHECK", lab.config).json["msg"] == "uplink eth1 is missing"
+    lab.host.run("ip", "link", "del", "eth2")
+    msg = "bridge br0 has no uplink: there is no link eth1, eth2"
+    assert lab.machine.call("ADD", lab.config, "c2").json["msg"] == msg
+
+
+@pytest.mark.long
+def test_networks_on_one_bridge_agree(lab: UplinkLab) -> None:
+    lab.machine.add(lab.config)
+    other = lab.config | {"name": "other", "uplinks": ["eth2"]}
+    msg = lab.machine.call("ADD", other, "c2").json["msg"]
+    assert msg == 'network "net" gives bridge br0 other uplinks: eth1, eth2'
+    assert lab.list_ports() == ["eth1"]
+
+
+@pytest.mark.long
+def test_failed_add_leaves_the_links_as_they_were(lab: UplinkLab) -> None:
+    lab.machine.container().run("ip", "link", "add", "eth0", "type", "bridge")
+    assert "eth0" in lab.machine.call("ADD", lab.config).json["msg"]
+    assert BRIDGE not in lab.host.run("ip", "-br", "link")
+    assert all("UP" not in lab.host.run("ip", "-br", "link", "show", cable) for cable in CABLES)
+
+
+@pytest.mark.long
+def test_last_container_leaves_bridge_and_uplink(lab: UplinkLab) -> None:
+    """Like the bridge, they are there for the next container."""
+    lab.machine.add(lab.config)
+    lab.machine.delete(lab.config)
+    assert lab.list_ports() == ["eth1"]
+    lab.shibafu("network rm net --force")
+    assert BRIDGE not in lab.host.run("ip", "-br", "link")
+    assert lab.host.run("ip", "-br", "link", "show", "eth1")
+
+
+def test_lost_carrier(lab: UplinkLab) -> None:
+    """The backup takes over; the cable's return costs nothing, and changes nothing."""
+    lab.machine.add(lab.config)
+    with lab.watch() as watched, lab.stream() as stream:
+        lab.wait_until_probed(watched)
+        assert lab.read_states(watched) == {"eth1": "active", "eth2": "backup"}
+        begin = time.monotonic()
+        lab.cut("eth1")
+        watched.wait_for("uplink eth2 is active now, since eth1 has no carrier")
+        stream.wait_for_arrivals()
+        assert stream.measure_gap(begin) < CARRIER_BOUND
+        assert lab.list_ports() == ["eth2"]
+        wait_for(lambda: lab.read_states(watched) == {"eth1": "dead", "eth2": "active"})
+        begin = time.monotonic()
+        lab.mend("eth1")
+        watched.wait_for("uplink eth1 has a carrier again")
+        settle()
+        stream.wait_for_arrivals()
+        assert stream.measure_gap(begin) < CARRIER_BOUND
+        assert lab.list_ports() == ["eth2"]
+    lab.machine.check(lab.config)
+
+
+def test_silent_death(lab: UplinkLab) -> None:
+    """The cable has a carrier, and the gateway no longer answers through it."""
+    lab.machine.add(lab.config)
+    with lab.watch() as watched, lab.stream() as stream:
+        lab.wait_until_probed(watched)
+        begin = time.monotonic()
+        lab.cut_silently("eth1")
+        watched.wait_for(f"uplink eth2 is active now, since {GATEWAY} does not answer through eth1")
+        stream.wait_for_arrivals()
+        assert stream.measure_gap(begin) < SILENT_BOUND
+        lab.mend_silently("eth1")
+        settle()
+        assert lab.list_ports() == ["eth2"]
+
+
+@pytest.mark.long
+def test_dead_gateway_is_not_the_uplinks_fault(lab: UplinkLab) -> None:
+    lab.machine.add(lab.config)
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.gateway.run("ip", "link", "set", "eth0", "down")
+        watched.wait_for(f"{GATEWAY} does not answer through any uplink")
+        time.sleep(1)
+        lab.gateway.run("ip", "link", "set", "eth0", "up")
+        watched.wait_for(f"{GATEWAY} answers again through eth1")
+        assert not any("is active now" in line for line in watched.lines)
+        assert lab.list_ports() == ["eth1"]
+
+
+@pytest.mark.long
+def test_both_dead_and_back(lab: UplinkLab) -> None:
+    lab.machine.add(lab.config)
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.cut("eth2")
+        watched.wait_for("uplink eth2 has no carrier")
+        lab.cut("eth1")
+        watched.wait_for("uplink eth1 has no carrier")
+        assert lab.read_states(watched) == {"eth1": "dead", "eth2": "dead"}
+        lab.mend("eth2")
+        watched.wait_for("uplink eth2 is active now")
+        with lab.stream():
+            pass  # they arrive
+        assert lab.list_ports() == ["eth2"]
+
+
+def test_watcher_that_died_in_a_switch(lab: UplinkLab) -> None:
+    """Killed after the active uplink has left, before another is a port: the next one goes on."""
+    lab.machine.add(lab.config)
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        watched.kill()
+    lab.cut("eth1")
+    lab.host.run("ip", "link", "set", "eth1", "nomaster")
+    with lab.watch() as watched:
+        wait_for(lambda: lab.list_ports() == ["eth2"])
+        with lab.stream():
+            pass  # they arrive
+    # What is active survives its end.
+    lab.mend("eth1")
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        assert lab.read_states(watched) == {"eth1": "backup", "eth2": "active"}
+
+
+@pytest.mark.long
+def test_switches_learn_where_others_are(lab: UplinkLab) -> None:
+    """Who has spoken before the switch is reached after it, though it says nothing."""
+    lab.machine.add(lab.config)
+    mac = lab.machine.result(lab.config)["interfaces"][-1]["mac"]
+    with lab.stream(), lab.watch() as watched:
+        lab.wait_until_probed(watched)
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.cut_silently("eth1")
+        watched.wait_for("uplink eth2 is active now")
+        wait_for(lambda: _finds(lab.world, mac, "eth2"))
+
+
+def _finds(world: Namespace, mac: str, port: str) -> bool:
+    """Return whether a switch knows a MAC to be behind one of its ports."""
+    return any(
+        line.startswith(f"{mac} dev {port} ") for line in world.run("bridge", "fdb", "show").splitlines()
+    )
+
+
+@pytest.mark.long
+def test_paused_network_is_left_alone(lab: UplinkLab) -> None:
+    lab.machine.add(lab.config)
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.shibafu("network pause net")
+        lab.cut("eth1")
+        watched.wait_for("uplink eth1 has no carrier")
+        settle()
+        assert lab.list_ports() == ["eth1"]
+
+
+def _is_only_port(lab: UplinkLab, cable: str) -> bool:
+    return lab.list_ports() == [cable]
+
+
+@pytest.mark.long
+def test_killed_again_and_again(lab: UplinkLab) -> None:
+    """Whenever the watcher is killed while cables fail, there is never more than one port."""
+    lab.machine.add(lab.config)
+    for round_ in range(20):
+        dying, other = ("eth1", "eth2") if lab.list_ports() != ["eth2"] else ("eth2", "eth1")
+        with lab.watch() as watched:
+            lab.wait_until_probed(watched)
+            lab.cut(dying)
+            time.sleep(round_ * 0.004)
+            watched.kill()
+        assert len(lab.list_ports()) <= 1
+        with lab.watch() as watched:
+            wait_for(partial(_is_only_port, lab, other))
+        lab.mend(dying)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("is_silent", "median"), [(False, 0.05), (True, 0.6)])
+def test_failovers_cost_little(lab: UplinkLab, is_silent: bool, median: float) -> None:
+    """Twenty in a row, of which half have to be as fast as on a machine that is not busy."""
+    cut, mend = (lab.cut_silently, lab.mend_silently) if is_silent else (lab.cut, lab.mend)
+    lab.machine.add(lab.config)
+    gaps = []
+    with lab.watch() as watched, lab.stream() as stream:
+        lab.wait_until_probed(watched)
+        for round_ in range(20):
+            dying, other = CABLES if round_ % 2 == 0 else reversed(CABLES)
+            begin = time.monotonic()
+            cut(dying)
+            wait_for(partial(_is_only_port, lab, other))
+            stream.wait_for_arrivals()
+            gaps.append(stream.measure_gap(begin))
+            mend(dying)
+            time.sleep(1.2)
+    gaps.sort()
+    print(f"gaps in ms: {[round(gap * 1000) for gap in gaps]}")
+    assert gaps[len(gaps) // 2] < median
