@@ -234,6 +234,29 @@ def test_gc_frees_what_is_not_listed(node: PairedHost) -> None:
 
 
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference's plugins are not installed")
+@pytest.mark.parametrize("name", ["shibafu-overlay", "flannel"])
+def test_gc_keeps_what_another_suite_s_del_needs(node: PairedHost, name: str) -> None:
+    """Its bridge knows no GC: what it has attached is there until DEL, and so is what was sent to it."""
+    (node.directory / "bin").mkdir()
+    (node.directory / "bin" / name).symlink_to(node.plugin)
+    node.plugin = node.directory / "bin" / name
+    node.cni_path = f"{node.directory}/bin:{REFERENCE}:{node.suite.directory}"
+    config = node.overlay({"type": "bridge"}, type=name, cniVersion="1.0.0")
+    config["ipam"]["type"] = "host-local"
+    for container in ("c1", "c2"):
+        node.add(config, container)
+    # As flannel's plugin has it: of the container alone.
+    (node.sent_dir / "c1-eth0").rename(node.sent_dir / "c1")
+    (node.sent_dir / "c3").write_text(dumps({"name": "net", "type": "shibafu-bridge"}))
+    node.collect_garbage(config | {"cniVersion": "1.1.0"})
+    assert node.sent() == ["c1", "c2-eth0"]
+    assert len(node.leases()) == 4
+    for container in ("c1", "c2"):
+        node.delete(config, container)
+    assert (node.sent(), node.leases()) == ([], set())
+
+
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference's plugins are not installed")
 def test_the_reference_s_plugins_do_the_work(node: PairedHost, peer: PairedHost) -> None:
     """As flannel's plugin has it: CNI_PATH tells whose bridge and host-local are called."""
     for one in (node, peer):

@@ -49,7 +49,7 @@ READERS = {"array", "flag", "get", "number", "section", "sections", "text", "tex
 PASSED_ON = {"_decode_text", "_parse_sets"}
 _SECTIONS = ("config", "section", "config.section(key)")
 # Keys of error objects, which are read when another plugin answers with one.
-ANSWERS = {"code", "msg", "details"}
+ANSWERS = {"code", "msg", "details", "supportedVersions"}
 
 
 def keys_read(path: Path) -> Iterator[str]:
