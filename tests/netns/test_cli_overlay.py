@@ -1,16 +1,18 @@
 """What the command shows of a host's part of an overlay network, and mends."""
 
 from collections.abc import Iterator
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 
 import pytest
 
 from netns.overlay_pair import NETWORKS, PairedHost
+from netns.watched import Watched
 from support.command import CommandLine
 from support.namespaces import Namespace
 from support.suite import Suite
 from support.traffic import can_reach
+from support.waiting import wait_for
 
 SUBNETS = ["10.42.1.0/24", "fd42:0:0:1::/64"]
 
@@ -93,3 +95,29 @@ def test_containers_are_checked_and_mended(
         shibafu(f"network disconnect blue {container.name}")
     assert list((shibafu.store / "flannel").iterdir()) == []
     assert "SHIBAFU" not in node.host.run("iptables-save")
+
+
+@pytest.mark.long
+def test_a_table_of_nftables_is_made_again(
+    shibafu: CommandLine, node: PairedHost, containers: list[Namespace]
+) -> None:
+    """By the watcher at once; without it, the command says what is missing."""
+    path = shibafu.conf_dir / "blue.conflist"
+    config = loads(path.read_text())
+    config["plugins"][0]["delegate"]["ipMasqBackend"] = "nftables"
+    path.write_text(dumps(config))
+    web, _ = containers
+    shibafu(f"network connect blue {web.name} --ip 10.42.1.77")
+    (table,) = node.host.run("nft", "list", "tables").splitlines()
+    rules = node.host.run("nft", "list", "ruleset")
+    node.host.run("nft", "delete", *table.split())
+    assert f"{table} is missing" in shibafu.run("network", "check", "blue", status=1)[0]
+    with Watched(shibafu) as watcher:
+        wait_for(lambda: node.host.run("nft", "list", "ruleset") == rules)
+        node.host.run("nft", "delete", *table.split())
+        wait_for(lambda: node.host.run("nft", "list", "ruleset") == rules)
+        wait_for(lambda: len(watcher.lines) == 2)
+        assert all("network blue: healed the firewall's rules" in line for line in watcher.lines)
+    shibafu("network check blue")
+    shibafu(f"network disconnect blue {web.name}")
+    assert node.host.run("nft", "list", "tables") == ""
