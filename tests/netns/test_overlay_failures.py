@@ -271,6 +271,32 @@ def test_passwords_and_certificates(tmp_path: Path) -> None:
         assert host.address in host.command("ls")
 
 
+def test_a_clock_is_wrong(tmp_path: Path) -> None:
+    """It seems that etcd's certificate has expired: that is said, and what is in the kernel is kept."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server", "/CN=etcd")
+    with OverlayLab(tmp_path, 1, cafile=str(authority.certificate)) as lab:
+        (host,) = lab.hosts
+        lab.etcd.__exit__()
+        options = ("--cert-file", str(certificate), "--key-file", str(key))
+        lab.members = [EtcdServer(host.namespace, *options, scheme="https")]
+        lab.etcd.ctl(
+            f"--cacert={authority.certificate}", "put", "/coreos.com/network/config", json.dumps(NETWORK)
+        )
+        (network,) = json.loads(host.config.read_text())["networks"]
+        network["endpoints"] = ["https://127.0.0.1:2379"]
+        host.config.write_text(json.dumps({"networks": [network]}))
+        host.start()
+        wait_until(lambda: host.read_state().get("state") == "joined", "join")
+        authority.expire(certificate, key)
+        lab.etcd.stop()
+        lab.etcd.start()
+        wait_until(lambda: "certificate has expired" in host.read_state()["trouble"], "the certificate")
+        assert "this host's clock" in host.command("status", status=1)
+        host.namespace.run("ip", "link", "del", "flannel.1")
+        wait_until(lambda: "flannel.1" in host.namespace.run("ip", "-br", "link"), "the device")
+
+
 # Many hosts
 
 

@@ -31,6 +31,8 @@ _CONNECT, _ANSWER = 2.0, 5.0
 _MAX_PASSWORD = 4096
 # Codes of gRPC: the member has no leader or is overloaded; the token has expired; who may not; who is nobody.
 _DEADLINE, _PERMISSION, _UNAVAILABLE, _UNAUTHENTICATED = 4, 7, 14, 16
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h).
+_OF_TIME = (9, 10)
 # Where the other end is silent, that is noticed after 11 s, whether something is being sent or not (tcp(7)).
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -264,8 +266,8 @@ class _Failing:
         ):
             raise _describe_refusal(error, self._endpoint) from None
         if isinstance(error, Etcd3Exception | requests.RequestException | OSError | ValueError):
-            text = _describe_cause(error)
-            raise EtcdUnavailableError(f"etcd at {self._endpoint} cannot be reached: {text}") from None
+            text, hint = _describe_cause(error)
+            raise EtcdUnavailableError(f"etcd at {self._endpoint} cannot be reached: {text}", hint) from None
 
 
 def encode_value(text: str | bytes) -> str:
@@ -367,13 +369,21 @@ def _describe_refusal(error: Etcd3Exception, endpoint: str) -> EtcdError:
     return EtcdError(f"etcd at {endpoint} refuses a request: {message}", hint)
 
 
-def _describe_cause(error: BaseException) -> str:
-    """Return the innermost reason, which requests wraps several times."""
+def _describe_cause(error: BaseException) -> tuple[str, str]:
+    """Return the innermost reason, which requests wraps several times, and what to do about it."""
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "it has ended the connection"
+        return "it has ended the connection", ""
     reason: BaseException | None = error
     while reason is not None:
         error, reason = reason, reason.__cause__ or reason.__context__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        is_of_time = error.verify_code in _OF_TIME
+        hint = (
+            "see whether this host's clock is right, and until when the certificate is valid"
+            if is_of_time
+            else ""
+        )
+        return error.verify_message.lower(), hint
     if isinstance(error, OSError):
-        return str(getattr(error, "verify_message", "") or error.strerror or error).lower()
-    return str(error)
+        return str(error.strerror or error).lower(), ""
+    return str(error), ""
