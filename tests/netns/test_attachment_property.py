@@ -20,6 +20,7 @@ from differential import table_bridge, table_newer, table_results, table_state
 from differential.case import REFUSED, Case
 from netns.attached import REFERENCE, Broken, break_each, enter_laboratory, live
 from netns.breakages import BREAKAGES, NETWORKS, REFERENCE_NETWORK, Breakage
+from netns.breakages_shared_gateway import SHARED_GATEWAY
 from shibafu.resource.base import Resource
 from support.suite import Suite
 
@@ -39,8 +40,8 @@ UNLIKE = {
     "newest-route-scope": "its route states a gateway that is none",
     "newest-route-table": "its route is in another table",
 }
-# What `inspect` prints, and somebody has tried to break.
-ATTRIBUTES = {breakage.attribute for breakage in BREAKAGES}
+# What `inspect` prints, and somebody has tried to break; a shared gateway in test_gateway_ha.py.
+ATTRIBUTES = {breakage.attribute for breakage in (*BREAKAGES, *SHARED_GATEWAY)}
 DOCS = Path(__file__).parents[2] / "docs"
 _QUOTED = re.compile("`(.*?)`")
 # Of what cannot be mended, what cannot be broken on one attachment alone.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from netns.breakages_shared_gateway import SHARED_GATEWAY
 from netns.gateway_lab import WORLD, GatewayHost, GatewayLab, open_gateway_lab
 from netns.watched import Watched, settle
 from support.stream import Stream
@@ -232,6 +233,28 @@ def test_what_keeps_the_gateway_away_is_said(lab: GatewayLab) -> None:
         assert (error["msg"].partition(": ")[2] or error["msg"]) == "keepalived is not installed"
         assert error["details"] == "install the package keepalived"
     assert machine.fail(config, command="STATUS")["code"] == 50
+
+
+def test_what_breaks_is_named_and_mended(lab: GatewayLab) -> None:
+    """By CHECK, and the dry run, in the same words."""
+    host = lab.hosts[0]
+    host.start_keepalived()
+    host.add()
+    with host.make_command() as shibafu:
+        (view,) = shibafu.json("network inspect net")
+        (router,) = [one for one in view["resources"] if one["resource"] == "virtualRouter"]
+        described = router["attributes"]
+        for breakage in SHARED_GATEWAY:
+            for words in breakage.calc_words(described, {"path": str(host.file)}):
+                words["length"] = "64" if ":" in words.get("address", "") else "24"
+                host.namespace.run("sh", "-ec", breakage.command.format(**words))
+                said = breakage.said.format(**words)
+                assert said in host.machine.fail(host.config, "c1", command="CHECK")["msg"]
+                assert said in [
+                    fault["what"] for fault in shibafu.json("network repair -n", status=1)["faults"]
+                ]
+                shibafu("network repair net")
+                host.check()
 
 
 def test_an_add_that_fails_takes_its_file_away(lab: GatewayLab) -> None:
