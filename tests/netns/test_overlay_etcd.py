@@ -193,6 +193,19 @@ def test_passwords(etcd: EtcdServer, tmp_path: Path) -> None:
         EtcdClient(access).get("/a/1")
 
 
+def test_passwords_are_set_before_etcd_wants_them(etcd: EtcdServer, tmp_path: Path) -> None:
+    """So that hosts can get theirs one after the other; an agent goes on when it is enabled."""
+    password = tmp_path / "password"
+    password.write_text("azure")
+    client = EtcdClient(replace(etcd.access, username="blue", password_file=str(password)))
+    etcd.ctl("put", "/a/1", "one")
+    assert client.list_prefix("/a/").values
+    enable_passwords(etcd)
+    assert client.list_prefix("/a/").values
+    etcd.ctl("--user", "root:secret", "auth", "disable")
+    assert client.list_prefix("/a/").values
+
+
 def test_certificates(host: Namespace, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.issue("server", "/CN=etcd")

@@ -48,7 +48,7 @@ SOURCES = sorted(
 READERS = {"array", "flag", "get", "number", "section", "sections", "text", "texts", "unsigned"}
 PASSED_ON = {"_decode_text", "_parse_sets"}
 _SECTIONS = ("config", "section", "config.section(key)")
-# Keys of error objects, which are read when another plugin answers with one.
+# Keys of what other plugins answer: an error object, or their versions.
 ANSWERS = {"code", "msg", "details", "supportedVersions"}
 
 

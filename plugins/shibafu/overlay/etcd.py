@@ -226,7 +226,7 @@ class EtcdClient:
             try:
                 return _post(client, path, payload)
             except Etcd3Exception as error:
-                if not self._access.username or not _is_expired(error):
+                if not self._access.username or not _wants_token(error):
                     raise
             client.session.headers.pop("Authorization", None)
             self._authenticate_once(client)
@@ -241,7 +241,12 @@ class EtcdClient:
         if content is None:
             raise OverlayError(f"{access.password_file}, which passwordFile names, does not exist")
         password = content.decode("utf-8", "replace").rstrip("\r\n")
-        answer = _post(client, "auth/authenticate", {"name": access.username, "password": password})
+        try:
+            answer = _post(client, "auth/authenticate", {"name": access.username, "password": password})
+        except Etcd3Exception as error:
+            if "authentication is not enabled" in _read_refusal(error)[0]:
+                return  # it will be, once all hosts have a password
+            raise
         client.session.headers["Authorization"] = str(answer["token"])
 
 
@@ -348,9 +353,12 @@ def _read_refusal(error: Etcd3Exception) -> tuple[str, int]:
         return detail.strip() or str(error), 0
 
 
-def _is_expired(error: Etcd3Exception) -> bool:
+def _wants_token(error: Etcd3Exception) -> bool:
+    """Return whether a request was refused because its token has expired, or because it has none."""
     message, code = _read_refusal(error)
-    return code == _UNAUTHENTICATED or "revision of auth store is old" in message
+    return code == _UNAUTHENTICATED or any(
+        said in message for said in ("revision of auth store is old", "user name is empty")
+    )
 
 
 def _describe_refusal(error: Etcd3Exception, endpoint: str) -> EtcdError:
