@@ -255,6 +255,24 @@ def _is_only_port(lab: UplinkLab, cable: str) -> bool:
 
 
 @pytest.mark.long
+def test_preferred_uplink_takes_over_again(machine: Machine) -> None:
+    """Where that is wanted, and not before it has worked for 30 seconds."""
+    with UplinkLab(machine, primaryReselect="always") as lab:
+        lab.machine.add(lab.config)
+        with lab.watch() as watched, lab.stream() as stream:
+            lab.wait_until_probed(watched)
+            lab.cut("eth1")
+            watched.wait_for("uplink eth2 is active now")
+            lab.mend("eth1")
+            begin = time.monotonic()
+            watched.wait_for("uplink eth1 is active now, since it is preferred")
+            assert time.monotonic() - begin > 29
+            stream.wait_for_arrivals()
+            assert stream.measure_gap(begin) < CARRIER_BOUND
+            assert lab.list_ports() == ["eth1"]
+
+
+@pytest.mark.long
 def test_killed_again_and_again(lab: UplinkLab) -> None:
     """Whenever the watcher is killed while cables fail, there is never more than one port."""
     lab.machine.add(lab.config)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Seconds between looks at carriers, and while an answer through another uplink is awaited.
 _POLL = 0.02
 _SOON = 0.01
-# Seconds between two requests, and how many without an answer make an uplink suspicious.
+# Seconds between two requests, and which one in a row without an answer goes out of the others, too.
 _PROBE = 0.1
 _MISSES = 3
 # Seconds between looks at which uplink is active, which others may change, too.
@@ -129,7 +129,8 @@ class _BridgeUplinks:
         return {"bridge": self._bridge, "links": links, "switches": self._switches}
 
     def _find_state(self, name: str) -> str:
-        return DEAD if not self._carriers.get(name) else ACTIVE if name == self._active else BACKUP
+        # Until the first look, nothing is known to be dead.
+        return DEAD if not self._carriers.get(name, True) else ACTIVE if name == self._active else BACKUP
 
     def look(self, now: float) -> bool:
         """Look at the carriers, ask for the gateway, and switch; return whether the state has changed."""
@@ -265,7 +266,7 @@ class _BridgeUplinks:
             self._proven = NEVER
         elif self._proven == NEVER:
             self._proven = now
-        elif now - self._proven >= _PROVEN and self._misses == 0:
+        elif now - self._proven >= _PROVEN and self._misses <= 1:  # the answer to the last may be on its way
             if self._target is None or self._take_answer(preferred):
                 self._switch(preferred, "it is preferred")
             elif self._active in self._probes:
