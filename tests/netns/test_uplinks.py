@@ -310,3 +310,25 @@ def test_failovers_cost_little(lab: UplinkLab, is_silent: bool, median: float) -
     gaps.sort()
     print(f"gaps in ms: {[round(gap * 1000) for gap in gaps]}")
     assert gaps[len(gaps) // 2] < median
+
+
+@pytest.mark.long
+def test_network_of_the_command(lab: UplinkLab) -> None:
+    """`network inspect` draws the uplinks while the watcher runs, and `rm` releases them."""
+    container = lab.machine.container()
+    (lab.shibafu.conf_dir / "net.conflist").unlink()
+    lab.shibafu(
+        "network create lan --subnet 10.7.0.0/24 --gateway 10.7.0.2 --uplink eth1 --uplink eth2 "
+        f"--driver-opt uplinkProbe={GATEWAY}"
+    )
+    lab.shibafu(f"network connect lan {container.name}")
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        assert "uplinks: eth1 active, eth2 backup" in lab.shibafu("network inspect lan")
+        assert "uplinks of bridge br-lan: eth1 active, eth2 backup" in lab.shibafu("watch status")
+        lab.cut_silently("eth1")
+        watched.wait_for(f"uplink eth2 is active now, since {GATEWAY} does not answer through eth1")
+    lab.shibafu(f"network disconnect lan {container.name}")
+    lab.shibafu("network rm lan")
+    assert "br-lan" not in lab.host.run("ip", "-br", "link")
+    assert "master" not in lab.host.run("ip", "link", "show", "eth2")
