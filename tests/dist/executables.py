@@ -11,7 +11,7 @@ PROGRAMS = sorted(REPLACED)
 
 def run_plugin(*command: str | Path, stdin: bytes, **env: str) -> "subprocess.CompletedProcess[bytes]":
     """Run a plugin with nothing but `env` in its environment."""
-    done = subprocess.run(command, env=env, input=stdin, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, env=env, input=stdin, capture_output=True, check=False, timeout=300)
     assert done.stderr == b""
     return done
 
@@ -28,6 +28,6 @@ def ask_version(*command: str | Path, **env: str) -> bytes:
 
 def run_command(*command: str | Path, **env: str) -> str:
     """Run it with nothing but `env` in its environment and return what it prints."""
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

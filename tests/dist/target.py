@@ -17,7 +17,7 @@ def run_script(name: str, *arguments: str | Path, status: int = 0, destdir: str 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     said = done.stdout + done.stderr
     assert done.returncode == status, said
@@ -53,7 +53,7 @@ class Target:
         """Install the service's unit, and have nobody start it."""
         script = '. ./service.sh && install_unit "./$2" "$0" "$1"'
         command = ["/bin/sh", "-ec", script, str(self.unit), str(self.prefix), self.unit.name]
-        subprocess.run(command, cwd=ROOT / "packaging/install", check=True, timeout=60)
+        subprocess.run(command, cwd=ROOT / "packaging/install", check=True, timeout=300)
 
     def uninstall(self) -> str:
         return run_script("uninstall.sh", "--prefix", self.prefix)

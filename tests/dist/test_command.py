@@ -47,7 +47,7 @@ def test_locale_changes_nothing(built: Path, tmp_path: Path, locale: dict[str, s
         env=locale,
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert "netzwörk.yaml: no such file" in done.stderr.decode()
     assert done.returncode == 1
@@ -63,7 +63,7 @@ def test_etcd_is_asked_without_a_warning(built: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     reason = "network blue: etcd at http://127.0.0.1:9 cannot be reached: connection refused"
     assert done.stderr == f"shibafu: {reason}\n"

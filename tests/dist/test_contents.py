@@ -189,7 +189,7 @@ def find_failing(built: Path, program: Path, imports: set[tuple[str, str]]) -> s
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     return {line.split()[0] for line in done.stdout.splitlines()}
 

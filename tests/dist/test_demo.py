@@ -37,7 +37,7 @@ def start(plugins: Path, *options: str) -> "subprocess.Popen[str]":
 
 def test_demo_shows_all_of_the_main_job(built: Path) -> None:
     demo = start(built)
-    output, _ = demo.communicate(timeout=100)
+    output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 0, output
     for container in ("red", "green", "blue"):
         for verb in ("ADD", "CHECK", "DEL"):
@@ -53,7 +53,7 @@ def test_demo_shows_all_of_the_main_job(built: Path) -> None:
 
 def test_demo_of_all_shows_ports_limits_and_firewall(built: Path) -> None:
     demo = start(built, "--all")
-    output, _ = demo.communicate(timeout=200)
+    output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 0, output
     refusal = "port 8080/tcp of the host is taken by container demo-red"
     assert re.search(rf"✓ ADD green, TCP 8080 +refused: {refusal}\n", output)
@@ -81,7 +81,7 @@ def test_demo_of_all_shows_ports_limits_and_firewall(built: Path) -> None:
 @pytest.mark.long
 def test_demo_of_an_overlay_shows_three_hosts(built: Path) -> None:
     demo = start(built, "--overlay")
-    output, _ = demo.communicate(timeout=200)
+    output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 0, output
     for container, host in (("red", "one"), ("green", "two"), ("blue", "three")):
         for verb in ("ADD", "CHECK", "DEL"):
@@ -112,7 +112,7 @@ def test_demo_of_all_fails_without_a_plugin(built: Path, tmp_path: Path, idle: s
         plugin.write_text(IDLE_PLUGIN if program.name == idle else f'#!/bin/sh\nexec {program} "$@"\n')
         plugin.chmod(0o755)
     demo = start(tmp_path, "--all")
-    output, _ = demo.communicate(timeout=200)
+    output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 1, output
     assert re.search(failure, output), output
 
@@ -125,7 +125,7 @@ def test_demo_fails_when_a_step_fails(built: Path, tmp_path: Path) -> None:
         plugin.write_text(f'#!/bin/sh\n[ "$CNI_COMMAND" = DEL ] || exec {built / name}\n')
         plugin.chmod(0o755)
     demo = start(tmp_path)
-    output, _ = demo.communicate(timeout=100)
+    output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 1, output
     assert re.search(r"✓ engine +none belongs to these plugins: each call starts Python\n", output)
     assert "✗ red still has its interface" in output
@@ -143,7 +143,7 @@ def test_demo_takes_everything_along_when_it_is_stopped(built: Path, number: int
     entered = {namespace_of(pid) for pid in descendants(demo.pid)} - {own, ""}
     assert entered
     demo.send_signal(number)
-    output, _ = demo.communicate(timeout=100)
+    output, _ = demo.communicate(timeout=300)
     assert demo.returncode == 1
     assert "stopped" in output
     # Nobody is in its namespace any more; with the last process, the kernel removes all that was in there.

@@ -204,7 +204,7 @@ def test_an_engine_that_does_not_answer(engine: EngineCommand) -> None:
 def test_an_engine_of_another_process_namespace(engine: EngineCommand) -> None:
     engine.run("start")
     inside = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc", str(engine.program), "engine", "stop"]
-    done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(inside, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, "in another process namespace" in done.stderr) == (1, True)
     assert engine.read_status()["running"]
 

@@ -87,7 +87,7 @@ class Systemd:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr, self.log.read_text().splitlines()
@@ -113,14 +113,14 @@ def test_the_unit_is_sound(target: Target) -> None:
     assert unit["Service"]["KillMode"] == "process"
     if shutil.which("systemd-analyze"):
         verify = ["systemd-analyze", "verify", "--man=no", str(target.unit)]
-        done = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=300)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_words_that_systemd_expands(tmp_path: Path) -> None:
     script = f'. packaging/install/service.sh && write_unit packaging/install/{SERVICE} "$0"'
     write = ["/bin/sh", "-ec", script, "/opt/100%&$HOME|\\x"]
-    unit = subprocess.run(write, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    unit = subprocess.run(write, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300).stdout
     assert "\nExecStart=/opt/100%%&$$HOME|\\x/current/shibafu engine run\n" in unit
     # What it says is also read, to tell whose it is.
     prefix = tmp_path / "100%&$HOME"
@@ -130,7 +130,7 @@ def test_words_that_systemd_expands(tmp_path: Path) -> None:
         f'. packaging/install/service.sh && write_unit packaging/install/{SERVICE} "$0" >"$1" && '
         'is_unit_of_another "$1" /opt'
     )
-    subprocess.run(["/bin/sh", "-ec", script, prefix, tmp_path / "unit"], cwd=ROOT, check=True, timeout=60)
+    subprocess.run(["/bin/sh", "-ec", script, prefix, tmp_path / "unit"], cwd=ROOT, check=True, timeout=300)
 
 
 @pytest.mark.parametrize("is_abstract", [False, True], ids=["path", "abstract"])

@@ -21,9 +21,9 @@ FETCH = r"printf 'GET /cgi-bin/address HTTP/1.0\r\n\r\n' | busybox nc -w 3 $1 $2
 
 
 def parse_seen_address(answer: str) -> str:
-    """Return the address in the server's answer, where it is like `[::ffff:192.0.2.1]` or `[2001:db8::1]`."""
-    address = ipaddress.IPv6Address(answer.rsplit(maxsplit=1)[-1].strip("[]"))
-    return str(address.ipv4_mapped or address)
+    """Return the address in the server's answer, such as `[::ffff:192.0.2.1]` or `127.0.0.1`."""
+    address = ipaddress.ip_address(answer.rsplit(maxsplit=1)[-1].strip("[]"))
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def make_rootfs(directory: Path) -> None:

@@ -9,7 +9,7 @@ from support.built import ROOT
 
 def run(*command: str | Path) -> str:
     """Run a program and return what it prints."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
