@@ -204,6 +204,22 @@ ISOLATION = (
         {"uplinks": ["lo"], "uplinkProbe": "none", "primaryReselect": "always"},
         'invalid uplink "lo"',
     ),
+    _refusal(
+        "gateway-ha-number",
+        {
+            "isGateway": True,
+            "gatewayHA": "vrrp",
+            "gatewayHostIP": ["10.1.0.2/24"],
+            "vrrpID": 256,
+            "vrrpPriority": 7,
+            "vrrpTrack": ["uplink"],
+            "ipam": {
+                "type": "host-local",
+                "ranges": [[{"subnet": "10.1.0.0/24", "rangeStart": "10.1.0.10", "rangeEnd": "10.1.0.19"}]],
+            },
+        },
+        "invalid vrrpID 256",
+    ),
     Case("isolate-off", {"isolate": False, "ipam": V4}),
     _refusal(
         "isolate-string",

@@ -28,9 +28,10 @@ mount_overlays() {
     rm -rf /var/lib/cni /usr/lib/shibafu /opt/cni /usr/sbin/policy-rc.d
 }
 
-# Everything but dpkg's own bookkeeping and what others are writing meanwhile.
+# Everything but dpkg's own bookkeeping and what others are writing meanwhile, such as tests of policies.
 list_files() {
-    find /usr /opt /etc /var/lib /run -path /var/lib/dpkg -prune -o -print | LC_ALL=C sort
+    find /usr /opt /etc /var/lib /run \( -path /var/lib/dpkg -o -path /var/lib/shibafu \) -prune -o -print |
+        LC_ALL=C sort
 }
 
 dpkg_quietly() {
@@ -130,15 +131,18 @@ engine=$(read_engine)
 [[ ! -e /proc/$first_engine ]] || complain "upgraded: the old engine is still running"
 
 # What the program would have left, and another plugin's lease.
-mkdir -p /run/shibafu/4026531840/web /var/lib/cni/networks/{web,.shibafu/web}
+mkdir -p /run/shibafu/4026531840/web /var/lib/cni/networks/{web,.shibafu/web} /var/lib/shibafu/policy
+touch /var/lib/shibafu/policy/compiled.json
 echo a-container >/var/lib/cni/networks/web/10.80.0.2
 dpkg_quietly --remove shibafu
 [[ -z $(list_processes) ]] || complain "removed: processes are left"
 [[ ! -e /run/shibafu-engine ]] || complain "removed: $(find /run/shibafu-engine)"
 [[ ! -e $plugin && ! -L $plugin && ! -e /usr/lib/shibafu ]] || complain "removed: something is left"
 [[ -e /run/shibafu && -e /var/lib/cni/networks/.shibafu/web ]] || complain "removed: too much"
+[[ -e /var/lib/shibafu/policy/compiled.json ]] || complain "removed: the policies are gone"
 dpkg_quietly --purge shibafu
 [[ ! -e /run/shibafu && ! -e /var/lib/cni/networks/.shibafu ]] || complain "purged: something is left"
+[[ ! -e /var/lib/shibafu/policy/compiled.json ]] || complain "purged: the policies are left"
 [[ -e /var/lib/cni/networks/web/10.80.0.2 ]] || complain "purged: the lease is gone"
 
 dpkg_quietly -i "$new"

@@ -234,7 +234,7 @@ def test_gc_frees_what_is_not_listed(node: PairedHost) -> None:
 
 
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason="the reference's plugins are not installed")
-@pytest.mark.parametrize("name", ["shibafu-overlay", "flannel"])
+@pytest.mark.parametrize("name", [pytest.param("shibafu-overlay", marks=pytest.mark.long), "flannel"])
 def test_gc_keeps_what_another_suite_s_del_needs(node: PairedHost, name: str) -> None:
     """Its bridge knows no GC: what it has attached is there until DEL, and so is what was sent to it."""
     (node.directory / "bin").mkdir()
