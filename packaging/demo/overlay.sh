@@ -56,8 +56,8 @@ wait_for() { # what, command
     echo "$(((now - began) / 1000)).0"
 }
 
-has_subnet() { on "$1" test -e "/run/shibafu/overlay/overlay.env"; } # host
-read_subnet() { on "$1" sed -n 's/^FLANNEL_SUBNET=\(.*\)\.1\/24/\1.0\/24/p' /run/shibafu/overlay/overlay.env; } # host
+has_subnet() { on "$1" test -e "/run/shibafu/overlay/blue.env"; } # host
+read_subnet() { on "$1" sed -n 's/^FLANNEL_SUBNET=\(.*\)\.1\/24/\1.0\/24/p' /run/shibafu/overlay/blue.env; } # host
 routes_to() { ip -n "$1" route show exact "$2" | grep -q flannel; } # host, subnet
 forgot() { ! routes_to "$@"; } # host, subnet
 
@@ -101,7 +101,7 @@ store=$!
 milliseconds=$(wait_for "etcd does not answer" on one bash -c '</dev/tcp/192.0.2.1/2379')
 row etcd "runs on one" "$milliseconds"
 for host in "${hosts[@]}"; do
-    overlay "$host" init overlay --network 10.42.0.0/16 --network6 fd42::/48 --endpoints "$etcd" --iface eth0 >/dev/null
+    overlay "$host" init blue --network 10.42.0.0/16 --network6 fd42::/48 --endpoints "$etcd" --iface eth0 >/dev/null
     start_agent "$host"
     milliseconds=$(wait_for "$host has no subnet" has_subnet "$host")
     row "overlay run on $host" "has $(read_subnet "$host")" "$milliseconds"
