@@ -142,7 +142,18 @@ class GatewayHost:
 
     def hide_keepalived(self) -> None:
         """Have later calls of plugins find no such program."""
-        self.machine.hide(*self._mounts, "mount --bind /dev/null /usr/sbin/keepalived")
+        self._replace_keepalived("/dev/null")
+
+    def refuse_by_keepalived(self) -> None:
+        """Have later calls of plugins find a keepalived that takes no configuration."""
+        self._replace_keepalived("/usr/bin/false")
+
+    def show_keepalived(self) -> None:
+        """Have later calls of plugins find keepalived as it is."""
+        self.machine.hide(*self._mounts)
+
+    def _replace_keepalived(self, program: str) -> None:
+        self.machine.hide(*self._mounts, f"mount --bind {program} /usr/sbin/keepalived")
 
     def read_log(self) -> str:
         """Return what keepalived has said."""

@@ -28,7 +28,7 @@ _LARGEST = 1 << 20
 _INTERVAL = "0.1"
 
 
-def calc_path(network: str) -> str:
+def calc_keepalived_path(network: str) -> str:
     """Return the file of a network."""
     return f"{_DIRECTORY}/conf.d/{calc_file_name('shibafu', network)}.conf"
 
@@ -83,10 +83,21 @@ def find_obstacle(env: "Mapping[str, str]", network: str) -> CniError | None:
     """Return what keeps a network's configuration from having an effect: a missing program, or line."""
     if find_program("keepalived", env.get("PATH", "")) is None:
         return CniError(NOT_AVAILABLE, "keepalived is not installed", "install the package keepalived")
-    if not _is_included(os.path.basename(calc_path(network))):
+    if not _is_included(os.path.basename(calc_keepalived_path(network))):
         what = f"{_MAIN_FILE} does not include the gateway of network {network}"
         return CniError(NOT_AVAILABLE, what, f'add the line "{INCLUDE_LINE}" to it')
     return None
+
+
+def require_keepalived(env: "Mapping[str, str]", network: str) -> None:
+    """Refuse a host on which a network's configuration has no effect.
+
+    Raises:
+        CniError: keepalived is missing, or does not include the file.
+    """
+    obstacle = find_obstacle(env, network)
+    if obstacle is not None:
+        raise obstacle
 
 
 def find_standstill() -> CniError | None:
@@ -107,7 +118,7 @@ def read_configuration(network: str) -> bytes | None:
     Raises:
         OSError: it cannot be read.
     """
-    return read_file(calc_path(network), _LARGEST)
+    return read_file(calc_keepalived_path(network), _LARGEST)
 
 
 def install_configuration(network: str, text: str, env: "Mapping[str, str]") -> None:
@@ -117,20 +128,19 @@ def install_configuration(network: str, text: str, env: "Mapping[str, str]") -> 
         CniError: keepalived is missing, does not include the file, or refuses it.
         OSError: it cannot be written.
     """
-    obstacle = find_obstacle(env, network)
-    if obstacle is not None:
-        raise obstacle
-    path = calc_path(network)
+    require_keepalived(env, network)
+    path = calc_keepalived_path(network)
     make_directory(os.path.dirname(path), 0o755)
     # The name ends such that the line for `include` does not take it in.
     new = f"{path}.new-{os.getpid()}"
     try:
         write_file(new, text.encode(), mode=0o644)
         _test(new, env)
+        write_file(_calc_mark(network), b"")
         os.replace(new, path)
     finally:
         remove_file(new)
-    reload_keepalived()
+    _tell_keepalived(network)
 
 
 def remove_configuration(network: str) -> str:
@@ -139,18 +149,38 @@ def remove_configuration(network: str) -> str:
     Raises:
         OSError: it cannot be removed.
     """
-    path = calc_path(network)
-    if not remove_file(path):
-        return ""
-    reload_keepalived()
-    return path
+    path = calc_keepalived_path(network)
+    if os.path.lexists(path):
+        write_file(_calc_mark(network), b"")
+    was_there = remove_file(path)
+    if not is_keepalived_told(network):
+        _tell_keepalived(network)
+    return path if was_there else ""
+
+
+def is_keepalived_told(network: str) -> bool:
+    """Return whether keepalived was told of a network's file as it is: calls may be killed before they do."""
+    return not os.path.lexists(_calc_mark(network))
 
 
 def reload_keepalived() -> None:
     """Have keepalived read its configuration again, if it runs, as `systemctl reload` does."""
     pid = _find_process()
     if pid:
-        os.kill(pid, SIGHUP)
+        try:
+            os.kill(pid, SIGHUP)
+        except ProcessLookupError:
+            pass  # it has ended in this moment, and reads its configuration when it starts
+
+
+def _tell_keepalived(network: str) -> None:
+    reload_keepalived()
+    remove_file(_calc_mark(network))
+
+
+def _calc_mark(network: str) -> str:
+    """Return the file that is there while keepalived is yet to be told; `include` does not take it in."""
+    return f"{calc_keepalived_path(network)}.untold"
 
 
 def _test(path: str, env: "Mapping[str, str]") -> None:

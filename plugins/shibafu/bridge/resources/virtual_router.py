@@ -1,21 +1,23 @@
 """This host's part in a gateway that several hosts share."""
 
-from errno import EADDRNOTAVAIL
+from errno import EADDRNOTAVAIL, EEXIST
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.keepalived import (
-    calc_path,
+    calc_keepalived_path,
     find_obstacle,
     find_standstill,
     install_configuration,
+    is_keepalived_told,
     read_configuration,
     remove_configuration,
     render_keepalived,
+    require_keepalived,
 )
 from shibafu.bridge.shared_gateway import SharedGateway
 from shibafu.cni.boot import read_boot_id
 from shibafu.lean.ip import Address, Cidr
-from shibafu.netlink.address import addr_del
+from shibafu.netlink.address import addr_add, addr_del
 from shibafu.resource.base import HOST, MEND, Fault, Resource
 from shibafu.resource.records import NetworkState
 
@@ -41,7 +43,7 @@ class VirtualRouter(Resource):
         env: the environment.
     """
 
-    __slots__ = ("_config", "_env", "_gateways", "_port", "_shared")
+    __slots__ = ("_config", "_env", "_gateways", "_is_created", "_port", "_shared")
     scope = HOST
 
     def __init__(
@@ -57,6 +59,8 @@ class VirtualRouter(Resource):
         self._gateways = gateways
         self._port = port
         self._env = env
+        # Whether the network had no file before.
+        self._is_created = False
 
     @property
     def title(self) -> str:
@@ -71,7 +75,7 @@ class VirtualRouter(Resource):
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
         return {
-            "file": calc_path(self._config.network),
+            "file": calc_keepalived_path(self._config.network),
             "link": self._config.gateway_link,
             "addresses": [str(gateway.address) for gateway in self._shared.gateways],
             "virtualRouterID": self._shared.router_id,
@@ -81,6 +85,7 @@ class VirtualRouter(Resource):
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`; on which host the addresses are makes no difference."""
         network = self._config.network
+        path = calc_keepalived_path(network)
         obstacle = find_obstacle(self._env, network) or find_standstill()
         faults = []
         if obstacle is not None:
@@ -91,8 +96,10 @@ class VirtualRouter(Resource):
         if view.link(self._config.gateway_link) is not None and read_configuration(network) != self._render(
             view
         ):
-            what = f"{calc_path(network)} is missing, or was not written for this configuration and link"
+            what = f"{path} is missing, or was not written for this configuration and link"
             faults.append(Fault(what))
+        elif not is_keepalived_told(network):
+            faults.append(Fault(f"keepalived was not told to read {path}", "a call was killed before"))
         return faults
 
     def ensure(self, view: "View") -> bool:
@@ -103,22 +110,32 @@ class VirtualRouter(Resource):
             OSError: the file cannot be written.
         """
         self._shared.require(self._gateways)
-        for address in self._find_fixed(view):
-            link = view.link(self._config.gateway_link)
-            if link is not None:
-                request = addr_del(link.index, address.address.packed, address.prefix)
-                view.sock.request(request.ignoring(EADDRNOTAVAIL))
-        content, former = self._render(view), read_configuration(self._config.network)
-        if former == content:
-            return False
-        install_configuration(self._config.network, content.decode(), self._env)
-        return former is None
+        network = self._config.network
+        require_keepalived(self._env, network)
+        content, former = self._render(view), read_configuration(network)
+        if former != content or not is_keepalived_told(network):
+            install_configuration(network, content.decode(), self._env)
+            self._is_created = former is None
+        # Last: containers need those that are here until keepalived can give them to a host.
+        self._remove_fixed(view)
+        return self._is_created
 
     def remove(self) -> None:
-        """Remove the file that a failed ADD has written, unless other containers depend on it by then."""
+        """Remove the file if a failed ADD has created it, unless other containers depend on it by then."""
         network = self._config.network
-        if not set(NetworkState(network).attachments()) - {self._port}:
+        if self._is_created and not set(NetworkState(network).attachments()) - {self._port}:
             remove_configuration(network)
+
+    def _remove_fixed(self, view: "View") -> None:
+        link, fixed = view.link(self._config.gateway_link), self._find_fixed(view)
+        if link is None or not fixed:
+            return
+        for ip in fixed:
+            request = addr_del(link.index, ip.address.packed, ip.prefix)
+            view.sock.request(request.ignoring(EADDRNOTAVAIL))
+        # With a subnet's first address the kernel removes the others, unless promote_secondaries is set.
+        for ip in self._shared.host_ips:
+            view.sock.request(addr_add(link.index, ip.address.packed, ip.prefix).ignoring(EEXIST))
 
     def _find_fixed(self, view: "View") -> list[Cidr]:
         """Return the gateway's addresses that were given to the link for good, with the subnet's prefix."""
