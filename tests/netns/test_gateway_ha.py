@@ -162,7 +162,7 @@ def test_the_watcher_leaves_the_gateway_to_keepalived(lab: GatewayLab) -> None:
             assert shibafu.json("watch status")["gateways"] == [{"network": "net", "here": is_here}]
             (seen,) = shibafu.json("network inspect net")
             assert (seen["sharedGateway"]["here"], seen["sharedGateway"]["takingPart"]) == (is_here, True)
-            place = "on this host" if is_here else "on another host"
+            place = "on this host" if is_here else "not on this host"
             assert f"gateway 10.7.0.1, fd07::1: {place} (VRRP " in shibafu("network inspect net")
         value = 'shibafu_watch_gateway_here{network="net"}'
         assert f"{value} 0\n" in metrics.read_text()

@@ -9,6 +9,10 @@ from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.names import calc_digest
 from shibafu.lean.ip import Address, Cidr, parse_address, parse_cidr
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 VRRP = "vrrp"
 # 255 is the priority of who owns the address, 0 of who gives up (RFC 5798 section 5.2.4).
 MAX_ROUTER_ID, MAX_PRIORITY = 255, 254
@@ -60,6 +64,10 @@ class SharedGateway:
     def owns(self, ip: bytes) -> bool:
         """Return whether an address is the gateway's, which keepalived gives to the link and takes away."""
         return any(gateway.address.packed == ip for gateway in self.gateways)
+
+    def is_among(self, present: "Collection[bytes]") -> bool:
+        """Return whether a link that has these addresses has the gateway: its IPv6 addresses follow."""
+        return any(g.version == 4 and g.address.packed in present for g in self.gateways)
 
     def leave_out(self, addresses: "set[tuple[bytes, int]]") -> "set[tuple[bytes, int]]":
         """Return a link's addresses, with the lengths of their prefixes, without the gateway's."""

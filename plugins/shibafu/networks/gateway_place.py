@@ -1,5 +1,6 @@
 """Which host has a gateway that several hosts share, as far as this one knows."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shibafu.bridge.keepalived import find_standstill
@@ -12,7 +13,7 @@ class GatewayPlace:
 
     Args:
         addresses: the gateway's.
-        is_here: whether this host has them.
+        is_here: whether this host has the IPv4 one, with which the IPv6 one moves.
         is_taking_part: whether this host can get them: keepalived runs, and no link is down.
         router_id: the number by which the hosts find each other.
         priority: this host's.
@@ -25,22 +26,22 @@ class GatewayPlace:
     priority: int
 
     @classmethod
-    def find(cls, shared: SharedGateway, present: list[str], has_links: bool) -> "GatewayPlace":
+    def find(cls, shared: SharedGateway, present: Collection[bytes], has_links: bool) -> "GatewayPlace":
         """Return where it is.
 
         Args:
             shared: what the network's configuration states.
-            present: the addresses of the network's link, without prefixes.
+            present: the addresses of the network's link, packed.
             has_links: whether that link is up, and those that are tracked.
         """
         addresses = [str(gateway.address) for gateway in shared.gateways]
-        is_here = any(address in present for address in addresses)
+        is_here = shared.is_among(present)
         is_taking_part = has_links and find_standstill() is None
         return cls(addresses, is_here, is_taking_part, shared.router_id, shared.priority)
 
     def describe(self) -> str:
         """Return it in words."""
-        where = "on this host" if self.is_here else "on another host"
+        where = "on this host" if self.is_here else "not on this host"
         if not self.is_taking_part:
             where = (
                 f"{'still' if self.is_here else 'not'} on this host, which takes no part: keepalived does "

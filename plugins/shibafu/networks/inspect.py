@@ -218,7 +218,7 @@ class Inspector:
         links = [self._links.get(name) for name in (bridge.gateway_link, *shared.tracked)]
         present = self._addresses.get(links[0].index, []) if links[0] is not None else []
         has_links = all(link is not None and link.state == "up" for link in links)
-        return GatewayPlace.find(shared, [str(address.ip) for address in present], has_links)
+        return GatewayPlace.find(shared, {address.ip.packed for address in present}, has_links)
 
     @cached_property
     def _routes(self) -> list[RouteTo]:

@@ -146,7 +146,7 @@ class _Look:
             return
         link = view.link(bridge.gateway_link)
         present = view.addresses(link) if link is not None else set()
-        is_here = any(bridge.shared_gateway.owns(ip) for ip, _ in present)
+        is_here = bridge.shared_gateway.is_among({ip for ip, _ in present})
         self._journal.place_gateway(self._network.name, is_here)
 
     def _has_all(self) -> bool:
