@@ -9,9 +9,12 @@ from shibafu.bridge.keepalived import render_keepalived
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, CniError
 from shibafu.cni.request import Request
+from shibafu.lean.ip import parse_address
+from shibafu.networks.gateway_place import GatewayPlace
 
 V4 = {"subnet": "10.7.0.0/24", "rangeStart": "10.7.0.10", "rangeEnd": "10.7.0.99"}
 V6 = {"subnet": "fd07::/64", "rangeStart": "fd07::10", "rangeEnd": "fd07::99"}
+NO_VRRP = {"gatewayHA": None, "gatewayHostIP": None}
 HOST = ["10.7.0.2/24", "fd07::2/64"]
 
 
@@ -35,6 +38,24 @@ def test_hosts_agree_on_the_number_and_differ_in_priority() -> None:
     stated = parse(vrrpID=7, vrrpPriority=200).shared_gateway
     assert stated is not None
     assert (stated.router_id, stated.priority) == (7, 200)
+
+
+@pytest.mark.parametrize(
+    ("present", "said"),
+    [
+        (["10.7.0.2", "10.7.0.1", "fd07::1"], "on this host"),
+        # keepalived was killed after it had taken away one of both.
+        (["10.7.0.2", "fd07::1"], "not on this host"),
+        (["10.7.0.2"], "not on this host"),
+    ],
+)
+def test_where_it_is(present: list[str], said: str) -> None:
+    shared = parse(vrrpID=7).shared_gateway
+    assert shared is not None
+    place = GatewayPlace.find(shared, {parse_address(ip).packed for ip in present}, has_links=False)
+    assert place.is_here is (said == "on this host")
+    taking_part = GatewayPlace(place.addresses, place.is_here, True, place.router_id, place.priority)
+    assert f"gateway 10.7.0.1, fd07::1: {said} (VRRP 7, " in taking_part.describe()
 
 
 def test_the_configuration_of_keepalived() -> None:
@@ -70,7 +91,12 @@ def test_the_configuration_of_keepalived() -> None:
     ("ranges", "keys", "message", "advice"),
     [
         ((), {"gatewayHA": "carp"}, 'unknown gatewayHA "carp"', '"vrrp"'),
-        ((), {"gatewayHA": None}, "gatewayHostIP and vrrpTrack need gatewayHA", 'set "gatewayHA"'),
+        (
+            (),
+            {"gatewayHA": None},
+            "gatewayHostIP, vrrpID, vrrpPriority and vrrpTrack need gatewayHA",
+            'set "gatewayHA"',
+        ),
         ((), {"isDefaultGateway": False}, "gatewayHA needs a gateway", '"isGateway"'),
         ((), {"ipam": {"type": "dhcp"}}, "needs ranges of addresses", 'add "ranges"'),
         ((V6,), {"gatewayHostIP": HOST[1:]}, "needs a range of IPv4 addresses", "add one"),
@@ -91,6 +117,10 @@ def test_the_configuration_of_keepalived() -> None:
         ),
         ((V4 | {"gateway": "x"}, V6), {}, "ipam: invalid IP address: x", '"ranges"'),
         ((), {"vrrpID": 256}, "invalid vrrpID 256", "1 to 255"),
+        ((), {"vrrpID": 0}, "invalid vrrpID 0", "1 to 255"),
+        ((), {"vrrpPriority": 0}, "invalid vrrpPriority 0", "1 to 254"),
+        ((), NO_VRRP | {"vrrpID": 7}, "vrrpID, vrrpPriority and vrrpTrack need gatewayHA", "remove them"),
+        ((), NO_VRRP | {"vrrpPriority": 0}, "vrrpPriority and vrrpTrack need gatewayHA", "remove them"),
         ((), {"vrrpPriority": 255}, "invalid vrrpPriority 255", "1 to 254"),
         ((), {"vrrpTrack": ["eth0 }"]}, 'invalid link name "eth0 }"', "eth0"),
     ],

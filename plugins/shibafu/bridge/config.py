@@ -79,8 +79,8 @@ class BridgeConfig:
     uplinks: "UplinkKeys | None" = None
     vlan = 0
     vlan_trunk: "list[int]" = []  # noqa: RUF012 - likewise
-    vrrp_id = 0
-    vrrp_priority = 0
+    vrrp_id: int | None = None
+    vrrp_priority: int | None = None
     vrrp_track: "list[str]" = []  # noqa: RUF012 - likewise
     watch: "frozenset[str]" = frozenset(name for name, is_watched in WATCHED.items() if is_watched)
 
@@ -158,10 +158,11 @@ class BridgeConfig:
             raise CniError(
                 INVALID_CONFIG, f"invalid mtu {self.mtu}", f'"mtu" must be 0 or {_MIN_MTU} to {_MAX_MTU}'
             )
-        if not self.gateway_ha and (self.gateway_host_ips or self.vrrp_track):
+        numbers = (self.vrrp_id, self.vrrp_priority)
+        if not self.gateway_ha and (self.gateway_host_ips or self.vrrp_track or numbers != (None, None)):
             raise CniError(
                 INVALID_CONFIG,
-                "gatewayHostIP and vrrpTrack need gatewayHA",
+                "gatewayHostIP, vrrpID, vrrpPriority and vrrpTrack need gatewayHA",
                 'set "gatewayHA" to "vrrp", or remove them',
             )
 
@@ -372,8 +373,8 @@ KEYS = fold_keys(
     ("uplinks", "uplinks", _read_uplinks),
     ("vlan", "vlan", _read_vlan),
     ("vlan_trunk", "vlanTrunk", _read_vlan_trunk),
-    ("vrrp_id", "vrrpID", lambda config, key: config.number(key) or 0),
-    ("vrrp_priority", "vrrpPriority", lambda config, key: config.number(key) or 0),
+    ("vrrp_id", "vrrpID", Section.number),
+    ("vrrp_priority", "vrrpPriority", Section.number),
     ("vrrp_track", "vrrpTrack", Section.texts),
     ("watch", "watch", _read_watch),
 )

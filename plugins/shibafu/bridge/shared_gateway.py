@@ -54,10 +54,9 @@ class SharedGateway:
                 'add one to "ranges" of "ipam": the gateway\'s IPv6 addresses move with its IPv4 one',
             )
         self._require_own_address_of_each(pools)
-        # All hosts calculate the same, and each another one.
-        self.router_id = config.vrrp_id or 1 + _calc_number(config.network) % MAX_ROUTER_ID
-        own = [str(ip) for ip in self.host_ips]
-        self.priority = config.vrrp_priority or 1 + _calc_number(*own) % MAX_PRIORITY
+        # The same number on all hosts, and most likely another priority on each.
+        self.router_id = _choose(config.vrrp_id, MAX_ROUTER_ID, config.network)
+        self.priority = _choose(config.vrrp_priority, MAX_PRIORITY, *map(str, self.host_ips))
         self.tracked = config.vrrp_track
         self._require_valid_numbers()
 
@@ -180,8 +179,9 @@ def _read_pools(ipam: Section) -> list[_Pool]:
         raise _refuse(f"ipam: {error}", 'see "ranges" in the documentation of the IPAM plugin') from None
 
 
-def _calc_number(*parts: str) -> int:
-    return int(calc_digest(*parts, size=4), 16)
+def _choose(stated: int | None, highest: int, *parts: str) -> int:
+    """Return what is stated; else a number from 1 that follows from the parts."""
+    return 1 + int(calc_digest(*parts, size=4), 16) % highest if stated is None else stated
 
 
 def _refuse(message: str, details: str) -> CniError:
