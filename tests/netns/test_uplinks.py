@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from netns.uplink_lab import BRIDGE, CABLES, GATEWAY, UplinkLab
-from netns.watched import settle
+from netns.watched import make_command, settle
 from support.machine import Machine
 from support.namespaces import Namespace
 from support.waiting import wait_for
@@ -73,6 +73,36 @@ def test_faults_are_seen_and_repaired(lab: UplinkLab, command: str, said: str) -
     lab.machine.check(lab.config)
 
 
+@pytest.mark.parametrize("way", ["add", pytest.param("repair", marks=pytest.mark.long), "watch"])
+def test_former_uplink_leaves(lab: UplinkLab, way: str) -> None:
+    """What was active leaves when it is no longer an uplink, before another enters: there is no loop."""
+    lab.cut("eth1")
+    lab.machine.add(lab.config)
+    assert lab.list_ports() == ["eth2"]
+    changed = lab.config | {"uplinks": ["eth1"]}
+    shibafu = make_command(lab.machine.suite, lab.machine, changed)
+    said = "eth2 is a port of bridge br0, and no longer one of its uplinks"
+    if way == "add":
+        assert lab.machine.call("CHECK", changed).json["msg"] == said
+        lab.machine.add(changed, "c2")
+    elif way == "repair":
+        shibafu("network repair net")
+    else:
+        with lab.watch():
+            wait_for(lambda: lab.list_ports() == ["eth1"])
+    assert lab.list_ports() == ["eth1"]
+
+
+@pytest.mark.long
+def test_port_of_others_stays(lab: UplinkLab) -> None:
+    """A link that was never an uplink is its owner's."""
+    lab.machine.add(lab.config | {"uplinks": ["eth1"]})
+    lab.cut("eth2")
+    lab.host.run("ip", "link", "set", "eth2", "up", "master", BRIDGE)
+    lab.machine.add(lab.config | {"uplinks": ["eth1"]}, "c2")
+    assert lab.list_ports() == ["eth1", "eth2"]
+
+
 def test_link_with_an_address_is_refused(lab: UplinkLab) -> None:
     """The address would die with it; what ADD had begun is undone."""
     lab.host.run("ip", "addr", "add", "192.0.2.5/24", "dev", "eth2")
@@ -108,6 +138,26 @@ def test_networks_on_one_bridge_agree(lab: UplinkLab) -> None:
     msg = lab.machine.call("ADD", other, "c2").json["msg"]
     assert msg == 'network "net" gives bridge br0 other uplinks: eth1, eth2'
     assert lab.list_ports() == ["eth1"]
+
+
+@pytest.mark.long
+def test_networks_on_one_bridge_agree_on_the_watch(lab: UplinkLab) -> None:
+    lab.machine.add(lab.config)
+    other = lab.config | {"name": "other", "primaryReselect": "always"}
+    msg = lab.machine.call("ADD", other, "c2").json["msg"]
+    assert msg == 'network "net" has the uplinks of bridge br0 watched in another way'
+    lab.machine.add(lab.config | {"name": "other"}, "c3")
+
+
+@pytest.mark.long
+def test_failed_add_leaves_another_link_down(lab: UplinkLab) -> None:
+    """Also where the bridge had an uplink before."""
+    lab.machine.add(lab.config | {"uplinks": ["eth1"]})
+    unreachable = {"dst": "198.51.100.0/24", "gw": "192.0.2.1"}
+    ipam = lab.config["ipam"] | {"routes": [unreachable]}
+    assert "192.0.2.1" in lab.machine.call("ADD", lab.config | {"ipam": ipam}, "c2").json["msg"]
+    assert lab.list_ports() == ["eth1"]
+    assert "UP" not in lab.host.run("ip", "-br", "link", "show", "eth2")
 
 
 @pytest.mark.long

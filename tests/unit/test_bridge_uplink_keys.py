@@ -29,6 +29,14 @@ def test_defaults() -> None:
     )
 
 
+def test_they_are_compared_by_value() -> None:
+    stated = {"uplinks": ["eth1", "eth2"], "uplinkProbe": "10.7.0.1"}
+    assert parse(**stated) == parse(**stated)
+    assert parse(**stated) != parse(**stated, primaryReselect="always")
+    assert parse(**stated) != parse(**stated | {"uplinkProbe": "10.7.0.2"})
+    assert parse(**stated) != parse(**stated | {"uplinks": ["eth2", "eth1"]})
+
+
 def test_stated() -> None:
     keys = parse(uplinks=["eth1"], uplinkProbe="10.7.0.1", primaryReselect="always")
     assert keys is not None

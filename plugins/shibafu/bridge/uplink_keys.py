@@ -32,6 +32,13 @@ class UplinkKeys:
         self.is_probed = is_probed
         self.is_reselected = is_reselected
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UplinkKeys) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # nobody needs it
+
 
 def parse_uplink_keys(config: "Section") -> UplinkKeys | None:
     """Return what a configuration states of uplinks; None where it states none.

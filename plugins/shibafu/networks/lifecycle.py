@@ -8,6 +8,7 @@ from typing import Any
 from shibafu.bridge.compat.orphans import OrphanedRules
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.keepalived import remove_configuration
+from shibafu.bridge.resources.active_uplink import forget_uplink
 from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
 from shibafu.cni.directories import make_directory, secure_given_directory
@@ -204,6 +205,8 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
     if any(link.master == bridge.index and link.name not in own for link in links.values()):
         return []  # somebody put a link of his own into it
     kernel.remove_link(bridge)
+    if config.uplinks is not None:
+        forget_uplink(bridge.name)
     return [f"bridge {bridge.name}"]
 
 

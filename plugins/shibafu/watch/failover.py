@@ -3,7 +3,7 @@
 import socket
 import time
 
-from shibafu.bridge.resources.uplinks import activate_uplink, lock_uplinks
+from shibafu.bridge.resources.active_uplink import activate_uplink, lock_uplinks
 from shibafu.cni.errors import CniError
 from shibafu.lean.ip import parse_address
 from shibafu.netlink.inet import ip_text

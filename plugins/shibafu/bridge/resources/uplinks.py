@@ -5,14 +5,22 @@ enters, and a process that changes this holds a lock. If a change is interrupted
 until the watcher, `network repair` or the next ADD has chosen one.
 """
 
-import os
 from errno import ENODEV
 
+from shibafu.bridge.resources.active_uplink import (
+    activate_uplink,
+    find_dropped,
+    lock_uplinks,
+    order_uplinks,
+    release_dropped,
+)
+from shibafu.bridge.uplink_keys import UplinkKeys, parse_uplink_keys
+from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
-from shibafu.cni.lock import Lock
 from shibafu.netfilter.forwarding import refuse_router_advertisements
 from shibafu.netlink.address import addr_list
-from shibafu.netlink.constants import AF_INET6, DEVCONF_ACCEPT_RA, IFF_LOWER_UP, RT_SCOPE_LINK
+from shibafu.netlink.constants import AF_INET6, DEVCONF_ACCEPT_RA, RT_SCOPE_LINK
+from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_index, link_by_name
 from shibafu.netlink.link_requests import link_set
@@ -22,13 +30,11 @@ from shibafu.resource.base import HOST, Fault, Resource
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from shibafu.bridge.config import BridgeConfig
     from shibafu.cni.request import Request
     from shibafu.resource.view import View
-
-# Seconds; a change takes milliseconds.
-_PATIENCE = 10.0
 
 
 class Uplinks(Resource):
@@ -89,6 +95,9 @@ class Uplinks(Resource):
                 yield Fault(f"uplink {link.name} is down")
             if link.inet6_conf(DEVCONF_ACCEPT_RA):
                 yield Fault(f"uplink {link.name} accepts router advertisements", is_switch=True)
+        dropped = find_dropped(view.sock, bridge, self._names)
+        if dropped is not None:
+            yield Fault(f"{dropped.name} is a port of bridge {bridge.name}, and no longer one of its uplinks")
         ports = [link.name for link in links if link.master == bridge.index]
         if not ports and any(not link.master for link in links):
             yield Fault(f"no uplink is a port of bridge {bridge.name}")
@@ -114,25 +123,39 @@ class Uplinks(Resource):
             return self._ensure_links(view, bridge, [one for one in links if one.master in (0, bridge.index)])
 
     def _ensure_links(self, view: "View", bridge: Link, links: list[Link]) -> bool:
-        had_port = any(link.master == bridge.index for link in links)
         for link in links:
             if link.inet6_conf(DEVCONF_ACCEPT_RA):
                 refuse_router_advertisements(link.name)
             if not link.up:
                 self._former.append(link)
                 view.sock.request(link_set(link.index, up=True))
+        release_dropped(view.sock, bridge, self._names)
         # Only now is it known which of them has a carrier.
         links = [link for link in self._find_links(view.sock) if link.master in (0, bridge.index)]
-        chosen = choose_uplink(links, bridge)
-        if chosen is not None and any(
-            (link.master == bridge.index) != (link.index == chosen.index) for link in links
-        ):
-            if not had_port:
-                self._former.append(chosen)
-            activate_uplink(view.sock, bridge, links, chosen)
+        self._activate_first(view.sock, bridge, order_uplinks(links, bridge))
         for name in self._names:
             view.look_again(name)
-        return not had_port
+        # What this call has changed is undone with it, also where there was a port before.
+        return bool(self._former)
+
+    def _activate_first(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> None:
+        """Make the first that can be it the active one.
+
+        Raises:
+            NetlinkError: none can; why not the first.
+        """
+        refusals: list[NetlinkError] = []
+        for link in links:
+            try:
+                activate_uplink(sock, bridge, links, link)
+            except NetlinkError as error:
+                refusals.append(error)
+                continue
+            if link.master != bridge.index:
+                self._former.append(link)
+            return
+        if refusals:
+            raise refusals[0]
 
     def _find_links(self, sock: NetlinkSocket) -> list[Link]:
         return [link for name in self._names if (link := link_by_name(sock, name)) is not None]
@@ -143,19 +166,28 @@ class Uplinks(Resource):
         return CniError(NETWORK_SETUP, what, 'connect one, or change "uplinks"')
 
     def _refuse_others(self) -> None:
-        """Refuse a bridge that another network has given other uplinks: that would be two ports.
+        """Refuse a bridge of whose uplinks another network states something else.
 
         Raises:
-            CniError: it has.
+            CniError: it does: there could be two ports, or it would depend on chance what is watched.
         """
         from shibafu.bridge.resources.shared_bridge import list_sharers
 
+        bridge, own = self._config.bridge, self._config.uplinks
         for sharer in list_sharers(self._config):
-            stated = (sharer.record.config or {}).get("uplinks")
-            if isinstance(stated, list) and stated and stated != list(self._names):
-                what = f'network "{sharer.state.network}" gives bridge {self._config.bridge} other uplinks'
-                advice = 'networks on the same bridge must agree: state the same "uplinks", or none'
-                raise CniError(INVALID_CONFIG, f"{what}: {', '.join(map(str, stated))}", advice)
+            network = sharer.state.network
+            # Its own configuration may have changed since.
+            stated = _read_stated(sharer.record.config) if network != self._config.network else None
+            if stated is None or stated == own:
+                continue
+            if stated.links != self._names:
+                what = f'network "{network}" gives bridge {bridge} other uplinks: {", ".join(stated.links)}'
+                keys = 'the same "uplinks"'
+            else:
+                what = f'network "{network}" has the uplinks of bridge {bridge} watched in another way'
+                keys = 'the same "uplinkProbe" and "primaryReselect"'
+            advice = f"networks on the same bridge must agree: state {keys}, or no uplinks"
+            raise CniError(INVALID_CONFIG, what, advice)
 
     def remove(self) -> None:
         """Leave the links as they were, if this call has changed them."""
@@ -165,30 +197,12 @@ class Uplinks(Resource):
                 sock.request(request.ignoring(ENODEV))
 
 
-def lock_uplinks(bridge: str, patience: float = _PATIENCE) -> Lock:
-    """Return the lock that everybody holds who changes which uplink of a bridge is active."""
-    namespace = os.stat("/proc/self/ns/net").st_ino
-    what = f"the uplinks of bridge {bridge}"
-    return Lock(f"uplinks-{namespace}-{bridge}", what, handed_down=False, patience=patience)
-
-
-def choose_uplink(links: "Iterable[Link]", bridge: Link) -> Link | None:
-    """Return the uplink that is to be active: what is, else the first that has a carrier, else the first."""
-    ordered = sorted(links, key=lambda link: (link.master != bridge.index, not link.flags & IFF_LOWER_UP))
-    return ordered[0] if ordered else None
-
-
-def activate_uplink(sock: NetlinkSocket, bridge: Link, links: "Iterable[Link]", chosen: Link) -> None:
-    """Make one uplink the only port among them; the lock is held.
-
-    Raises:
-        NetlinkError: the kernel refuses.
-    """
-    for link in links:
-        if link.index != chosen.index and link.master == bridge.index:
-            sock.request(link_set(link.index, master=0).ignoring(ENODEV))
-    if chosen.master != bridge.index:
-        sock.request(link_set(chosen.index, up=True, master=bridge.index))
+def _read_stated(config: "dict[str, Any] | None") -> UplinkKeys | None:
+    """Return what a recorded configuration states of uplinks; None where it states none."""
+    try:
+        return parse_uplink_keys(Section(config or {}, "NetConf"))
+    except CniError:
+        return None  # of another version, which has accepted it
 
 
 def _list_problems(sock: NetlinkSocket, bridge: Link | None, links: "Iterable[Link]") -> "Iterator[CniError]":
