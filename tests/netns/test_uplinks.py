@@ -1,5 +1,6 @@
 """Redundant uplinks of a bridge: one of them carries everything, another takes over when that one dies."""
 
+import os
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -7,8 +8,8 @@ from functools import partial
 import pytest
 
 from netns.uplink_lab import BRIDGE, CABLES, GATEWAY, UplinkLab
-from netns.watched import make_command, settle
-from support.machine import Machine
+from netns.watched import Watched, make_command, settle
+from support.machine import RECORDS, Machine
 from support.namespaces import Namespace
 from support.waiting import wait_for
 
@@ -101,6 +102,25 @@ def test_port_of_others_stays(lab: UplinkLab) -> None:
     lab.host.run("ip", "link", "set", "eth2", "up", "master", BRIDGE)
     lab.machine.add(lab.config | {"uplinks": ["eth1"]}, "c2")
     assert lab.list_ports() == ["eth1", "eth2"]
+
+
+def test_uplink_that_cannot_be_a_port(lab: UplinkLab) -> None:
+    """The watcher puts the former one back; ADD takes another one."""
+    lab.host.run("ip", "link", "add", "above", "link", "eth2", "type", "macvlan")
+    lab.machine.add(lab.config)
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.cut("eth1")
+        watched.wait_for("cannot switch to uplink eth2")
+        settle()
+        assert lab.list_ports() == ["eth1"]
+        lab.mend("eth1")
+        with lab.stream():
+            pass  # they arrive
+    lab.cut("eth1")
+    lab.host.run("ip", "link", "set", "eth1", "nomaster")
+    lab.machine.add(lab.config, "c2")
+    assert lab.list_ports() == ["eth1"]
 
 
 def test_link_with_an_address_is_refused(lab: UplinkLab) -> None:
@@ -200,6 +220,78 @@ def test_lost_carrier(lab: UplinkLab) -> None:
         assert stream.measure_gap(begin) < CARRIER_BOUND
         assert lab.list_ports() == ["eth2"]
     lab.machine.check(lab.config)
+
+
+@pytest.mark.parametrize(
+    "taken", ["ip link set spare master other", "ip link add above link spare type macvlan"]
+)
+def test_next_uplink_where_one_is_taken(lab: UplinkLab, taken: str) -> None:
+    lab.host.run("ip", "link", "add", "other", "type", "bridge")
+    lab.host.run("ip", "link", "add", "spare", "type", "veth", "peer", "end")
+    lab.host.run("ip", "link", "set", "end", "up")
+    lab.config["uplinks"] = ["eth1", "spare", "eth2"]
+    make_command(lab.machine.suite, lab.machine, lab.config)
+    lab.machine.add(lab.config)
+    lab.host.run(*taken.split())
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.cut("eth1")
+        watched.wait_for("uplink eth2 is active now, since eth1 has no carrier")
+        assert lab.list_ports() == ["eth2"]
+
+
+@pytest.mark.long
+def test_records_that_cannot_be_trusted(lab: UplinkLab) -> None:
+    """The watcher goes on, and switches once they can be."""
+    lab.machine.add(lab.config)
+    records = RECORDS / str(os.stat(lab.host.path).st_ino) / "net"
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        os.chown(records, 65534, -1)
+        try:
+            lab.cut("eth1")
+            watched.wait_for("cannot look at the uplinks of bridge br0")
+        finally:
+            os.chown(records, 0, -1)
+        watched.wait_for("uplink eth2 is active now, since eth1 has no carrier")
+
+
+@pytest.mark.long
+def test_record_with_a_gateway_that_is_none(lab: UplinkLab) -> None:
+    """It is not asked for; a lost carrier counts nevertheless."""
+    lab.machine.add(lab.config)
+    (record,) = (RECORDS / str(os.stat(lab.host.path).st_ino) / "net").glob("veth*")
+    record.write_text(record.read_text().replace(f'"gateway": "{GATEWAY}"', '"gateway": "10.7.0.x"'))
+    assert "10.7.0.x" in record.read_text()
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.cut("eth1")
+        watched.wait_for("uplink eth2 is active now, since eth1 has no carrier")
+
+
+@pytest.mark.long
+def test_nothing_is_switched_without_a_bridge(lab: UplinkLab) -> None:
+    lab.machine.add(lab.config)
+    lab.host.run("ip", "link", "del", BRIDGE)
+    with Watched(lab.shibafu, "--dry-run") as watched:
+        settle()
+        settle()
+        assert not any("would switch" in line for line in watched.lines)
+
+
+@pytest.mark.long
+def test_other_configuration_changes_nothing(lab: UplinkLab) -> None:
+    """Switches are counted on when another network's file comes."""
+    lab.machine.add(lab.config)
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.cut("eth1")
+        watched.wait_for("uplink eth2 is active now")
+        lab.shibafu("network create other --subnet 10.8.0.0/24")
+        lab.machine.add(lab.config, "c2")
+        settle()
+        assert watched.read_status()["uplinks"][0]["switches"] == 1
+        assert sum("uplink eth1 has no carrier" in line for line in watched.lines) == 1
 
 
 def test_silent_death(lab: UplinkLab) -> None:
@@ -320,6 +412,27 @@ def test_preferred_uplink_takes_over_again(machine: Machine) -> None:
             stream.wait_for_arrivals()
             assert stream.measure_gap(begin) < CARRIER_BOUND
             assert lab.list_ports() == ["eth1"]
+
+
+@pytest.mark.long
+def test_silent_preferred_uplink_is_not_flooded(machine: Machine) -> None:
+    """It is asked through ten times a second, like the active one, until there is an answer."""
+    with UplinkLab(machine, primaryReselect="always") as lab:
+        lab.machine.add(lab.config)
+        with lab.watch() as watched:
+            lab.wait_until_probed(watched)
+            lab.cut_silently("eth1")
+            watched.wait_for("uplink eth2 is active now")
+            time.sleep(32)
+            before = _count_sent(lab, "eth1")
+            time.sleep(2)
+            assert 5 < _count_sent(lab, "eth1") - before < 30
+            lab.mend_silently("eth1")
+            watched.wait_for("uplink eth1 is active now, since it is preferred")
+
+
+def _count_sent(lab: UplinkLab, cable: str) -> int:
+    return int(lab.host.run("cat", f"/sys/class/net/{cable}/statistics/tx_packets"))
 
 
 @pytest.mark.long

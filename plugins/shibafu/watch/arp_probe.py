@@ -8,6 +8,10 @@ import socket
 from array import array
 from struct import pack
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _ETH_P_ALL = 3  # linux/if_ether.h
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _EVERYBODY = b"\xff" * 6
@@ -26,6 +30,18 @@ def calc_arp_request(mac: bytes, target: bytes = _UNSPECIFIED) -> bytes:
         target: the address, packed; 0.0.0.0 is nobody's: then switches only learn where the MAC is.
     """
     return _EVERYBODY + mac + _REQUEST + mac + _UNSPECIFIED + bytes(6) + target
+
+
+def announce(link: str, macs: "Iterable[bytes]") -> None:
+    """Send a frame from each of some MACs out of a link, from which switches learn where they are.
+
+    Raises:
+        OSError: there is no such link, or its queue is full.
+    """
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as sock:
+        sock.bind((link, 0))
+        for mac in macs:
+            sock.send(calc_arp_request(mac))
 
 
 class ArpProbe:

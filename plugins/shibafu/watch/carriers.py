@@ -30,3 +30,7 @@ class Carriers:
         except OSError as error:
             return error.errno == EOPNOTSUPP
         return bool(self._value[1])
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

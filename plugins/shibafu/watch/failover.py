@@ -1,24 +1,23 @@
 """Switching a bridge from one uplink to another when the first has died."""
 
-import socket
 import time
 
 from shibafu.bridge.resources.active_uplink import activate_uplink, lock_uplinks
 from shibafu.cni.errors import CniError
-from shibafu.lean.ip import parse_address
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.neighbour import fdb_list_bridge
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.pause import is_paused
 from shibafu.resource.records import NetworkState
-from shibafu.watch.arp_probe import ArpProbe, calc_arp_request
+from shibafu.watch.arp_probe import announce
 from shibafu.watch.backoff import NEVER
 from shibafu.watch.carriers import Carriers
+from shibafu.watch.gateway_probe import GatewayProbe, find_gateway
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shibafu.bridge.uplink_keys import UplinkKeys
     from shibafu.networks.configured import ConfiguredNetwork
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
 
 # Seconds between looks at carriers, and while an answer through another uplink is awaited.
 _POLL = 0.02
-_SOON = 0.01
-# Seconds between two requests, and which one in a row without an answer goes out of the others, too.
-_PROBE = 0.1
-_MISSES = 3
-# Seconds between looks at which uplink is active, which others may change, too.
+_URGENT_POLL = 0.01
+# Seconds between looks at which uplink is active, which others may change, too; also until what could not be
+# done is tried again.
 _LOOK = 0.5
+# For how many seconds an uplink is passed over that could not be a port.
+_PASSED_OVER = 5.0
 # For how many seconds the preferred uplink has to work until it is active again, where that is wanted.
-_PROVEN = 30.0
-# When, after a switch, other switches are told where MACs are, and about how many at most.
+_PROVING = 30.0
+# When, after a switch, other switches are told where MACs are, and of how many at most.
 _ANNOUNCEMENTS = (0.0, 0.1, 0.5)
-_MOST = 1000
+_MAX_MACS = 1000
 # Seconds that a change by somebody else may take.
 _PATIENCE = 0.2
 
@@ -71,7 +70,7 @@ class UplinkWatch:
         former, self._bridges = self._bridges, {}
         for name, (keys, users) in wanted.items():
             bridge = former.pop(name, None)
-            if bridge is None or bridge.keys is not keys:
+            if bridge is None or bridge.keys != keys:
                 if bridge is not None:
                     bridge.close()
                 bridge = _BridgeUplinks(name, keys, self._journal, self._is_dry_run)
@@ -86,7 +85,12 @@ class UplinkWatch:
         """Do what is due."""
         is_changed = False
         for bridge in self._bridges.values():
-            is_changed |= bridge.look(time.monotonic())
+            try:
+                is_changed |= bridge.look(time.monotonic())
+            except (CniError, OSError) as error:
+                # Such as of a bridge that has just gone. Others are not to suffer from it.
+                bridge.postpone(error)
+                is_changed = True
         if is_changed:
             self._report()
 
@@ -101,36 +105,44 @@ class _BridgeUplinks:
         self.keys = keys
         self.networks: list[ConfiguredNetwork] = []
         self.due = 0.0
-        self._bridge = bridge
+        self._name = bridge
         self._journal = journal
         self._is_dry_run = is_dry_run
         self._sock = NetlinkSocket()
         self._reader = Carriers()
+        self._probe = GatewayProbe(bridge, journal, self._sock, keys.probe)
         self._carriers: dict[str, bool] = {}
+        # As of the last look: the bridge, the uplink that is its port, and those that belong to nobody.
+        self._bridge: Link | None = None
         self._active = ""
+        self._free: list[str] = []
         self._switches = 0
-        self._target = keys.probe
-        self._probes: dict[str, ArpProbe] = {}
-        self._misses = 0
-        self._is_forsaken = False
-        self._next_look = self._next_probe = 0.0
+        self._next_look = self._next_switch = 0.0
+        # Until when uplinks are passed over that could not be a port.
+        self._passed_over: dict[str, float] = {}
         # Since when the preferred uplink works, if it is not active; NEVER while it does not.
-        self._proven = NEVER
+        self._preferred_since = NEVER
         self._announcements: list[tuple[float, str]] = []
 
     def close(self) -> None:
         """Close what is open."""
+        self._probe.close()
+        self._reader.close()
         self._sock.close()
-        self._close_probes()
 
     def describe(self) -> dict[str, object]:
         """Return the state as JSON."""
         links = [{"name": name, "state": self._find_state(name)} for name in self.keys.links]
-        return {"bridge": self._bridge, "links": links, "switches": self._switches}
+        return {"bridge": self._name, "links": links, "switches": self._switches}
 
     def _find_state(self, name: str) -> str:
         # Until the first look, nothing is known to be dead.
         return DEAD if not self._carriers.get(name, True) else ACTIVE if name == self._active else BACKUP
+
+    def postpone(self, error: CniError | OSError) -> None:
+        """Look again later, since a look has failed."""
+        self.due = time.monotonic() + _LOOK
+        self._say(f"cannot look at the uplinks of bridge {self._name}: {error}")
 
     def look(self, now: float) -> bool:
         """Look at the carriers, ask for the gateway, and switch; return whether the state has changed."""
@@ -140,15 +152,15 @@ class _BridgeUplinks:
         if now >= self._next_look or before[1] != self._carriers:
             self._next_look = now + _LOOK
             self._find_active()
-        self._announce(now)
-        others = [name for name in self.keys.links if self._carriers[name] and name != self._active]
-        if not self._carriers.get(self._active):
-            if others:
-                why = f"{self._active} has no carrier" if self._active else "none was active"
-                self._switch(others[0], why)
-        elif self._is_due_for_probe(now) or self._misses >= _MISSES:
-            self._probe(now, others)
-        self._reselect(now)
+            self._find_target()
+        if self._bridge is None:
+            self.due = self._next_look
+        else:
+            self._announce(now)
+            self._probe.take_answers(self._active, self._list_proven(now))
+            self._leave_dead_uplink(now)
+            self._return_to_preferred(now)
+            self._ask(now)
         return before != (self._active, self._carriers, self._switches)
 
     def _read_carriers(self) -> None:
@@ -157,176 +169,145 @@ class _BridgeUplinks:
             # The first time, only what is dead is worth a line.
             if has_carrier != self._carriers.get(name, True):
                 what = "has a carrier again" if has_carrier else "has no carrier"
-                self._journal.note(f"bridge {self._bridge}: uplink {name} {what}")
+                self._journal.note(f"bridge {self._name}: uplink {name} {what}")
             self._carriers[name] = has_carrier
 
-    def _find_active(self) -> None:
-        """Look which uplink is a port of the bridge; the resource has made it so, or another watcher."""
-        bridge = link_by_name(self._sock, self._bridge)
-        ports = [
-            link.name for link in self._find_links() if bridge is not None and link.master == bridge.index
-        ]
-        active = ports[0] if ports else ""
+    def _find_active(self) -> list[Link]:
+        """Look which uplink is a port of the bridge; the resource has made it so, or another watcher.
+
+        Returns the uplinks that are, or could be.
+        """
+        self._bridge = link_by_name(self._sock, self._name)
+        index = self._bridge.index if self._bridge is not None else 0
+        links = [link for link in self._find_links() if link.master in (0, index)]
+        self._free = [link.name for link in links if not link.master]
+        active = next((link.name for link in links if link.master), "")
         if active != self._active:
             self._active = active
-            self._forget_answers()
-        if self._target is None and self.keys.is_probed:
-            self._target = self._find_gateway()
+            self._probe.restart()
+        return links
 
     def _find_links(self) -> list[Link]:
         return [link for name in self.keys.links if (link := link_by_name(self._sock, name)) is not None]
 
-    def _find_gateway(self) -> bytes | None:
-        """Return the gateway of a container, where that is not the host itself."""
-        for network in self.networks:
-            if network.bridge is None or network.bridge.is_gateway:
-                continue
-            state = NetworkState(network.name)
-            for link in state.attachments()[:1]:
-                ips = (state.read_attachment(link).result or {}).get("ips")
-                for ip in ips if isinstance(ips, list) else ():
-                    gateway = ip.get("gateway") if isinstance(ip, dict) else None
-                    address = parse_address(gateway) if isinstance(gateway, str) and gateway else None
-                    if address is not None and address.version == 4:
-                        return address.packed
-        return None
-
-    # Asking for the gateway
-
-    def _is_due_for_probe(self, now: float) -> bool:
-        return self._target is not None and bool(self._active) and now >= self._next_probe
-
-    def _probe(self, now: float, others: list[str]) -> None:
-        """Ask through the active uplink; if nobody answers, through the others, until one gets an answer."""
-        if self._take_answer(self._active):
-            self._forget_misses()
-        elif self._misses >= _MISSES:
-            for name in others:
-                if self._take_answer(name):
-                    self._switch(
-                        name, f"{ip_text(self._target or b'')} does not answer through {self._active}"
-                    )
-                    return
-        if now >= self._next_probe:
-            self._next_probe = now + _PROBE
-            # The first request is no miss.
-            self._misses += self._active in self._probes
-            self._ask(self._active)
-            if self._misses >= _MISSES:
-                self._say_forsaken()
-                for name in others:
-                    self._ask(name)
-        if self._misses >= _MISSES and others:
-            self.due = now + (_SOON if self._misses <= 2 * _MISSES else _POLL)
-
-    def _ask(self, name: str) -> None:
-        if name not in self._probes:
-            link = link_by_name(self._sock, name)
-            if link is None or self._target is None:
-                return
+    def _find_target(self) -> None:
+        """Find out whom to ask for, where that is not stated: there is no gateway before a container."""
+        if self._probe.target is None and self.keys.is_probed:
             try:
-                self._probes[name] = ArpProbe(name, link.mac, self._target)
-            except OSError:
-                return  # it has just gone
-        self._probes[name].ask()
-
-    def _take_answer(self, name: str) -> bool:
-        return name in self._probes and self._probes[name].take_answer()
-
-    def _say_forsaken(self) -> None:
-        """Say, once, that nobody answers through any uplink: then it is not the uplink's fault."""
-        if not self._is_forsaken and self._misses > 2 * _MISSES:
-            self._is_forsaken = True
-            address = ip_text(self._target or b"")
-            self._journal.note(f"bridge {self._bridge}: {address} does not answer through any uplink")
-
-    def _forget_misses(self) -> None:
-        if self._is_forsaken:
-            address = ip_text(self._target or b"")
-            self._journal.note(f"bridge {self._bridge}: {address} answers again through {self._active}")
-        self._misses, self._is_forsaken = 0, False
-        for name in [name for name in self._probes if name != self._active]:
-            self._probes.pop(name).close()
-
-    def _forget_answers(self) -> None:
-        self._misses, self._is_forsaken = 0, False
-        self._close_probes()
-
-    def _close_probes(self) -> None:
-        for probe in self._probes.values():
-            probe.close()
-        self._probes = {}
+                self._probe.target = find_gateway(self.networks)
+            except (CniError, OSError) as error:
+                # Carriers are looked at nevertheless.
+                self._say(f"cannot find the gateway to ask for: {error}")
 
     # Switching
 
-    def _reselect(self, now: float) -> None:
+    def _leave_dead_uplink(self, now: float) -> None:
+        """Switch to another uplink if the active one has no carrier, or nobody answers through it."""
+        others = self._list_others(now)
+        if not self._carriers.get(self._active):
+            why = f"{self._active} has no carrier" if self._active else "none was active"
+            self._switch(now, others, why)
+        elif self._probe.is_silent:
+            answering = [name for name in others if self._probe.has_answered(name)]
+            address = ip_text(self._probe.target or b"")
+            self._switch(now, answering, f"{address} does not answer through {self._active}")
+
+    def _list_others(self, now: float) -> list[str]:
+        """Return the uplinks that could be active instead."""
+        return [
+            name for name in self._free if self._carriers[name] and now >= self._passed_over.get(name, 0.0)
+        ]
+
+    def _return_to_preferred(self, now: float) -> None:
         """Return to the preferred uplink, once it has worked for some time."""
         preferred = self.keys.links[0]
-        if not self.keys.is_reselected or preferred == self._active or not self._carriers[preferred]:
-            self._proven = NEVER
-        elif self._proven == NEVER:
-            self._proven = now
-        elif now - self._proven >= _PROVEN and self._misses <= 1:  # the answer to the last may be on its way
-            if self._target is None or self._take_answer(preferred):
-                self._switch(preferred, "it is preferred")
-            elif self._active in self._probes:
-                self._ask(preferred)
+        if not self.keys.is_reselected or preferred not in self._free or not self._carriers[preferred]:
+            self._preferred_since = NEVER
+        elif self._preferred_since == NEVER:
+            self._preferred_since = now
+        elif self._list_proven(now) and (
+            self._probe.target is None or (self._probe.is_answered and self._probe.has_answered(preferred))
+        ):
+            self._switch(now, [preferred], "it is preferred")
 
-    def _switch(self, name: str, why: str) -> None:
-        """Make another uplink active, if it is still so that it should be."""
+    def _ask(self, now: float) -> None:
+        """Ask for the gateway, if it is time."""
+        if self._probe.target is not None and self._carriers.get(self._active):
+            others = self._list_others(now)
+            self._probe.ask(now, self._active, others, self._list_proven(now))
+            if self._probe.is_urgent and others:
+                self.due = now + _URGENT_POLL
+
+    def _list_proven(self, now: float) -> list[str]:
+        """Return the preferred uplink if it has had a carrier for long enough to be active again."""
+        return [self.keys.links[0]] if now - self._preferred_since >= _PROVING else []
+
+    def _switch(self, now: float, names: list[str], why: str) -> None:
+        """Make the first uplink active that can be, if it is still so that another one should be."""
+        if not names or now < self._next_switch:
+            return
+        self._next_switch = now + _LOOK
         if all(is_paused(NetworkState(network.name)) for network in self.networks):
             return
         if self._is_dry_run:
-            self._journal.say(
-                self.networks[0].name, f"would switch to uplink {name}: {why}", time.monotonic()
-            )
+            self._say(f"would switch to uplink {names[0]}: {why}")
             return
-        began = time.monotonic()
+        former, is_switched = self._active, False
         try:
-            with lock_uplinks(self._bridge, _PATIENCE):
-                former = self._active
-                self._find_active()
-                bridge = link_by_name(self._sock, self._bridge)
-                links = [link for link in self._find_links() if bridge and link.master in (0, bridge.index)]
-                chosen = next((link for link in links if link.name == name), None)
-                if bridge is None or chosen is None or former != self._active:
-                    return
-                activate_uplink(self._sock, bridge, links, chosen)
-        except (CniError, OSError) as error:
-            self._journal.say(
-                self.networks[0].name, f"cannot switch to uplink {name}: {error}", time.monotonic()
-            )
-            return
-        self._active = name
-        self._switches += 1
-        self._forget_answers()
+            with lock_uplinks(self._name, _PATIENCE):
+                links = self._find_active()
+                if self._active == former:
+                    is_switched = self._activate_first(links, names)
+        except CniError as error:  # somebody else holds the lock
+            self._say(f"cannot switch to uplink {names[0]}: {error}")
+        if is_switched:
+            self._next_switch = 0.0
+            self._conclude_switch(why, time.monotonic() - now)
+
+    def _activate_first(self, links: list[Link], names: "Iterable[str]") -> bool:
+        """Make the first of some uplinks active that can be; return whether one is. The lock is held."""
+        known = {link.name: link for link in links}
+        for name in names:
+            if self._bridge is None or name not in known:
+                continue
+            try:
+                activate_uplink(self._sock, self._bridge, links, known[name])
+            except OSError as error:
+                self._passed_over[name] = time.monotonic() + _PASSED_OVER
+                self._say(f"cannot switch to uplink {name}: {error}")
+                continue
+            self._active = name
+            self._switches += 1
+            return True
+        return False
+
+    def _conclude_switch(self, why: str, took: float) -> None:
+        self._free = [name for name in self._free if name != self._active]
+        self._next_look = 0.0
+        self._probe.restart()
         now = time.monotonic()
-        self._announcements = [(now + delay, name) for delay in _ANNOUNCEMENTS]
+        self._announcements = [(now + delay, self._active) for delay in _ANNOUNCEMENTS]
         self._announce(now)
-        took = (now - began) * 1000
         self._journal.note(
-            f"bridge {self._bridge}: uplink {name} is active now, since {why}; switched in {took:.0f} ms"
+            f"bridge {self._name}: uplink {self._active} is active now, since {why}; "
+            f"switched in {took * 1000:.0f} ms"
         )
 
     def _announce(self, now: float) -> None:
         """Tell the switches behind the active uplink where the MACs are that they have reached elsewhere."""
         while self._announcements and self._announcements[0][0] <= now:
             _, name = self._announcements.pop(0)
-            if name == self._active:
-                self._send_announcements(name)
+            if name == self._active and self._bridge is not None:
+                try:
+                    announce(name, self._list_macs(self._bridge))
+                except OSError:
+                    pass  # link or bridge are gone, or a queue is full: the next announcement follows
 
-    def _send_announcements(self, name: str) -> None:
-        bridge = link_by_name(self._sock, self._bridge)
-        if bridge is None:
-            return
+    def _list_macs(self, bridge: Link) -> list[bytes]:
         outside = {link.index for link in self._find_links()}
         learnt = fdb_list_bridge(self._sock, bridge.index)
         inside = (one.mac for one in learnt if not one.permanent and one.index not in outside)
-        macs = list(dict.fromkeys([bridge.mac, *inside]))[:_MOST]
-        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as sock:
-            try:
-                sock.bind((name, 0))
-                for mac in macs:
-                    sock.send(calc_arp_request(mac))
-            except OSError:
-                pass  # the link is gone again, or its queue is full: the next announcement follows
+        return list(dict.fromkeys([bridge.mac, *inside]))[:_MAX_MACS]
+
+    def _say(self, what: str) -> None:
+        self._journal.say(self.networks[0].name, what, time.monotonic())
