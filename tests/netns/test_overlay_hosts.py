@@ -208,3 +208,14 @@ def test_networks_with_one_vni_are_refused(tmp_path: Path) -> None:
         wait_until(lambda: "has the same VNI 1" in host.command("status", status=None), "refusal")
         wait_until(lambda: "joined" in host.command("status", status=None), "the other one")
         host.command("status", status=1)
+
+
+@pytest.mark.long
+def test_a_network_with_the_hosts_address_is_refused(tmp_path: Path) -> None:
+    with OverlayLab(tmp_path, 1, NETWORK | {"Network": "192.168.0.0/16"}) as lab:
+        host = lab.hosts[0]
+        host.start()
+        said = "192.168.0.0/16 contains 192.168.77.11, an address of this host's eth0"
+        wait_until(lambda: said in host.command("status", status=None), "refusal")
+        assert host.read_subnet() == ""
+        assert lab.list_keys() == {}

@@ -10,11 +10,13 @@ from itertools import chain
 
 from shibafu.lean.files import remove_file
 from shibafu.lean.ip import parse_cidr
+from shibafu.netlink.address import addr_list
 from shibafu.netlink.link_requests import link_del
 from shibafu.netlink.route import route_del, route_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.agent_state import is_agent_running, read_agent_state, remove_agent_state
 from shibafu.overlay.cluster_network import ClusterNetwork, format_cluster_network, parse_cluster_network
+from shibafu.overlay.collisions import require_apart_from_endpoints, require_apart_from_links
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd import EtcdClient, encode_value
@@ -71,16 +73,42 @@ def describe_network(client: EtcdClient, prefix: str, network: ClusterNetwork, f
     key = f"{prefix}/config"
     value = format_cluster_network(network)
     stored = client.get(key)
-    if stored is not None and not force:
+    if stored is not None:
         if _is_same(stored, network):
             return False
-        if client.list_prefix(f"{prefix}/subnets/").values:
+        if not force and client.list_prefix(f"{prefix}/subnets/").values:
+            has = " ".join(stored.value.decode("utf-8", "replace").split())
             raise OverlayError(
-                f"etcd describes another network under {prefix}, and hosts have joined it",
+                f"etcd describes another network under {prefix}, and hosts have joined it: etcd has {has},"
+                f" and {value} was asked for",
                 "use another prefix; --force replaces it: hosts get other subnets when their agents restart",
             )
     client.call("kv/put", {"key": encode_value(key), "value": encode_value(value)})
     return True
+
+
+def require_apart(client: EtcdClient, network: ClusterNetwork, settings: OverlaySettings) -> None:
+    """Refuse a network that would cut this host off, or off from etcd.
+
+    Args:
+        client: where the network is described.
+        network: the description.
+        settings: of the network.
+
+    Raises:
+        OverlayError: it would, or etcd cannot be reached.
+    """
+    require_apart_from_endpoints(network, settings.etcd.endpoints)
+    with NetlinkSocket() as sock:
+        addresses = {addr.ip for addr in addr_list(sock)}
+        own = [
+            subnet
+            for lease, _ in list_leases(client, settings.prefix)
+            if lease.public_ip.packed in addresses
+            for subnet in (lease.subnet, lease.subnet6)
+            if subnet is not None
+        ]
+        require_apart_from_links(sock, network, own)
 
 
 def _is_same(stored: StoredValue, network: ClusterNetwork) -> bool:

@@ -8,6 +8,7 @@ from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
 from shibafu.overlay.cluster_network import ClusterNetwork
+from shibafu.overlay.collisions import require_apart_from_links
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.host_setup import calc_devices, calc_host_subnet, calc_host_vteps
@@ -231,6 +232,7 @@ class NetworkAgent:
         try:
             outer = find_outer_link(self._sock, self.settings, network.subnets6 is not None)
             host = calc_host_vteps(network, outer, self._machine_id)
+            require_apart_from_links(self._sock, network, [], outer.index)
         except (OverlayError, NetlinkError) as error:
             self._note_trouble("link", *_describe(error))
             return

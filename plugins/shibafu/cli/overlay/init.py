@@ -57,15 +57,19 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.cni.directories import make_directory
     from shibafu.lean.files import replace_file
-    from shibafu.overlay.administration import describe_network, format_entry
+    from shibafu.overlay.administration import describe_network, format_entry, require_apart
     from shibafu.overlay.etcd import EtcdClient
 
     settings, is_known = _find_settings(arguments)
     network = _calc_network(arguments)
     client = EtcdClient(settings.etcd)
+    require_apart(client, network, settings)
+    _require_apart_from_others(network, arguments)
     is_written = describe_network(client, settings.prefix, network, arguments.force)
     where = f"{settings.prefix} in etcd at {client.endpoint}"
     context.out.text(f"{'wrote' if is_written else 'unchanged:'} {where}")
+    if is_written and arguments.force:
+        context.out.text("restart the agent on every host: systemctl restart shibafu-overlay")
     entry = "" if is_known else format_entry(settings)
     is_created = bool(entry) and not os.path.lexists(arguments.config)
     if is_created:
@@ -85,9 +89,12 @@ def _find_settings(arguments: Namespace) -> "tuple[OverlaySettings, bool]":
     if os.path.lexists(arguments.config):
         for settings in load_overlays(arguments.config):
             if settings.name == arguments.network:
-                if arguments.endpoints:
+                stated = {endpoint.rstrip("/") for endpoint in arguments.endpoints.split(",") if endpoint}
+                if stated and stated != set(settings.etcd.endpoints):
+                    where = ", ".join(settings.etcd.endpoints)
                     raise UsageError(
-                        f"{arguments.config} says where network {settings.name} is", "leave out --endpoints"
+                        f"{arguments.config} says that network {settings.name} is at {where}",
+                        "leave out --endpoints",
                     )
                 return settings, True
     if not arguments.endpoints:
@@ -96,6 +103,26 @@ def _find_settings(arguments: Namespace) -> "tuple[OverlaySettings, bool]":
             "say where etcd is: --endpoints http://192.0.2.1:2379",
         )
     return parse_overlay_config(_format_arguments(arguments), "the command line")[0], False
+
+
+def _require_apart_from_others(network: "ClusterNetwork", arguments: Namespace) -> None:
+    """Refuse what another network of the agent's configuration has, as far as etcd tells."""
+    from shibafu.overlay.administration import read_network
+    from shibafu.overlay.collisions import require_apart_from_network
+    from shibafu.overlay.errors import OverlayError
+    from shibafu.overlay.etcd import EtcdClient
+
+    if not os.path.lexists(arguments.config):
+        return
+    for settings in load_overlays(arguments.config):
+        if settings.name == arguments.network:
+            continue
+        try:
+            other = read_network(EtcdClient(settings.etcd), settings.prefix)
+        except (OverlayError, OSError):
+            continue  # the agent refuses it later
+        if other is not None:
+            require_apart_from_network(network, settings.name, other)
 
 
 def _format_arguments(arguments: Namespace) -> str:
