@@ -95,6 +95,17 @@ def test_former_uplink_leaves(lab: UplinkLab, way: str) -> None:
 
 
 @pytest.mark.long
+def test_network_goes_with_its_former_uplink(lab: UplinkLab) -> None:
+    """Also when it no longer has any: that port was not put there by others."""
+    lab.machine.add(lab.config)
+    lab.machine.delete(lab.config)
+    del lab.config["uplinks"]
+    make_command(lab.machine.suite, lab.machine, lab.config)
+    lab.shibafu("network rm net")
+    assert BRIDGE not in lab.host.run("ip", "-br", "link")
+
+
+@pytest.mark.long
 def test_port_of_others_stays(lab: UplinkLab) -> None:
     """A link that was never an uplink is its owner's."""
     lab.machine.add(lab.config | {"uplinks": ["eth1"]})

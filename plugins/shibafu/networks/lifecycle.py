@@ -8,7 +8,7 @@ from typing import Any
 from shibafu.bridge.compat.orphans import OrphanedRules
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.keepalived import remove_configuration
-from shibafu.bridge.resources.active_uplink import forget_uplink
+from shibafu.bridge.resources.active_uplink import forget_uplink, recall_uplink
 from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
 from shibafu.cni.directories import make_directory, secure_given_directory
@@ -202,11 +202,13 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
         kernel.remove_link(gateway)
         links = kernel.links()
     own = config.uplinks.links if config.uplinks is not None else ()
-    if any(link.master == bridge.index and link.name not in own for link in links.values()):
+    # Its uplinks may have been others when one became a port.
+    active = recall_uplink(bridge.name, bridge.index)
+    ports = [link for link in links.values() if link.master == bridge.index]
+    if any(link.name not in own and link.index != active for link in ports):
         return []  # somebody put a link of his own into it
     kernel.remove_link(bridge)
-    if config.uplinks is not None:
-        forget_uplink(bridge.name)
+    forget_uplink(bridge.name)
     return [f"bridge {bridge.name}"]
 
 

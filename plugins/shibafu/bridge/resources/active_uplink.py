@@ -47,7 +47,7 @@ def find_dropped(sock: NetlinkSocket, bridge: Link, names: "Iterable[str]") -> L
         bridge: the bridge.
         names: its uplinks now.
     """
-    index = _recall(bridge)
+    index = recall_uplink(bridge.name, bridge.index)
     link = link_by_index(sock, index) if index else None
     return link if link is not None and link.master == bridge.index and link.name not in names else None
 
@@ -96,25 +96,30 @@ def activate_uplink(sock: NetlinkSocket, bridge: Link, links: "Iterable[Link]", 
         raise
 
 
+def recall_uplink(bridge: str, index: int) -> int:
+    """Return the number of the link that was made a port of a bridge last; 0 if none was.
+
+    Args:
+        bridge: the bridge's name.
+        index: its number: another bridge that had the name does not count.
+    """
+    words = (read_file(_calc_path(bridge), _LARGEST) or b"").decode(errors="replace").split()
+    # Numbers of namespaces are used again, too.
+    if len(words) != 3 or words[:2] != [calc_mark(), str(index)] or not words[2].isdecimal():
+        return 0
+    return int(words[2])
+
+
 def forget_uplink(bridge: str) -> None:
     """Forget which uplink was active, of a bridge that is gone."""
     remove_file(_calc_path(bridge))
 
 
 def _remember(bridge: Link, link: Link) -> None:
-    if _recall(bridge) != link.index:
+    if recall_uplink(bridge.name, bridge.index) != link.index:
         secure_directories(_ROOT, _DIRECTORY)
         make_directory(_DIRECTORY, 0o700)
         replace_file(_calc_path(bridge.name), f"{calc_mark()} {bridge.index} {link.index}".encode())
-
-
-def _recall(bridge: Link) -> int:
-    """Return the number of the link that was made a port of this very bridge last; 0 if none was."""
-    words = (read_file(_calc_path(bridge.name), _LARGEST) or b"").decode(errors="replace").split()
-    # Numbers of namespaces are used again, and names of bridges.
-    if len(words) != 3 or words[:2] != [calc_mark(), str(bridge.index)] or not words[2].isdecimal():
-        return 0
-    return int(words[2])
 
 
 def _calc_path(bridge: str) -> str:
