@@ -50,6 +50,19 @@ def test_the_clock_differs_from_that_of_etcd(lab: OverlayLab, seconds: int, said
         assert trouble.endswith(f" seconds {said} that of etcd")
 
 
+def test_a_clock_that_cannot_be_read_is_not_said_to_be_right(lab: OverlayLab) -> None:
+    first, second = lab.hosts
+    second.configure(endpoints=["http://127.0.0.1:2379"])
+    python = ["ip", "netns", "exec", second.namespace.name, sys.executable]
+    with subprocess.Popen([*python, "-c", PROXY, first.address, "today"], stdout=subprocess.PIPE) as proxy:
+        assert proxy.stdout is not None
+        assert proxy.stdout.readline()
+        said = second.command("doctor")
+        proxy.kill()
+    assert "etcd at http://127.0.0.1:2379: ok" in said
+    assert "clock" not in said
+
+
 @contextmanager
 def sending_wrong_checksums(lab: OverlayLab) -> Iterator[None]:
     """Have the first host send packets of the VXLAN with wrong checksums to the second one."""

@@ -52,7 +52,7 @@ def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
         yield diagnosis
         if answer is not None:
             network, hosts = answer
-            yield _check_clock(settings, endpoint)
+            yield from _check_clock(settings, endpoint)
     if network is None:
         return
     with NetlinkSocket() as sock:
@@ -89,21 +89,25 @@ def _check_endpoint(
         return Diagnosis(check, message, hint), None
 
 
-def _check_clock(settings: OverlaySettings, endpoint: str) -> Diagnosis:
-    """Compare this host's clock with etcd's: certificates are judged by both."""
+def _check_clock(settings: OverlaySettings, endpoint: str) -> Iterator[Diagnosis]:
+    """Compare this host's clock with etcd's: certificates are judged by both.
+
+    Nothing is said where etcd's clock is not known.
+    """
     check = f"clock and that of etcd at {endpoint}"
     before = time.time()
     try:
         theirs = _open_client(settings, endpoint).ask_time()
     except (OverlayError, OSError):
-        theirs = None  # it has answered a moment ago
+        theirs = None  # or what it says is no time
     if theirs is None:
-        return Diagnosis(check)
+        return
     ahead = (before + time.time()) / 2 - theirs
     if abs(ahead) <= _DIFFERENCE:
-        return Diagnosis(check)
+        yield Diagnosis(check)
+        return
     way = "ahead of" if ahead > 0 else "behind"
-    return Diagnosis(
+    yield Diagnosis(
         check,
         f"this host's clock is {abs(ahead):.0f} seconds {way} that of etcd",
         "set both by NTP (timedatectl set-ntp true): certificates that are valid may be refused",
