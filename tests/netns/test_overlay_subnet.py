@@ -1,13 +1,17 @@
 """This host's own subnet: what CNI plugins are told of it, and what happens when another host takes it."""
 
 import json
+import os
 import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from netns.overlay_lab import OverlayHost, OverlayLab, wait_until
+from shibafu.overlay.agent_state import signal_agent
 from support.command import CommandLine
 from support.namespaces import Namespace
 from support.suite import Suite
@@ -39,6 +43,11 @@ def take_subnet(lab: OverlayLab, host: OverlayHost) -> str:
     lab.join_by_hand(subnet.removesuffix("/24"))
     wait_until(lambda: host.read_state()["state"] == "taken", "the loss")
     return subnet
+
+
+def find_request(host: OverlayHost) -> Path:
+    """Return what a host's agent is asked by."""
+    return Path(f"/run/shibafu/overlay/{host.name}.rejoin")
 
 
 def test_a_damaged_subnet_file_is_written_again(lab: OverlayLab) -> None:
@@ -111,14 +120,96 @@ def test_rejoin_waits_for_the_agent(lab: OverlayLab, shibafu: CommandLine, web: 
     shibafu(f"network connect blue {web.name}")
     subnet = take_subnet(lab, second)
     second.stop()
-    rejoin = f"overlay rejoin {second.name} --new-subnet"
-    assert "1 container of this host" in shibafu.fail(rejoin)
-    assert not shibafu.json(f"{rejoin} --force")["done"]
+    rejoin = f"overlay rejoin {second.name}"
+    assert not shibafu.json(rejoin)["done"]
+    shibafu("overlay rm 192.168.77.99")
     second.start()
-    wait_until(lambda: second.read_state()["state"] == "joined", "another subnet")
-    assert second.read_state()["subnet"] != subnet
-    request = Path(f"/run/shibafu/overlay/{second.name}.rejoin")
-    wait_until(lambda: not request.exists(), "the answer")
+    wait_until(lambda: not find_request(second).exists(), "the answer")
+    assert second.read_state()["state"] == "joined"
+    assert second.read_state()["subnet"] == subnet
+
+
+def test_another_subnet_needs_the_agent(lab: OverlayLab, shibafu: CommandLine) -> None:
+    """Until it starts, containers may get addresses of the lost one."""
+    second = lab.hosts[1]
+    subnet = take_subnet(lab, second)
+    second.stop()
+    for force in ("", " --force"):
+        refusal = shibafu.fail(f"overlay rejoin {second.name} --new-subnet{force}")
+        assert "the agent is not running" in refusal
+        assert "start it first" in refusal
+        assert not find_request(second).exists()
+    # As of one that was killed before it could do it.
+    find_request(second).write_text('{"newSubnet": true}')
+    second.start()
+    wait_until(lambda: "has to be asked for again" in second.read_log(), "the refusal")
+    wait_until(lambda: second.read_state()["pid"] == second.find_agent(), "a start")
+    wait_until(lambda: second.read_state()["state"] == "taken", "the loss")
+    assert second.read_state()["subnet"] == subnet
+    assert not find_request(second).exists()
+
+
+def test_a_request_is_answered_once_the_state_is_written(lab: OverlayLab) -> None:
+    second = lab.hosts[1]
+    wait_until(lambda: second.read_state()["state"] == "joined", "the state")
+    state = Path(f"/run/shibafu/overlay/{second.name}.json")
+    state.unlink()
+    state.mkdir()
+    find_request(second).write_text('{"newSubnet": false}')
+    os.kill(second.find_agent(), signal.SIGUSR1)
+    wait_until(lambda: "state cannot be written" in second.read_log(), "the failure")
+    time.sleep(0.5)
+    assert find_request(second).exists()
+    state.rmdir()
+    wait_until(lambda: not find_request(second).exists(), "the answer")
+    assert second.read_state()["state"] == "joined"
+
+
+def test_a_damaged_request_is_removed(lab: OverlayLab) -> None:
+    second = lab.hosts[1]
+    wait_until(lambda: second.read_state()["state"] == "joined", "the state")
+    for damage in (b"{", b"[]", b"\xff"):
+        find_request(second).write_bytes(damage)
+        os.kill(second.find_agent(), signal.SIGUSR1)
+        wait_until(lambda: not find_request(second).exists(), "the removal", 10)
+    assert second.read_log().count("is damaged, and removed") == 3
+
+
+def test_a_state_that_goes_while_the_agent_is_asked(lab: OverlayLab, shibafu: CommandLine) -> None:
+    second = lab.hosts[1]
+    wait_until(lambda: second.read_state()["state"] == "joined", "the state")
+    os.kill(second.find_agent(), signal.SIGSTOP)
+    process = shibafu.start("overlay", "rejoin", second.name)
+    wait_until(lambda: find_request(second).exists(), "the request")
+    Path(f"/run/shibafu/overlay/{second.name}.json").unlink()
+    find_request(second).unlink()
+    said = "".join(part or "" for part in process.communicate(timeout=20))
+    assert f"the agent's state of {second.name} has been removed meanwhile" in said
+    assert process.returncode == 1
+
+
+def test_a_process_that_has_the_number_of_an_earlier_agent(lab: OverlayLab) -> None:
+    """It is not signalled, by which it would end; whether another agent runs does not matter."""
+    second = lab.hosts[1]
+    wait_until(lambda: second.read_state()["state"] == "joined", "the state")
+    os.kill(second.find_agent(), signal.SIGSTOP)
+    state = Path(f"/run/shibafu/overlay/{second.name}.json")
+    content = state.read_text()
+    stranger = subprocess.Popen(["ip", "netns", "exec", second.namespace.name, "sleep", "60"])
+    try:
+        state.write_text(json.dumps(json.loads(content) | {"pid": stranger.pid}))
+        comm = Path(f"/proc/{stranger.pid}/comm")
+        wait_until(lambda: comm.read_text() == "sleep\n", "its start")
+        with second.namespace.enter():
+            assert not signal_agent(second.name, signal.SIGUSR1)
+        time.sleep(0.1)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+    state.write_text(content)
+    with second.namespace.enter():
+        assert signal_agent(second.name, signal.SIGUSR1)
 
 
 def test_rejoin_of_a_network_that_was_not_joined(shibafu: CommandLine, lab: OverlayLab) -> None:

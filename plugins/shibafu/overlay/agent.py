@@ -20,15 +20,15 @@ from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay import rejoining
 from shibafu.overlay.agent_metrics import render_overlay_metrics
-from shibafu.overlay.agent_state import claim_agent, write_agent_state
+from shibafu.overlay.agent_state import claim_agent, read_start_ticks, write_agent_state
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.kernel_events import KernelEvents
 from shibafu.overlay.messages import Crashed, Mailbox, Message, NetworkKnown
 from shibafu.overlay.network_agent import NetworkAgent
 
 # Seconds between looks for what is not announced, between signs of life for the service manager, and between
-# writes of the state.
-_QUIET, _SIGN_OF_LIFE, _STATE_PAUSE = 30.0, 10.0, 0.2
+# writes of the state, if they succeed and if they fail.
+_QUIET, _SIGN_OF_LIFE, _STATE_PAUSE, _LONG_STATE_PAUSE = 30.0, 10.0, 0.2, 2.0
 # Bytes that signal.set_wakeup_fd() has written, one for each signal.
 _MANY_SIGNALS = 64
 
@@ -54,6 +54,7 @@ class Agent:
         # Perhaps since before it was started.
         self._has_requests = True
         self._state_due = 0.0
+        self._state_trouble = ""
         machine_id = read_machine_id()
         self._networks = {
             settings.name: NetworkAgent(
@@ -176,26 +177,38 @@ class Agent:
 
     def describe(self, is_running: bool = True) -> list[dict[str, object]]:
         """Return the states of all networks, for programs."""
-        whole = {"running": is_running, "pid": os.getpid(), "started": self._started}
+        pid = os.getpid()
+        whole = {
+            "running": is_running,
+            "pid": pid,
+            "startTicks": read_start_ticks(pid),
+            "started": self._started,
+        }
         return [whole | network.describe() for network in self._networks.values()]
 
     def _write_states(self, is_running: bool = True) -> None:
-        self._state_due = time.monotonic() + _STATE_PAUSE
         states = self.describe(is_running)
-        for network in self._networks.values():
+        is_written = self._write_files(states)
+        self._state_due = time.monotonic() + (_STATE_PAUSE if is_written else _LONG_STATE_PAUSE)
+        for network in self._networks.values() if is_written else ():
             network.is_changed = False
-        self._write_files(states)
-        for network in self._networks.values():
+            # Whoever has asked reads the state then.
             network.answer_request()
 
-    def _write_files(self, states: list[dict[str, object]]) -> None:
+    def _write_files(self, states: list[dict[str, object]]) -> bool:
+        """Write the states and the metrics; return whether that has succeeded."""
+        trouble = ""
         try:
             for state in states:
                 write_agent_state(str(state["network"]), state)
             if self._metrics:
                 replace_file(self._metrics, render_overlay_metrics(states).encode(), 0o644)
         except (CniError, OSError) as error:
-            self._log(f"the agent's state cannot be written: {error}")
+            trouble = f"the agent's state cannot be written: {error}"
+        if trouble and trouble != self._state_trouble:
+            self._log(trouble)
+        self._state_trouble = trouble
+        return not trouble
 
     def _log_of(self, network: str, line: str) -> None:
         self._log(f"{network}: {line}")

@@ -50,7 +50,8 @@ def signal_agent(network: str, number: signal.Signals) -> bool:
         network: one that it has written a state of.
         number: the signal.
     """
-    pid = read_agent_state(network).get("pid")
+    state = read_agent_state(network)
+    pid, ticks = state.get("pid"), state.get("startTicks")
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:
@@ -58,9 +59,9 @@ def signal_agent(network: str, number: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     try:
-        # What the state says may be of one that was killed, whose number another process has now.
+        # The state may be that of an agent that was killed, and whose number another process has now.
         is_here = os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino
-        if is_here and is_agent_running():
+        if is_here and read_start_ticks(pid) == ticks and is_agent_running():
             signal.pidfd_send_signal(process, number)
             return True
     except (FileNotFoundError, ProcessLookupError):
@@ -68,6 +69,20 @@ def signal_agent(network: str, number: signal.Signals) -> bool:
     finally:
         os.close(process)
     return False
+
+
+def read_start_ticks(pid: int) -> int:
+    """Return when a process started, by which it differs from an earlier one of its number.
+
+    Returns:
+        Ticks of the kernel's clock since it booted: the field starttime of proc_pid_stat(5).
+
+    Raises:
+        FileNotFoundError, ProcessLookupError: there is no such process.
+    """
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        # The program's name, in parentheses, may have such characters itself; it is the second field.
+        return int(file.read().rpartition(b")")[2].split()[19])
 
 
 def write_agent_state(network: str, state: Mapping[str, object]) -> None:

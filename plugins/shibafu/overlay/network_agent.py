@@ -91,6 +91,10 @@ class NetworkAgent:
 
     def start(self) -> None:
         """Begin to talk to etcd."""
+        request = self._read_request()
+        if request is not None and request.new_subnet:
+            self._log("another subnet was asked for before the agent started; it has to be asked for again")
+            remove_rejoin_request(self.settings.name)
         self._keeper.start()
         self._watcher.start()
 
@@ -203,11 +207,19 @@ class NetworkAgent:
 
     def take_request(self) -> None:
         """Begin with what `shibafu overlay rejoin` has asked for, if anything."""
-        request = read_rejoin_request(self.settings.name)
+        request = self._read_request()
         if request is not None and request != self._request:
             self._log("this host is asked to join again")
             self._keeper.rejoin(request)
         self._request = request
+
+    def _read_request(self) -> RejoinRequest | None:
+        try:
+            return read_rejoin_request(self.settings.name)
+        except ValueError as error:
+            self._log(f"what this host is asked for is damaged, and removed: {error}")
+            remove_rejoin_request(self.settings.name)
+            return None
 
     def answer_request(self) -> None:
         """Say that it has been tried, now that what came of it is written."""

@@ -2,9 +2,11 @@
 
 The command writes `/run/shibafu/overlay/<network>.rejoin`, and tells the agent by a signal that it is there.
 The agent removes the file once it has tried, and has written what came of it to the network's state. Where
-none is at work, the next one that starts finds the file.
+none is at work, the next one that starts finds the file, unless it is about another subnet: containers may
+have got addresses of the former one by then.
 """
 
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -32,13 +34,21 @@ class RejoinRequest:
 
 
 def read_rejoin_request(network: str) -> RejoinRequest | None:
-    """Return what is asked for of a network; None for nothing."""
+    """Return what is asked for of a network; None for nothing.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     try:
         content = read_file(_calc_path(network), _LARGEST)
-        values = loads(content) if content is not None else None
-    except (OSError, ValueError):
+    except OSError:
         return None
-    return RejoinRequest(values.get("newSubnet") is True) if isinstance(values, dict) else None
+    if content is None:
+        return None
+    values = loads(content)
+    if not isinstance(values, dict):
+        raise ValueError("not a JSON object")
+    return RejoinRequest(values.get("newSubnet") is True)
 
 
 def remove_rejoin_request(network: str, request: RejoinRequest | None = None) -> None:
@@ -48,12 +58,18 @@ def remove_rejoin_request(network: str, request: RejoinRequest | None = None) ->
         network: its name.
         request: nothing else is removed; None for whatever it is.
     """
-    if request is None or read_rejoin_request(network) == request:
-        remove_file(_calc_path(network))
+    try:
+        if request is not None and read_rejoin_request(network) != request:
+            return
+    except ValueError:
+        return  # it is found at the next look
+    remove_file(_calc_path(network))
 
 
 def ask_to_rejoin(network: str, request: RejoinRequest, patience: float) -> bool:
     """Ask the agent; return whether it has answered, after which its state says what came of it.
+
+    A request for another subnet is withdrawn if there is no agent.
 
     Args:
         network: one that the agent has a state of.
@@ -66,9 +82,11 @@ def ask_to_rejoin(network: str, request: RejoinRequest, patience: float) -> bool
     path = _calc_path(network)
     replace_file(path, dumps({"newSubnet": request.new_subnet}).encode(), 0o644)
     if not signal_agent(network, SIGNAL):
+        if request.new_subnet:
+            remove_rejoin_request(network, request)
         return False
     deadline = time.monotonic() + patience
-    while read_rejoin_request(network) is not None:
+    while os.path.lexists(path):
         if time.monotonic() >= deadline:
             return False
         time.sleep(_PAUSE)

@@ -35,12 +35,22 @@ def _run(context: Context, arguments: Namespace) -> int:
             "start the agent: shibafu overlay run",
         )
     is_running = is_agent_running()
+    if arguments.new_subnet and not is_running:
+        raise CommandError(
+            "the agent is not running, and containers may come before it has got another subnet",
+            "start it first: systemctl start shibafu-overlay",
+        )
     # Where it has its subnet, it keeps it.
-    wants_new = arguments.new_subnet and not (is_running and before["state"] == "joined")
+    wants_new = arguments.new_subnet and before.get("state") != "joined"
     if wants_new and not arguments.force:
         _refuse_used_subnet(context, settings.subnet_file, before)
     is_answered = ask_to_rejoin(settings.name, RejoinRequest(wants_new), _PATIENCE)
     after = read_agent_state(settings.name)
+    if not after:
+        raise CommandError(
+            f"the agent's state of {settings.name} has been removed meanwhile",
+            "`shibafu overlay status` shows what it does",
+        )
     if is_running and not is_answered:
         raise CommandError(
             f"the agent has not joined again within {_PATIENCE:.0f} seconds: it will as soon as it can",
@@ -106,7 +116,7 @@ SUBCOMMAND = Subcommand(
     "have this host get its subnet again, or another one",
     "Ask the agent to try again to get the subnet that another host has taken. As long as that host has it,\n"
     "this one gets another subnet with --new-subnet only, because its containers have addresses of the lost\n"
-    "one. Where the agent is not running, it does so when it starts.",
+    "one. Where the agent is not running, it does so when it starts, but does not get another subnet.",
     (
         "shibafu overlay rejoin blue",
         "shibafu overlay rejoin blue --new-subnet   # once its containers are disconnected",
