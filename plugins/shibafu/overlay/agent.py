@@ -23,7 +23,7 @@ from shibafu.overlay.agent_metrics import render_overlay_metrics
 from shibafu.overlay.agent_state import claim_agent, read_start_ticks, write_agent_state
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.kernel_events import KernelEvents
-from shibafu.overlay.messages import Crashed, Mailbox, Message, NetworkKnown
+from shibafu.overlay.messages import Crashed, Mailbox, NetworkKnown
 from shibafu.overlay.network_agent import NetworkAgent
 
 # Seconds between looks for what is not announced, between signs of life for the service manager, and between
@@ -140,16 +140,21 @@ class Agent:
         for network in self._networks.values():
             network.apply_changes()
 
-    def _refuse_twin(self, name: str, message: Message) -> bool:
-        """Refuse a network whose VXLAN another one of this host has."""
-        assert isinstance(message, NetworkKnown)  # noqa: S101 - the caller has looked
+    def _refuse_twin(self, name: str, known: NetworkKnown) -> bool:
+        """Refuse the later one of two networks with one VNI; return whether that is the one now known.
+
+        Which of them etcd describes first does not matter: the configuration's order decides.
+        """
+        order = list(self._networks)
         for other, network in self._networks.items():
-            if other != name and network.network and network.network.vni == message.network.vni:
-                self._networks[name].refuse(
-                    f"network {other} of this host has the same VNI {message.network.vni}",
+            if other != name and network.network and network.network.vni == known.network.vni:
+                earlier, later = sorted((name, other), key=order.index)
+                self._networks[later].refuse(
+                    f"network {earlier} of this host has the same VNI {known.network.vni}",
                     "give one of them another VNI in etcd, or leave one out of the configuration",
                 )
-                return True
+                if later == name:
+                    return True
         return False
 
     def _read_events(self) -> None:

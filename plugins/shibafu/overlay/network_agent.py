@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from shibafu.cni.errors import CniError
+from shibafu.lean.files import remove_file
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
@@ -75,6 +76,7 @@ class NetworkAgent:
         self._host: HostVteps | None = None
         self._held: HeldLease | None = None
         self._taken_by = ""
+        self._is_refused = False
         self._request: RejoinRequest | None = None
         self._answered: RejoinRequest | None = None
         self._leases: dict[str, SubnetLease] | None = None
@@ -103,6 +105,8 @@ class NetworkAgent:
     def handle(self, message: Message) -> None:
         """Take a message of one of its threads."""
         self.is_changed = True
+        if self._is_refused and not isinstance(message, EtcdState | RejoinAnswered):
+            return
         if isinstance(message, NetworkKnown):
             self.network = message.network
             self.look_at_outer()
@@ -123,8 +127,12 @@ class NetworkAgent:
             self._endpoint = message.endpoint or self._endpoint
 
     def refuse(self, trouble: str, hint: str) -> None:
-        """Do nothing for the network any more, and say why."""
-        self.network = None
+        """Do nothing for the network any more, and say why; its devices are another network's."""
+        if self._held is not None:
+            remove_file(self.settings.subnet_file)  # no more containers
+        self._is_refused = True
+        self.network = self.outer = self._held = None
+        self.devices = {}
         self._note_trouble("network", trouble, hint)
 
     def _take_lease(self, held: HeldLease) -> None:
