@@ -155,12 +155,14 @@ def test_a_request_is_answered_once_the_state_is_written(lab: OverlayLab) -> Non
     state = Path(f"/run/shibafu/overlay/{second.name}.json")
     state.unlink()
     state.mkdir()
-    find_request(second).write_text('{"newSubnet": false}')
-    os.kill(second.find_agent(), signal.SIGUSR1)
-    wait_until(lambda: "state cannot be written" in second.read_log(), "the failure")
-    time.sleep(0.5)
-    assert find_request(second).exists()
-    state.rmdir()
+    try:
+        find_request(second).write_text('{"newSubnet": false}')
+        os.kill(second.find_agent(), signal.SIGUSR1)
+        wait_until(lambda: "state cannot be written" in second.read_log(), "the failure")
+        time.sleep(0.5)
+        assert find_request(second).exists()
+    finally:
+        state.rmdir()
     wait_until(lambda: not find_request(second).exists(), "the answer")
     assert second.read_state()["state"] == "joined"
 
