@@ -22,7 +22,8 @@ try:
 except ImportError:
     HAVE_CTYPES_CORE = False
 
-# What was looked up, which takes longer than most calls of it.
+# What was looked up, which takes longer than most calls of it. Where a function is stays the same as long as
+# the process lives, in each namespace that it enters and in what the engine forks.
 _known: "dict[str, Callable[..., None]]" = {}
 
 

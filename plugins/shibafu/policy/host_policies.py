@@ -23,6 +23,8 @@ from shibafu.resource.home import POLICIES, find_policies_file
 
 _LARGEST = 256 << 20
 # What was read last, by the file, with what tells whether that has been replaced: ADD asks up to three times.
+# The watcher keeps it from one look to the next: writers put another file in its place, and readers change
+# nothing of what they get. Each call to the engine is a process of its own; the path names the namespace.
 _known: dict[str, tuple[tuple[int, int, int], Compiled]] = {}
 
 

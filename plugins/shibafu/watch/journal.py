@@ -120,7 +120,7 @@ class Journal:
             self._log(f"network {network}: this host {what} the gateway")
 
     def keep_gateways(self, networks: "Collection[str]") -> None:
-        """Forget where the gateways of other networks are than these."""
+        """Forget the gateways of all other networks."""
         rest = {network: is_here for network, is_here in self._gateways.items() if network in networks}
         self.is_changed |= len(rest) != len(self._gateways)
         self._gateways = rest
