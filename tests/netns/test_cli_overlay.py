@@ -65,6 +65,9 @@ def test_without_a_subnet_file_it_is_said(shibafu: CommandLine, node: PairedHost
     said = f"failed to load flannel 'subnet.env' file: open {node.subnet_file}: no such file or directory"
     assert said in shibafu.run("network", "ls", status=1)[1]
     assert said in shibafu.run("network", "check", "blue", status=1)[0]
+    start = "start it (shibafu overlay run, or flanneld)"
+    for words, status in (("ls", 1), ("check blue", 1), ("inspect blue", 0), ("repair blue", 1)):
+        assert start in "".join(shibafu.run("network", *words.split(), status=status))
     (shown,) = shibafu.json("network inspect blue")
     assert (shown["problem"], shown["overlay"]) == (said, None)
 

@@ -158,7 +158,7 @@ class Caller:
         """Ask a network's plugins whether it works, and of each container whether it has what it got."""
         answer = _ask(self.runtime.status, network.config)
         if network.problem:
-            answer = f"its configuration is invalid: {network.problem}", "", f"correct {network.config.path}"
+            answer = f"its configuration is invalid: {network.problem}", "", network.advice
         findings = [Finding(network.name, "", "", *answer)]
         broken: list[CniError] = []
         endpoints = self.find_endpoints(network, broken)

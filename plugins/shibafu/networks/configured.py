@@ -31,6 +31,7 @@ class ConfiguredNetwork:
         range_sets: the addresses that its containers get; empty when another plugin gives them.
         data_dir: where the leases are.
         problem: why its configuration would be refused; empty when it would not.
+        advice: what to do about that.
     """
 
     def __init__(self, config: NetworkList) -> None:
@@ -38,13 +39,14 @@ class ConfiguredNetwork:
         self.bridge: BridgeConfig | None = None
         self.range_sets: list[RangeSet] = []
         self.data_dir = DEFAULT_DATA_DIR
-        self.problem = ""
+        self.problem, self.advice = "", f"correct {config.path}"
         self.stated = self.plugin = _choose_plugin(config.plugins)
         self.overlay: Overlay | None = None
         try:
             if Section(self.stated, "NetConf").text("type") in OVERLAYS:
                 self.overlay = Overlay(config, self.stated)
                 self.plugin, self.problem = self.overlay.plugin, self.overlay.problem
+                self.advice = self.overlay.advice or self.advice
             request = make_request(config.name, self.plugin, config.cni_version or "0.1.0")
             if request.config.text("type") in _BRIDGES:
                 self.bridge = BridgeConfig(request)
@@ -52,7 +54,7 @@ class ConfiguredNetwork:
                 ipam = IpamConfig(request)
                 self.range_sets, self.data_dir = ipam.range_sets, ipam.data_dir
         except CniError as error:
-            self.problem = error.msg
+            self.problem, self.advice = error.msg, f"correct {config.path}"
 
     @property
     def name(self) -> str:

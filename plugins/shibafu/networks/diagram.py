@@ -26,7 +26,7 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     """Return the lines of a network's picture."""
     lines = [style.paint("bold", view.name) + f"  {view.path}, {' + '.join(view.plugins)}"]
     if view.problem:
-        lines.append(style.paint("red", f"its configuration is invalid: {view.problem}"))
+        lines += [style.paint("red", f"its configuration is invalid: {view.problem}"), view.advice]
     if view.paused is not None:
         lines.append(style.paint("yellow", view.paused.describe()))
     lines += [style.paint("red", what) for what in view.broken]

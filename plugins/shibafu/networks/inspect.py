@@ -142,6 +142,7 @@ class NetworkView:
         broken: records, cached results and leases that name no container, in words.
         overlay: of an overlay network the part of this host, if that is known.
         shared_gateway: where the gateway is that hosts share; None if they do not.
+        advice: what to do about the problem, for people.
     """
 
     name: str
@@ -160,10 +161,12 @@ class NetworkView:
     broken: list[str] = field(default_factory=list)
     overlay: OverlayPart | None = None
     shared_gateway: GatewayPlace | None = None
+    advice: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it for programs."""
         document = asdict(self)
+        del document["advice"]
         for shown, use in zip(document["subnets"], self.subnets, strict=True):
             shown["free"] = use.free
         renamed: dict[str, Any] = _rename(document)
@@ -204,6 +207,7 @@ class Inspector:
             rules=rules or [],
             is_forwarding=find_forwarding({subnet.version for subnet in network.subnets}),
             problem=network.problem,
+            advice=network.advice,
             paused=PauseState.of_network(network.name),
             broken=[error.msg for error in broken],
             overlay=network.overlay.look(self._routes) if network.overlay is not None else None,

@@ -56,6 +56,7 @@ class Overlay:
         plugin: the delegate's configuration, as the plugin would hand it over now.
         host: what the subnet file says; None where it says nothing.
         problem: why not; empty if it does.
+        advice: what to do about that; may be empty.
 
     Raises:
         CniError: the plugin refuses its configuration.
@@ -65,11 +66,11 @@ class Overlay:
         read = OverlayConfig(make_request(config.name, stated, config.cni_version or "0.1.0"))
         self.subnet_file = read.subnet_file
         self.host: HostSubnet | None = None
-        self.problem = ""
+        self.problem = self.advice = ""
         try:
             self.host = require_host_subnet(read.subnet_file, INVALID_CONFIG)
         except CniError as error:
-            self.problem = error.msg
+            self.problem, self.advice = error.msg, error.details
         except OSError as error:
             self.problem = f"{read.subnet_file}: {calc_line(error.strerror or str(error))}"
         self.plugin = read.render(self.host)

@@ -78,7 +78,7 @@ class Repair:
 
     def __init__(self, network: ConfiguredNetwork, caller: Caller) -> None:
         if network.problem:
-            raise CommandError(f"its configuration is invalid: {network.problem}", network.config.path)
+            raise CommandError(f"its configuration is invalid: {network.problem}", network.advice)
         if network.bridge is None:
             raise CommandError(
                 f"network {network.name} is not created by a bridge plugin but by {', '.join(network.types)}",

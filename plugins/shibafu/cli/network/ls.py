@@ -35,7 +35,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         for network in networks:
             if network.problem:
                 what = f"network {network.name}: its configuration is invalid: {network.problem}"
-                failures.add(CommandError(what, network.config.path))
+                failures.add(CommandError(what, network.advice))
             with failures.part(f"network {network.name}"):
                 views.append(inspector.inspect(network))
                 failures.add(*map(CommandError, views[-1].broken))
