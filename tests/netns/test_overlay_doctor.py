@@ -14,7 +14,7 @@ def test_nothing_is_wrong(lab: OverlayLab) -> None:
 def test_a_firewall_drops_the_vxlan(lab: OverlayLab) -> None:
     rule = "type filter hook input priority 0; udp dport 8472 drop;"
     lab.hosts[0].namespace.run("nft", f"table ip cut {{ chain c {{ {rule} }}; }}")
-    assert lab.hosts[1].diagnose() == {"VXLAN": "192.168.77.11 answer, but not through the VXLAN"}
+    assert lab.hosts[1].diagnose() == {"VXLAN": "192.168.77.11 answers, but not through the VXLAN"}
 
 
 def test_a_link_on_the_way_is_too_small(lab: OverlayLab) -> None:
@@ -27,7 +27,9 @@ def test_a_link_on_the_way_is_too_small(lab: OverlayLab) -> None:
 
 def test_a_host_is_gone(lab: OverlayLab) -> None:
     lab.etcd.ctl("put", *calc_host(1))
-    assert lab.hosts[1].diagnose() == {"hosts": "192.168.100.1 do not answer"}
+    assert lab.hosts[1].diagnose() == {"hosts": "192.168.100.1 does not answer"}
+    lab.etcd.ctl("put", *calc_host(2))
+    assert lab.hosts[1].diagnose() == {"hosts": "192.168.100.1, 192.168.100.2 do not answer"}
 
 
 def test_another_device_has_the_vni(lab: OverlayLab) -> None:
@@ -43,5 +45,12 @@ def test_another_device_has_the_vni(lab: OverlayLab) -> None:
 
 def test_etcd_is_down(lab: OverlayLab) -> None:
     lab.etcd.stop()
-    (trouble,) = lab.hosts[1].diagnose().values()
-    assert "cannot be reached: connection refused" in trouble
+    second = lab.hosts[1]
+    (endpoint,) = lab.urls
+    assert second.diagnose() == {f"etcd at {endpoint}": "cannot be reached: connection refused"}
+    said = second.command("doctor", status=1)
+    assert said.count(endpoint) == 1
+    assert "start etcd there, let TCP 2379 pass, or correct endpoints" in said
+    # What does not need etcd is looked at all the same.
+    second.stop()
+    assert second.diagnose()["agent"] == "it is not running"

@@ -14,7 +14,7 @@ from shibafu.overlay.checksum_errors import count_checksum_errors
 from shibafu.overlay.cluster_network import OVERHEAD, ClusterNetwork
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient
+from shibafu.overlay.etcd import EtcdClient, EtcdUnavailableError
 from shibafu.overlay.outer_link import OuterLink, find_outer_link
 from shibafu.overlay.probing import probe_addresses
 from shibafu.overlay.vxlan_device import calc_device_name
@@ -25,6 +25,7 @@ _NAMED = 5
 _DIFFERENCE = 5.0
 # Seconds in which wrong checksums are counted, at least.
 _COUNTING = 1.0
+_UNAVAILABLE_HINT = "start etcd there, let TCP 2379 pass, or correct endpoints"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
             network, hosts = answer
             yield from _check_clock(settings, endpoint)
     if network is None:
+        yield from _check_without_etcd(settings)
         return
     with NetlinkSocket() as sock:
         try:
@@ -68,7 +70,7 @@ def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
     own = str(outer.public)
     others = [host for host in hosts if str(host.lease.public_ip) != own and host.lease.vtep is not None]
     if device is not None:
-        yield from _check_hosts(network, outer, device.mtu, others)
+        yield from _check_hosts(settings.name, network, outer, device.mtu, others)
     time.sleep(max(0.0, began + _COUNTING - time.monotonic()))
     yield _check_checksums(settings, network, count_checksum_errors() - errors, time.monotonic() - began)
 
@@ -81,12 +83,30 @@ def _check_endpoint(
         client = _open_client(settings, endpoint)
         network = read_network(client, settings.prefix)
         if network is None:
-            hint = "describe it: shibafu overlay init"
+            hint = f"describe it: shibafu overlay init {settings.name}"
             return Diagnosis(check, f"etcd has no network under {settings.prefix}", hint), None
         return Diagnosis(check), (network, list_hosts(client, settings.prefix))
+    except EtcdUnavailableError as error:
+        # The check names the endpoint already.
+        message = error.message.removeprefix(f"etcd at {endpoint} ")
+        return Diagnosis(check, message, error.hint or _UNAVAILABLE_HINT), None
     except (OverlayError, OSError) as error:
         message, hint = (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")
         return Diagnosis(check, message, hint), None
+
+
+def _check_without_etcd(settings: OverlaySettings) -> Iterator[Diagnosis]:
+    """Look at what can be looked at by what the agent has last written."""
+    has_ipv6 = bool(read_agent_state(settings.name).get("subnet6"))
+    try:
+        with NetlinkSocket() as sock:
+            find_outer_link(sock, settings, has_ipv6)
+    except OverlayError as error:
+        yield Diagnosis("link", error.message, error.hint)
+    else:
+        yield Diagnosis("link")
+    # What troubles one that runs is what troubles etcd.
+    yield Diagnosis("agent") if is_agent_running() else _check_agent(settings)
 
 
 def _check_clock(settings: OverlaySettings, endpoint: str) -> Iterator[Diagnosis]:
@@ -169,7 +189,7 @@ def _check_devices(sock: NetlinkSocket, network: ClusterNetwork) -> Diagnosis:
 
 
 def _check_hosts(
-    network: ClusterNetwork, outer: OuterLink, mtu: int, hosts: list[Host]
+    name: str, network: ClusterNetwork, outer: OuterLink, mtu: int, hosts: list[Host]
 ) -> Iterator[Diagnosis]:
     """Ask other hosts: by their own addresses, through the VXLAN, and with the largest packets."""
     public = {str(host.lease.public_ip): host for host in hosts}
@@ -177,8 +197,9 @@ def _check_hosts(
     yield _describe_missing(
         "hosts",
         public.keys() - reached,
-        "do not answer",
-        "a host that will not return: shibafu overlay rm HOST",
+        ("does not answer", "do not answer"),
+        "is it up, and may ICMP echo reach it? One that will not return: shibafu overlay rm HOST"
+        f" --network {name}",
     )
     inner = {str(host.lease.subnet.network_address): host for host in hosts}
     # One that does not answer at all says nothing about the VXLAN.
@@ -187,22 +208,23 @@ def _check_hosts(
     yield _describe_missing(
         "VXLAN",
         {str(alive[address].lease.public_ip) for address in alive.keys() - through},
-        "answer, but not through the VXLAN",
+        ("answers, but not through the VXLAN", "answer, but not through the VXLAN"),
         f"firewalls must let UDP port {network.port} pass on both hosts, and the agent must run there",
     )
     large = probe_addresses(through, mtu)
     yield _describe_missing(
         "MTU",
         {str(alive[address].lease.public_ip) for address in through - large},
-        f"do not answer to packets of {mtu} bytes",
+        (f"does not answer to packets of {mtu} bytes", f"do not answer to packets of {mtu} bytes"),
         f"a link on the way takes less than {mtu + OVERHEAD} bytes (that of {outer.name} is {outer.mtu}):"
         " describe the network with --mtu",
     )
 
 
-def _describe_missing(check: str, missing: set[str], what: str, hint: str) -> Diagnosis:
+def _describe_missing(check: str, missing: set[str], what: tuple[str, str], hint: str) -> Diagnosis:
+    """Return which hosts something is wrong with: what, of one of them and of several."""
     if not missing:
         return Diagnosis(check)
     named = sorted(missing)[:_NAMED]
     more = f" and {len(missing) - len(named)} more" if len(missing) > len(named) else ""
-    return Diagnosis(check, f"{', '.join(named)}{more} {what}", hint)
+    return Diagnosis(check, f"{', '.join(named)}{more} {what[len(missing) > 1]}", hint)

@@ -361,7 +361,7 @@ class NetworkAgent:
         """Return its state, for programs."""
         trouble, hint = next((both for both in self._troubles.values() if both[0]), ("", ""))
         if self._taken_by and self._held is not None:
-            taken = SubnetTakenError(self._held.lease, self._taken_by)
+            taken = SubnetTakenError(self._held.lease, self._taken_by, self.settings.name)
             trouble, hint = taken.message, taken.hint
         lease = self._held.lease if self._held else self._previous
         state = "taken" if self._taken_by else "joined" if self._held else "waiting"

@@ -33,13 +33,15 @@ class SubnetTakenError(OverlayError):
     Args:
         lease: what the host has lost.
         owner: the other host's address.
+        network: its name on this host.
     """
 
-    def __init__(self, lease: SubnetLease, owner: object) -> None:
+    def __init__(self, lease: SubnetLease, owner: object, network: str = "NETWORK") -> None:
         super().__init__(
             f"{lease.subnet}, this host's subnet, has been taken by the host {owner}",
-            "remove that host (shibafu overlay rm), and this one has its subnet again; or get another subnet"
-            " with `shibafu overlay rejoin --new-subnet`, and connect the containers again",
+            f"remove that host (shibafu overlay rm {owner}), and this one has its subnet again; or get"
+            f" another subnet with `shibafu overlay rejoin {network} --new-subnet`, and connect the"
+            " containers again",
         )
         self.lease = lease
         self.owner = str(owner)
