@@ -210,7 +210,7 @@ def test_networks_with_one_vni_are_refused(tmp_path: Path) -> None:
         host.start()
         wait_until((tmp_path / "other.env").exists, "the second network to be joined")
         wait_until(lambda: "has the same VNI 1" in host.command("status", status=None), "refusal")
-        wait_until(lambda: host.read_subnet() != "", "the first network to be joined")
+        wait_until(lambda: host.read_state().get("state") == "joined", "the first network to be joined")
         states = json.loads(host.command("status", "--format", "json", status=None))["networks"]
         assert [state["state"] for state in states] == ["joined", "waiting"]
         assert "has the same VNI 1" in states[1]["trouble"]
