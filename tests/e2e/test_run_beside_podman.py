@@ -117,9 +117,9 @@ def test_nothing_is_weaker_than_podmans_but_what_is_documented(
                 ("--security-opt=seccomp=unconfined", {"seccomp", "system calls"}),
                 ("--network=host", {"namespaces"}),
                 ("--ulimit=core=100:-1", {"limits of resources"}),
+                ("-v/run/shared:/mnt", {"mounts", "volumes"}),
             )
         ),
-        ("-v/run/shared:/mnt", {"mounts", "volumes"}),
     ],
 )
 def test_what_is_weaker_is_found(machine: Machine, shibafu: Shibafu, option: str, aspects: set[str]) -> None:

@@ -50,7 +50,7 @@ def _is_temporary(line: str) -> bool:
     return mode == "1777" and _CONTENT.match(path) is not None
 
 
-@pytest.fixture(params=["000", pytest.param("022", marks=pytest.mark.long), "077"])
+@pytest.fixture(params=[*(pytest.param(mask, marks=pytest.mark.long) for mask in ("000", "022")), "077"])
 def caller(machine: Machine, command: Command, request: pytest.FixtureRequest) -> Caller:
     return Caller(machine, command, request.param)
 

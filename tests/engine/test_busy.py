@@ -63,7 +63,7 @@ def assert_attached(machine: Machine, answers: dict[str, Answer]) -> None:
         assert machine.addresses("eth0", machine.container(name)) == {address}
 
 
-@pytest.mark.parametrize("part", ["its first process", "all of it"])
+@pytest.mark.parametrize("part", [pytest.param("its first process", marks=pytest.mark.long), "all of it"])
 def test_an_engine_that_is_killed(own_engine: Engine, machine: Machine, config: Config, part: str) -> None:
     before = prepare(machine, config, CONTAINERS)
     calls = start_half(machine, config, CONTAINERS, 0)

@@ -15,7 +15,7 @@ _PARAMETERS = [_KINDS[0], *(pytest.param(kind, marks=pytest.mark.long) for kind 
 
 
 @pytest.mark.parametrize(
-    "offset", [0, 1, *(pytest.param(number, marks=pytest.mark.long) for number in (2, 3))]
+    "offset", [0, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 2, 3))]
 )
 @pytest.mark.parametrize("keys", _PARAMETERS, ids=str)
 def test_add_killed_at_every_step(machine: Machine, offset: int, keys: Config) -> None:

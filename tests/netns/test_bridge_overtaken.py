@@ -10,7 +10,7 @@ from support.waiting import wait_for
 KINDS = ["its namespace", "no namespace"]
 
 
-@pytest.fixture(params=["nat", "plain", "checked"])
+@pytest.fixture(params=["nat", "plain", pytest.param("checked", marks=pytest.mark.long)])
 def config(machine: Machine, request: pytest.FixtureRequest) -> Config:
     """Networks with rules, without, and with the MAC spoof check."""
     return machine.config(ipMasq=request.param == "nat", macspoofchk=request.param == "checked")

@@ -156,7 +156,7 @@ def test_an_order_that_is_wrong_is_noticed_and_mended(
     machine.check(green, "c2")
 
 
-@pytest.mark.parametrize("chain", ["DOCKER-USER", "CNI-FORWARD"])
+@pytest.mark.parametrize("chain", ["DOCKER-USER", pytest.param("CNI-FORWARD", marks=pytest.mark.long)])
 @pytest.mark.parametrize("when", ["before", "repaired"])
 def test_an_administrators_drop_holds(
     machine: Machine, blue: Config, outside: Outside, chain: str, when: str

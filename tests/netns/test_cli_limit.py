@@ -127,9 +127,10 @@ def read_resources(shibafu: CommandLine, kind: str) -> list[dict[str, Any]]:
     ("command", "said"),
     [
         ("tc qdisc del dev {port} root", "nothing limits what the container receives"),
-        (
+        pytest.param(
             "tc qdisc replace dev {ifb} root handle 1: tbf rate 5mbit burst 64k latency 25ms",
             "Rate doesn't match",
+            marks=pytest.mark.long,
         ),
         ("tc qdisc del dev {port} ingress", "does not reach link {ifb}"),
         pytest.param("ip link set {ifb} down", "link {ifb} is down", marks=pytest.mark.long),

@@ -75,7 +75,7 @@ def restricted(machine: Machine) -> Iterator[Restricted]:
 
 
 @strides
-@pytest.mark.parametrize("command", ["ADD", "DEL", "GC"])
+@pytest.mark.parametrize("command", ["ADD", "DEL", pytest.param("GC", marks=pytest.mark.long)])
 def test_a_call_is_killed(restricted: Restricted, command: str, stride: int) -> None:
     machine = restricted.machine
     config = restricted.label("db")
