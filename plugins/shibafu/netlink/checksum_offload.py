@@ -10,7 +10,7 @@ def has_checksum_offload(link: str) -> bool:
     """Return whether an interface of the process's namespace leaves checksums to others.
 
     Raises:
-        OSError: there is no such interface, or it has no such setting.
+        OSError: there is no such interface, or its driver does not support the setting.
     """
     with EthtoolSocket() as sock:
         return bool(sock.request(link, ETHTOOL_GTXCSUM))
@@ -20,7 +20,7 @@ def set_checksum_offload(link: str, enabled: bool) -> None:
     """Have an interface leave checksums to others, or compute them.
 
     Raises:
-        OSError: there is no such interface, or it cannot do that.
+        OSError: there is no such interface, or its driver does not support the setting.
     """
     with EthtoolSocket() as sock:
         sock.request(link, ETHTOOL_STXCSUM, int(enabled))

@@ -197,7 +197,7 @@ class Agent:
         self._state_due = time.monotonic() + (_STATE_PAUSE if is_written else _LONG_STATE_PAUSE)
         for network in self._networks.values() if is_written else ():
             network.is_changed = False
-            # Whoever has asked reads the state then.
+            # The command that made the request reads the state next.
             network.answer_request()
 
     def _write_files(self, states: list[dict[str, object]]) -> bool:

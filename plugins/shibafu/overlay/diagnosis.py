@@ -119,7 +119,7 @@ def _check_clock(settings: OverlaySettings, endpoint: str) -> Iterator[Diagnosis
     try:
         theirs = _open_client(settings, endpoint).ask_time()
     except (OverlayError, OSError):
-        theirs = None  # or what it says is no time
+        theirs = None  # no header, or not a valid date
     if theirs is None:
         return
     ahead = (before + time.time()) / 2 - theirs

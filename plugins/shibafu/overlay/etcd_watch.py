@@ -65,7 +65,7 @@ class Changes:
 
 
 def find_last_change(listing: StoreListing) -> Change | None:
-    """Return the last change that a listing shows; None if there is no key."""
+    """Return the most recent change in a listing; None if it is empty."""
     newest = max(listing.values, key=lambda value: value.modified, default=None)
     return None if newest is None else Change(newest.key, newest.modified)
 

@@ -115,7 +115,7 @@ class NetworkAgent:
         elif isinstance(message, SubnetTaken):
             self._take_loss(message)
         elif isinstance(message, RejoinAnswered):
-            # Whoever has asked finds the kernel and the subnet file as the state says.
+            # By then the kernel and the subnet file are as the state says, which the command reads next.
             self.reconcile()
             self._answered = message.request
         elif isinstance(message, LeasesListed):

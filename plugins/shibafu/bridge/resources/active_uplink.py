@@ -40,7 +40,7 @@ def order_uplinks(links: "Iterable[Link]", bridge: Link) -> list[Link]:
 
 
 def find_dropped(sock: NetlinkSocket, bridge: Link, names: "Iterable[str]") -> Link | None:
-    """Return the port that was made one as an uplink, and is no longer among the uplinks; None without one.
+    """Return the bridge's port that is a former uplink, no longer in the list; None if there is none.
 
     Args:
         sock: a socket of the namespace.
