@@ -204,7 +204,7 @@ def test_a_watcher_that_starts_while_the_gateway_moves(lab: GatewayLab) -> None:
 
 
 def test_what_keeps_the_gateway_away_is_said(lab: GatewayLab) -> None:
-    """A missing program, a missing line, a process that does not run."""
+    """A missing program, a missing line, a process that does not run, a missing link."""
     host = lab.hosts[0]
     machine, config = host.machine, host.config
     error = machine.call("STATUS", config).json
@@ -225,6 +225,14 @@ def test_what_keeps_the_gateway_away_is_said(lab: GatewayLab) -> None:
     error = machine.fail(config | {"vrrpPriority": 7}, "c9")
     assert "keepalived.conf does not include" in error["msg"]
     host.main_file.write_text("include conf.d/shibafu-*.conf\n")
+    host.check()
+
+    host.namespace.run("ip", "link", "set", "eth0", "name", "eth9")
+    for command in ("STATUS", "CHECK"):
+        error = machine.fail(config, "c1", command=command)
+        assert "link eth0, which vrrpTrack names, is missing" in error["msg"]
+    assert machine.fail(config, command="STATUS")["code"] == 51
+    host.namespace.run("ip", "link", "set", "eth9", "name", "eth0")
     host.check()
 
     host.hide_keepalived()

@@ -16,8 +16,11 @@ from shibafu.bridge.keepalived import (
 )
 from shibafu.bridge.shared_gateway import SharedGateway
 from shibafu.cni.boot import read_boot_id
+from shibafu.cni.errors import LIMITED_CONNECTIVITY, CniError
 from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.address import addr_add, addr_del
+from shibafu.netlink.link import link_by_name
+from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import HOST, MEND, Fault, Resource
 from shibafu.resource.records import NetworkState
 
@@ -25,7 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
     from shibafu.resource.view import View
 
@@ -70,7 +72,13 @@ class VirtualRouter(Resource):
     @classmethod
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
         """See `Resource.obstacle`: keepalived is missing, does not read the file, or does not run."""
-        return find_obstacle(request.env, config.network) or find_standstill()
+        obstacle = find_obstacle(request.env, config.network) or find_standstill()
+        if obstacle is not None or config.shared_gateway is None:
+            return obstacle
+        with NetlinkSocket() as sock:
+            links = {name: link_by_name(sock, name) for name in config.shared_gateway.tracked}
+        absent = next((name for name, link in links.items() if link is None), "")
+        return CniError(LIMITED_CONNECTIVITY, *_describe_absence(absent)) if absent else None
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
@@ -90,6 +98,9 @@ class VirtualRouter(Resource):
         faults = []
         if obstacle is not None:
             faults.append(Fault(obstacle.msg, obstacle.details, is_mendable=False))
+        for name in self._shared.tracked:
+            if view.link(name) is None:
+                faults.append(Fault(*_describe_absence(name), is_mendable=False))
         for address in self._find_fixed(view):
             what = f"address {address} of the shared gateway is on this host, whichever host is the gateway"
             faults.append(Fault(what, f"the network had no gatewayHA; {MEND}"))
@@ -148,3 +159,9 @@ class VirtualRouter(Resource):
         link = view.link(name)
         incarnation = f"{name}, number {link.index if link is not None else 0} of boot {read_boot_id()}"
         return render_keepalived(self._config.network, name, self._shared, incarnation).encode()
+
+
+def _describe_absence(name: str) -> tuple[str, str]:
+    """Return what is wrong where a link that is tracked is not there, and what to do."""
+    what = f"link {name}, which vrrpTrack names, is missing"
+    return what, f'this host cannot have the gateway without it: connect {name}, or change "vrrpTrack"'
