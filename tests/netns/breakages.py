@@ -44,7 +44,10 @@ NETWORKS = (
     Case(
         "uplinks",
         {"uplinks": ["eth1", "eth2"], "ipam": V4},
-        setup=tuple(host(f"ip link add {name} type veth peer far-{name}") for name in ("eth1", "eth2")),
+        setup=tuple(
+            host(f"ip link add {name} type veth peer far-{name}; ip link set far-{name} up")
+            for name in ("eth1", "eth2")
+        ),
     ),
     Case("vlan", {"vlan": 100, "vlanTrunk": [{"id": 42}], "isGateway": True, "ipam": DUAL}),
 )
@@ -138,6 +141,7 @@ _OTHER_END = "An interface that is not the other end of its port"
 _LEASE = "A lease that is another container's"
 _DROP = "A chain of others that drops"
 _UPLINK = "An uplink that cannot be one"
+_DEAD = "Uplinks without a carrier"
 _FOREIGN = "Rules that the reference plugins made"
 
 BRIDGE = (
@@ -364,6 +368,14 @@ UPLINKS = (
         network="uplinks",
     ),
     Breakage("Uplinks.state", "ip link set eth2 down", "uplink eth2 is down", network="uplinks"),
+    Breakage(
+        "Uplinks.state",
+        "ip link set far-eth1 down; ip link set far-eth2 down",
+        "no uplink of bridge {bridge} has a carrier",
+        undo="ip link set far-eth1 up; ip link set far-eth2 up",
+        listed=_DEAD,
+        network="uplinks",
+    ),
     Breakage(
         "Uplinks.acceptRA",
         "sysctl -qw net/ipv6/conf/eth2/accept_ra=2",

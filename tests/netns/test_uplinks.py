@@ -43,6 +43,38 @@ def test_uplink_with_a_carrier_is_preferred(lab: UplinkLab) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("way", ["add", "repair"])
+def test_dead_uplink_is_left_without_a_watcher(lab: UplinkLab, way: str) -> None:
+    """By the next ADD, or a repair; CHECK tells that it has to be."""
+    lab.machine.add(lab.config)
+    lab.cut("eth1")
+    said = "uplink eth1 is active and has no carrier, which eth2 has"
+    assert lab.machine.call("CHECK", lab.config).json["msg"] == said
+    if way == "add":
+        lab.machine.add(lab.config, "c2")
+    else:
+        lab.shibafu("network repair net")
+    assert lab.list_ports() == ["eth2"]
+    lab.machine.check(lab.config)
+
+
+@pytest.mark.long
+def test_no_carrier_at_all_is_told(lab: UplinkLab) -> None:
+    """A dead backup is no fault; with the last carrier, containers are cut off."""
+    lab.machine.add(lab.config)
+    lab.cut("eth2")
+    lab.machine.check(lab.config)
+    lab.cut("eth1")
+    said = "no uplink of bridge br0 has a carrier"
+    assert lab.machine.call("CHECK", lab.config).json["msg"] == said
+    assert said in str(lab.shibafu.json("network repair -n", status=1))
+    with lab.watch() as watched:
+        watched.wait_for(said)
+    # Containers of the same host reach each other nevertheless.
+    lab.machine.add(lab.config, "c2")
+
+
+@pytest.mark.long
 def test_active_uplink_stays_active(lab: UplinkLab) -> None:
     """Also when another container comes, and the preferred uplink works."""
     lab.machine.add(lab.config)
@@ -80,6 +112,7 @@ def test_former_uplink_leaves(lab: UplinkLab, way: str) -> None:
     lab.cut("eth1")
     lab.machine.add(lab.config)
     assert lab.list_ports() == ["eth2"]
+    lab.mend("eth1")
     changed = lab.config | {"uplinks": ["eth1"]}
     shibafu = make_command(lab.machine.suite, lab.machine, changed)
     said = "eth2 is a port of bridge br0, and no longer one of its uplinks"
@@ -264,7 +297,7 @@ def test_records_that_cannot_be_trusted(lab: UplinkLab) -> None:
             watched.wait_for("cannot look at the uplinks of bridge br0")
         finally:
             os.chown(records, 0, -1)
-        watched.wait_for("uplink eth2 is active now, since eth1 has no carrier")
+        wait_for(lambda: lab.list_ports() == ["eth2"])
 
 
 @pytest.mark.long
@@ -381,6 +414,19 @@ def test_switches_learn_where_others_are(lab: UplinkLab) -> None:
         lab.wait_until_probed(watched)
         lab.cut_silently("eth1")
         watched.wait_for("uplink eth2 is active now")
+        wait_for(lambda: _finds(lab.world, mac, "eth2"))
+
+
+@pytest.mark.long
+def test_switches_learn_of_what_others_have_switched(lab: UplinkLab) -> None:
+    """Such as a repair, or a watcher that died before it could tell them."""
+    lab.machine.add(lab.config)
+    mac = lab.machine.result(lab.config)["interfaces"][-1]["mac"]
+    with lab.stream():
+        pass  # the container is known behind eth1
+    lab.host.run("ip", "link", "set", "eth1", "nomaster")
+    lab.host.run("ip", "link", "set", "eth2", "master", BRIDGE)
+    with lab.watch():
         wait_for(lambda: _finds(lab.world, mac, "eth2"))
 
 

@@ -185,6 +185,8 @@ class _BridgeUplinks:
         if active != self._active:
             self._active = active
             self._probe.restart()
+            # ADD and `repair` tell no switches; nor did a watcher that has died.
+            self._announce_soon()
         return links
 
     def _find_links(self) -> list[Link]:
@@ -285,13 +287,17 @@ class _BridgeUplinks:
         self._free = [name for name in self._free if name != self._active]
         self._next_look = 0.0
         self._probe.restart()
-        now = time.monotonic()
-        self._announcements = [(now + delay, self._active) for delay in _ANNOUNCEMENTS]
-        self._announce(now)
+        self._announce_soon()
+        self._announce(time.monotonic())
         self._journal.note(
             f"bridge {self._name}: uplink {self._active} is active now, since {why}; "
             f"switched in {took * 1000:.0f} ms"
         )
+
+    def _announce_soon(self) -> None:
+        if self._active and not self._is_dry_run:
+            now = time.monotonic()
+            self._announcements = [(now + delay, self._active) for delay in _ANNOUNCEMENTS]
 
     def _announce(self, now: float) -> None:
         """Tell the switches behind the active uplink where the MACs are that they have reached elsewhere."""

@@ -35,8 +35,13 @@ def lock_uplinks(bridge: str, patience: float = _PATIENCE) -> Lock:
 
 
 def order_uplinks(links: "Iterable[Link]", bridge: Link) -> list[Link]:
-    """Return uplinks in the order in which to try them: what is active, what has a carrier, the others."""
-    return sorted(links, key=lambda link: (link.master != bridge.index, not link.flags & IFF_LOWER_UP))
+    """Return uplinks in the order in which to try them: by carrier, then what is active, then as stated."""
+    return sorted(links, key=lambda link: (not has_carrier(link), link.master != bridge.index))
+
+
+def has_carrier(link: Link) -> bool:
+    """Return whether a link is up and has a carrier."""
+    return bool(link.flags & IFF_LOWER_UP)
 
 
 def find_dropped(sock: NetlinkSocket, bridge: Link, names: "Iterable[str]") -> Link | None:

@@ -10,6 +10,7 @@ from errno import ENODEV
 from shibafu.bridge.resources.active_uplink import (
     activate_uplink,
     find_dropped,
+    has_carrier,
     lock_uplinks,
     order_uplinks,
     release_dropped,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Uplinks(Resource):
-    """The uplinks of a network's bridge. Which of them is active is left as it is.
+    """The uplinks of a network's bridge. Which of them is active is left as it is while that has a carrier.
 
     Args:
         config: the network's configuration, with uplinks.
@@ -103,6 +104,7 @@ class Uplinks(Resource):
             yield Fault(f"no uplink is a port of bridge {bridge.name}")
         if len(ports) > 1:
             yield Fault(f"{' and '.join(ports)} are ports of bridge {bridge.name} at the same time")
+        yield from _list_dead(bridge, links)
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`.
@@ -224,3 +226,18 @@ def _list_problems(sock: NetlinkSocket, bridge: Link | None, links: "Iterable[Li
             )
             yield CniError(INVALID_CONFIG, what, advice)
             break
+
+
+def _list_dead(bridge: Link, links: list[Link]) -> "Iterator[Fault]":
+    """Yield what is wrong where nothing gets through the active uplink, as far as its carrier tells."""
+    # One that is down may have a carrier once it is up: that is another fault.
+    if not links or not all(link.up for link in links):
+        return
+    working = [link.name for link in links if has_carrier(link) and link.master in (0, bridge.index)]
+    if not any(has_carrier(link) for link in links):
+        advice = "containers reach nobody beyond this host until a cable, or the switch behind it, works"
+        yield Fault(f"no uplink of bridge {bridge.name} has a carrier", advice, is_mendable=False)
+    elif working:
+        for link in links:
+            if link.master == bridge.index and not has_carrier(link):
+                yield Fault(f"uplink {link.name} is active and has no carrier, which {working[0]} has")
