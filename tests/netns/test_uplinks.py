@@ -184,6 +184,25 @@ def test_link_of_another_bridge_is_refused(lab: UplinkLab) -> None:
 
 
 @pytest.mark.long
+def test_uplink_of_another_network_is_refused(lab: UplinkLab) -> None:
+    """Also one that waits, which belongs to no bridge: by ADD, STATUS and the command."""
+    lab.machine.add(lab.config)
+    other = lab.config | {"name": "other", "bridge": "br1", "uplinks": ["eth2"]}
+    said = 'uplink eth2 is one of bridge br0, of network "net"'
+    for command in ("ADD", "STATUS"):
+        assert lab.machine.call(command, other, "c2").json["msg"] == said
+    assert lab.list_ports() == ["eth1"]
+    assert "br1" not in lab.host.run("ip", "-br", "link")
+    said = "uplink eth2 is one of bridge br0, of network net"
+    assert said in lab.shibafu.fail("network create lan --subnet 10.8.0.0/24 --uplink eth2")
+    declared = "networks: {lan: {subnets: [10.8.0.0/24], driver-opts: {uplinks: [eth2]}}}"
+    assert said in lab.shibafu.fail("network apply -f -", stdin=declared)
+    lab.machine.delete(lab.config)
+    lab.shibafu("network rm net")
+    assert lab.machine.add(other, "c2")
+
+
+@pytest.mark.long
 def test_missing_uplink_is_named(lab: UplinkLab) -> None:
     """Containers come nevertheless, as long as there is one uplink."""
     lab.host.run("ip", "link", "del", "eth1")

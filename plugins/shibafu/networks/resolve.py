@@ -88,6 +88,7 @@ class Resolver:
         require_network_name(partial.name)
         bridge = partial.bridge or (present.bridge if present is not None else calc_bridge_name(partial.name))
         self._require_free_bridge(partial.name, bridge)
+        self._require_free_uplinks(partial.name, bridge, dict(partial.options))
         own = _calc_links(bridge, dict(partial.options))
         if present is not None:
             own |= _calc_links(present.bridge, present.options)
@@ -172,6 +173,22 @@ class Resolver:
             raise CommandError(
                 f"{bridge} already exists and is not a bridge", "choose another name for the bridge"
             )
+
+    def _require_free_uplinks(self, name: str, bridge: str, options: dict[str, Any]) -> None:
+        """Refuse uplinks of other bridges; of those that wait there, the kernel does not tell."""
+        stated = {
+            network.name: (network.bridge.bridge, network.bridge.uplinks.links)
+            for network in self._networks.values()
+            if network.bridge is not None and network.bridge.uplinks is not None
+        }
+        stated |= {spec.name: (spec.bridge, spec.options.get("uplinks") or ()) for spec in self._chosen}
+        for other, (its_bridge, links) in stated.items():
+            taken = [link for link in options.get("uplinks") or () if link in links]
+            if other != name and its_bridge != bridge and taken:
+                raise CommandError(
+                    f"uplink {taken[0]} is one of bridge {its_bridge}, of network {other}",
+                    "choose another one: a link leads out of one bridge only",
+                )
 
 
 def _calc_links(bridge: str, options: dict[str, Any]) -> set[str]:

@@ -15,8 +15,7 @@ from shibafu.bridge.resources.active_uplink import (
     order_uplinks,
     release_dropped,
 )
-from shibafu.bridge.uplink_keys import UplinkKeys, parse_uplink_keys
-from shibafu.cni.config import Section
+from shibafu.bridge.resources.uplink_claims import find_claimed_uplink, read_stated_uplinks
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.netfilter.forwarding import refuse_router_advertisements
 from shibafu.netlink.address import addr_list
@@ -31,7 +30,6 @@ from shibafu.resource.base import HOST, Fault, Resource
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
 
     from shibafu.bridge.config import BridgeConfig
     from shibafu.cni.request import Request
@@ -70,6 +68,8 @@ class Uplinks(Resource):
             bridge = link_by_name(sock, config.bridge)
             links = uplinks._find_links(sock)
             problems = list(_list_problems(sock, bridge, links))
+        claimed = find_claimed_uplink(config)
+        problems += [claimed] if claimed is not None else []
         if not links:
             problems = [uplinks._refuse_absence()]
         return CniError(NOT_AVAILABLE, problems[0].msg, problems[0].details) if problems else None
@@ -168,18 +168,22 @@ class Uplinks(Resource):
         return CniError(NETWORK_SETUP, what, 'connect one, or change "uplinks"')
 
     def _refuse_others(self) -> None:
-        """Refuse a bridge of whose uplinks another network states something else.
+        """Refuse what another network states otherwise: whose uplinks they are, or which ones the bridge has.
 
         Raises:
-            CniError: it does: there could be two ports, or it would depend on chance what is watched.
+            CniError: it does: a link would lead out of two bridges, there could be two ports, or it would
+                depend on chance what is watched.
         """
         from shibafu.bridge.resources.shared_bridge import list_sharers
 
+        claimed = find_claimed_uplink(self._config)
+        if claimed is not None:
+            raise claimed
         bridge, own = self._config.bridge, self._config.uplinks
         for sharer in list_sharers(self._config):
             network = sharer.state.network
             # Its own configuration may have changed since.
-            stated = _read_stated(sharer.record.config) if network != self._config.network else None
+            stated = read_stated_uplinks(sharer.record.config) if network != self._config.network else None
             if stated is None or stated == own:
                 continue
             if stated.links != self._names:
@@ -197,14 +201,6 @@ class Uplinks(Resource):
             for link in reversed(self._former):
                 request = link_set(link.index, master=link.master, up=None if link.up else False)
                 sock.request(request.ignoring(ENODEV))
-
-
-def _read_stated(config: "dict[str, Any] | None") -> UplinkKeys | None:
-    """Return what a recorded configuration states of uplinks; None where it states none."""
-    try:
-        return parse_uplink_keys(Section(config or {}, "NetConf"))
-    except CniError:
-        return None  # of another version, which has accepted it
 
 
 def _list_problems(sock: NetlinkSocket, bridge: Link | None, links: "Iterable[Link]") -> "Iterator[CniError]":
