@@ -34,6 +34,7 @@ def draw_network(view: NetworkView, style: Style) -> list[str]:
     lines += _draw_subnets(view)
     if view.shared_gateway is not None:
         lines.append(view.shared_gateway.describe())
+        lines += [style.paint("red", f"✗ {one.describe()}") for one in view.shared_gateway.duplicates]
     if view.overlay is not None:
         lines += _draw_overlay(view.overlay)
     lines.append("")

@@ -1,10 +1,39 @@
 """Which host has a gateway that several hosts share, as far as this one knows."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shibafu.bridge.keepalived import find_standstill
 from shibafu.bridge.shared_gateway import SharedGateway
+
+
+@dataclass(frozen=True, order=True)
+class Duplicate:
+    """An address of this host that somebody else on the network has, too.
+
+    Args:
+        address: the address, without a prefix.
+        mac: the hardware address of the other one.
+        is_gateway: whether it is the shared gateway's, and not this host's own.
+    """
+
+    address: str
+    mac: str
+    is_gateway: bool
+
+    def describe(self) -> str:
+        """Return it in words."""
+        whose = "gateway" if self.is_gateway else "this host's own address"
+        return f"{whose} {self.address} is here, and also at the hardware address {self.mac}"
+
+    def advise(self) -> str:
+        """Return what to do about it."""
+        if self.is_gateway:
+            return (
+                "if that is another host, let protocol 112 through between the two, and give the network the "
+                'same "vrrpID" on both'
+            )
+        return 'give each host another "gatewayHostIP"'
 
 
 @dataclass(frozen=True)
@@ -17,6 +46,8 @@ class GatewayPlace:
         is_taking_part: whether this host can get them: keepalived runs, and no link is down.
         router_id: the number by which the hosts find each other.
         priority: this host's.
+        duplicates: which of the addresses that this host has on the network others have, too; empty also
+            when nobody asked.
     """
 
     addresses: list[str]
@@ -24,6 +55,7 @@ class GatewayPlace:
     is_taking_part: bool
     router_id: int
     priority: int
+    duplicates: list[Duplicate] = field(default_factory=list)
 
     @classmethod
     def find(cls, shared: SharedGateway, present: Collection[bytes], has_links: bool) -> "GatewayPlace":

@@ -17,6 +17,7 @@ _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 _EVERYBODY = b"\xff" * 6
 _UNSPECIFIED = bytes(4)
 # EtherType, Ethernet, IPv4, the lengths of both addresses, a request (RFC 826).
+_SENDER = slice(22, 28)
 _REQUEST = bytes.fromhex("0806 0001 0800 06 04 0001")
 
 
@@ -77,15 +78,19 @@ class ArpProbe:
 
     def take_answer(self) -> bool:
         """Return whether somebody has answered since the last call."""
-        is_answered = False
+        return bool(self.take_senders())
+
+    def take_senders(self) -> set[bytes]:
+        """Return the MACs of those who have answered since the last call."""
+        senders: set[bytes] = set()
         while True:
             try:
-                self._socket.recv(64)
+                frame = self._socket.recv(64)
             except BlockingIOError:
-                return is_answered
+                return senders
             except OSError:
-                return False  # the link is down or gone
-            is_answered = True
+                return set()  # the link is down or gone
+            senders.add(frame[_SENDER])
 
     def close(self) -> None:
         """Close it."""

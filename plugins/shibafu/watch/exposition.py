@@ -30,6 +30,12 @@ def _render_lines(status: "Mapping[str, Any]") -> "Iterator[str]":
         yield from _describe("gateway_here", "gauge", "Whether this host has a gateway that hosts share.")
     for gateway in status["gateways"]:
         yield f'shibafu_watch_gateway_here{{network="{gateway["network"]}"}} {int(gateway["here"])}'
+    if status["gateways"]:
+        what = "Addresses of this host that others have, too, where hosts share a gateway."
+        yield from _describe("gateway_duplicates", "gauge", what)
+    for gateway in status["gateways"]:
+        labels = f'network="{gateway["network"]}"'
+        yield f"shibafu_watch_gateway_duplicates{{{labels}}} {len(gateway['duplicates'])}"
     if status["uplinks"]:
         yield from _describe("uplink", "gauge", "Whether an uplink is active, a backup or dead.")
         for one in status["uplinks"]:

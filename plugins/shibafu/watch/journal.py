@@ -30,6 +30,7 @@ class Journal:
         self._contested: dict[Key, str] = {}
         self._lost: dict[tuple[str, str], str] = {}
         self._gateways: dict[str, bool] = {}
+        self._duplicates: dict[str, list[dict[str, object]]] = {}
         self._uplinks: list[dict[str, object]] = []
         self.started = time.time()
         # Whether the status is another one than before.
@@ -125,6 +126,11 @@ class Journal:
         self.is_changed |= len(rest) != len(self._gateways)
         self._gateways = rest
 
+    def keep_duplicates(self, network: str, duplicates: "list[dict[str, object]]") -> None:
+        """Note which addresses of this host others have, too, where hosts share a network's gateway."""
+        self.is_changed |= duplicates != self._duplicates.get(network, [])
+        self._duplicates[network] = duplicates
+
     def keep_uplinks(self, uplinks: "list[dict[str, object]]") -> None:
         """Note the state of the bridges' uplinks."""
         self.is_changed |= uplinks != self._uplinks
@@ -147,7 +153,8 @@ class Journal:
             ],
             "lost": [{"network": network, "what": what} for (network, _), what in sorted(self._lost.items())],
             "gateways": [
-                {"network": network, "here": is_here} for network, is_here in sorted(self._gateways.items())
+                {"network": network, "here": is_here, "duplicates": self._duplicates.get(network, [])}
+                for network, is_here in sorted(self._gateways.items())
             ],
             "uplinks": self._uplinks,
         }

@@ -15,6 +15,7 @@ from shibafu.networks.errors import CommandError
 from shibafu.watch.backoff import NEVER, Backoff
 from shibafu.watch.exposition import render_watch_metrics
 from shibafu.watch.failover import UplinkWatch
+from shibafu.watch.gateway_duplicates import DuplicateWatch
 from shibafu.watch.healer import Healer
 from shibafu.watch.interests import Interests
 from shibafu.watch.journal import Journal
@@ -53,6 +54,7 @@ class Watcher:
         self._backoff = Backoff()
         self._healer = Healer(directories, self._backoff, journal, is_dry_run, self._attend)
         self._uplinks = UplinkWatch(journal, is_dry_run)
+        self._duplicates = DuplicateWatch(journal)
         self._next_sign = 0.0
         self._is_dry_run = is_dry_run
         self._interests = Interests(directories.conf_dir)
@@ -105,7 +107,7 @@ class Watcher:
         next_quiet = now + _QUIET
         while not self._is_ending:
             marked = (marks.due for marks in self._marks.values())
-            due = min([next_quiet, self._next_sign, self._uplinks.due, *marked])
+            due = min([next_quiet, self._next_sign, self._uplinks.due, self._duplicates.due, *marked])
             # poll(2) counts whole milliseconds, and rounds none of them up.
             wait = max(0.0, due - time.monotonic()) * 1000
             announced = poller.poll(wait + 1 if wait else 0)
@@ -118,6 +120,7 @@ class Watcher:
                 next_quiet = now + _QUIET
                 self._look_for_the_unannounced()
             self._heal_due(now)
+            self._duplicates.look()
             self._write_status()
             self._give_sign()
         notify("STOPPING=1")
@@ -202,6 +205,7 @@ class Watcher:
     def _refresh(self) -> None:
         self._interests.refresh()
         self._uplinks.follow(self._interests.networks)
+        self._duplicates.follow(self._interests.networks)
         for network in self._interests.take_grown():
             self._backoff.forget(network)
         for line in self._interests.take_broken():

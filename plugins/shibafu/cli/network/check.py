@@ -8,6 +8,7 @@ from shibafu.cli.subcommand import Context, Subcommand
 
 if TYPE_CHECKING:
     from shibafu.networks.attachments import Finding
+    from shibafu.networks.configured import ConfiguredNetwork
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -29,6 +30,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         for network in load_networks(context.conf_dir, arguments.networks, broken):
             with failures.part(f"network {network.name}"):
                 findings += caller.check(network)
+                findings += _find_duplicates(network)
     failures.add(*broken)
     context.out.data([asdict(finding) for finding in findings])
     for finding, following in zip(findings, [*findings[1:], None], strict=True):
@@ -47,14 +49,24 @@ def _run(context: Context, arguments: Namespace) -> int:
     return 1 if any(finding.problem for finding in findings) else failures.status
 
 
+def _find_duplicates(network: "ConfiguredNetwork") -> list["Finding"]:
+    """Return that others have addresses of this host, too, where hosts share the network's gateway."""
+    from shibafu.networks.attachments import Finding
+    from shibafu.watch.gateway_duplicates import find_duplicates
+
+    duplicates = find_duplicates(network)
+    return [Finding(network.name, "", "", one.describe(), "", one.advise()) for one in duplicates]
+
+
 SUBCOMMAND = Subcommand(
     "check",
     "check networks and containers",
     "Ask the plugins of each network whether a container could be attached (STATUS), and for each container\n"
     "whether it still has what ADD gave it (CHECK). Nothing is changed. Where the plugins cannot be asked,\n"
-    'as with disableCheck or a version without STATUS, the output says "not checked". Below what is wrong\n'
-    "is what to do about it: `shibafu network repair` restores what was removed, and `shibafu network gc`\n"
-    "frees what containers that are gone left behind. The exit code is 1 if anything is wrong.",
+    'as with disableCheck or a version without STATUS, the output says "not checked". Where hosts share\n'
+    "a gateway, others are found that have this host's addresses, too. Below what is wrong is what to do\n"
+    "about it: `shibafu network repair` restores what was removed, and `shibafu network gc` frees what\n"
+    "containers that are gone left behind. The exit code is 1 if anything is wrong.",
     ("shibafu network check", "shibafu network check blue && echo fine"),
     _run,
     _add_arguments,

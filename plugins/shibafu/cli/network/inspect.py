@@ -3,6 +3,7 @@
 import os
 import time
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shibafu.cli.subcommand import Context, Subcommand, parse_pause
@@ -47,6 +48,7 @@ def _look(context: Context, names: list[str], failures: Failures) -> list["Netwo
     from shibafu.networks.kernel import open_kernel
     from shibafu.networks.resource_states import add_resource_states
     from shibafu.networks.rules import list_rules
+    from shibafu.watch.gateway_duplicates import find_duplicates
 
     views = []
     networks = load_networks(context.conf_dir, names, [])
@@ -60,6 +62,9 @@ def _look(context: Context, names: list[str], failures: Failures) -> list["Netwo
                     view = add_resource_states(
                         view, DesiredState(network, context.cni_path, context.cache_dir)
                     )
+                if view.shared_gateway is not None:
+                    place = replace(view.shared_gateway, duplicates=find_duplicates(network))
+                    view = replace(view, shared_gateway=place)
                 views.append(view)
                 failures.add(*map(CommandError, view.broken))
     return views
