@@ -201,7 +201,12 @@ ISOLATION = (
     Case("watch", {"watch": {"rules": False, "container": True}, "ipam": V4}),
     _refusal(
         "uplinks-loopback",
-        {"uplinks": ["lo"], "uplinkProbe": "none", "primaryReselect": "always"},
+        {
+            "uplinks": ["lo"],
+            "uplinkMode": "active-backup",
+            "uplinkProbe": "none",
+            "primaryReselect": "always",
+        },
         'invalid uplink "lo"',
     ),
     _refusal(

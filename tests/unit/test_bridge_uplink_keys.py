@@ -21,8 +21,9 @@ def test_without_uplinks_nothing_is_stated() -> None:
 def test_defaults() -> None:
     keys = parse(uplinks=["eth1", "eth2"])
     assert keys is not None
-    assert (keys.links, keys.probe, keys.is_probed, keys.is_reselected) == (
+    assert (keys.links, keys.mode, keys.probe, keys.is_probed, keys.is_reselected) == (
         ("eth1", "eth2"),
+        "active-backup",
         None,
         True,
         False,
@@ -33,7 +34,9 @@ def test_they_are_compared_by_value() -> None:
     stated = {"uplinks": ["eth1", "eth2"], "uplinkProbe": "10.7.0.1"}
     assert parse(**stated) == parse(**stated)
     assert parse(**stated) != parse(**stated, primaryReselect="always")
+    assert parse(**stated) == parse(**stated, uplinkMode="active-backup")
     assert parse(**stated) != parse(**stated | {"uplinkProbe": "10.7.0.2"})
+    assert parse(uplinks=["eth1"]) != parse(uplinks=["eth1"], uplinkMode="bond")
     assert parse(**stated) != parse(**stated | {"uplinks": ["eth2", "eth1"]})
 
 
@@ -51,6 +54,16 @@ def test_stated() -> None:
     [
         ({"uplinkProbe": "10.7.0.1"}, "uplinkProbe needs uplinks"),
         ({"primaryReselect": "always"}, "primaryReselect needs uplinks"),
+        ({"uplinkMode": "bond"}, "uplinkMode needs uplinks"),
+        ({"uplinks": ["eth1"], "uplinkMode": "lacp"}, 'invalid uplinkMode "lacp"'),
+        (
+            {"uplinks": ["eth1"], "uplinkMode": "bond", "uplinkProbe": "10.7.0.1"},
+            "uplinkProbe has no effect with uplinkMode bond: the kernel chooses the active uplink",
+        ),
+        (
+            {"uplinks": ["eth1"], "uplinkMode": "bond", "primaryReselect": "failure"},
+            "primaryReselect has no effect with uplinkMode bond: the kernel chooses the active uplink",
+        ),
         ({"uplinks": ["eth1", "eth1"]}, "an uplink is stated twice"),
         ({"uplinks": ["../eth1"]}, 'invalid uplink "../eth1"'),
         ({"uplinks": ["cni0"]}, 'invalid uplink "cni0"'),

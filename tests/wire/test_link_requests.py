@@ -12,6 +12,7 @@ from shibafu.netlink.codec import pack_message
 from shibafu.netlink.link import parse_link
 from shibafu.netlink.link_requests import (
     link_add,
+    link_add_bond,
     link_add_bridge,
     link_add_veth,
     link_del,
@@ -66,6 +67,30 @@ def test_add_bridge(name: str, mac: bytes | None, mtu: int | None, up: bool, fil
     assert (request.type, request.flags) == (c.RTM_NEWLINK, CREATE)
     assert decode(request) == (header(0, int(up), int(up)), expected)
     assert request.what == f"cannot create bridge {name}"
+
+
+def test_add_bond() -> None:
+    """Byte for byte what pyroute2 sends for these attributes, and NLA_F_NESTED besides."""
+    request = link_add_bond("bond0")
+    assert pack_message(request.type, request.flags | c.NLM_F_REQUEST | c.NLM_F_ACK, 1, request.payload) == (
+        bytes.fromhex(
+            "60000000100005060100000000000000000000000000000000000000000000000a000300626f6e6430000000"
+            "3400128009000100626f6e64000000002400028005000100010000000800030064000000"
+            "05000d00000000000500100003000000"
+        )
+    )
+
+
+@given(names, st.none() | st.integers(1, 2**32 - 1))
+def test_add_bond_of_a_group(name: str, group: int | None) -> None:
+    data = {"MODE": 1, "MIIMON": 100, "FAIL_OVER_MAC": 0, "NUM_PEER_NOTIF": 3}
+    info = [
+        ("IFLA_INFO_KIND", "bond"),
+        ("IFLA_INFO_DATA", [(f"IFLA_BOND_{key}", value) for key, value in data.items()]),
+    ]
+    request = link_add_bond(name, group)
+    assert (request.type, request.flags) == (c.RTM_NEWLINK, CREATE)
+    assert decode(request) == (header(), present(IFNAME=name, GROUP=group, LINKINFO=info))
 
 
 @given(

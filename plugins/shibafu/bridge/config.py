@@ -369,6 +369,7 @@ KEYS = fold_keys(
     ("stated_policies", "policies", _read_stated_policies),
     ("stated_policies", "policyDir", _read_stated_policies),
     ("uplinks", "primaryReselect", _read_uplinks),
+    ("uplinks", "uplinkMode", _read_uplinks),
     ("uplinks", "uplinkProbe", _read_uplinks),
     ("uplinks", "uplinks", _read_uplinks),
     ("vlan", "vlan", _read_vlan),

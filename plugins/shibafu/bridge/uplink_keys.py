@@ -6,6 +6,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.cni.config import Section
 
+# What chooses the uplink through which everything goes: `shibafu watch`, or the kernel.
+ACTIVE_BACKUP, BOND = "active-backup", "bond"
+_MODES = (ACTIVE_BACKUP, BOND)
+# What only means something where `shibafu watch` chooses the active one.
+_WATCHED_KEYS = ("uplinkProbe", "primaryReselect")
 _NO_PROBE = "none"
 _FAILURE, _ALWAYS = "failure", "always"
 # With these, frames of an uplink would be those of another VLAN, or lead out of what is closed.
@@ -17,17 +22,24 @@ class UplinkKeys:
 
     Args:
         links: their names, the preferred one first.
+        mode: what makes one of them the way out: ACTIVE_BACKUP, BOND.
         probe: the IPv4 address that is asked for through the active one, packed; None where none is stated.
         is_probed: whether any address is asked for; where none is stated, it is the containers' gateway.
         is_reselected: whether the preferred one becomes active again once it works.
     """
 
-    __slots__ = ("is_probed", "is_reselected", "links", "probe")
+    __slots__ = ("is_probed", "is_reselected", "links", "mode", "probe")
 
     def __init__(
-        self, links: "tuple[str, ...]", probe: bytes | None, is_probed: bool, is_reselected: bool
+        self,
+        links: "tuple[str, ...]",
+        mode: str,
+        probe: bytes | None,
+        is_probed: bool,
+        is_reselected: bool,
     ) -> None:
         self.links = links
+        self.mode = mode
         self.probe = probe
         self.is_probed = is_probed
         self.is_reselected = is_reselected
@@ -48,7 +60,7 @@ def parse_uplink_keys(config: "Section") -> UplinkKeys | None:
     """
     links = tuple(config.texts("uplinks"))
     if not links:
-        for key in ("uplinkProbe", "primaryReselect"):
+        for key in ("uplinkMode", *_WATCHED_KEYS):
             if config.get(key) is not None:
                 raise CniError(INVALID_CONFIG, f"{key} needs uplinks", f'add "uplinks", or remove "{key}"')
         return None
@@ -58,13 +70,27 @@ def parse_uplink_keys(config: "Section") -> UplinkKeys | None:
             raise CniError(
                 INVALID_CONFIG, f"a network with {key} cannot have uplinks", f'remove "uplinks" or "{key}"'
             )
+    mode = _parse_mode(config)
     reselection = config.text("primaryReselect") or _FAILURE
     if reselection not in (_FAILURE, _ALWAYS):
         what = f'invalid primaryReselect "{reselection}"'
         raise CniError(INVALID_CONFIG, what, f'"primaryReselect" must be "{_FAILURE}" or "{_ALWAYS}"')
     text = config.text("uplinkProbe")
     probe = _parse_probe(text) if text not in ("", _NO_PROBE) else None
-    return UplinkKeys(links, probe, text != _NO_PROBE, reselection == _ALWAYS)
+    return UplinkKeys(links, mode, probe, text != _NO_PROBE, reselection == _ALWAYS)
+
+
+def _parse_mode(config: "Section") -> str:
+    mode = config.text("uplinkMode") or ACTIVE_BACKUP
+    if mode not in _MODES:
+        *most, last = (f'"{one}"' for one in _MODES)
+        advice = f'"uplinkMode" must be {", ".join(most)} or {last}'
+        raise CniError(INVALID_CONFIG, f'invalid uplinkMode "{mode}"', advice)
+    for key in _WATCHED_KEYS if mode != ACTIVE_BACKUP else ():
+        if config.get(key) is not None:
+            what = f"{key} has no effect with uplinkMode {mode}: the kernel chooses the active uplink"
+            raise CniError(INVALID_CONFIG, what, f'remove "{key}", or set "uplinkMode" to "{ACTIVE_BACKUP}"')
+    return mode
 
 
 def _require_names(config: "Section", links: "tuple[str, ...]") -> None:

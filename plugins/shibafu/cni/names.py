@@ -23,6 +23,8 @@ NETWORK_GROUPS = {STRICT: 0x5B19, OPEN: 0x5B1A, ISOLATED: 0x5B1B}
 ISOLATED_GROUP = NETWORK_GROUPS[ISOLATED]
 # Likewise the group of the ports of internal networks.
 INTERNAL_GROUP = 0x5B1C
+# Likewise the group of bonds of uplinks, by which they are told from those of others.
+BOND_GROUP = 0x5B1D
 
 # The capability by which containerd and CRI-O pass on a pod's annotations, and what those begin with that are
 # labels for network policies.
@@ -69,6 +71,12 @@ def calc_host_veth(network: str, container_id: str, ifname: str) -> str:
 def is_host_veth(name: str) -> bool:
     """Return whether a host link has a name like an attachment's; other programs' names are shorter."""
     return name.startswith("veth") and len(name) == 15 and _HEX_DIGITS.issuperset(name[4:])
+
+
+def calc_bond(bridge: str) -> str:
+    """Return the name of the bond of a bridge's uplinks: `bond-` and the bridge's, or 10 digits for it."""
+    name = f"bond-{bridge}"
+    return name if len(name) <= 15 else f"bond-{calc_digest(bridge, size=5)}"
 
 
 def calc_ifb(network: str, container_id: str, ifname: str) -> str:

@@ -173,12 +173,12 @@ class Link:
 
     @property
     def data(self) -> dict[int, bytes]:
-        """Attributes of a bridge, a VLAN or a VXLAN: IFLA_BR_*, IFLA_VLAN_*, IFLA_VXLAN_*.
+        """Attributes of a bridge, a bond, a VLAN or a VXLAN, such as IFLA_BR_* and IFLA_VLAN_*.
 
         Other kinds are none of ours, and a driver outside the kernel may put anything there.
         """
         # Here and not when a link is decoded: a bridge has 50 of them, and hardly anybody asks.
-        return parse_attrs(self.info_data) if self.kind in ("bridge", "vlan", "vxlan") else {}
+        return parse_attrs(self.info_data) if self.kind in ("bridge", "bond", "vlan", "vxlan") else {}
 
     @property
     def vlan_filtering(self) -> bool | None:

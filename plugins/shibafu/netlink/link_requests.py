@@ -13,12 +13,17 @@ from shibafu.netlink.codec import (
 )
 from shibafu.netlink.constants import (
     AF_INET,
+    BOND_ACTIVE_BACKUP,
     IFF_ALLMULTI,
     IFF_NOARP,
     IFF_PROMISC,
     IFF_UP,
     IFLA_ADDRESS,
     IFLA_AF_SPEC,
+    IFLA_BOND_FAIL_OVER_MAC,
+    IFLA_BOND_MIIMON,
+    IFLA_BOND_MODE,
+    IFLA_BOND_NUM_PEER_NOTIF,
     IFLA_BR_NF_CALL_IP6TABLES,
     IFLA_BR_NF_CALL_IPTABLES,
     IFLA_BR_VLAN_FILTERING,
@@ -62,6 +67,18 @@ def link_add_bridge(
     """Request a new bridge. One that gets its MAC here keeps it when ports come and go."""
     data = b"" if vlan_filtering is None else attr_u8(IFLA_BR_VLAN_FILTERING, vlan_filtering)
     return link_add(name, "bridge", data, mac=mac, mtu=mtu, up=up, group=group)
+
+
+def link_add_bond(name: str, group: int | None = None) -> NetlinkRequest:
+    """Request a new bond of which one slave is active, and another one once that has lost its carrier.
+
+    It is down, as its slaves have to be when they come. Carriers are read every 100 ms, all slaves get the
+    bond's hardware address, and neighbours are told three times of a new active slave
+    (Documentation/networking/bonding.rst).
+    """
+    data = attr_u8(IFLA_BOND_MODE, BOND_ACTIVE_BACKUP) + attr_u32(IFLA_BOND_MIIMON, 100)
+    data += attr_u8(IFLA_BOND_FAIL_OVER_MAC, 0) + attr_u8(IFLA_BOND_NUM_PEER_NOTIF, 3)
+    return link_add(name, "bond", data, up=False, group=group)
 
 
 def link_add_veth(

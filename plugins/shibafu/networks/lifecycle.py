@@ -11,12 +11,14 @@ from shibafu.bridge.keepalived import remove_configuration
 from shibafu.bridge.resources.active_uplink import forget_uplink, recall_uplink
 from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
+from shibafu.bridge.resources.uplink_bond import dissolve_bond, find_bond
 from shibafu.cni.directories import make_directory, secure_given_directory
 from shibafu.cni.errors import CniError, attempt, merge_errors
 from shibafu.cni.lock import Lock
 from shibafu.cni.names import calc_host_veth
 from shibafu.container.specification import HOST_NETWORK, NO_NETWORK
 from shibafu.lean.files import open_file
+from shibafu.netlink.socket import NetlinkSocket
 from shibafu.networks.attachments import Caller
 from shibafu.networks.configured import ConfiguredNetwork, load_networks, unknown_network
 from shibafu.networks.errors import CommandError
@@ -196,7 +198,7 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
     links = kernel.links()
     bridge = links.get(config.bridge)
     if bridge is None or bridge.kind != "bridge":
-        return []
+        return _remove_bond(config.bridge)
     gateway = links.get(config.gateway_link)
     if gateway is not None and gateway.index != bridge.index:
         kernel.remove_link(gateway)
@@ -209,7 +211,17 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
         return []  # somebody put a link of his own into it
     kernel.remove_link(bridge)
     forget_uplink(bridge.name)
-    return [f"bridge {bridge.name}"]
+    return [f"bridge {bridge.name}", *_remove_bond(config.bridge)]
+
+
+def _remove_bond(bridge: str) -> list[str]:
+    """Remove the bond of a bridge's uplinks, which leaves these to nobody; return what was removed."""
+    with NetlinkSocket() as sock:
+        bond = find_bond(sock, bridge)
+        if bond is None:
+            return []
+        dissolve_bond(sock, bond)
+    return [f"bond {bond.name}"]
 
 
 def _remove_leases(network: ConfiguredNetwork) -> list[str]:

@@ -42,6 +42,7 @@ DRIVER_OPTIONS = {
     "preserveDefaultVlan": bool,
     "primaryReselect": str,
     "promiscMode": bool,
+    "uplinkMode": str,
     "uplinkProbe": str,
     "uplinks": list,
     "vlan": int,

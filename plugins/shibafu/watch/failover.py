@@ -3,6 +3,7 @@
 import time
 
 from shibafu.bridge.resources.active_uplink import activate_uplink, lock_uplinks
+from shibafu.bridge.uplink_keys import ACTIVE_BACKUP
 from shibafu.cni.errors import CniError
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_name
@@ -65,7 +66,9 @@ class UplinkWatch:
         wanted: dict[str, tuple[UplinkKeys, list[ConfiguredNetwork]]] = {}
         for network in networks.values():
             keys = network.bridge.uplinks if network.bridge is not None else None
-            if network.bridge is not None and keys is not None and "bridge" in network.bridge.watch:
+            if network.bridge is None or keys is None or keys.mode != ACTIVE_BACKUP:
+                continue  # the kernel chooses
+            if "bridge" in network.bridge.watch:
                 wanted.setdefault(network.bridge.bridge, (keys, []))[1].append(network)
         former, self._bridges = self._bridges, {}
         for name, (keys, users) in wanted.items():

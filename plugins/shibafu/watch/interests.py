@@ -6,7 +6,7 @@ What does not is thrown away before anything is looked at.
 import os
 
 from shibafu.cni.errors import CniError
-from shibafu.cni.names import calc_chain, calc_ifb, is_host_veth
+from shibafu.cni.names import calc_bond, calc_chain, calc_ifb, is_host_veth
 from shibafu.netlink.link import link_by_name
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.networks.configured import ConfiguredNetwork, load_networks
@@ -69,7 +69,7 @@ class Interests:
             bridge = network.bridge
             if bridge is not None:
                 uplinks = bridge.uplinks.links if bridge.uplinks is not None else ()
-                for shared in {bridge.bridge, bridge.gateway_link, *uplinks}:
+                for shared in {bridge.bridge, bridge.gateway_link, calc_bond(bridge.bridge), *uplinks}:
                     self._parts.setdefault(shared, []).append((name, ""))
             for link, others in self._links[name].items():
                 for one in (link, *others):

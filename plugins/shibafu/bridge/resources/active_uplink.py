@@ -89,14 +89,14 @@ def activate_uplink(sock: NetlinkSocket, bridge: Link, links: "Iterable[Link]", 
     for link in former:
         sock.request(link_set(link.index, master=0).ignoring(ENODEV))
     # Before it enters: a port that nobody remembers could stay when another enters.
-    _remember(bridge, chosen)
+    remember_uplink(bridge, chosen)
     if chosen.master == bridge.index:
         return
     try:
         sock.request(link_set(chosen.index, up=True, master=bridge.index))
     except OSError:
         if former:
-            _remember(bridge, former[0])
+            remember_uplink(bridge, former[0])
             sock.request(link_set(former[0].index, master=bridge.index).ignoring(ENODEV))
         raise
 
@@ -120,7 +120,13 @@ def forget_uplink(bridge: str) -> None:
     remove_file(_calc_path(bridge))
 
 
-def _remember(bridge: Link, link: Link) -> None:
+def remember_uplink(bridge: Link, link: Link) -> None:
+    """Remember what is about to be the bridge's port; the lock is held.
+
+    Raises:
+        OSError: it cannot be written.
+        CniError: others could write to the directory.
+    """
     if recall_uplink(bridge.name, bridge.index) != link.index:
         secure_directories(_ROOT, _DIRECTORY)
         make_directory(_DIRECTORY, 0o700)

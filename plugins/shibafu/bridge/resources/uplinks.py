@@ -1,26 +1,21 @@
-"""Redundant uplinks of a bridge: one is its port, the others are up and wait.
+"""Redundant uplinks of a bridge: how they are used depends on `uplinkMode`.
 
-There is never more than one port, or frames would go round in circles: what is active leaves before another
-enters, and a process that changes this holds a lock. If a change is interrupted, the bridge has no uplink
-until the watcher, `network repair` or the next ADD has chosen one.
+Frames must never go round in circles: a process that changes which links are ports holds a lock, and what
+is one leaves before another enters.
 """
 
 from errno import ENODEV
 
-from shibafu.bridge.resources.active_uplink import (
-    activate_uplink,
-    find_dropped,
-    has_carrier,
-    lock_uplinks,
-    order_uplinks,
-    release_dropped,
-)
+from shibafu.bridge.resources.active_uplink import has_carrier, lock_uplinks
+from shibafu.bridge.resources.uplink_backup import BackupUplinks
+from shibafu.bridge.resources.uplink_bond import BondedUplinks, find_bond
 from shibafu.bridge.resources.uplink_claims import find_claimed_uplink, read_stated_uplinks
+from shibafu.bridge.uplink_keys import ACTIVE_BACKUP, BOND
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
+from shibafu.cni.names import calc_bond
 from shibafu.netfilter.forwarding import refuse_router_advertisements
 from shibafu.netlink.address import addr_list
 from shibafu.netlink.constants import AF_INET6, DEVCONF_ACCEPT_RA, RT_SCOPE_LINK
-from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_index, link_by_name
 from shibafu.netlink.link_requests import link_set
@@ -45,7 +40,7 @@ class Uplinks(Resource):
             and not only reported.
     """
 
-    __slots__ = ("_config", "_former", "_is_adding", "_names")
+    __slots__ = ("_config", "_former", "_is_adding", "_names", "_use")
     scope = HOST
 
     def __init__(self, config: "BridgeConfig", is_adding: bool) -> None:
@@ -54,6 +49,11 @@ class Uplinks(Resource):
         self._names = config.uplinks.links if config.uplinks is not None else ()
         # The links that this call has changed, as they were.
         self._former: list[Link] = []
+        self._use = self._choose_use()
+
+    def _choose_use(self) -> "BackupUplinks | BondedUplinks":
+        mode = self._config.uplinks.mode if self._config.uplinks is not None else ACTIVE_BACKUP
+        return (BondedUplinks if mode == BOND else BackupUplinks)(self._names, self._former)
 
     @property
     def title(self) -> str:
@@ -67,7 +67,8 @@ class Uplinks(Resource):
         with NetlinkSocket() as sock:
             bridge = link_by_name(sock, config.bridge)
             links = uplinks._find_links(sock)
-            problems = list(_list_problems(sock, bridge, links))
+            masters = _list_masters(sock, bridge) if bridge is not None else [0]
+            problems = list(_list_problems(sock, masters, links))
         claimed = find_claimed_uplink(config)
         problems += [claimed] if claimed is not None else []
         if not links:
@@ -76,7 +77,11 @@ class Uplinks(Resource):
 
     def describe(self) -> dict[str, object]:
         """See `Resource.describe`."""
-        return {"bridge": self._config.bridge, "links": list(self._names), "state": "up", "acceptRA": False}
+        config = self._config
+        wanted: dict[str, object] = {"bridge": config.bridge, "links": list(self._names), "state": "up"}
+        if config.uplinks is not None and config.uplinks.mode == BOND:
+            wanted["bond"] = calc_bond(config.bridge)
+        return wanted | {"acceptRA": False}
 
     def faults(self, view: "View") -> "Iterator[Fault]":
         """See `Resource.faults`."""
@@ -89,22 +94,18 @@ class Uplinks(Resource):
             if name not in present:
                 advice = 'connect it, or remove it from "uplinks"'
                 yield Fault(f"uplink {name} is missing", advice, is_mendable=False)
-        for problem in _list_problems(view.sock, bridge, links):
+        for problem in _list_problems(view.sock, _list_masters(view.sock, bridge), links):
             yield Fault(problem.msg, problem.details, is_mendable=False)
         for link in links:
             if not link.up:
                 yield Fault(f"uplink {link.name} is down")
             if link.inet6_conf(DEVCONF_ACCEPT_RA):
                 yield Fault(f"uplink {link.name} accepts router advertisements", is_switch=True)
-        dropped = find_dropped(view.sock, bridge, self._names)
-        if dropped is not None:
-            yield Fault(f"{dropped.name} is a port of bridge {bridge.name}, and no longer one of its uplinks")
-        ports = [link.name for link in links if link.master == bridge.index]
-        if not ports and any(not link.master for link in links):
-            yield Fault(f"no uplink is a port of bridge {bridge.name}")
-        if len(ports) > 1:
-            yield Fault(f"{' and '.join(ports)} are ports of bridge {bridge.name} at the same time")
-        yield from _list_dead(bridge, links)
+        yield from self._use.find_faults(view.sock, bridge, links)
+        # One that is down may have a carrier once it is up.
+        if links and all(link.up for link in links) and not any(has_carrier(link) for link in links):
+            advice = "containers reach nobody beyond this host until a cable, or the switch behind it, works"
+            yield Fault(f"no uplink of bridge {bridge.name} has a carrier", advice, is_mendable=False)
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`.
@@ -119,45 +120,18 @@ class Uplinks(Resource):
             self._refuse_others()
         with lock_uplinks(bridge.name):
             links = self._find_links(view.sock)
-            problems = list(_list_problems(view.sock, bridge, links))
+            masters = _list_masters(view.sock, bridge)
+            problems = list(_list_problems(view.sock, masters, links))
             if self._is_adding and (problems or not links):
                 raise problems[0] if problems else self._refuse_absence()
-            return self._ensure_links(view, bridge, [one for one in links if one.master in (0, bridge.index)])
-
-    def _ensure_links(self, view: "View", bridge: Link, links: list[Link]) -> bool:
-        for link in links:
-            if link.inet6_conf(DEVCONF_ACCEPT_RA):
-                refuse_router_advertisements(link.name)
-            if not link.up:
-                self._former.append(link)
-                view.sock.request(link_set(link.index, up=True))
-        release_dropped(view.sock, bridge, self._names)
-        # Only now is it known which of them has a carrier.
-        links = [link for link in self._find_links(view.sock) if link.master in (0, bridge.index)]
-        self._activate_first(view.sock, bridge, order_uplinks(links, bridge))
+            for link in links:
+                if link.master in masters and link.inet6_conf(DEVCONF_ACCEPT_RA):
+                    refuse_router_advertisements(link.name)
+            self._use.apply(view.sock, bridge)
         for name in self._names:
             view.look_again(name)
         # What this call has changed is undone with it, also where there was a port before.
         return bool(self._former)
-
-    def _activate_first(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> None:
-        """Make the first that can be it the active one.
-
-        Raises:
-            NetlinkError: none can; why not the first.
-        """
-        refusals: list[NetlinkError] = []
-        for link in links:
-            try:
-                activate_uplink(sock, bridge, links, link)
-            except NetlinkError as error:
-                refusals.append(error)
-                continue
-            if link.master != bridge.index:
-                self._former.append(link)
-            return
-        if refusals:
-            raise refusals[0]
 
     def _find_links(self, sock: NetlinkSocket) -> list[Link]:
         return [link for name in self._names if (link := link_by_name(sock, name)) is not None]
@@ -186,7 +160,10 @@ class Uplinks(Resource):
             stated = read_stated_uplinks(sharer.record.config) if network != self._config.network else None
             if stated is None or stated == own:
                 continue
-            if stated.links != self._names:
+            if stated.mode != (own.mode if own is not None else ACTIVE_BACKUP):
+                what = f'network "{network}" has the uplinks of bridge {bridge} in uplinkMode {stated.mode}'
+                keys = 'the same "uplinkMode"'
+            elif stated.links != self._names:
                 what = f'network "{network}" gives bridge {bridge} other uplinks: {", ".join(stated.links)}'
                 keys = 'the same "uplinks"'
             else:
@@ -198,15 +175,22 @@ class Uplinks(Resource):
     def remove(self) -> None:
         """Leave the links as they were, if this call has changed them."""
         with NetlinkSocket() as sock, lock_uplinks(self._config.bridge):
+            self._use.undo(sock)
             for link in reversed(self._former):
-                request = link_set(link.index, master=link.master, up=None if link.up else False)
+                request = link_set(link.index, master=link.master, up=link.up)
                 sock.request(request.ignoring(ENODEV))
 
 
-def _list_problems(sock: NetlinkSocket, bridge: Link | None, links: "Iterable[Link]") -> "Iterator[CniError]":
+def _list_masters(sock: NetlinkSocket, bridge: Link) -> list[int]:
+    """Return what an uplink of a bridge may belong to, by its number; 0 is nothing."""
+    bond = find_bond(sock, bridge.name)
+    return [0, bridge.index, *((bond.index,) if bond is not None else ())]
+
+
+def _list_problems(sock: NetlinkSocket, masters: list[int], links: "Iterable[Link]") -> "Iterator[CniError]":
     """Yield why links cannot be uplinks of a bridge."""
     for link in links:
-        if bridge is not None and link.master == bridge.index:
+        if link.master and link.master in masters:
             continue
         if link.master:
             master = link_by_index(sock, link.master)
@@ -222,18 +206,3 @@ def _list_problems(sock: NetlinkSocket, bridge: Link | None, links: "Iterable[Li
             )
             yield CniError(INVALID_CONFIG, what, advice)
             break
-
-
-def _list_dead(bridge: Link, links: list[Link]) -> "Iterator[Fault]":
-    """Yield what is wrong where nothing gets through the active uplink, as far as its carrier tells."""
-    # One that is down may have a carrier once it is up: that is another fault.
-    if not links or not all(link.up for link in links):
-        return
-    working = [link.name for link in links if has_carrier(link) and link.master in (0, bridge.index)]
-    if not any(has_carrier(link) for link in links):
-        advice = "containers reach nobody beyond this host until a cable, or the switch behind it, works"
-        yield Fault(f"no uplink of bridge {bridge.name} has a carrier", advice, is_mendable=False)
-    elif working:
-        for link in links:
-            if link.master == bridge.index and not has_carrier(link):
-                yield Fault(f"uplink {link.name} is active and has no carrier, which {working[0]} has")

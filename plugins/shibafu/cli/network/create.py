@@ -89,6 +89,13 @@ def _add_arguments(parser: ArgumentParser) -> None:
         help="a link of the host that leads out of the bridge; repeated: the others take over if it dies",
     )
     parser.add_argument(
+        "--uplink-mode",
+        metavar="MODE",
+        choices=("active-backup", "bond"),
+        default="",
+        help="what makes another uplink take over: active-backup for the watcher, bond for the kernel",
+    )
+    parser.add_argument(
         "--gateway-ha",
         metavar="PROTOCOL",
         choices=("vrrp",),
@@ -126,6 +133,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     stated = (
         ("gatewayHA", arguments.gateway_ha),
         ("gatewayHostIP", arguments.gateway_host_ip),
+        ("uplinkMode", arguments.uplink_mode),
         ("uplinks", arguments.uplink),
     )
     shared = ((key, value) for key, value in stated if value)

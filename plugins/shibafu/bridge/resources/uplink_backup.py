@@ -1,0 +1,112 @@
+"""Uplinks of which one is the bridge's port and the others wait, until `shibafu watch` has another take over.
+
+There is never more than one port, or frames would go round in circles: what is active leaves before another
+enters. If a change is interrupted, the bridge has no uplink until the watcher, `network repair` or the next
+ADD has chosen one.
+"""
+
+from shibafu.bridge.resources.active_uplink import (
+    activate_uplink,
+    find_dropped,
+    has_carrier,
+    order_uplinks,
+    release_dropped,
+)
+from shibafu.bridge.resources.uplink_bond import dissolve_bond, find_bond
+from shibafu.netlink.errors import NetlinkError
+from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.link_requests import link_set
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.resource.base import Fault
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class BackupUplinks:
+    """How uplinks are used with `uplinkMode` active-backup; see `Uplinks`.
+
+    Args:
+        names: the uplinks, the preferred one first.
+        former: takes the links that are changed, as they were.
+    """
+
+    __slots__ = ("_former", "_names")
+
+    def __init__(self, names: "tuple[str, ...]", former: list[Link]) -> None:
+        self._names = names
+        self._former = former
+
+    def find_faults(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> "Iterator[Fault]":
+        """Yield what is wrong with how they are used."""
+        bond = find_bond(sock, bridge.name)
+        if bond is not None:
+            yield Fault(f"{bond.name} bonds the uplinks of bridge {bridge.name}, and uplinkMode is not bond")
+            return
+        dropped = find_dropped(sock, bridge, self._names)
+        if dropped is not None:
+            yield Fault(f"{dropped.name} is a port of bridge {bridge.name}, and no longer one of its uplinks")
+        ports = [link.name for link in links if link.master == bridge.index]
+        if not ports and any(not link.master for link in links):
+            yield Fault(f"no uplink is a port of bridge {bridge.name}")
+        if len(ports) > 1:
+            yield Fault(f"{' and '.join(ports)} are ports of bridge {bridge.name} at the same time")
+        yield from _list_dead(bridge, links)
+
+    def apply(self, sock: NetlinkSocket, bridge: Link) -> None:
+        """Have one of them be the bridge's port; the lock is held.
+
+        Raises:
+            NetlinkError: none can be it; why not the first.
+        """
+        bond = find_bond(sock, bridge.name)
+        if bond is not None:
+            dissolve_bond(sock, bond)
+        for link in self._find_links(sock, bridge):
+            if not link.up:
+                self._former.append(link)
+                sock.request(link_set(link.index, up=True))
+        release_dropped(sock, bridge, self._names)
+        # Only now is it known which of them has a carrier.
+        links = order_uplinks(self._find_links(sock, bridge), bridge)
+        active = self._activate_first(sock, bridge, links)
+        had_uplink = bond is not None or any(link.master for link in links)
+        if active is not None and had_uplink:
+            # Containers that were there before depend on it: it stays if this call fails later.
+            self._former[:] = [link for link in self._former if link.index != active.index]
+
+    def _find_links(self, sock: NetlinkSocket, bridge: Link) -> list[Link]:
+        found = (link_by_name(sock, name) for name in self._names)
+        return [link for link in found if link is not None and link.master in (0, bridge.index)]
+
+    def _activate_first(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> Link | None:
+        """Make the first that can be it the active one, and return it."""
+        refusals: list[NetlinkError] = []
+        for link in links:
+            try:
+                activate_uplink(sock, bridge, links, link)
+            except NetlinkError as error:
+                refusals.append(error)
+                continue
+            if link.master != bridge.index:
+                self._former.append(link)
+            return link
+        if refusals:
+            raise refusals[0]
+        return None
+
+    def undo(self, sock: NetlinkSocket) -> None:
+        """Undo what is not undone by restoring the links: nothing."""
+
+
+def _list_dead(bridge: Link, links: list[Link]) -> "Iterator[Fault]":
+    """Yield what is wrong where nothing gets through the active uplink, as far as its carrier tells."""
+    # One that is down may have a carrier once it is up: that is another fault.
+    if not links or not all(link.up for link in links):
+        return
+    working = [link.name for link in links if has_carrier(link) and link.master in (0, bridge.index)]
+    if working:
+        for link in links:
+            if link.master == bridge.index and not has_carrier(link):
+                yield Fault(f"uplink {link.name} is active and has no carrier, which {working[0]} has")
