@@ -180,6 +180,16 @@ DEFECTS = (
         (),
     ),
     Difference(
+        "default-routes-of-several-networks",
+        "defect",
+        "Of a container's default routes that of eth0 counts, and that of the next interface when eth0 is "
+        "gone: each has a metric of its own. The reference's have the same, so that the last one counts in "
+        "IPv4, and all of them in IPv6.",
+        ("2-ADD answer.routes[[]0].priority", "* c1 IPv4 route default table main dev *[!0]"),
+        ("two-default-routes", "default-route-elsewhere-in-container"),
+        ours="*102[45]",
+    ),
+    Difference(
         "routes-with-host-bits",
         "defect",
         "A route to 10.8.0.7/16 leads to 10.8.0.0/16; with the reference, the kernel refuses it.",

@@ -197,6 +197,16 @@ ISOLATION = (
         },
     ),
     Case("keep-ipv6", {"keepIPv6": True, "ipam": V4}),
+    Case(
+        "metric",
+        {"isDefaultGateway": True, "metric": 10, "ipam": DUAL},
+        documented={
+            "1-ADD answer.routes[0].priority": "10",
+            "1-ADD answer.routes[1].priority": "10",
+            "after-ADD c1 IPv4 route default table main dev eth0": "gateway 10.1.0.1, metric 10",
+            "after-ADD c1 IPv6 route default table main dev eth0": "gateway fd00:1::1, metric 10",
+        },
+    ),
     Case("accept-ra", {"acceptRA": True, "ipam": V4}),
     Case("watch", {"watch": {"rules": False, "container": True}, "ipam": V4}),
     _refusal(

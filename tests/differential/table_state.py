@@ -147,6 +147,17 @@ CONTAINER = (
         ),
     ),
     Case(
+        "two-default-routes",
+        _NAT,
+        calls=(
+            Call("ADD"),
+            Call("ADD", ifname="eth1", config=_OTHER_NETWORK | {"bridge": "cni1"}),
+            Call("CHECK"),
+            Call("DEL", ifname="eth1", config=_OTHER_NETWORK | {"bridge": "cni1"}),
+            Call("DEL"),
+        ),
+    ),
+    Case(
         "two-networks-one-bridge",
         _GATEWAY,
         calls=(

@@ -257,6 +257,23 @@ def test_several_networks_or_none_or_the_hosts(machine: Machine, containers: Con
 
 
 @pytest.mark.long
+def test_the_first_network_leads_out_unless_another_states_a_lower_metric(containers: Containers) -> None:
+    """The world has no way back to a network that does not masquerade."""
+    containers.command("network create inner --subnet 172.21.0.0/24 --no-masq")
+    containers.command("network create behind --subnet 172.22.0.0/24 --no-masq --driver-opt metric=2000")
+    containers.start("web1", "--network bridge --network inner")
+    containers.start("web2", "--network inner --network bridge")
+    containers.start("web3", "--network behind --network bridge")
+    assert [containers.ping(name, OUTSIDE[0]) for name in ("web1", "web2", "web3")] == [True, False, True]
+    containers.command("network disconnect inner web2")
+    assert containers.ping("web2", OUTSIDE[0])
+    containers.command("network disconnect bridge web1")
+    assert not containers.ping("web1", OUTSIDE[0])
+    containers.command("network connect bridge web1")
+    assert containers.ping("web1", OUTSIDE[0])
+
+
+@pytest.mark.long
 def test_isolated_networks_do_not_reach_each_other(machine: Machine, containers: Containers) -> None:
     for number, name in ((1, "blue"), (2, "green")):
         containers.command(f"network create {name} --subnet 172.21.{number}.0/24 --isolate")

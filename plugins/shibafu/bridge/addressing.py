@@ -60,7 +60,8 @@ def complete_result(config: BridgeConfig, result: Result) -> None:
     """Complete an IPAM result in place.
 
     Each address belongs to the container's link; where the bridge is the gateway, an address without
-    one gets the first of its subnet; with isDefaultGateway each family gets a default route.
+    one gets the first of its subnet; with isDefaultGateway each family gets a default route. Default routes
+    have the metric that the configuration states, unless IPAM stated another.
 
     Raises:
         CniError: INVALID_CONFIG for a gateway that cannot be.
@@ -79,6 +80,9 @@ def complete_result(config: BridgeConfig, result: Result) -> None:
             )
         if config.is_default_gateway:
             _ensure_default_route(result, ip)
+    for route in result.routes if config.metric else []:
+        if route.is_default:
+            route.priority = route.priority or config.metric
 
 
 def _calc_default_gateway(address: Cidr) -> Address:
@@ -94,7 +98,7 @@ def _calc_default_gateway(address: Cidr) -> Address:
 
 def _ensure_default_route(result: Result, ip: IPConfig) -> None:
     for route in result.routes:
-        if route.dst.version == ip.address.version and route.dst.prefix == 0 and route.is_of_main_table:
+        if route.dst.version == ip.address.version and route.is_default:
             # One that IPAM gave without a gateway means this gateway.
             route.gw = route.gw or ip.gateway
             return

@@ -18,6 +18,7 @@ _IFNAMSIZ = 16  # linux/if.h, with the terminating zero
 _TAKEN_NAMES = (".", "..", "all", "default")
 # ETH_MIN_MTU, ETH_MAX_MTU (linux/if_ether.h)
 _MIN_MTU, _MAX_MTU = 68, 65535
+_MAX_METRIC = 2**32 - 1  # of RTA_PRIORITY, rtnetlink(7)
 MAX_VLAN = 4094
 # What of a network `shibafu watch` restores, unless its configuration says otherwise: its bridge with
 # addresses and ports, rules, switches of the kernel, what containers have inside.
@@ -65,6 +66,7 @@ class BridgeConfig:
     keep_ipv6 = False
     mac: bytes | None = None
     mac_spoof_check = False
+    metric = 0
     mtu = 0
     non_masqueraded: "list[Cidr]" = []  # noqa: RUF012 - likewise
     port_isolation = False
@@ -258,6 +260,20 @@ def _read_host_ips(config: Section, key: str) -> "list[Cidr]":
         ) from None
 
 
+def _read_metric(config: Section, key: str) -> int:
+    """Return the metric of default routes; 0 when none is stated.
+
+    Raises:
+        CniError: the number is out of range.
+    """
+    metric = config.number(key) or 0
+    if not 0 <= metric <= _MAX_METRIC:
+        raise CniError(
+            INVALID_CONFIG, f"invalid metric {metric}", f'"metric" must be 1 to {_MAX_METRIC}; 0 for none'
+        )
+    return metric
+
+
 def _read_vlan(config: Section, key: str) -> int:
     """Return the VLAN of the port; 0 when it is in none.
 
@@ -356,6 +372,7 @@ KEYS = fold_keys(
     ("isolate", "isolate", _read_isolate),
     ("keep_ipv6", "keepIPv6", Section.flag),
     ("mac_spoof_check", "macspoofchk", Section.flag),
+    ("metric", "metric", _read_metric),
     ("mtu", "mtu", lambda config, key: config.number(key) or 0),
     ("non_masqueraded", "nonMasqueradeCIDRs", _read_ranges),
     ("port_isolation", "portIsolation", Section.flag),

@@ -93,6 +93,11 @@ class Route:
         return self.table in (None, 0, _MAIN_TABLE)
 
     @property
+    def is_default(self) -> bool:
+        """Whether it is for what no other route of the main table is for."""
+        return self.dst.prefix == 0 and self.is_of_main_table
+
+    @property
     def leads_to_neighbours(self) -> bool:
         """Whether its scope is the link, or the host."""
         return self.scope is not None and self.scope >= _LINK_SCOPE

@@ -38,6 +38,7 @@ DRIVER_OPTIONS = {
     "ipspoofchk": bool,
     "keepIPv6": bool,
     "macspoofchk": bool,
+    "metric": int,
     "portIsolation": bool,
     "preserveDefaultVlan": bool,
     "primaryReselect": str,

@@ -24,7 +24,7 @@ def find_route_faults(inside: "View", link: Link, wanted: Route) -> list[Fault]:
         found = _select_routes(_list_own_routes(inside, link, family), wanted.dst)
     if not found:
         return [Fault(f"route to {wanted.dst} is missing in the container")]
-    if all(_has_other_gateway(present, wanted) for present in found):
+    if all(leads_elsewhere(present, wanted) for present in found):
         return [Fault(f"route to {wanted.dst} does not lead to {wanted.gw} in the container")]
     return []
 
@@ -81,7 +81,7 @@ def _select_routes(routes: "list[KernelRoute]", wanted: Cidr) -> "list[KernelRou
     ]
 
 
-def _has_other_gateway(present: "KernelRoute", wanted: Route) -> bool:
+def leads_elsewhere(present: "KernelRoute", wanted: Route) -> bool:
     """Return whether a route does not lead to the gateway that is stated, if one is."""
     gateway = wanted.gw.packed if wanted.gw is not None else b""
     # Of a route with several next hops, which has no link of its own, they are not known.
@@ -99,7 +99,7 @@ def delete_other_routes(inside: "View", link: Link, routes: list[Route]) -> None
     for wanted in routes:
         family, table = wanted.dst.network.address.family, wanted.table or RT_TABLE_MAIN
         found = _select_routes(route_list(inside.sock, link.index, family, table), wanted.dst)
-        if all(_has_other_gateway(present, wanted) for present in found):
+        if all(leads_elsewhere(present, wanted) for present in found):
             inside.sock.request_all(
                 [
                     route_del(

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # Two seconds, in pauses of a thousandth.
 _LOCAL_LOOKS = 2000
 _LOCAL_PAUSE = 0.001
+# What runtimes call a container's first interface, and its number there: that of the loopback interface is 1.
+FIRST_NAME, _FIRST_INDEX = "eth0", 2
 
 
 class ContainerInterface(Resource):
@@ -108,9 +110,18 @@ class ContainerInterface(Resource):
 
                 ensure_subnets(inside, link, [ip.address for ip in self.own.ips])
                 delete_other_routes(inside, link, self.own.routes)
+            if not self._is_first(link):
+                from shibafu.bridge.resources.default_route import rank_default_routes
+
+                rank_default_routes(inside, link, self.own.routes, config.metric)
             if not config.disable_container_interface:
                 _configure(inside.sock, link, self.own, config)
         return False
+
+    def _is_first(self, link: Link) -> bool:
+        """Return whether it is being made as the container's first, so that there are no other routes."""
+        is_adding = self.attachment.request.command == "ADD"
+        return is_adding and link.index <= _FIRST_INDEX and link.name == FIRST_NAME
 
     def remove(self) -> None:
         """Leave it: it goes with the host's end of its link."""
