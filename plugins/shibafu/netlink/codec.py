@@ -72,17 +72,19 @@ def parse_messages(data: bytes) -> list[tuple[int, int, int, int, bytes]]:
     return messages
 
 
-def parse_attr_list(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:
-    """Parse the attributes from offset to the end, in order, without flags in their types.
+def parse_attrs(data: bytes, offset: int = 0) -> dict[int, bytes]:
+    """Parse the attributes from offset to the end, without flags in their types.
+
+    Of attributes of one type, the last counts, as in the kernel.
 
     Raises:
         NetlinkDecodeError: a length does not fit.
     """
-    attrs = []
+    attrs: dict[int, bytes] = {}
     size = len(data)
     if offset > size:
         raise NetlinkDecodeError(f"{size} bytes where a header of {offset} was expected")
-    # A call reads hundreds of them: what the loop needs is local.
+    # A call reads hundreds of them, a third of its bytecode: what the loop needs is local, and makes no list.
     unpack, mask = _RTATTR.unpack_from, NLA_TYPE_MASK
     try:
         while offset < size:
@@ -90,7 +92,7 @@ def parse_attr_list(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:
             end = offset + length
             if length < 4 or end > size:
                 raise NetlinkDecodeError(f"attribute of length {length} where {size - offset} bytes are left")
-            attrs.append((kind & mask, data[offset + 4 : end]))
+            attrs[kind & mask] = data[offset + 4 : end]
             offset = (end + 3) & ~3
     except StructError:
         message = f"{size - offset} bytes are left over after the last attribute"
@@ -98,9 +100,19 @@ def parse_attr_list(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:
     return attrs
 
 
-def parse_attrs(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """Parse like `parse_attr_list`; of attributes of one type, the last counts, as in the kernel."""
-    return dict(parse_attr_list(data, offset))
+def parse_attr_list(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:
+    """Parse like `parse_attrs`, in order and with all that are of one type.
+
+    Raises:
+        NetlinkDecodeError: a length does not fit.
+    """
+    parse_attrs(data, offset)  # refuses what does not fit
+    attrs = []
+    while offset < len(data):
+        length, kind = _RTATTR.unpack_from(data, offset)
+        attrs.append((kind & NLA_TYPE_MASK, data[offset + 4 : offset + length]))
+        offset += (length + 3) & ~3
+    return attrs
 
 
 def parse_header(header: Struct, payload: bytes) -> tuple[int, ...]:
