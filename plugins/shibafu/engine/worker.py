@@ -154,10 +154,9 @@ class Worker:
             return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
 
     def _receive(self, connection: "_socket") -> Call:
-        connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.pack(_PATIENCE, 0))
         try:
             # Room for the largest message would be mapped, and most of it touched for nothing.
-            size = min(connection.recv_into(bytearray(1), 1, MSG_PEEK | MSG_TRUNC), protocol.MAX_MESSAGE)
+            size = min(_await_message(connection), protocol.MAX_MESSAGE)
             space = CMSG_SPACE(protocol.DESCRIPTORS * _DESCRIPTOR.size)
             received = connection.recvmsg(size, space, MSG_CMSG_CLOEXEC)
         except BlockingIOError:
@@ -209,6 +208,21 @@ class Worker:
             self._reports.send(protocol.render_event(event, self._pid, *words), MSG_DONTWAIT | MSG_NOSIGNAL)
         except OSError:
             pass  # the parent has ended, or has too much to read: nothing that a call could wait for
+
+
+def _await_message(connection: "_socket") -> int:
+    """Return the size of the message that comes next.
+
+    Raises:
+        BlockingIOError: none has come in time.
+    """
+    peek = MSG_PEEK | MSG_TRUNC
+    try:
+        # Mostly the launcher has sent it while this process saw who that is.
+        return connection.recv_into(bytearray(1), 1, peek | MSG_DONTWAIT)
+    except BlockingIOError:
+        connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.pack(_PATIENCE, 0))
+        return connection.recv_into(bytearray(1), 1, peek)
 
 
 def run_interruptibly(module: str) -> int:
