@@ -61,6 +61,10 @@ def test_stated() -> None:
             "uplinkProbe has no effect with uplinkMode bond: the kernel chooses the active uplink",
         ),
         (
+            {"uplinks": ["eth1"], "uplinkMode": "stp", "uplinkProbe": "none"},
+            "uplinkProbe has no effect with uplinkMode stp: the kernel chooses the active uplink",
+        ),
+        (
             {"uplinks": ["eth1"], "uplinkMode": "bond", "primaryReselect": "failure"},
             "primaryReselect has no effect with uplinkMode bond: the kernel chooses the active uplink",
         ),

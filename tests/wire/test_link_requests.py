@@ -20,6 +20,7 @@ from shibafu.netlink.link_requests import (
     link_set,
     link_set_bridge,
     link_set_port,
+    link_set_tree,
 )
 from support.pyroute2_view import decode
 from wire.strategies import indexes, macs, mtus, names
@@ -340,3 +341,19 @@ def test_parse_the_least() -> None:
     assert (link.index, link.name, link.kind, link.mac, link.port) == (1, "", "", b"", None)
     assert link.group == 0
     assert (link.link_netnsid, link.vlan_filtering, link.vlan_default_pvid) == (-1, None, None)
+
+
+@given(links, st.booleans(), st.none() | st.integers(0, 61440), st.none() | st.integers(1, 4000))
+def test_set_tree(link: int | str, is_on: bool, priority: int | None, time: int | None) -> None:
+    """Times are hundredths of a second, of which the kernel takes 200 at least for a delay."""
+    request = link_set_tree(link, is_on, priority, time, time, time)
+    times = {"FORWARD_DELAY": time, "HELLO_TIME": time, "MAX_AGE": time}
+    data = {key: value for key, value in times.items() if value is not None} | {"STP_STATE": int(is_on)}
+    data |= {} if priority is None else {"PRIORITY": priority}
+    info = [
+        ("IFLA_INFO_KIND", "bridge"),
+        ("IFLA_INFO_DATA", [(f"IFLA_BR_{key}", value) for key, value in data.items()]),
+    ]
+    head, first = address(link)
+    assert request.type == c.RTM_NEWLINK
+    assert decode(request) == (head, [*first, ("IFLA_LINKINFO", info)])

@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from shibafu.cni.config import Section
 
 # What chooses the uplink through which everything goes: `shibafu watch`, or the kernel.
-ACTIVE_BACKUP, BOND = "active-backup", "bond"
-_MODES = (ACTIVE_BACKUP, BOND)
+ACTIVE_BACKUP, BOND, STP = "active-backup", "bond", "stp"
+_MODES = (ACTIVE_BACKUP, BOND, STP)
 # What only means something where `shibafu watch` chooses the active one.
 _WATCHED_KEYS = ("uplinkProbe", "primaryReselect")
 _NO_PROBE = "none"
@@ -22,7 +22,7 @@ class UplinkKeys:
 
     Args:
         links: their names, the preferred one first.
-        mode: what makes one of them the way out: ACTIVE_BACKUP, BOND.
+        mode: what makes one of them the way out: ACTIVE_BACKUP, BOND or STP.
         probe: the IPv4 address that is asked for through the active one, packed; None where none is stated.
         is_probed: whether any address is asked for; where none is stated, it is the containers' gateway.
         is_reselected: whether the preferred one becomes active again once it works.

@@ -24,8 +24,13 @@ from shibafu.netlink.constants import (
     IFLA_BOND_MIIMON,
     IFLA_BOND_MODE,
     IFLA_BOND_NUM_PEER_NOTIF,
+    IFLA_BR_FORWARD_DELAY,
+    IFLA_BR_HELLO_TIME,
+    IFLA_BR_MAX_AGE,
     IFLA_BR_NF_CALL_IP6TABLES,
     IFLA_BR_NF_CALL_IPTABLES,
+    IFLA_BR_PRIORITY,
+    IFLA_BR_STP_STATE,
     IFLA_BR_VLAN_FILTERING,
     IFLA_BRPORT_GROUP_FWD_MASK,
     IFLA_BRPORT_ISOLATED,
@@ -285,6 +290,40 @@ def link_set_port(
 def link_set_bridge(link: int | str, nf_call: bool) -> NetlinkRequest:
     """Request that netfilter sees what a bridge forwards, or only does where sysctls of the host say so."""
     data = attr_u8(IFLA_BR_NF_CALL_IPTABLES, nf_call) + attr_u8(IFLA_BR_NF_CALL_IP6TABLES, nf_call)
+    return _set_bridge(link, data)
+
+
+def link_set_tree(
+    link: int | str,
+    is_on: bool,
+    priority: int | None = None,
+    forward_delay: int | None = None,
+    max_age: int | None = None,
+    hello_time: int | None = None,
+) -> NetlinkRequest:
+    """Request that a bridge takes part in STP, or no longer does. What is None stays as it is.
+
+    Args:
+        link: the bridge.
+        is_on: whether it does.
+        priority: the bridge with the lowest one is the root; a multiple of 4096.
+        forward_delay: for how long a port listens, and for how long it learns, in hundredths of a second.
+        max_age: after which time without news of the root another one is chosen, likewise.
+        hello_time: between such news, likewise.
+    """
+    times = {
+        IFLA_BR_FORWARD_DELAY: forward_delay,
+        IFLA_BR_HELLO_TIME: hello_time,
+        IFLA_BR_MAX_AGE: max_age,
+    }
+    data = b"".join(attr_u32(kind, value) for kind, value in times.items() if value is not None)
+    data += attr_u32(IFLA_BR_STP_STATE, is_on)
+    if priority is not None:
+        data += attr_u16(IFLA_BR_PRIORITY, priority)
+    return _set_bridge(link, data)
+
+
+def _set_bridge(link: int | str, data: bytes) -> NetlinkRequest:
     info = attr_nested(
         IFLA_LINKINFO, attr_string(IFLA_INFO_KIND, "bridge"), attr_nested(IFLA_INFO_DATA, data)
     )

@@ -8,10 +8,10 @@ from typing import Any
 from shibafu.bridge.compat.orphans import OrphanedRules
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.keepalived import remove_configuration
-from shibafu.bridge.resources.active_uplink import forget_uplink, recall_uplink
+from shibafu.bridge.resources.active_uplink import forget_uplink, recall_uplinks
 from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
-from shibafu.bridge.resources.uplink_bond import dissolve_bond, find_bond
+from shibafu.bridge.resources.uplink_bond import dissolve_bond
 from shibafu.cni.directories import make_directory, secure_given_directory
 from shibafu.cni.errors import CniError, attempt, merge_errors
 from shibafu.cni.lock import Lock
@@ -205,9 +205,9 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
         links = kernel.links()
     own = config.uplinks.links if config.uplinks is not None else ()
     # Its uplinks may have been others when one became a port.
-    active = recall_uplink(bridge.name, bridge.index)
+    active = recall_uplinks(bridge.name, bridge.index)
     ports = [link for link in links.values() if link.master == bridge.index]
-    if any(link.name not in own and link.index != active for link in ports):
+    if any(link.name not in own and link.index not in active for link in ports):
         return []  # somebody put a link of his own into it
     kernel.remove_link(bridge)
     forget_uplink(bridge.name)
@@ -217,11 +217,8 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
 def _remove_bond(bridge: str) -> list[str]:
     """Remove the bond of a bridge's uplinks, which leaves these to nobody; return what was removed."""
     with NetlinkSocket() as sock:
-        bond = find_bond(sock, bridge)
-        if bond is None:
-            return []
-        dissolve_bond(sock, bond)
-    return [f"bond {bond.name}"]
+        name = dissolve_bond(sock, bridge)
+    return [f"bond {name}"] if name else []
 
 
 def _remove_leases(network: ConfiguredNetwork) -> list[str]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _ROOT = "/run/shibafu"
 _DIRECTORY = f"{_ROOT}/uplinks"
 _LARGEST = 4096
+# The word of a record that says that STP was turned on.
+_TREE = "stp"
 # Seconds; a change takes milliseconds.
 _PATIENCE = 10.0
 
@@ -44,27 +46,27 @@ def has_carrier(link: Link) -> bool:
     return bool(link.flags & IFF_LOWER_UP)
 
 
-def find_dropped(sock: NetlinkSocket, bridge: Link, names: "Iterable[str]") -> Link | None:
-    """Return the bridge's port that is a former uplink, no longer in the list; None if there is none.
+def find_dropped(sock: NetlinkSocket, bridge: Link, names: "Iterable[str]") -> list[Link]:
+    """Return the bridge's ports that are former uplinks, no longer in the list.
 
     Args:
         sock: a socket of the namespace.
         bridge: the bridge.
         names: its uplinks now.
     """
-    index = recall_uplink(bridge.name, bridge.index)
-    link = link_by_index(sock, index) if index else None
-    return link if link is not None and link.master == bridge.index and link.name not in names else None
+    found = (link_by_index(sock, index) for index in recall_uplinks(bridge.name, bridge.index))
+    return [
+        link for link in found if link is not None and link.master == bridge.index and link.name not in names
+    ]
 
 
 def release_dropped(sock: NetlinkSocket, bridge: Link, names: "Iterable[str]") -> None:
-    """Take such a port away from the bridge; the lock is held.
+    """Take such ports away from the bridge; the lock is held.
 
     Raises:
         NetlinkError: the kernel refuses.
     """
-    dropped = find_dropped(sock, bridge, names)
-    if dropped is not None:
+    for dropped in find_dropped(sock, bridge, names):
         sock.request(link_set(dropped.index, master=0).ignoring(ENODEV))
 
 
@@ -89,30 +91,39 @@ def activate_uplink(sock: NetlinkSocket, bridge: Link, links: "Iterable[Link]", 
     for link in former:
         sock.request(link_set(link.index, master=0).ignoring(ENODEV))
     # Before it enters: a port that nobody remembers could stay when another enters.
-    remember_uplink(bridge, chosen)
+    remember_uplinks(bridge, [chosen])
     if chosen.master == bridge.index:
         return
     try:
         sock.request(link_set(chosen.index, up=True, master=bridge.index))
     except OSError:
         if former:
-            remember_uplink(bridge, former[0])
+            remember_uplinks(bridge, former[:1])
             sock.request(link_set(former[0].index, master=bridge.index).ignoring(ENODEV))
         raise
 
 
-def recall_uplink(bridge: str, index: int) -> int:
-    """Return the number of the link that was made a port of a bridge last; 0 if none was.
+def recall_uplinks(bridge: str, index: int) -> list[int]:
+    """Return the numbers of the links that were made ports of a bridge last.
 
     Args:
         bridge: the bridge's name.
         index: its number: another bridge that had the name does not count.
     """
+    return [int(number) for number in _read_record(bridge, index)[0].split(",") if number.isdecimal()]
+
+
+def recalls_tree(bridge: str, index: int) -> bool:
+    """Return whether STP was turned on for the uplinks of a bridge; see `recall_uplinks`."""
+    return _read_record(bridge, index)[1] == _TREE
+
+
+def _read_record(bridge: str, index: int) -> list[str]:
+    """Return the numbers of uplinks and, perhaps, that they need STP, as they are written."""
     words = (read_file(_calc_path(bridge), _LARGEST) or b"").decode(errors="replace").split()
     # Numbers of namespaces are used again, too.
-    if len(words) != 3 or words[:2] != [calc_mark(), str(index)] or not words[2].isdecimal():
-        return 0
-    return int(words[2])
+    is_valid = 3 <= len(words) <= 4 and words[:2] == [calc_mark(), str(index)]
+    return [*words[2:], ""][:2] if is_valid else ["", ""]
 
 
 def forget_uplink(bridge: str) -> None:
@@ -120,17 +131,26 @@ def forget_uplink(bridge: str) -> None:
     remove_file(_calc_path(bridge))
 
 
-def remember_uplink(bridge: Link, link: Link) -> None:
-    """Remember what is about to be the bridge's port; the lock is held.
+def remember_uplinks(bridge: Link, links: "Iterable[Link]", has_tree: bool | None = None) -> None:
+    """Remember what is about to be a port of the bridge; the lock is held.
+
+    Args:
+        bridge: the bridge.
+        links: all its uplinks that are.
+        has_tree: whether STP was turned on for them; None leaves that as it is.
 
     Raises:
         OSError: it cannot be written.
         CniError: others could write to the directory.
     """
-    if recall_uplink(bridge.name, bridge.index) != link.index:
+    former = _read_record(bridge.name, bridge.index)
+    is_tree = former[1] == _TREE if has_tree is None else has_tree
+    record = [",".join(str(link.index) for link in links) or "-", _TREE if is_tree else ""]
+    if record != former:
         secure_directories(_ROOT, _DIRECTORY)
         make_directory(_DIRECTORY, 0o700)
-        replace_file(_calc_path(bridge.name), f"{calc_mark()} {bridge.index} {link.index}".encode())
+        text = f"{calc_mark()} {bridge.index} {' '.join(record)}".rstrip()
+        replace_file(_calc_path(bridge.name), text.encode())
 
 
 def _calc_path(bridge: str) -> str:

@@ -15,6 +15,8 @@ from shibafu.resource.base import MEND, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from shibafu.resource.claim import Claim
     from shibafu.resource.view import View
 
@@ -76,7 +78,8 @@ class Carrier(Resource):
         worker of the kernel learns that it has a carrier (net/core/link_watch.c), begins to send.
 
         Raises:
-            CniError: they do not within three seconds; or the link is deleted meanwhile.
+            CniError: they do not within three seconds, or what STP of uplinks takes besides; or the link is
+                deleted meanwhile.
             NetlinkError: the kernel refuses.
         """
         try:
@@ -100,7 +103,7 @@ class Carrier(Resource):
     def _wait(self, view: "View") -> Link:
         """Return the port as soon as packets get through."""
         ifname = self._attachment.ifname
-        for pause in _PAUSES:
+        for pause in self._list_pauses(view):
             link = link_by_name(view.sock, self._port)
             if link is None:
                 raise NetlinkError(ENODEV, what=f"cannot look at port {self._port}")
@@ -123,6 +126,18 @@ class Carrier(Resource):
             f"bridge port in error state: {self._port}",
             "the bridge does not forward its frames; is spanning tree enabled, or the bridge down?",
         )
+
+    def _list_pauses(self, view: "View") -> "Iterable[float]":
+        """Return the pauses between looks; where uplinks need STP, a port does not forward for seconds."""
+        config = self._attachment.config
+        if config.uplinks is None:
+            return _PAUSES
+        from shibafu.bridge.resources.uplink_tree import calc_tree_delay
+        from shibafu.bridge.uplink_keys import STP
+
+        bridge = view.link(config.bridge) if config.uplinks.mode == STP else None
+        delay = calc_tree_delay(bridge) if bridge is not None else 0.0
+        return (*_PAUSES, *(0.2 for _ in range(round(delay / 0.2))))
 
     def _announce(self, view: "View") -> None:
         """Announce the addresses to neighbours, once nobody else is found to have them."""

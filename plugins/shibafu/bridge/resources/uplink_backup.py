@@ -12,7 +12,6 @@ from shibafu.bridge.resources.active_uplink import (
     order_uplinks,
     release_dropped,
 )
-from shibafu.bridge.resources.uplink_bond import dissolve_bond, find_bond
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.link_requests import link_set
@@ -40,12 +39,7 @@ class BackupUplinks:
 
     def find_faults(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> "Iterator[Fault]":
         """Yield what is wrong with how they are used."""
-        bond = find_bond(sock, bridge.name)
-        if bond is not None:
-            yield Fault(f"{bond.name} bonds the uplinks of bridge {bridge.name}, and uplinkMode is not bond")
-            return
-        dropped = find_dropped(sock, bridge, self._names)
-        if dropped is not None:
+        for dropped in find_dropped(sock, bridge, self._names):
             yield Fault(f"{dropped.name} is a port of bridge {bridge.name}, and no longer one of its uplinks")
         ports = [link.name for link in links if link.master == bridge.index]
         if not ports and any(not link.master for link in links):
@@ -54,15 +48,12 @@ class BackupUplinks:
             yield Fault(f"{' and '.join(ports)} are ports of bridge {bridge.name} at the same time")
         yield from _list_dead(bridge, links)
 
-    def apply(self, sock: NetlinkSocket, bridge: Link) -> None:
+    def apply(self, sock: NetlinkSocket, bridge: Link, had_uplink: bool) -> None:
         """Have one of them be the bridge's port; the lock is held.
 
         Raises:
             NetlinkError: none can be it; why not the first.
         """
-        bond = find_bond(sock, bridge.name)
-        if bond is not None:
-            dissolve_bond(sock, bond)
         for link in self._find_links(sock, bridge):
             if not link.up:
                 self._former.append(link)
@@ -71,7 +62,6 @@ class BackupUplinks:
         # Only now is it known which of them has a carrier.
         links = order_uplinks(self._find_links(sock, bridge), bridge)
         active = self._activate_first(sock, bridge, links)
-        had_uplink = bond is not None or any(link.master for link in links)
         if active is not None and had_uplink:
             # Containers that were there before depend on it: it stays if this call fails later.
             self._former[:] = [link for link in self._former if link.index != active.index]

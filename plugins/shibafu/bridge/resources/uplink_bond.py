@@ -6,11 +6,11 @@ never touched.
 
 from errno import EEXIST, ENODEV, EOPNOTSUPP
 
-from shibafu.bridge.resources.active_uplink import find_dropped, release_dropped, remember_uplink
+from shibafu.bridge.resources.active_uplink import find_dropped, release_dropped, remember_uplinks
+from shibafu.bridge.resources.uplink_tree import leave_tree
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import BOND_GROUP, calc_bond
-from shibafu.netlink.codec import parse_int
-from shibafu.netlink.constants import BOND_ACTIVE_BACKUP, IFLA_BOND_ACTIVE_SLAVE, IFLA_BOND_MODE
+from shibafu.netlink.constants import BOND_ACTIVE_BACKUP, IFLA_BOND_MODE
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_name, link_list
 from shibafu.netlink.link_requests import link_add_bond, link_del, link_set
@@ -33,18 +33,19 @@ def find_bond(sock: NetlinkSocket, bridge: str) -> Link | None:
     return link if link is not None and is_own_bond(link, bridge) else None
 
 
-def dissolve_bond(sock: NetlinkSocket, bond: Link) -> None:
-    """Delete a bond; its slaves are down afterwards, and belong to nobody.
+def dissolve_bond(sock: NetlinkSocket, bridge: str) -> str:
+    """Delete the bond of a bridge's uplinks and return its name; empty if there is none.
+
+    Its slaves are down afterwards, and belong to nobody.
 
     Raises:
         NetlinkError: the kernel refuses.
     """
+    bond = find_bond(sock, bridge)
+    if bond is None:
+        return ""
     sock.request(link_del(bond.index).ignoring(ENODEV))
-
-
-def find_active_slave(bond: Link) -> int:
-    """Return the number of the slave through which a bond sends; 0 if there is none."""
-    return parse_int(bond.data.get(IFLA_BOND_ACTIVE_SLAVE, bytes(4)), 4)
+    return bond.name
 
 
 class BondedUplinks:
@@ -73,8 +74,7 @@ class BondedUplinks:
         if refusal is not None:
             yield Fault(refusal.msg, refusal.details, is_mendable=False)
             return
-        dropped = find_dropped(sock, bridge, (bond.name, *self._names))
-        if dropped is not None:
+        for dropped in find_dropped(sock, bridge, (bond.name, *self._names)):
             yield Fault(f"{dropped.name} is a port of bridge {bridge.name}, and no longer one of its uplinks")
         if not bond.up:
             yield Fault(f"bond {bond.name} is down")
@@ -87,7 +87,7 @@ class BondedUplinks:
             if link.name not in self._names:
                 yield Fault(f"{link.name} is a slave of bond {bond.name}, and no longer one of its uplinks")
 
-    def apply(self, sock: NetlinkSocket, bridge: Link) -> None:
+    def apply(self, sock: NetlinkSocket, bridge: Link, had_uplink: bool) -> None:
         """Have them be slaves, and the bond the bridge's port; the lock is held.
 
         Raises:
@@ -97,7 +97,7 @@ class BondedUplinks:
         # Before all else: where it cannot be made, nothing has changed.
         bond = self._ensure_bond(sock, bridge.name)
         found = [link for name in self._names if (link := link_by_name(sock, name)) is not None]
-        had_uplink = bond.master == bridge.index or any(link.master == bridge.index for link in found)
+        leave_tree(sock, bridge)
         release_dropped(sock, bridge, [bond.name])
         for link in link_list(sock, master=bond.index):
             if link.name not in self._names:
@@ -110,7 +110,7 @@ class BondedUplinks:
                 sock.request(link_set(link.index, master=bond.index))
             elif not link.up:
                 sock.request(link_set(link.index, up=True))
-        remember_uplink(bridge, bond)
+        remember_uplinks(bridge, [bond])
         if bond.master != bridge.index or not bond.up:
             sock.request(link_set(bond.index, up=True, master=bridge.index))
         if had_uplink:

@@ -8,9 +8,10 @@ from errno import ENODEV
 
 from shibafu.bridge.resources.active_uplink import has_carrier, lock_uplinks
 from shibafu.bridge.resources.uplink_backup import BackupUplinks
-from shibafu.bridge.resources.uplink_bond import BondedUplinks, find_bond
+from shibafu.bridge.resources.uplink_bond import BondedUplinks, dissolve_bond, find_bond
 from shibafu.bridge.resources.uplink_claims import find_claimed_uplink, read_stated_uplinks
-from shibafu.bridge.uplink_keys import ACTIVE_BACKUP, BOND
+from shibafu.bridge.resources.uplink_tree import TreeUplinks, has_left_tree, leave_tree
+from shibafu.bridge.uplink_keys import ACTIVE_BACKUP, BOND, STP
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.cni.names import calc_bond
 from shibafu.netfilter.forwarding import refuse_router_advertisements
@@ -40,7 +41,7 @@ class Uplinks(Resource):
             and not only reported.
     """
 
-    __slots__ = ("_config", "_former", "_is_adding", "_names", "_use")
+    __slots__ = ("_config", "_former", "_is_adding", "_mode", "_names", "_use")
     scope = HOST
 
     def __init__(self, config: "BridgeConfig", is_adding: bool) -> None:
@@ -49,11 +50,13 @@ class Uplinks(Resource):
         self._names = config.uplinks.links if config.uplinks is not None else ()
         # The links that this call has changed, as they were.
         self._former: list[Link] = []
+        self._mode = config.uplinks.mode if config.uplinks is not None else ACTIVE_BACKUP
         self._use = self._choose_use()
 
-    def _choose_use(self) -> "BackupUplinks | BondedUplinks":
-        mode = self._config.uplinks.mode if self._config.uplinks is not None else ACTIVE_BACKUP
-        return (BondedUplinks if mode == BOND else BackupUplinks)(self._names, self._former)
+    def _choose_use(self) -> "BackupUplinks | BondedUplinks | TreeUplinks":
+        if self._mode == STP:
+            return TreeUplinks(self._names, self._former)
+        return (BondedUplinks if self._mode == BOND else BackupUplinks)(self._names, self._former)
 
     @property
     def title(self) -> str:
@@ -79,8 +82,10 @@ class Uplinks(Resource):
         """See `Resource.describe`."""
         config = self._config
         wanted: dict[str, object] = {"bridge": config.bridge, "links": list(self._names), "state": "up"}
-        if config.uplinks is not None and config.uplinks.mode == BOND:
+        if self._mode == BOND:
             wanted["bond"] = calc_bond(config.bridge)
+        if self._mode == STP:
+            wanted["stp"] = True
         return wanted | {"acceptRA": False}
 
     def faults(self, view: "View") -> "Iterator[Fault]":
@@ -101,6 +106,12 @@ class Uplinks(Resource):
                 yield Fault(f"uplink {link.name} is down")
             if link.inet6_conf(DEVCONF_ACCEPT_RA):
                 yield Fault(f"uplink {link.name} accepts router advertisements", is_switch=True)
+        bond = find_bond(view.sock, bridge.name) if self._mode != BOND else None
+        if bond is not None:
+            yield Fault(f"{bond.name} bonds the uplinks of bridge {bridge.name}, and uplinkMode is not bond")
+            return
+        if self._mode != STP and has_left_tree(bridge):
+            yield Fault(f"STP is on for the uplinks of bridge {bridge.name}, and uplinkMode is not stp")
         yield from self._use.find_faults(view.sock, bridge, links)
         # One that is down may have a carrier once it is up.
         if links and all(link.up for link in links) and not any(has_carrier(link) for link in links):
@@ -127,8 +138,13 @@ class Uplinks(Resource):
             for link in links:
                 if link.master in masters and link.inet6_conf(DEVCONF_ACCEPT_RA):
                     refuse_router_advertisements(link.name)
-            self._use.apply(view.sock, bridge)
-        for name in self._names:
+            had_uplink = any(link.master and link.master in masters for link in links)
+            if self._mode != BOND:
+                dissolve_bond(view.sock, bridge.name)
+            if self._mode == ACTIVE_BACKUP:
+                leave_tree(view.sock, bridge)
+            self._use.apply(view.sock, bridge, had_uplink)
+        for name in (bridge.name, *self._names):
             view.look_again(name)
         # What this call has changed is undone with it, also where there was a port before.
         return bool(self._former)
@@ -160,7 +176,7 @@ class Uplinks(Resource):
             stated = read_stated_uplinks(sharer.record.config) if network != self._config.network else None
             if stated is None or stated == own:
                 continue
-            if stated.mode != (own.mode if own is not None else ACTIVE_BACKUP):
+            if stated.mode != self._mode:
                 what = f'network "{network}" has the uplinks of bridge {bridge} in uplinkMode {stated.mode}'
                 keys = 'the same "uplinkMode"'
             elif stated.links != self._names:

@@ -91,9 +91,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--uplink-mode",
         metavar="MODE",
-        choices=("active-backup", "bond"),
+        choices=("active-backup", "bond", "stp"),
         default="",
-        help="what makes another uplink take over: active-backup for the watcher, bond for the kernel",
+        help="what makes another uplink take over: active-backup for the watcher, bond or stp for the kernel",
     )
     parser.add_argument(
         "--gateway-ha",
