@@ -377,6 +377,12 @@ UPLINKS = (
         network="uplinks",
     ),
     Breakage(
+        "Uplinks.arpIgnore",
+        "sysctl -qw net/ipv4/conf/eth2/arp_ignore=0",
+        "uplink eth2 answers ARP requests for other links",
+        network="uplinks",
+    ),
+    Breakage(
         "Uplinks.acceptRA",
         "sysctl -qw net/ipv6/conf/eth2/accept_ra=2",
         "uplink eth2 accepts router advertisements",

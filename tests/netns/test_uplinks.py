@@ -4,11 +4,13 @@ import os
 import time
 from collections.abc import Iterator
 from functools import partial
+from socket import inet_aton
 
 import pytest
 
 from netns.uplink_lab import BRIDGE, CABLES, GATEWAY, UplinkLab
 from netns.watched import Watched, make_command, settle
+from shibafu.watch.arp_probe import ArpProbe
 from support.machine import RECORDS, Machine
 from support.namespaces import Namespace
 from support.waiting import wait_for
@@ -33,6 +35,22 @@ def test_first_uplink_is_the_only_port(lab: UplinkLab) -> None:
     with lab.stream():
         pass  # they arrive
     lab.machine.check(lab.config)
+
+
+@pytest.mark.long
+def test_only_the_bridge_answers_for_the_host(machine: Machine) -> None:
+    """The uplink that waits is on the same segment, and the kernel would answer there for any address."""
+    with UplinkLab(machine, isGateway=True, uplinkProbe=GATEWAY) as lab:
+        lab.config["ipam"]["ranges"][0][0]["gateway"] = "10.7.0.2"
+        machine.add(lab.config)
+        bridge = machine.links()[BRIDGE]["address"]
+        mac = bytes.fromhex(machine.links(lab.gateway)["eth0"]["address"].replace(":", ""))
+        with lab.gateway.enter():
+            probe = ArpProbe("eth0", mac, inet_aton("10.7.0.2"))
+        probe.ask()
+        settle()
+        assert {answer.hex(":") for answer in probe.take_senders()} == {bridge}
+        probe.close()
 
 
 @pytest.mark.long

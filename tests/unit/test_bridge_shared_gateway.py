@@ -61,7 +61,7 @@ def test_where_it_is(present: list[str], said: str) -> None:
 def test_the_configuration_of_keepalived() -> None:
     config = parse(V4 | {"gateway": "10.7.0.254"}, V6, vrrpID=7, vrrpPriority=200, vrrpTrack=["eth0"])
     assert config.shared_gateway is not None
-    text = render_keepalived("lan", "br-lan", config.shared_gateway, "br-lan, number 7")
+    text = render_keepalived("lan", "br-lan", config.shared_gateway, "br-lan, number 7", "")
     block = text.partition("vrrp_instance ")[2]
     assert [line.strip() for line in block.splitlines()] == [
         "shibafu-lan {",
@@ -85,6 +85,15 @@ def test_the_configuration_of_keepalived() -> None:
         "}",
         "}",
     ]
+
+
+def test_keepalived_reads_whether_uplinks_are_dead() -> None:
+    config = parse(V4, V6)
+    assert config.shared_gateway is not None
+    text = render_keepalived("lan", "br-lan", config.shared_gateway, "br-lan, number 7", "/run/dead-br-lan")
+    declared = 'track_file shibafu-lan {\n    file "/run/dead-br-lan"\n    weight 0\n}\nvrrp_instance '
+    assert declared in text
+    assert "    track_file {\n        shibafu-lan\n    }\n}\n" in text
 
 
 @pytest.mark.parametrize(

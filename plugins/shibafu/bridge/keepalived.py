@@ -33,7 +33,9 @@ def calc_keepalived_path(network: str) -> str:
     return f"{_DIRECTORY}/conf.d/{calc_file_name('shibafu', network)}.conf"
 
 
-def render_keepalived(network: str, link: str, gateway: "SharedGateway", incarnation: str) -> str:
+def render_keepalived(
+    network: str, link: str, gateway: "SharedGateway", incarnation: str, outage: str
+) -> str:
     """Return the configuration of a network's gateway.
 
     IPv6 addresses move with the IPv4 instance (`virtual_ipaddress_excluded`). An instance of their own would
@@ -45,6 +47,7 @@ def render_keepalived(network: str, link: str, gateway: "SharedGateway", incarna
         gateway: what the network's configuration states.
         incarnation: what tells the link from an earlier one of its name. keepalived waits for ever for
             one that was deleted, unless it reads its configuration again.
+        outage: the file that says whether all uplinks of the link are dead; empty where it has none.
     """
     name = f"shibafu-{network}"
     own = next(ip.address for ip in gateway.host_ips if ip.version == 4)
@@ -54,7 +57,9 @@ def render_keepalived(network: str, link: str, gateway: "SharedGateway", incarna
         "virtual_ipaddress": addresses[4],
         "virtual_ipaddress_excluded": addresses[6],
         "track_interface": gateway.tracked,
+        "track_file": [name] if outage else [],
     }
+    watched = [f"track_file {name} {{", f'    file "{outage}"', "    weight 0", "}"] if outage else []
     lines = [
         f"# The gateway of network {network}. shibafu has written this, and does so again after changes.",
         f"# Interface: {incarnation}",
@@ -62,6 +67,7 @@ def render_keepalived(network: str, link: str, gateway: "SharedGateway", incarna
         "    # The bridge comes with the first container.",
         "    dynamic_interfaces allow_if_changes",
         "}",
+        *watched,
         f"vrrp_instance {name} {{",
         "    version 3",
         "    state BACKUP",

@@ -115,6 +115,11 @@ def refuse_router_advertisements(link: str) -> None:
     try_sysctl(f"/proc/sys/net/ipv6/conf/{link}/accept_ra", "0")
 
 
+def answer_for_own_addresses(link: str) -> None:
+    """Keep the host from answering ARP requests on a link that are for addresses of its other links."""
+    try_sysctl(f"/proc/sys/net/ipv4/conf/{link}/arp_ignore", "1")
+
+
 def enable_ipv6(link: str) -> None:
     """Let a link have IPv6 addresses, also where `default/disable_ipv6` is set.
 

@@ -64,7 +64,7 @@ class GatewayPlace:
         Args:
             shared: what the network's configuration states.
             present: the addresses of the network's link, packed.
-            has_links: whether that link is up, and those that are tracked.
+            has_links: whether that link is up, those that are tracked, and one of its uplinks.
         """
         addresses = [str(gateway.address) for gateway in shared.gateways]
         is_here = shared.is_among(present)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from shibafu.bridge.resources.active_uplink import has_outage
 from shibafu.bridge.resources.fabric_faults import find_forwarding
 from shibafu.cni.errors import IO_FAILURE, CniError
 from shibafu.cni.names import ISOLATED_GROUP, NETWORK_GROUPS, STRICT
@@ -222,6 +223,7 @@ class Inspector:
         links = [self._links.get(name) for name in (bridge.gateway_link, *shared.tracked)]
         present = self._addresses.get(links[0].index, []) if links[0] is not None else []
         has_links = all(link is not None and link.state == "up" for link in links)
+        has_links = has_links and not has_outage(bridge.bridge)
         return GatewayPlace.find(shared, {address.ip.packed for address in present}, has_links)
 
     @cached_property

@@ -2,7 +2,7 @@
 
 import time
 
-from shibafu.bridge.resources.active_uplink import activate_uplink, lock_uplinks
+from shibafu.bridge.resources.active_uplink import activate_uplink, lock_uplinks, note_outage
 from shibafu.bridge.uplink_keys import ACTIVE_BACKUP
 from shibafu.cni.errors import CniError
 from shibafu.netlink.inet import ip_text
@@ -34,6 +34,9 @@ _LOOK = 0.5
 _PASSED_OVER = 5.0
 # For how many seconds the preferred uplink has to work until it is active again, where that is wanted.
 _PROVING = 30.0
+# For how many seconds an uplink has to have a carrier, when all were dead, until this host may be a gateway
+# for others again: nothing gets through at first, so that it would not hear the one that has become it.
+_RETURNING = 2.0
 # When, after a switch, other switches are told where MACs are, and of how many at most.
 _ANNOUNCEMENTS = (0.0, 0.1, 0.5)
 _MAX_MACS = 1000
@@ -84,6 +87,12 @@ class UplinkWatch:
         if former or wanted:
             self._report()
 
+    def close(self) -> None:
+        """End the watch; nobody would tell keepalived that an uplink works again."""
+        for bridge in self._bridges.values():
+            bridge.forget_outage()
+            bridge.close()
+
     def look(self) -> None:
         """Do what is due."""
         is_changed = False
@@ -120,6 +129,10 @@ class _BridgeUplinks:
         self._active = ""
         self._free: list[str] = []
         self._switches = 0
+        # What keepalived has been told of them; None before that.
+        self._has_outage: bool | None = None
+        # Since when any of them has a carrier; NEVER while none has.
+        self._alive_since = NEVER
         self._next_look = self._next_switch = 0.0
         # Until when uplinks are passed over that could not be a port.
         self._passed_over: dict[str, float] = {}
@@ -164,6 +177,7 @@ class _BridgeUplinks:
             self._leave_dead_uplink(now)
             self._return_to_preferred(now)
             self._ask(now)
+            self._tell_keepalived(now)
         return before != (self._active, self._carriers, self._switches)
 
     def _read_carriers(self) -> None:
@@ -242,6 +256,28 @@ class _BridgeUplinks:
             self._probe.ask(now, self._active, others, self._list_proven(now))
             if self._probe.is_urgent and others:
                 self.due = now + _URGENT_POLL
+
+    def _tell_keepalived(self, now: float) -> None:
+        """Have keepalived give a gateway to other hosts that this one can no longer be for them."""
+        self._alive_since = min(self._alive_since, now) if any(self._carriers.values()) else NEVER
+        is_dead = self._alive_since == NEVER or (
+            self._has_outage is True and now - self._alive_since < _RETURNING
+        )
+        if is_dead != self._has_outage and not self._is_dry_run and self._shares_gateway():
+            note_outage(self._name, is_dead)
+            self._has_outage = is_dead
+
+    def forget_outage(self) -> None:
+        """Have keepalived take part again."""
+        if self._has_outage:
+            try:
+                note_outage(self._name, False)
+            except (CniError, OSError) as error:
+                self._say(f"cannot tell keepalived that nobody watches the uplinks: {error}")
+
+    def _shares_gateway(self) -> bool:
+        bridges = [network.bridge for network in self.networks]
+        return any(bridge is not None and bridge.shared_gateway is not None for bridge in bridges)
 
     def _list_proven(self, now: float) -> list[str]:
         """Return the preferred uplink if it has had a carrier for long enough to be active again."""

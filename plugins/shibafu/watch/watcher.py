@@ -90,6 +90,7 @@ class Watcher:
             try:
                 self._watch()
             finally:
+                self._uplinks.close()
                 self._remove_status()
 
     def _watch(self) -> None:

@@ -129,6 +129,38 @@ def _read_record(bridge: str, index: int) -> list[str]:
 def forget_uplink(bridge: str) -> None:
     """Forget which uplink was active, of a bridge that is gone."""
     remove_file(_calc_path(bridge))
+    remove_file(calc_outage_path(bridge))
+
+
+def calc_outage_path(bridge: str) -> str:
+    """Return the file in which keepalived reads whether all uplinks of a bridge are dead: 1, or 0."""
+    return f"{_DIRECTORY}/dead-{_calc_name(bridge)}"
+
+
+def note_outage(bridge: str, is_dead: bool) -> None:
+    """Tell keepalived whether all uplinks of a bridge are dead: then other hosts cannot reach a gateway here.
+
+    Raises:
+        OSError: it cannot be written.
+        CniError: others could write to the directory.
+    """
+    secure_directories(_ROOT, _DIRECTORY)
+    make_directory(_DIRECTORY, 0o700)
+    replace_file(calc_outage_path(bridge), b"1\n" if is_dead else b"0\n")
+
+
+def has_outage(bridge: str) -> bool:
+    """Return whether keepalived has been told that all uplinks of a bridge are dead."""
+    return read_file(calc_outage_path(bridge), _LARGEST) == b"1\n"
+
+
+def has_stale_outage(bridge: str) -> bool:
+    """Return whether it has been told so by a watcher that has ended, and cannot take it back."""
+    if not has_outage(bridge):
+        return False
+    from shibafu.cni.sole_process import is_at_work
+
+    return not is_at_work("watch")
 
 
 def remember_uplinks(bridge: Link, links: "Iterable[Link]", has_tree: bool | None = None) -> None:

@@ -6,7 +6,12 @@ is one leaves before another enters.
 
 from errno import ENODEV
 
-from shibafu.bridge.resources.active_uplink import has_carrier, lock_uplinks
+from shibafu.bridge.resources.active_uplink import (
+    has_carrier,
+    has_stale_outage,
+    lock_uplinks,
+    note_outage,
+)
 from shibafu.bridge.resources.uplink_backup import BackupUplinks
 from shibafu.bridge.resources.uplink_bond import BondedUplinks, dissolve_bond, find_bond
 from shibafu.bridge.resources.uplink_claims import find_claimed_uplink, read_stated_uplinks
@@ -14,14 +19,14 @@ from shibafu.bridge.resources.uplink_tree import TreeUplinks, has_left_tree, lea
 from shibafu.bridge.uplink_keys import ACTIVE_BACKUP, BOND, STP
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.cni.names import calc_bond
-from shibafu.netfilter.forwarding import refuse_router_advertisements
+from shibafu.netfilter.forwarding import answer_for_own_addresses, refuse_router_advertisements
 from shibafu.netlink.address import addr_list
-from shibafu.netlink.constants import AF_INET6, DEVCONF_ACCEPT_RA, RT_SCOPE_LINK
+from shibafu.netlink.constants import AF_INET6, DEVCONF_ACCEPT_RA, IPV4_DEVCONF_ARP_IGNORE, RT_SCOPE_LINK
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_index, link_by_name
 from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.resource.base import HOST, Fault, Resource
+from shibafu.resource.base import HOST, MEND, Fault, Resource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +91,7 @@ class Uplinks(Resource):
             wanted["bond"] = calc_bond(config.bridge)
         if self._mode == STP:
             wanted["stp"] = True
-        return wanted | {"acceptRA": False}
+        return wanted | {"acceptRA": False, "arpIgnore": 1}
 
     def faults(self, view: "View") -> "Iterator[Fault]":
         """See `Resource.faults`."""
@@ -106,6 +111,8 @@ class Uplinks(Resource):
                 yield Fault(f"uplink {link.name} is down")
             if link.inet6_conf(DEVCONF_ACCEPT_RA):
                 yield Fault(f"uplink {link.name} accepts router advertisements", is_switch=True)
+            if link.inet_conf(IPV4_DEVCONF_ARP_IGNORE) == 0:
+                yield Fault(f"uplink {link.name} answers ARP requests for other links", is_switch=True)
         bond = find_bond(view.sock, bridge.name) if self._mode != BOND else None
         if bond is not None:
             yield Fault(f"{bond.name} bonds the uplinks of bridge {bridge.name}, and uplinkMode is not bond")
@@ -117,6 +124,10 @@ class Uplinks(Resource):
         if links and all(link.up for link in links) and not any(has_carrier(link) for link in links):
             advice = "containers reach nobody beyond this host until a cable, or the switch behind it, works"
             yield Fault(f"no uplink of bridge {bridge.name} has a carrier", advice, is_mendable=False)
+        working = [link.name for link in links if has_carrier(link)]
+        if working and has_stale_outage(bridge.name):
+            what = f"keepalived was told that uplink {working[0]} has no carrier, and it has one"
+            yield Fault(what, f"the watcher has ended; {MEND}")
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`.
@@ -136,14 +147,17 @@ class Uplinks(Resource):
             if self._is_adding and (problems or not links):
                 raise problems[0] if problems else self._refuse_absence()
             for link in links:
-                if link.master in masters and link.inet6_conf(DEVCONF_ACCEPT_RA):
-                    refuse_router_advertisements(link.name)
+                if link.master in masters:
+                    _close(link)
             had_uplink = any(link.master and link.master in masters for link in links)
             if self._mode != BOND:
                 dissolve_bond(view.sock, bridge.name)
             if self._mode == ACTIVE_BACKUP:
                 leave_tree(view.sock, bridge)
             self._use.apply(view.sock, bridge, had_uplink)
+            working = [link for link in self._find_links(view.sock) if has_carrier(link)]
+            if working and has_stale_outage(bridge.name):
+                note_outage(bridge.name, False)
         for name in (bridge.name, *self._names):
             view.look_again(name)
         # What this call has changed is undone with it, also where there was a port before.
@@ -195,6 +209,15 @@ class Uplinks(Resource):
             for link in reversed(self._former):
                 request = link_set(link.index, master=link.master, up=link.up)
                 sock.request(request.ignoring(ENODEV))
+
+
+def _close(link: Link) -> None:
+    """Keep the host off an uplink: it is on the segment with its bridge."""
+    if link.inet6_conf(DEVCONF_ACCEPT_RA):
+        refuse_router_advertisements(link.name)
+    # One that waits hears what others ask there, and would answer for the bridge's addresses.
+    if link.inet_conf(IPV4_DEVCONF_ARP_IGNORE) == 0:
+        answer_for_own_addresses(link.name)
 
 
 def _list_masters(sock: NetlinkSocket, bridge: Link) -> list[int]:

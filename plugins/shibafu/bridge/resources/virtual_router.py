@@ -14,7 +14,9 @@ from shibafu.bridge.keepalived import (
     render_keepalived,
     require_keepalived,
 )
+from shibafu.bridge.resources.active_uplink import calc_outage_path
 from shibafu.bridge.shared_gateway import SharedGateway
+from shibafu.bridge.uplink_keys import ACTIVE_BACKUP
 from shibafu.cni.boot import read_boot_id
 from shibafu.cni.errors import LIMITED_CONNECTIVITY, CniError
 from shibafu.lean.ip import Address, Cidr
@@ -158,7 +160,10 @@ class VirtualRouter(Resource):
         name = self._config.gateway_link
         link = view.link(name)
         incarnation = f"{name}, number {link.index if link is not None else 0} of boot {read_boot_id()}"
-        return render_keepalived(self._config.network, name, self._shared, incarnation).encode()
+        uplinks = self._config.uplinks
+        is_watched = uplinks is not None and uplinks.mode == ACTIVE_BACKUP
+        outage = calc_outage_path(self._config.bridge) if is_watched else ""
+        return render_keepalived(self._config.network, name, self._shared, incarnation, outage).encode()
 
 
 def _describe_absence(name: str) -> tuple[str, str]:
