@@ -8,9 +8,10 @@ from shibafu.portmap.chains import calc_dnat_chain, calc_masquerade_chain, list_
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from shibafu.portmap.publication import Publication
+    from shibafu.portmap.register import Companions
 
 _MOST_ASKED = 100
 _CHAIN_PREFIX = calc_dnat_chain("").partition("-")[0] + "-"
@@ -73,7 +74,7 @@ class IptablesPorts:
         self._env = env
 
     def publish(
-        self, publication: "Publication", others: "list[Publication]", is_paused: "Callable[[], bool]"
+        self, publication: "Publication", others: "Companions", is_paused: "Callable[[], bool]"
     ) -> None:
         """Make the rules of a publication.
 
@@ -88,32 +89,29 @@ class IptablesPorts:
         texts = {}
         for version in publication.targets:
             rules = list_port_rules(publication, version)
-            neighbours = _select(publication, others, version)
-            if rules and neighbours:
+            if rules and any(_select(others, version)):
                 jumps = [f"-C {hook} {jump}" for hook, jump in list_jumps(publication.network)]
                 texts[version] = _render([*jumps, *(f"-A {chain} {rule}" for chain, rule in rules)])
             elif rules:
                 texts[version] = _render(_list_setup(publication.network, rules))
         for version in self._commit(texts):
             # Something is left of a call that was killed, or somebody has removed what others need, too.
-            neighbours = _select(publication, others, version)
+            neighbours = [*_select(others, version)]
             if not (neighbours and is_paused()):
                 self._repair(publication.network, version, [*neighbours, publication])
 
-    def restore(self, publication: "Publication", others: "list[Publication]") -> None:
+    def restore(self, publication: "Publication", others: "Companions") -> None:
         """Make the rules of a publication out of whatever is left of them; see `publish`.
 
         Raises:
             CniError: iptables refused.
         """
         for version in publication.targets:
-            members = [*_select(publication, others, version), publication]
+            members = [*_select(others, version), publication]
             if publication.of_version(version):
                 self._repair(publication.network, version, members)
 
-    def withdraw(
-        self, publication: "Publication", others: "list[Publication]", is_complete: bool = True
-    ) -> None:
+    def withdraw(self, publication: "Publication", others: "Companions", is_complete: bool = True) -> None:
         """Remove the rules of a publication; absence is success.
 
         Args:
@@ -127,14 +125,14 @@ class IptablesPorts:
         texts = {}
         for version in publication.targets:
             rules = list_port_rules(publication, version)
-            if rules and _select(publication, others, version):
+            if rules and any(_select(others, version)):
                 texts[version] = _render([f"-D {chain} {rule}" for chain, rule in rules])
             elif rules and is_complete:
                 texts[version] = _render(_list_teardown(publication.network))
             elif rules:
                 self._repair(publication.network, version, [], publication.key)
         for version in self._commit(texts):
-            members = _select(publication, others, version)
+            members = [*_select(others, version)]
             self._repair(publication.network, version, members, publication.key)
 
     def _commit(self, texts: dict[int, str]) -> list[int]:
@@ -259,15 +257,9 @@ class IptablesPorts:
         return path
 
 
-def _select(publication: "Publication", others: "list[Publication]", version: int) -> "list[Publication]":
-    """Return those of the same network that have rules of a family."""
-    return [
-        one
-        for one in others
-        if one.backend == publication.backend
-        and one.network == publication.network
-        and one.of_version(version)
-    ]
+def _select(others: "Companions", version: int) -> "Iterator[Publication]":
+    """Yield those that have rules of a family."""
+    return (one for one in others if one.of_version(version))
 
 
 def _list_setup(network: str, rules: list[tuple[str, str]]) -> list[str]:

@@ -14,10 +14,11 @@ from shibafu.portmap.tables import calc_ruleset, calc_table, is_ports_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from shibafu.netfilter.ruleset import Ruleset
     from shibafu.portmap.publication import Publication
+    from shibafu.portmap.register import Companions
 
 _TAKEN = "File exists"
 # How protocols are called (/etc/protocols).
@@ -54,7 +55,7 @@ class NftablesPorts:
         self._nft = Nft(env)
 
     def publish(
-        self, publication: "Publication", others: "list[Publication]", is_paused: "Callable[[], bool]"
+        self, publication: "Publication", others: "Companions", is_paused: "Callable[[], bool]"
     ) -> None:
         """Make the rules of a publication.
 
@@ -66,13 +67,13 @@ class NftablesPorts:
         Raises:
             CniError: PORT_TAKEN when somebody else has a port; or nft refused.
         """
-        neighbours = _select(publication, others)
-        if neighbours and (self._run(render_added(_calc(publication, [publication]))) or is_paused()):
+        has_neighbours = any(_select(publication, others))
+        if has_neighbours and (self._run(render_added(_calc(publication, [publication]))) or is_paused()):
             return
         # The first; or the table was removed, and all who are in it need it again.
         self.restore(publication, others)
 
-    def restore(self, publication: "Publication", others: "list[Publication]") -> None:
+    def restore(self, publication: "Publication", others: "Companions") -> None:
         """Make the rules of a publication out of whatever is left of them; see `publish`.
 
         Raises:
@@ -86,9 +87,7 @@ class NftablesPorts:
                 raise self._describe_taken(publication)
             raise CniError(FIREWALL, f"nft refused the rules: {said}", text)
 
-    def withdraw(
-        self, publication: "Publication", others: "list[Publication]", is_complete: bool = True
-    ) -> None:
+    def withdraw(self, publication: "Publication", others: "Companions", is_complete: bool = True) -> None:
         """Remove the rules of a publication; absence is success.
 
         Args:
@@ -99,16 +98,16 @@ class NftablesPorts:
         Raises:
             CniError: nft refused.
         """
-        ruleset, neighbours = _calc(publication, [publication]), _select(publication, others)
+        ruleset = _calc(publication, [publication])
         if not is_complete:
             self._remove_elements(ruleset.name, lambda comment: comment.startswith(publication.key))
             return
-        if not neighbours:
+        if not any(_select(publication, others)):
             if not self._run(render_teardown(ruleset)):
                 self._nft.run(render_teardown(ruleset))  # once more, to have the refusal's text
             return
         # Another may have the address by now; what its connections need stays.
-        successors = [one for one in neighbours if _shares_address(one, publication)]
+        successors = _select(publication, others.with_same_address())
         needed = {part.name: set(part.elements) for part in _calc(publication, successors).sets}
         for part in ruleset.sets:
             part.elements = [one for one in part.elements if one not in needed[part.name]]
@@ -211,16 +210,11 @@ def _swap_protocol(text: str, other_names: dict[str, str]) -> str:
     return text
 
 
-def _calc(publication: "Publication", members: "list[Publication]") -> "Ruleset":
+def _calc(publication: "Publication", members: "Iterable[Publication]") -> "Ruleset":
     return calc_ruleset(members, calc_table(publication), publication.conditions)
 
 
-def _shares_address(one: "Publication", other: "Publication") -> bool:
-    addresses = {target.address for target in other.targets.values()}
-    return any(target.address in addresses for target in one.targets.values())
-
-
-def _select(publication: "Publication", others: "list[Publication]") -> "list[Publication]":
-    """Return those that are in the same table."""
+def _select(publication: "Publication", others: "Iterable[Publication]") -> "Iterator[Publication]":
+    """Yield those that are in the same table."""
     table = calc_table(publication)
-    return [one for one in others if one.backend == publication.backend and calc_table(one) == table]
+    return (one for one in others if calc_table(one) == table)

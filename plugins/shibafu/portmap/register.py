@@ -19,7 +19,7 @@ from shibafu.resource.home import calc_mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     # Inside the class, `list` is the method.
     _Publications = list[Publication]
@@ -86,12 +86,9 @@ class Register:
         keys = [key for key, entry in self._entries.items() if _touches(entry, spans)]
         return self._list(key for key in keys if key != own.key)
 
-    def list_companions(self, own: Publication) -> "_Publications":
+    def find_companions(self, own: Publication) -> "Companions":
         """Return the other publications whose rules may be in the same chains, or table, as one's."""
-        wanted = {"backend": own.backend} | ({} if own.backend == NFTABLES else {"network": own.network})
-        entries = self._entries.items()
-        keys = [k for k, entry in entries if isinstance(entry, dict) and wanted.items() <= entry.items()]
-        return self._list(key for key in keys if key != own.key)
+        return Companions(self, own, self._entries)
 
     def _list(self, keys: "Iterable[str]") -> "_Publications":
         # To parse one takes longer than all the rest; most are of no interest.
@@ -132,6 +129,47 @@ class Register:
         write_file(self._fresh, dumps_lines(head | self._entries).encode("utf-8", "surrogateescape"))
         os.rename(self._fresh, self._path)
         self.is_found = True
+
+
+class Companions:
+    """The other publications whose rules may be in the same chains, or table, as one's.
+
+    They are parsed as they are reached: mostly it matters only whether there are any.
+
+    Args:
+        register: the register, locked.
+        own: the publication.
+        entries: all that is in the register.
+    """
+
+    __slots__ = ("_entries", "_own", "_register")
+
+    def __init__(self, register: Register, own: Publication, entries: "Mapping[str, object]") -> None:
+        self._register = register
+        self._own = own
+        self._entries = entries
+
+    def __iter__(self) -> "Iterator[Publication]":
+        return self._parse(lambda entry: True)
+
+    def with_same_address(self) -> "Iterator[Publication]":
+        """Yield those that lead to an address of the publication's."""
+        addresses = {str(target.address) for target in self._own.targets.values()}
+        return self._parse(lambda entry: not addresses.isdisjoint(_list_addresses(entry)))
+
+    def _parse(self, is_wanted: "Callable[[dict[str, object]], bool]") -> "Iterator[Publication]":
+        own = self._own
+        shared = {"backend": own.backend} | ({} if own.backend == NFTABLES else {"network": own.network})
+        for key, entry in self._entries.items():
+            if isinstance(entry, dict) and shared.items() <= entry.items() and is_wanted(entry):
+                one = self._register.find(key) if key != own.key else None
+                if one is not None:
+                    yield one
+
+
+def _list_addresses(entry: "dict[str, object]") -> "list[str]":
+    targets = entry.get("targets")
+    return [str(text).partition("/")[0] for text in targets] if isinstance(targets, list) else []
 
 
 def _touches(entry: object, spans: dict[str, tuple[int, int]]) -> bool:

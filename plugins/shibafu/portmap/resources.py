@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from shibafu.portmap.iptables_ports import IptablesPorts
     from shibafu.portmap.nftables_ports import NftablesPorts
     from shibafu.portmap.publication import Publication
-    from shibafu.portmap.register import Register
+    from shibafu.portmap.register import Companions, Register
     from shibafu.resource.view import View
 
 
@@ -112,7 +112,7 @@ class PortRules(Resource):
 
     def ensure(self, view: "View") -> bool:
         """See `Resource.ensure`."""
-        self._open().publish(self._publication, self._list_others(), self._is_paused)
+        self._open().publish(self._publication, self._find_others(), self._is_paused)
         return True
 
     def _is_paused(self) -> bool:
@@ -128,15 +128,15 @@ class PortRules(Resource):
         Raises:
             CniError: it is refused.
         """
-        self._open().restore(self._publication, self._list_others())
+        self._open().restore(self._publication, self._find_others())
 
     def remove(self) -> None:
         """See `Resource.remove`."""
         register = self._register
-        self._open().withdraw(self._publication, self._list_others(), register.is_complete)
+        self._open().withdraw(self._publication, self._find_others(), register.is_complete)
 
-    def _list_others(self) -> "list[Publication]":
-        return self._register.list_companions(self._publication)
+    def _find_others(self) -> "Companions":
+        return self._register.find_companions(self._publication)
 
     def _open(self) -> "NftablesPorts | IptablesPorts":
         if self._backend is None:
