@@ -1,10 +1,13 @@
 """What a process of the engine makes of the end of a program."""
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+import shibafu
+import shibafu_ipam
 from shibafu.engine.worker import run_program
 
 
@@ -20,7 +23,26 @@ def test_exits_are_those_of_an_own_process(
     said: str,
 ) -> None:
     program = ModuleType("program")
-    program.main = lambda: sys.exit(code)  # type: ignore[attr-defined]  # what executables call
+    program.main = lambda _env: sys.exit(code)  # type: ignore[attr-defined]  # what executables call
     monkeypatch.setitem(sys.modules, "program", program)
-    assert run_program("program") == status
+    assert run_program("program", {}) == status
     assert capsys.readouterr() == ("", said)
+
+
+def test_plugins_take_their_environment_from_the_call() -> None:
+    # in a process of the engine, `os.environ` is empty: nobody but the shell of all plugins may look there
+    (suite,), (ipam,) = shibafu.__path__, shibafu_ipam.__path__
+    folders = (
+        "cni",
+        "lean",
+        "netlink",
+        "netfilter",
+        "resource",
+        "bridge",
+        "bandwidth",
+        "firewall",
+        "loopback",
+    )
+    roots = [Path(ipam), *(Path(suite, name) for name in (*folders, "policy", "portmap", "tuning"))]
+    files = [file for root in roots for file in root.rglob("*.py")]
+    assert {file.name for file in files if "os.environ" in file.read_text()} == {"skel.py"}

@@ -8,6 +8,8 @@ from shibafu.cni.errors import INTERNAL, IO_FAILURE, TRY_AGAIN_LATER, CniError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shibafu.cni.request import Request
     from shibafu.cni.skel import Plugin, Run
 
@@ -106,16 +108,16 @@ def take_back(plugin: "Plugin", request: "Request") -> None:
         pass  # DEL comes from the runtime, too, and its answer is heard
 
 
-def report_unprinted(error: OSError) -> int:
+def report_unprinted(error: OSError, env: "Mapping[str, str]") -> int:
     """Say that an answer could not be printed, and return the exit status."""
     # What is left in its buffer would fail once more when the interpreter ends.
     sys.stdout = None
     reason = (error.strerror or "standard output is closed").lower()
-    _tell(f"cannot print the answer to {os.environ.get('CNI_COMMAND')}: {reason}\n")
+    _tell(f"cannot print the answer to {env.get('CNI_COMMAND')}: {reason}\n")
     return 1
 
 
-def run_without_files(run: "Run") -> int:
+def run_without_files(run: "Run", env: "Mapping[str, str]") -> int:
     """Do what `skel.run_process` does where the caller has closed some of the process's files."""
     # What is opened from now on must not get their numbers, which child processes inherit.
     while (descriptor := os.open("/dev/null", os.O_RDWR)) <= 2:
@@ -126,9 +128,9 @@ def run_without_files(run: "Run") -> int:
         stdin = sys.stdin.buffer if sys.stdin is not None else nothing
         stdout = sys.stdout.buffer if sys.stdout is not None else nothing
         try:
-            return run(os.environ, stdin, stdout)
+            return run(env, stdin, stdout)
         except OSError as error:
-            return report_unprinted(error)
+            return report_unprinted(error, env)
 
 
 def warn(text: str) -> None:

@@ -46,9 +46,14 @@ class Plugin:
         """Do one CNI call; see `run`."""
         return run(self, env, stdin, stdout)
 
-    def main(self) -> None:
-        """Do the call that this process was started for, and end it."""
-        sys.exit(run_process(self.run))
+    def main(self, env: "Mapping[str, str] | None" = None) -> None:
+        """Do the call that this process was started for, and end it.
+
+        Args:
+            env: its environment, if that is not the interpreter's.
+        """
+        # A copy: each look into `os.environ` encodes a name and decodes a value, and a call makes forty.
+        sys.exit(run_process(self.run, dict(os.environ) if env is None else env))
 
 
 def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "BinaryIO") -> int:
@@ -129,22 +134,25 @@ def call(plugin: Plugin, request: "Request") -> object:
         raise describe_defect(plugin, error) from error
 
 
-def run_process(run: "Run") -> int:
+def run_process(run: "Run", env: "Mapping[str, str]") -> int:
     """Do the call that this process was started for, and return the exit status.
 
     A caller may have closed any of the process's files, or given it some that cannot be written to.
+
+    Args:
+        run: the plugin.
+        env: the process's environment.
     """
     if sys.stdin is None or sys.stdout is None or sys.stderr is None:
         from shibafu.cni.failures import run_without_files
 
-        return run_without_files(run)
+        return run_without_files(run, env)
     try:
-        # A copy: each look into `os.environ` encodes a name and decodes a value, and a call makes forty.
-        return run(dict(os.environ), sys.stdin.buffer, sys.stdout.buffer)
+        return run(env, sys.stdin.buffer, sys.stdout.buffer)
     except OSError as error:
         from shibafu.cni.failures import report_unprinted
 
-        return report_unprinted(error)
+        return report_unprinted(error, env)
 
 
 def _answer_version(plugin: Plugin, stdin: "BinaryIO") -> dict[str, object]:

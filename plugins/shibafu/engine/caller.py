@@ -33,7 +33,7 @@ _UCRED = Struct("=iII")
 _PIDFD = Struct("=i")
 _LARGEST_FILE = 1 << 16
 # What is at these paths depends on who looks.
-_DESCRIPTORS = (b"/proc/self/fd/", b"/proc/thread-self/fd/", b"/dev/fd/")
+_DESCRIPTORS = ("/proc/self/fd/", "/proc/thread-self/fd/", "/dev/fd/")
 _MOUNT_ID = b"\nmnt_id:\t"
 
 
@@ -132,12 +132,15 @@ def check_caller(connection: "socket", engine: Power) -> None:
         raise RefusedError("the caller has more capabilities")
 
 
-def become_caller(call: Call, engine: Baseline) -> None:
-    """Take over the caller's namespaces, directories, limits, environment and descriptors.
+def become_caller(call: Call, engine: Baseline) -> dict[str, str]:
+    """Take over the caller's namespaces, directories, limits and descriptors.
 
     Args:
         call: what the caller has sent. Its descriptors are closed.
         engine: where this process is so far.
+
+    Returns:
+        Its environment.
 
     Raises:
         RefusedError: its root directory is another one than its mount namespace's, its memory is limited, or
@@ -158,12 +161,13 @@ def become_caller(call: Call, engine: Baseline) -> None:
     os.umask(call.umask)
     if call.limits != engine.limits:
         _take_limits(call.limits)
-    _take_environment(call.env)
+    environment = _read_environment(call.env)
     for number, descriptor in enumerate((stdin, stdout, stderr)):
         os.dup2(descriptor, number)
     # A reader of what the program prints waits until the last copy is closed.
     for descriptor in call.descriptors:
         os.close(descriptor)
+    return environment
 
 
 def _identify_namespace(process: int, request: int, path: str) -> int:
@@ -234,15 +238,18 @@ def _take_limits(packed: bytes) -> None:
         prlimit(0, limit, values[2 * limit : 2 * limit + 2])
 
 
-def _take_environment(lines: list[bytes]) -> None:
-    """Set the caller's variables; a spare has none while it waits."""
-    variables: dict[bytes, bytes] = {}
+def _read_environment(lines: list[bytes]) -> dict[str, str]:
+    """Return the caller's variables, as `os.environ` has them.
+
+    They do not become this process's: `os.environ` takes as long to set one as to read one, which was a
+    twentieth of VERSION and of a call of shibafu-ipam, and programs get their environment as an argument.
+    """
+    variables: dict[str, str] = {}
     for line in lines:
-        name, equals, value = line.partition(b"=")
+        name, equals, value = line.decode("utf-8", "surrogateescape").partition("=")
         if value.startswith(_DESCRIPTORS):
             raise RefusedError("a path is that of the caller's descriptor")
         if name and equals:
             # Of those of one name the first counts, as for getenv(3).
             variables.setdefault(name, value)
-    for name, value in variables.items():
-        os.environb[name] = value
+    return variables

@@ -111,7 +111,7 @@ class Worker:
             connection.send(protocol.READY, MSG_NOSIGNAL)
             check_caller(connection, self._engine.power)
             call = self._receive(connection)
-            self._take_over(call, connection)
+            environment = self._take_over(call, connection)
         except RefusedError as refusal:
             self._report(protocol.EVENT_REFUSED, refusal)
             return
@@ -122,7 +122,7 @@ class Worker:
             self._report(protocol.EVENT_REFUSED, f"{error.strerror}")
             return
         self._report(protocol.EVENT_ACCEPTED, call.program, call.verb)
-        status = run_interruptibly(SERVED[call.program])
+        status = run_interruptibly(SERVED[call.program], environment)
         self._answer(connection, status)
         took = int((time.monotonic() - begin) * 1e6)
         time.sleep(_COURTESY)
@@ -175,9 +175,13 @@ class Worker:
             raise RefusedError("unknown program")
         return call
 
-    def _take_over(self, call: Call, connection: "_socket") -> None:
-        """Become like the caller, and accept the call: from here on nobody else will do it."""
-        become_caller(call, self._engine)
+    def _take_over(self, call: Call, connection: "_socket") -> dict[str, str]:
+        """Become like the caller, and accept the call: from here on nobody else will do it.
+
+        Returns:
+            The caller's environment.
+        """
+        environment = become_caller(call, self._engine)
         sys.argv = [os.fsdecode(word) for word in call.argv]
         # When the launcher is killed, the connection's end is a signal that ends this process, as it would
         # have ended the plugin, and with it the delegate that it may be waiting for.
@@ -188,6 +192,7 @@ class Worker:
         # The launcher passes interruptions on from here; they wait until the program runs.
         pthread_sigmask(SIG_BLOCK, [SIGINT])
         connection.send(protocol.ACCEPTED + _DESCRIPTOR.pack(self._pid), MSG_NOSIGNAL)
+        return environment
 
     def _answer(self, connection: "_socket", status: int) -> None:
         """Report the exit status, and release everything that is the caller's."""
@@ -225,11 +230,11 @@ def _await_message(connection: "_socket") -> int:
         return connection.recv_into(bytearray(1), 1, peek)
 
 
-def run_interruptibly(module: str) -> int:
+def run_interruptibly(module: str, env: dict[str, str]) -> int:
     """Run a program as `run_program` does; return -SIGINT, which ends a process, when it was interrupted."""
     try:
         pthread_sigmask(SIG_UNBLOCK, [SIGINT])
-        status = run_program(module)
+        status = run_program(module, env)
         # From here on it is too late.
         signal(SIGINT, SIG_IGN)
     except KeyboardInterrupt:
@@ -239,14 +244,18 @@ def run_interruptibly(module: str) -> int:
     return status
 
 
-def run_program(module: str) -> int:
+def run_program(module: str, env: dict[str, str]) -> int:
     """Run the `main` of a module that is loaded, and return the exit status that its process would have.
+
+    Args:
+        module: its name.
+        env: the environment of that process.
 
     Raises:
         KeyboardInterrupt: it was interrupted.
     """
     try:
-        status = sys.modules[module].main() or 0
+        status = sys.modules[module].main(env) or 0
     except SystemExit as ending:
         status = _end(ending.code)
     except Exception:  # whatever it is: as the interpreter ends a process of its own

@@ -117,8 +117,13 @@ def _where(error: Exception) -> str:
     return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
 
 
-def main() -> None:
-    """Run as a process."""
+def main(env: "Mapping[str, str] | None" = None) -> None:
+    """Run as a process.
+
+    Args:
+        env: the process's environment, if that is not the interpreter's.
+    """
+    os.environ.update(env or {})
     os.umask(UMASK)
     sys.exit(run(sys.argv[1:], os.environ, sys.stdin.buffer, sys.stderr))
 
