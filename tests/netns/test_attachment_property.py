@@ -175,6 +175,7 @@ def test_the_manual_tells_all_that_inspect_prints() -> None:
         for kind in _QUOTED.findall(kinds)
         for name in _QUOTED.findall(names)
     }
-    # Nobody is asked for leases.
+    # Nobody is asked for leases. test_uplink_bond.py and test_uplink_tree.py break what only some kernels
+    # have, and what forwards nothing for some seconds after a repair.
     printed = {one[0].lower() + one[1:] for one in ATTRIBUTES if not one.startswith("AddressLease.")}
-    assert told - {"resource.attributes"} == printed
+    assert told - {"resource.attributes", "uplinks.bond", "uplinks.stp"} == printed
