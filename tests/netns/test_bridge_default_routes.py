@@ -124,6 +124,13 @@ def test_connecting_and_repairing_keep_the_order(
         assert find_sources(world, web) == UPLINK
         shibafu.connect("fast", web)
         assert list_metrics(web, "eth2") == [10]
+        counting = {
+            name: shibafu.json(f"network inspect {name}")[0]["endpoints"][0]["defaultRoutes"]
+            for name in ("out", "inner", "fast")
+        }
+        no_more = {"ipv4": False, "ipv6": True}
+        assert counting == {"out": no_more, "inner": {"ipv4": False, "ipv6": False}, "fast": {"ipv4": True}}
+        assert "another network leads out by IPv4 and IPv6" in shibafu("network inspect inner")
         assert list_metrics(web, "eth0") == [1024, 1024]
         assert shibafu("network check").count("✓") == 6
         shibafu(f"network disconnect fast {web.name}")

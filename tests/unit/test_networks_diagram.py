@@ -104,3 +104,12 @@ def test_a_picture_of_nothing() -> None:
     assert "no containers" in lines[-1]
     assert not any("the world" in line for line in lines)
     assert any("br-blue  bridge, missing" in line for line in lines)
+
+
+def test_a_picture_tells_who_leads_out_by_another_network() -> None:
+    routes = {"web": {"ipv4": True, "ipv6": True}, "db": {"ipv4": False, "ipv6": False}}
+    endpoints = [replace(make_endpoint(name), default_routes=found) for name, found in routes.items()]
+    lines = draw_network(make_view(*endpoints), Style(False))
+    (line,) = (line for line in lines if "leads out" in line)
+    assert line.strip() == "another network leads out by IPv4 and IPv6"
+    assert "db" in lines[lines.index(line) - 1]

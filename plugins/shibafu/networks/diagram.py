@@ -118,7 +118,7 @@ def _draw_ports(view: NetworkView, style: Style) -> list[str]:
         line += f"  {style.paint(colour, state)}  {style.paint('dim', traffic)}"
         lines.append((line + style.paint("red", _format_faults(faults))).rstrip())
         margin = ("    " if number == last else "   │").ljust(len(f"   {corner}─ {link} {cable} {ifname}  "))
-        settings = [_describe_ports(endpoint), _describe_limits(endpoint)]
+        settings = [_describe_ports(endpoint), _describe_limits(endpoint), _describe_routes(endpoint)]
         wrapped = [part for text in settings if text for part in style.wrap(text, len(margin))]
         lines += [margin + part for part in wrapped]
     for number, name in enumerate(view.other_ports, len(rows)):
@@ -140,6 +140,12 @@ def _describe_limits(endpoint: Endpoint) -> str:
     return " and ".join(
         f"{LIMIT_VERBS[limit['limits']]} at most {render_rate(limit['rate'])}" for limit in limits
     )
+
+
+def _describe_routes(endpoint: Endpoint) -> str:
+    """Return that a container leads out by another network; empty if it does not."""
+    others = [name.replace("ip", "IP") for name, counts in endpoint.default_routes.items() if not counts]
+    return f"another network leads out by {' and '.join(others)}" if others else ""
 
 
 def _format_faults(faults: list[ResourceFault]) -> str:

@@ -73,6 +73,8 @@ class Endpoint:
         traffic: as the container sees it; None when there is no link.
         sources: where it is recorded: RECORD, CACHE.
         resources: what it is made of; empty also when nobody looked.
+        default_routes: the families, `ipv4` and `ipv6`, that it has a default route for, and whether that is
+            the one of the container that counts; empty also when nobody looked.
     """
 
     container_id: str
@@ -85,6 +87,7 @@ class Endpoint:
     traffic: Traffic | None
     sources: list[str]
     resources: list[ResourceState] = field(default_factory=list)
+    default_routes: dict[str, bool] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:

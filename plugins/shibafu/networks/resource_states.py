@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from shibafu.cni.errors import CniError
+from shibafu.netlink.constants import AF_INET, AF_INET6
+from shibafu.netlink.route import route_list
 from shibafu.networks.chained import choose_view
 from shibafu.networks.desired import PASSED_OVER, DesiredEndpoint, DesiredState, open_beside
 from shibafu.networks.inspect import Endpoint, NetworkView, ResourceFault, ResourceState
@@ -25,14 +27,14 @@ def add_resource_states(seen: NetworkView, desired_state: DesiredState) -> Netwo
     broken = list(seen.broken)
     with open_view() as view:
         for endpoint in seen.endpoints:
-            own: list[ResourceState] = []
+            looked_at = endpoint
             if endpoint.state not in PASSED_OVER:
                 try:
                     everything.append(desired_state.of_endpoint(endpoint))
-                    own = _look_at_container(everything[-1], desired_state, view, shared)
+                    looked_at = _look_at_container(everything[-1], desired_state, view, shared)
                 except CniError as error:
                     broken.append(f"{endpoint.container_id}, {endpoint.ifname}: {error.msg}")
-            endpoints.append(replace(endpoint, resources=own))
+            endpoints.append(looked_at)
         for resource in desired_state.plan_shared(everything):
             _merge(shared, _look(resource, view))
     return replace(seen, endpoints=endpoints, resources=list(shared.values()), broken=broken)
@@ -40,8 +42,8 @@ def add_resource_states(seen: NetworkView, desired_state: DesiredState) -> Netwo
 
 def _look_at_container(
     desired: DesiredEndpoint, desired_state: DesiredState, view: View, shared: dict[str, ResourceState]
-) -> list[ResourceState]:
-    """Return the state of what is a container's own; what others may share goes into `shared`."""
+) -> Endpoint:
+    """Return a container with the state of what is its own; what others may share goes into `shared`."""
     own = []
     with open_beside(view, desired.endpoint.netns) as beside:
         for resource in desired_state.plan(desired) + desired_state.plan_chained(desired, beside):
@@ -50,7 +52,22 @@ def _look_at_container(
                 own.append(state)
             else:
                 _merge(shared, state)
-    return own
+        routes = _find_default_routes(beside.inside, desired.endpoint.ifname)
+    return replace(desired.endpoint, resources=own, default_routes=routes)
+
+
+def _find_default_routes(inside: View | None, ifname: str) -> dict[str, bool]:
+    """Return the families that an interface has a default route for, and whether that one counts."""
+    link = inside.link(ifname) if inside is not None else None
+    if inside is None or link is None:
+        return {}
+    found = {}
+    for version, family in ((4, AF_INET), (6, AF_INET6)):
+        routes = [route for route in route_list(inside.sock, None, family) if route.dst_prefix == 0]
+        if any(route.index == link.index for route in routes):
+            best = min(routes, key=lambda route: route.priority)
+            found[f"ipv{version}"] = best.index == link.index
+    return found
 
 
 def _look(resource: Resource, view: View) -> ResourceState:
