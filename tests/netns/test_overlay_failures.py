@@ -34,7 +34,7 @@ pytestmark = pytest.mark.long
 def test_what_is_removed_is_put_back(pair: Pair, breakage: str) -> None:
     first, second, container = pair
     entries, link = second.list_entries(), second.namespace.run("ip", "-br", "link", "show", "flannel.1")
-    mac = first.namespace.run("cat", "/sys/class/net/flannel.1/address").strip()
+    mac = first.namespace.read_link("flannel.1", "address")
     subnet = first.read_subnet().replace(".1/", ".0/")
     command = breakage.format(mac=mac, address=first.address, subnet=subnet).split()
     second.namespace.run(*command)

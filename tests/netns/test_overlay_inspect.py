@@ -41,7 +41,7 @@ def test_the_whole_picture(lab: OverlayLab) -> None:
     assert f"{own['subnet']}" == second.read_subnet().replace(".1/", ".0/")
     assert 86300 < own["left"] <= 86400
     for device, mtu in zip(seen["devices"], (1450, 1430), strict=True):
-        mac = second.namespace.run("cat", f"/sys/class/net/{device['name']}/address").strip()
+        mac = second.namespace.read_link(device["name"], "address")
         assert (device["mac"], device["mtu"], device["port"]) == (mac, mtu, 8472)
     (peer,) = seen["peers"]
     assert peer["publicIP"] == first.address

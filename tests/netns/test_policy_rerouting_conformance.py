@@ -43,8 +43,7 @@ class ReroutingLab(PolicyLab):
         member = make_member(pod)
         port = self._links[f"v{pod.namespace}{pod.name}"]
         member.port, member.router = port["ifname"], self._links[port["master"]]["address"]
-        inside = self._containers[f"{pod.namespace}/{pod.name}"].run("cat", "/sys/class/net/eth0/address")
-        member.mac = inside.strip()
+        member.mac = self._containers[f"{pod.namespace}/{pod.name}"].read_link("eth0", "address")
         return member
 
 
