@@ -17,7 +17,7 @@ _CTA_TUPLE_IP, _CTA_TUPLE_PROTO = 1, 2
 _CTA_PROTO_NUM, _CTA_PROTO_SRC_PORT, _CTA_PROTO_DST_PORT = 1, 2, 3
 _CTA_FILTER_ORIG_FLAGS, _CTA_FILTER_REPLY_FLAGS = 1, 2
 # What the kernel compares (net/netfilter/nf_internals.h); before Linux 5.8 it tells of all.
-_FILTER_IP_SRC, _FILTER_PROTO_NUM, _FILTER_PROTO_DST_PORT = 1 << 0, 1 << 3, 1 << 5
+_FILTER_IP_SRC, _FILTER_IP_DST, _FILTER_PROTO_NUM, _FILTER_PROTO_DST_PORT = 1 << 0, 1 << 1, 1 << 3, 1 << 5
 _COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
 # Of CTA_TUPLE_IP: source and destination, by address family.
 _CTA_IP = {2: (1, 2), 10: (3, 4)}
@@ -37,12 +37,14 @@ class Flow:
         port: the port that it was for.
         answerer: the address that answers come from: the destination, unless that was translated.
         answerer_port: the port, likewise.
+        asker: the address that answers go to: the source, unless that was translated.
         parts: what names it to the kernel.
     """
 
     __slots__ = (
         "answerer",
         "answerer_port",
+        "asker",
         "destination",
         "family",
         "parts",
@@ -59,6 +61,7 @@ class Flow:
         source: "tuple[bytes, int]",
         destination: "tuple[bytes, int]",
         answerer: "tuple[bytes, int]",
+        asker: bytes,
         parts: bytes,
     ) -> None:
         self.family = family
@@ -66,6 +69,7 @@ class Flow:
         self.source, self.source_port = source
         self.destination, self.port = destination
         self.answerer, self.answerer_port = answerer
+        self.asker = asker
         self.parts = parts
 
 
@@ -81,7 +85,12 @@ def has_flows() -> bool:
 
 
 def flow_list(
-    sock: NetlinkSocket, family: int, protocol: int = 0, port: int = 0, answerer: bytes = b""
+    sock: NetlinkSocket,
+    family: int,
+    protocol: int = 0,
+    port: int = 0,
+    answerer: bytes = b"",
+    asker: bytes = b"",
 ) -> list[Flow]:
     """Return the connections of a protocol. The kernel filters as far as it can.
 
@@ -91,6 +100,7 @@ def flow_list(
         protocol: IPPROTO_UDP or another that has ports; 0 for all there are.
         port: the port that their first packets were for; 0 for any.
         answerer: the address that answers come from; empty for any.
+        asker: the address that answers go to; empty for any.
 
     Raises:
         NetlinkError: the kernel tracks none, or refuses.
@@ -99,17 +109,27 @@ def flow_list(
     original = (_FILTER_PROTO_NUM if protocol else 0) | (_FILTER_PROTO_DST_PORT if port else 0)
     payload = _nfgenmsg(family) + attr_nested(_CTA_TUPLE_ORIG, attr_nested(_CTA_TUPLE_PROTO, numbers))
     # Of IPv6, Linux 6.18 tells of all others (ctnetlink_filter_match_tuple).
-    is_filtered = bool(answerer) and family == AF_INET
-    if is_filtered:
-        source = attr_nested(_CTA_TUPLE_IP, attr(_CTA_IP[family][0], answerer))
-        payload += attr_nested(_CTA_TUPLE_REPLY, source)
+    ends, reply = b"", 0
+    if family == AF_INET:
+        for kind, address, flag in zip(
+            _CTA_IP[family], (answerer, asker), (_FILTER_IP_SRC, _FILTER_IP_DST), strict=True
+        ):
+            if address:
+                ends += attr(kind, address)
+                reply |= flag
+    if ends:
+        payload += attr_nested(_CTA_TUPLE_REPLY, attr_nested(_CTA_TUPLE_IP, ends))
     flags = attr_u32(_CTA_FILTER_ORIG_FLAGS, original)
-    flags += attr_u32(_CTA_FILTER_REPLY_FLAGS, _FILTER_IP_SRC if is_filtered else 0)
+    flags += attr_u32(_CTA_FILTER_REPLY_FLAGS, reply)
     payload += attr_nested(_CTA_FILTER, flags)
     entries = sock.dump(NetlinkRequest(_CT_GET, 0, payload, "cannot list connections"))
     flows = (_parse_flow(entry, protocol) for entry in entries)
     found = (flow for flow in flows if flow is not None and flow.family == family)
-    return [flow for flow in found if port in (0, flow.port) and answerer in (b"", flow.answerer)]
+    return [
+        flow
+        for flow in found
+        if port in (0, flow.port) and answerer in (b"", flow.answerer) and asker in (b"", flow.asker)
+    ]
 
 
 def flow_del(sock: NetlinkSocket, flows: list[Flow]) -> None:
@@ -138,11 +158,12 @@ def _parse_flow(payload: bytes, protocol: int) -> Flow | None:
         asking = _parse_end(original, source, _CTA_PROTO_SRC_PORT)
         asked = _parse_end(original, destination, _CTA_PROTO_DST_PORT)
         answering = _parse_end(reply, source, _CTA_PROTO_SRC_PORT)
+        asker, _ = _parse_end(reply, destination, _CTA_PROTO_DST_PORT)
     except (IndexError, KeyError):
         raise NetlinkDecodeError("a connection without its addresses") from None
     parts = attr_nested(_CTA_TUPLE_ORIG, attrs[_CTA_TUPLE_ORIG])
     parts += b"".join(attr(kind, attrs[kind]) for kind in (_CTA_ID, _CTA_ZONE) if kind in attrs)
-    return Flow(family, found, asking, asked, answering, parts)
+    return Flow(family, found, asking, asked, answering, asker, parts)
 
 
 def _parse_end(tuple_attrs: "dict[int, bytes]", address: int, port: int) -> "tuple[bytes, int]":

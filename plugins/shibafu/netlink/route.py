@@ -30,6 +30,7 @@ from shibafu.netlink.constants import (
     RTN_UNICAST,
     RTNH_F_ONLINK,
     RTPROT_BOOT,
+    RTPROT_UNSPEC,
 )
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.inet import calc_family, ip_text
@@ -264,11 +265,23 @@ def route_del(
     family: int | None = None,
     priority: int | None = None,
     table: int | None = None,
+    protocol: int = RTPROT_UNSPEC,
 ) -> NetlinkRequest:
-    """Request that a route be deleted: the first one with all given attributes; see `route_add`."""
+    """Request that a route be deleted: the first one with all given attributes; see `route_add`.
+
+    Args:
+        index: The interface; None for any.
+        dst: The destination, as of `route_add`.
+        dst_prefix: Likewise.
+        gateway: The router; None for any.
+        family: As of `route_add`.
+        priority: The metric; None for any.
+        table: Number of the routing table; None for the main one.
+        protocol: RTPROT_*: whose; RTPROT_UNSPEC for anybody's.
+    """
     header, attrs, text = _route(dst, dst_prefix, gateway, family, priority, table, index)
-    # Protocol and type 0 and this scope mean any.
-    payload = RTMSG.pack(*header, 0, RT_SCOPE_NOWHERE, 0, 0) + attrs
+    # Type 0 and this scope mean any.
+    payload = RTMSG.pack(*header, protocol, RT_SCOPE_NOWHERE, 0, 0) + attrs
     return NetlinkRequest(RTM_DELROUTE, 0, payload, f"cannot delete route {text}")
 
 
