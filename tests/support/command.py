@@ -46,6 +46,7 @@ class CommandLine:
             "CNI_CACHE_DIR": str(self.cache_dir),
             "CNI_PATH": str(suite.directory),
             "SHIBAFU_POLICY_DIR": str(directory / "policies"),
+            "SHIBAFU_ROUTERS": str(directory / "routers.yaml"),
         }
 
     def __enter__(self) -> "CommandLine":

@@ -86,6 +86,7 @@ ARROWS = {
     ],
     "shibafu.watch": [
         "shibafu.cni",
+        "shibafu.documents",
         "shibafu.netlink",
         "shibafu.netfilter",
         "shibafu.resource",

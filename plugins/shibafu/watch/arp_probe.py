@@ -5,15 +5,14 @@ that is bound to ETH_P_ALL does, and its filter keeps all but the answers out of
 """
 
 import socket
-from array import array
-from struct import pack
+
+from shibafu.watch.packet_filter import LOAD_HALF, LOAD_WORD, attach_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_ETH_P_ALL = 3  # linux/if_ether.h
-_SO_ATTACH_FILTER = 26  # asm-generic/socket.h
+_ETH_P_ALL, _ETH_P_ARP = 0x0003, 0x0806  # linux/if_ether.h
 _EVERYBODY = b"\xff" * 6
 _UNSPECIFIED = bytes(4)
 # EtherType, Ethernet, IPv4, the lengths of both addresses, a request (RFC 826).
@@ -52,19 +51,24 @@ class ArpProbe:
         link: its name.
         mac: its MAC.
         target: the IPv4 address, packed.
+        is_port: whether it may be a bridge's; otherwise, its other packets cost nothing.
 
     Raises:
         OSError: there is no such link.
     """
 
-    def __init__(self, link: str, mac: bytes, target: bytes) -> None:
+    def __init__(self, link: str, mac: bytes, target: bytes, is_port: bool = True) -> None:
         self._frame = calc_arp_request(mac, target)
         self._socket = socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, 0
         )
         try:
-            _attach_filter(self._socket, target)
-            self._socket.bind((link, _ETH_P_ALL))
+            # The EtherType, an answer, and the sender's address.
+            sender = int.from_bytes(target, "big")
+            attach_filter(
+                self._socket, [(LOAD_HALF, 12, _ETH_P_ARP), (LOAD_HALF, 20, 2), (LOAD_WORD, 28, sender)]
+            )
+            self._socket.bind((link, _ETH_P_ALL if is_port else _ETH_P_ARP))
         except OSError:
             self._socket.close()
             raise
@@ -95,20 +99,3 @@ class ArpProbe:
     def close(self) -> None:
         """Close it."""
         self._socket.close()
-
-
-def _attach_filter(sock: socket.socket, target: bytes) -> None:
-    """Let only ARP answers from an address through (struct sock_filter in linux/filter.h)."""
-    load_half, load_word, if_equal, give = 0x28, 0x20, 0x15, 0x06
-    program = (
-        (load_half, 0, 0, 12),  # the EtherType
-        (if_equal, 0, 5, 0x0806),
-        (load_half, 0, 0, 20),  # request or answer
-        (if_equal, 0, 3, 2),
-        (load_word, 0, 0, 28),  # the sender's address
-        (if_equal, 0, 1, int.from_bytes(target, "big")),
-        (give, 0, 0, 64),
-        (give, 0, 0, 0),
-    )
-    code = array("B", b"".join(pack("=HBBI", *instruction) for instruction in program))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, pack("HP", len(program), code.buffer_info()[0]))

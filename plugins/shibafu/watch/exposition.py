@@ -45,11 +45,24 @@ def _render_lines(status: "Mapping[str, Any]") -> "Iterator[str]":
         yield from _describe("uplink_switches_total", "counter", "How often another uplink became active.")
         for one in status["uplinks"]:
             yield f'shibafu_watch_uplink_switches_total{{bridge="{one["bridge"]}"}} {one["switches"]}'
+    if status["routers"]:
+        yield from _describe("router", "gauge", "Whether a router is active, a backup or dead.")
+        for one in status["routers"]:
+            yield f'shibafu_watch_router{{{_label_router(one)},state="{one["state"]}"}} 1'
+        yield from _describe(
+            "router_takeovers_total", "counter", "How often packets went to it from then on."
+        )
+        for one in status["routers"]:
+            yield f"shibafu_watch_router_takeovers_total{{{_label_router(one)}}} {one['takeovers']}"
     yield from _describe("start_time_seconds", "gauge", "When it started, in seconds since 1970.")
     yield f"shibafu_watch_start_time_seconds {status['started']}"
     for heal in status["last"][-1:]:
         yield from _describe("last_heal_timestamp_seconds", "gauge", "When it healed last, likewise.")
         yield f"shibafu_watch_last_heal_timestamp_seconds {heal['time']}"
+
+
+def _label_router(router: "Mapping[str, Any]") -> str:
+    return f'gateway="{router["gateway"]}",link="{router["link"]}"'
 
 
 def _describe(name: str, kind: str, what: str) -> "Iterator[str]":

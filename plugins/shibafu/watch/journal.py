@@ -24,7 +24,7 @@ class Journal:
 
     def __init__(self, log: "Callable[[str], None]") -> None:
         self._log = log
-        self._said: dict[tuple[str, str], float] = {}
+        self._said: dict[str, float] = {}
         self._counts: dict[tuple[str, str], int] = {}
         self._last: deque[dict[str, object]] = deque(maxlen=_REMEMBERED)
         self._contested: dict[Key, str] = {}
@@ -32,6 +32,7 @@ class Journal:
         self._gateways: dict[str, bool] = {}
         self._duplicates: dict[str, list[dict[str, object]]] = {}
         self._uplinks: list[dict[str, object]] = []
+        self._routers: list[dict[str, object]] = []
         self.started = time.time()
         # Whether the status is another one than before.
         self.is_changed = True
@@ -68,11 +69,15 @@ class Journal:
         self.is_changed = True
 
     def say(self, network: str, what: str, now: float) -> None:
-        """Log what is wrong, unless that was said a short time ago."""
-        last = self._said.get((network, what))
+        """Log what is wrong with a network, unless that was said a short time ago."""
+        self.remind(f"network {network}: {what}", now)
+
+    def remind(self, line: str, now: float) -> None:
+        """Log a line, unless that was done a short time ago."""
+        last = self._said.get(line)
         if last is None or now - last >= _SAID_AGAIN:
-            self._said[network, what] = now
-            self._log(f"network {network}: {what}")
+            self._said[line] = now
+            self._log(line)
 
     def contest(self, network: str, what: str, culprit: str) -> None:
         """Note that something is left alone, since somebody takes it away again and again."""
@@ -136,6 +141,11 @@ class Journal:
         self.is_changed |= uplinks != self._uplinks
         self._uplinks = uplinks
 
+    def keep_routers(self, routers: "list[dict[str, object]]") -> None:
+        """Note the state of the host's routers."""
+        self.is_changed |= routers != self._routers
+        self._routers = routers
+
     def describe(self) -> dict[str, object]:
         """Return the status as JSON."""
         return {
@@ -157,4 +167,5 @@ class Journal:
                 for network, is_here in sorted(self._gateways.items())
             ],
             "uplinks": self._uplinks,
+            "routers": self._routers,
         }

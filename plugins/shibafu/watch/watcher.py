@@ -22,6 +22,7 @@ from shibafu.watch.journal import Journal
 from shibafu.watch.link_events import LinkEvents
 from shibafu.watch.marks import Marks
 from shibafu.watch.quiet import QuietState, has_legacy_rules
+from shibafu.watch.routers import RouterWatch
 from shibafu.watch.rule_events import RuleEvents
 from shibafu.watch.status import claim_watch, remove_watch_status, write_watch_status
 
@@ -43,11 +44,17 @@ class Watcher:
         directories: where networks, plugins and results are.
         journal: takes what is done.
         is_dry_run: whether to say only what would be done.
+        routers: the configuration of the host's routers, which may be missing.
         metrics: a file that metrics are written to; empty for none.
     """
 
     def __init__(
-        self, directories: "Directories", journal: Journal, is_dry_run: bool, metrics: str = ""
+        self,
+        directories: "Directories",
+        journal: Journal,
+        is_dry_run: bool,
+        routers: str,
+        metrics: str = "",
     ) -> None:
         self._metrics = metrics
         self._journal = journal
@@ -55,6 +62,7 @@ class Watcher:
         self._healer = Healer(directories, self._backoff, journal, is_dry_run, self._attend)
         self._uplinks = UplinkWatch(journal, is_dry_run)
         self._duplicates = DuplicateWatch(journal)
+        self._routers = RouterWatch(routers, journal, is_dry_run)
         self._next_sign = 0.0
         self._is_dry_run = is_dry_run
         self._interests = Interests(directories.conf_dir)
@@ -68,6 +76,7 @@ class Watcher:
         """Look at everything once, and heal it."""
         with claim_watch():
             try:
+                self._routers.look()
                 self._refresh()
                 self._mark_everything()
                 self._heal_due(NEVER)
@@ -99,6 +108,7 @@ class Watcher:
         poller.register(self._links.fileno(), POLLIN)
         if self._rules is not None:
             poller.register(self._rules.fileno(), POLLIN)
+        self._routers.look()
         self._look_for_the_unannounced()
         self._mark_everything()
         self._heal_due(NEVER)
@@ -108,12 +118,14 @@ class Watcher:
         next_quiet = now + _QUIET
         while not self._is_ending:
             marked = (marks.due for marks in self._marks.values())
-            due = min([next_quiet, self._next_sign, self._uplinks.due, self._duplicates.due, *marked])
+            own = (self._uplinks.due, self._duplicates.due, self._routers.due)
+            due = min([next_quiet, self._next_sign, *own, *marked])
             # poll(2) counts whole milliseconds, and rounds none of them up.
             wait = max(0.0, due - time.monotonic()) * 1000
             announced = poller.poll(wait + 1 if wait else 0)
             # Before what takes longer; an announcement may be of a lost carrier.
             self._uplinks.look()
+            self._routers.look()
             for descriptor, _ in announced:
                 self._read(descriptor)
             now = time.monotonic()
@@ -131,6 +143,7 @@ class Watcher:
         self._give_sign()
         if self._uplinks.due <= time.monotonic():
             self._uplinks.look()
+        self._routers.look()
 
     def _give_sign(self) -> None:
         """Tell the service manager, now and then, that this process is at work."""

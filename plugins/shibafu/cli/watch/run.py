@@ -1,16 +1,24 @@
 """`shibafu watch run`."""
 
+import os
 from argparse import ArgumentParser, Namespace
 
 from shibafu.cli.subcommand import Context, Subcommand
 
 # Python's usual thresholds of garbage collection.
 _GARBAGE = (700, 10, 10)
+_ROUTERS = "/etc/shibafu/routers.yaml"
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="only log what would be healed")
     parser.add_argument("--metrics", metavar="FILE", default="", help="write metrics for Prometheus")
+    parser.add_argument(
+        "--routers",
+        metavar="FILE",
+        default=os.environ.get("SHIBAFU_ROUTERS") or _ROUTERS,
+        help=f"the host's routers, if there is such a file ($SHIBAFU_ROUTERS, {_ROUTERS})",
+    )
     parser.add_argument("--once", action="store_true", help="look once, heal, and end")
 
 
@@ -25,7 +33,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         context.out.stream.flush()
 
     journal = Journal(log)
-    watcher = Watcher(context, journal, arguments.dry_run, arguments.metrics)
+    watcher = Watcher(context, journal, arguments.dry_run, arguments.routers, arguments.metrics)
     if arguments.once:
         watcher.run_once()
     else:
@@ -44,7 +52,8 @@ SUBCOMMAND = Subcommand(
     "Watch what the kernel announces, in the foreground, until SIGTERM or Ctrl-C, and restore bridges,\n"
     "ports, addresses, rules and switches of networks within a fraction of a second after somebody has\n"
     "removed them. What is removed again and again is left alone after ten times. What containers have\n"
-    "inside is left to `shibafu network repair`.",
+    "inside is left to `shibafu network repair`. Where a file lists routers of the host, its default routes\n"
+    "follow those that answer.",
     (
         "shibafu watch run",
         "shibafu watch run --metrics /var/lib/prometheus/node-exporter/shibafu-watch.prom",

@@ -38,6 +38,10 @@ def _print(out: Output, status: dict[str, Any]) -> None:
             f"\nuplinks of bridge {one['bridge']}: {draw_uplinks(one['links'], out.style)}; "
             f"switched {format_count(one['switches'], 'time')}"
         )
+    rows = [_make_row(router) for router in status["routers"]]
+    if rows:
+        head = ("ROUTER", "LINK", "METRIC", "TAKEOVERS", "STATE")
+        out.text("\n" + "\n".join(format_table(head, rows, out.style)))
     for heal in status["last"][-1:]:
         whom = f"; changed by {heal['culprit']}" if heal["culprit"] else ""
         ago = format_age(time.time() - heal["time"])
@@ -47,6 +51,12 @@ def _print(out: Output, status: dict[str, Any]) -> None:
     for word, colour in (("contested", "red"), ("lost", "red")):
         for one in status[word]:
             out.text(f"{out.style.paint(colour, word)}: network {one['network']}: {one['what']}")
+
+
+def _make_row(router: dict[str, Any]) -> list[str]:
+    """Return a router as the row of a table."""
+    state = f"{router['state']}, {router['problem']}" if router["problem"] else router["state"]
+    return [router["gateway"], router["link"], *map(str, (router["metric"], router["takeovers"])), state]
 
 
 def _split(kind: str) -> str:

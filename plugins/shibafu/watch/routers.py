@@ -1,0 +1,144 @@
+"""The host's routers: default routes that follow the routers that answer.
+
+Nothing is done without a configuration, but for taking back what an earlier one had done.
+"""
+
+import os
+import time
+
+from shibafu.cni.errors import CniError
+from shibafu.documents.errors import DocumentError
+from shibafu.netlink.constants import AF_INET, AF_INET6
+from shibafu.watch.linkdown import LinkdownSwitches
+from shibafu.watch.router_events import RouterEvents
+from shibafu.watch.router_group import RouterGroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.watch.journal import Journal
+    from shibafu.watch.router_settings import RouterSettings
+
+# Seconds between looks at carriers, at the configuration, and at everything, announced or not.
+_POLL, _RELOAD, _REFRESH = 0.02, 2.0, 30.0
+# Seconds between two looks at links and routes, however much is announced.
+_PAUSE = 0.1
+# Seconds until what has failed is tried again.
+_RETRY = 1.0
+
+
+class RouterWatch:
+    """Watches the host's routers.
+
+    Args:
+        path: the configuration; there may be none.
+        journal: takes what is done.
+        is_dry_run: whether to say only what would be.
+    """
+
+    def __init__(self, path: str, journal: "Journal", is_dry_run: bool) -> None:
+        self._path = path
+        self._journal = journal
+        self._is_dry_run = is_dry_run
+        self._file: object = ()
+        self._switches: LinkdownSwitches | None = None
+        self._events: RouterEvents | None = None
+        self._groups: list[RouterGroup] = []
+        self._next_reload = self._next_refresh = self._last_refresh = 0.0
+        self.due = 0.0
+
+    def look(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if now < self.due:
+            return
+        self.due = now + _POLL
+        try:
+            if now >= self._next_reload:
+                self._next_reload = now + _RELOAD
+                self._reload()
+            if self._groups:
+                self._look_at_routers(now)
+            else:
+                self.due = self._next_reload
+        except (CniError, OSError) as error:
+            what = error.msg if isinstance(error, CniError) else error
+            self._journal.remind(f"routers: cannot be looked at: {what}", now)
+            self.due = now + _RETRY
+            self._next_refresh = 0.0
+        self._journal.keep_routers([router for group in self._groups for router in group.describe()])
+
+    def close(self) -> None:
+        """Stop watching; routes and switches stay."""
+        for group in self._groups:
+            group.close()
+        if self._events is not None:
+            self._events.close()
+        self._groups, self._events = [], None
+
+    def _look_at_routers(self, now: float) -> None:
+        links = [link for group in self._groups for link in group.list_links()]
+        if self._events is not None and self._events.has_news(links, 0 in links):
+            self._next_refresh = min(self._next_refresh, self._last_refresh + _PAUSE)
+        if now >= self._next_refresh:
+            self._last_refresh, self._next_refresh = now, now + _REFRESH
+            for group in self._groups:
+                group.refresh()
+        for group in self._groups:
+            group.look(now)
+
+    # The configuration
+
+    def _reload(self) -> None:
+        """Read the configuration if it is another one; one with mistakes changes nothing."""
+        file = _identify_file(self._path)
+        if file == self._file:
+            return
+        routers: list[RouterSettings] = []
+        if file is not None:
+            # Not at the top: YAML is only for those who have routers.
+            from shibafu.watch.router_config import read_router_config
+
+            try:
+                routers = read_router_config(self._path)
+            except DocumentError as error:
+                for line in str(error).splitlines():
+                    self._journal.note(f"routers: {line}")
+                self._file = file
+                return
+        self._follow(routers)
+        self._file = file
+
+    def _follow(self, routers: "list[RouterSettings]") -> None:
+        """Watch these routers, and take back what was done for others."""
+        switches = self._switches = self._switches or LinkdownSwitches()
+        if not routers and not switches.is_in_use and not self._groups:
+            return
+        if not self._groups:
+            self._events = RouterEvents()
+            self._groups = [
+                RouterGroup(family, switches, self._journal, self._is_dry_run)
+                for family in (AF_INET, AF_INET6)
+            ]
+        for group, family in zip(self._groups, (AF_INET, AF_INET6), strict=True):
+            group.follow([router for router in routers if router.family == family])
+        self._next_refresh = 0.0
+        if self._is_dry_run:
+            return
+        if routers:
+            switches.begin()
+        kept = {(4 if router.family == AF_INET else 6, router.dev) for router in routers}
+        for link in switches.restore(kept):
+            self._journal.note(f"routers: put back ignore_routes_with_linkdown of link {link}")
+        if not routers:
+            self._look_at_routers(time.monotonic())
+            switches.end()
+            self.close()
+
+
+def _identify_file(path: str) -> object:
+    """Return what changes whenever a file does; None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
