@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shibafu.lean import json as lean_json
-from shibafu.lean.json import dumps, dumps_lines, loads
+from shibafu.lean.json import dumps, dumps_lines, encode_lines, join_lines, loads, split_lines
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -30,6 +30,28 @@ def test_each_key_has_a_line(fields: dict[str, object]) -> None:
     text = dumps_lines(fields)
     assert loads(text.encode()) == fields
     assert len(text.split("\n")) == max(3, len(fields) + 2)
+
+
+@given(st.dictionaries(st.text(), JSON))
+def test_a_line_is_that_of_its_key(fields: dict[str, object]) -> None:
+    assert split_lines(dumps_lines(fields), fields) in ({}, encode_lines(fields))
+
+
+def test_lines_that_were_written_are_found_again() -> None:
+    fields: dict[str, object] = {"a": {"text": 'a "b": ,\n}'}, "b": [1, {"a": 2}], "c": None}
+    text = dumps_lines(fields)
+    lines = split_lines(text, fields)
+    assert lines == encode_lines(fields)
+    assert join_lines(lines.values()) == text
+
+
+@pytest.mark.parametrize("keys", [["a"], ["b", "a"], ["a", "b", "c"]])
+def test_lines_of_other_keys_are_not_taken(keys: list[str]) -> None:
+    assert split_lines(dumps_lines({"a": 1, "b": 2}), keys) == {}
+
+
+def test_lines_that_another_program_has_written_are_not_taken() -> None:
+    assert split_lines('{"a": 1, "b": 2}', ["a", "b"]) == {}
 
 
 @given(JSON, st.sampled_from([None, 1, 4]), st.booleans())

@@ -7,7 +7,7 @@ so everything that knows them is in this module, with the public module as the f
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
 try:
     from _json import encode_basestring, make_encoder, make_scanner
@@ -170,9 +170,32 @@ def dumps(value: object) -> str:
 
 def dumps_lines(fields: dict[str, object]) -> str:
     """Return an object as JSON, each of its keys on a line of its own, however long its value is."""
+    return join_lines(encode_lines(fields).values())
+
+
+def encode_lines(fields: dict[str, object]) -> dict[str, str]:
+    """Return the lines of `dumps_lines`, by their keys, for `join_lines`."""
     encode = _open_encoder()
-    lines = [f"    {''.join(encode(key, 0))}: {''.join(encode(value, 0))}" for key, value in fields.items()]
+    return {
+        key: f"    {''.join(encode(key, 0))}: {''.join(encode(value, 0))}" for key, value in fields.items()
+    }
+
+
+def join_lines(lines: "Iterable[str]") -> str:
+    """Return the object that consists of lines of `encode_lines`."""
     return "{\n" + ",\n".join(lines) + "\n}"
+
+
+def split_lines(text: str, keys: "Collection[str]") -> dict[str, str]:
+    """Return the lines of an object that `join_lines` made; nothing if it was written another way.
+
+    Args:
+        text: the object.
+        keys: its keys, in their order.
+    """
+    lines = text.removeprefix("{\n").removesuffix("\n}").split(",\n")
+    is_ours = len(lines) == len(keys) and all(map(str.startswith, lines, (f'    "{key}": ' for key in keys)))
+    return dict(zip(keys, lines, strict=True)) if is_ours else {}
 
 
 def _open_encoder() -> "Callable[[object, int], tuple[str, ...]]":

@@ -13,7 +13,7 @@ from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.lock import Lock
 from shibafu.cni.names import NFTABLES
 from shibafu.lean.files import read_file, remove_file, write_file
-from shibafu.lean.json import dumps_lines, loads
+from shibafu.lean.json import encode_lines, join_lines, loads, split_lines
 from shibafu.portmap.publication import Publication
 from shibafu.resource.home import calc_mark
 
@@ -39,7 +39,17 @@ class Register:
         CniError: others could have forged it.
     """
 
-    __slots__ = ("_entries", "_fresh", "_lock", "_mark", "_parsed", "_path", "is_complete", "is_found")
+    __slots__ = (
+        "_entries",
+        "_fresh",
+        "_lines",
+        "_lock",
+        "_mark",
+        "_parsed",
+        "_path",
+        "is_complete",
+        "is_found",
+    )
 
     def __init__(self) -> None:
         inode = os.stat("/proc/self/ns/net").st_ino
@@ -48,6 +58,8 @@ class Register:
         self._lock = Lock(f"ports-{inode}", "the register of published ports")
         self._mark = ""
         self._entries: dict[str, object] = {}
+        # Of entries as they are in the file: to encode them again would take as long as all the rest.
+        self._lines: dict[str, str] = {}
         self._parsed: dict[str, Publication | None] = {}
         # Whether it tells of all that is published. One that was lost and begun again does not.
         self.is_complete = False
@@ -98,21 +110,26 @@ class Register:
     def put(self, publication: Publication) -> None:
         """Enter a publication, in place of the attachment's last one."""
         self._entries[publication.key] = publication.to_json()
+        self._lines.pop(publication.key, None)
         self._parsed.pop(publication.key, None)
         self._write()
 
     def remove(self, key: str) -> None:
         """Take a publication out."""
         self._parsed.pop(key, None)
+        self._lines.pop(key, None)
         if self._entries.pop(key, None) is not None:
             self._write()
 
     def _read(self) -> None:
         self._mark = calc_mark()
+        content = read_file(self._path, _LARGEST) or b"null"
         try:
-            document = loads(read_file(self._path, _LARGEST) or b"null")
+            document = loads(content)
         except ValueError:
             document = None
+        if isinstance(document, dict):
+            self._lines = split_lines(content.decode("utf-8", "replace"), document)
         # One of a namespace that is gone tells nothing.
         self.is_found = isinstance(document, dict) and document.pop(_MARK, "") == self._mark
         self._entries = document if self.is_found and isinstance(document, dict) else {}
@@ -125,8 +142,10 @@ class Register:
             return
         make_directory(os.path.dirname(self._path), 0o700)
         # Beside it first: a killed process leaves the old register or the new one.
-        head: dict[str, object] = {_MARK: self._mark, _COMPLETE: self.is_complete}
-        write_file(self._fresh, dumps_lines(head | self._entries).encode("utf-8", "surrogateescape"))
+        lines = encode_lines({_MARK: self._mark, _COMPLETE: self.is_complete})
+        lines |= {key: self._lines[key] for key in self._entries if key in self._lines}
+        lines |= encode_lines({key: entry for key, entry in self._entries.items() if key not in lines})
+        write_file(self._fresh, join_lines(lines.values()).encode("utf-8", "surrogateescape"))
         os.rename(self._fresh, self._path)
         self.is_found = True
 
