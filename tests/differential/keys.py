@@ -61,6 +61,7 @@ BRIDGE = (
     Key("uplinks", "shibafu's own, ignored by the reference: redundant ways out of the bridge."),
     Key("uplinkMode", "shibafu's own, ignored by the reference: what has another uplink take over."),
     Key("uplinkProbe", "shibafu's own, ignored by the reference: what has to answer through an uplink."),
+    Key("moveAddresses", "shibafu's own, ignored by the reference: what to do with addresses of uplinks."),
     Key("primaryReselect", "shibafu's own, ignored by the reference: when the first uplink is used again."),
     Key("gatewayHA", "shibafu's own, ignored by the reference: a gateway that several hosts share."),
     Key(

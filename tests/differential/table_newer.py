@@ -214,6 +214,7 @@ ISOLATION = (
         {
             "uplinks": ["lo"],
             "uplinkMode": "active-backup",
+            "moveAddresses": False,
             "uplinkProbe": "none",
             "primaryReselect": "always",
         },

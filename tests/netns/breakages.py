@@ -49,6 +49,14 @@ NETWORKS = (
             for name in ("eth1", "eth2")
         ),
     ),
+    Case(
+        "moved-addresses",
+        {"uplinks": ["eth1"], "moveAddresses": True, "ipam": V4},
+        setup=(
+            host("ip link add eth1 type veth peer far-eth1; ip link set far-eth1 up; ip link set eth1 up"),
+            host("ip addr add 198.18.0.5/24 dev eth1; ip route add 198.19.0.0/24 via 198.18.0.1"),
+        ),
+    ),
     Case("vlan", {"vlan": 100, "vlanTrunk": [{"id": 42}], "isGateway": True, "ipam": DUAL}),
 )
 # Whose container the reference attaches.
@@ -354,7 +362,7 @@ UPLINKS = (
         network="uplinks",
     ),
     Breakage(
-        "Uplinks.bridge",
+        "Uplinks.mode",
         "ip link set eth2 master {bridge}",
         "eth1 and eth2 are ports of bridge {bridge} at the same time",
         network="uplinks",
@@ -381,6 +389,18 @@ UPLINKS = (
         "sysctl -qw net/ipv4/conf/eth2/arp_ignore=0",
         "uplink eth2 answers ARP requests for other links",
         network="uplinks",
+    ),
+    Breakage(
+        "Uplinks.moveAddresses",
+        "ip addr del 198.18.0.5/24 dev {bridge}",
+        "address 198.18.0.5/24, which an uplink had, is missing on bridge {bridge}",
+        network="moved-addresses",
+    ),
+    Breakage(
+        "Uplinks.moveAddresses",
+        "ip route del 198.19.0.0/24 dev {bridge}",
+        "198.19.0.0/24, which led through an uplink, is missing on bridge {bridge}",
+        network="moved-addresses",
     ),
     Breakage(
         "Uplinks.acceptRA",

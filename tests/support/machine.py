@@ -92,8 +92,9 @@ class Machine:
             shutil.rmtree(parent / self.records.name, ignore_errors=True)
         for path in POLICIES.glob(f"{self.records.name}.*"):
             path.unlink()
-        for path in (RECORDS / "uplinks").glob(f"{self.records.name}-*"):
-            path.unlink()
+        for kind in ("moved", "uplinks"):
+            for path in (RECORDS / kind).glob(f"{self.records.name}-*"):
+                path.unlink()
         (RECORDS / "ports" / self.records.name).unlink(missing_ok=True)
 
     def container(self, name: str = "c1") -> Namespace:

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.uplink_keys import UplinkKeys, parse_uplink_keys
 from shibafu.cni.config import Section
 from shibafu.cni.errors import INVALID_CONFIG, CniError
+from support.calls import make_request
 
 
 def parse(**keys: Any) -> UplinkKeys | None:
@@ -82,4 +84,24 @@ def test_stated() -> None:
 def test_refused(keys: dict[str, Any], msg: str) -> None:
     with pytest.raises(CniError) as caught:
         parse(**keys)
+    assert (caught.value.code, caught.value.msg) == (INVALID_CONFIG, msg)
+
+
+@pytest.mark.parametrize(
+    ("keys", "msg"),
+    [
+        ({}, "moveAddresses needs uplinks"),
+        (
+            {"uplinks": ["eth1"], "isGateway": True, "gatewayHA": "vrrp"},
+            "a network with gatewayHA cannot have the addresses of its uplinks",
+        ),
+        (
+            {"uplinks": ["eth1"], "uplinkMode": "stp"},
+            "uplinkMode stp would cut off the addresses of uplinks for a while",
+        ),
+    ],
+)
+def test_movement_refused(keys: dict[str, Any], msg: str) -> None:
+    with pytest.raises(CniError) as caught:
+        BridgeConfig(make_request(keys | {"moveAddresses": True}))
     assert (caught.value.code, caught.value.msg) == (INVALID_CONFIG, msg)

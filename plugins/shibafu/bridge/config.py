@@ -385,6 +385,7 @@ KEYS = fold_keys(
     ),
     ("stated_policies", "policies", _read_stated_policies),
     ("stated_policies", "policyDir", _read_stated_policies),
+    ("uplinks", "moveAddresses", _read_uplinks),
     ("uplinks", "primaryReselect", _read_uplinks),
     ("uplinks", "uplinkMode", _read_uplinks),
     ("uplinks", "uplinkProbe", _read_uplinks),

@@ -25,10 +25,11 @@ class UplinkKeys:
         mode: what makes one of them the way out: ACTIVE_BACKUP, BOND or STP.
         probe: the IPv4 address that is asked for through the active one, packed; None where none is stated.
         is_probed: whether any address is asked for; where none is stated, it is the containers' gateway.
+        moves_addresses: whether the bridge gets the addresses that they have; networks need not agree on it.
         is_reselected: whether the preferred one becomes active again once it works.
     """
 
-    __slots__ = ("is_probed", "is_reselected", "links", "mode", "probe")
+    __slots__ = ("is_probed", "is_reselected", "links", "mode", "moves_addresses", "probe")
 
     def __init__(
         self,
@@ -37,16 +38,20 @@ class UplinkKeys:
         probe: bytes | None,
         is_probed: bool,
         is_reselected: bool,
+        moves_addresses: bool = False,
     ) -> None:
         self.links = links
         self.mode = mode
         self.probe = probe
         self.is_probed = is_probed
         self.is_reselected = is_reselected
+        self.moves_addresses = moves_addresses
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UplinkKeys) and all(
-            getattr(self, name) == getattr(other, name) for name in self.__slots__
+            getattr(self, name) == getattr(other, name)
+            for name in self.__slots__
+            if name != "moves_addresses"
         )
 
     __hash__ = None  # type: ignore[assignment]  # nobody needs it
@@ -60,8 +65,8 @@ def parse_uplink_keys(config: "Section") -> UplinkKeys | None:
     """
     links = tuple(config.texts("uplinks"))
     if not links:
-        for key in ("uplinkMode", *_WATCHED_KEYS):
-            if config.get(key) is not None:
+        for key in ("uplinkMode", "moveAddresses", *_WATCHED_KEYS):
+            if config.get(key) not in (None, False):
                 raise CniError(INVALID_CONFIG, f"{key} needs uplinks", f'add "uplinks", or remove "{key}"')
         return None
     _require_names(config, links)
@@ -77,7 +82,23 @@ def parse_uplink_keys(config: "Section") -> UplinkKeys | None:
         raise CniError(INVALID_CONFIG, what, f'"primaryReselect" must be "{_FAILURE}" or "{_ALWAYS}"')
     text = config.text("uplinkProbe")
     probe = _parse_probe(text) if text not in ("", _NO_PROBE) else None
-    return UplinkKeys(links, mode, probe, text != _NO_PROBE, reselection == _ALWAYS)
+    return UplinkKeys(
+        links, mode, probe, text != _NO_PROBE, reselection == _ALWAYS, _parse_movement(config, mode)
+    )
+
+
+def _parse_movement(config: "Section", mode: str) -> bool:
+    """Return whether the bridge gets the addresses of its uplinks."""
+    if not config.flag("moveAddresses"):
+        return False
+    if config.get("gatewayHA"):
+        what = "a network with gatewayHA cannot have the addresses of its uplinks"
+        raise CniError(INVALID_CONFIG, what, 'remove "moveAddresses" or "gatewayHA"')
+    if mode != ACTIVE_BACKUP:
+        what = f"uplinkMode {mode} would cut off the addresses of uplinks for a while"
+        advice = f'remove "moveAddresses", or set "uplinkMode" to "{ACTIVE_BACKUP}"'
+        raise CniError(INVALID_CONFIG, what, advice)
+    return True
 
 
 def _parse_mode(config: "Section") -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from shibafu.bridge.compat.orphans import OrphanedRules
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.keepalived import remove_configuration
-from shibafu.bridge.resources.active_uplink import forget_uplink, recall_uplinks
+from shibafu.bridge.resources.active_uplink import forget_uplink, lock_uplinks, recall_uplinks
+from shibafu.bridge.resources.moved_addresses import give_back
 from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
 from shibafu.bridge.resources.uplink_bond import dissolve_bond
@@ -209,6 +210,8 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
     ports = [link for link in links.values() if link.master == bridge.index]
     if any(link.name not in own and link.index not in active for link in ports):
         return []  # somebody put a link of his own into it
+    with NetlinkSocket() as sock, lock_uplinks(bridge.name):
+        give_back(sock, bridge.name, bridge.index)
     kernel.remove_link(bridge)
     forget_uplink(bridge.name)
     return [f"bridge {bridge.name}", *_remove_bond(config.bridge)]

@@ -92,6 +92,10 @@ class Resolver:
         own = _calc_links(bridge, dict(partial.options))
         if present is not None:
             own |= _calc_links(present.bridge, present.options)
+        stated: dict[str, Any] = dict(partial.options)
+        if partial.subnets and stated.get("moveAddresses"):
+            # Their addresses are to be the bridge's, so that the subnet is meant to be the same.
+            own |= set(stated.get("uplinks") or ())
         uses = self._uses(partial.name, own)
         subnets = self._resolve_subnets(partial, present, uses)
         kept = {subnet.network for subnet in present.subnets} if present is not None else set()

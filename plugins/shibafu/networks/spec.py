@@ -39,6 +39,7 @@ DRIVER_OPTIONS = {
     "keepIPv6": bool,
     "macspoofchk": bool,
     "metric": int,
+    "moveAddresses": bool,
     "portIsolation": bool,
     "preserveDefaultVlan": bool,
     "primaryReselect": str,

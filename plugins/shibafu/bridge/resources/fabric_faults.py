@@ -76,6 +76,11 @@ def _find_link_faults(
     present = view.addresses(link) if gateways else set()
     if config.shared_gateway is not None:
         present = config.shared_gateway.leave_out(present)
+    if config.uplinks is not None and config.uplinks.moves_addresses:
+        from shibafu.bridge.resources.moved_addresses import select_moved
+
+        # They are in no gateway's way, but one of them may be it.
+        present = present - select_moved(config) | {(one.address.packed, one.prefix) for one in gateways}
     faults += _find_address_faults(link.name, gateways, present)
     for version in sorted({gateway.version for gateway in gateways}):
         if not is_forwarding(version):

@@ -37,8 +37,11 @@ def clear_conflicts(
     Raises:
         CniError: it may not: `forceAddress` is not set, or another network isolates the link.
     """
+    moved = _select_moved(config)
     for address in others:
         key = (address.ip, address.prefix)
+        if key in moved:
+            continue
         if config.shared_gateway is not None and config.shared_gateway.owns(address.ip):
             continue
         conflict = next((gateway for gateway in missing if find_conflict(gateway, [key])), None)
@@ -107,5 +110,14 @@ def select_possible(
     wanted = {(gateway.address.packed, gateway.prefix): gateway for gateway in gateways}
     if config.shared_gateway is not None:
         present = config.shared_gateway.leave_out(present)
-    others = present - wanted.keys()
+    others = present - wanted.keys() - _select_moved(config)
     return [g for key, g in wanted.items() if key in present or find_conflict(g, others) is None]
+
+
+def _select_moved(config: BridgeConfig) -> set[tuple[bytes, int]]:
+    """Return the addresses that a bridge has of its uplinks: they are in no gateway's way."""
+    if config.uplinks is None or not config.uplinks.moves_addresses:
+        return set()
+    from shibafu.bridge.resources.moved_addresses import select_moved
+
+    return select_moved(config)

@@ -12,16 +12,22 @@ from shibafu.bridge.resources.active_uplink import (
     lock_uplinks,
     note_outage,
 )
+from shibafu.bridge.resources.moved_addresses import (
+    find_movement_faults,
+    finish_movement,
+    give_back,
+    list_own_addresses,
+    move_addresses,
+    refuse_movement,
+)
 from shibafu.bridge.resources.uplink_backup import BackupUplinks
 from shibafu.bridge.resources.uplink_bond import BondedUplinks, dissolve_bond, find_bond
 from shibafu.bridge.resources.uplink_claims import find_claimed_uplink, read_stated_uplinks
 from shibafu.bridge.resources.uplink_tree import TreeUplinks, has_left_tree, leave_tree
 from shibafu.bridge.uplink_keys import ACTIVE_BACKUP, BOND, STP
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
-from shibafu.cni.names import calc_bond
 from shibafu.netfilter.forwarding import answer_for_own_addresses, refuse_router_advertisements
-from shibafu.netlink.address import addr_list
-from shibafu.netlink.constants import AF_INET6, DEVCONF_ACCEPT_RA, IPV4_DEVCONF_ARP_IGNORE, RT_SCOPE_LINK
+from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IPV4_DEVCONF_ARP_IGNORE
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_index, link_by_name
 from shibafu.netlink.link_requests import link_set
@@ -46,7 +52,16 @@ class Uplinks(Resource):
             and not only reported.
     """
 
-    __slots__ = ("_config", "_former", "_is_adding", "_mode", "_names", "_use")
+    __slots__ = (
+        "_config",
+        "_former",
+        "_has_moved",
+        "_is_adding",
+        "_mode",
+        "_moves_addresses",
+        "_names",
+        "_use",
+    )
     scope = HOST
 
     def __init__(self, config: "BridgeConfig", is_adding: bool) -> None:
@@ -55,7 +70,10 @@ class Uplinks(Resource):
         self._names = config.uplinks.links if config.uplinks is not None else ()
         # The links that this call has changed, as they were.
         self._former: list[Link] = []
+        # Whether this call has given the bridge addresses of uplinks.
+        self._has_moved = False
         self._mode = config.uplinks.mode if config.uplinks is not None else ACTIVE_BACKUP
+        self._moves_addresses = config.uplinks is not None and config.uplinks.moves_addresses
         self._use = self._choose_use()
 
     def _choose_use(self) -> "BackupUplinks | BondedUplinks | TreeUplinks":
@@ -76,7 +94,7 @@ class Uplinks(Resource):
             bridge = link_by_name(sock, config.bridge)
             links = uplinks._find_links(sock)
             masters = _list_masters(sock, bridge) if bridge is not None else [0]
-            problems = list(_list_problems(sock, masters, links))
+            problems = list(_list_problems(sock, masters, links, uplinks._moves_addresses))
         claimed = find_claimed_uplink(config)
         problems += [claimed] if claimed is not None else []
         if not links:
@@ -87,10 +105,9 @@ class Uplinks(Resource):
         """See `Resource.describe`."""
         config = self._config
         wanted: dict[str, object] = {"bridge": config.bridge, "links": list(self._names), "state": "up"}
-        if self._mode == BOND:
-            wanted["bond"] = calc_bond(config.bridge)
-        if self._mode == STP:
-            wanted["stp"] = True
+        wanted["mode"] = self._mode
+        if self._moves_addresses:
+            wanted["moveAddresses"] = True
         return wanted | {"acceptRA": False, "arpIgnore": 1}
 
     def faults(self, view: "View") -> "Iterator[Fault]":
@@ -104,7 +121,10 @@ class Uplinks(Resource):
             if name not in present:
                 advice = 'connect it, or remove it from "uplinks"'
                 yield Fault(f"uplink {name} is missing", advice, is_mendable=False)
-        for problem in _list_problems(view.sock, _list_masters(view.sock, bridge), links):
+        is_moving = self._moves_addresses
+        masters = _list_masters(view.sock, bridge)
+        problems = list(_list_problems(view.sock, masters, links, is_moving))
+        for problem in problems:
             yield Fault(problem.msg, problem.details, is_mendable=False)
         for link in links:
             if not link.up:
@@ -120,6 +140,8 @@ class Uplinks(Resource):
         if self._mode != STP and has_left_tree(bridge):
             yield Fault(f"STP is on for the uplinks of bridge {bridge.name}, and uplinkMode is not stp")
         yield from self._use.find_faults(view.sock, bridge, links)
+        if is_moving and not problems:
+            yield from find_movement_faults(view.sock, bridge, links)
         # One that is down may have a carrier once it is up.
         if links and all(link.up for link in links) and not any(has_carrier(link) for link in links):
             advice = "containers reach nobody beyond this host until a cable, or the switch behind it, works"
@@ -143,7 +165,7 @@ class Uplinks(Resource):
         with lock_uplinks(bridge.name):
             links = self._find_links(view.sock)
             masters = _list_masters(view.sock, bridge)
-            problems = list(_list_problems(view.sock, masters, links))
+            problems = list(_list_problems(view.sock, masters, links, self._moves_addresses))
             if self._is_adding and (problems or not links):
                 raise problems[0] if problems else self._refuse_absence()
             for link in links:
@@ -154,14 +176,21 @@ class Uplinks(Resource):
                 dissolve_bond(view.sock, bridge.name)
             if self._mode == ACTIVE_BACKUP:
                 leave_tree(view.sock, bridge)
+            is_moving = self._moves_addresses and not problems
+            if is_moving:
+                own = [link for link in links if link.master in masters]
+                # What was there before depends on it: it stays if this call fails later.
+                self._has_moved = move_addresses(view.sock, bridge, own) and not had_uplink
             self._use.apply(view.sock, bridge, had_uplink)
+            if is_moving:
+                finish_movement(view.sock, bridge)
             working = [link for link in self._find_links(view.sock) if has_carrier(link)]
             if working and has_stale_outage(bridge.name):
                 note_outage(bridge.name, False)
         for name in (bridge.name, *self._names):
             view.look_again(name)
         # What this call has changed is undone with it, also where there was a port before.
-        return bool(self._former)
+        return bool(self._former) or self._has_moved
 
     def _find_links(self, sock: NetlinkSocket) -> list[Link]:
         return [link for name in self._names if (link := link_by_name(sock, name)) is not None]
@@ -205,6 +234,9 @@ class Uplinks(Resource):
     def remove(self) -> None:
         """Leave the links as they were, if this call has changed them."""
         with NetlinkSocket() as sock, lock_uplinks(self._config.bridge):
+            bridge = link_by_name(sock, self._config.bridge) if self._has_moved else None
+            if bridge is not None:
+                give_back(sock, bridge.name, bridge.index)
             self._use.undo(sock)
             for link in reversed(self._former):
                 request = link_set(link.index, master=link.master, up=link.up)
@@ -226,7 +258,9 @@ def _list_masters(sock: NetlinkSocket, bridge: Link) -> list[int]:
     return [0, bridge.index, *((bond.index,) if bond is not None else ())]
 
 
-def _list_problems(sock: NetlinkSocket, masters: list[int], links: "Iterable[Link]") -> "Iterator[CniError]":
+def _list_problems(
+    sock: NetlinkSocket, masters: list[int], links: "Iterable[Link]", is_moving: bool
+) -> "Iterator[CniError]":
     """Yield why links cannot be uplinks of a bridge."""
     for link in links:
         if link.master and link.master in masters:
@@ -236,12 +270,16 @@ def _list_problems(sock: NetlinkSocket, masters: list[int], links: "Iterable[Lin
             whose = master.name if master is not None else f"link {link.master}"
             advice = f"take it away from there (ip link set {link.name} nomaster), or name another uplink"
             yield CniError(INVALID_CONFIG, f"uplink {link.name} belongs to {whose}", advice)
-        for address in addr_list(sock, link.index):
-            if address.family == AF_INET6 and address.scope == RT_SCOPE_LINK:
-                continue
+        if is_moving:
+            refusal = refuse_movement(sock, link)
+            if refusal is not None:
+                yield refusal
+            continue
+        for address in list_own_addresses(sock, link):
             what = f"uplink {link.name} has the address {ip_text(address.ip)}/{address.prefix}"
             advice = (
-                "a port of a bridge does not answer at its own addresses: remove it, or put it on the bridge"
+                "a port of a bridge does not answer at its own addresses: remove it, put it on the bridge, "
+                'or set "moveAddresses" to true'
             )
             yield CniError(INVALID_CONFIG, what, advice)
             break

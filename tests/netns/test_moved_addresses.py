@@ -1,0 +1,194 @@
+"""An uplink whose addresses the host is reached by: they are the bridge's while it is its port."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from netns.uplink_lab import BRIDGE, GATEWAY, UplinkLab
+from netns.watched import make_command
+from support.machine import Machine
+from support.stream import Stream
+from support.waiting import wait_for
+
+OWN, OWN6, GATEWAY6 = "10.7.0.5", "fd07::5", "fd07::1"
+FAR = "192.0.2.0/24"
+# Seconds without a packet; it takes some milliseconds, but machines that run tests are busy.
+BOUND = 0.3
+
+
+@pytest.fixture
+def lab(machine: Machine) -> Iterator[UplinkLab]:
+    with UplinkLab(machine, moveAddresses=True) as made:
+        made.gateway.run("ip", "addr", "add", f"{GATEWAY6}/64", "dev", "eth0", "nodad")
+        for line in (
+            "link set eth1 up",
+            f"addr add {OWN}/24 brd + dev eth1",
+            f"addr add {OWN6}/64 dev eth1 nodad",
+            f"route add default via {GATEWAY} dev eth1 metric 100",
+            f"route add {FAR} via {GATEWAY} dev eth1 src {OWN} mtu 1400",
+            f"-6 route add default via {GATEWAY6} dev eth1",
+        ):
+            made.host.run("ip", *line.split())
+        yield made
+
+
+def list_addresses(lab: UplinkLab, link: str) -> set[str]:
+    shown = lab.host.run("ip", "-br", "addr", "show", link).split()[2:]
+    return {one for one in shown if not one.startswith("fe80:")}
+
+
+def list_routes(lab: UplinkLab, link: str) -> list[str]:
+    """Return the routes through a link that somebody has made."""
+    shown = [lab.host.run("ip", family, "route", "show", "dev", link) for family in ("-4", "-6")]
+    lines = [line.strip() for text in shown for line in text.splitlines()]
+    return sorted(" ".join(line.split()) for line in lines if "proto kernel" not in line)
+
+
+def test_they_move_and_come_back(lab: UplinkLab) -> None:
+    """With hardly a packet lost, in both directions; `rm` leaves the link as it was."""
+    addresses, routes = list_addresses(lab, "eth1"), list_routes(lab, "eth1")
+    assert len(routes) == 3
+    to_host, to_host6 = Stream(lab.host, OWN, lab.gateway), Stream(lab.host, OWN6, lab.gateway)
+    with to_host, to_host6, Stream(lab.gateway, GATEWAY, lab.host) as from_host:
+        begin = time.monotonic()
+        lab.machine.add(lab.config)
+        assert lab.list_ports() == ["eth1"]
+        assert (list_addresses(lab, BRIDGE), list_addresses(lab, "eth1")) == (addresses, set())
+        assert (list_routes(lab, BRIDGE), list_routes(lab, "eth1")) == (routes, [])
+        lab.machine.check(lab.config)
+        lab.machine.add(lab.config, "c2")
+        for container in ("c1", "c2"):
+            lab.machine.delete(lab.config, container)
+        # Like the bridge, they stay.
+        assert list_addresses(lab, BRIDGE) == addresses
+        lab.shibafu("network rm net --force")
+        assert BRIDGE not in lab.host.run("ip", "-br", "link")
+        assert (list_addresses(lab, "eth1"), list_routes(lab, "eth1")) == (addresses, routes)
+        gaps = []
+        for stream in (to_host, to_host6, from_host):
+            stream.wait_for_arrivals()
+            gaps.append(stream.measure_gap(begin))
+        print(f"gaps in ms: {[round(gap * 1000) for gap in gaps]}")
+        assert max(gaps) < BOUND
+
+
+def test_failed_add_gives_them_back(lab: UplinkLab) -> None:
+    addresses, routes = list_addresses(lab, "eth1"), list_routes(lab, "eth1")
+    lab.machine.container().run("ip", "link", "add", "eth0", "type", "bridge")
+    assert "eth0" in lab.machine.call("ADD", lab.config).json["msg"]
+    assert BRIDGE not in lab.host.run("ip", "-br", "link")
+    assert (list_addresses(lab, "eth1"), list_routes(lab, "eth1")) == (addresses, routes)
+
+
+@pytest.mark.long
+def test_killed_between_any_two_steps(lab: UplinkLab) -> None:
+    """The next ADD goes on, and `rm` gives everything back."""
+    addresses, routes = list_addresses(lab, "eth1"), list_routes(lab, "eth1")
+    for step in range(30):
+        call = lab.machine.start("ADD", lab.config)
+        time.sleep(0.03 + 0.004 * step)
+        call.kill()
+        lab.machine.delete(lab.config)
+        lab.machine.add(lab.config)
+        assert (list_addresses(lab, BRIDGE), list_addresses(lab, "eth1")) == (addresses, set())
+        assert (list_routes(lab, BRIDGE), list_routes(lab, "eth1")) == (routes, [])
+        lab.machine.check(lab.config)
+        lab.machine.delete(lab.config)
+        lab.shibafu("network rm net --force")
+        assert (list_addresses(lab, "eth1"), list_routes(lab, "eth1")) == (addresses, routes)
+        make_command(lab.machine.suite, lab.machine, lab.config)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            f"ip addr del {OWN}/24 dev {BRIDGE}",
+            f"address {OWN}/24, which an uplink had, is missing",
+        ),
+        (f"ip route del {FAR} dev {BRIDGE}", f"{FAR}, which led through an uplink, is missing on bridge"),
+        (
+            f"ip -6 route del default dev {BRIDGE}",
+            "the default route, which led through an uplink",
+        ),
+        ("ip addr add 10.7.0.6/24 dev eth1", "address 10.7.0.6/24 is on uplink eth1, and not on bridge br0"),
+    ],
+)
+@pytest.mark.parametrize("way", ["repair", "watch"])
+def test_what_is_missing_is_put_back(lab: UplinkLab, command: str, said: str, way: str) -> None:
+    lab.machine.add(lab.config)
+    routes = list_routes(lab, BRIDGE)
+    if way == "watch":
+        with lab.watch() as watched:
+            lab.wait_until_probed(watched)
+            lab.host.run(*command.split())
+            wait_for(lambda: lab.machine.call("CHECK", lab.config).status == 0)
+    else:
+        lab.host.run(*command.split())
+        assert said in lab.machine.call("CHECK", lab.config).json["msg"]
+        make_command(lab.machine.suite, lab.machine, lab.config)("network repair net")
+        lab.machine.check(lab.config)
+    assert {f"{OWN}/24", f"{OWN6}/64"} <= list_addresses(lab, BRIDGE)
+    assert list_routes(lab, BRIDGE) == routes
+
+
+@pytest.mark.long
+def test_they_survive_the_bridge(lab: UplinkLab) -> None:
+    """Somebody deletes it; the watcher makes it again, with the host's addresses."""
+    lab.machine.add(lab.config)
+    addresses, routes = list_addresses(lab, BRIDGE), list_routes(lab, BRIDGE)
+    with lab.watch() as watched:
+        lab.wait_until_probed(watched)
+        lab.host.run("ip", "link", "del", BRIDGE)
+        wait_for(lambda: lab.machine.call("CHECK", lab.config).status == 0)
+    assert (list_addresses(lab, BRIDGE), list_routes(lab, BRIDGE)) == (addresses, routes)
+
+
+@pytest.mark.long
+def test_failover_keeps_them(lab: UplinkLab) -> None:
+    """They are the bridge's, whatever its port is."""
+    lab.machine.add(lab.config)
+    with lab.watch() as watched, Stream(lab.host, OWN, lab.gateway) as stream:
+        lab.wait_until_probed(watched)
+        begin = time.monotonic()
+        lab.cut("eth1")
+        watched.wait_for("uplink eth2 is active now")
+        stream.wait_for_arrivals()
+        assert stream.measure_gap(begin) < 1.0
+
+
+@pytest.mark.parametrize("gateway", ["10.7.0.2", pytest.param(OWN, marks=pytest.mark.long)])
+def test_host_is_the_gateway(lab: UplinkLab, gateway: str) -> None:
+    """The moved addresses are not in its way, also when it is missing; one of them may be it."""
+    addresses, routes = list_addresses(lab, "eth1"), list_routes(lab, "eth1")
+    lab.shibafu("network rm net --force")
+    lab.shibafu(
+        f"network create lan --subnet 10.7.0.0/24 --gateway {gateway} --ip-range 10.7.0.10-10.7.0.99 "
+        "--uplink eth1 --driver-opt moveAddresses=true"
+    )
+    container = lab.machine.container()
+    lab.shibafu(f"network connect lan {container.name}")
+    assert list_addresses(lab, "br-lan") == addresses | {f"{gateway}/24"}
+    lab.shibafu("network check lan")
+    lab.host.run("ip", "addr", "del", f"{gateway}/24", "dev", "br-lan")
+    lab.shibafu.fail("network check lan")
+    lab.shibafu("network repair lan")
+    lab.shibafu("network check lan")
+    assert list_addresses(lab, "br-lan") == addresses | {f"{gateway}/24"}
+    lab.shibafu(f"network disconnect lan {container.name}")
+    lab.shibafu("network rm lan")
+    assert (list_addresses(lab, "eth1"), list_routes(lab, "eth1")) == (addresses, routes)
+
+
+def test_limited_address_is_refused(lab: UplinkLab) -> None:
+    """What renews it would look for it on the link."""
+    lab.host.run(
+        "ip", "addr", "change", f"{OWN}/24", "dev", "eth1", "valid_lft", "600", "preferred_lft", "300"
+    )
+    answer = lab.machine.call("ADD", lab.config)
+    assert answer.json["msg"] == f"uplink eth1 has the address {OWN}/24 for a limited time"
+    assert "DHCP" in answer.json["details"]
+    assert f"{OWN}/24" in list_addresses(lab, "eth1")
+    assert BRIDGE not in lab.host.run("ip", "-br", "link")
