@@ -65,8 +65,10 @@ def _rank(inside: "View", link: "Link", route: "Route", metric: int) -> None:
     others = [found for found in present if found.index != link.index]
     taken = {other.priority for other in others}
     unstated = 0 if family == AF_INET else _DEFAULT_METRIC
-    route.priority = chosen = _choose_metric(link.name, route.priority or metric, unstated, taken)
+    chosen = _choose_metric(link.name, route.priority or metric, unstated, taken)
     taken.add(chosen)
+    if chosen != unstated:
+        route.priority = chosen
     if chosen == unstated or unstated < metric < _DEFAULT_METRIC:
         for other in others:
             # Of a route with several next hops, which has no link of its own, they are not known.
