@@ -22,6 +22,8 @@ from bench.namespace import Namespace, namespaces
 from bench.process import Failed, run
 
 _BRIDGE, _GATEWAY, _SUBNET, _OUTSIDE = "br-watch", "10.77.0.1", "10.77.0.0/16", "192.0.2.2"
+# Beyond a bridge's uplinks.
+_NEIGHBOUR = "10.77.255.254"
 _PORT = 9
 # Seconds in which an answer comes if it is to come, and in which everything has to be healed.
 _ANSWER, _PATIENCE = 0.003, 20.0
@@ -30,6 +32,8 @@ _AT_ONCE = 3
 _FOREIGN = 1000
 # Seconds for a heal's further looks to end, and for what a kernel announces long after containers were made.
 _REST, _LONG_REST = 0.5, 30.0
+# Seconds for which uplinks are watched at most: there is something to do thirty times in each.
+_UPLINK_IDLE = 60.0
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,20 @@ class _Site:
         work: a directory of its own.
         backend: what makes its rules.
         containers: how many containers it has.
+        cables: its uplinks, to a switch of the world outside.
     """
 
-    def __init__(self, build: Path, work: Path, backend: str, containers: int, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        build: Path,
+        work: Path,
+        backend: str,
+        containers: int,
+        stack: ExitStack,
+        cables: tuple[str, ...] = (),
+    ) -> None:
         self._build = build
-        self._conf_dir = work / f"net.d-{backend}-{containers}"
+        self._conf_dir = work / f"net.d-{backend}-{containers}-{len(cables)}"
         self._conf_dir.mkdir()
         ipam = {"type": "shibafu-ipam", "subnet": _SUBNET, "dataDir": str(self._conf_dir / "leases")}
         self._plugin = {
@@ -78,6 +91,8 @@ class _Site:
             "ipMasqBackend": backend,
             "ipam": ipam,
         }
+        if cables:
+            self._plugin |= {"uplinks": cables, "uplinkProbe": _NEIGHBOUR}
         self._head = {"cniVersion": "1.1.0", "name": "watched"}
         (self._conf_dir / "watched.conflist").write_text(dumps(self._head | {"plugins": [self._plugin]}))
         self.host = stack.enter_context(Namespace("host"))
@@ -94,6 +109,8 @@ class _Site:
         with self.outside.inside():
             for line in (f"ip addr add {_OUTSIDE}/24 dev uplink", "ip link set uplink up"):
                 _run(line)
+        self._connect(cables)
+        with self.outside.inside():
             self._server = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
             self._server.bind(("", _PORT))
         for container in self.containers:
@@ -101,6 +118,18 @@ class _Site:
         # What a container asks while its link is down is lost, and asked again after a second.
         with self.containers[0].inside():
             Path("/proc/sys/net/ipv4/neigh/eth0/retrans_time_ms").write_text("20")
+
+    def _connect(self, cables: tuple[str, ...]) -> None:
+        """Lay cables to a switch, at which somebody answers."""
+        if cables:
+            with self.outside.inside():
+                _run("ip link add switch up type bridge")
+                _run(f"ip addr add {_NEIGHBOUR}/16 dev switch")
+        for cable in cables:
+            with self.host.inside():
+                _run(f"ip link add {cable} type veth peer name {cable} netns {self.outside.name}")
+            with self.outside.inside():
+                _run(f"ip link set {cable} master switch up")
 
     def list_ports(self) -> set[str]:
         """Return the links on the host that are ports of the bridge; none without one."""
@@ -287,6 +316,18 @@ def _measure_crowd(build: Path, work: Path, containers: int, idle: float) -> Non
                 _report(what, (monotonic() - begin) * 1000)
 
 
+def _measure_uplinks(build: Path, work: Path, idle: float) -> None:
+    print("\nWith one container, and two uplinks whose carriers are looked at and through which is asked:")
+    with ExitStack() as stack:
+        site = _Site(build, work, "iptables", 1, stack, ("eth1", "eth2"))
+        with site.watch() as watcher:
+            sleep(_REST)
+            before = watcher.read_precise_cpu()
+            sleep(idle)
+            used = watcher.read_precise_cpu() - before
+            print(f"  processor time: {used / idle / 10:.2f} % of a core", flush=True)
+
+
 def _report(what: str, value: float, unit: str = "ms") -> None:
     print(f"  {what}: {value:.0f} {unit}", flush=True)
 
@@ -306,6 +347,7 @@ def main() -> None:
     arguments = parser.parse_args()
     build = arguments.root / "dist" / "shibafu"
     _measure_breakages(build, arguments.work, arguments.rounds)
+    _measure_uplinks(build, arguments.work, min(arguments.idle, _UPLINK_IDLE))
     _measure_crowd(build, arguments.work, arguments.containers, arguments.idle)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shibafu.watch.journal import Journal
 
 # Seconds between looks at carriers, and while an answer through another uplink is awaited.
-_POLL = 0.02
+_POLL = 0.03
 _URGENT_POLL = 0.01
 # Seconds between looks at which uplink is active, which others may change, too; also until what could not be
 # done is tried again.
@@ -133,7 +133,7 @@ class _BridgeUplinks:
         self._has_outage: bool | None = None
         # Since when any of them has a carrier; NEVER while none has.
         self._alive_since = NEVER
-        self._next_look = self._next_switch = 0.0
+        self._next_look = self._next_switch = self._next_work = 0.0
         # Until when uplinks are passed over that could not be a port.
         self._passed_over: dict[str, float] = {}
         # Since when the preferred uplink works, if it is not active; NEVER while it does not.
@@ -162,10 +162,14 @@ class _BridgeUplinks:
 
     def look(self, now: float) -> bool:
         """Look at the carriers, ask for the gateway, and switch; return whether the state has changed."""
-        before = (self._active, dict(self._carriers), self._switches)
         self.due = now + _POLL
-        self._read_carriers()
-        if now >= self._next_look or before[1] != self._carriers:
+        # So it is nearly always, thirty times a second; the others matter once the active one is dead.
+        is_alive = self._carriers.get(self._active, False)
+        if now < self._next_work and is_alive and self._reader.has_carrier(self._active):
+            return False
+        has_changed = self._read_carriers()
+        before = (self._active, self._switches)
+        if now >= self._next_look or has_changed:
             self._next_look = now + _LOOK
             self._find_active()
             self._find_target()
@@ -178,9 +182,21 @@ class _BridgeUplinks:
             self._return_to_preferred(now)
             self._ask(now)
             self._tell_keepalived(now)
-        return before != (self._active, self._carriers, self._switches)
+        self._next_work = self._calc_next_work(now)
+        return has_changed or before != (self._active, self._switches)
 
-    def _read_carriers(self) -> None:
+    def _calc_next_work(self, now: float) -> float:
+        """Return when there is more to do than to look at carriers, if these stay as they are."""
+        due = [self._next_look, *(at for at, _ in self._announcements[:1])]
+        if not self._carriers.get(self._active):
+            due += [self._next_switch] if self._list_others(now) else []
+        elif self._probe.target is not None:
+            due.append(now if self._probe.is_urgent else self._probe.due)
+        return min(due)
+
+    def _read_carriers(self) -> bool:
+        """Look at the carriers; return whether any is another one than before."""
+        before = dict(self._carriers)
         for name in self.keys.links:
             has_carrier = self._reader.has_carrier(name)
             # The first time, only what is dead is worth a line.
@@ -188,6 +204,7 @@ class _BridgeUplinks:
                 what = "has a carrier again" if has_carrier else "has no carrier"
                 self._journal.note(f"bridge {self._name}: uplink {name} {what}")
             self._carriers[name] = has_carrier
+        return before != self._carriers
 
     def _find_active(self) -> list[Link]:
         """Look which uplink is a port of the bridge; the resource has made it so, or another watcher.

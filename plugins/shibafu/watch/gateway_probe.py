@@ -56,6 +56,11 @@ class GatewayProbe:
         """Whether the active uplink works: the answer to the last request may be on its way."""
         return self._misses <= 1
 
+    @property
+    def due(self) -> float:
+        """When to ask next, on the monotonic clock."""
+        return self._next
+
     def has_answered(self, name: str) -> bool:
         """Return whether the last request through an uplink was answered."""
         return name in self._answered

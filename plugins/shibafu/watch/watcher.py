@@ -118,13 +118,15 @@ class Watcher:
         next_quiet = now + _QUIET
         while not self._is_ending:
             marked = (marks.due for marks in self._marks.values())
-            own = (self._uplinks.due, self._duplicates.due, self._routers.due)
+            own = (self._duplicates.due, self._routers.due)
             due = min([next_quiet, self._next_sign, *own, *marked])
             # poll(2) counts whole milliseconds, and rounds none of them up.
-            wait = max(0.0, due - time.monotonic()) * 1000
+            wait = max(0.0, min(due, self._uplinks.due) - time.monotonic()) * 1000
             announced = poller.poll(wait + 1 if wait else 0)
             # Before what takes longer; an announcement may be of a lost carrier.
             self._uplinks.look()
+            if not announced and not self._journal.is_changed and time.monotonic() < due:
+                continue
             self._routers.look()
             for descriptor, _ in announced:
                 self._read(descriptor)
