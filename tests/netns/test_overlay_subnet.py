@@ -149,6 +149,20 @@ def test_another_subnet_needs_the_agent(lab: OverlayLab, shibafu: CommandLine) -
     assert not find_request(second).exists()
 
 
+def test_another_subnet_is_not_got_later(lab: OverlayLab, shibafu: CommandLine) -> None:
+    """Where etcd is away while it is asked for, containers may get addresses of the lost one meanwhile."""
+    second = lab.hosts[1]
+    subnet = take_subnet(lab, second)
+    lab.etcd.stop()
+    assert "ask again later" in shibafu.fail(f"overlay rejoin {second.name} --new-subnet")
+    assert not find_request(second).exists()
+    lab.etcd.start()
+    wait_until(lambda: second.read_state()["trouble"].startswith(subnet), "etcd")
+    time.sleep(1)  # nothing more comes of it
+    assert second.read_state()["subnet"] == subnet
+    assert shibafu.json(f"overlay rejoin {second.name} --new-subnet")["changed"]
+
+
 def test_a_request_is_answered_once_the_state_is_written(lab: OverlayLab) -> None:
     second = lab.hosts[1]
     wait_until(lambda: second.read_state()["state"] == "joined", "the state")

@@ -2,8 +2,8 @@
 
 The command writes `/run/shibafu/overlay/<network>.rejoin`, and tells the agent by a signal that it is there.
 The agent removes the file once it has tried, and has written what came of it to the network's state. Where
-none is at work, the next one that starts finds the file, unless it is about another subnet: containers may
-have got addresses of the former one by then.
+none is at work, the next one that starts finds the file, unless it is about another subnet. That is only
+asked for while the command waits: containers may have got addresses of the former one later.
 """
 
 import os
@@ -69,7 +69,8 @@ def remove_rejoin_request(network: str, request: RejoinRequest | None = None) ->
 def ask_to_rejoin(network: str, request: RejoinRequest, patience: float) -> bool:
     """Ask the agent; return whether it has answered, after which its state says what came of it.
 
-    A request for another subnet is withdrawn if there is no agent.
+    A request for another subnet is withdrawn if there is no agent, or it does not answer in time: containers
+    may have got addresses of the lost subnet when it does.
 
     Args:
         network: one that the agent has a state of.
@@ -81,16 +82,18 @@ def ask_to_rejoin(network: str, request: RejoinRequest, patience: float) -> bool
     """
     path = _calc_path(network)
     replace_file(path, dumps({"newSubnet": request.new_subnet}).encode(), 0o644)
-    if not signal_agent(network, SIGNAL):
+    try:
+        if not signal_agent(network, SIGNAL):
+            return False
+        deadline = time.monotonic() + patience
+        while os.path.lexists(path):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_PAUSE)
+        return True
+    finally:
         if request.new_subnet:
             remove_rejoin_request(network, request)
-        return False
-    deadline = time.monotonic() + patience
-    while os.path.lexists(path):
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_PAUSE)
-    return True
 
 
 def _calc_path(network: str) -> str:

@@ -28,7 +28,7 @@ from shibafu.overlay.messages import (
     RejoinAnswered,
     SubnetTaken,
 )
-from shibafu.overlay.rejoining import RejoinRequest
+from shibafu.overlay.rejoining import RejoinRequest, read_rejoin_request
 from shibafu.overlay.stored import StoreListing
 from shibafu.overlay.subnet_allocation import SubnetAllocator, SubnetTakenError
 from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, parse_lease
@@ -135,7 +135,7 @@ class SubnetKeeper(_StoreThread):
                 held = self._acquire(allocator, host, previous)
             except SubnetTakenError as error:
                 self._note_success(client)
-                if self._request is not None and self._request.new_subnet:
+                if self._wants_another():
                     previous = None
                     continue
                 self._post(SubnetTaken(error.lease, error.owner))
@@ -196,6 +196,15 @@ class SubnetKeeper(_StoreThread):
             self._request = order
             return None
         return order
+
+    def _wants_another(self) -> bool:
+        """Return whether the command still waits for another subnet; it withdraws what it gives up."""
+        if self._request is None or not self._request.new_subnet:
+            return False
+        try:
+            return read_rejoin_request(self._settings.name) == self._request
+        except ValueError:
+            return False
 
     def _answer(self) -> None:
         if self._request is not None:

@@ -52,8 +52,9 @@ def _run(context: Context, arguments: Namespace) -> int:
             "`shibafu overlay status` shows what it does",
         )
     if is_running and not is_answered:
+        later = "ask again later" if wants_new else "it will as soon as it can"
         raise CommandError(
-            f"the agent has not joined again within {_PATIENCE:.0f} seconds: it will as soon as it can",
+            f"the agent has not joined again within {_PATIENCE:.0f} seconds: {later}",
             after.get("trouble") or "`shibafu overlay status` shows what it does",
         )
     if is_answered and after["state"] != "joined":
