@@ -147,6 +147,17 @@ def test_they_survive_the_bridge(lab: UplinkLab) -> None:
 
 
 @pytest.mark.long
+def test_link_gets_them_back_without_the_bridge(lab: UplinkLab) -> None:
+    """Somebody has deleted it, and nothing has made it again before `rm`."""
+    addresses, routes = list_addresses(lab, "eth1"), list_routes(lab, "eth1")
+    lab.machine.add(lab.config)
+    lab.host.run("ip", "link", "del", BRIDGE)
+    lab.machine.delete(lab.config)
+    lab.shibafu("network rm net --force")
+    assert (list_addresses(lab, "eth1"), list_routes(lab, "eth1")) == (addresses, routes)
+
+
+@pytest.mark.long
 def test_failover_keeps_them(lab: UplinkLab) -> None:
     """They are the bridge's, whatever its port is."""
     lab.machine.add(lab.config)

@@ -199,6 +199,7 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
     links = kernel.links()
     bridge = links.get(config.bridge)
     if bridge is None or bridge.kind != "bridge":
+        _give_back(config.bridge, 0)
         return _remove_bond(config.bridge)
     gateway = links.get(config.gateway_link)
     if gateway is not None and gateway.index != bridge.index:
@@ -210,11 +211,16 @@ def remove_bridge(network: ConfiguredNetwork, others: list[ConfiguredNetwork], k
     ports = [link for link in links.values() if link.master == bridge.index]
     if any(link.name not in own and link.index not in active for link in ports):
         return []  # somebody put a link of his own into it
-    with NetlinkSocket() as sock, lock_uplinks(bridge.name):
-        give_back(sock, bridge.name, bridge.index)
+    _give_back(bridge.name, bridge.index)
     kernel.remove_link(bridge)
     forget_uplink(bridge.name)
     return [f"bridge {bridge.name}", *_remove_bond(config.bridge)]
+
+
+def _give_back(bridge: str, index: int) -> None:
+    """Give uplinks of a bridge back the addresses that they had; see `give_back`."""
+    with NetlinkSocket() as sock, lock_uplinks(bridge):
+        give_back(sock, bridge, index)
 
 
 def _remove_bond(bridge: str) -> list[str]:

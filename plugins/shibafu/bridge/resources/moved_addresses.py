@@ -177,7 +177,7 @@ def give_back(sock: NetlinkSocket, bridge: str, index: int) -> None:
     Args:
         sock: a socket of the namespace.
         bridge: the bridge's name.
-        index: its number.
+        index: its number; 0 where somebody has deleted it, and with it the addresses.
 
     Raises:
         NetlinkError: the kernel refuses.
@@ -190,9 +190,10 @@ def give_back(sock: NetlinkSocket, bridge: str, index: int) -> None:
         _add_addresses(sock, moved.index, moved.addresses)
         sock.request(link_set(moved.index, up=True, master=0))
         _add_routes(sock, moved.index, moved.routes)
-        for ip, prefix, _ in moved.addresses:
-            sock.request(addr_del(index, ip, prefix).ignoring(EADDRNOTAVAIL, ENODEV))
-        _delete_routes(sock, index, moved.routes)
+        if index:
+            for ip, prefix, _ in moved.addresses:
+                sock.request(addr_del(index, ip, prefix).ignoring(EADDRNOTAVAIL, ENODEV))
+            _delete_routes(sock, index, moved.routes)
         _announce(link, [ip for ip, _, _ in moved.addresses])
     remove_file(_calc_place(bridge))
 
