@@ -25,14 +25,16 @@ class Trial:
     Args:
         reference: the reference's plugins.
         ours: the plugins in their place; the rest are the reference's.
+        roots: of the sources that ours start; none if they were built.
     """
 
-    def __init__(self, reference: dict[str, str], ours: dict[str, str]) -> None:
+    def __init__(self, reference: dict[str, str], ours: dict[str, str], roots: tuple[Path, ...]) -> None:
         spawn = get_context("spawn")
         self._machines = [
             ProcessPoolExecutor(1, spawn, enter_machine, (plugins,))
             for plugins in (reference, reference | ours)
         ]
+        self._roots = roots
         self._outcomes: dict[str, tuple[_Outcome, _Outcome]] = {}
 
     def start(self, case: Case) -> None:
@@ -41,7 +43,7 @@ class Trial:
             reference, ours = self._machines
             self._outcomes[case.name] = (
                 reference.submit(run_case, case, is_reference=True),
-                ours.submit(run_case, case, is_reference=False),
+                ours.submit(run_case, case, is_reference=False, roots=self._roots),
             )
 
     def deviations(self, case: Case) -> list[Deviation]:
@@ -66,7 +68,7 @@ def trial(request: pytest.FixtureRequest, suite: Suite) -> Iterator[Trial]:
     """All cases that were selected, running."""
     reference = {path.name: str(path) for path in REFERENCE.iterdir()}
     ours = {name: str(suite.directory / name) for name in REPLACED.values()}
-    made = Trial(reference, ours)
+    made = Trial(reference, ours, suite.warm.roots if suite.warm else ())
     selected = {item.name for item in request.session.items}
     for case in CASES:
         if f"test_case[{case.name}]" in selected:

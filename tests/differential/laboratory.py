@@ -19,7 +19,9 @@ from differential.probe import OUTSIDE_ADDRESSES, UPLINK_ADDRESSES, probe
 from differential.probe_published import probe_published
 from differential.snapshot import flatten, snapshot_networks, snapshot_store
 from differential.snapshot_limits import snapshot_limits
+from shibafu.engine.programs import SERVED
 from support.sysctls import write_sysctls
+from support.warm_plugins import warm_plugins
 
 PLUGIN_DIRECTORY = "/opt/cni/bin"
 STORE = Path("/var/lib/cni")
@@ -79,8 +81,13 @@ def _containers(case: Case) -> list[str]:
     )
 
 
-def run_case(case: Case, is_reference: bool) -> dict[str, str]:
+def run_case(case: Case, is_reference: bool, roots: tuple[Path, ...] = ()) -> dict[str, str]:
     """Run all calls of a case.
+
+    Args:
+        case: what to call, and with what.
+        is_reference: whether the suite is the reference.
+        roots: the directories of the sources that plugins start; none if they were built.
 
     Returns:
         All that was seen: answers, and the state after the last ADD and at the end.
@@ -89,7 +96,7 @@ def run_case(case: Case, is_reference: bool) -> dict[str, str]:
     has_network = case.plugin in _NETWORKING
     with made_namespaces(containers, has_network):
         # An IPAM plugin sees nothing of networks.
-        return _Run(case, is_reference, [] if case.plugin == "host-local" else containers).run()
+        return _Run(case, is_reference, roots, [] if case.plugin == "host-local" else containers).run()
 
 
 @contextmanager
@@ -139,8 +146,11 @@ def _calc_addresses(addresses: tuple[str, ...]) -> tuple[str, ...]:
 class _Run:
     """One case with one suite."""
 
-    def __init__(self, case: Case, is_reference: bool, containers: list[str]) -> None:
+    def __init__(
+        self, case: Case, is_reference: bool, roots: tuple[Path, ...], containers: list[str]
+    ) -> None:
         self.case = case
+        self.roots = roots
         self.is_reference = is_reference
         self.containers = containers
         config = BASE | dict(case.config)
@@ -180,24 +190,21 @@ class _Run:
         }
         env |= self.case.env
         env |= call.env
-        with entered("host"):
-            done = subprocess.run(
-                [f"{PLUGIN_DIRECTORY}/{self.case.plugin}"],
-                env={name: value for name, value in env.items() if value is not None},
-                input=stdin.encode("utf-8", "surrogateescape"),
-                capture_output=True,
-                check=False,
-                timeout=_TIMEOUT,
-            )
-        self.seen[f"{step} status"] = str(done.returncode)
-        if not done.stdout.strip():
+        status, stdout = _execute(
+            f"{PLUGIN_DIRECTORY}/{self.case.plugin}",
+            {name: value for name, value in env.items() if value is not None},
+            stdin.encode("utf-8", "surrogateescape"),
+            self.roots,
+        )
+        self.seen[f"{step} status"] = str(status)
+        if not stdout.strip():
             return
         try:
-            answer = json.loads(done.stdout)
+            answer = json.loads(stdout)
         except ValueError:
-            self.seen[f"{step} stdout"] = done.stdout.decode("utf-8", "replace")
+            self.seen[f"{step} stdout"] = stdout.decode("utf-8", "replace")
             return
-        if call.verb == "ADD" and not done.returncode:
+        if call.verb == "ADD" and not status:
             self.results[attachment] = answer
         flatten(self.seen, f"{step} answer", answer)
 
@@ -212,6 +219,19 @@ class _Run:
         if self.case.plugin == "portmap":
             seen |= probe_published("c1", entered)
         self.seen |= {f"{when} {name}": value for name, value in seen.items()}
+
+
+def _execute(plugin: str, env: dict[str, str], stdin: bytes, roots: tuple[Path, ...]) -> tuple[int, bytes]:
+    """Call a plugin on the host; return its exit status and its answer."""
+    program = Path(plugin).resolve().name
+    if roots and program in SERVED:
+        warm = warm_plugins(*roots)
+        return warm.call(Path(plugin), SERVED[program], env, "/run/netns/host", stdin)[:2]
+    with entered("host"):
+        done = subprocess.run(
+            [plugin], env=env, input=stdin, capture_output=True, check=False, timeout=_TIMEOUT
+        )
+    return done.returncode, done.stdout
 
 
 def _change(config: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
