@@ -167,7 +167,7 @@ class _Question:
             self._probes.pop(text).close()
         for text, packed in wanted.items():
             if text not in self._probes:
-                self._probes[text] = ArpProbe(link.name, link.mac, packed)
+                self._probes[text] = ArpProbe(link.name, link.mac, packed, is_port=False)
             self._probes[text].ask()
         return bool(wanted)
 
