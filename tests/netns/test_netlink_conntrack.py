@@ -57,6 +57,24 @@ def test_some(tracking: NetlinkSocket, family: socket.AddressFamily) -> None:
 
 
 @families
+def test_by_the_address_that_answers_go_to(
+    tracking: NetlinkSocket, host: Namespace, family: socket.AddressFamily
+) -> None:
+    """It is the source here, and not where that was translated."""
+    first, second = (pack(family, address) for address in ADDRESSES[family])
+    everything = flow_list(tracking, family, socket.IPPROTO_UDP)
+    assert {flow.asker for flow in everything} == {flow.source for flow in everything}
+    host.run("nft", "add chain inet t p { type nat hook postrouting priority 100; }")
+    name = "ip" if family == socket.AF_INET else "ip6"
+    host.run("nft", f"add rule inet t p udp dport 55 snat {name} to {ADDRESSES[family][1]}")
+    with host.enter(), socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.sendto(b"ask", (ADDRESSES[family][0], 55))
+    (flow,) = flow_list(tracking, family, socket.IPPROTO_UDP, port=55, asker=second)
+    assert (flow.source, flow.asker) == (first, second)
+    assert flow_list(tracking, family, socket.IPPROTO_UDP, port=55, asker=first) == []
+
+
+@families
 def test_forgotten(tracking: NetlinkSocket, family: socket.AddressFamily) -> None:
     flow_del(tracking, flow_list(tracking, family, socket.IPPROTO_UDP, port=53))
     assert {flow.port for flow in flow_list(tracking, family, socket.IPPROTO_UDP)} == {54}

@@ -170,15 +170,20 @@ def test_default_route_over_a_link(family: int) -> None:
         route_add(3)
 
 
-@given(st.none() | indexes, networks(), st.none() | ips, st.none() | numbers, numbers)
+@given(st.none() | indexes, networks(), st.none() | ips, st.none() | numbers, numbers, st.integers(0, 255))
 def test_del_route(
-    index: int | None, network: tuple[bytes, int], gateway: bytes | None, priority: int | None, table: int
+    index: int | None,
+    network: tuple[bytes, int],
+    gateway: bytes | None,
+    priority: int | None,
+    table: int,
+    protocol: int,
 ) -> None:
     dst, prefix = network
-    request = route_del(index, dst, prefix, gateway, priority=priority, table=table)
+    request = route_del(index, dst, prefix, gateway, priority=priority, table=table, protocol=protocol)
     fields, attrs = decode(request)
     assert (request.type, request.flags) == (c.RTM_DELROUTE, 0)
-    assert (fields["dst_len"], fields["type"], fields["proto"]) == (prefix, 0, 0)
+    assert (fields["dst_len"], fields["type"], fields["proto"]) == (prefix, 0, protocol)
     assert fields["scope"] == c.RT_SCOPE_NOWHERE
     got = dict(attrs)
     assert got.pop("RTA_DST") == text(dst)
