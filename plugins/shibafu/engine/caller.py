@@ -161,7 +161,7 @@ def become_caller(call: Call, engine: Baseline) -> dict[str, str]:
     os.umask(call.umask)
     if call.limits != engine.limits:
         _take_limits(call.limits)
-    environment = _read_environment(call.env)
+    environment = read_environment(call.env)
     for number, descriptor in enumerate((stdin, stdout, stderr)):
         os.dup2(descriptor, number)
     # A reader of what the program prints waits until the last copy is closed.
@@ -238,11 +238,14 @@ def _take_limits(packed: bytes) -> None:
         prlimit(0, limit, values[2 * limit : 2 * limit + 2])
 
 
-def _read_environment(lines: list[bytes]) -> dict[str, str]:
+def read_environment(lines: list[bytes]) -> dict[str, str]:
     """Return the caller's variables, as `os.environ` has them.
 
     They do not become this process's: `os.environ` takes as long to set one as to read one, which was a
     twentieth of VERSION and of a call of shibafu-ipam, and programs get their environment as an argument.
+
+    Raises:
+        RefusedError: one is the path of a descriptor, which is another process's.
     """
     variables: dict[str, str] = {}
     for line in lines:

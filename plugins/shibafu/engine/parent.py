@@ -40,6 +40,7 @@ from shibafu.engine.caller import CLONE_NEWNS, Baseline
 from shibafu.engine.location import EngineLocation
 from shibafu.engine.metrics import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Metrics, write_metrics
 from shibafu.engine.systemd import is_service, notify
+from shibafu.engine.warmup import rehearse_reception
 from shibafu.engine.worker import Worker
 from shibafu.lean.json import dumps
 from shibafu.netlink.constants import CLONE_NEWNET
@@ -130,6 +131,8 @@ class Parent:
         """
         self._is_trained = is_trained
         self._own = Baseline()
+        if is_trained:
+            rehearse_reception(self._make_worker(), self._build, self._own)
         gc.collect()
         # What is there is shared with all spares; the collector would write to each object.
         gc.freeze()
@@ -210,11 +213,14 @@ class Parent:
             self._status.close()
             self._reports.close()
             gc.disable()
-            Worker(self._calls, self._stop, self._report_here, self._nothing, self._build, self._own).serve()
+            self._make_worker().serve()
             os._exit(0)
         finally:
             # Not even an exception may go up from here: that code belongs to the parent.
             os._exit(1)
+
+    def _make_worker(self) -> Worker:
+        return Worker(self._calls, self._stop, self._report_here, self._nothing, self._build, self._own)
 
     def _read_reports(self) -> None:
         while True:

@@ -110,7 +110,7 @@ class Worker:
             # The launcher takes as long to hear of it as it takes to see who that is.
             connection.send(protocol.READY, MSG_NOSIGNAL)
             check_caller(connection, self._engine.power)
-            call = self._receive(connection)
+            call = self.receive(connection)
             environment = self._take_over(call, connection)
         except RefusedError as refusal:
             self._report(protocol.EVENT_REFUSED, refusal)
@@ -153,7 +153,13 @@ class Worker:
             self._listener.close()
             return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
 
-    def _receive(self, connection: "_socket") -> Call:
+    def receive(self, connection: "_socket") -> Call:
+        """Return the call that a launcher sends.
+
+        Raises:
+            RefusedError: it sends nothing, or something else.
+            OSError: the kernel's refusal.
+        """
         try:
             # Room for the largest message would be mapped, and most of it touched for nothing.
             size = min(_await_message(connection), protocol.MAX_MESSAGE)
