@@ -8,6 +8,7 @@ from netns.uplink_lab import BRIDGE, CABLES, UplinkLab
 from netns.watched import make_command
 from support.machine import Machine
 from support.namespaces import Namespace
+from support.waiting import wait_for
 
 BOND = f"bond-{BRIDGE}"
 NO_BONDING = "this kernel has no bonding; use active-backup"
@@ -86,15 +87,17 @@ def test_bond_of_others_is_left_alone(bonded: UplinkLab) -> None:
 
 @pytest.mark.long
 def test_kernel_switches(bonded: UplinkLab) -> None:
-    """The bond is the only port, and a lost carrier needs no watcher."""
+    """The bond is the only port, and a lost carrier needs no watcher, which only shows it."""
     bonded.machine.add(bonded.config)
     assert bonded.list_ports() == []
     assert f"master {BRIDGE}" in bonded.host.run("ip", "link", "show", BOND)
     assert all(f"master {BOND}" in bonded.host.run("ip", "link", "show", cable) for cable in CABLES)
     bonded.machine.check(bonded.config)
-    with bonded.stream() as stream:
+    with bonded.watch() as watched, bonded.stream() as stream:
+        wait_for(lambda: bonded.read_states(watched) == {"eth1": "active", "eth2": "backup"})
         bonded.cut("eth1")
         stream.wait_for_arrivals()
+        wait_for(lambda: bonded.read_states(watched) == {"eth1": "dead", "eth2": "active"})
 
 
 @pytest.mark.long

@@ -89,6 +89,19 @@ def test_lost_carrier_heals(lab: UplinkLab) -> None:
             assert back < AGED
 
 
+def test_watcher_shows_and_does_not_switch(lab: UplinkLab) -> None:
+    """What forwards is active; the watcher leaves the ports to STP."""
+    lab.machine.add(lab.config)
+    with lab.watch() as watched:
+        # With switches that have STP, it is up to their addresses which port blocks.
+        wait_for(lambda: "active" in lab.read_states(watched).values())
+        lab.cut("eth1")
+        wait_for(lambda: lab.read_states(watched)["eth1"] == "dead")
+        wait_for(lambda: lab.read_states(watched)["eth2"] == "active")
+        assert lab.list_ports() == list(CABLES)
+        assert "uplinks: eth1 dead" in lab.shibafu("network inspect net")
+
+
 def test_mode_of_a_living_network_changes(lab: UplinkLab) -> None:
     """There and back, by ADD and by repair; never are there two ports without STP."""
     backup = lab.config | {"uplinkMode": "active-backup"}

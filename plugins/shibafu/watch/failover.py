@@ -15,6 +15,7 @@ from shibafu.watch.arp_probe import announce
 from shibafu.watch.backoff import NEVER
 from shibafu.watch.carriers import Carriers
 from shibafu.watch.gateway_probe import GatewayProbe, find_gateway
+from shibafu.watch.kernel_uplinks import ACTIVE, BACKUP, DEAD, KernelUplinks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ _MAX_MACS = 1000
 # Seconds that a change by somebody else may take.
 _PATIENCE = 0.2
 
-ACTIVE, BACKUP, DEAD = "active", "backup", "dead"
-
 
 class UplinkWatch:
     """Watches the uplinks of all bridges.
@@ -57,7 +56,7 @@ class UplinkWatch:
     def __init__(self, journal: "Journal", is_dry_run: bool) -> None:
         self._journal = journal
         self._is_dry_run = is_dry_run
-        self._bridges: dict[str, _BridgeUplinks] = {}
+        self._bridges: dict[str, _BridgeUplinks | KernelUplinks] = {}
 
     @property
     def due(self) -> float:
@@ -69,9 +68,7 @@ class UplinkWatch:
         wanted: dict[str, tuple[UplinkKeys, list[ConfiguredNetwork]]] = {}
         for network in networks.values():
             keys = network.bridge.uplinks if network.bridge is not None else None
-            if network.bridge is None or keys is None or keys.mode != ACTIVE_BACKUP:
-                continue  # the kernel chooses
-            if "bridge" in network.bridge.watch:
+            if network.bridge is not None and keys is not None and "bridge" in network.bridge.watch:
                 wanted.setdefault(network.bridge.bridge, (keys, []))[1].append(network)
         former, self._bridges = self._bridges, {}
         for name, (keys, users) in wanted.items():
@@ -79,13 +76,18 @@ class UplinkWatch:
             if bridge is None or bridge.keys != keys:
                 if bridge is not None:
                     bridge.close()
-                bridge = _BridgeUplinks(name, keys, self._journal, self._is_dry_run)
+                bridge = self._make_watch(name, keys)
             bridge.networks = users
             self._bridges[name] = bridge
         for bridge in former.values():
             bridge.close()
         if former or wanted:
             self._report()
+
+    def _make_watch(self, bridge: str, keys: "UplinkKeys") -> "_BridgeUplinks | KernelUplinks":
+        if keys.mode == ACTIVE_BACKUP:
+            return _BridgeUplinks(bridge, keys, self._journal, self._is_dry_run)
+        return KernelUplinks(bridge, keys)
 
     def close(self) -> None:
         """End the watch; nobody would tell keepalived that an uplink works again."""

@@ -10,7 +10,8 @@ from shibafu.bridge.resources.active_uplink import find_dropped, release_dropped
 from shibafu.bridge.resources.uplink_tree import leave_tree
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import BOND_GROUP, calc_bond
-from shibafu.netlink.constants import BOND_ACTIVE_BACKUP, IFLA_BOND_MODE
+from shibafu.netlink.codec import parse_int
+from shibafu.netlink.constants import BOND_ACTIVE_BACKUP, IFLA_BOND_ACTIVE_SLAVE, IFLA_BOND_MODE
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link import Link, link_by_name, link_list
 from shibafu.netlink.link_requests import link_add_bond, link_del, link_set
@@ -46,6 +47,11 @@ def dissolve_bond(sock: NetlinkSocket, bridge: str) -> str:
         return ""
     sock.request(link_del(bond.index).ignoring(ENODEV))
     return bond.name
+
+
+def find_active_slave(bond: Link) -> int:
+    """Return the number of the slave through which a bond sends; 0 if there is none."""
+    return parse_int(bond.data.get(IFLA_BOND_ACTIVE_SLAVE, bytes(4)), 4)
 
 
 class BondedUplinks:
