@@ -82,13 +82,20 @@ stage() {
 
 # shellcheck disable=SC2317  # `stage` calls it
 check() {
-    local scripts worst=0
+    local scripts collection worst=0
+    # Beside the others: each of the workers would have to rewrite the assertions of tests that are new.
+    .venv/bin/pytest --collect-only -q >/dev/null &
+    collection=$!
     mapfile -t scripts < <(grep -rlE --exclude-dir=__pycache__ '^#!/bin/(ba)?sh|^# shellcheck shell=' packaging bench tests .ci | sort)
     .venv/bin/ruff check --quiet || worst=1
     .venv/bin/ruff format --check --quiet || worst=1
     .venv/bin/mypy --no-error-summary || worst=1
     .venv/bin/codespell || worst=1
     if command -v shellcheck >/dev/null; then shellcheck -x "${scripts[@]}" || worst=1; fi
+    if ! wait "$collection"; then
+        echo "the tests cannot be collected"
+        worst=1
+    fi
     return "$worst"
 }
 
