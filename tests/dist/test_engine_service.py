@@ -184,7 +184,7 @@ def test_a_service_ends_without_its_calls(built: Path, tmp_path: Path) -> None:
             waiting = ipam.start()
             wait_for(lambda: command.read_status()["busy"] == 1)
             engine.send_signal(signal.SIGTERM)
-            assert engine.wait(timeout=2) == 0
+            assert engine.wait(timeout=10) == 0
             engine = command.start("run", **environment)
             wait_for(lambda: command.read_status(status=None)["running"])
             ipam_of_another = Ipam(home / "shibafu-ipam", tmp_path / "others")
@@ -194,7 +194,7 @@ def test_a_service_ends_without_its_calls(built: Path, tmp_path: Path) -> None:
         assert (waiting.returncode, stderr) == (0, b"")
         assert loads(stdout)["ips"][0]["address"] == "10.1.0.3/24"
         engine.send_signal(signal.SIGTERM)
-        assert engine.wait(timeout=2) == 0
+        assert engine.wait(timeout=10) == 0
 
 
 def test_install_upgrade_uninstall(target: Target, other: Path, systemd: Systemd) -> None:

@@ -58,7 +58,7 @@ def test_a_signal_ends_an_exec_that_has_not_begun(machine: Machine, run: Command
     process, number = begin(machine, run, "exec --interactive web1 true", trap)
     wait_for(lambda: find_waiting(machine))
     machine.run("kill", "-TERM", number)
-    said, _ = process.communicate(timeout=5)
+    said, _ = process.communicate(timeout=30)
     assert "SIGTERM arrived before the program started" in said
     assert process.returncode == 255
     assert find_waiting(machine) == ""

@@ -66,7 +66,7 @@ def test_rules_are_met_in_the_kernels_order(host: Namespace) -> None:
     with host.enter(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         subprocess.run(["nft", "-f", "-"], input=_RULES, text=True, check=True)
         receiver.bind(("127.0.0.1", _PORT))
-        receiver.settimeout(5)
+        receiver.settimeout(30)
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
         def send() -> None:

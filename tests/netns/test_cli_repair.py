@@ -240,7 +240,7 @@ def test_who_waits_for_a_neighbour_finds_it_as_soon_as_the_bridge_is_back(networ
     wait_for(lambda: web.run("ip", "neigh").count("INCOMPLETE") == len(addresses))
     network.shibafu("network repair")
     for ping in pings:
-        assert ping.wait(timeout=5) == 0
+        assert ping.wait(timeout=30) == 0
 
 
 @contextmanager
