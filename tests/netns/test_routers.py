@@ -98,6 +98,7 @@ def test_backup_dies(lab: RouterLab, watched: Watched, version: int) -> None:
     assert lab.find_first(version) == "eth0"
 
 
+@pytest.mark.long
 @versions
 def test_both_die_and_return(lab: RouterLab, watched: Watched, version: int) -> None:
     """While nobody answers, nothing is changed; the first that works again is used."""
@@ -116,6 +117,7 @@ def test_both_die_and_return(lab: RouterLab, watched: Watched, version: int) -> 
     assert arrives(lab.world, WORLD[version], lab.machine.container()) == ADDRESSES[version][0]
 
 
+@pytest.mark.long
 @versions
 def test_watcher_restarts_during_a_failover(lab: RouterLab, watched: Watched, version: int) -> None:
     """It finds in the kernel which router is dead, and asks that before it believes in it again."""

@@ -60,7 +60,7 @@ def test_routes_and_switches(lab: RouterLab) -> None:
     assert once(lab) == []
 
 
-@pytest.mark.parametrize("is_empty", [False, True])
+@pytest.mark.parametrize("is_empty", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_configuration_goes(lab: RouterLab, is_empty: bool) -> None:
     """Also while no watcher is at work. What was there before comes back."""
     lab.host.run("sysctl", "-qw", SWITCH.format(4, "eth1") + "=1")
@@ -96,11 +96,13 @@ def test_configuration_changes(lab: RouterLab) -> None:
         wait_for(lambda: watched.read_status()["routers"] == [])
 
 
+@pytest.mark.long
 def test_mistakes_do_not_stop_the_watcher(lab: RouterLab) -> None:
     lab.file.write_text("routers: 5")
     assert once(lab) == [f'routers: {lab.file}:1: "routers" must be a list: each item begins with a dash']
 
 
+@pytest.mark.long
 def test_dry_run_changes_nothing(lab: RouterLab) -> None:
     lab.configure(4)
     said = once(lab, "--dry-run")
@@ -116,6 +118,7 @@ def test_dry_run_changes_nothing(lab: RouterLab) -> None:
     assert lab.list_defaults() == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("first", "command", "problem"),
     [
@@ -187,6 +190,7 @@ def test_route_of_others_is_preferred(lab: RouterLab, version: int, theirs: str)
     assert lab.list_defaults(version) == before
 
 
+@pytest.mark.long
 def test_route_of_others_in_between(lab: RouterLab, machine: Machine) -> None:
     """Routes that are not preferred are left alone also while a router is dead."""
     lab.host.run("ip", "route", "add", "default", "via", "192.0.2.200", "proto", "dhcp", "metric", "150")
@@ -203,7 +207,7 @@ def test_route_of_others_in_between(lab: RouterLab, machine: Machine) -> None:
     assert lab.list_defaults() == before
 
 
-@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("version", [pytest.param(4, marks=pytest.mark.long), 6])
 def test_route_of_others_with_the_same_metric(lab: RouterLab, version: int) -> None:
     gateway = GATEWAYS[version][0][:-1] + "77"
     lab.host.run(*f"ip -{version} route add default via {gateway} dev eth0 metric 200".split())
@@ -250,6 +254,7 @@ def test_metrics(lab: RouterLab) -> None:
         assert "192.0.2.1     eth0   20100          0  dead" in lab.shibafu("watch status")
 
 
+@pytest.mark.long
 def test_record_of_another_namespace(lab: RouterLab) -> None:
     """Inode numbers are used again: what was noted for the former namespace is not done to this one."""
     record = lab.find_record()
