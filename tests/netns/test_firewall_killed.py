@@ -7,12 +7,10 @@ from support.killed_calls import call_and_kill, find_steps, remedy
 from support.machine import Config, Machine
 
 
-@pytest.mark.parametrize(
-    "remedies",
-    [("DEL", "DEL without namespace", "ADD"), pytest.param(("GC",), marks=pytest.mark.long)],
-    ids=str,
-)
-@pytest.mark.parametrize("command", ["ADD", pytest.param("DEL", marks=pytest.mark.long)])
+# The usual suite kills an ADD at a share of its steps: tests/dist/test_killed_anywhere.py.
+@pytest.mark.long
+@pytest.mark.parametrize("remedies", [("DEL", "DEL without namespace", "ADD"), ("GC",)], ids=str)
+@pytest.mark.parametrize("command", ["ADD", "DEL"])
 def test_killed_at_every_step(machine: Machine, command: str, remedies: tuple[str, ...]) -> None:
     config = prepare(machine)
     steps = find_all_steps(machine, command, config)
