@@ -93,7 +93,7 @@ class Machine:
         for path in POLICIES.glob(f"{self.records.name}.*"):
             path.unlink()
         for kind in ("moved", "uplinks"):
-            for path in (RECORDS / kind).glob(f"{self.records.name}-*"):
+            for path in (RECORDS / kind).glob(f"*{self.records.name}-*"):
                 path.unlink()
         (RECORDS / "ports" / self.records.name).unlink(missing_ok=True)
 
