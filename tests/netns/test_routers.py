@@ -68,6 +68,17 @@ def test_carrier_is_lost_and_returns(lab: RouterLab, watched: Watched, version: 
     assert lab.find_first(version) == "eth0"
 
 
+@pytest.mark.long
+@versions
+@pytest.mark.parametrize("damage", ["link set eth0 down", "link del eth0"])
+def test_link_goes(lab: RouterLab, watched: Watched, version: int, damage: str) -> None:
+    """The kernel deletes its routes, and the log tells of that as of any other failover."""
+    said = say(version, 1, f"is active now, since {say(version, 0, 'cannot be used: ')}")
+    assert measure(lab, watched, version, lambda: lab.host.run("ip", *damage.split()), said) < CARRIER_BOUND
+    (taken,) = (one for one in watched.read_status()["routers"] if one["gateway"] == GATEWAYS[version][1])
+    assert (taken["state"], taken["takeovers"]) == ("active", 1)
+
+
 @versions
 def test_silence(lab: RouterLab, watched: Watched, version: int) -> None:
     said = say(version, 1, f"is active now, since {say(version, 0, 'does not answer')}")

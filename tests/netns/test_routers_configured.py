@@ -9,9 +9,13 @@ import pytest
 
 from netns.router_lab import GATEWAYS, LINKS, RouterLab
 from netns.watched import settle
+from shibafu.netlink.constants import RTM_DELROUTE
+from shibafu.netlink.socket import NetlinkSocket
 from support.machine import Machine
 from support.waiting import wait_for
 
+# RTNLGRP_IPV4_ROUTE and _IPV6_ROUTE (linux/rtnetlink.h).
+ROUTE_GROUPS = 1 << 6 | 1 << 10
 SWITCH = "net/ipv{}/conf/{}/ignore_routes_with_linkdown"
 
 
@@ -30,6 +34,14 @@ def read_switches(lab: RouterLab) -> str:
     """Return the switches of all links concerned, and that of all links."""
     names = [SWITCH.format(version, link) for version in (4, 6) for link in (*LINKS, "all")]
     return "".join(lab.host.run("sysctl", "-n", *names).split())
+
+
+def count_removed_defaults(announced: NetlinkSocket) -> int:
+    """Return how many default routes have been deleted since the last call."""
+    count = 0
+    while messages := announced.receive_announced():
+        count += sum(kind == RTM_DELROUTE and not payload[1] for kind, _, _, _, payload in messages)
+    return count
 
 
 def test_nothing_happens_without_a_configuration(lab: RouterLab) -> None:
@@ -96,6 +108,29 @@ def test_configuration_changes(lab: RouterLab) -> None:
         wait_for(lambda: watched.read_status()["routers"] == [])
 
 
+@pytest.mark.parametrize("version", [4, pytest.param(6, marks=pytest.mark.long)])
+def test_metrics_are_given_to_other_routers(lab: RouterLab, version: int) -> None:
+    """To each other, and to a router with another address; there is a route at every moment."""
+    first, second = GATEWAYS[version]
+    lab.configure(version)
+    once(lab)
+    lab.write(
+        {"gateway": first, "dev": "eth0", "metric": 200}, {"gateway": second, "dev": "eth1", "metric": 100}
+    )
+    with lab.host.enter(), NetlinkSocket(ROUTE_GROUPS) as announced:
+        assert once(lab) == []
+        assert count_removed_defaults(announced) == 0
+        assert lab.find_first(version) == "eth1"
+        assert len(lab.list_defaults(version)) == 2
+        third = first + "7"
+        lab.write({"gateway": third, "dev": "eth0", "metric": 100})
+        assert once(lab)[1:] == [f"routers: added default route via {third} dev eth0 metric 100"]
+        # That with the metric 200, which no router has any more.
+        assert count_removed_defaults(announced) == 1
+    (route,) = lab.list_defaults(version)
+    assert route.startswith(f"default via {third} dev eth0 proto 115 metric 100")
+
+
 @pytest.mark.long
 def test_mistakes_do_not_stop_the_watcher(lab: RouterLab) -> None:
     lab.file.write_text("routers: 5")
@@ -128,6 +163,11 @@ def test_dry_run_changes_nothing(lab: RouterLab) -> None:
             {"gateway": "10.0.0.1"},
             "true",
             "10.0.0.1 is in no subnet of link eth0: correct it, or give eth0 an address",
+        ),
+        (
+            {"gateway": "192.0.2.9"},
+            "true",
+            "192.0.2.9 is an address of this host itself: state that of a router",
         ),
         (
             {},

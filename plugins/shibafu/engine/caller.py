@@ -10,7 +10,7 @@ from _ctypes import Array, _SimpleCData
 # `signal` pulls in enum.
 from _signal import pidfd_send_signal  # type: ignore[import-not-found]
 from _socket import SO_PEERCRED, SOL_SOCKET
-from errno import ESRCH
+from errno import ENOPROTOOPT
 from fcntl import ioctl
 from resource import RLIM_INFINITY, RLIMIT_AS, RLIMIT_DATA, prlimit
 from struct import Struct
@@ -198,7 +198,8 @@ def _open_process(connection: "socket", pid: int) -> int:
     try:
         return int(_PIDFD.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERPIDFD, _PIDFD.size))[0])
     except OSError as error:
-        if error.errno == ESRCH:
+        # ESRCH or, before Linux 6.15, EINVAL: its number may be another process's by now.
+        if error.errno != ENOPROTOOPT:
             raise RefusedError("the caller has ended") from None
     try:
         return os.pidfd_open(pid)

@@ -275,6 +275,7 @@ def _require_path(text: str) -> str:
 
 
 def _require_link_name(text: str) -> str:
-    if len(text.encode()) > _LONGEST_LINK_NAME or re.search(r"[/:\s]", text) or text in (".", ".."):
+    is_plain = text.isprintable() and not re.search(r"[/:%\s]", text)
+    if len(text.encode()) > _LONGEST_LINK_NAME or not is_plain or text in (".", ".."):
         raise ValueError(f'"{text}" is not the name of a link')
     return text

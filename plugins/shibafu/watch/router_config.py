@@ -101,14 +101,18 @@ class _Reader(NodeReader):
 def _require_gateway(text: str) -> Address:
     address = parse_address(text)
     first = address.packed[0]
-    is_multicast = first == 0xFF if address.version == 6 else first >= 0xE0
-    if is_multicast or not any(address.packed):
+    if address.version == 6:
+        is_possible = first != 0xFF and address.packed[:15] != bytes(15)
+    else:
+        is_possible = first not in (0, 127) and first < 0xE0
+    if not is_possible:
         raise ValueError(f'"{text}" is not the address of a router')
     return address
 
 
 def _require_link(text: str) -> str:
     is_short = 0 < len(text.encode()) <= _LONGEST_LINK_NAME
-    if not is_short or re.search(r"[/:\s]", text) or text in (".", "..", "all", "default"):
+    is_plain = text.isprintable() and not re.search(r"[/:%\s]", text)
+    if not is_short or not is_plain or text in (".", "..", "all", "default"):
         raise ValueError(f'"{text}" is not the name of a link')
     return text

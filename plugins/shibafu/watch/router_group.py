@@ -1,7 +1,7 @@
 """The routers of one family: which of them the default route leads to."""
 
 import time
-from errno import EEXIST
+from errno import EEXIST, ENODEV, ESRCH
 
 from shibafu.netlink.constants import AF_INET
 from shibafu.netlink.errors import NetlinkError
@@ -49,8 +49,10 @@ class RouterGroup:
         self._backoff = Backoff()
         self._routers: list[WatchedRouter] = []
         self._defaults = DefaultRoutes(self._sock, family)
-        # The one that packets are sent to, unless others' routes are preferred.
+        # The one that packets are sent to, unless others' routes are preferred; and the last one of which
+        # that was told: the kernel deletes routes, too.
         self._active: WatchedRouter | None = None
+        self._announced: WatchedRouter | None = None
         # Links whose switch was set.
         self._switched: set[str] = set()
         self._next_question = 0.0
@@ -156,10 +158,13 @@ class RouterGroup:
 
     def _switch(self, now: float) -> WatchedRouter | None:
         """Make routes what they have to be; return the router of which the log tells why."""
-        former, self._next_comparison = self._active, NEVER
+        self._next_comparison = NEVER
         self._make_routes()
         self._remove_routes()
-        if self._active is former or self._active is None or former is None:
+        if self._active is None:
+            return None
+        former, self._announced = self._announced, self._active
+        if former is None or former is self._active:
             return None
         self._active.takeovers += 1
         # It was left because it died, or for a better one that works again.
@@ -174,6 +179,10 @@ class RouterGroup:
 
     def _make_routes(self) -> None:
         """Add the routes that are missing, before those that they replace go."""
+        # Of two own routes with one metric, the one that no router has any more is replaced.
+        own, others = (
+            {route.priority for route in routes} for routes in (self._defaults.own, self._defaults.others)
+        )
         for router in self._routers:
             if router.has_route or router.obstacle or router.link is None:
                 continue
@@ -185,7 +194,8 @@ class RouterGroup:
             if not self._is_due(what, is_lost):
                 continue
             try:
-                self._sock.request(make_default_route(router.settings, router.link, router.metric))
+                replaces = router.metric in own - others
+                self._sock.request(make_default_route(router.settings, router.link, router.metric, replaces))
             except NetlinkError as error:
                 taken = "another default route has this metric" if error.errno == EEXIST else str(error)
                 self._remind(f"cannot add {what}: {taken}")
@@ -208,7 +218,7 @@ class RouterGroup:
             for route in gone:
                 self._remind(f"would remove default route {describe_route(route)}")
             return
-        self._sock.request_all([remove_default_route(route) for route in gone])
+        self._sock.request_all([remove_default_route(route).ignoring(ESRCH, ENODEV) for route in gone])
         self._read_routes()
 
     def _read_routes(self) -> None:
@@ -230,7 +240,7 @@ class RouterGroup:
 
     def _forget_flows(self, former: WatchedRouter, active: WatchedRouter) -> str:
         """Forget connections that were masqueraded for the former way; return that as words."""
-        if former.link is None or active.link is None:
+        if self._is_dry_run or former.link is None or active.link is None:
             return ""
         try:
             count = forget_flows(self._sock, self._family, former.link.index, active.link.index)

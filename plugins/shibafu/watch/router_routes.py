@@ -1,5 +1,6 @@
 """Default routes of a host: the watcher's own, by their protocol, and those of others."""
 
+from shibafu.netlink.address import addr_list
 from shibafu.netlink.constants import IFF_NOARP, IFF_UP, RT_SCOPE_LINK, RTN_UNICAST
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link
@@ -50,10 +51,20 @@ class DefaultRoutes:
         return best if best is not None and best.priority < priority else None
 
 
-def make_default_route(settings: RouterSettings, link: Link, metric: int) -> NetlinkRequest:
-    """Request a route to a router, unless there is one with its metric."""
+def make_default_route(
+    settings: RouterSettings, link: Link, metric: int, replaces: bool = False
+) -> NetlinkRequest:
+    """Request a route to a router.
+
+    Args:
+        settings: which router.
+        link: that it is on.
+        metric: of the route.
+        replaces: whether it takes the place of a route with this metric, so that there is never none;
+            otherwise it is refused if there is one.
+    """
     return route_add(
-        link.index, gateway=settings.gateway, priority=metric, protocol=RTPROT_SHIBAFU, exclusive=True
+        link.index, gateway=settings.gateway, priority=metric, protocol=RTPROT_SHIBAFU, replace=replaces
     )
 
 
@@ -71,6 +82,8 @@ def find_route_obstacle(sock: NetlinkSocket, settings: RouterSettings, link: Lin
         return f"link {dev} is down: set it up with `ip link set {dev} up`"
     if link.flags & IFF_NOARP or len(link.mac) != _ETHERNET:
         return f"link {dev} is not an Ethernet, on which {gateway} could be asked whether it lives"
+    if any(one.ip == settings.gateway for one in addr_list(sock, family=settings.family)):
+        return f"{gateway} is an address of this host itself: state that of a router"
     if settings.gateway.startswith(_LINK_LOCAL):
         return ""
     routes = route_list(sock, link.index, settings.family)
