@@ -138,6 +138,20 @@ def test_mistakes_do_not_stop_the_watcher(lab: RouterLab) -> None:
 
 
 @pytest.mark.long
+def test_a_file_that_cannot_be_read_changes_nothing(lab: RouterLab) -> None:
+    """What was read before goes on to be followed, without a delay."""
+    lab.configure(4)
+    with lab.watch() as watched:
+        wait_for(lambda: len(lab.list_defaults()) == 2)
+        lab.file.unlink()
+        lab.file.mkdir()
+        watched.wait_for(f"routers: {lab.file}: Is a directory")
+        lab.cut(0)
+        watched.wait_for("is active now")
+        assert not any("cannot be looked at" in line for line in watched.lines)
+
+
+@pytest.mark.long
 def test_dry_run_changes_nothing(lab: RouterLab) -> None:
     lab.configure(4)
     said = once(lab, "--dry-run")

@@ -2,4 +2,8 @@
 
 It is `shibafu network repair` on events: the same faults, the same repair. What is inside containers is told,
 and healed where the network's configuration says so.
+
+It also has another one take over where something is there twice: uplinks of a bridge (failover.py) and
+routers of the host (routers.py and router_*.py); and tells if two hosts have one gateway
+(gateway_duplicates.py).
 """

@@ -60,7 +60,7 @@ def make_default_route(
         settings: which router.
         link: that it is on.
         metric: of the route.
-        replaces: whether it takes the place of a route with this metric, so that there is never none;
+        replaces: whether a route with this metric goes in the same moment, so that there is never none;
             otherwise it is refused if there is one.
     """
     return route_add(

@@ -105,6 +105,9 @@ class RouterWatch:
                     self._journal.note(f"routers: {line}")
                 self._file = file
                 return
+            except OSError as error:
+                self._journal.remind(f"routers: {self._path}: {error.strerror}", time.monotonic())
+                return
         self._follow(routers)
         self._file = file
 
