@@ -194,10 +194,23 @@ def test_metrics_and_status(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_networks_with_one_vni_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("description", "trouble"),
+    [
+        (NETWORK | {"Network": "10.43.0.0/16"}, " of this host has VNI 1, too"),
+        (
+            NETWORK | {"Network": "10.42.0.0/17", "Backend": {"Type": "vxlan", "VNI": 2}},
+            "10.42.0.0/17 overlaps 10.42.0.0/16 of network ",
+        ),
+    ],
+    ids=["VNI", "addresses"],
+)
+def test_networks_that_collide_are_refused(
+    tmp_path: Path, description: dict[str, object], trouble: str
+) -> None:
     with OverlayLab(tmp_path, 1) as lab:
         host = lab.hosts[0]
-        lab.etcd.ctl("put", "/other/config", json.dumps(NETWORK | {"Network": "10.43.0.0/16"}))
+        lab.etcd.ctl("put", "/other/config", json.dumps(description))
         (network,) = json.loads(host.config.read_text())["networks"]
         other = network | {
             "name": f"{host.name}-other",
@@ -209,11 +222,12 @@ def test_networks_with_one_vni_are_refused(tmp_path: Path) -> None:
         host.config.write_text(json.dumps({"networks": [network, other]}))
         host.start()
         wait_until((tmp_path / "other.env").exists, "the second network to be joined")
-        wait_until(lambda: "has the same VNI 1" in host.command("status", status=None), "refusal")
+        wait_until(lambda: trouble in host.command("status", status=None), "refusal")
         wait_until(lambda: host.read_state().get("state") == "joined", "the first network to be joined")
         states = json.loads(host.command("status", "--format", "json", status=None))["networks"]
         assert [state["state"] for state in states] == ["joined", "waiting"]
-        assert "has the same VNI 1" in states[1]["trouble"]
+        assert trouble in states[1]["trouble"]
+        assert "flannel.2" not in host.namespace.run("ip", "link")
         assert not (tmp_path / "other.env").exists()
         (address,) = re.findall(r"inet (\S+)/32", host.namespace.run("ip", "addr", "show", "flannel.1"))
         assert host.read_subnet() == f"{address[:-1]}1/24"

@@ -21,7 +21,9 @@ from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay import rejoining
 from shibafu.overlay.agent_metrics import render_overlay_metrics
 from shibafu.overlay.agent_state import claim_agent, read_start_ticks, write_agent_state
+from shibafu.overlay.collisions import require_apart_from_network
 from shibafu.overlay.config import OverlaySettings
+from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.kernel_events import KernelEvents
 from shibafu.overlay.messages import Crashed, Mailbox, NetworkKnown
 from shibafu.overlay.network_agent import NetworkAgent
@@ -141,18 +143,22 @@ class Agent:
             network.apply_changes()
 
     def _refuse_twin(self, name: str, known: NetworkKnown) -> bool:
-        """Refuse the later one of two networks with one VNI; return whether that is the one now known.
+        """Refuse the later one of two networks that collide; return whether that is the one now known.
 
         Which of them etcd describes first does not matter: the configuration's order decides.
         """
         order = list(self._networks)
         for other, network in self._networks.items():
-            if other != name and network.network and network.network.vni == known.network.vni:
-                earlier, later = sorted((name, other), key=order.index)
-                self._networks[later].refuse(
-                    f"network {earlier} of this host has the same VNI {known.network.vni}",
-                    "give one of them another VNI in etcd, or leave one out of the configuration",
-                )
+            if other == name or network.network is None:
+                continue
+            described = {name: known.network, other: network.network}
+            earlier, later = sorted(described, key=order.index)
+            try:
+                require_apart_from_network(described[later], earlier, described[earlier])
+            except OverlayError as error:
+                hint = "describe one of them otherwise in etcd, or leave one out of the configuration"
+                has_own_devices = described[later].vni != described[earlier].vni
+                self._networks[later].refuse(error.message, hint, has_own_devices)
                 if later == name:
                     return True
         return False

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Mapping
+from errno import ENODEV
 
 from shibafu.cni.errors import CniError
 from shibafu.lean.files import remove_file
 from shibafu.netlink.errors import NetlinkError
+from shibafu.netlink.link_requests import link_del
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
 from shibafu.overlay.cluster_network import ClusterNetwork
@@ -126,10 +128,12 @@ class NetworkAgent:
             self._note_trouble(message.who, message.trouble, message.hint)
             self._endpoint = message.endpoint or self._endpoint
 
-    def refuse(self, trouble: str, hint: str) -> None:
-        """Do nothing for the network any more, and say why; its devices are another network's."""
+    def refuse(self, trouble: str, hint: str, has_own_devices: bool) -> None:
+        """Do nothing for the network any more, and say why; its devices go, if they are its own."""
         if self._held is not None:
             remove_file(self.settings.subnet_file)  # no more containers
+        if has_own_devices:
+            self._sock.request_all([link_del(index).ignoring(ENODEV) for index in self.devices.values()])
         self._is_refused = True
         self.network = self.outer = self._held = None
         self.devices = {}
