@@ -12,7 +12,7 @@ from shibafu.netlink.constants import (
     RT_SCOPE_UNIVERSE,
     RTN_UNICAST,
 )
-from shibafu.netlink.link import Link, link_by_index, link_by_name
+from shibafu.netlink.link import Link, link_by_index, link_by_name, link_list
 from shibafu.netlink.route import route_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.config import OverlaySettings
@@ -88,8 +88,10 @@ def _find_link(sock: NetlinkSocket, settings: OverlaySettings) -> Link:
     if settings.iface:
         link = link_by_name(sock, settings.iface)
         if link is None:
+            names = ", ".join(_list_candidates(sock))
             raise OverlayError(
-                f"link {settings.iface}, which iface names for network {settings.name}, does not exist"
+                f"link {settings.iface}, which iface names for network {settings.name}, does not exist",
+                f"links with an IPv4 address: {names}" if names else "no link has an IPv4 address",
             )
         return link
     index = 0
@@ -112,6 +114,14 @@ def _find_link(sock: NetlinkSocket, settings: OverlaySettings) -> Link:
             f"name the link with the key iface of network {settings.name}",
         )
     return link
+
+
+def _list_candidates(sock: NetlinkSocket) -> list[str]:
+    """Return the names of links that can lead to other hosts; a VXLAN's own needs another one below it."""
+    indexes = {
+        addr.index for addr in addr_list(sock, family=AF_INET) if _choose([addr], AF_INET, None) is not None
+    }
+    return [link.name for link in link_list(sock) if link.index in indexes and link.kind != "vxlan"]
 
 
 def _choose(addresses: list[Addr], family: int, wanted: IPv4Address | IPv6Address | None) -> bytes | None:
