@@ -16,10 +16,10 @@ DEFAULT_PORT = 8472
 DEFAULT_VNI = 1
 # What VXLAN adds to a packet over IPv4, and over IPv6.
 OVERHEAD, OVERHEAD6 = 50, 70
+LARGEST_VNI, LARGEST_PORT = 0xFFFFFF, 65535
+SMALLEST_MTU, LARGEST_MTU = 576, 65535
 
 _Network = TypeVar("_Network", IPv4Network, IPv6Network)
-_LARGEST_VNI = 0xFFFFFF
-_MIN_MTU, _MAX_MTU = 576, 65535
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,9 @@ def parse_cluster_network(text: str | bytes) -> ClusterNetwork:
     return ClusterNetwork(
         subnets,
         subnets6,
-        backend.number("VNI", DEFAULT_VNI, 0, _LARGEST_VNI),
-        backend.number("Port", 0, 0, 65535) or DEFAULT_PORT,
-        backend.number("MTU", 0, _MIN_MTU, _MAX_MTU),
+        backend.number("VNI", DEFAULT_VNI, 0, LARGEST_VNI),
+        backend.number("Port", 0, 0, LARGEST_PORT) or DEFAULT_PORT,
+        backend.number("MTU", 0, SMALLEST_MTU, LARGEST_MTU),
         backend.take("DirectRouting", bool, False),
         backend.take("GBP", bool, False),
     )

@@ -175,6 +175,29 @@ def require_prefix(text: str) -> str:
     return text
 
 
+def require_file_path(text: str) -> str:
+    """Return the absolute path of a file.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not text.startswith("/") or text.endswith("/") or "\0" in text or ".." in text.split("/"):
+        raise ValueError(f'"{text}" is not a path of a file that begins with /')
+    return text
+
+
+def require_iface_name(text: str) -> str:
+    """Return a name that a link may have.
+
+    Raises:
+        ValueError: none may have it.
+    """
+    is_plain = text.isprintable() and not re.search(r"[/:%\s]", text)
+    if len(text.encode()) > _LONGEST_LINK_NAME or not is_plain or text in (".", ".."):
+        raise ValueError(f'"{text}" is not the name of a link')
+    return text
+
+
 class _Reader(NodeReader):
     """Reads the networks of a node tree."""
 
@@ -216,10 +239,10 @@ class _Reader(NodeReader):
             name,
             self._read_access(node, entries),
             self._text(entries, "prefix", require_prefix, DEFAULT_PREFIX),
-            self._text(entries, "iface", _require_link_name),
+            self._text(entries, "iface", require_iface_name),
             self._address(entries, "publicIP", IPv4Address),
             self._address(entries, "publicIPv6", IPv6Address),
-            self._text(entries, "subnetFile", _require_path, f"{DIRECTORY}/{name}.env"),
+            self._text(entries, "subnetFile", require_file_path, f"{DIRECTORY}/{name}.env"),
             self._read_lease_seconds(entries.get("leaseSeconds")),
             self.scalar(entries.get("txChecksum"), "txChecksum", bool, None),
         )
@@ -234,7 +257,7 @@ class _Reader(NodeReader):
                 self.refuse(entries["endpoints"], '"endpoints" is empty')
         names = ("cafile", "certfile", "keyfile", "passwordFile")
         cafile, certfile, keyfile, password_file = (
-            self._text(entries, name, _require_path) for name in names
+            self._text(entries, name, require_file_path) for name in names
         )
         username = self._text(entries, "username", str)
         for one, other in (("certfile", "keyfile"), ("username", "passwordFile")):
@@ -266,16 +289,3 @@ class _Reader(NodeReader):
         if node is not None and not _SHORTEST_LEASE <= seconds <= 365 * DAY:
             self.refuse(node, f'"leaseSeconds" is a number from {_SHORTEST_LEASE} to {365 * DAY}')
         return seconds
-
-
-def _require_path(text: str) -> str:
-    if not text.startswith("/") or text.endswith("/") or "\0" in text or ".." in text.split("/"):
-        raise ValueError(f'"{text}" is not a path of a file that begins with /')
-    return text
-
-
-def _require_link_name(text: str) -> str:
-    is_plain = text.isprintable() and not re.search(r"[/:%\s]", text)
-    if len(text.encode()) > _LONGEST_LINK_NAME or not is_plain or text in (".", ".."):
-        raise ValueError(f'"{text}" is not the name of a link')
-    return text

@@ -2,9 +2,9 @@
 
 import os
 from argparse import ArgumentParser, Namespace
-from ipaddress import IPv4Network, IPv6Network
 
 from shibafu.cli.overlay.agent_options import add_config, load_overlays
+from shibafu.cli.overlay.network_options import add_network_options, calc_network
 from shibafu.cli.subcommand import Context, Subcommand, convert
 from shibafu.networks.errors import UsageError
 
@@ -14,39 +14,31 @@ if TYPE_CHECKING:
     from shibafu.overlay.config import OverlaySettings
 
 _FILE_OPTIONS = ("cafile", "certfile", "keyfile", "password_file")
+# None of them does anything without the other.
+_PAIRS = (("certfile", "keyfile"), ("username", "password_file"))
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("network", metavar="NETWORK", help="its name on this host")
+    parser.add_argument("network", metavar="NETWORK", type=convert(_parse_name), help="its name on this host")
+    add_network_options(parser)
     parser.add_argument(
-        "--network",
-        dest="subnet",
-        metavar="CIDR",
-        required=True,
-        type=convert(IPv4Network),
-        help="addresses of all hosts' containers, such as 10.42.0.0/16",
+        "--endpoints", metavar="URL,...", type=convert(_parse_endpoints), help="where etcd is"
     )
     parser.add_argument(
-        "--network6", metavar="CIDR", type=convert(IPv6Network), help="likewise for IPv6, such as fd42::/48"
+        "--prefix",
+        metavar="PATH",
+        type=convert(_parse_prefix),
+        help="of its keys (/coreos.com/network)",
     )
     parser.add_argument(
-        "--subnet-len", metavar="N", type=int, default=0, help="length of a host's subnet (24)"
+        "--iface", metavar="LINK", type=convert(_parse_link), help="the link to the other hosts"
     )
-    parser.add_argument("--vni", metavar="N", type=int, default=1, help="number of the VXLAN (1)")
-    parser.add_argument("--backend-port", metavar="P", type=int, default=8472, help="UDP port (8472)")
-    parser.add_argument("--mtu", metavar="N", type=int, default=0, help="of the links between hosts")
-    parser.add_argument(
-        "--direct-routing", action="store_true", help="no VXLAN between hosts on the same link"
-    )
-    parser.add_argument("--endpoints", metavar="URL,...", default="", help="where etcd is")
-    parser.add_argument("--prefix", metavar="PATH", default="", help="of its keys (/coreos.com/network)")
-    parser.add_argument("--iface", metavar="LINK", default="", help="the link to the other hosts")
     for option in _FILE_OPTIONS:
         what = {"cafile": "of etcd's authority", "certfile": "this host's certificate", "keyfile": "its key"}
         parser.add_argument(
-            f"--{option.replace('_', '-')}",
+            _name_option(option),
             metavar="FILE",
-            default="",
+            type=convert(_parse_file),
             help=what.get(option, "a file with the password"),
         )
     parser.add_argument("--username", metavar="NAME", default="", help="whom etcd knows this host as")
@@ -61,7 +53,7 @@ def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.overlay.etcd import EtcdClient
 
     settings, is_known = _find_settings(arguments)
-    network = _calc_network(arguments)
+    network = calc_network(arguments)
     client = EtcdClient(settings.etcd)
     require_apart(client, network, settings)
     _require_apart_from_others(network, arguments)
@@ -89,8 +81,8 @@ def _find_settings(arguments: Namespace) -> "tuple[OverlaySettings, bool]":
     if os.path.lexists(arguments.config):
         for settings in load_overlays(arguments.config):
             if settings.name == arguments.network:
-                stated = {endpoint.rstrip("/") for endpoint in arguments.endpoints.split(",") if endpoint}
-                if stated and stated != set(settings.etcd.endpoints):
+                stated = arguments.endpoints
+                if stated and set(stated) != set(settings.etcd.endpoints):
                     where = ", ".join(settings.etcd.endpoints)
                     raise UsageError(
                         f"{arguments.config} says that network {settings.name} is at {where}",
@@ -102,6 +94,10 @@ def _find_settings(arguments: Namespace) -> "tuple[OverlaySettings, bool]":
             f"{arguments.config} has no network {arguments.network}",
             "say where etcd is: --endpoints http://192.0.2.1:2379",
         )
+    for pair in _PAIRS:
+        for stated, missing in (pair, pair[::-1]):
+            if getattr(arguments, stated) and not getattr(arguments, missing):
+                raise UsageError(f"{_name_option(stated)} needs {_name_option(missing)}, too")
     return parse_overlay_config(_format_arguments(arguments), "the command line")[0], False
 
 
@@ -131,7 +127,7 @@ def _format_arguments(arguments: Namespace) -> str:
 
     keys = {
         "name": arguments.network,
-        "endpoints": arguments.endpoints.split(","),
+        "endpoints": arguments.endpoints,
         "prefix": arguments.prefix,
         "iface": arguments.iface,
         "cafile": arguments.cafile,
@@ -143,24 +139,38 @@ def _format_arguments(arguments: Namespace) -> str:
     return json.dumps({"networks": [{key: value for key, value in keys.items() if value}]})
 
 
-def _calc_network(arguments: Namespace) -> "ClusterNetwork":
-    from shibafu.overlay.cluster_network import (
-        ClusterNetwork,
-        calc_range,
-        format_cluster_network,
-        parse_cluster_network,
-    )
+def _name_option(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
 
-    network = ClusterNetwork(
-        calc_range(arguments.subnet, arguments.subnet_len),
-        calc_range(arguments.network6) if arguments.network6 else None,
-        arguments.vni,
-        arguments.backend_port,
-        arguments.mtu,
-        arguments.direct_routing,
-    )
-    # As all hosts will read it.
-    return parse_cluster_network(format_cluster_network(network))
+
+def _parse_name(text: str) -> str:
+    from shibafu.overlay.config import require_overlay_name
+
+    return require_overlay_name(text)
+
+
+def _parse_endpoints(text: str) -> list[str]:
+    from shibafu.overlay.config import require_endpoint
+
+    return [require_endpoint(endpoint) for endpoint in text.split(",")]
+
+
+def _parse_prefix(text: str) -> str:
+    from shibafu.overlay.config import require_prefix
+
+    return require_prefix(text)
+
+
+def _parse_link(text: str) -> str:
+    from shibafu.overlay.config import require_iface_name
+
+    return require_iface_name(text)
+
+
+def _parse_file(text: str) -> str:
+    from shibafu.overlay.config import require_file_path
+
+    return require_file_path(text)
 
 
 SUBCOMMAND = Subcommand(
