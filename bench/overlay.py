@@ -21,7 +21,8 @@ from bench.process import Failed, run
 from shibafu.netlink.route import route_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.config import EtcdAccess
-from shibafu.overlay.etcd import EtcdClient, EtcdUnavailableError, encode_value
+from shibafu.overlay.etcd import EtcdClient, encode_value
+from shibafu.overlay.etcd_failures import EtcdUnavailableError
 from shibafu.overlay.peer_entries import RTPROT_SHIBAFU
 
 _ETCD = "http://192.0.2.1:2379"

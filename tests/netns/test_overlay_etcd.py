@@ -8,7 +8,8 @@ import pytest
 
 from shibafu.overlay.config import EtcdAccess
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient, EtcdError, EtcdUnavailableError, encode_value
+from shibafu.overlay.etcd import EtcdClient, encode_value
+from shibafu.overlay.etcd_failures import EtcdError, EtcdUnavailableError
 from shibafu.overlay.etcd_watch import Change, Changes, HistoryLostError, require_change, watch_prefix
 from shibafu.overlay.stored import StoredValue
 from support.certificates import Authority

@@ -14,7 +14,8 @@ from shibafu.overlay.checksum_errors import count_checksum_errors
 from shibafu.overlay.cluster_network import OVERHEAD, ClusterNetwork
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient, EtcdUnavailableError
+from shibafu.overlay.etcd import EtcdClient
+from shibafu.overlay.etcd_failures import EtcdUnavailableError
 from shibafu.overlay.outer_link import OuterLink, find_outer_link
 from shibafu.overlay.probing import probe_addresses
 from shibafu.overlay.vxlan_device import calc_device_name

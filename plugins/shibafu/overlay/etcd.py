@@ -7,7 +7,6 @@ base64, 64-bit integers are texts, and what is zero or empty is absent.
 A client is used by one thread at a time.
 """
 
-import json
 import socket
 import ssl
 from base64 import b64decode, b64encode
@@ -18,21 +17,20 @@ from urllib.parse import urlsplit
 
 import requests
 from etcd3gw import Etcd3Client
-from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
+from etcd3gw.exceptions import Etcd3Exception
 from requests.adapters import HTTPAdapter
 
 from shibafu.lean.files import read_file
 from shibafu.overlay.config import EtcdAccess
 from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.etcd_failures import EtcdUnavailableError, Failing, read_refusal
 from shibafu.overlay.stored import LeaseTime, StoredValue, StoreListing
 
 # Seconds for a connection, and for an answer.
 _CONNECT, _ANSWER = 2.0, 5.0
 _MAX_PASSWORD = 4096
-# Codes of gRPC: the member has no leader or is overloaded; the token has expired; who may not; who is nobody.
-_DEADLINE, _PERMISSION, _UNAVAILABLE, _UNAUTHENTICATED = 4, 7, 14, 16
-# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h).
-_OF_TIME = (9, 10)
+# A code of gRPC: the token has expired.
+_UNAUTHENTICATED = 16
 # Where the other end is silent, that is noticed after 11 s, whether something is being sent or not (tcp(7)).
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -42,14 +40,6 @@ _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 11_000),
 ]
-
-
-class EtcdError(OverlayError):
-    """etcd refuses a request."""
-
-
-class EtcdUnavailableError(EtcdError):
-    """No endpoint answers; trying again later helps."""
 
 
 class EtcdClient:
@@ -166,7 +156,7 @@ class EtcdClient:
             EtcdUnavailableError: the endpoint does not answer.
         """
         client = self._clients[self._current]
-        with _Failing(self.endpoint):
+        with Failing(self.endpoint):
             response = client.session.get(f"{self.endpoint}/version", timeout=(_CONNECT, _ANSWER))
             date = response.headers.get("Date", "")
             return parsedate_to_datetime(date).timestamp() if date else None
@@ -200,7 +190,7 @@ class EtcdClient:
             EtcdError: etcd refuses the request.
         """
         client = self._clients[self._current]
-        with _Failing(self.endpoint):
+        with Failing(self.endpoint):
             self._authenticate_once(client)
             # A member without a leader would keep the stream open and say nothing.
             response = client.session.post(
@@ -215,13 +205,13 @@ class EtcdClient:
         return self._read_stream(response)
 
     def _read_stream(self, response: requests.Response) -> Iterator[bytes]:
-        with response, _Failing(self.endpoint):
+        with response, Failing(self.endpoint):
             yield from response.iter_content(None)
         raise EtcdUnavailableError(f"etcd at {self.endpoint} has ended a watch")
 
     def _call_current(self, path: str, payload: object) -> dict[str, Any]:
         client = self._clients[self._current]
-        with _Failing(self.endpoint):
+        with Failing(self.endpoint):
             self._authenticate_once(client)
             try:
                 return _post(client, path, payload)
@@ -244,35 +234,10 @@ class EtcdClient:
         try:
             answer = _post(client, "auth/authenticate", {"name": access.username, "password": password})
         except Etcd3Exception as error:
-            if "authentication is not enabled" in _read_refusal(error)[0]:
+            if "authentication is not enabled" in read_refusal(error)[0]:
                 return  # it will be, once all hosts have a password
             raise
         client.session.headers["Authorization"] = str(answer["token"])
-
-
-class _Failing:
-    """Turns what etcd3gw and requests raise into errors of this module.
-
-    Args:
-        endpoint: who is asked.
-    """
-
-    def __init__(self, endpoint: str) -> None:
-        self._endpoint = endpoint
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None or isinstance(error, OverlayError):
-            return
-        if isinstance(error, Etcd3Exception) and not isinstance(
-            error, ConnectionFailedError | ConnectionTimeoutError
-        ):
-            raise _describe_refusal(error, self._endpoint) from None
-        if isinstance(error, Etcd3Exception | requests.RequestException | OSError | ValueError):
-            text, hint = _describe_cause(error)
-            raise EtcdUnavailableError(f"etcd at {self._endpoint} cannot be reached: {text}", hint) from None
 
 
 def encode_value(text: str | bytes) -> str:
@@ -340,58 +305,9 @@ def _parse_listing(answer: dict[str, Any]) -> StoreListing:
     return StoreListing(values, int(header.get("revision", 0)), str(header.get("cluster_id", "")))
 
 
-def _read_refusal(error: Etcd3Exception) -> tuple[str, int]:
-    """Return etcd's own sentence and its code of gRPC."""
-    detail = error.detail_text or ""
-    try:
-        answer = json.loads(detail)
-        # The gateway of a stream puts it one level deeper.
-        answer = answer["error"] if isinstance(answer.get("error"), dict) else answer
-        code = answer.get("code", answer.get("grpc_code", 0))
-        return str(answer.get("message") or answer.get("error")), int(code)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return detail.strip() or str(error), 0
-
-
 def _wants_token(error: Etcd3Exception) -> bool:
     """Return whether a request was refused because its token has expired, or because it has none."""
-    message, code = _read_refusal(error)
+    message, code = read_refusal(error)
     return code == _UNAUTHENTICATED or any(
         said in message for said in ("revision of auth store is old", "user name is empty")
     )
-
-
-def _describe_refusal(error: Etcd3Exception, endpoint: str) -> EtcdError:
-    message, code = _read_refusal(error)
-    if code in (_DEADLINE, _UNAVAILABLE) or "no leader" in message:
-        return EtcdUnavailableError(f"etcd at {endpoint} is not available: {message}")
-    hint = ""
-    if "CommonName" in message:
-        hint = "a certificate that is used with a password must not have a CN: make one for /O=shibafu"
-    elif "user name is empty" in message:
-        hint = "etcd wants a password: set username and passwordFile"
-    elif "authentication failed" in message:
-        hint = "look at username and passwordFile"
-    elif code == _PERMISSION:
-        hint = "the user needs a role with readwrite permission for the prefix"
-    return EtcdError(f"etcd at {endpoint} refuses a request: {message}", hint)
-
-
-def _describe_cause(error: BaseException) -> tuple[str, str]:
-    """Return the innermost reason, which requests wraps several times, and what to do about it."""
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "it has ended the connection", ""
-    reason: BaseException | None = error
-    while reason is not None:
-        error, reason = reason, reason.__cause__ or reason.__context__
-    if isinstance(error, ssl.SSLCertVerificationError):
-        is_of_time = error.verify_code in _OF_TIME
-        hint = (
-            "see whether this host's clock is right, and until when the certificate is valid"
-            if is_of_time
-            else ""
-        )
-        return error.verify_message.lower(), hint
-    if isinstance(error, OSError):
-        return str(error.strerror or error).lower(), ""
-    return str(error), ""

@@ -11,12 +11,11 @@ from typing import Any
 
 from shibafu.overlay.etcd import (
     EtcdClient,
-    EtcdError,
-    EtcdUnavailableError,
     calc_range_end,
     decode_value,
     encode_value,
 )
+from shibafu.overlay.etcd_failures import EtcdError, EtcdUnavailableError
 from shibafu.overlay.stored import StoreListing
 
 _COMPACTED = "etcd has compacted what this host has missed"

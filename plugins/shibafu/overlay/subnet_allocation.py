@@ -12,7 +12,8 @@ from itertools import islice
 
 from shibafu.overlay.cluster_network import ClusterNetwork
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient, EtcdError, encode_value
+from shibafu.overlay.etcd import EtcdClient, encode_value
+from shibafu.overlay.etcd_failures import EtcdError
 from shibafu.overlay.messages import HeldLease
 from shibafu.overlay.subnet_leases import (
     HostVteps,
