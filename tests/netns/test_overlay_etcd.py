@@ -1,8 +1,11 @@
 """The client of etcd, with an etcd of Debian."""
 
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -154,6 +157,58 @@ def test_nobody_there(host: Namespace) -> None:
     with pytest.raises(EtcdUnavailableError) as caught:
         EtcdClient(EtcdAccess(("http://127.0.0.1:9",))).get("/a")
     assert caught.value.message == "etcd at http://127.0.0.1:9 cannot be reached: connection refused"
+
+
+def ask_in_other_scheme(etcd: EtcdServer) -> tuple[str, str]:
+    """Return what is said of an endpoint that has http for https, or the other way round, and the advice."""
+    scheme, rest = etcd.url.split(":", 1)
+    other = "http" if scheme == "https" else "https"
+    with pytest.raises(EtcdUnavailableError) as caught:
+        EtcdClient(EtcdAccess((f"{other}:{rest}",))).get("/a")
+    return caught.value.message, caught.value.hint
+
+
+def test_tls_for_an_etcd_that_speaks_none(etcd: EtcdServer) -> None:
+    assert ask_in_other_scheme(etcd) == (
+        "etcd at https://127.0.0.1:2379 speaks plain HTTP, not TLS",
+        "write http://127.0.0.1:2379 instead",
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--client-cert-auth",)])
+def test_no_tls_for_an_etcd_that_speaks_it(host: Namespace, tmp_path: Path, options: tuple[str, ...]) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("server", "/CN=etcd")
+    files = ("--cert-file", certificate, "--key-file", key, "--trusted-ca-file", authority.certificate)
+    with EtcdServer(host, *map(str, files), *options, scheme="https") as etcd:
+        assert ask_in_other_scheme(etcd) == (
+            "etcd at http://127.0.0.1:2379 speaks TLS, not plain HTTP",
+            "write https://127.0.0.1:2379 instead",
+        )
+        # What is wrong with certificates is no matter of that.
+        with pytest.raises(EtcdUnavailableError, match="certificate"):
+            EtcdClient(etcd.access).get("/a")
+
+
+def test_a_member_that_ends_connections(host: Namespace) -> None:
+    """It speaks neither."""
+    with socket.create_server(("127.0.0.1", 2379)) as listener:
+        listener.settimeout(0.1)
+
+        def serve() -> None:
+            while not is_over.is_set():
+                with suppress(TimeoutError):
+                    listener.accept()[0].close()
+
+        is_over, server = Event(), Thread(target=serve)
+        server.start()
+        try:
+            for scheme in ("http", "https"):
+                with pytest.raises(EtcdUnavailableError, match="cannot be reached"):
+                    EtcdClient(EtcdAccess((f"{scheme}://127.0.0.1:2379",))).get("/a")
+        finally:
+            is_over.set()
+            server.join()
 
 
 def enable_passwords(etcd: EtcdServer) -> None:

@@ -2,14 +2,17 @@
 
 import json
 import ssl
+from http.client import RemoteDisconnected
 
 import requests
 from etcd3gw.exceptions import ConnectionFailedError, ConnectionTimeoutError, Etcd3Exception
 
+from shibafu.overlay.endpoint_scheme import find_spoken_scheme
 from shibafu.overlay.errors import OverlayError
 
 # Codes of gRPC: the member is overloaded; the user may not do that; the member has no leader.
 _DEADLINE, _PERMISSION, _UNAVAILABLE = 4, 7, 14
+_PROTOCOLS = {"http": "plain HTTP", "https": "TLS"}
 # X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h).
 _OF_TIME = (9, 10)
 
@@ -43,6 +46,13 @@ class Failing:
         ):
             raise _describe_refusal(error, self._endpoint) from None
         if isinstance(error, Etcd3Exception | requests.RequestException | OSError | ValueError):
+            scheme = find_spoken_scheme(self._endpoint) if _is_cut_off(error) else ""
+            if scheme:
+                stated, rest = self._endpoint.split(":", 1)
+                raise EtcdUnavailableError(
+                    f"etcd at {self._endpoint} speaks {_PROTOCOLS[scheme]}, not {_PROTOCOLS[stated]}",
+                    f"write {scheme}:{rest} instead",
+                ) from None
             text, hint = _describe_cause(error)
             raise EtcdUnavailableError(f"etcd at {self._endpoint} cannot be reached: {text}", hint) from None
 
@@ -76,13 +86,19 @@ def _describe_refusal(error: Etcd3Exception, endpoint: str) -> EtcdError:
     return EtcdError(f"etcd at {endpoint} refuses a request: {message}", hint)
 
 
+def _is_cut_off(error: BaseException) -> bool:
+    """Return whether a connection was ended without an answer, as where another protocol is spoken."""
+    cause = _find_cause(error)
+    if isinstance(cause, ssl.SSLError):
+        return not isinstance(cause, ssl.SSLCertVerificationError)
+    return isinstance(cause, RemoteDisconnected | ConnectionResetError)
+
+
 def _describe_cause(error: BaseException) -> tuple[str, str]:
-    """Return the innermost reason, which requests wraps several times, and what to do about it."""
+    """Return the innermost reason, and what to do about it."""
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "it has ended the connection", ""
-    reason: BaseException | None = error
-    while reason is not None:
-        error, reason = reason, reason.__cause__ or reason.__context__
+    error = _find_cause(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         is_of_time = error.verify_code in _OF_TIME
         hint = (
@@ -94,3 +110,11 @@ def _describe_cause(error: BaseException) -> tuple[str, str]:
     if isinstance(error, OSError):
         return str(error.strerror or error).lower(), ""
     return str(error), ""
+
+
+def _find_cause(error: BaseException) -> BaseException:
+    """Return the innermost reason, which requests wraps several times."""
+    reason: BaseException | None = error
+    while reason is not None:
+        error, reason = reason, reason.__cause__ or reason.__context__
+    return error
