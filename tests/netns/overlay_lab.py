@@ -38,6 +38,22 @@ def wait_until(condition: Callable[[], bool], what: str, patience: float = 60.0)
     return time.monotonic() - began
 
 
+def run_command(namespace: Namespace, *words: str) -> tuple[int, str]:
+    """Run `shibafu overlay` in a namespace; return its exit code and what it prints."""
+    done = subprocess.run(
+        [
+            *("ip", "netns", "exec", namespace.name, sys.executable, "-m", "shibafu.cli"),
+            *("overlay", *words),
+        ],
+        env=os.environ | {"PYTHONPATH": ":".join(_ROOTS)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
 def calc_host(number: int) -> tuple[str, str]:
     """Return the key and the value of a host that is not there, of the network 10.40.0.0/14 and fd42::/48."""
     subnet = f"10.{40 + number // 256}.{number % 256}.0-24"
@@ -135,19 +151,9 @@ class OverlayHost:
 
     def command(self, *words: str, status: int | None = 0) -> str:
         """Run `shibafu overlay`, which may end in any way if `status` is None, and return what it prints."""
-        done = subprocess.run(
-            [
-                *("ip", "netns", "exec", self.namespace.name, sys.executable, "-m", "shibafu.cli"),
-                *("overlay", *words, "--config", str(self.config)),
-            ],
-            env=os.environ | {"PYTHONPATH": ":".join(_ROOTS)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert status in (done.returncode, None), done.stdout + done.stderr
-        return done.stdout + done.stderr
+        returned, said = run_command(self.namespace, *words, "--config", str(self.config))
+        assert status in (returned, None), said
+        return said
 
     def diagnose(self) -> dict[str, str]:
         """Return what `shibafu overlay doctor` says is wrong, by what it has looked at."""

@@ -14,8 +14,9 @@ from shibafu.overlay.checksum_errors import count_checksum_errors
 from shibafu.overlay.cluster_network import OVERHEAD, ClusterNetwork
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.etcd import EtcdClient
+from shibafu.overlay.etcd import EtcdClient, make_lookups
 from shibafu.overlay.etcd_failures import EtcdUnavailableError
+from shibafu.overlay.name_lookups import NameLookups
 from shibafu.overlay.outer_link import OuterLink, find_outer_link
 from shibafu.overlay.probing import probe_addresses
 from shibafu.overlay.vxlan_device import calc_device_name
@@ -49,12 +50,13 @@ def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
     began, errors = time.monotonic(), count_checksum_errors()
     network: ClusterNetwork | None = None
     hosts: list[Host] = []
+    names = make_lookups(settings.etcd)
     for endpoint in settings.etcd.endpoints:
-        diagnosis, answer = _check_endpoint(settings, endpoint)
+        diagnosis, answer = _check_endpoint(settings, endpoint, names)
         yield diagnosis
         if answer is not None:
             network, hosts = answer
-            yield from _check_clock(settings, endpoint)
+            yield from _check_clock(settings, endpoint, names)
     if network is None:
         yield from _check_without_etcd(settings)
         return
@@ -77,11 +79,11 @@ def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
 
 
 def _check_endpoint(
-    settings: OverlaySettings, endpoint: str
+    settings: OverlaySettings, endpoint: str, names: NameLookups
 ) -> tuple[Diagnosis, tuple[ClusterNetwork, list[Host]] | None]:
     check = f"etcd at {endpoint}"
     try:
-        client = _open_client(settings, endpoint)
+        client = _open_client(settings, endpoint, names)
         network = read_network(client, settings.prefix)
         if network is None:
             hint = f"describe it: shibafu overlay init {settings.name}"
@@ -110,7 +112,7 @@ def _check_without_etcd(settings: OverlaySettings) -> Iterator[Diagnosis]:
     yield Diagnosis("agent") if is_agent_running() else _check_agent(settings)
 
 
-def _check_clock(settings: OverlaySettings, endpoint: str) -> Iterator[Diagnosis]:
+def _check_clock(settings: OverlaySettings, endpoint: str, names: NameLookups) -> Iterator[Diagnosis]:
     """Compare this host's clock with etcd's: certificates are judged by both.
 
     Nothing is said where etcd's clock is not known.
@@ -118,7 +120,7 @@ def _check_clock(settings: OverlaySettings, endpoint: str) -> Iterator[Diagnosis
     check = f"clock and that of etcd at {endpoint}"
     before = time.time()
     try:
-        theirs = _open_client(settings, endpoint).ask_time()
+        theirs = _open_client(settings, endpoint, names).ask_time()
     except (OverlayError, OSError):
         theirs = None  # no header, or not a valid date
     if theirs is None:
@@ -161,8 +163,8 @@ def _check_checksums(
     )
 
 
-def _open_client(settings: OverlaySettings, endpoint: str) -> EtcdClient:
-    return EtcdClient(replace(settings.etcd, endpoints=(endpoint,)))
+def _open_client(settings: OverlaySettings, endpoint: str, names: NameLookups) -> EtcdClient:
+    return EtcdClient(replace(settings.etcd, endpoints=(endpoint,)), names)
 
 
 def _check_agent(settings: OverlaySettings) -> Diagnosis:

@@ -24,6 +24,7 @@ from shibafu.lean.files import read_file
 from shibafu.overlay.config import EtcdAccess
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd_failures import EtcdUnavailableError, Failing, read_refusal
+from shibafu.overlay.name_lookups import NameLookups
 from shibafu.overlay.stored import LeaseTime, StoredValue, StoreListing
 
 # Seconds for a connection, and for an answer.
@@ -47,16 +48,20 @@ class EtcdClient:
 
     Args:
         access: its endpoints, and how to be let in.
+        names: lookups of the endpoints' names, of which other clients make use, too.
     """
 
-    def __init__(self, access: EtcdAccess) -> None:
+    def __init__(self, access: EtcdAccess, names: NameLookups | None = None) -> None:
         self._access = access
+        self._names = names or make_lookups(access)
         self._clients = [_make_client(endpoint, access) for endpoint in access.endpoints]
         self._current = 0
 
     def copy(self) -> "EtcdClient":
         """Return a client of the same cluster, for another thread."""
-        return EtcdClient(self._access)
+        client = EtcdClient(self._access, self._names)
+        client._current = self._current
+        return client
 
     @property
     def endpoint(self) -> str:
@@ -155,7 +160,7 @@ class EtcdClient:
         Raises:
             EtcdUnavailableError: the endpoint does not answer.
         """
-        client = self._clients[self._current]
+        client = self._require_client()
         with Failing(self.endpoint):
             response = client.session.get(f"{self.endpoint}/version", timeout=(_CONNECT, _ANSWER))
             date = response.headers.get("Date", "")
@@ -178,6 +183,7 @@ class EtcdClient:
                 return self._call_current(path, payload)
             except EtcdUnavailableError as error:
                 failure = error
+                self._names.forget(self._clients[self._current].host)
                 self.rotate()
         assert failure is not None  # noqa: S101 - there is at least one endpoint
         raise failure
@@ -189,7 +195,7 @@ class EtcdClient:
             EtcdUnavailableError: the endpoint does not answer; later, that the stream is broken.
             EtcdError: etcd refuses the request.
         """
-        client = self._clients[self._current]
+        client = self._require_client()
         with Failing(self.endpoint):
             self._authenticate_once(client)
             # A member without a leader would keep the stream open and say nothing.
@@ -209,8 +215,23 @@ class EtcdClient:
             yield from response.iter_content(None)
         raise EtcdUnavailableError(f"etcd at {self.endpoint} has ended a watch")
 
-    def _call_current(self, path: str, payload: object) -> dict[str, Any]:
+    def _require_client(self) -> Etcd3Client:
+        """Return the client of the current endpoint, whose name leads somewhere.
+
+        Raises:
+            EtcdUnavailableError: it does not.
+        """
         client = self._clients[self._current]
+        failure = self._names.find_failure(client.host)
+        if failure:
+            raise EtcdUnavailableError(
+                f"etcd at {self.endpoint} cannot be reached: {failure}",
+                "correct the name, or see whether the servers in /etc/resolv.conf answer",
+            )
+        return client
+
+    def _call_current(self, path: str, payload: object) -> dict[str, Any]:
+        client = self._require_client()
         with Failing(self.endpoint):
             self._authenticate_once(client)
             try:
@@ -238,6 +259,11 @@ class EtcdClient:
                 return  # it will be, once all hosts have a password
             raise
         client.session.headers["Authorization"] = str(answer["token"])
+
+
+def make_lookups(access: EtcdAccess) -> NameLookups:
+    """Return lookups of the names in a cluster's endpoints."""
+    return NameLookups(str(urlsplit(endpoint).hostname) for endpoint in access.endpoints)
 
 
 def encode_value(text: str | bytes) -> str:
