@@ -96,6 +96,36 @@ class NodeReader:
         self.mistakes: list[tuple[int, str]] = []
         self._name = name
 
+    def parse(self, text: str, read: Callable[[list[Node]], _T]) -> _T:
+        """Return what a file has.
+
+        Args:
+            text: its content.
+            read: returns it for the roots of the documents, and collects mistakes.
+
+        Raises:
+            DocumentError: every mistake in it, each on a line with its place.
+        """
+        found = read(compose_documents(text, self._name))
+        self.raise_mistakes()
+        return found
+
+    def only_section(self, roots: list[Node], key: str) -> Node | None:
+        """Return the value of the only key of a file; None if that is a mistake.
+
+        Raises:
+            DocumentError: the file is empty.
+        """
+        if not roots:
+            raise DocumentError(f'{self._name}:1: the file is empty; it begins with "{key}:"')
+        root, *more = roots
+        if more:
+            self.refuse(more[0], "the file must be a single document: remove the line ---")
+        entries = self.mapping(root, (key,), "the file")
+        if key not in entries and not self.mistakes:
+            self.refuse(root, f'"{key}" is missing')
+        return entries.get(key)
+
     def raise_mistakes(self) -> None:
         """Report what was collected, in the order of lines.
 

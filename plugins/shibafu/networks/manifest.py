@@ -27,7 +27,7 @@ from yaml.nodes import Node, ScalarNode, SequenceNode
 
 from shibafu.cni.names import STRICT
 from shibafu.documents.errors import DocumentError
-from shibafu.documents.yaml_nodes import NodeReader, compose_documents, is_null
+from shibafu.documents.yaml_nodes import NodeReader, is_null
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Network
 from shibafu.networks.resolve import PartialSpec
@@ -72,28 +72,18 @@ def parse_manifest(text: str, name: str) -> list[Entry]:
     """
     reader = _Reader(name)
     try:
-        declared = reader.read(compose_documents(text, name))
-        reader.raise_mistakes()
+        return reader.parse(text, reader.read)
     except DocumentError as error:
         raise CommandError(str(error)) from None
-    return declared
 
 
 class _Reader(NodeReader):
     """Reads the networks of a node tree."""
 
     def read(self, roots: list[Node]) -> list[Entry]:
-        if not roots:
-            raise DocumentError(f'{self._name}:1: the file is empty; it begins with "networks:"')
-        root, *more = roots
-        if more:
-            self.refuse(more[0], "a manifest has one document: remove the line ---")
-        top = self.mapping(root, ("networks",), "the file")
-        if "networks" not in top:
-            self.refuse(root, '"networks" is missing')
-            return []
+        section = self.only_section(roots, "networks")
         declared = []
-        for key, node in self.items(top["networks"], '"networks"'):
+        for key, node in self.items(section, '"networks"') if section is not None else ():
             self.convert(key, require_network_name)
             declared.append(Entry(self._read_network(key.value, node), self.place(key)))
         return declared

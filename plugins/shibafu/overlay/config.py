@@ -23,8 +23,7 @@ from yaml.nodes import Node
 
 from shibafu.cni.names import is_valid_identifier
 from shibafu.documents.document_files import read_document
-from shibafu.documents.errors import DocumentError
-from shibafu.documents.yaml_nodes import NodeReader, compose_documents, is_null
+from shibafu.documents.yaml_nodes import NodeReader, is_null
 
 DIRECTORY = "/run/shibafu/overlay"
 DEFAULT_PREFIX = "/coreos.com/network"
@@ -122,9 +121,7 @@ def parse_overlay_config(text: str, name: str) -> list[OverlaySettings]:
         DocumentError: every mistake in it, each on a line with its place.
     """
     reader = _Reader(name)
-    networks = reader.read(compose_documents(text, name), name)
-    reader.raise_mistakes()
-    return networks
+    return reader.parse(text, reader.read)
 
 
 def require_overlay_name(name: str) -> str:
@@ -201,18 +198,10 @@ def require_iface_name(text: str) -> str:
 class _Reader(NodeReader):
     """Reads the networks of a node tree."""
 
-    def read(self, roots: list[Node], name: str) -> list[OverlaySettings]:
-        if not roots:
-            raise DocumentError(f'{name}:1: the file is empty; it begins with "networks:"')
-        root, *more = roots
-        if more:
-            self.refuse(more[0], "the configuration has one document: remove the line ---")
-        top = self.mapping(root, ("networks",), "the file")
-        if "networks" not in top:
-            self.refuse(root, '"networks" is missing')
-            return []
+    def read(self, roots: list[Node]) -> list[OverlaySettings]:
+        section = self.only_section(roots, "networks")
         networks: list[OverlaySettings] = []
-        for node in self.sequence(top["networks"], '"networks"'):
+        for node in self.sequence(section, '"networks"') if section is not None else ():
             network = self._read_network(node)
             if network.name:
                 for other in networks:

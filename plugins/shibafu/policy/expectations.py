@@ -14,7 +14,7 @@ from ipaddress import ip_address
 
 from yaml.nodes import Node, ScalarNode
 
-from shibafu.documents.yaml_nodes import compose_documents, is_null
+from shibafu.documents.yaml_nodes import is_null
 from shibafu.policy.evaluation import PolicyEndpoint, Service
 from shibafu.policy.label_syntax import require_namespace_name, require_port_name
 from shibafu.policy.model import DEFAULT_NAMESPACE, NamedPort, Pod
@@ -53,20 +53,17 @@ def parse_expectations(text: str, name: str) -> list[Expectation]:
         DocumentError: every mistake in it, each on a line with its place.
     """
     reader = _ExpectationReader(name)
-    found = [
-        expectation
-        for root in compose_documents(text, name)
-        for item in reader.sequence(root, "the file")
-        if (expectation := reader.read(item)) is not None
-    ]
-    reader.raise_mistakes()
-    return found
+    return reader.parse(text, reader.read)
 
 
 class _ExpectationReader(SpecReader):
     """Reads expectations."""
 
-    def read(self, node: Node) -> Expectation | None:
+    def read(self, roots: list[Node]) -> list[Expectation]:
+        items = (item for root in roots for item in self.sequence(root, "the file"))
+        return [expectation for item in items if (expectation := self._read_expectation(item)) is not None]
+
+    def _read_expectation(self, node: Node) -> Expectation | None:
         keys = ("from", "to", "port", "allowed")
         entries = self.mapping(node, keys, "an expectation")
         missing = [key for key in keys if is_null(entries.get(key))]
