@@ -12,7 +12,7 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from shibafu.netlink import constants as c
 from shibafu.netlink.address import addr_add, addr_del, parse_addr
 from shibafu.netlink.inet import calc_broadcast, calc_family
-from shibafu.netlink.route import parse_kernel_route, route_add, route_del
+from shibafu.netlink.route import parse_kernel_route, route_add, route_add_like, route_del, route_del_like
 from support.pyroute2_view import decode
 from wire.strategies import addresses, indexes, ips, networks
 
@@ -192,6 +192,38 @@ def test_del_route(
     assert got.pop("RTA_TABLE", fields["table"]) == table
     if gateway is None or len(gateway) == len(dst):
         assert got == ({} if gateway is None else {"RTA_GATEWAY": text(gateway)})
+
+
+@given(indexes, indexes, networks(), numbers, numbers, st.booleans())
+def test_routes_like_another(
+    index: int, other: int, network: tuple[bytes, int], table: int, metric: int, onlink: bool
+) -> None:
+    """The copy of what the kernel says is the request that made it."""
+    dst, prefix = network
+
+    def make(through: int) -> bytes:
+        return route_add(
+            *(through, dst, prefix, dst),
+            priority=metric,
+            table=table,
+            scope=7,
+            mtu=1400,
+            advmss=1360,
+            source=dst,
+            protocol=16,
+            onlink=onlink,
+        ).payload
+
+    def delete(through: int) -> bytes:
+        return route_del(through, dst, prefix, dst, priority=metric, table=table).payload
+
+    route = parse_kernel_route(make(index))
+    assert route_add_like(route).payload == make(index)
+    assert route_add_like(route, index=other).payload == make(other)
+    assert not route_add_like(route, exclusive=False).flags & c.NLM_F_EXCL
+    assert parse_kernel_route(route_add_like(route, priority=5).payload).priority == 5
+    assert route_del_like(route).payload == delete(index)
+    assert route_del_like(route, index=other).payload == delete(other)
 
 
 @given(indexes, networks(), numbers, numbers)

@@ -16,8 +16,8 @@ from _socket import AF_INET
 
 from shibafu.bridge.resources.container_routes import leads_elsewhere
 from shibafu.bridge.resources.interface import FIRST_NAME
-from shibafu.netlink.constants import RTN_UNICAST, RTNH_F_ONLINK
-from shibafu.netlink.route import route_add, route_del, route_list
+from shibafu.netlink.constants import RTN_UNICAST
+from shibafu.netlink.route import route_add_like, route_del_like, route_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,23 +111,4 @@ def _find_free(metric: int, taken: set[int]) -> int:
 
 def _change_metric(inside: "View", route: "KernelRoute", metric: int) -> None:
     """Give another interface's route a higher metric: no other can be lower than the kernel's 0."""
-    inside.sock.request_all(
-        [
-            route_add(
-                route.index,
-                gateway=route.gateway,
-                family=route.family,
-                priority=metric,
-                scope=route.scope,
-                mtu=route.mtu or None,
-                advmss=route.advmss or None,
-                source=route.source,
-                protocol=route.protocol,
-                onlink=bool(route.flags & RTNH_F_ONLINK),
-            ),
-            # Without a metric, as IPv4's 0 is given, the route with the lowest one is deleted.
-            route_del(
-                route.index, gateway=route.gateway, family=route.family, priority=route.priority or None
-            ),
-        ]
-    )
+    inside.sock.request_all([route_add_like(route, priority=metric), route_del_like(route)])

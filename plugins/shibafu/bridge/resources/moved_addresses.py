@@ -23,15 +23,14 @@ from shibafu.netlink.constants import (
     RT_SCOPE_LINK,
     RT_TABLE_LOCAL,
     RTN_UNICAST,
-    RTNH_F_ONLINK,
     RTPROT_KERNEL,
     RTPROT_RA,
 )
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_index
 from shibafu.netlink.link_requests import link_set
-from shibafu.netlink.route import Route, route_add, route_del, route_list
-from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
+from shibafu.netlink.route import Route, route_add_like, route_del_like, route_list
+from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Fault
 from shibafu.resource.home import calc_mark
 
@@ -217,41 +216,13 @@ def _add_addresses(sock: NetlinkSocket, index: int, addresses: "Iterable[tuple[b
 def _add_routes(sock: NetlinkSocket, index: int, routes: list[Route]) -> None:
     """Add routes, those first that others need: a gateway has to be reachable."""
     for route in sorted(routes, key=lambda route: route.gateway is not None):
-        sock.request(_calc_addition(index, route).ignoring(EEXIST))
-
-
-def _calc_addition(index: int, route: Route) -> NetlinkRequest:
-    return route_add(
-        index,
-        route.dst,
-        route.dst_prefix,
-        route.gateway,
-        family=route.family,
-        priority=route.priority,
-        table=route.table,
-        scope=route.scope,
-        mtu=route.mtu or None,
-        advmss=route.advmss or None,
-        source=route.source,
-        protocol=route.protocol,
-        onlink=bool(route.flags & RTNH_F_ONLINK),
         # Before the same one through the link, which is deleted afterwards.
-        exclusive=False,
-    )
+        sock.request(route_add_like(route, index=index, exclusive=False).ignoring(EEXIST))
 
 
 def _delete_routes(sock: NetlinkSocket, index: int, routes: list[Route]) -> None:
     for route in routes:
-        request = route_del(
-            index,
-            route.dst,
-            route.dst_prefix,
-            route.gateway,
-            family=route.family,
-            priority=route.priority,
-            table=route.table,
-        )
-        sock.request(request.ignoring(ESRCH, ENODEV))
+        sock.request(route_del_like(route, index=index).ignoring(ESRCH, ENODEV))
 
 
 def _announce(link: Link, addresses: list[bytes]) -> None:
