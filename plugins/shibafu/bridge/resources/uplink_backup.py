@@ -7,13 +7,13 @@ ADD has chosen one.
 
 from shibafu.bridge.resources.active_uplink import (
     activate_uplink,
-    find_dropped,
     has_carrier,
     order_uplinks,
     release_dropped,
 )
+from shibafu.bridge.resources.uplink_use import UplinkUse
 from shibafu.netlink.errors import NetlinkError
-from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.link import Link
 from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Fault
@@ -23,24 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class BackupUplinks:
-    """How uplinks are used with `uplinkMode` active-backup; see `Uplinks`.
+class BackupUplinks(UplinkUse):
+    """How uplinks are used with `uplinkMode` active-backup."""
 
-    Args:
-        names: the uplinks, the preferred one first.
-        former: takes the links that are changed, as they were.
-    """
-
-    __slots__ = ("_former", "_names")
-
-    def __init__(self, names: "tuple[str, ...]", former: list[Link]) -> None:
-        self._names = names
-        self._former = former
+    __slots__ = ()
 
     def find_faults(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> "Iterator[Fault]":
-        """Yield what is wrong with how they are used."""
-        for dropped in find_dropped(sock, bridge, self._names):
-            yield Fault(f"{dropped.name} is a port of bridge {bridge.name}, and no longer one of its uplinks")
+        """See `UplinkUse.find_faults`."""
+        yield from self._find_dropped_faults(sock, bridge, self._names)
         ports = [link.name for link in links if link.master == bridge.index]
         if not ports and any(not link.master for link in links):
             yield Fault(f"no uplink is a port of bridge {bridge.name}")
@@ -49,26 +39,25 @@ class BackupUplinks:
         yield from _list_dead(bridge, links)
 
     def apply(self, sock: NetlinkSocket, bridge: Link, had_uplink: bool) -> None:
-        """Have one of them be the bridge's port; the lock is held.
+        """See `UplinkUse.apply`: one of them is the bridge's port.
 
         Raises:
             NetlinkError: none can be it; why not the first.
         """
-        for link in self._find_links(sock, bridge):
+        for link in self._find_usable(sock, bridge):
             if not link.up:
                 self._former.append(link)
                 sock.request(link_set(link.index, up=True))
         release_dropped(sock, bridge, self._names)
         # Only now is it known which of them has a carrier.
-        links = order_uplinks(self._find_links(sock, bridge), bridge)
+        links = order_uplinks(self._find_usable(sock, bridge), bridge)
         active = self._activate_first(sock, bridge, links)
         if active is not None and had_uplink:
             # Containers that were there before depend on it: it stays if this call fails later.
             self._former[:] = [link for link in self._former if link.index != active.index]
 
-    def _find_links(self, sock: NetlinkSocket, bridge: Link) -> list[Link]:
-        found = (link_by_name(sock, name) for name in self._names)
-        return [link for link in found if link is not None and link.master in (0, bridge.index)]
+    def _find_usable(self, sock: NetlinkSocket, bridge: Link) -> list[Link]:
+        return [link for link in self._find_links(sock) if link.master in (0, bridge.index)]
 
     def _activate_first(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> Link | None:
         """Make the first that can be it the active one, and return it."""
@@ -85,9 +74,6 @@ class BackupUplinks:
         if refusals:
             raise refusals[0]
         return None
-
-    def undo(self, sock: NetlinkSocket) -> None:
-        """Undo what is not undone by restoring the links: nothing."""
 
 
 def _list_dead(bridge: Link, links: list[Link]) -> "Iterator[Fault]":

@@ -6,8 +6,9 @@ never touched.
 
 from errno import EEXIST, ENODEV, EOPNOTSUPP
 
-from shibafu.bridge.resources.active_uplink import find_dropped, release_dropped, remember_uplinks
+from shibafu.bridge.resources.active_uplink import release_dropped, remember_uplinks
 from shibafu.bridge.resources.uplink_tree import leave_tree
+from shibafu.bridge.resources.uplink_use import UplinkUse
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, CniError
 from shibafu.cni.names import BOND_GROUP, calc_bond
 from shibafu.netlink.codec import parse_int
@@ -54,24 +55,18 @@ def find_active_slave(bond: Link) -> int:
     return parse_int(bond.data.get(IFLA_BOND_ACTIVE_SLAVE, bytes(4)), 4)
 
 
-class BondedUplinks:
-    """How uplinks are used with `uplinkMode` bond; see `Uplinks`.
+class BondedUplinks(UplinkUse):
+    """How uplinks are used with `uplinkMode` bond; see `UplinkUse`."""
 
-    Args:
-        names: the uplinks.
-        former: takes the links that are changed, as they were.
-    """
-
-    __slots__ = ("_created", "_former", "_names")
+    __slots__ = ("_created",)
 
     def __init__(self, names: "tuple[str, ...]", former: list[Link]) -> None:
-        self._names = names
-        self._former = former
+        super().__init__(names, former)
         # The number of the bond that this call has made; 0 if it has made none.
         self._created = 0
 
     def find_faults(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> "Iterator[Fault]":
-        """Yield what is wrong with how they are used."""
+        """See `UplinkUse.find_faults`."""
         bond = link_by_name(sock, calc_bond(bridge.name))
         if bond is None:
             yield Fault(f"bond {calc_bond(bridge.name)} is missing")
@@ -80,8 +75,7 @@ class BondedUplinks:
         if refusal is not None:
             yield Fault(refusal.msg, refusal.details, is_mendable=False)
             return
-        for dropped in find_dropped(sock, bridge, (bond.name, *self._names)):
-            yield Fault(f"{dropped.name} is a port of bridge {bridge.name}, and no longer one of its uplinks")
+        yield from self._find_dropped_faults(sock, bridge, (bond.name, *self._names))
         if not bond.up:
             yield Fault(f"bond {bond.name} is down")
         if bond.master != bridge.index:
@@ -94,7 +88,7 @@ class BondedUplinks:
                 yield Fault(f"{link.name} is a slave of bond {bond.name}, and no longer one of its uplinks")
 
     def apply(self, sock: NetlinkSocket, bridge: Link, had_uplink: bool) -> None:
-        """Have them be slaves, and the bond the bridge's port; the lock is held.
+        """See `UplinkUse.apply`: they are slaves, and the bond is the bridge's port.
 
         Raises:
             CniError: the kernel has no bonding, or the bond's name is taken.
@@ -102,7 +96,7 @@ class BondedUplinks:
         """
         # Before all else: where it cannot be made, nothing has changed.
         bond = self._ensure_bond(sock, bridge.name)
-        found = [link for name in self._names if (link := link_by_name(sock, name)) is not None]
+        found = self._find_links(sock)
         leave_tree(sock, bridge)
         release_dropped(sock, bridge, [bond.name])
         for link in link_list(sock, master=bond.index):
@@ -120,7 +114,6 @@ class BondedUplinks:
         if bond.master != bridge.index or not bond.up:
             sock.request(link_set(bond.index, up=True, master=bridge.index))
         if had_uplink:
-            # Containers that were there before depend on it: it stays if this call fails later.
             self._former.clear()
             self._created = 0
 
@@ -154,7 +147,7 @@ class BondedUplinks:
         return bond
 
     def undo(self, sock: NetlinkSocket) -> None:
-        """Delete the bond, if this call has made it; its slaves are restored afterwards."""
+        """See `UplinkUse.undo`: delete the bond, if this call has made it; then its slaves are restored."""
         if self._created:
             sock.request(link_del(self._created).ignoring(ENODEV))
 

@@ -7,11 +7,11 @@ and is only turned off after all of them have left. A process may be killed betw
 from errno import ENODEV
 
 from shibafu.bridge.resources.active_uplink import (
-    find_dropped,
     recalls_tree,
     release_dropped,
     remember_uplinks,
 )
+from shibafu.bridge.resources.uplink_use import UplinkUse
 from shibafu.cni.errors import NETWORK_SETUP, CniError
 from shibafu.netlink.codec import parse_int
 from shibafu.netlink.constants import (
@@ -19,7 +19,7 @@ from shibafu.netlink.constants import (
     IFLA_BR_PRIORITY,
     IFLA_BR_STP_STATE,
 )
-from shibafu.netlink.link import Link, link_by_index, link_by_name
+from shibafu.netlink.link import Link, link_by_index
 from shibafu.netlink.link_requests import link_set, link_set_tree
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Fault
@@ -65,51 +65,42 @@ def leave_tree(sock: NetlinkSocket, bridge: Link) -> None:
     remember_uplinks(bridge, [], has_tree=False)
 
 
-class TreeUplinks:
-    """How uplinks are used with `uplinkMode` stp; see `Uplinks`.
+class TreeUplinks(UplinkUse):
+    """How uplinks are used with `uplinkMode` stp; see `UplinkUse`."""
 
-    Args:
-        names: the uplinks.
-        former: takes the links that are changed, as they were.
-    """
-
-    __slots__ = ("_former", "_has_turned_on", "_names")
+    __slots__ = ("_has_turned_on",)
 
     def __init__(self, names: "tuple[str, ...]", former: list[Link]) -> None:
-        self._names = names
-        self._former = former
+        super().__init__(names, former)
         # The number of the bridge of which this call has turned STP on; 0 if it has not.
         self._has_turned_on = 0
 
     def find_faults(self, sock: NetlinkSocket, bridge: Link, links: list[Link]) -> "Iterator[Fault]":
-        """Yield what is wrong with how they are used."""
+        """See `UplinkUse.find_faults`."""
         if not has_tree(bridge):
             yield Fault(f"STP is off on bridge {bridge.name}, which its uplinks need")
         elif parse_int(bridge.data.get(IFLA_BR_PRIORITY, bytes(2)), 2) != _PRIORITY:
             yield Fault(f"bridge {bridge.name} has another priority in STP than {_PRIORITY}")
-        for dropped in find_dropped(sock, bridge, self._names):
-            yield Fault(f"{dropped.name} is a port of bridge {bridge.name}, and no longer one of its uplinks")
+        yield from self._find_dropped_faults(sock, bridge, self._names)
         for link in links:
             if not link.master:
                 yield Fault(f"uplink {link.name} is not a port of bridge {bridge.name}")
 
     def apply(self, sock: NetlinkSocket, bridge: Link, had_uplink: bool) -> None:
-        """Have all of them be ports of a bridge that has STP; the lock is held.
+        """See `UplinkUse.apply`: all of them are ports of a bridge that has STP.
 
         Raises:
             CniError: STP is not on though the kernel has accepted it.
             NetlinkError: the kernel refuses.
         """
         release_dropped(sock, bridge, self._names)
-        found = (link_by_name(sock, name) for name in self._names)
-        links = [link for link in found if link is not None and link.master in (0, bridge.index)]
+        links = [link for link in self._find_links(sock) if link.master in (0, bridge.index)]
         self._ensure_tree(sock, bridge, links)
         for link in links:
             if not link.up or not link.master:
                 self._former.append(link)
                 sock.request(link_set(link.index, up=True, master=bridge.index))
         if had_uplink:
-            # Containers that were there before depend on it: it stays if this call fails later.
             self._former.clear()
             self._has_turned_on = 0
 
@@ -138,7 +129,7 @@ class TreeUplinks:
             raise CniError(NETWORK_SETUP, what, 'set "uplinkMode" to "active-backup"')
 
     def undo(self, sock: NetlinkSocket) -> None:
-        """Turn STP off, if this call has turned it on, after the ports have left that need it."""
+        """See `UplinkUse.undo`: turn STP off, if this call has turned it on, after its ports have left."""
         if not self._has_turned_on:
             return
         for link in self._former:

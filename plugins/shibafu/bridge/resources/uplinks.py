@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from shibafu.bridge.config import BridgeConfig
+    from shibafu.bridge.resources.uplink_use import UplinkUse
     from shibafu.cni.request import Request
     from shibafu.resource.view import View
 
@@ -76,7 +77,7 @@ class Uplinks(Resource):
         self._moves_addresses = config.uplinks is not None and config.uplinks.moves_addresses
         self._use = self._choose_use()
 
-    def _choose_use(self) -> "BackupUplinks | BondedUplinks | TreeUplinks":
+    def _choose_use(self) -> "UplinkUse":
         if self._mode == STP:
             return TreeUplinks(self._names, self._former)
         return (BondedUplinks if self._mode == BOND else BackupUplinks)(self._names, self._former)
