@@ -12,7 +12,7 @@ from email.utils import formatdate
 
 import pytest
 
-from netns.overlay_lab import OverlayLab
+from netns.overlay_lab import OverlayLab, wait_until
 
 pytestmark = pytest.mark.long
 # A way to etcd by which its answers bear another time; it says when it listens.
@@ -98,3 +98,22 @@ def test_wrong_checksums_arrive(lab: OverlayLab) -> None:
 def test_the_agent_does_not_know_its_configuration(lab: OverlayLab) -> None:
     lab.hosts[1].configure(txChecksum=False)
     assert lab.hosts[1].diagnose() == {"checksums": "flannel.1 does not do what txChecksum says"}
+
+
+def test_an_address_that_no_link_has_is_no_trouble(lab: OverlayLab) -> None:
+    first, second = lab.hosts
+    second.stop()
+    second.configure(publicIP="203.0.113.9")
+    # What a router does, which has it.
+    first.namespace.run("ip", "route", "add", "203.0.113.9", "via", second.address)
+    rule = f"type nat hook prerouting priority -100; ip daddr 203.0.113.9 dnat to {second.address};"
+    second.namespace.run("nft", f"table ip router {{ chain c {{ {rule} }}; }}")
+    second.start()
+    note = "publicIP 203.0.113.9 is on no link of this host"
+    wait_until(lambda: note in second.read_log(), "the note")
+    wait_until(lambda: second.read_state()["publicIP"] == "203.0.113.9", "the address")
+    wait_until(lambda: "host 203.0.113.9" in first.read_log(), "the other host")
+    said = second.command("doctor")
+    assert "link: ok" in said
+    assert f"    {note}" in said
+    assert second.read_log().count(note) == 1

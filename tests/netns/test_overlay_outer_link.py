@@ -1,13 +1,14 @@
 """The link to the other hosts: how it is found, and what is said where it is not."""
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.config import EtcdAccess, OverlaySettings
 from shibafu.overlay.errors import OverlayError
-from shibafu.overlay.outer_link import find_outer_link
+from shibafu.overlay.outer_link import find_outer_link, note_absent_addresses
 from support.namespaces import Namespace
 
 _ETCD = EtcdAccess(("http://192.0.2.1:2379",))
@@ -34,3 +35,20 @@ def test_links_that_there_are_are_named(host: Namespace, sock: NetlinkSocket) ->
     with pytest.raises(OverlayError) as caught:
         find_outer_link(sock, wrong, has_ipv6=False)
     assert caught.value.hint == "links with an IPv4 address: lan, wan"
+
+
+def test_addresses_that_no_link_has_are_noted(host: Namespace, sock: NetlinkSocket) -> None:
+    host.run("ip", "link", "add", "wan", "up", "type", "bridge")
+    host.run("ip", "address", "add", "192.0.2.2/24", "dev", "wan")
+    host.run("ip", "address", "add", "2001:db8::2/64", "dev", "wan", "nodad")
+
+    def note(ip: str, ip6: str, has_ipv6: bool = True) -> str:
+        stated = OverlaySettings("blue", _ETCD, "/blue", "wan", IPv4Address(ip), IPv6Address(ip6))
+        return note_absent_addresses(sock, stated, has_ipv6)
+
+    assert note("192.0.2.2", "2001:db8::2") == ""
+    assert note("192.0.2.2", "2001:db8::9", has_ipv6=False) == ""
+    tail = "on no link of this host, which is right behind 1:1 NAT only"
+    assert note("203.0.113.9", "2001:db8::2") == f"publicIP 203.0.113.9 is {tail}"
+    both = "publicIP 203.0.113.9 and publicIPv6 2001:db8::9"
+    assert note("203.0.113.9", "2001:db8::9") == f"{both} are {tail}"

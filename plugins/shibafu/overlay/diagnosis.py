@@ -17,7 +17,7 @@ from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd import EtcdClient, make_lookups
 from shibafu.overlay.etcd_failures import EtcdUnavailableError
 from shibafu.overlay.name_lookups import NameLookups
-from shibafu.overlay.outer_link import OuterLink, find_outer_link
+from shibafu.overlay.outer_link import OuterLink, find_outer_link, note_absent_addresses
 from shibafu.overlay.probing import probe_addresses
 from shibafu.overlay.vxlan_device import calc_device_name
 
@@ -38,11 +38,13 @@ class Diagnosis:
         check: what was looked at.
         trouble: what is wrong; empty for nothing.
         hint: what to change; may be empty.
+        note: what is unusual, and perhaps wanted; may be empty.
     """
 
     check: str
     trouble: str = ""
     hint: str = ""
+    note: str = ""
 
 
 def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
@@ -61,12 +63,10 @@ def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
         yield from _check_without_etcd(settings)
         return
     with NetlinkSocket() as sock:
-        try:
-            outer = find_outer_link(sock, settings, network.subnets6 is not None)
-        except OverlayError as error:
-            yield Diagnosis("link", error.message, error.hint)
+        diagnosis, outer = _check_link(sock, settings, network.subnets6 is not None)
+        yield diagnosis
+        if outer is None:
             return
-        yield Diagnosis("link")
         yield _check_agent(settings)
         yield _check_devices(sock, network)
         device = link_by_name(sock, calc_device_name(network.vni, 4))
@@ -101,15 +101,20 @@ def _check_endpoint(
 def _check_without_etcd(settings: OverlaySettings) -> Iterator[Diagnosis]:
     """Look at what can be looked at by what the agent has last written."""
     has_ipv6 = bool(read_agent_state(settings.name).get("subnet6"))
-    try:
-        with NetlinkSocket() as sock:
-            find_outer_link(sock, settings, has_ipv6)
-    except OverlayError as error:
-        yield Diagnosis("link", error.message, error.hint)
-    else:
-        yield Diagnosis("link")
+    with NetlinkSocket() as sock:
+        yield _check_link(sock, settings, has_ipv6)[0]
     # What troubles one that runs is what troubles etcd.
     yield Diagnosis("agent") if is_agent_running() else _check_agent(settings)
+
+
+def _check_link(
+    sock: NetlinkSocket, settings: OverlaySettings, has_ipv6: bool
+) -> tuple[Diagnosis, OuterLink | None]:
+    try:
+        outer = find_outer_link(sock, settings, has_ipv6)
+    except OverlayError as error:
+        return Diagnosis("link", error.message, error.hint), None
+    return Diagnosis("link", note=note_absent_addresses(sock, settings, has_ipv6)), outer
 
 
 def _check_clock(settings: OverlaySettings, endpoint: str, names: NameLookups) -> Iterator[Diagnosis]:

@@ -26,7 +26,7 @@ from shibafu.overlay.messages import (
     RejoinAnswered,
     SubnetTaken,
 )
-from shibafu.overlay.outer_link import OuterLink, find_outer_link
+from shibafu.overlay.outer_link import OuterLink, find_outer_link, note_absent_addresses
 from shibafu.overlay.peer_entries import Entry, apply_entries, list_entries, merge_entries
 from shibafu.overlay.peers import PeerRules, calc_peer_entries
 from shibafu.overlay.rejoining import RejoinRequest, read_rejoin_request, remove_rejoin_request
@@ -34,6 +34,7 @@ from shibafu.overlay.store_threads import HostWatcher, SubnetKeeper
 from shibafu.overlay.subnet_allocation import SubnetTakenError
 from shibafu.overlay.subnet_file import read_subnet_file, write_subnet_file
 from shibafu.overlay.subnet_leases import HostVteps, SubnetLease, format_lease_key
+from shibafu.overlay.trouble_log import TroubleLog
 from shibafu.overlay.vxlan_device import calc_device_name, ensure_vxlan_device
 
 NEVER = float("inf")
@@ -87,7 +88,7 @@ class NetworkAgent:
         self._peers: dict[str, list[Entry]] = {}
         self._entries: set[Entry] = set()
         self._has_changes = False
-        self._troubles: dict[str, tuple[str, str]] = {}
+        self._troubles = TroubleLog(log)
         self._endpoint = ""
         self._heals: list[float] = []
         self._heal_count = 0
@@ -257,10 +258,12 @@ class NetworkAgent:
             outer = find_outer_link(self._sock, self.settings, network.subnets6 is not None)
             host = calc_host_vteps(network, outer, self._machine_id)
             require_apart_from_links(self._sock, network, [], outer.index)
+            note = note_absent_addresses(self._sock, self.settings, network.subnets6 is not None)
         except (OverlayError, NetlinkError) as error:
             self._note_trouble("link", *_describe(error))
             return
         self._note_trouble("link", "", "")
+        self._troubles.remark("link", note)
         if outer != self.outer:
             self.outer = outer
             self.mark()
@@ -351,19 +354,11 @@ class NetworkAgent:
     # What is said about it
 
     def _note_trouble(self, who: str, trouble: str, hint: str) -> None:
-        before = self._troubles.get(who, ("", ""))
-        if before == (trouble, hint):
-            return
-        self.is_changed = True
-        self._troubles[who] = trouble, hint
-        if trouble:
-            self._log(f"{trouble}; {hint}" if hint else trouble)
-        elif before[0]:
-            self._log(f"no longer: {before[0]}")
+        self.is_changed |= self._troubles.note(who, trouble, hint)
 
     def describe(self) -> dict[str, object]:
         """Return its state, for programs."""
-        trouble, hint = next((both for both in self._troubles.values() if both[0]), ("", ""))
+        trouble, hint = self._troubles.first
         if self._taken_by and self._held is not None:
             taken = SubnetTakenError(self._held.lease, self._taken_by, self.settings.name)
             trouble, hint = taken.message, taken.hint

@@ -84,6 +84,28 @@ def find_outer_link(sock: NetlinkSocket, settings: OverlaySettings, has_ipv6: bo
     )
 
 
+def note_absent_addresses(sock: NetlinkSocket, settings: OverlaySettings, has_ipv6: bool) -> str:
+    """Return a note about configured addresses that no link of the host has; empty if there are none.
+
+    They are right where a router translates them to the host's, address by address.
+
+    Args:
+        sock: a socket of the host's namespace.
+        settings: of the network.
+        has_ipv6: whether `publicIPv6` matters.
+
+    Raises:
+        NetlinkError: the addresses cannot be read.
+    """
+    stated = {"publicIP": settings.public_ip, "publicIPv6": settings.public_ip6 if has_ipv6 else None}
+    own = {addr.ip for addr in addr_list(sock)}
+    absent = [f"{key} {ip}" for key, ip in stated.items() if ip is not None and ip.packed not in own]
+    if not absent:
+        return ""
+    verb = "is" if len(absent) == 1 else "are"
+    return f"{' and '.join(absent)} {verb} on no link of this host, which is right behind 1:1 NAT only"
+
+
 def _find_link(sock: NetlinkSocket, settings: OverlaySettings) -> Link:
     if settings.iface:
         link = link_by_name(sock, settings.iface)

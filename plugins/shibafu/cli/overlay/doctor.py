@@ -22,12 +22,14 @@ def _run(context: Context, arguments: Namespace) -> int:
             result = out.style.paint("red", diagnosis.trouble) if diagnosis.trouble else "ok"
             out.text(f"  {diagnosis.check}: {result}")
             out.text(f"    {diagnosis.hint}" if diagnosis.hint else "")
+            out.text(f"    {diagnosis.note}" if diagnosis.note else "")
             data.append(
                 {
                     "network": settings.name,
                     "check": diagnosis.check,
                     "trouble": diagnosis.trouble,
                     "hint": diagnosis.hint,
+                    "note": diagnosis.note,
                 }
             )
     out.data(data)
