@@ -43,6 +43,10 @@ class RouterLab:
     def _connect(self, number: int, router: Namespace, link: str) -> None:
         """Put a router between the host and the world."""
         outer = f"world{number}"
+        # A router asks for a neighbour from its link-local address. Until the kernel has found that nobody
+        # else has it, nothing is asked, and what waits for the answer comes a second late.
+        for namespace in (router, self.world):
+            namespace.run("sysctl", "-qw", "net/ipv6/conf/default/accept_dad=0")
         self.host.run("ip", "link", "add", link, "type", "veth", "peer", "inner", "netns", router.name)
         self.world.run("ip", "link", "add", outer, "type", "veth", "peer", "outer", "netns", router.name)
         for path in ("ipv4/ip_forward", "ipv6/conf/all/forwarding", "ipv6/conf/all/keep_addr_on_down"):

@@ -65,7 +65,10 @@ class Watched:
 
     def wait_for(self, text: str) -> str:
         """Wait until it has logged a text; return the line."""
-        wait_for(lambda: any(text in line for line in self.lines))
+        try:
+            wait_for(lambda: any(text in line for line in self.lines))
+        except AssertionError:
+            raise AssertionError("\n".join([f"the log does not say {text!r}:", *self.lines])) from None
         return next(line for line in self.lines if text in line)
 
     def measure_cpu(self) -> float:
