@@ -112,10 +112,16 @@ class RouterGroup:
             OSError: the kernel refuses.
         """
         former = [router.is_raised for router in self._routers]
+        is_lost = False
         for router in self._routers:
-            dev = router.settings.dev
-            router.health.note_connection(not router.obstacle and self._carriers.has_carrier(dev))
+            was_connected = router.health.is_connected
+            has_carrier = self._carriers.has_carrier(router.settings.dev)
+            router.health.note_connection(not router.obstacle and has_carrier)
+            is_lost |= was_connected and not router.health.is_connected
             router.take_answer()
+        if is_lost:
+            # Perhaps with its link, of which the kernel tells later.
+            self.refresh()
         raised = calc_raised([router.health for router in self._routers], former)
         for router, is_raised in zip(self._routers, raised, strict=True):
             router.is_raised = is_raised

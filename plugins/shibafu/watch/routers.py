@@ -52,19 +52,16 @@ class RouterWatch:
         if now < self.due:
             return
         self.due = now + _POLL
-        try:
-            if now >= self._next_reload:
-                self._next_reload = now + _RELOAD
+        if now >= self._next_reload:
+            self._next_reload = now + _RELOAD
+            try:
                 self._reload()
-            if self._groups:
-                self._look_at_routers(now)
-            else:
-                self.due = self._next_reload
-        except (CniError, OSError) as error:
-            what = error.msg if isinstance(error, CniError) else error
-            self._journal.remind(f"routers: cannot be looked at: {what}", now)
-            self.due = now + _RETRY
-            self._next_refresh = 0.0
+            except (CniError, OSError) as error:
+                self._remind(error, now)
+        if self._groups:
+            self._look_at_routers(now)
+        else:
+            self.due = self._next_reload
         self._journal.keep_routers([router for group in self._groups for router in group.describe()])
 
     def close(self) -> None:
@@ -76,15 +73,34 @@ class RouterWatch:
         self._groups, self._events = [], None
 
     def _look_at_routers(self, now: float) -> None:
-        links = [link for group in self._groups for link in group.list_links()]
-        if self._events is not None and self._events.has_news(links, 0 in links):
-            self._next_refresh = min(self._next_refresh, self._last_refresh + _PAUSE)
-        if now >= self._next_refresh:
+        """Look at every group; what fails in one neither keeps it from the next look nor stops the other."""
+        is_refresh_due = now >= self._next_refresh or self._has_news(now)
+        if is_refresh_due:
             self._last_refresh, self._next_refresh = now, now + _REFRESH
-            for group in self._groups:
-                group.refresh()
         for group in self._groups:
-            group.look(now)
+            try:
+                if is_refresh_due:
+                    group.refresh()
+                group.look(now)
+            except OSError as error:
+                self._remind(error, now)
+                self._next_refresh = min(self._next_refresh, now + _RETRY)
+
+    def _has_news(self, now: float) -> bool:
+        """Return whether something was announced, and the last look at it is long enough ago."""
+        links = [link for group in self._groups for link in group.list_links()]
+        try:
+            has_news = self._events is not None and self._events.has_news(links, 0 in links)
+        except OSError as error:
+            self._remind(error, now)
+            has_news = True
+        if has_news:
+            self._next_refresh = min(self._next_refresh, self._last_refresh + _PAUSE)
+        return now >= self._next_refresh
+
+    def _remind(self, error: CniError | OSError, now: float) -> None:
+        what = error.msg if isinstance(error, CniError) else error
+        self._journal.remind(f"routers: cannot be looked at: {what}", now)
 
     # The configuration
 

@@ -1,6 +1,9 @@
 """One router of the host: its link, its routes, and whether it answers."""
 
+from errno import ENODEV
+
 from shibafu.netlink.constants import AF_INET
+from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.socket import NetlinkSocket
@@ -71,7 +74,14 @@ class WatchedRouter:
             NetlinkError: the kernel refuses.
         """
         former, self.link = self.link, link_by_name(sock, self.settings.dev)
-        self.obstacle = find_route_obstacle(sock, self.settings, self.link)
+        try:
+            self.obstacle = find_route_obstacle(sock, self.settings, self.link)
+        except NetlinkError as error:
+            if error.errno != ENODEV:
+                raise
+            # It has gone since.
+            self.link = None
+            self.obstacle = find_route_obstacle(sock, self.settings, None)
         if self.obstacle:
             # The kernel deletes the routes of a link that is down.
             self.stated = 0
