@@ -38,6 +38,20 @@ def test_each_container_is_checked_and_the_last_takes_the_table_away(
     assert_no_rules(machine)
 
 
+def test_a_container_whose_hardware_address_would_be_computed_differently_now(
+    machine: Machine, config: Config
+) -> None:
+    """As after an upgrade, or a change of the host's machine-id: it is checked by the one that it has."""
+    identity = machine.directory / "machine-id"
+    identity.write_text("0123456789abcdef" * 2)
+    machine.hide(f"mount --bind {identity} /etc/machine-id")
+    machine.add(config)
+    identity.write_text("fedcba9876543210" * 2)
+    machine.check(config)
+    machine.delete(config)
+    assert_no_rules(machine)
+
+
 def test_an_add_beside_the_last_del(machine: Machine, config: Config) -> None:
     machine.add(config, "c1")
     reached = machine.directory / "reached"

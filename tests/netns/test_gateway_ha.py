@@ -12,6 +12,7 @@ from netns.gateway_lab import WORLD, GatewayHost, GatewayLab, open_gateway_lab
 from netns.watched import Watched, settle
 from support.stream import Stream
 from support.suite import Suite
+from support.traffic import can_reach
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.long
@@ -105,6 +106,14 @@ def test_both_hosts_are_as_they_should_be(lab: GatewayLab) -> None:
             wait_for(lab.hosts[1].has_gateway)
             lab.hosts[0].start_keepalived()
             settle()
+
+
+def test_containers_of_the_same_name_reach_each_other(lab: GatewayLab) -> None:
+    """Each host names its containers itself, on what is one segment."""
+    lab.start()
+    one, other = (host.machine.container("web") for host in lab.hosts)
+    address, _ = [host.machine.add(host.config, "web")["ips"][0]["address"] for host in lab.hosts]
+    assert can_reach(one, address.partition("/")[0], other)
 
 
 def test_a_gateway_goes_on_when_its_file_is_read_again(lab: GatewayLab) -> None:

@@ -15,7 +15,7 @@ def test_machines_without_an_identity_do_not_share_one(
     if content is not None:
         path.write_text(content)
     monkeypatch.setattr(attachment, "_MACHINE_ID", str(path))
-    assert len({attachment._machine_id() for _ in range(4)}) == 4
+    assert len({attachment.calc_bridge_mac("br0") for _ in range(4)}) == 4
 
 
 def test_a_machine_s_identity_is_that_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,14 +28,18 @@ def calc_mac(first_byte: int, *owner: str) -> bytes:
 
 
 def calc_bridge_mac(bridge: str) -> bytes:
-    """Return the hardware address of a bridge, if an ADD made that."""
-    return calc_mac(0x02, _machine_id(), bridge)
+    """Return the hardware address of a bridge, if an ADD made that.
+
+    Where nothing identifies the machine, each bridge gets another one.
+    """
+    return calc_mac(0x02, _machine_id() or os.urandom(16).hex(), bridge)
 
 
 def _machine_id() -> str:
-    """Return what identifies this machine's bridges: machine-id(5), if it has been set.
+    """Return what tells this machine's links from those of others on the same segment; empty if nothing does.
 
-    Images have an empty one, or the word "uninitialized", until a machine's first boot.
+    That is machine-id(5), if it has been set. Images have an empty one, or the word "uninitialized", until a
+    machine's first boot.
     """
     try:
         with open(_MACHINE_ID, "rb") as file:
@@ -44,7 +48,7 @@ def _machine_id() -> str:
         content = b""
     digits = content.strip()
     is_set = len(digits) == 32 and _HEX_DIGITS.issuperset(digits)
-    return (content if is_set else os.urandom(16)).hex()
+    return content.hex() if is_set else ""
 
 
 class Attachment:
@@ -64,7 +68,8 @@ class Attachment:
         self.host_link = calc_host_veth(*identity)
         # A bridge whose address is not pinned takes its lowest port's: this one is never the lowest.
         self.host_mac = calc_mac(0xFE, *identity)
-        self.mac = config.mac or calc_mac(0x02, *identity)
+        # The container of another host may have the same name, and be on the same segment.
+        self.mac = config.mac or calc_mac(0x02, _machine_id(), *identity)
 
     @property
     def ifname(self) -> str:

@@ -177,9 +177,8 @@ def plan_port_rules(
     if config.mac_spoof_check:
         from shibafu.bridge.resources.spoofcheck import SpoofCheck
 
-        port_rules.append(
-            SpoofCheck(state, config.bridge, attachment.host_link, attachment.mac.hex(":"), env, claim)
-        )
+        mac = _find_mac(attachment, state)
+        port_rules.append(SpoofCheck(state, config.bridge, attachment.host_link, mac, env, claim))
     if config.internal:
         from shibafu.bridge.resources.internal import InternalIsolation
 
@@ -197,8 +196,13 @@ def _plan_policies(attachment: "Attachment", state: "NetworkState", result: "Res
     port, bridge = attachment.host_link, attachment.config.bridge
     values, args = _find_stated(attachment, state)
     addresses = [ip.address.address for ip in select_own_ips(attachment.request, result)]
-    mac = attachment.mac.hex(":")
+    mac = _find_mac(attachment, state)
     return plan_membership(values, args, addresses, port, bridge, attachment.request.env, mac)
+
+
+def _find_mac(attachment: "Attachment", state: "NetworkState") -> str:
+    """Return the hardware address that ADD gave the container: an earlier release computed another one."""
+    return state.read_attachment(attachment.host_link).mac or attachment.mac.hex(":")
 
 
 def _is_selected(attachment: "Attachment", state: "NetworkState", result: "Result") -> bool:
