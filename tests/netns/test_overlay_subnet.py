@@ -30,6 +30,8 @@ def shibafu(lab: OverlayLab, suite: Suite, tmp_path: Path) -> Iterator[CommandLi
             "subnetFile": str(second.subnet_file),
             "dataDir": str(made.store / "flannel"),
             "delegate": {"bridge": "br-blue", "isDefaultGateway": True, "forceAddress": True},
+            # Where the agent, too, has it: the command has a /var of its own.
+            "ipam": {"dataDir": str(tmp_path / "leases")},
         }
         config = {"cniVersion": "1.1.0", "name": "blue", "plugins": [plugin]}
         (made.conf_dir / "blue.conflist").write_text(json.dumps(config))
@@ -161,6 +163,53 @@ def test_another_subnet_is_not_got_later(lab: OverlayLab, shibafu: CommandLine) 
     time.sleep(1)  # nothing more comes of it
     assert second.read_state()["subnet"] == subnet
     assert shibafu.json(f"overlay rejoin {second.name} --new-subnet")["changed"]
+
+
+def test_another_subnet_is_not_got_after_the_command_is_killed(lab: OverlayLab, shibafu: CommandLine) -> None:
+    second = lab.hosts[1]
+    subnet, content = take_subnet(lab, second), second.subnet_file.read_text()
+    lab.etcd.stop()
+    with shibafu.start("overlay", "rejoin", second.name, "--new-subnet") as process:
+        wait_until(lambda: find_request(second).exists(), "the request")
+        wait_until(lambda: not second.subnet_file.exists(), "the subnet file's end")
+        process.kill()
+        process.wait()
+    lab.etcd.start()
+    wait_until(lambda: not find_request(second).exists(), "the removal")
+    wait_until(second.subnet_file.exists, "the subnet file")
+    time.sleep(1)  # nothing more comes of it
+    assert second.read_state()["subnet"] == subnet
+    assert second.subnet_file.read_text() == content
+    # One that it finds later, by which nobody waits any more.
+    find_request(second).write_text('{"newSubnet": true}')
+    os.kill(second.find_agent(), signal.SIGUSR1)
+    wait_until(lambda: not find_request(second).exists(), "the removal")
+    assert "by a command that has ended" in second.read_log()
+    assert second.read_state()["subnet"] == subnet
+
+
+def test_containers_that_come_while_another_subnet_is_asked_for(
+    lab: OverlayLab, shibafu: CommandLine, web: Namespace
+) -> None:
+    second = lab.hosts[1]
+    subnet = take_subnet(lab, second)
+    lab.etcd.stop()
+    with shibafu.start("overlay", "rejoin", second.name, "--new-subnet") as process:
+        wait_until(lambda: not second.subnet_file.exists(), "the subnet file's end")
+        # A runtime tries again later.
+        assert "subnet.env" in shibafu.fail(f"network connect blue {web.name}")
+        # A call that has begun before has an address now.
+        store = Path(json.loads(find_request(second).read_text())["stores"][0])
+        store.mkdir(parents=True, exist_ok=True)
+        (store / subnet.replace(".0/24", ".9")).write_text("early\r\neth0")
+        lab.etcd.start()
+        said = "".join(part or "" for part in process.communicate(timeout=30))
+        assert process.returncode == 1
+    assert f"1 container of this host would be left behind in {subnet}: early" in said
+    assert second.read_state()["subnet"] == subnet
+    shibafu(f"network connect blue {web.name}")
+    assert subnet.removesuffix("0/24") in web.run("ip", "-4", "-br", "addr", "show", "eth0")
+    shibafu(f"network disconnect blue {web.name}")
 
 
 def test_a_request_is_answered_once_the_state_is_written(lab: OverlayLab) -> None:

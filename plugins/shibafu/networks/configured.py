@@ -50,9 +50,13 @@ class ConfiguredNetwork:
             request = make_request(config.name, self.plugin, config.cni_version or "0.1.0")
             if request.config.text("type") in _BRIDGES:
                 self.bridge = BridgeConfig(request)
-            if not self.problem and request.config.section("ipam").text("type") in _IPAMS:
-                ipam = IpamConfig(request)
-                self.range_sets, self.data_dir = ipam.range_sets, ipam.data_dir
+            stated_ipam = request.config.section("ipam")
+            if stated_ipam.text("type") in _IPAMS:
+                # Without a subnet file there are leases all the same.
+                self.data_dir = stated_ipam.text("dataDir") or DEFAULT_DATA_DIR
+                if not self.problem:
+                    ipam = IpamConfig(request)
+                    self.range_sets, self.data_dir = ipam.range_sets, ipam.data_dir
         except CniError as error:
             self.problem, self.advice = error.msg, f"correct {config.path}"
 

@@ -52,6 +52,15 @@ def release_container(network: ConfiguredNetwork, container_id: str, force: bool
     return [lease for lease in released if lease is not None]
 
 
+def list_overlay_stores(networks: list[ConfiguredNetwork], subnet_file: str) -> list[str]:
+    """Return the directories of leases of an overlay's host; see `list_overlay_leases`."""
+    return [
+        f"{network.data_dir}/{network.name}"
+        for network in networks
+        if network.overlay is not None and network.overlay.subnet_file == subnet_file
+    ]
+
+
 def list_overlay_leases(
     networks: list[ConfiguredNetwork], subnet_file: str, subnets: list[Cidr]
 ) -> list[PoolLease]:

@@ -89,6 +89,8 @@ class Agent:
                 self._work()
                 notify("STOPPING=1")
             finally:
+                for network in self._networks.values():
+                    network.end()
                 self._write_states(is_running=False)
 
     def _work(self) -> None:

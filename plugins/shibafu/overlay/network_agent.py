@@ -29,7 +29,7 @@ from shibafu.overlay.messages import (
 from shibafu.overlay.outer_link import OuterLink, find_outer_link, note_absent_addresses
 from shibafu.overlay.peer_entries import Entry, apply_entries, list_entries, merge_entries
 from shibafu.overlay.peers import PeerRules, calc_peer_entries
-from shibafu.overlay.rejoining import RejoinRequest, read_rejoin_request, remove_rejoin_request
+from shibafu.overlay.pending_rejoin import PendingRejoin
 from shibafu.overlay.store_threads import HostWatcher, SubnetKeeper
 from shibafu.overlay.subnet_allocation import SubnetTakenError
 from shibafu.overlay.subnet_file import read_subnet_file, write_subnet_file
@@ -80,8 +80,7 @@ class NetworkAgent:
         self._held: HeldLease | None = None
         self._taken_by = ""
         self._is_refused = False
-        self._request: RejoinRequest | None = None
-        self._answered: RejoinRequest | None = None
+        self._rejoin = PendingRejoin(settings.name, log)
         self._leases: dict[str, SubnetLease] | None = None
         self._kept: dict[str, SubnetLease] = {}
         self._kept_until = NEVER
@@ -96,10 +95,7 @@ class NetworkAgent:
 
     def start(self) -> None:
         """Begin to talk to etcd."""
-        request = self._read_request()
-        if request is not None and request.new_subnet:
-            self._log("another subnet was asked for before the agent started; it has to be asked for again")
-            remove_rejoin_request(self.settings.name)
+        self._rejoin.drop_earlier()
         self._keeper.start()
         self._watcher.start()
 
@@ -119,8 +115,8 @@ class NetworkAgent:
             self._take_loss(message)
         elif isinstance(message, RejoinAnswered):
             # By then the kernel and the subnet file are as the state says, which the command reads next.
+            self._rejoin.note_tried(message.request)
             self.reconcile()
-            self._answered = message.request
         elif isinstance(message, LeasesListed):
             self._take_listing(message)
         elif isinstance(message, LeasesChanged):
@@ -220,25 +216,22 @@ class NetworkAgent:
 
     def take_request(self) -> None:
         """Begin with what `shibafu overlay rejoin` has asked for, if anything."""
-        request = self._read_request()
-        if request is not None and request != self._request:
-            self._log("this host is asked to join again")
+        was_leaving = self._rejoin.is_leaving
+        request = self._rejoin.take()
+        if self._rejoin.is_leaving != was_leaving:
+            self.reconcile()
+        if request is not None:
             self._keeper.rejoin(request)
-        self._request = request
-
-    def _read_request(self) -> RejoinRequest | None:
-        try:
-            return read_rejoin_request(self.settings.name)
-        except ValueError as error:
-            self._log(f"what this host is asked for is damaged, and removed: {error}")
-            remove_rejoin_request(self.settings.name)
-            return None
 
     def answer_request(self) -> None:
         """Say that it has been tried, now that what came of it is written."""
-        if self._answered is not None:
-            remove_rejoin_request(self.settings.name, self._answered)
-            self._request = self._answered = None
+        self._rejoin.answer()
+
+    def end(self) -> None:
+        """Leave what containers need, also where this host was about to leave its subnet."""
+        if self._rejoin.is_leaving:
+            self._rejoin.drop()
+            self.reconcile()
 
     # What the kernel has
 
@@ -284,7 +277,10 @@ class NetworkAgent:
             return
         try:
             has_changed = self._ensure_devices(self.network, self._held, self.outer)
-            self._ensure_subnet_file(self.network, self._held.lease)
+            if self._rejoin.is_leaving:
+                remove_file(self.settings.subnet_file)
+            else:
+                self._ensure_subnet_file(self.network, self._held.lease)
             if self._leases is not None:
                 if self.network.direct_routing or has_changed:
                     self._peers = {}

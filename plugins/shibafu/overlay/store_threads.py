@@ -38,6 +38,8 @@ _T = TypeVar("_T")
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 # The part of a lease's time after which it is renewed.
 _RENEWAL = 1 / 3
+# Seconds that a call of a plugin takes from the subnet file to an address, at most.
+_UNDER_WAY = 1.0
 
 
 class _StoreThread(Thread):
@@ -135,13 +137,13 @@ class SubnetKeeper(_StoreThread):
                 held = self._acquire(allocator, host, previous)
             except SubnetTakenError as error:
                 self._note_success(client)
-                if self._wants_another():
-                    previous = None
+                another = self._acquire_another(allocator, host, error.lease)
+                if another is None:
+                    self._post(SubnetTaken(error.lease, error.owner))
+                    self._answer()
+                    host = self._take_order(settings.lease_seconds) or host
                     continue
-                self._post(SubnetTaken(error.lease, error.owner))
-                self._answer()
-                host = self._take_order(settings.lease_seconds) or host
-                continue
+                held = another
             self._note_success(client)
             self._post(LeaseAcquired(held))
             self._answer()
@@ -197,14 +199,35 @@ class SubnetKeeper(_StoreThread):
             return None
         return order
 
-    def _wants_another(self) -> bool:
-        """Return whether the command still waits for another subnet; it withdraws what it gives up."""
+    def _acquire_another(
+        self, allocator: SubnetAllocator, host: HostVteps, lost: SubnetLease
+    ) -> HeldLease | None:
+        """Acquire another subnet if the command wants that, and leave the lost one; None otherwise."""
+
+        def attempt() -> HeldLease | None:
+            # Each time: the command may have given up, and withdrawn it.
+            return allocator.acquire(host, None) if self._may_leave(lost) else None
+
         if self._request is None or not self._request.new_subnet:
-            return False
+            return None
+        # No call of a plugin begins that would take an address; those that have begun shall be seen.
+        time.sleep(_UNDER_WAY)
+        return self._persist(attempt)
+
+    def _may_leave(self, lost: SubnetLease) -> bool:
+        """Return whether the command still waits for another subnet, and nobody needs the lost one.
+
+        Raises:
+            OSError: it cannot be found out.
+        """
+        request = self._request
         try:
-            return read_rejoin_request(self._settings.name) == self._request
+            if request is None or read_rejoin_request(self._settings.name) != request:
+                return False
         except ValueError:
             return False
+        subnets = [subnet for subnet in (lost.subnet, lost.subnet6) if subnet is not None]
+        return request.is_waited_for and not request.find_newcomers(subnets)
 
     def _answer(self) -> None:
         if self._request is not None:

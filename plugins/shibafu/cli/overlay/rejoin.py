@@ -25,7 +25,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(context: Context, arguments: Namespace) -> int:
     from shibafu.overlay.agent_state import is_agent_running, read_agent_state
-    from shibafu.overlay.rejoining import RejoinRequest, ask_to_rejoin
+    from shibafu.overlay.rejoining import ask_to_rejoin, make_rejoin_request
 
     (settings,) = load_overlays(arguments.config, arguments.network)
     before = read_agent_state(settings.name)
@@ -42,9 +42,10 @@ def _run(context: Context, arguments: Namespace) -> int:
         )
     # Where it has its subnet, it keeps it.
     wants_new = arguments.new_subnet and before.get("state") != "joined"
-    if wants_new and not arguments.force:
-        _refuse_used_subnet(context, settings.subnet_file, before)
-    is_answered = ask_to_rejoin(settings.name, RejoinRequest(wants_new), _PATIENCE)
+    is_careful = wants_new and not arguments.force
+    stores, known = _look_at_leases(context, settings.subnet_file, before) if is_careful else ([], set())
+    request = make_rejoin_request(wants_new, stores, known)
+    is_answered = ask_to_rejoin(settings.name, request, _PATIENCE)
     after = read_agent_state(settings.name)
     if not after:
         raise CommandError(
@@ -58,27 +59,39 @@ def _run(context: Context, arguments: Namespace) -> int:
             after.get("trouble") or "`shibafu overlay status` shows what it does",
         )
     if is_answered and after["state"] != "joined":
+        if is_careful:
+            # Some may have come while the agent was asked, which has seen them, too.
+            _look_at_leases(context, settings.subnet_file, after)
         raise CommandError(after["trouble"], after["hint"])
     _print(context, before, after, is_answered)
     return 0
 
 
-def _refuse_used_subnet(context: Context, subnet_file: str, state: dict[str, Any]) -> None:
+def _look_at_leases(context: Context, subnet_file: str, state: dict[str, Any]) -> tuple[list[str], set[str]]:
     """Refuse to leave containers behind in a subnet that leads to another host.
+
+    Returns:
+        Where the leases are, and which of the subnet's do not belong to containers.
 
     Raises:
         CommandError: there are some.
     """
+    from ipaddress import ip_network
+
     from shibafu.lean.ip import parse_cidr
     from shibafu.networks.configured import load_networks
-    from shibafu.networks.leases import list_overlay_leases
+    from shibafu.networks.leases import list_overlay_leases, list_overlay_stores
+    from shibafu.overlay.rejoining import find_leases
     from shibafu.runtime.conflist import ConflistError
 
     broken: list[ConflistError] = []
     networks = load_networks(context.conf_dir, [], broken)
     context.out.warn([error.msg for error in broken])
-    subnets = [parse_cidr(state[key]) for key in ("subnet", "subnet6") if state[key]]
-    leases = list_overlay_leases(networks, subnet_file, subnets)
+    subnets = [state[key] for key in ("subnet", "subnet6") if state[key]]
+    stores = list_overlay_stores(networks, subnet_file)
+    # Before containers are looked for: those that come later are newcomers to the agent.
+    known = find_leases(stores, map(ip_network, subnets))
+    leases = list_overlay_leases(networks, subnet_file, list(map(parse_cidr, subnets)))
     containers = sorted({lease.container_id for lease in leases})
     if containers:
         named = ", ".join(containers[:3]) + (", ..." if len(containers) > 3 else "")
@@ -88,6 +101,7 @@ def _refuse_used_subnet(context: Context, subnet_file: str, state: dict[str, Any
             "disconnect them first (shibafu network disconnect), and connect them again afterwards; with"
             " --force they keep addresses by which packets reach the other host",
         )
+    return stores, known
 
 
 def _print(context: Context, before: dict[str, Any], after: dict[str, Any], is_done: bool) -> None:
