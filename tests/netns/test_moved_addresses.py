@@ -111,7 +111,7 @@ def test_killed_between_any_two_steps(lab: UplinkLab) -> None:
         (f"ip route del {FAR} dev {BRIDGE}", f"{FAR}, which led through an uplink, is missing on bridge"),
         (
             f"ip -6 route del default dev {BRIDGE}",
-            "the default route, which led through an uplink",
+            "the route to default, which led through an uplink",
         ),
         ("ip addr add 10.7.0.6/24 dev eth1", "address 10.7.0.6/24 is on uplink eth1, and not on bridge br0"),
     ],
@@ -203,3 +203,116 @@ def test_limited_address_is_refused(lab: UplinkLab) -> None:
     assert "DHCP" in answer.json["details"]
     assert f"{OWN}/24" in list_addresses(lab, "eth1")
     assert BRIDGE not in lab.host.run("ip", "-br", "link")
+
+
+# What the host has beside plain addresses and routes.
+PARTICULARS = (
+    "-4 route replace default via inet6 fd07::1 dev eth1 metric 50",
+    "addr add 10.9.0.1 peer 10.9.0.2/32 dev eth1",
+    "addr add 10.7.0.6/24 dev eth1 label eth1:1",
+    "addr add 10.8.0.5/16 dev eth1 noprefixroute metric 50",
+    "route add 10.8.0.0/24 dev eth1 proto kernel scope link src 10.8.0.5 metric 60",
+    "addr add fd08::5/64 dev eth1 nodad noprefixroute preferred_lft 0",
+    f"route add 198.51.100.0/24 tos 0x10 via {GATEWAY} dev eth1",
+    f"route add 198.51.100.0/24 via {GATEWAY} dev eth1 mtu lock 1400 initcwnd 20 quickack 1",
+    "route add 198.51.101.0/24 via 203.0.113.1 dev eth1 onlink realm 5",
+    "route add local 198.51.102.7 dev eth1",
+    f"route add default via {GATEWAY} dev eth1 table 1000",
+    f"-6 route add default from fd08::/64 via {GATEWAY6} dev eth1",
+    f"-6 route add 2001:db8::/32 via {GATEWAY6} dev eth1 pref high",
+)
+
+
+def list_everything(lab: UplinkLab, link: str) -> list[str]:
+    """Return a link's addresses and routes, of all tables, in all detail but its name."""
+    shown = lab.host.run("ip", "-o", "addr", "show", "dev", link).splitlines()
+    lines = [line.partition(" inet")[2].replace(f" {link}:1\\", f" {link}\\") for line in shown]
+    lines = [line.replace(f" {link}\\", "\\").replace(" secondary", "") for line in lines]
+    for family in ("-4", "-6"):
+        lines += lab.host.run("ip", family, "route", "show", "table", "all", "dev", link).splitlines()
+    kept = (" ".join(line.split()) for line in lines if "fe80:" not in line and "ff00:" not in line)
+    # What the kernel has in its own table comes a moment later.
+    return sorted(line for line in kept if "table local proto kernel" not in line)
+
+
+def test_particulars_move_too(lab: UplinkLab) -> None:
+    """A point-to-point address, a route of IPv4 through a router of IPv6, metrics, and the like."""
+    for line in PARTICULARS:
+        lab.host.run("ip", *line.split())
+    before, shown = list_everything(lab, "eth1"), lab.host.run("ip", "-4", "addr", "show", "eth1")
+    lab.machine.add(lab.config)
+    assert list_everything(lab, BRIDGE) == before
+    assert list_everything(lab, "eth1") == []
+    lab.machine.check(lab.config)
+    lab.machine.delete(lab.config)
+    lab.shibafu("network rm net --force")
+    assert list_everything(lab, "eth1") == before
+    assert "eth1:1" in shown
+    assert "eth1:1" in lab.host.run("ip", "-4", "addr", "show", "eth1")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f"route replace default metric 100 nexthop via {GATEWAY} dev eth1 nexthop via 10.6.0.1 dev eth2"],
+        ["-6 route append default via fd06::1 dev eth2"],
+        [f"nexthop add id 7 via {GATEWAY} dev eth1", "route add 198.51.100.0/24 nhid 7"],
+    ],
+)
+def test_route_of_several_links_is_refused(lab: UplinkLab, lines: list[str]) -> None:
+    """Taking the address from one of them would take the route from the host."""
+    for line in ("link set eth2 up", "addr add 10.6.0.5/24 dev eth2", "addr add fd06::5/64 dev eth2 nodad"):
+        lab.host.run("ip", *line.split())
+    for line in lines:
+        lab.host.run("ip", *line.split())
+    routes = lab.host.run("ip", "-4", "route") + lab.host.run("ip", "-6", "route")
+    answer = lab.machine.call("ADD", lab.config)
+    assert "whose next hops are several, or objects" in answer.json["msg"]
+    assert lab.host.run("ip", "-4", "route") + lab.host.run("ip", "-6", "route") == routes
+
+
+def replug(lab: UplinkLab, *options: str) -> None:
+    """Unplug eth1, and plug in a card that has these options."""
+    lab.host.run("ip", "link", "del", "eth1")
+    peer = ["type", "veth", "peer", "eth1", "netns", lab.world.name]
+    lab.host.run("ip", "link", "add", "eth1", *options, *peer)
+    lab.world.run("ip", "link", "set", "eth1", "master", "sw1", "up")
+
+
+def read_mac(lab: UplinkLab, link: str) -> str:
+    return lab.host.run("ip", "-br", "link", "show", link).split()[2]
+
+
+@pytest.mark.parametrize("is_repaired", [False, True])
+def test_link_gets_them_back_after_it_was_unplugged(lab: UplinkLab, is_repaired: bool) -> None:
+    """It has another number then."""
+    before = list_everything(lab, "eth1")
+    lab.machine.add(lab.config)
+    replug(lab, "address", read_mac(lab, "eth1"))
+    if is_repaired:
+        lab.shibafu("network repair net")
+        lab.machine.check(lab.config)
+    lab.machine.delete(lab.config)
+    lab.shibafu("network rm net --force")
+    assert list_everything(lab, "eth1") == before
+
+
+def test_other_link_does_not_get_them(lab: UplinkLab) -> None:
+    """One that has the number of an uplink that was unplugged, or its name, is none of shibafu's."""
+    lab.machine.add(lab.config)
+    number = lab.host.run("ip", "-o", "link", "show", "eth1").partition(":")[0]
+    replug(lab)
+    lab.host.run("ip", "link", "add", "other", "index", number, "type", "bridge")
+    lab.machine.delete(lab.config)
+    lab.shibafu("network rm net --force")
+    assert list_addresses(lab, "other") == list_addresses(lab, "eth1") == set()
+
+
+def test_refused_address_leaves_them(lab: UplinkLab) -> None:
+    """What the bridge has by then is taken from it."""
+    before = list_everything(lab, "eth1")
+    lab.host.run("ip", "link", "add", BRIDGE, "type", "bridge")
+    lab.host.run("sysctl", "-q", f"net.ipv6.conf.{BRIDGE}.disable_ipv6=1")
+    assert OWN6 in lab.machine.call("ADD", lab.config).json["msg"]
+    assert list_everything(lab, "eth1") == before
+    assert list_addresses(lab, BRIDGE) == set()

@@ -285,19 +285,15 @@ def route_del(
     return NetlinkRequest(RTM_DELROUTE, 0, payload, f"cannot delete route {text}")
 
 
-def route_add_like(
-    route: Route, *, index: int | None = None, priority: int | None = None, exclusive: bool = True
-) -> NetlinkRequest:
-    """Request a route that differs from a present one in its interface or its metric; see `route_add`.
+def route_add_like(route: Route, *, priority: int | None = None) -> NetlinkRequest:
+    """Request a route that differs from a present one in its metric; see `route_add`.
 
     Args:
         route: The one to copy.
-        index: The interface; None for the same.
         priority: The metric; None for the same.
-        exclusive: As of `route_add`.
     """
     return route_add(
-        route.index if index is None else index,
+        route.index,
         route.dst,
         route.dst_prefix,
         route.gateway,
@@ -310,17 +306,16 @@ def route_add_like(
         source=route.source,
         protocol=route.protocol,
         onlink=bool(route.flags & RTNH_F_ONLINK),
-        exclusive=exclusive,
     )
 
 
-def route_del_like(route: Route, *, index: int | None = None) -> NetlinkRequest:
-    """Request that a route be deleted, or the same one through another interface; see `route_del`.
+def route_del_like(route: Route) -> NetlinkRequest:
+    """Request that a route be deleted; see `route_del`.
 
     The kernel takes a metric of 0 for any, and deletes the route with the lowest one.
     """
     return route_del(
-        route.index if index is None else index,
+        route.index,
         route.dst,
         route.dst_prefix,
         route.gateway,

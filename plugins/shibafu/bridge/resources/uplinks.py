@@ -16,7 +16,6 @@ from shibafu.bridge.resources.moved_addresses import (
     find_movement_faults,
     finish_movement,
     give_back,
-    list_own_addresses,
     move_addresses,
     refuse_movement,
 )
@@ -28,9 +27,9 @@ from shibafu.bridge.uplink_keys import ACTIVE_BACKUP, BOND, STP
 from shibafu.cni.errors import INVALID_CONFIG, NETWORK_SETUP, NOT_AVAILABLE, CniError
 from shibafu.netfilter.forwarding import answer_for_own_addresses, refuse_router_advertisements
 from shibafu.netlink.constants import DEVCONF_ACCEPT_RA, IPV4_DEVCONF_ARP_IGNORE
-from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_index, link_by_name
 from shibafu.netlink.link_requests import link_set
+from shibafu.netlink.replay import addr_save, addr_text
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import HOST, MEND, Fault, Resource
 
@@ -181,7 +180,8 @@ class Uplinks(Resource):
             if is_moving:
                 own = [link for link in links if link.master in masters]
                 # What was there before depends on it: it stays if this call fails later.
-                self._has_moved = move_addresses(view.sock, bridge, own) and not had_uplink
+                self._has_moved = not had_uplink
+                self._has_moved &= move_addresses(view.sock, bridge, own)
             self._use.apply(view.sock, bridge, had_uplink)
             if is_moving:
                 finish_movement(view.sock, bridge)
@@ -272,15 +272,14 @@ def _list_problems(
             advice = f"take it away from there (ip link set {link.name} nomaster), or name another uplink"
             yield CniError(INVALID_CONFIG, f"uplink {link.name} belongs to {whose}", advice)
         if is_moving:
-            refusal = refuse_movement(sock, link)
+            refusal = refuse_movement(sock, link, masters)
             if refusal is not None:
                 yield refusal
             continue
-        for address in list_own_addresses(sock, link):
-            what = f"uplink {link.name} has the address {ip_text(address.ip)}/{address.prefix}"
+        for address in addr_save(sock, link.index)[:1]:
+            what = f"uplink {link.name} has the address {addr_text(address)}"
             advice = (
                 "a port of a bridge does not answer at its own addresses: remove it, put it on the bridge, "
                 'or set "moveAddresses" to true'
             )
             yield CniError(INVALID_CONFIG, what, advice)
-            break
