@@ -9,6 +9,7 @@ from shibafu.overlay.cluster_network import (
     ClusterNetwork,
     SubnetRange,
     calc_range,
+    find_redescription,
     format_cluster_network,
     parse_cluster_network,
 )
@@ -113,3 +114,19 @@ def test_first_subnet_is_never_given() -> None:
     assert calc_range(IPv4Network("10.42.0.0/28")) == SubnetRange(
         IPv4Network("10.42.0.0/28"), 30, 0x0A2A0004, 0x0A2A000C
     )
+
+
+def test_what_is_described_otherwise() -> None:
+    def find(**keys: object) -> tuple[str, str]:
+        return find_redescription(
+            parse(), json.dumps({"Network": "10.42.0.0/16", "Backend": VXLAN} | keys).encode()
+        )
+
+    assert find() == ("", "")
+    # Flannel's defaults, in other words.
+    assert find(SubnetLen=24, enableipv4=True) == ("", "")
+    said, advice = find(SubnetLen=25, Backend=VXLAN | {"VNI": 7})
+    assert said.endswith("has changed since the agent read it: IPv4 subnets, VNI")
+    assert "systemctl restart shibafu-overlay" in advice
+    assert find(Backend={"Type": "udp"})[0].endswith('backend is "udp", but only vxlan is supported')
+    assert "has been removed" in find_redescription(parse(), None)[0]

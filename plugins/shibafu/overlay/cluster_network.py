@@ -19,6 +19,15 @@ OVERHEAD, OVERHEAD6 = 50, 70
 LARGEST_VNI, LARGEST_PORT = 0xFFFFFF, 65535
 SMALLEST_MTU, LARGEST_MTU = 576, 65535
 
+_WORDS = {
+    "subnets": "IPv4 subnets",
+    "subnets6": "IPv6 subnets",
+    "vni": "VNI",
+    "port": "UDP port",
+    "mtu": "MTU",
+    "direct_routing": "direct routing",
+    "gbp": "GBP",
+}
 _Network = TypeVar("_Network", IPv4Network, IPv6Network)
 
 
@@ -136,6 +145,31 @@ def parse_cluster_network(text: str | bytes) -> ClusterNetwork:
         backend.number("MTU", 0, SMALLEST_MTU, LARGEST_MTU),
         backend.take("DirectRouting", bool, False),
         backend.take("GBP", bool, False),
+    )
+
+
+def find_redescription(applied: ClusterNetwork, text: bytes | None) -> tuple[str, str]:
+    """Return how etcd describes a network otherwise than before, and what to do; both empty if it does not.
+
+    Args:
+        applied: what has been read of it.
+        text: the value of the key `<prefix>/config` now; None for none.
+    """
+    if text is None:
+        return "the network's description has been removed from etcd", "write it again: shibafu overlay init"
+    try:
+        described = parse_cluster_network(text)
+    except OverlayError as error:
+        return (
+            f"the network's description in etcd has been changed, and is invalid: {error.message}",
+            error.hint,
+        )
+    changed = [word for key, word in _WORDS.items() if getattr(described, key) != getattr(applied, key)]
+    if not changed:
+        return "", ""
+    return (
+        f"the network's description in etcd has changed since the agent read it: {', '.join(changed)}",
+        "restart the agent, on all hosts: systemctl restart shibafu-overlay",
     )
 
 

@@ -33,6 +33,13 @@ class NetworkKnown:
 
 
 @dataclass(frozen=True)
+class DescriptionSeen:
+    """What etcd has as the description of the network now; None for nothing."""
+
+    text: bytes | None
+
+
+@dataclass(frozen=True)
 class LeaseAcquired:
     """This host has a subnet, with these attributes."""
 
@@ -105,6 +112,7 @@ class Crashed:
 
 Message = (
     NetworkKnown
+    | DescriptionSeen
     | LeaseAcquired
     | SubnetTaken
     | RejoinAnswered

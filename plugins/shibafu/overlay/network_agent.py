@@ -10,12 +10,13 @@ from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.link_requests import link_del
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
-from shibafu.overlay.cluster_network import ClusterNetwork
+from shibafu.overlay.cluster_network import ClusterNetwork, find_redescription
 from shibafu.overlay.collisions import require_apart_from_links
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.host_setup import calc_devices, calc_host_subnet, calc_host_vteps
 from shibafu.overlay.messages import (
+    DescriptionSeen,
     EtcdState,
     HeldLease,
     LeaseAcquired,
@@ -76,6 +77,7 @@ class NetworkAgent:
         self._previous = parse_own_lease(read_agent_state(settings.name))
         self._keeper = SubnetKeeper(settings, self._previous, post)
         self._watcher = HostWatcher(settings, post)
+        self._seen: DescriptionSeen | None = None
         self._host: HostVteps | None = None
         self._held: HeldLease | None = None
         self._taken_by = ""
@@ -108,7 +110,11 @@ class NetworkAgent:
             return
         if isinstance(message, NetworkKnown):
             self.network = message.network
+            self._compare_description()
             self.look_at_outer()
+        elif isinstance(message, DescriptionSeen):
+            self._seen = message
+            self._compare_description()
         elif isinstance(message, LeaseAcquired):
             self._take_lease(message.held)
         elif isinstance(message, SubnetTaken):
@@ -135,6 +141,11 @@ class NetworkAgent:
         self.network = self.outer = self._held = None
         self.devices = {}
         self._note_trouble("network", trouble, hint)
+
+    def _compare_description(self) -> None:
+        """See whether the network is described as it was when this host joined, which it keeps to."""
+        if self.network is not None and self._seen is not None:
+            self._note_trouble("description", *find_redescription(self.network, self._seen.text))
 
     def _take_lease(self, held: HeldLease) -> None:
         self._taken_by = ""

@@ -18,6 +18,7 @@ from shibafu.overlay.etcd import EtcdClient
 from shibafu.overlay.etcd_watch import HistoryLostError, find_last_change, require_change, watch_prefix
 from shibafu.overlay.messages import (
     Crashed,
+    DescriptionSeen,
     EtcdState,
     HeldLease,
     LeaseAcquired,
@@ -236,7 +237,7 @@ class SubnetKeeper(_StoreThread):
 
 
 class HostWatcher(_StoreThread):
-    """Follows which hosts there are.
+    """Follows which hosts there are, and how the network is described.
 
     Args:
         settings: of the network.
@@ -245,13 +246,17 @@ class HostWatcher(_StoreThread):
 
     def __init__(self, settings: OverlaySettings, post: Callable[[Message], None]) -> None:
         super().__init__("watch", settings, post)
+        # Of all that is watched, and of hosts.
+        self._whole = f"{settings.prefix}/"
         self._prefix = f"{settings.prefix}/subnets/"
+        self._description = f"{settings.prefix}/config"
 
     def _work(self, client: EtcdClient) -> None:
         is_restored = False
         while True:
-            listing = self._persist(lambda: client.list_prefix(self._prefix))
+            listing = self._persist(lambda: client.list_prefix(self._whole))
             stored = {value.key: value.value for value in listing.values}
+            self._post(DescriptionSeen(stored.get(self._description)))
             leases = {key: lease for key, lease in self._parse(stored).items() if lease is not None}
             self._post(LeasesListed(leases, is_restored))
             try:
@@ -268,11 +273,14 @@ class HostWatcher(_StoreThread):
         revision, last = listing.revision, find_last_change(listing)
         while True:
             try:
-                for changes in watch_prefix(client, self._prefix, revision, listing.cluster):
+                for changes in watch_prefix(client, self._whole, revision, listing.cluster):
                     self._note_success(client)
                     last = changes.last or last
-                    if changes.values:
-                        self._post(LeasesChanged(self._parse(changes.values)))
+                    if self._description in changes.values:
+                        self._post(DescriptionSeen(changes.values[self._description]))
+                    leases = self._parse(changes.values)
+                    if leases:
+                        self._post(LeasesChanged(leases))
             except HistoryLostError:
                 raise
             except (OverlayError, OSError) as error:
@@ -287,6 +295,8 @@ class HostWatcher(_StoreThread):
         """Return hosts by the last part of their keys; what is damaged stays as it was."""
         leases: dict[str, SubnetLease | None] = {}
         for full_key, value in values.items():
+            if not full_key.startswith(self._prefix):
+                continue
             key = full_key.removeprefix(self._prefix)
             lease = None if value is None else parse_lease(key, value)
             if value is None or lease is not None:
