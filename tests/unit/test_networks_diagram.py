@@ -63,6 +63,17 @@ def test_a_picture_names_what_is_wrong() -> None:
     assert "✗" not in lines[-1]
 
 
+def test_a_picture_tells_uplinks_from_other_ports() -> None:
+    uplinks = ResourceState("uplinks", {"bridge": "br-blue", "links": ["eth1", "eth2"]}, [])
+    ports = ["bond-br-blue", "eth1", "tap7"]
+    view = replace(make_view(make_endpoint("web")), other_ports=ports, resources=[uplinks])
+    assert draw_network(view, Style(False))[-3:] == [
+        "   ├─ bond-br-blue  uplink",
+        "   ├─ eth1  uplink",
+        "   └─ tap7  no container's",
+    ]
+
+
 def test_a_picture_shows_ports_and_limits_below_their_container() -> None:
     mapping = {"hostPort": 5300, "containerPort": 53, "protocol": "udp", "range": 3, "hostIP": "fd00::1"}
     resources = [

@@ -1,6 +1,6 @@
 """A network as a picture: the way out, the bridge, its ports, and the containers at their other ends."""
 
-from shibafu.cni.names import STRICT
+from shibafu.cni.names import STRICT, calc_bond
 from shibafu.cni.rates import render_rate
 from shibafu.networks.inspect import (
     UNPAIRED,
@@ -121,10 +121,19 @@ def _draw_ports(view: NetworkView, style: Style) -> list[str]:
         settings = [_describe_ports(endpoint), _describe_limits(endpoint), _describe_routes(endpoint)]
         wrapped = [part for text in settings if text for part in style.wrap(text, len(margin))]
         lines += [margin + part for part in wrapped]
+    uplinks = _find_uplinks(view.resources)
     for number, name in enumerate(view.other_ports, len(rows)):
         corner = "└" if number == last else "├"
-        lines.append(f"   {corner}─ {name}  " + style.paint("dim", "no container's"))
+        what = "uplink" if name in uplinks else "no container's"
+        lines.append(f"   {corner}─ {name}  " + style.paint("dim", what))
     return lines
+
+
+def _find_uplinks(resources: list[ResourceState]) -> set[str]:
+    """Return the links that lead out of the bridge, and the bond that they may be in."""
+    stated = [state.attributes for state in resources if state.resource == "uplinks"]
+    links = {link for one in stated for link in one["links"]}
+    return links | {calc_bond(one["bridge"]) for one in stated}
 
 
 def _describe_ports(endpoint: Endpoint) -> str:
