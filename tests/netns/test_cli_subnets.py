@@ -94,6 +94,19 @@ def test_a_wide_route_to_elsewhere_leaves_room_for_a_subnet(
     assert shibafu.run("network", "apply", "-f", "-", stdin=declared)[1] == ""
 
 
+def test_an_uplink_in_the_subnet_is_refused_for_its_address(
+    shibafu: CommandLine, host: Namespace, uplink: None
+) -> None:
+    """That the subnet overlaps is no mistake: the bridge is to get the address, or nobody."""
+    line = "network create lan --subnet 192.0.2.0/24 --ip-range 192.0.2.10-192.0.2.99 --uplink uplink"
+    said = shibafu.fail(line)
+    assert "uplink uplink has the address 192.0.2.1/24" in said
+    assert "--driver-opt moveAddresses=true" in said
+    assert "overlaps with" in shibafu.fail(line.replace("--uplink uplink", ""))
+    host.run("ip", "addr", "del", "192.0.2.1/24", "dev", "uplink")
+    shibafu(line)
+
+
 def test_a_subnet_that_a_link_is_in_is_refused(shibafu: CommandLine, host: Namespace, uplink: None) -> None:
     host.run("ip", "tuntap", "add", "tun0", "mode", "tun")
     host.run("ip", "link", "set", "tun0", "up")

@@ -1,5 +1,6 @@
 """What a new network must not collide with: routes, links and the other networks of this machine."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
@@ -93,9 +94,12 @@ class Resolver:
         if present is not None:
             own |= _calc_links(present.bridge, present.options)
         stated: dict[str, Any] = dict(partial.options)
-        if partial.subnets and stated.get("moveAddresses"):
+        uplinks = stated.get("uplinks") or ()
+        if not stated.get("moveAddresses"):
+            self._require_no_addresses(uplinks, partial.subnets)
+        elif partial.subnets:
             # Their addresses are to be the bridge's, so that the subnet is meant to be the same.
-            own |= set(stated.get("uplinks") or ())
+            own |= set(uplinks)
         uses = self._uses(partial.name, own)
         subnets = self._resolve_subnets(partial, present, uses)
         kept = {subnet.network for subnet in present.subnets} if present is not None else set()
@@ -193,6 +197,16 @@ class Resolver:
                     f"uplink {taken[0]} is one of bridge {its_bridge}, of network {other}",
                     "choose another one: a link leads out of one bridge only",
                 )
+
+    def _require_no_addresses(self, uplinks: Iterable[str], subnets: tuple[Subnet, ...]) -> None:
+        """Refuse uplinks with addresses of the network's subnets, which are meant to be the same."""
+        for link in uplinks:
+            for address in self._addresses.get(link, ()):
+                if any(Use(address.network, link).overlaps(subnet.network) for subnet in subnets):
+                    raise CommandError(
+                        f"uplink {link} has the address {address}, and would not answer at it as a port",
+                        "have the bridge get it, by --driver-opt moveAddresses=true, or remove it",
+                    )
 
 
 def _calc_links(bridge: str, options: dict[str, Any]) -> set[str]:
