@@ -178,7 +178,7 @@ def test_masqueraded_connections(lab: RouterLab, watched: Watched, version: int)
         assert count_flows(lab, before) == 2
         lab.silence(0)
         line = watched.wait_for(say(version, 1, "is active now"))
-        assert line.endswith("1 connections through eth0 forgotten")
+        assert line.endswith("1 connection through eth0 forgotten")
         assert count_flows(lab, before) == 1
         # Not only the second packet: the kernel drops the first one of a connection that it finds elsewhere.
         assert exchange(first, world, world.getsockname()[:2]) == after

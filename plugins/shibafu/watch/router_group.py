@@ -6,6 +6,7 @@ from errno import EEXIST, ENODEV, ESRCH
 from shibafu.netlink.constants import AF_INET
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkSocket
+from shibafu.networks.text import format_count
 from shibafu.watch.backoff import NEVER, Backoff
 from shibafu.watch.carriers import Carriers
 from shibafu.watch.linkdown import LinkdownSwitches
@@ -253,7 +254,8 @@ class RouterGroup:
         except NetlinkError as error:
             self._remind(f"cannot forget connections through {former}: {error}")
             return ""
-        return f", {count} connections through {former.settings.dev} forgotten" if count else ""
+        connections = format_count(count, "connection")
+        return f", {connections} through {former.settings.dev} forgotten" if count else ""
 
     def _is_due(self, what: str, is_lost: bool) -> bool:
         """Return whether something is to be done now; what is undone again and again is left alone."""
