@@ -115,6 +115,7 @@ def test_it_says_what_it_has_healed_and_who_did_it(network: BlueNetwork) -> None
         assert network.shibafu.json("network inspect blue")[0]["watch"] == of_network
         assert "watched, 1 heal" in network.shibafu("network inspect blue")
     assert not network.shibafu.json("watch status", status=3)["running"]
+    assert "`shibafu watch run`" in network.shibafu.run("watch", "status", status=3)[0]
 
 
 def test_what_was_broken_before_is_healed_at_the_start(network: BlueNetwork) -> None:

@@ -142,7 +142,7 @@ class _Pool:
             raise _refuse(
                 f"the range of subnet {self.subnet} is the whole subnet, so that other hosts would give out "
                 "the same addresses",
-                'state "rangeStart" and "rangeEnd", on each host others',
+                'state "rangeStart" and "rangeEnd" (`network create --ip-range`), other ones on each host',
             )
 
     def require_free(self, ip: Cidr) -> None:

@@ -120,7 +120,10 @@ def _require_names(config: "Section", links: "tuple[str, ...]") -> None:
     bridge = config.text("bridge") or DEFAULT_BRIDGE
     for name in links:
         if not is_valid_link_name(name) or name in (bridge, "lo"):
-            advice = '"uplinks" has the names of links of the host, such as eth1, and not the bridge itself'
+            advice = (
+                'each of "uplinks" is the name of a link of the host, such as eth1, not the bridge itself '
+                "(`network create --uplink eth1 --uplink eth2`)"
+            )
             raise CniError(INVALID_CONFIG, f'invalid uplink "{name}"', advice)
     if len(set(links)) < len(links):
         raise CniError(INVALID_CONFIG, "an uplink is stated twice", 'each of "uplinks" must be another link')

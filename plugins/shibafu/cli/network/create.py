@@ -178,9 +178,11 @@ SUBCOMMAND = Subcommand(
         "shibafu network create cells --driver-opt portIsolation=true    # keeps its containers apart",
         "shibafu network create db --internal                            # cannot reach the outside",
         "shibafu network create shop --isolate                           # apart from other isolated ones",
+        "shibafu network create vault --isolate=strict                   # apart from all other networks",
+        "shibafu network create office --subnet 10.8.0.0/24 --gateway 10.8.0.2 --ip-range 10.8.0.16/28"
+        " --uplink eth1 --uplink eth2",
         "shibafu network create lan --subnet 10.7.0.0/24 --ip-range 10.7.0.10-10.7.0.99 "
         "--gateway-ha vrrp --gateway-host-ip 10.7.0.2/24",
-        "shibafu network create vault --isolate=strict                   # apart from all other networks",
     ),
     _run,
     _add_arguments,

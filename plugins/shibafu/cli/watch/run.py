@@ -52,8 +52,9 @@ SUBCOMMAND = Subcommand(
     "Watch what the kernel announces, in the foreground, until SIGTERM or Ctrl-C, and restore bridges,\n"
     "ports, addresses, rules and switches of networks within a fraction of a second after somebody has\n"
     "removed them. What is removed again and again is left alone after ten times. What containers have\n"
-    "inside is left to `shibafu network repair`. Where a file lists routers of the host, its default routes\n"
-    "follow those that answer.",
+    "inside is left to `shibafu network repair`, unless a network's configuration says otherwise. When an\n"
+    "uplink of a bridge dies, another one takes its place. Where a file lists routers of the host, its\n"
+    "default routes follow those that answer.",
     (
         "shibafu watch run",
         "shibafu watch run --metrics /var/lib/prometheus/node-exporter/shibafu-watch.prom",

@@ -26,7 +26,10 @@ def _run(context: Context, _arguments: Namespace) -> int:
 def _print(out: Output, status: dict[str, Any]) -> None:
     if not status["running"]:
         state = out.style.paint("yellow", "not running")
-        out.text(f"{state}: networks are healed by `shibafu network repair` and the next ADD only")
+        out.text(
+            f"{state}: only `shibafu network repair`, and attaching a container, restore what is missing\n"
+            "  to start it: `systemctl enable --now shibafu-watch`, or `shibafu watch run` in the foreground"
+        )
         return
     age = format_age(time.time() - status["started"])
     out.text(f"{out.style.paint('green', 'running')} for {age}: process {status['pid']}")
