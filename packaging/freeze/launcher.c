@@ -196,11 +196,12 @@ static void interrupt(int number)
     errno = error;
 }
 
-static int report_lost(void)
+/* Behind an answer there is nothing on standard output, which is read as one document. */
+static int report_lost(int is_answered)
 {
     const char *what = "the process of the engine that ran this call has ended";
     const char *advice = "delete the container's attachment and try again";
-    if (getenv("CNI_COMMAND"))
+    if (getenv("CNI_COMMAND") && !is_answered)
         printf("{\"cniVersion\": \"1.0.0\", \"code\": 11, \"msg\": \"%s\", \"details\": \"%s\"}\n", what, advice);
     else
         fprintf(stderr, "%s: %s; %s\n", program, what, advice);
@@ -210,6 +211,7 @@ static int report_lost(void)
 int main(int argc, char **argv)
 {
     unsigned char done[2];
+    int is_answered = 0;
     read_place();
     arguments = argv;
     argc = argc < 1 ? 1 : argc; /* the caller may pass no name, either */
@@ -229,11 +231,11 @@ int main(int argc, char **argv)
     if (!is_told(connection, 'A', POLLRDHUP))
         start_cold(argc);
     ssize_t size;
-    while ((size = recv(connection, done, sizeof done, 0)) < 0 && errno == EINTR)
-        ;
+    while (((size = recv(connection, done, sizeof done, 0)) < 0 && errno == EINTR) || (size == 1 && done[0] == 'P'))
+        is_answered |= size == 1;
     if (size == 1 && done[0] == 'I') {
         signal(SIGINT, SIG_DFL);
         raise(SIGINT);
     }
-    return size == 2 && done[0] == 'S' ? done[1] : report_lost();
+    return size == 2 && done[0] == 'S' ? done[1] : report_lost(is_answered);
 }

@@ -269,6 +269,23 @@ def test_a_process_that_is_killed_when_it_has_accepted(own_engine: Engine, tmp_p
     ipam.add()
 
 
+@pytest.mark.parametrize("number", [4, 5], ids=["before its answer", "behind it"])
+def test_a_process_that_is_killed_at_its_answer(own_engine: Engine, tmp_path: Path, number: int) -> None:
+    """What is printed is one document, which the runtime can read."""
+    ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
+    with signalled_at_send(own_engine, number):
+        process = ipam.start()
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    if number == 4:
+        assert (loads(stdout)["code"], stderr) == (11, b"")
+    else:
+        assert loads(stdout)["ips"][0]["address"]
+        assert stderr.startswith(f"shibafu-ipam: {LOST['msg']}".encode())
+    ipam.run(env={"CNI_COMMAND": "DEL"})
+    assert ipam.leases() == []
+
+
 @pytest.mark.parametrize("verb", ["ADD", "DEL", "GC"])
 def test_a_process_that_is_killed_at_any_step(
     engine: Engine, machine: Machine, config: Config, before: dict[str, object], verb: str

@@ -13,6 +13,7 @@ from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
 from shibafu.cni.sole_process import ALREADY_AT_WORK
 from shibafu.engine.location import EngineLocation
+from shibafu.engine.output import open_output
 from shibafu.engine.parent import AlreadyRunningError, Parent
 from shibafu.engine.programs import SERVED
 from shibafu.engine.warmup import warm_up
@@ -63,7 +64,7 @@ def open_standard_files() -> None:
     os.close(nothing)
     # As the interpreter makes them in UTF-8 mode. They stay open, whatever becomes of these objects.
     sys.stdin = sys.stdin or open(0, errors="surrogateescape", closefd=False)  # noqa: SIM115
-    sys.stdout = sys.stdout or open(1, "w", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stdout = open_output()
     sys.stderr = sys.stderr or open(2, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 

@@ -9,9 +9,10 @@ directory, the root directory, the network namespace, the mount namespace. Where
 goes cold, nothing else is there; it is sent so that the engine can count it.
 
 The worker answers `A` and its number when it has accepted the call, which is then never done by anybody else,
-and `S` and a byte, the exit status, when it is done, or `I` when it was interrupted; then it shuts the
-connection down, for which alone the launcher wakes up. A worker that closes the connection before `A` refuses
-the call, which then goes cold.
+`P` before it prints anything, and `S` and a byte, the exit status, when it is done, or `I` when it was
+interrupted; then it shuts the connection down, for which alone the launcher wakes up. A worker that closes
+the connection before `A` refuses the call, which then goes cold; if one is gone without `S` or `I`, the
+launcher prints an error, unless something was printed.
 
 A launcher that is interrupted (SIGINT) passes that on to the worker that has accepted its call.
 """
@@ -32,6 +33,7 @@ MAX_MESSAGE = 200_000
 DESCRIPTORS = 7
 READY = b"R"
 ACCEPTED = b"A"
+PRINTING = b"P"
 DONE = b"S"
 INTERRUPTED = b"I"
 

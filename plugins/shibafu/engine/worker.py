@@ -40,6 +40,7 @@ from struct import Struct
 
 from shibafu.engine import protocol
 from shibafu.engine.caller import Baseline, become_caller, check_caller
+from shibafu.engine.output import AnnouncedOutput
 from shibafu.engine.pages import populate_pages
 from shibafu.engine.programs import SERVED
 from shibafu.engine.protocol import Call, RefusedError
@@ -198,6 +199,7 @@ class Worker:
         # The launcher passes interruptions on from here; they wait until the program runs.
         pthread_sigmask(SIG_BLOCK, [SIGINT])
         connection.send(protocol.ACCEPTED + _DESCRIPTOR.pack(self._pid), MSG_NOSIGNAL)
+        AnnouncedOutput.launcher = connection
         return environment
 
     def _answer(self, connection: "_socket", status: int) -> None:
