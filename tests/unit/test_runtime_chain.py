@@ -1,8 +1,6 @@
 """Chains of plugins: what each plugin is called with, in which order, and what becomes of failures."""
 
-import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
@@ -11,97 +9,25 @@ from typing import Any
 import pytest
 
 from shibafu.cni.errors import (
-    CHECK_FAILED,
     DELEGATE,
     INCOMPATIBLE_VERSION,
     INVALID_CONFIG,
     INVALID_ENVIRONMENT,
     CniError,
 )
-from shibafu.runtime.cache import CachedAttachment, cache_list, cache_read, cache_write
+from shibafu.runtime.cache import CachedAttachment, cache_write
 from shibafu.runtime.chain import Runtime
-from shibafu.runtime.conflist import NetworkList, parse_conflist
 from shibafu.runtime.derivation import build_config
-
-# Writes down how it is called, and answers what it finds under ANSWER; a file FAIL makes it an error.
-PLUGIN = """#!/bin/sh
-name=$(basename "$0")
-cd "{directory}"
-echo "$CNI_COMMAND $name" >>calls
-cat >"$name.$CNI_COMMAND.json"
-env >"$name.$CNI_COMMAND.env"
-[ -f "$name.$CNI_COMMAND.answer" ] && cat "$name.$CNI_COMMAND.answer"
-[ ! -f "$name.$CNI_COMMAND.fails" ]
-"""
-KEY = ("net", "ctr", "eth0")
-ARGUMENTS = ("ctr", "/run/netns/ctr", "eth0")
-
-
-class Laboratory:
-    """Plugins `a`, `b` and `c` that do nothing, and what they were called with."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.calls_file = directory / "log" / "calls"
-        self.cache_dir = str(directory / "results")
-        (directory / "log").mkdir()
-        (directory / "bin").mkdir()
-        for name in "abc":
-            plugin = directory / "bin" / name
-            plugin.write_text(PLUGIN.format(directory=directory / "log"))
-            plugin.chmod(0o755)
-            self.answer(name, {"cniVersion": "1.1.0", "ips": [{"address": f"10.0.0.{ord(name)}/24"}]})
-        self.runtime = Runtime(
-            [str(directory / "none"), str(directory / "bin")],
-            cache_dir=self.cache_dir,
-            conf_dir=str(directory / "conf"),
-            env={"PATH": os.environ["PATH"], "CNI_ARGS": "STALE=1", "CNI_IFNAME": "stale"},
-            lock_dir=str(directory / "locks"),
-        )
-
-    def answer(self, name: str, answer: Any, command: str = "ADD") -> None:
-        (self.directory / "log" / f"{name}.{command}.answer").write_text(json.dumps(answer))
-
-    def fail(self, name: str, command: str, error: Mapping[str, object] | None = None) -> None:
-        (self.directory / "log" / f"{name}.{command}.fails").touch()
-        self.answer(name, error or {"code": 11, "msg": "busy", "details": "wait"}, command)
-
-    def calls(self) -> list[str]:
-        """Return the calls since the last time."""
-        if not self.calls_file.exists():
-            return []
-        calls = self.calls_file.read_text().splitlines()
-        self.calls_file.unlink()
-        return calls
-
-    def config(self, name: str, command: str = "ADD") -> Any:
-        return json.loads((self.directory / "log" / f"{name}.{command}.json").read_text())
-
-    def env(self, name: str, command: str = "ADD") -> dict[str, str]:
-        lines = (self.directory / "log" / f"{name}.{command}.env").read_text().splitlines()
-        env = dict(line.split("=", 1) for line in lines)
-        return {key: value for key, value in env.items() if key.startswith("CNI_")}
-
-    def cached(self) -> CachedAttachment | None:
-        return cache_read(*KEY, self.cache_dir)
+from support.runtime_lab import ARGUMENTS, KEY, RuntimeLab, network
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Laboratory:
-    return Laboratory(tmp_path)
-
-
-def network(*plugins: Mapping[str, object], version: str = "1.1.0", **keys: object) -> NetworkList:
-    document = {
-        "cniVersion": version,
-        "name": "net",
-        "plugins": plugins or [{"type": "a"}, {"type": "b"}, {"type": "c"}],
-    }
-    return parse_conflist(json.dumps(document | keys).encode(), "net.conflist")
+def lab(tmp_path: Path) -> RuntimeLab:
+    return RuntimeLab(tmp_path)
 
 
 class TestAdd:
-    def test_calls_plugins_in_order_and_passes_results_on(self, lab: Laboratory) -> None:
+    def test_calls_plugins_in_order_and_passes_results_on(self, lab: RuntimeLab) -> None:
         result = lab.runtime.add(network(), *ARGUMENTS)
         assert lab.calls() == ["ADD a", "ADD b", "ADD c"]
         assert result["ips"] == [{"address": "10.0.0.99/24"}]
@@ -109,7 +35,7 @@ class TestAdd:
         assert lab.config("b")["prevResult"]["ips"] == [{"address": "10.0.0.97/24"}]
         assert lab.config("c")["prevResult"]["ips"] == [{"address": "10.0.0.98/24"}]
 
-    def test_sets_the_environment(self, lab: Laboratory) -> None:
+    def test_sets_the_environment(self, lab: RuntimeLab) -> None:
         lab.runtime.add(network(), *ARGUMENTS, args={"IgnoreUnknown": "1", "IP": "10.0.0.9"})
         assert lab.env("a") == {
             "CNI_COMMAND": "ADD",
@@ -120,7 +46,7 @@ class TestAdd:
             "CNI_PATH": f"{lab.directory}/none:{lab.directory}/bin",
         }
 
-    def test_caches_the_last_result(self, lab: Laboratory) -> None:
+    def test_caches_the_last_result(self, lab: RuntimeLab) -> None:
         given = network()
         result = lab.runtime.add(given, *ARGUMENTS, args={"A": "1"}, capabilities={"mac": "x"})
         cached = lab.cached()
@@ -133,7 +59,7 @@ class TestAdd:
         )
         assert lab.runtime.find_attached_network(cached).plugins == given.plugins
 
-    def test_undoes_what_a_failure_leaves(self, lab: Laboratory) -> None:
+    def test_undoes_what_a_failure_leaves(self, lab: RuntimeLab) -> None:
         lab.fail("b", "ADD")
         lab.fail("b", "DEL")
         with pytest.raises(CniError) as refusal:
@@ -148,13 +74,13 @@ class TestAdd:
         assert lab.config("a", "DEL")["prevResult"]["ips"] == [{"address": "10.0.0.97/24"}]
         assert lab.cached() is None
 
-    def test_undoes_what_cannot_be_cached(self, lab: Laboratory) -> None:
+    def test_undoes_what_cannot_be_cached(self, lab: RuntimeLab) -> None:
         (lab.directory / "results").write_text("a file in the way")
         with pytest.raises(OSError, match="results"):
             lab.runtime.add(network({"type": "a"}), *ARGUMENTS)
         assert lab.calls() == ["ADD a", "DEL a"]
 
-    def test_wants_a_result(self, lab: Laboratory) -> None:
+    def test_wants_a_result(self, lab: RuntimeLab) -> None:
         (lab.directory / "log" / "a.ADD.answer").unlink()
         with pytest.raises(CniError, match="it printed no result") as refusal:
             lab.runtime.add(network(), *ARGUMENTS)
@@ -173,7 +99,7 @@ class TestAdd:
         ],
     )
     def test_refuses_before_any_call(
-        self, lab: Laboratory, changes: dict[str, Any], code: int, message: str
+        self, lab: RuntimeLab, changes: dict[str, Any], code: int, message: str
     ) -> None:
         arguments: dict[str, Any] = {
             "network": network(),
@@ -188,7 +114,7 @@ class TestAdd:
 
     @pytest.mark.parametrize("text", ["1;MAC=2", "1=2", "1\n", "1\nMAC=2", "1\x1b[2J", "\x7f", "1\u2028"])
     @pytest.mark.parametrize("is_key", [True, False])
-    def test_a_pair_of_cni_args_is_nothing_more(self, lab: Laboratory, text: str, is_key: bool) -> None:
+    def test_a_pair_of_cni_args_is_nothing_more(self, lab: RuntimeLab, text: str, is_key: bool) -> None:
         args = {text: "1"} if is_key else {"IP": text}
         with pytest.raises(CniError, match="invalid pair") as refusal:
             lab.runtime.add(network(), *ARGUMENTS, args=args)
@@ -197,7 +123,7 @@ class TestAdd:
         assert lab.calls() == []
         assert lab.cached() is None
 
-    def test_refuses_to_attach_twice_and_leaves_the_first(self, lab: Laboratory) -> None:
+    def test_refuses_to_attach_twice_and_leaves_the_first(self, lab: RuntimeLab) -> None:
         lab.runtime.add(network(), *ARGUMENTS)
         lab.calls()
         with pytest.raises(CniError, match="attached to network"):
@@ -206,13 +132,13 @@ class TestAdd:
         assert lab.cached() is not None
         lab.runtime.add(network(), "ctr", "/run/netns/ctr", "eth1")
 
-    def test_converts_a_result_to_the_network_s_version(self, lab: Laboratory) -> None:
+    def test_converts_a_result_to_the_network_s_version(self, lab: RuntimeLab) -> None:
         ip = {"version": "4", "address": "10.0.0.1/24"}
         lab.answer("a", {"cniVersion": "0.4.0", "ips": [ip], "dns": {}})
         result = lab.runtime.add(network({"type": "a"}), *ARGUMENTS)
         assert result == {"cniVersion": "1.1.0", "ips": [{"address": "10.0.0.1/24"}]}
 
-    def test_keeps_what_it_does_not_know_of_a_result(self, lab: Laboratory) -> None:
+    def test_keeps_what_it_does_not_know_of_a_result(self, lab: RuntimeLab) -> None:
         lab.answer("a", {"CNIVersion": "1.0.0", "ips": [], "vendor": {"x": 1}})
         result = lab.runtime.add(network({"type": "a"}), *ARGUMENTS)
         assert result == {"cniVersion": "1.1.0", "ips": [], "vendor": {"x": 1}}
@@ -251,7 +177,7 @@ class TestConfig:
 
 
 class TestDelete:
-    def test_calls_plugins_in_reverse_with_the_last_result(self, lab: Laboratory) -> None:
+    def test_calls_plugins_in_reverse_with_the_last_result(self, lab: RuntimeLab) -> None:
         plugin = {"type": "c", "capabilities": {"mac": True}}
         given = network({"type": "a"}, plugin)
         result = lab.runtime.add(given, *ARGUMENTS, args={"A": "1"}, capabilities={"mac": "m"})
@@ -263,17 +189,17 @@ class TestDelete:
         assert (lab.env("c", "DEL")["CNI_ARGS"], lab.env("c", "DEL")["CNI_NETNS"]) == ("A=1", "")
         assert lab.cached() is None
 
-    def test_what_the_caller_says_goes_before_the_cache(self, lab: Laboratory) -> None:
+    def test_what_the_caller_says_goes_before_the_cache(self, lab: RuntimeLab) -> None:
         lab.runtime.add(network(), *ARGUMENTS, args={"A": "1"})
         lab.runtime.delete(network(), *ARGUMENTS, args={"B": "2"})
         assert lab.env("a", "DEL")["CNI_ARGS"] == "B=2"
 
-    def test_of_what_is_not_attached_calls_them_too(self, lab: Laboratory) -> None:
+    def test_of_what_is_not_attached_calls_them_too(self, lab: RuntimeLab) -> None:
         lab.runtime.delete(network(), *ARGUMENTS)
         assert lab.calls() == ["DEL c", "DEL b", "DEL a"]
         assert "prevResult" not in lab.config("a", "DEL")
 
-    def test_stops_at_a_failure_and_keeps_the_cache(self, lab: Laboratory) -> None:
+    def test_stops_at_a_failure_and_keeps_the_cache(self, lab: RuntimeLab) -> None:
         lab.runtime.add(network(), *ARGUMENTS)
         lab.calls()
         lab.fail("b", "DEL")
@@ -283,7 +209,7 @@ class TestDelete:
         assert lab.cached() is not None
 
     @pytest.mark.parametrize("content", [b"", b'{"kind": "cniCacheV1", "resu'])
-    def test_does_without_a_corrupt_cache(self, lab: Laboratory, content: bytes) -> None:
+    def test_does_without_a_corrupt_cache(self, lab: RuntimeLab, content: bytes) -> None:
         lab.runtime.add(network(), *ARGUMENTS)
         path = Path(lab.cache_dir) / "net-ctr-eth0"
         path.write_bytes(content)
@@ -291,132 +217,20 @@ class TestDelete:
         assert "prevResult" not in lab.config("a", "DEL")
         assert not path.exists()
 
-    def test_does_without_a_result_that_cannot_be_converted(self, lab: Laboratory) -> None:
+    def test_does_without_a_result_that_cannot_be_converted(self, lab: RuntimeLab) -> None:
         cache_write(CachedAttachment(*KEY, result={"cniVersion": "0.2.0", "ip4": {"ip": "x"}}), lab.cache_dir)
         lab.runtime.delete(network(), *ARGUMENTS)
         assert "prevResult" not in lab.config("a", "DEL")
 
     @pytest.mark.parametrize(("version", "expected"), [("0.3.1", False), ("0.4.0", True)])
     def test_old_versions_know_no_previous_result(
-        self, lab: Laboratory, version: str, expected: bool
+        self, lab: RuntimeLab, version: str, expected: bool
     ) -> None:
         lab.answer("a", {"cniVersion": version, "ips": [], "dns": {}})
         given = network({"type": "a"}, version=version)
         lab.runtime.add(given, *ARGUMENTS)
         lab.runtime.delete(given, *ARGUMENTS)
         assert ("prevResult" in lab.config("a", "DEL")) is expected
-
-
-class TestCheck:
-    def test_gives_all_plugins_the_last_result(self, lab: Laboratory) -> None:
-        result = lab.runtime.add(network(), *ARGUMENTS, args={"A": "1"})
-        lab.calls()
-        assert lab.runtime.check(network(), *ARGUMENTS) == ""
-        assert lab.calls() == ["CHECK a", "CHECK b", "CHECK c"]
-        assert lab.config("a", "CHECK")["prevResult"] == result
-        assert lab.env("a", "CHECK")["CNI_ARGS"] == "A=1"
-
-    def test_stops_at_the_first_difference(self, lab: Laboratory) -> None:
-        lab.runtime.add(network(), *ARGUMENTS)
-        lab.fail("b", "CHECK")
-        lab.calls()
-        with pytest.raises(CniError, match=r"failed \(check\)"):
-            lab.runtime.check(network(), *ARGUMENTS)
-        assert lab.calls() == ["CHECK a", "CHECK b"]
-
-    def test_needs_an_attachment(self, lab: Laboratory) -> None:
-        with pytest.raises(CniError, match="is not attached") as refusal:
-            lab.runtime.check(network(), *ARGUMENTS)
-        assert refusal.value.code == CHECK_FAILED
-
-    def test_can_be_disabled(self, lab: Laboratory) -> None:
-        assert lab.runtime.check(network(disableCheck=True), *ARGUMENTS) == "disableCheck is set"
-        assert lab.calls() == []
-
-    def test_old_versions_have_none(self, lab: Laboratory) -> None:
-        assert lab.runtime.check(network(version="0.3.1"), *ARGUMENTS) == "version 0.3.1 has no CHECK"
-        assert lab.calls() == []
-
-    def test_what_is_invalid_is_refused_by_old_versions_too(self, lab: Laboratory) -> None:
-        with pytest.raises(CniError, match="invalid characters"):
-            lab.runtime.check(network(version="0.3.1"), "../c", "/run/netns/c", "eth0")
-
-
-class TestGc:
-    def add_all(self, lab: Laboratory, given: NetworkList) -> None:
-        for name in ("c1", "c2", "c3"):
-            lab.runtime.add(given, name, f"/run/netns/{name}", "eth0")
-        lab.calls()
-
-    def test_deletes_what_is_not_listed_and_tells_the_plugins(self, lab: Laboratory) -> None:
-        given = network({"type": "a"}, {"type": "b"})
-        self.add_all(lab, given)
-        cache_write(CachedAttachment("other", "c1", "eth0"), lab.cache_dir)
-        lab.runtime.gc(given, [("c2", "eth0")])
-        assert lab.calls() == ["DEL b", "DEL a", "DEL b", "DEL a", "GC a", "GC b"]
-        assert lab.env("a", "DEL")["CNI_NETNS"] == "/run/netns/c3"
-        assert lab.config("b", "GC")["cni.dev/valid-attachments"] == [{"containerID": "c2", "ifname": "eth0"}]
-        assert "CNI_IFNAME" not in lab.env("a", "GC")
-        left = {attachment.key for attachment in cache_list(directory=lab.cache_dir)}
-        assert left == {("net", "c2", "eth0"), ("other", "c1", "eth0")}
-
-    def test_says_when_nothing_is_valid(self, lab: Laboratory) -> None:
-        lab.runtime.gc(network({"type": "a"}), [])
-        assert lab.config("a", "GC")["cni.dev/valid-attachments"] == []
-
-    def test_goes_on_past_failures(self, lab: Laboratory) -> None:
-        given = network({"type": "a"}, {"type": "b"})
-        self.add_all(lab, given)
-        lab.fail("b", "DEL")
-        lab.fail("a", "GC")
-        with pytest.raises(CniError) as refusal:
-            lab.runtime.gc(given, [])
-        assert lab.calls() == ["DEL b"] * 3 + ["GC a", "GC b"]
-        assert refusal.value.msg.count("failed (delete)") == 1  # which all three have in common
-        assert refusal.value.msg.count("failed (gc)") == 1
-
-    def test_distrusts_the_number_of_a_process(self, lab: Laboratory) -> None:
-        lab.runtime.add(network({"type": "a"}), "ctr", "/proc/1/ns/net", "eth0")
-        lab.runtime.gc(network({"type": "a"}), [])
-        assert lab.env("a", "DEL")["CNI_NETNS"] == ""
-
-    def test_only_deletes_in_old_versions(self, lab: Laboratory) -> None:
-        given = network({"type": "a"}, version="1.0.0")
-        self.add_all(lab, given)
-        lab.runtime.gc(given, [])
-        assert lab.calls() == ["DEL a"] * 3
-
-    def test_can_be_disabled(self, lab: Laboratory) -> None:
-        given = network({"type": "a"}, disableGC=True)
-        self.add_all(lab, given)
-        lab.runtime.gc(given, [])
-        assert lab.calls() == []
-
-
-class TestStatus:
-    def test_asks_until_one_cannot_work(self, lab: Laboratory) -> None:
-        assert lab.runtime.status(network()) == ""
-        assert lab.calls() == ["STATUS a", "STATUS b", "STATUS c"]
-        lab.fail("b", "STATUS", {"code": 50, "msg": "no addresses"})
-        with pytest.raises(CniError, match="no addresses") as refusal:
-            lab.runtime.status(network())
-        assert refusal.value.code == 50
-        assert lab.calls() == ["STATUS a", "STATUS b"]
-
-    def test_old_versions_have_none(self, lab: Laboratory) -> None:
-        assert lab.runtime.status(network(version="1.0.0")) == "version 1.0.0 has no STATUS"
-        assert lab.calls() == []
-
-    def test_a_plugin_that_is_missing_is_seen_in_any_version(self, lab: Laboratory) -> None:
-        for version in ("0.2.0", "0.4.0", "1.1.0"):
-            with pytest.raises(CniError, match="failed to find plugin"):
-                lab.runtime.status(network({"type": "nowhere"}, version=version))
-            with pytest.raises(CniError, match="failed to find plugin"):
-                lab.runtime.status(network({"type": "a", "ipam": {"type": "nowhere"}}, version=version))
-
-    def test_refuses_an_unknown_version(self, lab: Laboratory) -> None:
-        with pytest.raises(CniError, match="incompatible"):
-            lab.runtime.status(network(version="1.9.0"))
 
 
 class TestLocks:
@@ -426,11 +240,11 @@ class TestLocks:
         thread.join(0.3)
         return thread.is_alive()
 
-    def other(self, lab: Laboratory) -> Runtime:
+    def other(self, lab: RuntimeLab) -> Runtime:
         runtime = lab.runtime
         return Runtime(runtime.plugin_path, runtime.cache_dir, env=runtime.env, lock_dir=runtime.lock_dir)
 
-    def test_one_container_has_one_operation_at_a_time(self, lab: Laboratory) -> None:
+    def test_one_container_has_one_operation_at_a_time(self, lab: RuntimeLab) -> None:
         other = self.other(lab)
         given = network({"type": "a"})
         with lab.runtime.lock_container("ctr"):
@@ -439,11 +253,11 @@ class TestLocks:
             assert self.is_blocked(lambda: other.delete(given, *ARGUMENTS))
         self.wait_until(lambda: lab.cached() is None)
 
-    def test_a_container_s_lock_is_nowhere_else(self, lab: Laboratory) -> None:
+    def test_a_container_s_lock_is_nowhere_else(self, lab: RuntimeLab) -> None:
         with pytest.raises(CniError, match="invalid characters in containerID"):
             lab.runtime.lock_container("../../etc/passwd")
 
-    def test_gc_waits_for_operations_on_the_network(self, lab: Laboratory) -> None:
+    def test_gc_waits_for_operations_on_the_network(self, lab: RuntimeLab) -> None:
         given = network({"type": "a"})
         with lab.runtime._lock_network("net", shared=True):
             assert self.is_blocked(lambda: self.other(lab).gc(given, []))
@@ -457,7 +271,7 @@ class TestLocks:
             sleep(0.01)
 
 
-def test_a_container_whose_result_no_file_can_hold(lab: Laboratory) -> None:
+def test_a_container_whose_result_no_file_can_hold(lab: RuntimeLab) -> None:
     given = network({"type": "a"})
     longest, longer = "c" * (255 - len(".net--eth0")), "c" * (256 - len(".net--eth0"))
     lab.runtime.add(given, longest, "/run/netns/ctr", "eth0")
@@ -473,7 +287,7 @@ def test_a_container_whose_result_no_file_can_hold(lab: Laboratory) -> None:
         lab.runtime.check(given, longer, "/run/netns/ctr", "eth0")
 
 
-def test_a_network_whose_name_no_file_can_have(lab: Laboratory) -> None:
+def test_a_network_whose_name_no_file_can_have(lab: RuntimeLab) -> None:
     given = network({"type": "a"})
     given.name = "n" * 300
     with pytest.raises(CniError, match="network name is too long") as caught:
