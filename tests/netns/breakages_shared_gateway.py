@@ -12,7 +12,7 @@ SHARED_GATEWAY = (
     Breakage(
         "VirtualRouter.addresses",
         "ip addr flush dev {link} to {address}; ip addr add {address}/{length} dev {link} nodad",
-        "address {address}/{length} of the shared gateway is on this host, whichever host is the gateway",
+        "address {address}/{length} of the shared gateway is always here, whichever host is the gateway",
     ),
     Breakage("VirtualRouter.virtualRouterID", "sed -i 's/router_id .*/router_id 256/' {path}", _UNLIKE),
     Breakage("VirtualRouter.priority", "sed -i 's/priority .*/priority 255/' {path}", _UNLIKE),

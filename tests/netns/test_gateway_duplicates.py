@@ -11,7 +11,7 @@ from support.suite import Suite
 from support.waiting import wait_for
 
 pytestmark = pytest.mark.long
-GATEWAY = "gateway 10.7.0.1 is here, and also at the hardware address 02:00:00:00:00:02"
+GATEWAY = "gateway 10.7.0.1 is also in use at the hardware address 02:00:00:00:00:02"
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_two_gateways_are_told(
             wait_for(lambda: f"{metric} 1\n" in metrics.read_text())
             if unite is not None:
                 unite(lab)
-                watched.wait_for("10.7.0.1 is no longer at 02:00:00:00:00:02, too")
+                watched.wait_for("02:00:00:00:00:02 no longer answers for 10.7.0.1")
                 wait_for(lambda: f"{metric} 0\n" in metrics.read_text())
             assert not any("healed" in line for line in watched.lines)
 
@@ -95,7 +95,7 @@ def test_a_copied_address_of_a_host_is_told(lab: GatewayLab) -> None:
     for host in lab.hosts:
         host.start_keepalived()
         host.add()
-    said = "this host's own address 10.7.0.2 is here, and also at the hardware address 02:00:00:00:00:02"
+    said = "this host's own address 10.7.0.2 is also in use at the hardware address 02:00:00:00:00:02"
     with first.make_command() as shibafu, Watched(shibafu) as watched:
-        assert 'give each host another "gatewayHostIP"' in watched.wait_for(said)
+        assert 'give each host a different "gatewayHostIP"' in watched.wait_for(said)
         assert said in str(shibafu.json("network check net", status=1))

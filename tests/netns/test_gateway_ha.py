@@ -219,11 +219,11 @@ def test_what_keeps_the_gateway_away_is_said(lab: GatewayLab) -> None:
     host = lab.hosts[0]
     machine, config = host.machine, host.config
     error = machine.call("STATUS", config).json
-    assert (error["code"], error["msg"]) == (51, "keepalived does not run on this host")
+    assert (error["code"], error["msg"]) == (51, "keepalived is not running on this host")
     host.add()
     # Nothing is wrong but that.
     error = machine.fail(config, "c1", command="CHECK")
-    assert "keepalived does not run on this host" in error["msg"]
+    assert "keepalived is not running on this host" in error["msg"]
     host.start_keepalived()
     wait_for(host.has_gateway)
     host.check()

@@ -107,7 +107,7 @@ def test_a_watcher_that_ends_does_not_keep_the_gateway_away(lab: GatewayLab, is_
         if is_killed:
             settle()
             assert first.is_without_gateway()
-            said = "keepalived was told that uplink eth2 has no carrier, and it has one"
+            said = "keepalived was told that uplink eth2 has no carrier, although it has one"
             assert first.machine.fail(first.config, "c1", command="CHECK")["msg"] == said
             shibafu("network repair net")
         wait_for(first.has_gateway)

@@ -243,7 +243,7 @@ def test_passwords(etcd: EtcdServer, tmp_path: Path) -> None:
     assert caught.value.hint == "look at username and passwordFile"
     with pytest.raises(EtcdError) as caught:
         EtcdClient(etcd.access).get("/a/1")
-    assert caught.value.hint == "etcd wants a password: set username and passwordFile"
+    assert caught.value.hint == "etcd requires a password: set username and passwordFile"
     password.unlink()
     with pytest.raises(OverlayError, match="which passwordFile names, does not exist"):
         EtcdClient(access).get("/a/1")

@@ -90,7 +90,7 @@ def test_a_host_that_is_removed_leaves_nothing(tmp_path: Path) -> None:
         first, second = lab.hosts
         assert second.address in first.command("ls")
         said = second.command("rm", second.address, status=1)
-        assert "whose agent is at work and would join again" in said
+        assert "whose agent is running and would join again" in said
         second.stop()
         assert "not running" in second.command("status", status=3)
         # It has only ended: all is as it was.
@@ -174,7 +174,7 @@ def test_a_second_agent_is_refused(tmp_path: Path) -> None:
         host = lab.hosts[0]
         host.start()
         wait_until(lambda: host.read_state().get("state") == "joined", "join")
-        assert "another agent of the overlay is at work here" in host.command("run", status=75)
+        assert "another agent of the overlay is already running" in host.command("run", status=75)
 
 
 @pytest.mark.long

@@ -57,7 +57,7 @@ def test_dead_uplink_is_left_without_a_watcher(lab: UplinkLab, way: str) -> None
     """By the next ADD, or a repair; CHECK tells that it has to be."""
     lab.machine.add(lab.config)
     lab.cut("eth1")
-    said = "uplink eth1 is active and has no carrier, which eth2 has"
+    said = "uplink eth1 is active without a carrier, although eth2 has one"
     assert lab.machine.call("CHECK", lab.config).json["msg"] == said
     if way == "add":
         lab.machine.add(lab.config, "c2")
@@ -197,12 +197,12 @@ def test_uplink_of_another_network_is_refused(lab: UplinkLab) -> None:
     """Also one that waits, which belongs to no bridge: by ADD, STATUS and the command."""
     lab.machine.add(lab.config)
     other = lab.config | {"name": "other", "bridge": "br1", "uplinks": ["eth2"]}
-    said = 'uplink eth2 is one of bridge br0, of network "net"'
+    said = 'uplink eth2 belongs to bridge br0 of network "net"'
     for command in ("ADD", "STATUS"):
         assert lab.machine.call(command, other, "c2").json["msg"] == said
     assert lab.list_ports() == ["eth1"]
     assert "br1" not in lab.host.run("ip", "-br", "link")
-    said = "uplink eth2 is one of bridge br0, of network net"
+    said = "uplink eth2 belongs to bridge br0 of network net"
     assert said in lab.shibafu.fail("network create lan --subnet 10.8.0.0/24 --uplink eth2")
     declared = "networks: {lan: {subnets: [10.8.0.0/24], driver-opts: {uplinks: [eth2]}}}"
     assert said in lab.shibafu.fail("network apply -f -", stdin=declared)
@@ -237,7 +237,7 @@ def test_networks_on_one_bridge_agree_on_the_watch(lab: UplinkLab) -> None:
     lab.machine.add(lab.config)
     other = lab.config | {"name": "other", "primaryReselect": "always"}
     msg = lab.machine.call("ADD", other, "c2").json["msg"]
-    assert msg == 'network "net" has the uplinks of bridge br0 watched in another way'
+    assert msg == 'network "net" watches the uplinks of bridge br0 in another way'
     lab.machine.add(lab.config | {"name": "other"}, "c3")
 
 

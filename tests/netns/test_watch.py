@@ -161,8 +161,8 @@ def test_a_configuration_that_cannot_be_read_is_named(network: BlueNetwork) -> N
 def test_there_is_one_watcher(network: BlueNetwork) -> None:
     network.create()
     with Watched(network.shibafu):
-        assert "another watcher is at work here" in network.shibafu.fail("watch run", status=75)
-        assert "another watcher is at work here" in network.shibafu.fail("watch run --once", status=75)
+        assert "another watcher is already running" in network.shibafu.fail("watch run", status=75)
+        assert "another watcher is already running" in network.shibafu.fail("watch run --once", status=75)
 
 
 def test_one_that_was_killed_is_followed_by_another(network: BlueNetwork) -> None:

@@ -140,7 +140,7 @@ def test_calls_beside_a_paused_network(suite: Suite, machine: Machine) -> None:
         rounds = [pool.submit(come_and_go, machine, config, name, CALLS // len(names)) for name in names]
         while not all(one.done() for one in rounds):
             time.sleep(0.2)
-            assert "another watcher is at work here" in shibafu.fail("watch run", status=75)
+            assert "another watcher is already running" in shibafu.fail("watch run", status=75)
             assert "br0" not in machine.links()
             assert machine.host.run("nft", "list", "ruleset") == ""
         for one in rounds:

@@ -93,11 +93,11 @@ def test_refused(keys: dict[str, Any], msg: str) -> None:
         ({}, "moveAddresses needs uplinks"),
         (
             {"uplinks": ["eth1"], "isGateway": True, "gatewayHA": "vrrp"},
-            "a network with gatewayHA cannot have the addresses of its uplinks",
+            "a network with gatewayHA cannot take over the addresses of its uplinks",
         ),
         (
             {"uplinks": ["eth1"], "uplinkMode": "stp"},
-            "uplinkMode stp would cut off the addresses of uplinks for a while",
+            "uplinkMode stp would make the addresses of uplinks unreachable for a while",
         ),
     ],
 )

@@ -47,8 +47,8 @@ def test_mistakes(tmp_path: Path, words: str, what: str) -> None:
         ("blue --prefix blue", 'argument --prefix: prefix "blue" is not a path'),
         ("blue --iface a/b", 'argument --iface: "a/b" is not the name of a link'),
         ("blue --cafile ca.pem", 'argument --cafile: "ca.pem" is not a path of a file that begins with /'),
-        ("blue --keyfile /key.pem", "--keyfile needs --certfile, too"),
-        ("blue --username blue", "--username needs --password-file, too"),
+        ("blue --keyfile /key.pem", "--keyfile also needs --certfile"),
+        ("blue --username blue", "--username also needs --password-file"),
     ],
 )
 def test_mistakes_of_init_name_the_option(

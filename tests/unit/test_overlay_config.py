@@ -85,8 +85,8 @@ def one(key: str, value: str) -> str:
         ("leaseSeconds", "1", 'f:4: "leaseSeconds" is a number from 5 to 31536000'),
         ("leaseSeconds", "day", 'f:4: "leaseSeconds" is a whole number'),
         ("cafile", "/ca.pem", "f:2: certificates have no effect on http://192.0.2.1:2379: write https"),
-        ("username", "root", 'f:4: "username" needs the key "passwordFile", too'),
-        ("keyfile", "/key", 'f:4: "keyfile" needs the key "certfile", too'),
+        ("username", "root", 'f:4: "username" also needs the key "passwordFile"'),
+        ("keyfile", "/key", 'f:4: "keyfile" also needs the key "certfile"'),
         ("colour", "blue", 'f:4: a network has no key "colour"'),
     ],
 )

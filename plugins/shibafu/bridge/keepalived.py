@@ -107,14 +107,14 @@ def require_keepalived(env: "Mapping[str, str]", network: str) -> None:
 
 
 def find_standstill() -> CniError | None:
-    """Return that keepalived does not run in this namespace; None if it does."""
+    """Return a failure if keepalived does not run in this namespace; None if it does."""
     if _find_process():
         return None
     return CniError(
         LIMITED_CONNECTIVITY,
-        "keepalived does not run on this host",
-        "start it, such as by `systemctl enable --now keepalived`; until then the gateway can only be on "
-        "another host",
+        "keepalived is not running on this host",
+        "start it, for example with `systemctl enable --now keepalived`; until then the gateway can only "
+        "be on another host",
     )
 
 

@@ -81,7 +81,7 @@ class SharedGateway:
         for gateway in gateways:
             if not self.owns(gateway.packed):
                 raise _refuse(
-                    f"gateway {gateway} is not one of the network's ranges, so that no host would have it",
+                    f"gateway {gateway} is in none of the network's ranges, so no host would have it",
                     'with "gatewayHA", the IPAM plugin has to hand out the gateways of "ranges"',
                 )
 
@@ -92,14 +92,14 @@ class SharedGateway:
             if len(own) != 1:
                 raise _refuse(
                     f'"gatewayHostIP" needs exactly one address of the subnet {pool.subnet}',
-                    f"add one that no other host has, with the length of the prefix: /{pool.subnet.prefix}",
+                    f"add one that no other host has, with the prefix length /{pool.subnet.prefix}",
                 )
             pool.require_free(own[0])
         for ip in self.host_ips:
             if not any(ip.network == pool.subnet for pool in pools):
                 raise _refuse(
-                    f"{ip} in gatewayHostIP is of none of the network's subnets",
-                    "state an address of a subnet, with the length of that subnet's prefix",
+                    f"{ip} in gatewayHostIP is in none of the network's subnets",
+                    "state an address in one of the subnets, with that subnet's prefix length",
                 )
 
     def _require_valid_numbers(self) -> None:
@@ -136,19 +136,19 @@ class _Pool:
         if not self.subnet.contains(self.gateway.address):
             raise _refuse(
                 f"gateway {self.gateway.address} is not in the subnet {self.subnet}",
-                'choose a "gateway" of the subnet, in which the hosts take turns in having it',
+                'choose a "gateway" in the subnet: the hosts take turns having it',
             )
         if not self._is_divided:
             raise _refuse(
-                f"the range of subnet {self.subnet} is the whole subnet, so that other hosts would give out "
-                "the same addresses",
-                'state "rangeStart" and "rangeEnd" (`network create --ip-range`), other ones on each host',
+                f"the range of subnet {self.subnet} is the whole subnet, so other hosts would give out the "
+                "same addresses",
+                'set "rangeStart" and "rangeEnd" (`network create --ip-range`), different ones on each host',
             )
 
     def require_free(self, ip: Cidr) -> None:
         if ip == self.gateway:
             raise _refuse(
-                f"{ip} is the gateway's address, so that it cannot be this host's own",
+                f"{ip} is the gateway's address, so it cannot be this host's own",
                 'choose another address for "gatewayHostIP"',
             )
         if self._first <= ip.address.value <= self._last:
@@ -171,7 +171,7 @@ def _read_pools(ipam: Section) -> list[_Pool]:
     if not sections:
         raise _refuse(
             "gatewayHA needs ranges of addresses that name the gateway",
-            'add "ranges" to "ipam"; with an IPAM plugin that has none, "gatewayHA" is not possible',
+            'add "ranges" to "ipam"; "gatewayHA" does not work with an IPAM plugin that has none',
         )
     try:
         return [_Pool(section) for section in sections]

@@ -92,10 +92,10 @@ def _parse_movement(config: "Section", mode: str) -> bool:
     if not config.flag("moveAddresses"):
         return False
     if config.get("gatewayHA"):
-        what = "a network with gatewayHA cannot have the addresses of its uplinks"
+        what = "a network with gatewayHA cannot take over the addresses of its uplinks"
         raise CniError(INVALID_CONFIG, what, 'remove "moveAddresses" or "gatewayHA"')
     if mode != ACTIVE_BACKUP:
-        what = f"uplinkMode {mode} would cut off the addresses of uplinks for a while"
+        what = f"uplinkMode {mode} would make the addresses of uplinks unreachable for a while"
         advice = f'remove "moveAddresses", or set "uplinkMode" to "{ACTIVE_BACKUP}"'
         raise CniError(INVALID_CONFIG, what, advice)
     return True
@@ -126,7 +126,7 @@ def _require_names(config: "Section", links: "tuple[str, ...]") -> None:
             )
             raise CniError(INVALID_CONFIG, f'invalid uplink "{name}"', advice)
     if len(set(links)) < len(links):
-        raise CniError(INVALID_CONFIG, "an uplink is stated twice", 'each of "uplinks" must be another link')
+        raise CniError(INVALID_CONFIG, "an uplink is stated twice", 'name each of "uplinks" once')
 
 
 def _parse_probe(text: str) -> bytes:

@@ -35,7 +35,7 @@ class EthtoolSocket:
             value: what to set.
 
         Raises:
-            OSError: there is no such link, or its driver does not support the request (EOPNOTSUPP).
+            OSError: the link does not exist, or its driver does not support the request (EOPNOTSUPP).
         """
         content = array("I", (command, value))
         name = link.encode("utf-8", "surrogateescape")

@@ -152,7 +152,7 @@ def _describe_limits(endpoint: Endpoint) -> str:
 
 
 def _describe_routes(endpoint: Endpoint) -> str:
-    """Return that a container leads out by another network; empty if it does not."""
+    """Return words for a container whose default route is another network's; empty if it is this one's."""
     others = [name.replace("ip", "IP") for name, counts in endpoint.default_routes.items() if not counts]
     return f"another network leads out by {' and '.join(others)}" if others else ""
 

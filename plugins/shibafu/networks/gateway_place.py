@@ -9,7 +9,7 @@ from shibafu.bridge.shared_gateway import SharedGateway
 
 @dataclass(frozen=True, order=True)
 class Duplicate:
-    """An address of this host that somebody else on the network has, too.
+    """An address of this host that another host on the network also has.
 
     Args:
         address: the address, without a prefix.
@@ -24,7 +24,7 @@ class Duplicate:
     def describe(self) -> str:
         """Return it in words."""
         whose = "gateway" if self.is_gateway else "this host's own address"
-        return f"{whose} {self.address} is here, and also at the hardware address {self.mac}"
+        return f"{whose} {self.address} is also in use at the hardware address {self.mac}"
 
     def advise(self) -> str:
         """Return what to do about it."""
@@ -33,7 +33,7 @@ class Duplicate:
                 "if that is another host, let protocol 112 through between the two, and give the network the "
                 'same "vrrpID" on both'
             )
-        return 'give each host another "gatewayHostIP"'
+        return 'give each host a different "gatewayHostIP"'
 
 
 @dataclass(frozen=True)

@@ -194,8 +194,8 @@ class Resolver:
             taken = [link for link in options.get("uplinks") or () if link in links]
             if other != name and its_bridge != bridge and taken:
                 raise CommandError(
-                    f"uplink {taken[0]} is one of bridge {its_bridge}, of network {other}",
-                    "choose another one: a link leads out of one bridge only",
+                    f"uplink {taken[0]} belongs to bridge {its_bridge} of network {other}",
+                    "choose another one: a link can be an uplink of one bridge only",
                 )
 
     def _require_no_addresses(self, uplinks: Iterable[str], subnets: tuple[Subnet, ...]) -> None:

@@ -204,8 +204,8 @@ def remove_from_this_host(settings: OverlaySettings, host: str) -> list[str]:
         return []
     if is_agent_running():
         raise OverlayError(
-            f"{host} is this host, whose agent is at work and would join again",
-            "end it first: systemctl disable --now shibafu-overlay",
+            f"{host} is this host, whose agent is running and would join again",
+            "stop it first: systemctl disable --now shibafu-overlay",
         )
     removed = []
     with NetlinkSocket() as sock:

@@ -158,7 +158,7 @@ class Agent:
             try:
                 require_apart_from_network(described[later], earlier, described[earlier])
             except OverlayError as error:
-                hint = "describe one of them otherwise in etcd, or leave one out of the configuration"
+                hint = "change one of them in etcd, or remove it from the configuration"
                 has_own_devices = described[later].vni != described[earlier].vni
                 self._networks[later].refuse(error.message, hint, has_own_devices)
                 if later == name:

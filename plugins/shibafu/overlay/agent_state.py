@@ -26,7 +26,8 @@ class AgentRunningError(OverlayError):
 
     def __init__(self) -> None:
         super().__init__(
-            "another agent of the overlay is at work here", "`shibafu overlay status` shows what it does"
+            "another agent of the overlay is already running",
+            "`shibafu overlay status` shows what it does",
         )
 
 

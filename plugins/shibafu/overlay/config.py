@@ -252,7 +252,7 @@ class _Reader(NodeReader):
         for one, other in (("certfile", "keyfile"), ("username", "passwordFile")):
             for stated, missing in ((one, other), (other, one)):
                 if stated in entries and missing not in entries:
-                    self.refuse(entries[stated], f'"{stated}" needs the key "{missing}", too')
+                    self.refuse(entries[stated], f'"{stated}" also needs the key "{missing}"')
         if cafile or certfile:
             for endpoint in endpoints:
                 if endpoint.startswith("http:"):

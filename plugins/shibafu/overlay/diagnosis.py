@@ -224,7 +224,7 @@ def _check_hosts(
         "MTU",
         {str(alive[address].lease.public_ip) for address in through - large},
         (f"does not answer to packets of {mtu} bytes", f"do not answer to packets of {mtu} bytes"),
-        f"a link on the way takes less than {mtu + OVERHEAD} bytes (that of {outer.name} is {outer.mtu}):"
+        f"a link on the way takes fewer than {mtu + OVERHEAD} bytes (that of {outer.name} is {outer.mtu}):"
         " describe the network with --mtu",
     )
 

@@ -78,7 +78,7 @@ def _describe_refusal(error: Etcd3Exception, endpoint: str) -> EtcdError:
     if "CommonName" in message:
         hint = "a certificate that is used with a password must not have a CN: make one for /O=shibafu"
     elif "user name is empty" in message:
-        hint = "etcd wants a password: set username and passwordFile"
+        hint = "etcd requires a password: set username and passwordFile"
     elif "authentication failed" in message:
         hint = "look at username and passwordFile"
     elif code == _PERMISSION:

@@ -355,7 +355,7 @@ class NetworkAgent:
         if is_repair:
             self._heals.append(time.monotonic())
             self._heal_count += changed
-            self._log(f"{changed} entries of the kernel are as they were")
+            self._log(f"{changed} entries of the kernel were restored")
             self.is_changed = True
 
     # What is said about it

@@ -132,7 +132,7 @@ def _create(sock: NetlinkSocket, device: VxlanDevice) -> Link:
         ) from None
     link = link_by_name(sock, device.name)
     if link is None:
-        raise OverlayError(f"{device.name} was deleted while it was made")
+        raise OverlayError(f"{device.name} was deleted while it was being created")
     return link
 
 

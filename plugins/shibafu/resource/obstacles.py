@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def find_missing_program(program: str, env: "Mapping[str, str]", details: str) -> CniError | None:
-    """Return that a program is not installed; None if it is.
+    """Return a failure if a program is not installed; None if it is.
 
     Args:
         program: its name.
@@ -24,7 +24,7 @@ def find_missing_program(program: str, env: "Mapping[str, str]", details: str) -
 
 
 def find_closed_directory(path: str, details: str) -> CniError | None:
-    """Return that a directory cannot be written to, or not be made; None if it can.
+    """Return a failure if a directory cannot be created or written to; None if it can.
 
     Args:
         path: the directory.

@@ -36,7 +36,7 @@ def announce(link: str, macs: "Iterable[bytes]") -> None:
     """Send a frame from each of some MACs out of a link, from which switches learn where they are.
 
     Raises:
-        OSError: there is no such link, or its queue is full.
+        OSError: the link does not exist, or its queue is full.
     """
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as sock:
         sock.bind((link, 0))

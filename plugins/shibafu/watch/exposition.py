@@ -31,7 +31,7 @@ def _render_lines(status: "Mapping[str, Any]") -> "Iterator[str]":
     for gateway in status["gateways"]:
         yield f'shibafu_watch_gateway_here{{network="{gateway["network"]}"}} {int(gateway["here"])}'
     if status["gateways"]:
-        what = "Addresses of this host that others have, too, where hosts share a gateway."
+        what = "Addresses of this host that other hosts also have, where hosts share a gateway."
         yield from _describe("gateway_duplicates", "gauge", what)
     for gateway in status["gateways"]:
         labels = f'network="{gateway["network"]}"'
@@ -49,15 +49,15 @@ def _render_lines(status: "Mapping[str, Any]") -> "Iterator[str]":
         yield from _describe("router", "gauge", "Whether a router is active, a backup or dead.")
         for one in status["routers"]:
             yield f'shibafu_watch_router{{{_label_router(one)},state="{one["state"]}"}} 1'
-        yield from _describe(
-            "router_takeovers_total", "counter", "How often packets went to it from then on."
-        )
+        yield from _describe("router_takeovers_total", "counter", "How often a router became the active one.")
         for one in status["routers"]:
             yield f"shibafu_watch_router_takeovers_total{{{_label_router(one)}}} {one['takeovers']}"
     yield from _describe("start_time_seconds", "gauge", "When it started, in seconds since 1970.")
     yield f"shibafu_watch_start_time_seconds {status['started']}"
     for heal in status["last"][-1:]:
-        yield from _describe("last_heal_timestamp_seconds", "gauge", "When it healed last, likewise.")
+        yield from _describe(
+            "last_heal_timestamp_seconds", "gauge", "When it last healed something, in seconds since 1970."
+        )
         yield f"shibafu_watch_last_heal_timestamp_seconds {heal['time']}"
 
 

@@ -50,7 +50,7 @@ class UplinkWatch:
 
     Args:
         journal: takes what is done.
-        is_dry_run: whether to say only what would be.
+        is_dry_run: whether to log what would be done, and change nothing.
     """
 
     def __init__(self, journal: "Journal", is_dry_run: bool) -> None:
@@ -165,7 +165,7 @@ class _BridgeUplinks:
     def look(self, now: float) -> bool:
         """Look at the carriers, ask for the gateway, and switch; return whether the state has changed."""
         self.due = now + _POLL
-        # So it is nearly always, thirty times a second; the others matter once the active one is dead.
+        # The usual case, thirty times a second: the others only matter once the active one is dead.
         is_alive = self._carriers.get(self._active, False)
         if now < self._next_work and is_alive and self._reader.has_carrier(self._active):
             return False
@@ -197,7 +197,7 @@ class _BridgeUplinks:
         return min(due)
 
     def _read_carriers(self) -> bool:
-        """Look at the carriers; return whether any is another one than before."""
+        """Look at the carriers; return whether any has changed."""
         before = dict(self._carriers)
         for name in self.keys.links:
             has_carrier = self._reader.has_carrier(name)
@@ -209,9 +209,10 @@ class _BridgeUplinks:
         return before != self._carriers
 
     def _find_active(self) -> list[Link]:
-        """Look which uplink is a port of the bridge; the resource has made it so, or another watcher.
+        """Find the uplink that is a port of the bridge, whether an ADD, a repair or a watcher made it one.
 
-        Returns the uplinks that are, or could be.
+        Returns:
+            The uplinks that belong to the bridge, or to nothing.
         """
         self._bridge = link_by_name(self._sock, self._name)
         index = self._bridge.index if self._bridge is not None else 0
@@ -277,7 +278,7 @@ class _BridgeUplinks:
                 self.due = now + _URGENT_POLL
 
     def _tell_keepalived(self, now: float) -> None:
-        """Have keepalived give a gateway to other hosts that this one can no longer be for them."""
+        """Have keepalived leave the gateway to another host while nobody can reach this one."""
         self._alive_since = min(self._alive_since, now) if any(self._carriers.values()) else NEVER
         is_dead = self._alive_since == NEVER or (
             self._has_outage is True and now - self._alive_since < _RETURNING
@@ -287,7 +288,7 @@ class _BridgeUplinks:
             self._has_outage = is_dead
 
     def forget_outage(self) -> None:
-        """Have keepalived take part again."""
+        """Have keepalived take part again, if it does not."""
         if self._has_outage:
             try:
                 note_outage(self._name, False)
@@ -303,7 +304,7 @@ class _BridgeUplinks:
         return [self.keys.links[0]] if now - self._preferred_since >= _PROVING else []
 
     def _switch(self, now: float, names: list[str], why: str) -> None:
-        """Make the first uplink active that can be, if it is still so that another one should be."""
+        """Make the first uplink active that can be, unless somebody else has switched in the meantime."""
         if not names or now < self._next_switch:
             return
         self._next_switch = now + _LOOK

@@ -1,9 +1,9 @@
-"""Whether another host has an address that only this one is to have: the shared gateway's, or its own.
+"""Detection of other hosts that have an address of this one: that of the shared gateway, or the host's own.
 
-VRRP cannot tell: two hosts that do not hear each other both become the gateway. They are still on one
-segment, where all that have an address answer who asks for it. keepalived gives addresses to the bridge with
-the hardware address that this has (no `use_vmac`), so that the other host answers with another one. IPv6
-addresses of the gateway move with its IPv4 one, so that it is enough to ask for that.
+VRRP cannot notice it: two hosts that do not hear each other both become the gateway. But if they are on the
+same segment, every host that has an address answers ARP requests for it. keepalived adds the gateway to the
+bridge, and leaves the bridge its hardware address (no `use_vmac`), so each host answers with its own. The
+gateway's IPv6 addresses move with its IPv4 address, so asking for the latter is enough.
 """
 
 import time
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 # Seconds between two requests.
 _PERIOD = 1.0
-# While the gateway moves, two hosts may have it for some tenths of a second: it is said after as many answers
-# in a row, and over after as many requests without one.
+# While the gateway moves, two hosts may have it for some tenths of a second: a duplicate is reported after
+# this many answers in a row, and counts as gone after as many requests without one.
 _CERTAIN = 3
 # Seconds in which an answer comes, and how often a single look asks.
 _ANSWER = 0.1
@@ -35,7 +35,7 @@ _ATTEMPTS = 2
 
 
 class DuplicateWatch:
-    """Asks for the addresses of all networks whose gateway hosts share.
+    """Asks who has this host's addresses on the networks whose gateway hosts share.
 
     Args:
         journal: takes what is found.
@@ -97,7 +97,7 @@ class DuplicateWatch:
                 self._journal.note(f"network {network}: {one.describe()}; {one.advise()}")
         for one, count in former.items():
             if count >= _CERTAIN and one not in certain:
-                self._journal.note(f"network {network}: {one.address} is no longer at {one.mac}, too")
+                self._journal.note(f"network {network}: {one.mac} no longer answers for {one.address}")
         self._journal.keep_duplicates(
             network,
             [{"address": one.address, "mac": one.mac, "gateway": one.is_gateway} for one in certain],
@@ -113,7 +113,7 @@ def _ask_about(network: "ConfiguredNetwork") -> "_Question | None":
 
 
 def find_duplicates(network: "ConfiguredNetwork") -> list[Duplicate]:
-    """Return which of this host's addresses on a network others have, too; it takes a moment.
+    """Return which of this host's addresses on a network other hosts also have; it takes a moment.
 
     Args:
         network: the network; where hosts do not share its gateway, nobody is asked.
@@ -172,7 +172,7 @@ class _Question:
         return bool(wanted)
 
     def take_answers(self) -> set[Duplicate]:
-        """Return the addresses for which others have answered."""
+        """Return the addresses that others have answered for."""
         own = self._link[1]
         gateways = [str(gateway.address) for gateway in self.shared.gateways]
         return {

@@ -45,7 +45,7 @@ class Healer:
         directories: where plugins and cached results are.
         backoff: what was healed when.
         journal: takes what is done.
-        is_dry_run: whether to say only what would be.
+        is_dry_run: whether to log what would be done, and change nothing.
         attend: called between containers, since a look at many takes its time.
     """
 

@@ -34,7 +34,7 @@ class Journal:
         self._uplinks: list[dict[str, object]] = []
         self._routers: list[dict[str, object]] = []
         self.started = time.time()
-        # Whether the status is another one than before.
+        # Whether the status has changed.
         self.is_changed = True
 
     def note(self, line: str) -> None:

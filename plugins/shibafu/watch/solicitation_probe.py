@@ -37,7 +37,7 @@ class SolicitationProbe:
         target: the IPv6 address, packed.
 
     Raises:
-        OSError: there is no such link, or no IPv6.
+        OSError: the link does not exist, or has no IPv6.
     """
 
     def __init__(self, link: str, index: int, mac: bytes, target: bytes) -> None:

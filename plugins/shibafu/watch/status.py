@@ -32,7 +32,9 @@ def claim_watch() -> SoleProcess:
 
 def _refuse() -> CommandError:
     return CommandError(
-        "another watcher is at work here", "`shibafu watch status` shows what it does", ALREADY_AT_WORK
+        "another watcher is already running",
+        "`shibafu watch status` shows what it does",
+        ALREADY_AT_WORK,
     )
 
 

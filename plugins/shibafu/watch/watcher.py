@@ -43,7 +43,7 @@ class Watcher:
     Args:
         directories: where networks, plugins and results are.
         journal: takes what is done.
-        is_dry_run: whether to say only what would be done.
+        is_dry_run: whether to log what would be done, and change nothing.
         routers: the configuration of the host's routers, which may be missing.
         metrics: a file that metrics are written to; empty for none.
     """
@@ -87,7 +87,7 @@ class Watcher:
         """Watch until SIGTERM or SIGINT.
 
         Raises:
-            CommandError: another watcher is at work here.
+            CommandError: another watcher is already running.
         """
         with claim_watch():
             self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -168,7 +168,7 @@ class Watcher:
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-            self._journal.note("announcements were lost; looking at everything")
+            self._journal.note("announcements were lost: checking everything")
             self._interests.forget_indexes()
             self._refresh()
             self._mark_everything()

@@ -97,7 +97,7 @@ def _choose_metric(ifname: str, stated: int, unstated: int, taken: set[int]) -> 
 
 
 def _find_number(ifname: str) -> int:
-    """Return the number of an interface that is called as runtimes call a container's; else 0."""
+    """Return the number of an interface named as runtimes name a container's, such as eth1; else 0."""
     digits = ifname.removeprefix(_NUMBERED)
     is_numbered = ifname.startswith(_NUMBERED) and digits.isascii() and digits.isdecimal()
     return int(digits) if is_numbered and len(digits) <= _MAX_DIGITS else 0

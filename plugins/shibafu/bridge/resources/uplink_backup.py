@@ -1,6 +1,6 @@
 """Uplinks of which one is the bridge's port and the others wait, until `shibafu watch` has another take over.
 
-There is never more than one port, or frames would go round in circles: what is active leaves before another
+There is never more than one port, or frames would loop: what is active leaves before another
 enters. If a change is interrupted, the bridge has no uplink until the watcher, `network repair` or the next
 ADD has chosen one.
 """
@@ -85,4 +85,4 @@ def _list_dead(bridge: Link, links: list[Link]) -> "Iterator[Fault]":
     if working:
         for link in links:
             if link.master == bridge.index and not has_carrier(link):
-                yield Fault(f"uplink {link.name} is active and has no carrier, which {working[0]} has")
+                yield Fault(f"uplink {link.name} is active without a carrier, although {working[0]} has one")

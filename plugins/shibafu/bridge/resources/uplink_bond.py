@@ -134,7 +134,7 @@ class BondedUplinks(UplinkUse):
             except NetlinkError as error:
                 if error.errno != EOPNOTSUPP:
                     raise
-                advice = 'set "uplinkMode" to "active-backup", or load a kernel with the module bonding'
+                advice = 'set "uplinkMode" to "active-backup", or use a kernel with the module bonding'
                 msg = "this kernel has no bonding; use active-backup"
                 raise CniError(NETWORK_SETUP, msg, advice) from None
             bond = link_by_name(sock, name)
@@ -158,7 +158,7 @@ def _refuse_bond(link: Link, bridge: str) -> CniError | None:
         what = f"{link.name} already exists, and was not made for the uplinks of bridge {bridge}"
         return CniError(INVALID_CONFIG, what, f"rename that link, or give another name to bridge {bridge}")
     if link.data.get(IFLA_BOND_MODE) != bytes((BOND_ACTIVE_BACKUP,)):
-        what = f"bond {link.name} is not of the mode active-backup"
+        what = f"bond {link.name} is not in the mode active-backup"
         return CniError(
             INVALID_CONFIG, what, f"delete it (ip link del {link.name}): the next ADD makes it again"
         )

@@ -33,8 +33,10 @@ def find_claimed_uplink(config: "BridgeConfig") -> CniError | None:
             stated = read_stated_uplinks(record.config)
             taken = [one for one in wanted if stated is not None and one in stated.links]
             if taken and (link_exists(link) or record.phase in (CLAIMED, ADDRESSED)):
-                what = f'uplink {taken[0]} is one of bridge {record.bridge}, of network "{name}"'
-                return CniError(INVALID_CONFIG, what, "name another one: a link leads out of one bridge only")
+                what = f'uplink {taken[0]} belongs to bridge {record.bridge} of network "{name}"'
+                return CniError(
+                    INVALID_CONFIG, what, "name another one: a link can be an uplink of one bridge only"
+                )
     return None
 
 

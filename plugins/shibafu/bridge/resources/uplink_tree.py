@@ -1,4 +1,4 @@
-"""Uplinks that are all ports of the bridge, of which STP blocks those that would close a circle.
+"""Uplinks that are all ports of the bridge, of which STP blocks those that would close a loop.
 
 The invariant under which a loop never arises: STP is on before a second uplink enters, which is read back,
 and is only turned off after all of them have left. A process may be killed between any two steps.
@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Behind all switches that are as they were bought (32768), so that it is the host's own port that blocks.
+# Behind all switches with the default priority, 32768, so that it is the host's own port that blocks.
 _PRIORITY = 61440
 # In hundredths of a second, the least that the kernel takes (net/bridge/br_private.h).
 _FORWARD_DELAY, _MAX_AGE, _HELLO_TIME = 200, 600, 100
@@ -80,7 +80,7 @@ class TreeUplinks(UplinkUse):
         if not has_tree(bridge):
             yield Fault(f"STP is off on bridge {bridge.name}, which its uplinks need")
         elif parse_int(bridge.data.get(IFLA_BR_PRIORITY, bytes(2)), 2) != _PRIORITY:
-            yield Fault(f"bridge {bridge.name} has another priority in STP than {_PRIORITY}")
+            yield Fault(f"bridge {bridge.name} has an STP priority other than {_PRIORITY}")
         yield from self._find_dropped_faults(sock, bridge, self._names)
         for link in links:
             if not link.master:
@@ -118,7 +118,7 @@ class TreeUplinks(UplinkUse):
             hello_time=_HELLO_TIME,
         )
         if not has_tree(present):
-            # Two ports without it are a circle, which nothing may bring back.
+            # Two ports without it are a loop, which an undo must not bring back.
             self._has_turned_on = bridge.index if sum(bool(link.master) for link in links) < 2 else 0
             sock.request(request)
         elif parse_int(present.data.get(IFLA_BR_PRIORITY, bytes(2)), 2) != _PRIORITY:

@@ -1,6 +1,6 @@
 """Redundant uplinks of a bridge: how they are used depends on `uplinkMode`.
 
-Frames must never go round in circles: a process that changes which links are ports holds a lock, and what
+Frames must never loop: a process that changes which links are ports holds a lock, and what
 is one leaves before another enters.
 """
 
@@ -144,11 +144,13 @@ class Uplinks(Resource):
             yield from find_movement_faults(view.sock, bridge, links)
         # One that is down may have a carrier once it is up.
         if links and all(link.up for link in links) and not any(has_carrier(link) for link in links):
-            advice = "containers reach nobody beyond this host until a cable, or the switch behind it, works"
+            advice = (
+                "containers reach nothing beyond this host until a cable or the switch behind it works again"
+            )
             yield Fault(f"no uplink of bridge {bridge.name} has a carrier", advice, is_mendable=False)
         working = [link.name for link in links if has_carrier(link)]
         if working and has_stale_outage(bridge.name):
-            what = f"keepalived was told that uplink {working[0]} has no carrier, and it has one"
+            what = f"keepalived was told that uplink {working[0]} has no carrier, although it has one"
             yield Fault(what, f"the watcher has ended; {MEND}")
 
     def ensure(self, view: "View") -> bool:
@@ -221,13 +223,13 @@ class Uplinks(Resource):
             if stated is None or stated == own:
                 continue
             if stated.mode != self._mode:
-                what = f'network "{network}" has the uplinks of bridge {bridge} in uplinkMode {stated.mode}'
+                what = f'network "{network}" uses the uplinks of bridge {bridge} in uplinkMode {stated.mode}'
                 keys = 'the same "uplinkMode"'
             elif stated.links != self._names:
                 what = f'network "{network}" gives bridge {bridge} other uplinks: {", ".join(stated.links)}'
                 keys = 'the same "uplinks"'
             else:
-                what = f'network "{network}" has the uplinks of bridge {bridge} watched in another way'
+                what = f'network "{network}" watches the uplinks of bridge {bridge} in another way'
                 keys = 'the same "uplinkProbe" and "primaryReselect"'
             advice = f"networks on the same bridge must agree: state {keys}, or no uplinks"
             raise CniError(INVALID_CONFIG, what, advice)

@@ -104,7 +104,7 @@ class VirtualRouter(Resource):
             if view.link(name) is None:
                 faults.append(Fault(*_describe_absence(name), is_mendable=False))
         for address in self._find_fixed(view):
-            what = f"address {address} of the shared gateway is on this host, whichever host is the gateway"
+            what = f"address {address} of the shared gateway is always here, whichever host is the gateway"
             faults.append(Fault(what, f"the network had no gatewayHA; {MEND}"))
         if view.link(self._config.gateway_link) is not None and read_configuration(network) != self._render(
             view
@@ -112,7 +112,7 @@ class VirtualRouter(Resource):
             what = f"{path} is missing, or was not written for this configuration and link"
             faults.append(Fault(what))
         elif not is_keepalived_told(network):
-            faults.append(Fault(f"keepalived was not told to read {path}", "a call was killed before"))
+            faults.append(Fault(f"keepalived was not told to read {path}", "an earlier call was killed"))
         return faults
 
     def ensure(self, view: "View") -> bool:

@@ -50,7 +50,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 
 def _find_duplicates(network: "ConfiguredNetwork") -> list["Finding"]:
-    """Return that others have addresses of this host, too, where hosts share the network's gateway."""
+    """Return which addresses of this host other hosts also have, where hosts share the network's gateway."""
     from shibafu.networks.attachments import Finding
     from shibafu.watch.gateway_duplicates import find_duplicates
 

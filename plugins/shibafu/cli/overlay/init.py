@@ -28,7 +28,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
         "--prefix",
         metavar="PATH",
         type=convert(_parse_prefix),
-        help="of its keys (/coreos.com/network)",
+        help="what its keys in etcd begin with (/coreos.com/network)",
     )
     parser.add_argument(
         "--iface", metavar="LINK", type=convert(_parse_link), help="the link to the other hosts"
@@ -41,7 +41,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
             type=convert(_parse_file),
             help=what.get(option, "a file with the password"),
         )
-    parser.add_argument("--username", metavar="NAME", default="", help="whom etcd knows this host as")
+    parser.add_argument("--username", metavar="NAME", default="", help="the user of etcd")
     parser.add_argument("--force", action="store_true", help="replace a network that hosts have joined")
     add_config(parser)
 
@@ -97,7 +97,7 @@ def _find_settings(arguments: Namespace) -> "tuple[OverlaySettings, bool]":
     for pair in _PAIRS:
         for stated, missing in (pair, pair[::-1]):
             if getattr(arguments, stated) and not getattr(arguments, missing):
-                raise UsageError(f"{_name_option(stated)} needs {_name_option(missing)}, too")
+                raise UsageError(f"{_name_option(stated)} also needs {_name_option(missing)}")
     return parse_overlay_config(_format_arguments(arguments), "the command line")[0], False
 
 

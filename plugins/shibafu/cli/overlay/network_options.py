@@ -53,7 +53,7 @@ def calc_network(arguments: Namespace) -> "ClusterNetwork":
     """Return the network that the options describe.
 
     Raises:
-        UsageError: there cannot be such a one.
+        UsageError: there cannot be such a network.
     """
     from shibafu.overlay.cluster_network import (
         ClusterNetwork,

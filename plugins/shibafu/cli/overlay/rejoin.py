@@ -112,7 +112,7 @@ def _print(context: Context, before: dict[str, Any], after: dict[str, Any], is_d
         out.text("the agent is not running: it will join again when it starts")
     elif is_changed:
         out.text(f"this host has {subnets} instead of {before['subnet']}")
-        out.text('a bridge that has the gateway of that is to be deleted, or "forceAddress" stated')
+        out.text('delete the bridge that has the gateway of that subnet, or set "forceAddress"')
     else:
         out.text(f"this host has {subnets}, as before")
     out.data(

@@ -46,7 +46,7 @@ SUBCOMMAND = Subcommand(
     "rm",
     "remove a host from its networks for good",
     "Remove a host that will not come back: its subnet is free at once, and the other hosts forget it. A\n"
-    "host whose agent runs would join again; end that first. On the host itself, what its networks have in\n"
+    "host whose agent runs would join again; stop that first. On the host itself, what its networks have in\n"
     "the kernel and below /run is removed, too.",
     ("shibafu overlay rm 192.0.2.7", "shibafu overlay rm 10.42.73.0/24 --network blue"),
     _run,
