@@ -25,10 +25,10 @@ def lab(tmp_path: Path) -> Iterator[OverlayLab]:
         yield made
 
 
-def list_reachable(host: OverlayHost) -> dict[str, bool | None]:
+def list_reachable(host: OverlayHost, key: str = "reachable") -> dict[str, bool | None]:
     """Return which hosts answer, by their addresses."""
     (network,) = validated("overlay ls", json.loads(host.command("ls", "--format", "json")))
-    return {one["publicIP"]: one["reachable"] for one in network["hosts"]}
+    return {one["publicIP"]: one[key] for one in network["hosts"]}
 
 
 def test_hosts_that_answer(lab: OverlayLab) -> None:
@@ -48,6 +48,27 @@ def test_hosts_that_answer(lab: OverlayLab) -> None:
     assert list_reachable(second)[first.address] is False
     second.command("rm", second.address)
     assert set(list_reachable(second).values()) == {None}
+
+
+def test_ipv6_is_asked_too(lab: OverlayLab) -> None:
+    """It has a device and a VXLAN of its own, by which other packets go."""
+    first, second, third = lab.hosts
+    for host in lab.hosts:
+        host.attach()  # the bridge's gateway makes the first address an anycast one, too
+    answers = {first.address: True, second.address: None, third.address: True}
+    assert list_reachable(second, "reachable6") == answers
+    rule = "type filter hook input priority 0; udp dport 8472 drop;"
+    first.namespace.run("nft", f"table ip6 cut {{ chain c {{ {rule} }}; }}")
+    third.namespace.run("nft", f"table ip cut {{ chain c {{ {rule} }}; }}")
+    assert list_reachable(second) == answers | {third.address: False}
+    assert list_reachable(second, "reachable6") == answers | {first.address: False}
+    shown = second.command("ls")
+    for host, word in ((first, "IPv4 only"), (third, "IPv6 only")):
+        assert any(host.address in line and line.endswith(word) for line in shown.splitlines())
+    # A host of flannel's without IPv6, in the same network.
+    lab.join_by_hand("10.43.200.0", "192.168.77.99")
+    wait_until(lambda: second.has_route("10.43.200.0"), "a route")
+    assert list_reachable(second, "reachable6")["192.168.77.99"] is None
 
 
 def test_hundreds_of_hosts_of_which_most_are_gone(lab: OverlayLab) -> None:

@@ -7,7 +7,16 @@ from shibafu.cli.overlay.agent_options import add_config, load_overlays
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.errors import Failures
 
-_REACHED = {True: "yes", False: "no", None: "-"}
+# By IPv4, and by IPv6, which a host need not have.
+_REACHED: dict[tuple[bool | None, bool | None], str] = {
+    (None, None): "-",
+    (True, True): "yes",
+    (True, None): "yes",
+    (True, False): "IPv4 only",
+    (False, True): "IPv6 only",
+    (False, False): "no",
+    (False, None): "no",
+}
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -28,10 +37,12 @@ def _run(context: Context, arguments: Namespace) -> int:
             hosts = list_hosts(EtcdClient(settings.etcd), settings.prefix)
             own = parse_own_lease(read_agent_state(settings.name))
             reachable = find_reachable([host.lease for host in hosts], own)
-            described = [host.describe() | {"reachable": reachable.get(host.lease.subnet)} for host in hosts]
-            data.append({"network": settings.name, "hosts": described})
+            described = []
             for host in hosts:
                 lease = host.lease
+                reach = reachable.get(lease.subnet)
+                ipv4, ipv6 = (reach.ipv4, reach.ipv6) if reach is not None else (None, None)
+                described.append(host.describe() | {"reachable": ipv4, "reachable6": ipv6})
                 is_own = own is not None and lease.subnet == own.subnet
                 age = "reserved" if host.is_reserved else "expired"
                 rows.append(
@@ -42,9 +53,10 @@ def _run(context: Context, arguments: Namespace) -> int:
                         str(lease.subnet6 or "-"),
                         lease.backend,
                         age if host.renewed is None else f"{format_age(host.renewed)} ago",
-                        "this host" if is_own else _REACHED[reachable.get(lease.subnet)],
+                        "this host" if is_own else _REACHED[ipv4, ipv6],
                     ]
                 )
+            data.append({"network": settings.name, "hosts": described})
     context.out.data(data)
     context.out.table(("NETWORK", "HOST", "SUBNET", "IPV6 SUBNET", "BACKEND", "RENEWED", "REACHED"), rows)
     return failures.status
@@ -55,7 +67,8 @@ SUBCOMMAND = Subcommand(
     "list the hosts of networks, and their subnets",
     "List the hosts that have a subnet, as etcd has them, and when they renewed it. That is once in 8 hours\n"
     "by default, and the subnet is kept for another 16: it does not say that a host is alive. Whether this\n"
-    "host reaches them does: all are asked at once through the overlay, and have a second to answer.",
+    "host reaches them does: all are asked at once through the overlay, by IPv4 and where they have it by\n"
+    "IPv6, and have a second to answer.",
     ("shibafu overlay ls", "shibafu overlay ls blue --format json"),
     _run,
     _add_arguments,
