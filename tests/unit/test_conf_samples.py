@@ -1,4 +1,4 @@
-"""Every sample in conf/ is a network that the plugins accept."""
+"""The samples in conf/ are accepted by what reads them."""
 
 import json
 from ipaddress import ip_network
@@ -21,6 +21,7 @@ from shibafu.overlay.delegation import OverlayConfig
 from shibafu.overlay.subnet_file import HostSubnet
 from shibafu.portmap.config import PortmapConfig
 from shibafu.tuning.config import TuningConfig
+from shibafu.watch.router_config import read_router_config
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -53,10 +54,10 @@ def delegate_of(network: dict[str, Any]) -> dict[str, Any]:
 
 def test_conf_holds_samples_and_their_description_only() -> None:
     files = {path.name for path in CONF.iterdir() if path.is_file()}
-    assert files == {path.name for path in SAMPLES} | {"README.md"}
+    assert files == {path.name for path in SAMPLES} | {"README.md", "routers.yaml"}
     assert SAMPLES
-    for path in SAMPLES:
-        assert path.name in (CONF / "README.md").read_text()
+    for name in files - {"README.md"}:
+        assert f"({name})" in (CONF / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
@@ -84,6 +85,23 @@ def test_ipam_accepts_sample(path: Path) -> None:
     config = IpamConfig(build_request(network, network["plugins"][0]))
     assert len(config.range_sets) == len(subnets(network))
     assert config.data_dir == DEFAULT_DATA_DIR
+
+
+def test_uplinks_of_samples_are_those_that_the_description_names() -> None:
+    uplinks = {}
+    for path in SAMPLES:
+        network = load(path)
+        if "uplinks" in network["plugins"][0]:
+            config = BridgeConfig(build_request(network, network["plugins"][0]))
+            assert config.uplinks is not None
+            uplinks[path.name] = config.uplinks.links
+            assert (config.shared_gateway is not None) == (path.name == "90-shared-gateway.conflist")
+    assert uplinks == {"80-uplinks.conflist": ("eth1", "eth2"), "90-shared-gateway.conflist": ("eth3",)}
+
+
+def test_sample_of_routers() -> None:
+    routers = read_router_config(str(CONF / "routers.yaml"))
+    assert [(router.dev, router.metric) for router in routers] == [("eth0", 100), ("eth1", 200)]
 
 
 def test_chained_plugins_do_what_the_description_says() -> None:
