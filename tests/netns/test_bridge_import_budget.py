@@ -1,16 +1,12 @@
-"""What ADD, CHECK, DEL, GC and STATUS may import, in real namespaces.
-
-A module that comes in here costs every container its share: it is added to these lists on purpose, or it
-is not added.
-"""
+"""ADD, CHECK, DEL, GC and STATUS import what plugins/shibafu/engine/imports.py says, in real namespaces."""
 
 import os
-import sys
 from json import dumps, loads
 
 import pytest
 
 from netns.policy_cases import match, pods, policy
+from shibafu.engine.imports import AGAIN, LOOKING, VERIFIED, calc_imports
 from shibafu.policy.compiled import Compiled
 from shibafu.policy.compiler import compile_policies
 from shibafu.policy.enforcement import enforce
@@ -19,112 +15,7 @@ from shibafu.policy.policy_documents import parse_policies
 from support.imports import FORBIDDEN, OS_MODULES, check_budget, measure
 from support.machine import Config, Machine
 
-C_MODULES = "_blake2 _json _socket _struct errno fcntl"
-INTERPRETER = f"{C_MODULES} {' '.join(OS_MODULES)} struct"
-# What enters a namespace, and what the reference's names are calculated with.
-SETNS, LIBC = ("", "") if hasattr(os, "setns") else ("_ctypes", "libc")
-SHA512 = "_sha2" if sys.version_info >= (3, 12) else "_sha512"
-PROTOCOL = "shibafu args boot config delegate directories errors lock names request skel version"
-LEAN = "files ip json subprocess"
-# What reading the configuration needs.
-CONFIGURATION = "__main__ config"
-ATTACHING = "addressing attachment"
-NETLINK = "codec constants errors link link_requests socket"
-CONTAINER = "address inet namespace route"
-IPTABLES = "backend iptables network_rulesets render_iptables restore ruleset"
-# What a call takes that finds nothing changed since somebody looked at the rules.
-VERIFIED = "backend generation network_rulesets ruleset verification"
 FIREWALL = ("masquerade", "foreign_drops", "rules_record")
-STORE = "__main__ bitmap config index index_records lease_table store"
-
-BUDGETS = {
-    "ADD": {
-        "": f"{INTERPRETER} {SETNS}",
-        "cni": f"{PROTOCOL} result",
-        "lean": f"{LEAN} sysctl",
-        "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
-        "netfilter": f"{VERIFIED} forwarding",
-        "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
-        "resources": "carrier fabric interface lease masquerade network pair port rules_record",
-        "resource": "base claim home identity netns record records transaction view",
-        "ipam": f"{STORE} add allocator liveness ranges",
-    },
-    "CHECK": {
-        "": f"{INTERPRETER} {SETNS}",
-        "cni": f"{PROTOCOL} result",
-        "lean": f"{LEAN} sysctl",
-        "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
-        "netfilter": f"{VERIFIED} drops forwarding",
-        "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
-        "resources": "carrier container_routes fabric fabric_faults interface interface_faults "
-        "lease masquerade foreign_drops pair port rules_record",
-        "resource": "base home identity netns record records view",
-        "ipam": f"{STORE} check ranges",
-    },
-    "DEL": {
-        "": f"{INTERPRETER} select",
-        "cni": PROTOCOL,
-        "lean": f"{LEAN} sysctl",
-        "netlink": f"{NETLINK} namespace link_removal",
-        "netfilter": f"{IPTABLES} forwarding generation",
-        "bridge": f"{CONFIGURATION} attachment delete removal",
-        "resources": "lease network occupancy pair rules_record rules_removal",
-        "resource": "base claim home identity record records teardown",
-        "ipam": f"{STORE} delete",
-    },
-    # Looks for what the reference plugin may have made, and for rules whose record was lost.
-    "DEL again": {
-        "": f"{INTERPRETER} {SETNS} {SHA512}",
-        "cni": PROTOCOL,
-        "lean": f"{LEAN} sysctl",
-        "netlink": f"{NETLINK} namespace link_removal {LIBC}",
-        "netfilter": "backend forwarding listing network_rulesets render_iptables restore ruleset",
-        "bridge": f"{CONFIGURATION} attachment delete removal",
-        "resources": "lease network occupancy pair rules_record",
-        "compat": "orphans plan reference reference_rules takeover",
-        "resource": "base claim home identity netns record records teardown",
-        "ipam": f"{STORE} delete",
-    },
-    "GC": {
-        "": INTERPRETER,
-        "cni": PROTOCOL,
-        "lean": LEAN,
-        "netlink": f"{NETLINK} address inet namespace peer_netns link_removal",
-        "netfilter": "backend listing network_rulesets nftables render_iptables render_nftables restore "
-        "ruleset",
-        "bridge": f"{CONFIGURATION} gc",
-        "resources": "network occupancy rules_record stale",
-        "compat": "orphans reference reference_nft takeover_gc",
-        "resource": "base claim home identity record records teardown",
-        "ipam": f"{STORE} gc",
-    },
-    "STATUS": {
-        "": INTERPRETER,
-        "cni": PROTOCOL,
-        "lean": f"{LEAN} sysctl",
-        "netlink": f"{NETLINK} {CONTAINER}",
-        "netfilter": "backend drops forwarding generation network_rulesets ruleset",
-        "bridge": f"{CONFIGURATION} attachment kinds status",
-        "resources": "fabric masquerade foreign_drops network rules_record",
-        "resource": "base home identity obstacles record records",
-        "ipam": "__main__ liveness allocator bitmap config index index_records ranges rebuild status store",
-    },
-}
-PACKAGES = {
-    "lean": "shibafu.lean",
-    "cni": "shibafu.cni",
-    "netlink": "shibafu.netlink",
-    "netfilter": "shibafu.netfilter",
-    "resource": "shibafu.resource",
-    "bridge": "shibafu.bridge",
-    "resources": "shibafu.bridge.resources",
-    "compat": "shibafu.bridge.compat",
-    "ipam": "shibafu_ipam",
-}
-
-
-# What looks at rules where calls do not know that they are unchanged.
-LOOKING = {f"shibafu.netfilter.{name}" for name in ("iptables", "render_iptables", "restore", "rule_state")}
 
 
 def is_first_process_namespace() -> bool:
@@ -135,14 +26,7 @@ def is_first_process_namespace() -> bool:
 
 def calc_budget(call: str, *without: str) -> set[str]:
     """Return the full names of the modules that a call may import, all of the packages `without` left out."""
-    names = set()
-    for package, modules in BUDGETS[call].items():
-        if package == "":
-            names |= set(modules.split())
-        elif package not in without:
-            names.add(PACKAGES[package])
-            names |= {m if m == "shibafu" else f"{PACKAGES[package]}.{m}" for m in modules.split()}
-    return names
+    return calc_imports(call, *without) | OS_MODULES
 
 
 def call(machine: Machine, command: str, config: Config, plugin: str = "bridge") -> tuple[str, set[str]]:
@@ -188,7 +72,7 @@ def test_nat_network(machine: Machine, config: Config) -> None:
     _, modules = call(machine, "DEL", config)
     check_budget(modules, calc_budget("DEL"))
     _, modules = call(machine, "DEL", config)
-    check_budget(modules, calc_budget("DEL again"))
+    check_budget(modules, calc_budget(AGAIN))
     _, modules = call(machine, "GC", config)
     check_budget(modules, calc_budget("GC"))
     _, modules = call(machine, "STATUS", config)
