@@ -104,7 +104,7 @@ write_launcher_template() {
 build() {
     rm -rf "$work"
     env -u PYTHONPATH -u PYTHONHOME -u PYTHONOPTIMIZE PYTHONHASHSEED=0 \
-        PYINSTALLER_CONFIG_DIR="$work/config" "$venv/bin/python" -P -s -m PyInstaller --log-level WARN --noconfirm --clean \
+        PYINSTALLER_CONFIG_DIR="$work/config" "$venv/bin/python" -P -s -X no_debug_ranges -m PyInstaller --log-level WARN --noconfirm --clean \
         --workpath "$work" --distpath "$work/dist" "$root/packaging/freeze/shibafu.spec" >"$log" 2>&1 ||
         fail "PyInstaller failed: $(tail -n 20 "$log")"
     write_launcher_template "$work/dist/shibafu/_internal"
