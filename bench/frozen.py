@@ -34,11 +34,13 @@ def make_empty_program(home: Path, directory: Path) -> str:
     copy.write_text(first + (home / "_internal" / "cold" / _PROGRAM).read_text())
     copy.chmod(0o755)
 
-    index, code = {}, b""
+    index, content = {}, b""
     for name, source in _MODULES.items():
-        compiled = marshal.dumps(compile(source, name, "exec", dont_inherit=True, optimize=2))
-        index[name] = (not source, len(code), len(compiled), ())
-        code += compiled
-    head = marshal.dumps(index)
-    (internal / _BUNDLE).write_bytes(len(head).to_bytes(4, "little") + head + code)
+        code = compile(source, name, "exec", dont_inherit=True, optimize=2)
+        module = marshal.dumps((not source, (), code))
+        index[name] = (len(content), len(module))
+        content += module
+    last = marshal.dumps(index)
+    head = marshal.dumps(({}, (len(content), len(last))))
+    (internal / _BUNDLE).write_bytes(len(head).to_bytes(4, "little") + head + content + last)
     return str(copy)

@@ -2,10 +2,14 @@
 
 What is in the file:
 
-    4 bytes     the size of the index, little endian
-    the index   marshalled: for each module, by name, whether it is a package, where its code begins after the
-                index, the size of the code, and the modules that it imports
-    the code    marshalled, module after module
+    4 bytes     the size of the head, little endian
+    the head    of each call, where its packs are, by package; and where the index is
+    modules     one after another: whether it is a package, what it imports, and its code
+    the index   where the modules are, by name
+    packs       what a call imports from one package, by name; None for a module that is not in the bundle
+
+All but the first are marshalled. A place is an offset from the end of the head, and a size. A call reads and
+unmarshals the modules of its packs together, and finds what else it imports by the index.
 """
 
 import ast
@@ -13,6 +17,7 @@ import marshal
 import os
 from collections.abc import Container
 from types import CodeType
+from typing import Any
 
 
 def is_package(source_path: str) -> bool:
@@ -25,14 +30,14 @@ def calc_file_name(name: str, source_path: str) -> str:
     return name.replace(".", "/") + ("/__init__.py" if is_package(source_path) else ".py")
 
 
-def compile_module(name: str, source_path: str) -> bytes:
-    """Return a module's code, marshalled; optimised, it has neither docstrings nor asserts."""
+def compile_module(name: str, source_path: str) -> CodeType:
+    """Return a module's code; optimised, it has neither docstrings nor asserts."""
     with open(source_path, "rb") as file:
         source = file.read()
-    return dump(compile(source, calc_file_name(name, source_path), "exec", dont_inherit=True, optimize=2))
+    return compile(source, calc_file_name(name, source_path), "exec", dont_inherit=True, optimize=2)
 
 
-def dump(value: CodeType | dict[str, tuple[bool, int, int, tuple[str, ...]]]) -> bytes:
+def dump(value: Any) -> bytes:
     """Marshal a value.
 
     Marshalled values also show which objects happened to be referenced twice when they were made. Read
@@ -60,16 +65,31 @@ def find_imports(source_path: str, names: Container[str]) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(parents) if name in names)
 
 
-def make_bundle(sources: dict[str, str]) -> bytes:
+def make_bundle(sources: dict[str, str], calls: dict[str, set[str]]) -> bytes:
     """Return the bundle's content.
 
     Args:
         sources: each module's source path.
+        calls: what each call imports, including modules that are not in the bundle.
     """
-    index, code = {}, b""
-    for name, path in sorted(sources.items()):
-        compiled = compile_module(name, path)
-        index[name] = (is_package(path), len(code), len(compiled), find_imports(path, sources))
-        code += compiled
-    head = dump(index)
-    return len(head).to_bytes(4, "little") + head + code
+    content = b""
+
+    def append(part: object) -> tuple[int, int]:
+        nonlocal content
+        dumped = dump(part)
+        content += dumped
+        return len(content) - len(dumped), len(dumped)
+
+    modules = {
+        name: (is_package(path), find_imports(path, sources), compile_module(name, path))
+        for name, path in sorted(sources.items())
+    }
+    index = append({name: append(module) for name, module in modules.items()})
+    packs = {}
+    for call, names in calls.items():
+        packages: dict[str, dict[str, object]] = {}
+        for name in sorted(names):
+            packages.setdefault(name.rpartition(".")[0], {})[name] = modules.get(name)
+        packs[call] = {package: append(pack) for package, pack in packages.items()}
+    head = dump((packs, index))
+    return len(head).to_bytes(4, "little") + head + content

@@ -14,6 +14,7 @@ from marshal import loads
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType, ModuleType
+    from typing import Any
 else:
     ModuleType = type(sys)
 
@@ -36,22 +37,39 @@ class BundleImporter:
 
     Args:
         path: the bundle.
+        calls: what may be imported for. The first of these that the bundle has packs for is the one.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *calls: str) -> None:
         self._path = path
         size = int.from_bytes(self._read(0, 4), "little")
-        # By name: whether it is a package, where its code begins, the size of that, and what it imports.
-        self.modules: dict[str, tuple[bool, int, int, tuple[str, ...]]]
-        self.modules = loads(self._read(4, size))  # noqa: S302 - our own
         self._start = 4 + size
+        packs, self._index = loads(self._read(4, size))  # noqa: S302 - our own
+        # Where those are that have not been read: by package, the modules that the call imports from it.
+        self._packs: dict[str, tuple[int, int]] = next((packs[call] for call in calls if call in packs), {})
+        # What has been read and not run: whether it is a package, what it imports, and its code.
+        self._ready: dict[str, tuple[bool, tuple[str, ...], CodeType] | None] = {}
+        self._modules: dict[str, tuple[int, int]] = {}
+
+    @property
+    def modules(self) -> dict[str, tuple[int, int]]:
+        """Where each module of the bundle is, and its size."""
+        if not self._modules:
+            self._modules = self._load(*self._index)
+        return self._modules
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         """Find a module for `import`; see importlib.abc.MetaPathFinder."""
-        if name not in self.modules:
-            return None
+        package = name.rpartition(".")[0]
+        if package in self._packs:
+            self._ready |= self._load(*self._packs.pop(package))
+        if name not in self._ready:
+            if name not in self.modules:
+                return None
+            self._ready[name] = self._load(*self.modules[name])
+        found = self._ready[name]
         # A loader by its methods: the class importlib.abc.Loader would have to be imported.
-        return ModuleSpec(name, self, is_package=self.modules[name][0])  # type: ignore[arg-type]
+        return found and ModuleSpec(name, self, is_package=found[0])  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> Module:
         """Make an empty module; see importlib.abc.Loader."""
@@ -62,10 +80,11 @@ class BundleImporter:
 
         For each of these `import` would take a lock, and ask all finders; in an ADD there are sixty.
         """
-        for name in self.modules[module.__name__][3]:
+        _, imports, code = self._ready.pop(module.__name__)  # type: ignore[misc]  # just found
+        for name in imports:
             if name not in sys.modules:
                 self.load(name)
-        exec(self.get_code(module.__name__), module.__dict__)  # noqa: S102 - what every loader does
+        exec(code, module.__dict__)  # noqa: S102 - what every loader does
 
     def load(self, name: str) -> None:
         """Import a module whose package has been imported."""
@@ -80,11 +99,8 @@ class BundleImporter:
         if package:
             setattr(sys.modules[package], child, module)
 
-    def get_code(self, name: str) -> "CodeType":
-        """Return the code of a module; see importlib.abc.InspectLoader."""
-        _, offset, size, _ = self.modules[name]
-        code: CodeType = loads(self._read(self._start + offset, size))  # noqa: S302 - our own
-        return code
+    def _load(self, offset: int, size: int) -> "Any":
+        return loads(self._read(self._start + offset, size))  # noqa: S302 - our own
 
     def _read(self, offset: int, size: int) -> bytes:
         descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
@@ -132,7 +148,8 @@ def run_program(name: str) -> None:
     if sys.argv[0].startswith(f"{internal}/cold/"):
         del sys.argv[0]  # started by the launcher, which says next what it was called by
     sys.frozen = True  # type: ignore[attr-defined]  # by convention of all that freeze Python programs
-    sys.meta_path.insert(0, BundleImporter(f"{internal}/shibafu.bundle"))
+    calls = (f"{name} {os.environ.get('CNI_COMMAND')}", name)
+    sys.meta_path.insert(0, BundleImporter(f"{internal}/shibafu.bundle", *calls))
     restore_locale()
     status = run(name)
     for stream in (sys.stdout, sys.stderr):

@@ -1,6 +1,7 @@
 """What packaging/freeze makes of modules is imported as they are themselves."""
 
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -43,9 +44,13 @@ def load(name: str) -> ModuleType:
     return module
 
 
+# What a call imports, of these and others.
+CALLS = {"call": {"frozen", "frozen.one", "frozen.inner", "frozen.inner.two", "_json"}, "main": {"frozen"}}
+
+
 @pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A bundle of `SOURCES` that modules are imported from."""
+def bundle(tmp_path: Path) -> Path:
+    """A bundle of `SOURCES`."""
     sources = {}
     for name, text in SOURCES.items():
         path = tmp_path / name
@@ -53,14 +58,23 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path.write_text(text)
         sources[name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")] = str(path)
     bundle = tmp_path / "bundle"
-    bundle.write_bytes(load("bundle").make_bundle(sources))
-    monkeypatch.setattr(sys, "meta_path", [load("entry").BundleImporter(str(bundle)), *sys.meta_path])
-    yield bundle
-    for name in sources:
+    bundle.write_bytes(load("bundle").make_bundle(sources, CALLS))
+    return bundle
+
+
+@pytest.fixture(params=[(), ("call", "main"), ("another", "main")], ids=["index", "packs", "both"])
+def importer(
+    bundle: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[object]:
+    """What imports modules of the bundle, by its index, by the packs of a call, or some by these."""
+    importer = load("entry").BundleImporter(str(bundle), *request.param)
+    monkeypatch.setattr(sys, "meta_path", [importer, *sys.meta_path])
+    yield importer
+    for name in importer.modules:
         sys.modules.pop(name, None)
 
 
-def test_modules_have_what_they_import(bundle: Path) -> None:
+def test_modules_have_what_they_import(importer: object) -> None:
     two = importlib.import_module("frozen.inner.two")
     assert (two.A, two.B, two.C, two.D) == (1, 2, 3, 7)
     frozen = sys.modules["frozen"]
@@ -74,7 +88,7 @@ def test_modules_have_what_they_import(bundle: Path) -> None:
         importlib.import_module("frozen.three")
 
 
-def test_errors_are_those_of_the_source(bundle: Path) -> None:
+def test_errors_are_those_of_the_source(importer: object) -> None:
     two = importlib.import_module("frozen.inner.two")
     with pytest.raises(ImportError, match=r"cannot import name 'missing' from 'frozen\.one'") as error:
         two.fail()
@@ -86,7 +100,7 @@ def test_errors_are_those_of_the_source(bundle: Path) -> None:
     )
 
 
-def test_what_fails_can_be_imported_again(bundle: Path) -> None:
+def test_what_fails_can_be_imported_again(importer: object) -> None:
     for _ in range(2):
         with pytest.raises(OSError, match=r"^$"):
             importlib.import_module("frozen.inner.failing")
@@ -95,12 +109,34 @@ def test_what_fails_can_be_imported_again(bundle: Path) -> None:
 
 
 def test_all_modules_can_be_listed(bundle: Path) -> None:
+    importer = load("entry").BundleImporter(str(bundle), "call")
     files = [name.removesuffix(".py").removesuffix("/__init__") for name in SOURCES]
-    assert sorted(sys.meta_path[0].modules) == sorted(file.replace("/", ".") for file in files)  # type: ignore[attr-defined]
+    assert sorted(importer.modules) == sorted(file.replace("/", ".") for file in files)
 
 
-def test_it_is_found_again_after_the_program_closed_all_files(bundle: Path) -> None:
+def test_it_is_found_again_after_the_program_closed_all_files(importer: object) -> None:
     """Nothing stays open between two imports: what a caller has closed is not taken for the bundle."""
     opened = set(Path("/proc/self/fd").iterdir())
     importlib.import_module("frozen.one")
     assert set(Path("/proc/self/fd").iterdir()) == opened
+
+
+def test_a_call_reads_what_it_needs_at_once(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read for each package that it imports from, and none for what is known not to be in the bundle."""
+    importer = load("entry").BundleImporter(str(bundle), "call", "main")
+    places = []
+    pread = os.pread
+
+    def read(descriptor: int, size: int, offset: int) -> bytes:
+        places.append(offset)
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", read)
+    assert importer.find_spec("_json") is None
+    for name in ("frozen", "frozen.one", "frozen.inner", "frozen.inner.two"):
+        assert importer.find_spec(name).loader is importer
+    assert len(places) == 3
+    # By the index, which is read now.
+    assert importer.find_spec("frozen.inner.types").loader is importer
+    assert importer.find_spec("struct") is None
+    assert len(places) == 5

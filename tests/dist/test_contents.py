@@ -12,11 +12,12 @@ from hashlib import sha256
 from json import loads
 from pathlib import Path
 from types import CodeType
-from typing import TypeGuard
+from typing import Any, TypeGuard
 from zipfile import ZipFile
 
 import pytest
 
+from shibafu.engine.imports import list_calls
 from shibafu.engine.programs import RESIDENT, SERVED
 from support.built import ROOT
 
@@ -63,11 +64,17 @@ def read_bundle(built: Path) -> dict[str, CodeType]:
     """Read the bundle, which packaging/freeze/bundle.py describes."""
     content = (built / "_internal" / "shibafu.bundle").read_bytes()
     start = 4 + int.from_bytes(content[:4], "little")
-    index: dict[str, tuple[bool, int, int, tuple[str, ...]]]
-    index = marshal.loads(content[4:start])  # noqa: S302 - just built
-    code = content[start:]
-    assert sum(size for _, _, size, _ in index.values()) == len(code)
-    return {name: marshal.loads(code[at : at + size]) for name, (_, at, size, _) in index.items()}  # noqa: S302
+    packs, index = marshal.loads(content[4:start])  # noqa: S302 - just built
+
+    def read(place: tuple[int, int]) -> Any:
+        return marshal.loads(content[start + place[0] : start + sum(place)])  # noqa: S302
+
+    modules = {name: read(place) for name, place in read(index).items()}
+    for call, packages in packs.items():
+        pack = {name: module for place in packages.values() for name, module in read(place).items()}
+        assert pack == {name: modules.get(name) for name in list_calls()[call]}
+    assert packs.keys() == list_calls().keys()
+    return {name: code for name, (_, _, code) in modules.items()}
 
 
 def is_of_version(test: ast.expr) -> TypeGuard[ast.Compare]:
