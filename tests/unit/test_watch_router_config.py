@@ -46,7 +46,11 @@ def test_no_routers() -> None:
         ("routers: 5", 'routers.yaml:1: "routers" must be a list: each item begins with a dash'),
         ("routers:\n  - 5", "routers.yaml:2: a router must map keys to values, with a colon after each key"),
         ("routers: []\n---\na: b", "routers.yaml:3: the configuration has one document: remove the line ---"),
-        ("routers: [", "routers.yaml:1: "),
+        ("routers: [", "routers.yaml:1: invalid YAML, "),
+        (
+            "routers:\n- gateway: 192.0.2.1\n dev: eth0",
+            "routers.yaml:3: invalid YAML, perhaps the indentation or a colon: ",
+        ),
     ],
 )
 def test_file_of_another_form(text: str, mistake: str) -> None:

@@ -38,7 +38,10 @@ def compose_documents(text: str, name: str) -> list[Node]:
         return [root for root in roots if not is_null(root)]
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 1
-        raise DocumentError(f"{name}:{line}: {error.problem or error.context}") from None
+        what = error.problem or error.context
+        raise DocumentError(
+            f"{name}:{line}: invalid YAML, perhaps the indentation or a colon: {what}"
+        ) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise DocumentError(f"{name}:{line}: character {error.character:#04x} is not allowed") from None
