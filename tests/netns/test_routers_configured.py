@@ -100,12 +100,16 @@ def test_configuration_changes(lab: RouterLab) -> None:
         assert " metric 50" in lab.list_defaults()[0]
         assert read_switches(lab) == "010000"
         lab.file.write_text("routers:\n  - {gateway: 192.0.2, dev: eth0, metric: 1}\n")
-        watched.wait_for(f"routers: {lab.file}:2: invalid IP address: 192.0.2")
+        mistake = f"{lab.file}:2: invalid IP address: 192.0.2"
+        watched.wait_for(f"routers: {mistake}")
         settle()
         assert len(lab.list_defaults()) == 1
+        assert watched.read_status()["routerMistakes"] == [mistake]
+        assert mistake in lab.shibafu("watch status")
         lab.file.unlink()
         wait_for(lambda: not lab.list_defaults())
         wait_for(lambda: watched.read_status()["routers"] == [])
+        assert watched.read_status()["routerMistakes"] == []
 
 
 @pytest.mark.parametrize("version", [4, pytest.param(6, marks=pytest.mark.long)])

@@ -33,6 +33,7 @@ class Journal:
         self._duplicates: dict[str, list[dict[str, object]]] = {}
         self._uplinks: list[dict[str, object]] = []
         self._routers: list[dict[str, object]] = []
+        self._router_mistakes: list[str] = []
         self.started = time.time()
         # Whether the status has changed.
         self.is_changed = True
@@ -146,6 +147,13 @@ class Journal:
         self.is_changed |= routers != self._routers
         self._routers = routers
 
+    def keep_router_mistakes(self, mistakes: "list[str]") -> None:
+        """Log what is wrong with the file of the host's routers, and note it until it is put right."""
+        for line in mistakes:
+            self.note(f"routers: {line}")
+        self.is_changed |= mistakes != self._router_mistakes
+        self._router_mistakes = mistakes
+
     def describe(self) -> dict[str, object]:
         """Return the status as JSON."""
         return {
@@ -168,4 +176,5 @@ class Journal:
             ],
             "uplinks": self._uplinks,
             "routers": self._routers,
+            "routerMistakes": self._router_mistakes,
         }

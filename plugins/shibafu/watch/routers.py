@@ -117,13 +117,13 @@ class RouterWatch:
             try:
                 routers = read_router_config(self._path)
             except DocumentError as error:
-                for line in str(error).splitlines():
-                    self._journal.note(f"routers: {line}")
+                self._journal.keep_router_mistakes(str(error).splitlines())
                 self._file = file
                 return
             except OSError as error:
                 self._journal.remind(f"routers: {self._path}: {error.strerror}", time.monotonic())
                 return
+        self._journal.keep_router_mistakes([])
         self._follow(routers)
         self._file = file
 

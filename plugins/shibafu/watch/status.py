@@ -18,7 +18,7 @@ _DIRECTORY = f"{_ROOT}/watch"
 _LARGEST = 1 << 20
 _KIND = "watch"
 # What is said where no watcher is at work.
-_LISTS = ("heals", "last", "contested", "lost", "gateways", "uplinks", "routers")
+_LISTS = ("heals", "last", "contested", "lost", "gateways", "uplinks", "routers", "routerMistakes")
 _ABSENT: dict[str, object] = {"running": False, "pid": 0, "started": 0.0} | {name: [] for name in _LISTS}
 
 

@@ -45,6 +45,8 @@ def _print(out: Output, status: dict[str, Any]) -> None:
     if rows:
         head = ("ROUTER", "LINK", "METRIC", "TAKEOVERS", "STATE")
         out.text("\n" + "\n".join(format_table(head, rows, out.style)))
+    for mistake in status["routerMistakes"]:
+        out.text(f"{out.style.paint('red', 'routers, not read')}: {mistake}")
     for heal in status["last"][-1:]:
         whom = f"; changed by {heal['culprit']}" if heal["culprit"] else ""
         ago = format_age(time.time() - heal["time"])
