@@ -42,6 +42,19 @@ def test_dual_stack(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_a_default_route_that_comes_later(tmp_path: Path) -> None:
+    """As of a host whose agent starts before its DHCP client is done."""
+    with OverlayLab(tmp_path, 2) as lab:
+        first, second = lab.hosts
+        second.configure(iface=None)
+        second.start()
+        wait_until(lambda: "no default route" in second.read_state().get("trouble", ""), "the trouble")
+        second.namespace.run("ip", "route", "add", "default", "via", first.address)
+        # It looks by itself every 30 seconds.
+        wait_until(lambda: second.read_state()["state"] == "joined", "the state", 10)
+
+
+@pytest.mark.long
 def test_hosts_on_one_link_do_without_vxlan(tmp_path: Path) -> None:
     network = NETWORK | {"Backend": {"Type": "vxlan", "DirectRouting": True}}
     with OverlayLab(tmp_path, 2, network) as lab:

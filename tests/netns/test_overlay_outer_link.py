@@ -35,6 +35,10 @@ def test_links_that_there_are_are_named(host: Namespace, sock: NetlinkSocket) ->
     with pytest.raises(OverlayError) as caught:
         find_outer_link(sock, wrong, has_ipv6=False)
     assert caught.value.hint == "links with an IPv4 address: lan, wan"
+    with pytest.raises(OverlayError) as caught:
+        find_outer_link(sock, OverlaySettings("blue", _ETCD), has_ipv6=False)
+    assert "no default route" in caught.value.message
+    assert caught.value.hint.endswith("iface of network blue; links with an IPv4 address: lan, wan")
 
 
 def test_addresses_that_no_link_has_are_noted(host: Namespace, sock: NetlinkSocket) -> None:

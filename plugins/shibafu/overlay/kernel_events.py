@@ -77,6 +77,8 @@ class KernelEvents:
                     is_outer |= self._outer.get(index, set()) | self._outer.get(0, set())
                 elif kind in (RTM_NEWROUTE, RTM_DELROUTE):
                     marked |= self._outer.get(index, set())
+                    # The default route may have been what was missing.
+                    is_outer |= self._outer.get(0, set())
         return marked, is_outer
 
 

@@ -110,10 +110,9 @@ def _find_link(sock: NetlinkSocket, settings: OverlaySettings) -> Link:
     if settings.iface:
         link = link_by_name(sock, settings.iface)
         if link is None:
-            names = ", ".join(_list_candidates(sock))
             raise OverlayError(
                 f"link {settings.iface}, which iface names for network {settings.name}, does not exist",
-                f"links with an IPv4 address: {names}" if names else "no link has an IPv4 address",
+                _describe_candidates(sock),
             )
         return link
     index = 0
@@ -133,17 +132,18 @@ def _find_link(sock: NetlinkSocket, settings: OverlaySettings) -> Link:
     if link is None:
         raise OverlayError(
             "this host has no default route, by which the link to the other hosts would be found",
-            f"name the link with the key iface of network {settings.name}",
+            f"name the link with the key iface of network {settings.name}; {_describe_candidates(sock)}",
         )
     return link
 
 
-def _list_candidates(sock: NetlinkSocket) -> list[str]:
-    """Return the names of links that can lead to other hosts; a VXLAN's own needs another one below it."""
+def _describe_candidates(sock: NetlinkSocket) -> str:
+    """Return which links can lead to other hosts, in words; a VXLAN's own needs another one below it."""
     indexes = {
         addr.index for addr in addr_list(sock, family=AF_INET) if _choose([addr], AF_INET, None) is not None
     }
-    return [link.name for link in link_list(sock) if link.index in indexes and link.kind != "vxlan"]
+    names = [link.name for link in link_list(sock) if link.index in indexes and link.kind != "vxlan"]
+    return f"links with an IPv4 address: {', '.join(names)}" if names else "no link has an IPv4 address"
 
 
 def _choose(addresses: list[Addr], family: int, wanted: IPv4Address | IPv6Address | None) -> bytes | None:
