@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shibafu.watch.router_health import MISSES, PROOFS, RouterHealth, calc_raised
+from shibafu.watch.routers.health import MISSES, PROOFS, RouterHealth, calc_raised
 
 # What a router does between two questions: it is cut off, says nothing, or answers.
 CUT, SILENT, ANSWER = "cut", "silent", "answer"

@@ -21,7 +21,7 @@ from shibafu.overlay.delegation import OverlayConfig
 from shibafu.overlay.subnet_file import HostSubnet
 from shibafu.portmap.config import PortmapConfig
 from shibafu.tuning.config import TuningConfig
-from shibafu.watch.router_config import read_router_config
+from shibafu.watch.routers.config import read_router_config
 from shibafu_ipam.config import DEFAULT_DATA_DIR, IpamConfig
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -5,8 +5,8 @@ import socket
 import pytest
 
 from shibafu.documents.errors import DocumentError
-from shibafu.watch.router_config import parse_router_config
-from shibafu.watch.router_settings import RouterSettings
+from shibafu.watch.routers.config import parse_router_config
+from shibafu.watch.routers.router_settings import RouterSettings
 
 WHOLE = """
 routers:

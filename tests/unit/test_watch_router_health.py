@@ -2,7 +2,7 @@
 
 import pytest
 
-from shibafu.watch.router_health import MISSES, PROOFS, RouterHealth, calc_raised
+from shibafu.watch.routers.health import MISSES, PROOFS, RouterHealth, calc_raised
 
 
 def ask(health: RouterHealth, *answers: bool) -> None:

@@ -4,6 +4,5 @@ It is `shibafu network repair` on events: the same faults, the same repair. What
 and healed where the network's configuration says so.
 
 It also has another one take over where something is there twice: uplinks of a bridge (failover.py) and
-routers of the host (routers.py and router_*.py); and tells if two hosts have one gateway
-(gateway_duplicates.py).
+routers of the host (routers/). It reports two hosts that have the same gateway (gateway_duplicates.py).
 """

@@ -22,7 +22,7 @@ from shibafu.watch.journal import Journal
 from shibafu.watch.link_events import LinkEvents
 from shibafu.watch.marks import Marks
 from shibafu.watch.quiet import QuietState, has_legacy_rules
-from shibafu.watch.routers import RouterWatch
+from shibafu.watch.routers.router_watch import RouterWatch
 from shibafu.watch.rule_events import RuleEvents
 from shibafu.watch.status import claim_watch, remove_watch_status, write_watch_status
 

@@ -9,17 +9,17 @@ from shibafu.netlink.socket import NetlinkSocket
 from shibafu.networks.text import format_count
 from shibafu.watch.backoff import NEVER, Backoff
 from shibafu.watch.carriers import Carriers
-from shibafu.watch.linkdown import LinkdownSwitches
-from shibafu.watch.router_flows import forget_flows
-from shibafu.watch.router_health import calc_raised
-from shibafu.watch.router_routes import (
+from shibafu.watch.routers.health import calc_raised
+from shibafu.watch.routers.host_routes import (
     DefaultRoutes,
     describe_route,
     make_default_route,
     remove_default_route,
 )
-from shibafu.watch.router_settings import RouterSettings
-from shibafu.watch.watched_router import WatchedRouter, calc_router_state
+from shibafu.watch.routers.linkdown import LinkdownSwitches
+from shibafu.watch.routers.masqueraded_flows import forget_flows
+from shibafu.watch.routers.router_settings import RouterSettings
+from shibafu.watch.routers.watched_router import WatchedRouter, calc_router_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link
 from shibafu.netlink.route import Route, route_add, route_del, route_list
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
-from shibafu.watch.router_settings import RouterSettings
+from shibafu.watch.routers.router_settings import RouterSettings
 
 # Who made a route. Beyond RTPROT_STATIC the numbers are for programs to agree on; nobody has this one
 # (linux/rtnetlink.h, iproute2's rt_protos).

@@ -9,14 +9,14 @@ import time
 from shibafu.cni.errors import CniError
 from shibafu.documents.errors import DocumentError
 from shibafu.netlink.constants import AF_INET, AF_INET6
-from shibafu.watch.linkdown import LinkdownSwitches
-from shibafu.watch.router_events import RouterEvents
-from shibafu.watch.router_group import RouterGroup
+from shibafu.watch.routers.announcements import RouterEvents
+from shibafu.watch.routers.group import RouterGroup
+from shibafu.watch.routers.linkdown import LinkdownSwitches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shibafu.watch.journal import Journal
-    from shibafu.watch.router_settings import RouterSettings
+    from shibafu.watch.routers.router_settings import RouterSettings
 
 # Seconds between looks at carriers, at the configuration, and at everything, announced or not.
 _POLL, _RELOAD, _REFRESH = 0.02, 2.0, 30.0
@@ -112,7 +112,7 @@ class RouterWatch:
         routers: list[RouterSettings] = []
         if file is not None:
             # Not at the top: YAML is only for those who have routers.
-            from shibafu.watch.router_config import read_router_config
+            from shibafu.watch.routers.config import read_router_config
 
             try:
                 routers = read_router_config(self._path)

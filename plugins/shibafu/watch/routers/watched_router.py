@@ -8,9 +8,9 @@ from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.watch.arp_probe import ArpProbe
-from shibafu.watch.router_health import RouterHealth
-from shibafu.watch.router_routes import find_route_obstacle
-from shibafu.watch.router_settings import RAISE, RouterSettings
+from shibafu.watch.routers.health import RouterHealth
+from shibafu.watch.routers.host_routes import find_route_obstacle
+from shibafu.watch.routers.router_settings import RAISE, RouterSettings
 from shibafu.watch.solicitation_probe import SolicitationProbe
 
 TYPE_CHECKING = False

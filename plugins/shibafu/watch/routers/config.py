@@ -17,7 +17,7 @@ from shibafu.documents.document_files import read_document
 from shibafu.documents.errors import DocumentError
 from shibafu.documents.yaml_nodes import NodeReader, compose_documents
 from shibafu.lean.ip import Address, parse_address
-from shibafu.watch.router_settings import RAISE, RouterSettings
+from shibafu.watch.routers.router_settings import RAISE, RouterSettings
 
 _SIZE_LIMIT = 1 << 20
 _KEYS = ("gateway", "dev", "metric")
