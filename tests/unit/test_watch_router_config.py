@@ -45,7 +45,7 @@ def test_no_routers() -> None:
         ("router: []", 'routers.yaml:1: the file has no key "router"; known keys: routers'),
         ("routers: 5", 'routers.yaml:1: "routers" must be a list: each item begins with a dash'),
         ("routers:\n  - 5", "routers.yaml:2: a router must map keys to values, with a colon after each key"),
-        ("routers: []\n---\na: b", "routers.yaml:3: the configuration has one document: remove the line ---"),
+        ("routers: []\n---\na: b", "routers.yaml:3: the file must be a single document: remove the line ---"),
         ("routers: [", "routers.yaml:1: invalid YAML, "),
         (
             "routers:\n- gateway: 192.0.2.1\n dev: eth0",

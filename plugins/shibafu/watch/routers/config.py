@@ -14,8 +14,7 @@ import re
 from yaml.nodes import Node
 
 from shibafu.documents.document_files import read_document
-from shibafu.documents.errors import DocumentError
-from shibafu.documents.yaml_nodes import NodeReader, compose_documents
+from shibafu.documents.yaml_nodes import NodeReader
 from shibafu.lean.ip import Address, parse_address
 from shibafu.watch.routers.router_settings import RAISE, RouterSettings
 
@@ -44,27 +43,16 @@ def parse_router_config(text: str, name: str) -> list[RouterSettings]:
         DocumentError: every mistake in it, each on a line with its place.
     """
     reader = _Reader(name)
-    routers = reader.read(compose_documents(text, name), name)
-    reader.raise_mistakes()
-    return routers
+    return reader.parse(text, reader.read)
 
 
 class _Reader(NodeReader):
     """Reads the routers of a node tree."""
 
-    def read(self, roots: list[Node], name: str) -> list[RouterSettings]:
-        if not roots:
-            raise DocumentError(f'{name}:1: the file is empty; it begins with "routers:"')
-        root, *more = roots
-        if more:
-            self.refuse(more[0], "the configuration has one document: remove the line ---")
-        top = self.mapping(root, ("routers",), "the file")
-        if "routers" not in top:
-            if not self.mistakes:
-                self.refuse(root, '"routers" is missing')
-            return []
+    def read(self, roots: list[Node]) -> list[RouterSettings]:
+        section = self.only_section(roots, "routers")
         routers: list[RouterSettings] = []
-        for node in self.sequence(top["routers"], '"routers"'):
+        for node in self.sequence(section, '"routers"') if section is not None else ():
             router = self._read_router(node)
             if router is not None:
                 self._compare(node, router, routers)
