@@ -8,6 +8,7 @@ import pytest
 from shibafu.netlink import constants as c
 from shibafu.netlink.codec import attr_string
 from shibafu.netlink.errors import NetlinkDecodeError, NetlinkError
+from shibafu.netlink.link import ifinfo
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
 Answer = bytes | OSError
@@ -239,10 +240,20 @@ def test_get_that_is_only_acknowledged() -> None:
         sock.get(request())
 
 
-def test_silence_does_not_last_for_ever() -> None:
-    with NetlinkSocket(timeout=0.01) as sock, pytest.raises(NetlinkError) as caught:
+@pytest.mark.parametrize("groups", [0, c.RTMGRP_LINK])
+def test_silence_does_not_last_for_ever(groups: int) -> None:
+    with NetlinkSocket(groups, timeout=0.01) as sock, pytest.raises(NetlinkError) as caught:
         sock.receive()
     assert caught.value.errno == ETIMEDOUT
+
+
+def test_the_port_is_the_same_before_and_after_a_request() -> None:
+    with NetlinkSocket() as early, NetlinkSocket() as late:
+        port = early.port
+        for sock in (early, late):
+            assert sock.get(NetlinkRequest(c.RTM_GETLINK, 0, ifinfo("lo")))
+        assert 0 not in (port, late.port)
+        assert port == early.port != late.port
 
 
 def test_closing_twice_is_closing() -> None:

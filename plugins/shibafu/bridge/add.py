@@ -26,7 +26,7 @@ def add(request: Request, installation: Installation) -> dict[str, object]:
     attachment = Attachment(request, BridgeConfig(request))
     require_answerable(attachment)
     with open_container_netns(request) as netns, open_view(netns) as view:
-        state, link, result = NetworkState(attachment.config.network), attachment.host_link, Result()
+        state, link, result = NetworkState(request.network, sock=view.sock), attachment.host_link, Result()
         request.netns_number = (identity := netns.identify()).number
         claim = Claim(state, link, attachment.calc_record(identity))
         with netns.lock(), claim.lock(), Transaction(view) as transaction:

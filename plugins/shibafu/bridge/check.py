@@ -25,13 +25,14 @@ def check(request: Request, installation: Installation) -> None:
     """
     attachment = Attachment(request, BridgeConfig(request))
     result = parse_own_result(attachment)
-    plan = plan_attachment(attachment, NetworkState(request.network), result, installation)
-    try:
-        for resource in plan:
-            resource.prepare()
-        with open_container_netns(request) as netns, open_view(netns) as view:
+    with open_container_netns(request) as netns, open_view(netns) as view:
+        state = NetworkState(request.network, sock=view.sock)
+        plan = plan_attachment(attachment, state, result, installation)
+        try:
+            for resource in plan:
+                resource.prepare()
             for fault in find_faults(plan, view):
                 raise CniError(CHECK_FAILED, fault.what, fault.advice)
-    finally:
-        for resource in plan:
-            resource.cancel()
+        finally:
+            for resource in plan:
+                resource.cancel()

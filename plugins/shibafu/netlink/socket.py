@@ -1,7 +1,7 @@
 """Exchanges with the kernel over a NETLINK_ROUTE socket.
 
 The kernel handles a request within the system call that sends it, and queues its answers before that call
-returns: reading them does not wait. The time limit on reading is there for answers that were lost.
+returns: reading them does not wait. Only subscribers do, for announcements, and have a time limit.
 """
 
 from _socket import (
@@ -50,6 +50,8 @@ _BATCH_SIZE = 64
 # What a subscriber may leave unread: about a thousand notifications.
 _SUBSCRIBER_BUFFER_SIZE = 4 << 20
 _DUMP_TRIES = 8
+_OPTIONS = (NETLINK_EXT_ACK, NETLINK_CAP_ACK)
+_ROUTE_OPTIONS = (*_OPTIONS, NETLINK_GET_STRICT_CHK)
 _ERROR = Struct("=i")
 _NSID = Struct("=i")
 _IFREQ = Struct("16s24x")  # linux/if.h
@@ -87,17 +89,20 @@ class NetlinkSocket:
 
     Args:
         groups: RTMGRP_* to subscribe to.
-        timeout: Seconds to wait for a message that does not come.
+        timeout: Seconds to wait for an announcement that does not come.
         protocol: NETLINK_*.
     """
 
-    __slots__ = ("_port", "_sequence", "_socket")
+    __slots__ = ("_flags", "_port", "_sequence", "_socket")
 
     def __init__(self, groups: int = 0, timeout: float = 10.0, protocol: int = NETLINK_ROUTE) -> None:
         self._sequence = 0
+        # Unknown: what comes to a socket that subscribes to nothing are answers to its requests.
+        self._port = 0
+        self._flags = MSG_DONTWAIT
         self._socket = _socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
         try:
-            for option in (NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK):
+            for option in _ROUTE_OPTIONS if protocol == NETLINK_ROUTE else _OPTIONS:
                 try:
                     self._socket.setsockopt(SOL_NETLINK, option, 1)
                 except OSError as error:
@@ -105,12 +110,7 @@ class NetlinkSocket:
                     if error.errno != ENOPROTOOPT:
                         raise
             if groups:
-                self._enlarge_buffer()
-            seconds, fraction = divmod(timeout, 1)
-            # Not settimeout(): that makes Python poll before each read.
-            self._socket.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("ll", int(seconds), int(fraction * 1e6)))
-            self._socket.bind((0, groups))
-            self._port: int = self._socket.getsockname()[0]
+                self._subscribe(groups, timeout)
         except BaseException:
             # `with` does not close what could not be made.
             self._socket.close()
@@ -146,6 +146,11 @@ class NetlinkSocket:
     @property
     def port(self) -> int:
         """The number by which announcements say that a request of this socket was their cause."""
+        if not self._port:
+            if not self._sequence:
+                # Otherwise the kernel has done so with the first request.
+                self._socket.bind((0, 0))
+            self._port = self._socket.getsockname()[0]
         return self._port
 
     def close(self) -> None:
@@ -161,7 +166,7 @@ class NetlinkSocket:
             NetlinkDecodeError: the datagram is truncated or no sequence of messages.
         """
         try:
-            return self._receive(0)
+            return self._receive(self._flags)
         except BlockingIOError:
             raise NetlinkError(ETIMEDOUT, "the kernel did not answer") from None
 
@@ -251,7 +256,7 @@ class NetlinkSocket:
         sequence = self._send([request], 0)
         while True:
             for kind, flags, number, port, payload in self.receive():
-                if number != sequence or port != self._port:
+                if number != sequence or self._port not in (0, port):
                     continue
                 if kind == NLMSG_ERROR:
                     error = _parse_error(flags, payload, request.what)
@@ -268,7 +273,7 @@ class NetlinkSocket:
         answer = None
         while True:
             for kind, flags, number, port, payload in self.receive():
-                if number != sequence or port != self._port:
+                if number != sequence or self._port not in (0, port):
                     continue
                 if kind != NLMSG_ERROR:
                     answer = payload
@@ -290,12 +295,19 @@ class NetlinkSocket:
                 return payloads
         raise NetlinkError(EBUSY, "the table keeps changing", request.what)
 
-    def _enlarge_buffer(self) -> None:
+    def _subscribe(self, groups: int, timeout: float) -> None:
         try:
             self._socket.setsockopt(SOL_SOCKET, SO_RCVBUFFORCE, _SUBSCRIBER_BUFFER_SIZE)
         except OSError:
             # EPERM in a user namespace: announcements may get lost, which subscribers have to expect anyway.
             pass
+        seconds, fraction = divmod(timeout, 1)
+        # Not settimeout(): that makes Python poll before each read.
+        self._socket.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("ll", int(seconds), int(fraction * 1e6)))
+        self._socket.bind((0, groups))
+        # Announcements repeat the sequence numbers of what caused them, which may be this socket's.
+        self._port = self._socket.getsockname()[0]
+        self._flags = 0
 
     def _send(self, requests: list[NetlinkRequest], flags: int) -> int:
         """Send requests with consecutive sequence numbers, and return the first of these."""
@@ -322,7 +334,7 @@ class NetlinkSocket:
             for kind, flags, number, port, payload in self.receive():
                 i = number - first
                 # Others are stray: a late answer, or a notification, which repeats its cause's number.
-                if kind == NLMSG_ERROR and port == self._port and 0 <= i < len(requests):
+                if kind == NLMSG_ERROR and self._port in (0, port) and 0 <= i < len(requests):
                     outcomes[i] = _parse_error(flags, payload, requests[i].what)
         return [outcomes[i] for i in range(len(requests))]
 
@@ -343,7 +355,7 @@ class NetlinkSocket:
                 consistent = False
                 continue
             for kind, flags, number, port, payload in messages:
-                if number != sequence or port != self._port or kind == NLMSG_NOOP:
+                if number != sequence or self._port not in (0, port) or kind == NLMSG_NOOP:
                     continue
                 if flags & NLM_F_DUMP_INTR or kind == NLMSG_OVERRUN:
                     consistent = False

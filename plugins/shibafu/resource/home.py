@@ -11,29 +11,42 @@ from errno import EINVAL
 from shibafu.cni.boot import read_boot_id
 from shibafu.netlink.namespace import read_own_cookie
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.netlink.socket import NetlinkSocket
+
 MARK = ".netns"
 # The policies of all namespaces, compiled; missing while there are none. See `policy.host_policies`.
 POLICIES = "/var/lib/shibafu/policy"
 
 
-def find_home(root: str) -> tuple[str, bool, str]:
+def find_home(root: str, sock: "NetlinkSocket | None" = None) -> tuple[str, bool, str]:
     """Return the namespace's directory, which may be missing, whether it is marked, and the namespace's mark.
 
     The last is empty where it was not needed. A directory that another namespace has left is removed: it
     names links that went with that.
+
+    Args:
+        root: the directory of all namespaces' directories.
+        sock: see `calc_mark`.
     """
     home = f"{root}/{os.stat('/proc/self/ns/net').st_ino}"
     mark = _read_mark(home)
-    own = calc_mark() if mark else ""
+    own = calc_mark(sock) if mark or sock is not None else ""
     if mark and _is_of_another(mark, own):
         _remove_stale(home)
         mark = ""
     return home, bool(mark), own
 
 
-def calc_mark() -> str:
-    """Return what names this namespace: its cookie, 0 where that is unknown, and the boot."""
-    return f"{read_own_cookie() or 0}.{read_boot_id()}"
+def calc_mark(sock: "NetlinkSocket | None" = None) -> str:
+    """Return what names this namespace: its cookie, 0 where that is unknown, and the boot.
+
+    Args:
+        sock: a socket of this namespace, which tells the cookie; without one, another is made.
+    """
+    cookie = read_own_cookie() if sock is None else sock.read_netns_cookie()
+    return f"{cookie or 0}.{read_boot_id()}"
 
 
 def is_first_namespace() -> bool:
@@ -62,10 +75,10 @@ def has_policies(home: str) -> bool:
     return os.path.lexists(POLICIES) and os.path.lexists(find_policies_file(home.rpartition("/")[2]))
 
 
-def mark_home(home: str) -> None:
-    """Mark the directory as this namespace's, if it exists."""
+def mark_home(home: str, own: str) -> None:
+    """Mark the directory as this namespace's, whose mark is `own`, if it exists."""
     try:
-        os.symlink(calc_mark(), f"{home}/{MARK}")
+        os.symlink(own, f"{home}/{MARK}")
     except OSError:
         pass  # another call was first; or it cannot be written to, which the record's writer says
 
@@ -78,7 +91,7 @@ def remove_empty_home(home: str) -> None:
             os.rmdir(home)
     except OSError:
         # An ADD has begun meanwhile.
-        mark_home(home)
+        mark_home(home, calc_mark())
 
 
 def list_network_directories(home: str) -> list[str]:

@@ -17,7 +17,7 @@ killed call left behind is found. Nothing counts: whether there are still contai
 import fcntl
 import os
 from _socket import if_nametoindex
-from errno import ENAMETOOLONG, ENOSPC, ENOTDIR, EROFS
+from errno import ENAMETOOLONG, ENOENT, ENOSPC, ENOTDIR, EROFS
 
 from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.lock import lock_file
@@ -33,6 +33,10 @@ from shibafu.resource.home import (
 )
 from shibafu.resource.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shibafu.netlink.socket import NetlinkSocket
+
 _ROOT = "/run/shibafu"
 _LINK_PREFIX = "veth"
 _HINT = "verified"
@@ -46,6 +50,7 @@ class NetworkState:
     Args:
         network: the network's name, a valid identifier.
         root: the directory of all records.
+        sock: a socket of that namespace; without one, another may have to be made.
 
     Raises:
         CniError: others could have forged them.
@@ -53,9 +58,9 @@ class NetworkState:
 
     __slots__ = ("_has_mark", "_home", "_lock", "_mark", "directory", "network")
 
-    def __init__(self, network: str, root: str = _ROOT) -> None:
+    def __init__(self, network: str, root: str = _ROOT, sock: "NetlinkSocket | None" = None) -> None:
         secure_directories(root)
-        self._home, self._has_mark, self._mark = find_home(root)
+        self._home, self._has_mark, self._mark = find_home(root, sock)
         self.network = network
         self.directory = f"{self._home}/{network}"
         self._lock = -1
@@ -67,7 +72,7 @@ class NetworkState:
         """Write the record of the attachment whose link on the host is named `link`."""
         self._write(link, record.to_bytes())
         if not self._has_mark:
-            mark_home(self._home)
+            mark_home(self._home, self._mark or calc_mark())
             self._has_mark = True
 
     def update_attachment(self, link: str, record: Record) -> None:
@@ -86,10 +91,8 @@ class NetworkState:
         """Return the links of all recorded attachments."""
         try:
             return [name for name in os.listdir(self.directory) if name.startswith(_LINK_PREFIX)]
-        except FileNotFoundError:
-            return []
         except OSError as error:
-            if error.errno not in (ENAMETOOLONG, ENOTDIR):
+            if error.errno not in (ENOENT, ENAMETOOLONG, ENOTDIR):
                 raise
             return []
 
@@ -310,7 +313,10 @@ class NetworkState:
         if not self.attachments() and not self.read_rules():
             # An empty one is left by a call that was killed before it wrote into it.
             self.remove_rules()
-            self._remove_hints()
+            # Hints of what belongs to no attachment, and of calls that were killed.
+            for name in os.listdir(self.directory):
+                if name.startswith(_HINT):
+                    self._remove(name)
             self.remove_pause()
             self._remove("lock")
             try:
@@ -319,12 +325,6 @@ class NetworkState:
                 pass  # an ADD has begun meanwhile
             remove_empty_home(self._home)
         self.unlock()
-
-    def _remove_hints(self) -> None:
-        """Remove those of what belongs to no attachment, and of calls that were killed."""
-        for name in os.listdir(self.directory):
-            if name.startswith(_HINT):
-                self._remove(name)
 
     def _open(self, name: str, flags: int) -> int:
         while True:
