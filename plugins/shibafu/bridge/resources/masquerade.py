@@ -24,7 +24,7 @@ from shibafu.resource.records import NetworkState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
@@ -140,8 +140,10 @@ class Rules(Resource):
         backend, self._backend = self._backend, None
         if backend is None:
             return []
+        everything = combine(self._rules, self._remembered)
+        chains = self._list_chains(everything)
         if backend.finish():
-            self._note(backend, combine(self._rules, self._remembered), is_locked=False)
+            self._note(backend, everything, chains, is_locked=False)
             return []
         seen = backend.detail or f"chain {self._rules.chain} or the jump to it was removed or moved"
         return [
@@ -244,14 +246,16 @@ class Rules(Resource):
             # Somebody has changed something since `ensure`.
             self._mode = _ENSURING
             self._open().start_ensure()
+        # While the programs are at work.
+        chains = self._list_chains(self._rules)
         if self._mode == _ENSURING and self._open().finish():
-            self._note(self._open(), self._rules, is_locked=True)
+            self._note(self._open(), self._rules, chains, is_locked=True)
             return
         if self._mode == _MAKING:
             if not self._open().finish():
                 self._repair()
             self._remember(complete=True)
-            self._note(self._open(), self._rules, is_locked=True)
+            self._note(self._open(), self._rules, chains, is_locked=True)
         else:
             self._repair_unless_done()
         self._state.lock_shared()
@@ -272,7 +276,7 @@ class Rules(Resource):
 
             teardown_backends(self._state, former, names, self._env)
         self._remember(complete=True)
-        self._note(self._open(), self._rules, is_locked=True)
+        self._note(self._open(), self._rules, self._list_chains(self._rules), is_locked=True)
 
     def _repair(self) -> None:
         self._state.hand_down_lock(True)
@@ -316,11 +320,10 @@ class Rules(Resource):
             return False
         return self._verification.holds(self._calc_subject(rules), lambda: self._list_chains(rules))
 
-    def _note(self, backend: "Backend", rules: NetworkRules, is_locked: bool) -> None:
+    def _note(self, backend: "Backend", rules: NetworkRules, chains: "list[Place]", is_locked: bool) -> None:
         """Leave the hint that rules are right, unless somebody else has changed anything meanwhile."""
         if self._verification is not None:
-            subject, chains = self._calc_subject(rules), self._list_chains(rules)
-            self._verification.note(subject, chains, backend.pids, is_locked)
+            self._verification.note(self._calc_subject(rules), chains, backend.pids, is_locked)
 
     def _calc_subject(self, rules: NetworkRules) -> str:
         """Return what identifies rules that were made, and the backend's programs."""
@@ -332,8 +335,8 @@ class Rules(Resource):
         # What is to be made of a record depends on nothing but the code.
         return "\n".join([str(stamp), programs, CODE, str(calc_record(rules))])
 
-    def _list_chains(self, rules: NetworkRules) -> "Iterable[Place]":
-        return list_chains(rules) if self._backend_name == IPTABLES else ()
+    def _list_chains(self, rules: NetworkRules) -> "list[Place]":
+        return list(list_chains(rules)) if self._backend_name == IPTABLES else []
 
     def _close(self) -> None:
         if self._verification is not None:
