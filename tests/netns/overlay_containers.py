@@ -1,8 +1,10 @@
 """Containers of a laboratory's host, attached by shibafu-overlay as the host's agent has it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from netns.overlay_lab import OverlayHost
+from netns.overlay_lab import OverlayHost, OverlayLab
 from support.machine import Config, Machine
 from support.namespaces import Namespace
 from support.suite import Suite
@@ -34,3 +36,12 @@ class AttachedContainers(Machine):
         """Attach a container; return it and its address."""
         result = self.add(self.overlay, name)
         return self.container(name), result["ips"][0]["address"].partition("/")[0]
+
+
+@contextmanager
+def containers_of(suite: Suite, lab: OverlayLab, directory: Path) -> Iterator[list[AttachedContainers]]:
+    """The containers of each host, which are deleted in the end."""
+    made = [AttachedContainers(suite, host, directory / f"containers{host.number}") for host in lab.hosts]
+    yield made
+    for containers in made:
+        containers.close()

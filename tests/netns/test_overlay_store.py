@@ -10,23 +10,12 @@ from threading import Event, Thread
 
 import pytest
 
-from netns.overlay_containers import AttachedContainers
+from netns.overlay_containers import containers_of
 from netns.overlay_lab import NETWORK, SUBNETS, OverlayHost, OverlayLab, Pair, Pings, wait_until
 from support.etcd import EtcdServer
 from support.suite import Suite
 
 pytestmark = pytest.mark.long
-
-
-@contextmanager
-def containers_of(suite: Suite, lab: OverlayLab, directory: Path) -> Iterator[list[AttachedContainers]]:
-    """The containers of each host, which are deleted in the end."""
-    made = []
-    for host in lab.hosts:
-        made.append(AttachedContainers(suite, host, directory / f"containers{host.number}"))
-    yield made
-    for containers in made:
-        containers.close()
 
 
 @contextmanager
