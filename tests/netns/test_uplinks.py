@@ -184,6 +184,32 @@ def test_link_with_an_address_is_refused(lab: UplinkLab) -> None:
     assert BRIDGE not in lab.host.run("ip", "-br", "link")
 
 
+def test_late_address_is_told(lab: UplinkLab) -> None:
+    """Such as from a DHCP client that was started on the uplink: its route may precede the bridge's."""
+    lab.machine.add(lab.config)
+    lab.host.run("ip", "addr", "add", "10.7.0.5/24", "dev", "eth1")
+    assert lab.machine.call("CHECK", lab.config).json["msg"] == "uplink eth1 has the address 10.7.0.5/24"
+
+
+def test_alternative_name_is_refused(lab: UplinkLab) -> None:
+    """It could be a second name of an uplink; the watcher goes on where one is added afterwards."""
+    make_command(lab.machine.suite, lab.machine, lab.config)
+    lab.machine.add(lab.config)
+    for name in ("eth1", "eth2"):
+        lab.host.run("ip", "link", "property", "add", "dev", name, "altname", f"{name}s0")
+    said = "uplink eth2s0 is an alternative name of link eth2"
+    for command in ("ADD", "STATUS"):
+        other = lab.config | {"uplinks": ["eth1", "eth2s0"]}
+        assert lab.machine.call(command, other, "c2").json["msg"] == said
+    lab.machine.check(lab.config)
+    lab.shibafu("network check net")
+    with lab.watch() as watched:
+        for name in ("eth1", "eth2"):
+            lab.host.run("ip", "link", "set", name, "down", "name", f"{name}x")
+            lab.host.run("ip", "link", "property", "add", "dev", f"{name}x", "altname", name)
+        watched.wait_for("uplink eth2 is an alternative name of link eth2x")
+
+
 @pytest.mark.long
 def test_link_of_another_bridge_is_refused(lab: UplinkLab) -> None:
     lab.host.run("ip", "link", "add", "other", "type", "bridge")

@@ -78,6 +78,8 @@ def test_stated() -> None:
         ({"uplinks": ["eth1"], "vlan": 5}, "a network with vlan cannot have uplinks"),
         ({"uplinks": ["eth1"], "uplinkProbe": "fd07::1"}, 'invalid uplinkProbe "fd07::1"'),
         ({"uplinks": ["eth1"], "uplinkProbe": "0.0.0.0"}, 'invalid uplinkProbe "0.0.0.0"'),  # noqa: S104
+        ({"uplinks": ["eth1"], "uplinkProbe": "127.0.0.1"}, 'invalid uplinkProbe "127.0.0.1"'),
+        ({"uplinks": ["eth1"], "uplinkProbe": "224.0.0.1"}, 'invalid uplinkProbe "224.0.0.1"'),
         ({"uplinks": ["eth1"], "primaryReselect": "never"}, 'invalid primaryReselect "never"'),
     ],
 )

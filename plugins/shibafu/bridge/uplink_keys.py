@@ -136,7 +136,8 @@ def _parse_probe(text: str) -> bytes:
         address = parse_address(text)
     except ValueError:
         address = None
-    if address is None or address.version != 4 or not any(address.packed):
+    # Nobody has one of 0.0.0.0/8, 127.0.0.0/8 or 224.0.0.0/3 on a segment.
+    if address is None or address.version != 4 or address.packed[0] in (0, 127, *range(224, 256)):
         what = f'invalid uplinkProbe "{text}"'
         advice = f'"uplinkProbe" must be an IPv4 address that answers ARP requests, or "{_NO_PROBE}"'
         raise CniError(INVALID_CONFIG, what, advice)

@@ -2,7 +2,12 @@
 
 import time
 
-from shibafu.bridge.resources.active_uplink import activate_uplink, lock_uplinks, note_outage
+from shibafu.bridge.resources.active_uplink import (
+    activate_uplink,
+    list_uplinks,
+    lock_uplinks,
+    note_outage,
+)
 from shibafu.bridge.uplink_keys import ACTIVE_BACKUP
 from shibafu.cni.errors import CniError
 from shibafu.netlink.inet import ip_text
@@ -227,7 +232,7 @@ class _BridgeUplinks:
         return links
 
     def _find_links(self) -> list[Link]:
-        return [link for name in self.keys.links if (link := link_by_name(self._sock, name)) is not None]
+        return list_uplinks(self._sock, self.keys.links)
 
     def _find_target(self) -> None:
         """Find out whom to ask for, where that is not stated: there is no gateway before a container."""

@@ -2,11 +2,11 @@
 
 import time
 
-from shibafu.bridge.resources.active_uplink import has_carrier
+from shibafu.bridge.resources.active_uplink import has_carrier, list_uplinks
 from shibafu.bridge.resources.uplink_bond import find_active_slave, find_bond
 from shibafu.bridge.uplink_keys import BOND
 from shibafu.netlink.constants import BR_STATE_FORWARDING
-from shibafu.netlink.link import Link, link_by_name
+from shibafu.netlink.link import Link
 from shibafu.netlink.socket import NetlinkSocket
 
 TYPE_CHECKING = False
@@ -64,10 +64,10 @@ class KernelUplinks:
         return former != self._states
 
     def _find_state(self, name: str, active: int) -> str:
-        link = link_by_name(self._sock, name)
-        if link is None or not has_carrier(link):
+        found = [link for link in list_uplinks(self._sock, [name]) if has_carrier(link)]
+        if not found:
             return DEAD
-        return ACTIVE if self._is_active(link, active) else BACKUP
+        return ACTIVE if self._is_active(found[0], active) else BACKUP
 
     def _is_active(self, link: Link, active: int) -> bool:
         if self.keys.mode == BOND:

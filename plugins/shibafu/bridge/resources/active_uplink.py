@@ -12,7 +12,7 @@ from shibafu.cni.directories import make_directory, secure_directories
 from shibafu.cni.lock import Lock
 from shibafu.lean.files import read_file, remove_file, replace_file
 from shibafu.netlink.constants import IFF_LOWER_UP
-from shibafu.netlink.link import Link, link_by_index
+from shibafu.netlink.link import Link, link_by_index, link_by_name
 from shibafu.netlink.link_requests import link_set
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.home import calc_mark
@@ -39,6 +39,16 @@ def lock_uplinks(bridge: str, patience: float = _PATIENCE) -> Lock:
 def order_uplinks(links: "Iterable[Link]", bridge: Link) -> list[Link]:
     """Return uplinks in the order in which to try them: by carrier, then what is active, then as stated."""
     return sorted(links, key=lambda link: (not has_carrier(link), link.master != bridge.index))
+
+
+def list_uplinks(sock: NetlinkSocket, names: "Iterable[str]") -> list[Link]:
+    """Return those uplinks that are there, in the order of their names.
+
+    The kernel finds a link by alternative names, too (`ip link property add`). Those do not count: two names
+    could be one link's, and what was made a port is compared with the names that are stated.
+    """
+    found = ((name, link_by_name(sock, name)) for name in names)
+    return [link for name, link in found if link is not None and link.name == name]
 
 
 def has_carrier(link: Link) -> bool:

@@ -1,7 +1,7 @@
 """How a bridge's uplinks are used, whichever the mode: what `Uplinks` asks, and what modes have in common."""
 
-from shibafu.bridge.resources.active_uplink import find_dropped
-from shibafu.netlink.link import Link, link_by_name
+from shibafu.bridge.resources.active_uplink import find_dropped, list_uplinks
+from shibafu.netlink.link import Link
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.resource.base import Fault
 
@@ -48,7 +48,7 @@ class UplinkUse:
 
     def _find_links(self, sock: NetlinkSocket) -> list[Link]:
         """Return those uplinks that are there."""
-        return [link for name in self._names if (link := link_by_name(sock, name)) is not None]
+        return list_uplinks(sock, self._names)
 
     @staticmethod
     def _find_dropped_faults(sock: NetlinkSocket, bridge: Link, names: "Iterable[str]") -> "Iterator[Fault]":

@@ -9,6 +9,7 @@ from errno import ENODEV
 from shibafu.bridge.resources.active_uplink import (
     has_carrier,
     has_stale_outage,
+    list_uplinks,
     lock_uplinks,
     note_outage,
 )
@@ -94,10 +95,10 @@ class Uplinks(Resource):
             bridge = link_by_name(sock, config.bridge)
             links = uplinks._find_links(sock)
             masters = _list_masters(sock, bridge) if bridge is not None else [0]
-            problems = list(_list_problems(sock, masters, links, uplinks._moves_addresses))
+            problems = [*uplinks._list_other_names(sock), *uplinks._list_problems(sock, masters, links)]
         claimed = find_claimed_uplink(config)
         problems += [claimed] if claimed is not None else []
-        if not links:
+        if not links and not problems:
             problems = [uplinks._refuse_absence()]
         return CniError(NOT_AVAILABLE, problems[0].msg, problems[0].details) if problems else None
 
@@ -115,16 +116,16 @@ class Uplinks(Resource):
         bridge = view.link(self._config.bridge)
         if bridge is None or bridge.kind != "bridge":
             return
-        links = [link for name in self._names if (link := view.link(name)) is not None]
-        present = [link.name for link in links]
+        found = {name: link for name in self._names if (link := view.link(name)) is not None}
+        links = [link for name, link in found.items() if link.name == name]
         for name in self._names:
-            if name not in present:
+            if name not in found:
                 advice = 'connect it, or remove it from "uplinks"'
                 yield Fault(f"uplink {name} is missing", advice, is_mendable=False)
-        is_moving = self._moves_addresses
         masters = _list_masters(view.sock, bridge)
-        problems = list(_list_problems(view.sock, masters, links, is_moving))
-        for problem in problems:
+        problems = list(self._list_problems(view.sock, masters, links))
+        late = [] if self._moves_addresses else _list_late_addresses(view.sock, masters, links)
+        for problem in (*self._list_other_names(view.sock), *problems, *late):
             yield Fault(problem.msg, problem.details, is_mendable=False)
         for link in links:
             if not link.up:
@@ -140,7 +141,7 @@ class Uplinks(Resource):
         if self._mode != STP and has_left_tree(bridge):
             yield Fault(f"STP is on for the uplinks of bridge {bridge.name}, and uplinkMode is not stp")
         yield from self._use.find_faults(view.sock, bridge, links)
-        if is_moving and not problems:
+        if self._moves_addresses and not problems:
             yield from find_movement_faults(view.sock, bridge, links)
         # One that is down may have a carrier once it is up.
         if links and all(link.up for link in links) and not any(has_carrier(link) for link in links):
@@ -167,9 +168,10 @@ class Uplinks(Resource):
         with lock_uplinks(bridge.name):
             links = self._find_links(view.sock)
             masters = _list_masters(view.sock, bridge)
-            problems = list(_list_problems(view.sock, masters, links, self._moves_addresses))
-            if self._is_adding and (problems or not links):
-                raise problems[0] if problems else self._refuse_absence()
+            problems = list(self._list_problems(view.sock, masters, links))
+            refusals = [*self._list_other_names(view.sock), *problems]
+            if self._is_adding and (refusals or not links):
+                raise refusals[0] if refusals else self._refuse_absence()
             for link in links:
                 if link.master in masters:
                     _close(link)
@@ -196,7 +198,32 @@ class Uplinks(Resource):
         return bool(self._former) or self._has_moved
 
     def _find_links(self, sock: NetlinkSocket) -> list[Link]:
-        return [link for name in self._names if (link := link_by_name(sock, name)) is not None]
+        return list_uplinks(sock, self._names)
+
+    def _list_other_names(self, sock: NetlinkSocket) -> "Iterator[CniError]":
+        """Yield which of the names are not the one by which a link is known; see `list_uplinks`."""
+        for name in self._names:
+            link = link_by_name(sock, name)
+            if link is not None and link.name != name:
+                what = f"uplink {name} is an alternative name of link {link.name}"
+                yield CniError(INVALID_CONFIG, what, f'write "{link.name}" into "uplinks"')
+
+    def _list_problems(
+        self, sock: NetlinkSocket, masters: list[int], links: "Iterable[Link]"
+    ) -> "Iterator[CniError]":
+        """Yield why links cannot be uplinks of the bridge."""
+        for link in links:
+            if link.master and link.master in masters:
+                continue
+            if link.master:
+                master = link_by_index(sock, link.master)
+                whose = master.name if master is not None else f"link {link.master}"
+                advice = f"take it away from there (ip link set {link.name} nomaster), or name another uplink"
+                yield CniError(INVALID_CONFIG, f"uplink {link.name} belongs to {whose}", advice)
+            refuse = refuse_movement if self._moves_addresses else _refuse_addresses
+            refusal = refuse(sock, link, masters)
+            if refusal is not None:
+                yield refusal
 
     def _refuse_absence(self) -> CniError:
         names = ", ".join(self._names)
@@ -261,27 +288,24 @@ def _list_masters(sock: NetlinkSocket, bridge: Link) -> list[int]:
     return [0, bridge.index, *((bond.index,) if bond is not None else ())]
 
 
-def _list_problems(
-    sock: NetlinkSocket, masters: list[int], links: "Iterable[Link]", is_moving: bool
+def _list_late_addresses(
+    sock: NetlinkSocket, masters: list[int], links: "Iterable[Link]"
 ) -> "Iterator[CniError]":
-    """Yield why links cannot be uplinks of a bridge."""
+    """Yield which uplinks were given addresses after they had become ports."""
     for link in links:
-        if link.master and link.master in masters:
-            continue
-        if link.master:
-            master = link_by_index(sock, link.master)
-            whose = master.name if master is not None else f"link {link.master}"
-            advice = f"take it away from there (ip link set {link.name} nomaster), or name another uplink"
-            yield CniError(INVALID_CONFIG, f"uplink {link.name} belongs to {whose}", advice)
-        if is_moving:
-            refusal = refuse_movement(sock, link, masters)
-            if refusal is not None:
-                yield refusal
-            continue
-        for address in addr_save(sock, link.index)[:1]:
-            what = f"uplink {link.name} has the address {addr_text(address)}"
-            advice = (
-                "a port of a bridge does not answer at its own addresses: remove it, put it on the bridge, "
-                'or set "moveAddresses" to true'
-            )
-            yield CniError(INVALID_CONFIG, what, advice)
+        refusal = _refuse_addresses(sock, link, masters) if link.master and link.master in masters else None
+        if refusal is not None:
+            yield refusal
+
+
+def _refuse_addresses(sock: NetlinkSocket, link: Link, _masters: list[int]) -> CniError | None:
+    """Return why a link with addresses cannot be an uplink; None for one without."""
+    addresses = addr_save(sock, link.index)
+    if not addresses:
+        return None
+    what = f"uplink {link.name} has the address {addr_text(addresses[0])}"
+    advice = (
+        "a port of a bridge does not answer at its own addresses: remove it, put it on the bridge, "
+        'or set "moveAddresses" to true'
+    )
+    return CniError(INVALID_CONFIG, what, advice)
