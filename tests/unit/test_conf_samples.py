@@ -17,6 +17,8 @@ from shibafu.cni.version import SUPPORTED
 from shibafu.engine.programs import SERVED
 from shibafu.firewall.config import FirewallConfig
 from shibafu.lean.ip import parse_cidr
+from shibafu.networks.lifecycle import DEFAULT_BRIDGE
+from shibafu.networks.subnets import DEFAULT_SUBNET
 from shibafu.overlay.delegation import OverlayConfig
 from shibafu.overlay.subnet_file import HostSubnet
 from shibafu.portmap.config import PortmapConfig
@@ -123,6 +125,9 @@ def test_samples_can_be_used_together() -> None:
     networks = [load(path) for path in SAMPLES]
     assert len({network["name"] for network in networks}) == len(networks)
     plugins = [network["plugins"][0] for network in networks]
-    assert len({plugin.get("delegate", plugin)["bridge"] for plugin in plugins}) == len(networks)
+    # Nor are they those of the network that `shibafu run` creates.
+    bridges = {plugin.get("delegate", plugin)["bridge"] for plugin in plugins}
+    assert len(bridges | {DEFAULT_BRIDGE}) == len(networks) + 1
     ranges = [ip_network(subnet) for network in networks for subnet in subnets(network)]
+    ranges.append(DEFAULT_SUBNET)
     assert not any(a.overlaps(b) for a, b in combinations(ranges, 2))
