@@ -4,37 +4,29 @@ It lives in the laboratory of the differential tests, a process with file system
 made in children of that process, without the start of an interpreter.
 """
 
-import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from importlib import import_module
 from io import BytesIO, StringIO
 from json import dumps, loads
 from pathlib import Path
-from pkgutil import walk_packages
-from traceback import format_exc
 from typing import Any
 
-import shibafu.bridge
-import shibafu.netfilter
-import shibafu_ipam
 from differential.case import Case, Shell
 from differential.laboratory import (
     BASE,
     PLUGIN_DIRECTORY,
     STORE,
-    enter_machine,
     entered,
     made_namespaces,
     run_shell,
 )
 from differential.snapshot import snapshot_networks
-from netns.breakages import Breakage
+from netns.breakage import Breakage
 from netns.crossing import find_lost
+from netns.forked_calls import Told, run_forked
 from support.schemas import validated
 
 CONTAINER = "c1"
@@ -45,7 +37,6 @@ _CACHE_DIR = STORE / "results"
 _RECORDS = Path("/run/shibafu")
 # See shibafu.resource.records.
 _HINT = "verified"
-_FAILED = 255
 # What a runtime adds to a plugin's section of a configuration file.
 _OF_RUNTIME = ("runtimeConfig", "prevResult")
 # What stays in a store, and which tables and chains iptables leaves behind.
@@ -53,79 +44,6 @@ _KEPT = ("lock", "last_reserved_ip.")
 _TABLES = frozenset(
     ["filter", "nat", "raw", "mangle", "INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"]
 )
-
-
-# What calls import, which then need not.
-_PACKAGES = (shibafu.bridge, shibafu.netfilter, shibafu_ipam)
-_COMMAND = (
-    "cli.parser",
-    "networks.attachments",
-    "networks.resource_states",
-    "networks.diagram",
-    "networks.repair",
-    "networks.rules",
-)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a call answered: its exit status and what it printed."""
-
-    status: int
-    text: str
-
-    @property
-    def json(self) -> Any:
-        """The answer; an empty object for none."""
-        return loads(self.text or "{}")
-
-    @property
-    def error(self) -> str:
-        """Why it was refused; empty when it was not."""
-        return str(self.json["msg"]) if self.status else ""
-
-    @property
-    def details(self) -> str:
-        """What else is said of the refusal."""
-        return str(self.json.get("details", "")) if self.status else ""
-
-
-def enter_laboratory(plugins: dict[str, str]) -> None:
-    """Make this process the laboratory, with all that calls import, which then need not.
-
-    Args:
-        plugins: the plugins' names and their executables.
-    """
-    enter_machine(plugins)
-    for package in _PACKAGES:
-        for module in walk_packages(package.__path__, f"{package.__name__}."):
-            import_module(module.name)
-    for name in _COMMAND:
-        import_module(f"shibafu.{name}")
-    # Children do not look for garbage in what they share with this process, which would copy it.
-    gc.freeze()
-
-
-def run_forked(do: Callable[[], tuple[int, str]]) -> Told:
-    """Do something in a child, which keeps nothing open or locked: as in a process of its own."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        answer = _FAILED, ""
-        try:
-            answer = do()
-        except BaseException:  # a child must not return into its parent's work
-            answer = _FAILED, format_exc()
-        finally:
-            os.write(writer, dumps(answer).encode())
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as pipe:
-        told = Told(*loads(pipe.read()))
-    os.waitpid(child, 0)
-    if told.status == _FAILED:
-        raise AssertionError(told.text)
-    return told
 
 
 class Attached:
@@ -412,83 +330,6 @@ def _run_line(line: str) -> None:
     """Run what a breakage says on the host or, if it begins so, inside the container."""
     place, _, inside = line.partition("inside: ")
     run_shell(Shell(CONTAINER, inside) if inside else Shell("host", place))
-
-
-@dataclass(frozen=True)
-class Life:
-    """What was seen of one container from ADD to DEL.
-
-    Args:
-        refusal: why ADD was refused; empty when it was not.
-        described: the attributes that its resources have, as `Resource.attribute`.
-        wrong: what is wrong after ADD, though nothing was broken.
-        changed: what CHECK and the dry run have changed.
-        left: what is left after DEL.
-    """
-
-    refusal: str
-    described: set[str] = field(default_factory=set)
-    wrong: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-
-
-def live(case: Case) -> Life:
-    """Attach a container, look at it, and detach it."""
-    with made_attached(case) as attached:
-        before = attached.find_remains()
-        refusal = attached.add()
-        if refusal:
-            return Life(refusal, left=sorted(attached.find_remains() - before))
-        first = attached.snapshot()
-        faults = [str(fault["what"]) for fault in attached.find_faults()]
-        wrong = faults + ([attached.call("CHECK").error] if attached.is_checked() else [])
-        changed = find_differences(first, attached.snapshot())
-        attributes, words = attached.list_attributes(), attached.find_words()
-        wrong += [f"lost: {what}" for what in find_lost(dict(attached.describe()), attached.ifname)]
-        wrong.append(attached.call("DEL").error)
-        left = sorted(attached.find_remains() - before - {f"link {words['bridge']}"})
-        return Life("", attributes, [what for what in wrong if what], changed, left)
-
-
-@dataclass(frozen=True)
-class Broken:
-    """What came of breaking one container's attachment.
-
-    Args:
-        refusal: why ADD was refused; empty when it was not.
-        described: the attributes that its resources have, as `Resource.attribute`.
-        problems: what was not named, or not mended; nothing more was broken then.
-        unfit: breakages of which nothing was there to break.
-    """
-
-    refusal: str
-    described: set[str] = field(default_factory=set)
-    problems: list[str] = field(default_factory=list)
-    unfit: list[str] = field(default_factory=list)
-
-
-def break_each(
-    case: Case, breakages: list[Breakage], is_reference: bool = False, is_first: bool = True
-) -> Broken:
-    """Attach a container, and break it by one breakage after the other; see `Attached.try_breakage`."""
-    with made_attached(case, is_reference) as attached:
-        refusal = attached.add()
-        if refusal:
-            return Broken(refusal)
-        words, attributes = attached.find_words(), attached.list_attributes()
-        unfit = []
-        for breakage in breakages:
-            fitting = [described for name, described in attached.describe() if breakage.fits(name, described)]
-            if breakage.attribute.startswith("AddressLease.") and not attached.has_leases():
-                fitting = []
-            unfit += [] if fitting else [str(breakage)]
-            for described in fitting:
-                for filled in breakage.calc_words(described, words):
-                    problems = attached.try_breakage(breakage, filled, is_first)
-                    if problems:
-                        return Broken("", attributes, problems)
-        return Broken("", attributes, [], unfit)
 
 
 def _read_switches() -> Iterator[tuple[str, str]]:

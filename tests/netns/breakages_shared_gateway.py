@@ -1,6 +1,6 @@
 """How to break this host's part in a gateway that hosts share, which needs keepalived."""
 
-from netns.breakages import Breakage
+from netns.breakage import Breakage
 
 _UNLIKE = "{file} is missing, or was not written for this configuration and link"
 

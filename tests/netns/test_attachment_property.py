@@ -18,9 +18,12 @@ import pytest
 import shibafu.bridge
 from differential import table_bridge, table_newer, table_results, table_state
 from differential.case import REFUSED, Case
-from netns.attached import REFERENCE, Broken, break_each, enter_laboratory, live
-from netns.breakages import BREAKAGES, NETWORKS, REFERENCE_NETWORK, Breakage
+from netns.attached import REFERENCE
+from netns.attachment_lives import Broken, break_each, live
+from netns.breakage import Breakage
+from netns.breakages import BREAKAGES, NETWORKS, REFERENCE_NETWORK
 from netns.breakages_shared_gateway import SHARED_GATEWAY
+from netns.forked_calls import enter_laboratory
 from shibafu.resource.base import Resource
 from support.suite import Suite
 
