@@ -146,6 +146,10 @@ class RouterLab:
         """Return the watcher at work."""
         return Watched(self.shibafu, *options)
 
+    def wait_until_routed(self, watched: Watched) -> None:
+        """Wait until the watcher sends packets to one router of each family; the others are backups."""
+        wait_for(lambda: set(self.read_states(watched).values()) == {"active", "backup"})
+
     def read_states(self, watched: Watched) -> dict[str, str]:
         """Return what the watcher says of each router."""
         return {one["gateway"]: one["state"] for one in watched.read_status()["routers"]}

@@ -30,12 +30,11 @@ def lab(machine: Machine) -> Iterator[RouterLab]:
 
 @pytest.fixture
 def watched(lab: RouterLab) -> Iterator[Watched]:
-    """The watcher, which has asked both routers for some time; there is a container."""
+    """The watcher, which sends packets to the first router of each family; there is a container."""
     lab.machine.add(lab.config)
     lab.configure()
     with lab.watch() as watched:
-        time.sleep(0.5)
-        assert set(lab.read_states(watched).values()) == {"active", "backup"}
+        lab.wait_until_routed(watched)
         yield watched
 
 
@@ -220,7 +219,7 @@ def test_two_routers_on_one_link(lab: RouterLab) -> None:
         open_socket(lab.machine.container(), 4, socket.SOCK_DGRAM) as client,
     ):
         world.bind((WORLD[4], 0))
-        time.sleep(0.5)
+        lab.wait_until_routed(watched)
         assert exchange(client, world, world.getsockname()[:2]) == ADDRESSES[4][0]
         lab.silence(0)
         line = watched.wait_for(f"{second} dev lan is active now")

@@ -255,7 +255,7 @@ def test_route_of_others_in_between(lab: RouterLab, machine: Machine) -> None:
     before = lab.list_defaults()
     lab.configure(4)
     with lab.watch() as watched:
-        time.sleep(0.5)
+        lab.wait_until_routed(watched)
         lab.silence(1)
         watched.wait_for(f"{GATEWAYS[4][1]} dev eth1 does not answer")
         assert lab.find_first(4) == "eth0"
@@ -303,7 +303,7 @@ def test_metrics(lab: RouterLab) -> None:
     lab.configure(4)
     file = lab.file.with_suffix(".prom")
     with lab.watch("--metrics", str(file)) as watched:
-        time.sleep(0.5)
+        lab.wait_until_routed(watched)
         lab.cut(0)
         watched.wait_for("is active now")
         labels = f'gateway="{GATEWAYS[4][1]}",link="eth1"'
