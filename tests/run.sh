@@ -14,6 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # shellcheck source=packaging/apt.sh
 source packaging/apt.sh
+# shellcheck source=tests/venv.sh
+source tests/venv.sh
 
 packages=(
     # called by the plugins, and the laboratory around them
@@ -41,21 +43,6 @@ shipped=(tests/spec tests/netns/test_chain.py tests/netns/test_bridge_{attach,ch
 workers=$(($(nproc) + 3))
 # Else each of the workers, and each process that is started from sources, compiles these again.
 unset PYTHONDONTWRITEBYTECODE
-
-# The tests' virtual environment, of the interpreter that the executables are built from.
-ensure_venv() {
-    local python=.venv-build/bin/python stamp=.venv/.requirements
-    if [[ $(.venv/bin/python -VV 2>/dev/null) != "$($python -VV)" ]]; then
-        rm -rf .venv
-        "$python" -m venv .venv
-    fi
-    if ! cmp -s tests/requirements.txt "$stamp"; then
-        echo "installing tests/requirements.txt into .venv"
-        .venv/bin/pip install -qq --disable-pip-version-check --root-user-action ignore \
-            --require-hashes -r tests/requirements.txt
-        cp tests/requirements.txt "$stamp"
-    fi
-}
 
 # What there are tests of, of the plugins that take the places of the reference's.
 find_shipped() {
