@@ -49,6 +49,10 @@ def test_a_default_route_that_comes_later(tmp_path: Path) -> None:
         second.configure(iface=None)
         second.start()
         wait_until(lambda: "no default route" in second.read_state().get("trouble", ""), "the trouble")
+        # The kernel has no other news of the link than that route.
+        tentative = ("ip", "-6", "address", "show", "tentative")
+        wait_until(lambda: second.namespace.run(*tentative) == "", "addresses")
+        time.sleep(0.5)
         second.namespace.run("ip", "route", "add", "default", "via", first.address)
         # It looks by itself every 30 seconds.
         wait_until(lambda: second.read_state()["state"] == "joined", "the state", 10)
