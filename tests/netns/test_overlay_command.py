@@ -30,7 +30,13 @@ def test_a_network_is_described_once(shibafu: CommandLine, host: Namespace, tmp_
         # Where etcd is, the agent's configuration says from now on.
         assert not shibafu.json(init)["written"]
         assert not shibafu.json(f"{init} --endpoints {etcd.url}/")["written"]
-        assert f"network blue is at {etcd.url}" in shibafu.fail(f"{init} --endpoints http://x:1", status=2)
+        for option, stated, known in (
+            ("--endpoints", "http://x:1", etcd.url),
+            ("--prefix", "/red", "/coreos.com/network"),
+            ("--cafile", "/ca.pem", "nothing"),
+        ):
+            said = shibafu.fail(f"{init} {option} {stated}", status=2)
+            assert f"overlay.yaml has {known} for {option} of network blue" in said
         other = f"overlay init red --network 10.44.0.0/16 --endpoints {etcd.url} --prefix /red {config}"
         assert "add to" in shibafu(other)
         assert shibafu.json(f"overlay ls {config}") == [{"network": "blue", "hosts": []}]

@@ -81,13 +81,7 @@ def _find_settings(arguments: Namespace) -> "tuple[OverlaySettings, bool]":
     if os.path.lexists(arguments.config):
         for settings in load_overlays(arguments.config):
             if settings.name == arguments.network:
-                stated = arguments.endpoints
-                if stated and set(stated) != set(settings.etcd.endpoints):
-                    where = ", ".join(settings.etcd.endpoints)
-                    raise UsageError(
-                        f"{arguments.config} says that network {settings.name} is at {where}",
-                        "leave out --endpoints",
-                    )
+                _require_same(arguments, settings)
                 return settings, True
     if not arguments.endpoints:
         raise UsageError(
@@ -99,6 +93,30 @@ def _find_settings(arguments: Namespace) -> "tuple[OverlaySettings, bool]":
             if getattr(arguments, stated) and not getattr(arguments, missing):
                 raise UsageError(f"{_name_option(stated)} also needs {_name_option(missing)}")
     return parse_overlay_config(_format_arguments(arguments), "the command line")[0], False
+
+
+def _require_same(arguments: Namespace, settings: "OverlaySettings") -> None:
+    """Refuse options that the agent's configuration contradicts, as they would have no effect."""
+    etcd = settings.etcd
+    configured = {
+        "endpoints": sorted(etcd.endpoints),
+        "prefix": [settings.prefix],
+        "iface": [settings.iface],
+        "username": [etcd.username],
+        "cafile": [etcd.cafile],
+        "certfile": [etcd.certfile],
+        "keyfile": [etcd.keyfile],
+        "password_file": [etcd.password_file],
+    }
+    for key, values in configured.items():
+        stated = getattr(arguments, key)
+        if stated and values != (sorted(stated) if key == "endpoints" else [stated]):
+            option = _name_option(key)
+            known = ", ".join(filter(None, values)) or "nothing"
+            raise UsageError(
+                f"{arguments.config} has {known} for {option} of network {settings.name}",
+                f"leave out {option}, or change the file first",
+            )
 
 
 def _require_apart_from_others(network: "ClusterNetwork", arguments: Namespace) -> None:
