@@ -157,6 +157,7 @@ def test_nobody_there(host: Namespace) -> None:
     with pytest.raises(EtcdUnavailableError) as caught:
         EtcdClient(EtcdAccess(("http://127.0.0.1:9",))).get("/a")
     assert caught.value.message == "etcd at http://127.0.0.1:9 cannot be reached: connection refused"
+    assert "have it listen on that address" in caught.value.hint
 
 
 def ask_in_other_scheme(etcd: EtcdServer) -> tuple[str, str]:
@@ -273,10 +274,15 @@ def test_certificates(host: Namespace, tmp_path: Path) -> None:
         etcd.ctl(*admin, "put", "/a/1", "one")
         client = EtcdClient(replace(root, certfile=str(nameless[0]), keyfile=str(nameless[1])))
         assert [value.value for value in client.list_prefix("/a/").values] == [b"one"]
-        with pytest.raises(EtcdError, match="certificate"):
+        with pytest.raises(EtcdError, match="certificate") as unknown:
             EtcdClient(replace(root, cafile="")).get("/a/1")
-        with pytest.raises(EtcdUnavailableError, match="cannot be reached"):
+        assert unknown.value.hint == "set cafile to the certificate of the authority that has signed etcd's"
+        with pytest.raises(EtcdUnavailableError, match="cannot be reached") as required:
             EtcdClient(replace(root, certfile="", keyfile="")).get("/a/1")
+        assert "set certfile and keyfile" in required.value.hint
+        with pytest.raises(EtcdUnavailableError, match="mismatch") as other:
+            EtcdClient(replace(root, endpoints=(etcd.url.replace("127.0.0.1", "localhost"),))).get("/a/1")
+        assert "that etcd's certificate is for" in other.value.hint
         with pytest.raises(FileNotFoundError, match=r"absent\.pem"):
             EtcdClient(replace(root, cafile=str(tmp_path / "absent.pem")))
         etcd.ctl(*admin, "user", "add", "root:secret")

@@ -15,7 +15,7 @@ from shibafu.overlay.cluster_network import OVERHEAD, ClusterNetwork
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd import EtcdClient, make_lookups
-from shibafu.overlay.etcd_failures import EtcdUnavailableError
+from shibafu.overlay.etcd_failures import UNREACHED_HINT, EtcdUnavailableError
 from shibafu.overlay.name_lookups import NameLookups
 from shibafu.overlay.outer_link import OuterLink, find_outer_link, note_absent_addresses
 from shibafu.overlay.probing import probe_addresses
@@ -27,7 +27,6 @@ _NAMED = 5
 _DIFFERENCE = 5.0
 # Seconds in which wrong checksums are counted, at least.
 _COUNTING = 1.0
-_UNAVAILABLE_HINT = "start etcd there, let TCP 2379 pass, or correct endpoints"
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def _check_endpoint(
     except EtcdUnavailableError as error:
         # The check names the endpoint already.
         message = error.message.removeprefix(f"etcd at {endpoint} ")
-        return Diagnosis(check, message, error.hint or _UNAVAILABLE_HINT), None
+        return Diagnosis(check, message, error.hint or UNREACHED_HINT), None
     except (OverlayError, OSError) as error:
         message, hint = (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")
         return Diagnosis(check, message, hint), None

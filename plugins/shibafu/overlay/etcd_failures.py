@@ -12,9 +12,15 @@ from shibafu.overlay.errors import OverlayError
 
 # Codes of gRPC: the member is overloaded; the user may not do that; the member has no leader.
 _DEADLINE, _PERMISSION, _UNAVAILABLE = 4, 7, 14
+# Debian's etcd listens on the loopback interface only, unless told otherwise.
+UNREACHED_HINT = (
+    "start etcd there, have it listen on that address (listen-client-urls) and let the port pass, or correct"
+    " endpoints"
+)
 _PROTOCOLS = {"http": "plain HTTP", "https": "TLS"}
-# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h).
-_OF_TIME = (9, 10)
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED; X509_V_ERR_HOSTNAME_MISMATCH and
+# X509_V_ERR_IP_ADDRESS_MISMATCH (openssl/x509_vfy.h).
+_OF_TIME, _OF_NAME = (9, 10), (62, 64)
 
 
 class EtcdError(OverlayError):
@@ -46,7 +52,8 @@ class Failing:
         ):
             raise _describe_refusal(error, self._endpoint) from None
         if isinstance(error, Etcd3Exception | requests.RequestException | OSError | ValueError):
-            scheme = find_spoken_scheme(self._endpoint) if _is_cut_off(error) else ""
+            is_cut_off = _is_cut_off(error)
+            scheme = find_spoken_scheme(self._endpoint) if is_cut_off else ""
             if scheme:
                 stated, rest = self._endpoint.split(":", 1)
                 raise EtcdUnavailableError(
@@ -54,6 +61,9 @@ class Failing:
                     f"write {scheme}:{rest} instead",
                 ) from None
             text, hint = _describe_cause(error)
+            if is_cut_off and self._endpoint.startswith("https:"):
+                # With an alert or, as the handshake is over for this host by then, without.
+                hint = "if etcd wants certificates of its clients, set certfile and keyfile"
             raise EtcdUnavailableError(f"etcd at {self._endpoint} cannot be reached: {text}", hint) from None
 
 
@@ -100,21 +110,25 @@ def _describe_cause(error: BaseException) -> tuple[str, str]:
         return "it has ended the connection", ""
     error = _find_cause(error)
     if isinstance(error, ssl.SSLCertVerificationError):
-        is_of_time = error.verify_code in _OF_TIME
-        hint = (
-            "see whether this host's clock is right, and until when the certificate is valid"
-            if is_of_time
-            else ""
-        )
-        return error.verify_message.lower(), hint
+        return error.verify_message.lower(), _advise_on_certificate(error.verify_code)
     if isinstance(error, OSError):
-        return str(error.strerror or error).lower(), ""
+        return str(error.strerror or error).lower(), UNREACHED_HINT
     return str(error), ""
 
 
+def _advise_on_certificate(code: int) -> str:
+    if code in _OF_TIME:
+        return "see whether this host's clock is right, and until when the certificate is valid"
+    if code in _OF_NAME:
+        return "write the endpoint with a name or an address that etcd's certificate is for"
+    return "set cafile to the certificate of the authority that has signed etcd's"
+
+
 def _find_cause(error: BaseException) -> BaseException:
-    """Return the innermost reason, which requests wraps several times."""
-    reason: BaseException | None = error
-    while reason is not None:
-        error, reason = reason, reason.__cause__ or reason.__context__
-    return error
+    """Return the innermost reason, which requests wraps several times, and urllib3 as an argument."""
+    while True:
+        wrapped = next((arg for arg in error.args if isinstance(arg, BaseException)), None)
+        reason = error.__cause__ or error.__context__ or wrapped
+        if reason is None:
+            return error
+        error = reason
