@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import AF_PACKET, SOCK_RAW, inet_aton, socket
 
 import pytest
 
 from netns.gateway_lab import GatewayLab, open_gateway_lab
 from netns.watched import Watched, settle
+from shibafu.watch.arp_probe import ArpProbe
+from shibafu.watch.packet_filter import ANSWERS_AT_ONCE
+from support.namespaces import Namespace
 from support.suite import Suite
 from support.waiting import wait_for
 
-pytestmark = pytest.mark.long
 GATEWAY = "gateway 10.7.0.1 is also in use at the hardware address 02:00:00:00:00:02"
 
 
@@ -30,6 +33,7 @@ def _have_other_number(lab: GatewayLab) -> None:
     host.machine.add(host.config | {"vrrpID": 1}, "other")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("split", "unite"),
     [
@@ -68,6 +72,7 @@ def test_two_gateways_are_told(
             assert not any("healed" in line for line in watched.lines)
 
 
+@pytest.mark.long
 def test_a_gateway_that_moves_is_not_taken_for_two(lab: GatewayLab) -> None:
     """Nor is the answer of this host to its own containers."""
     lab.start()
@@ -88,6 +93,7 @@ def test_a_gateway_that_moves_is_not_taken_for_two(lab: GatewayLab) -> None:
         assert not any("hardware address" in line for line in own.lines + its.lines)
 
 
+@pytest.mark.long
 def test_a_copied_address_of_a_host_is_told(lab: GatewayLab) -> None:
     """As of a configuration that was copied from one host to the other."""
     first, second = lab.hosts
@@ -99,3 +105,19 @@ def test_a_copied_address_of_a_host_is_told(lab: GatewayLab) -> None:
     with first.make_command() as shibafu, Watched(shibafu) as watched:
         assert 'give each host a different "gatewayHostIP"' in watched.wait_for(said)
         assert said in str(shibafu.json("network check net", status=1))
+
+
+def test_flood_of_answers_does_not_hold_the_watcher_up(host: Namespace) -> None:
+    """A container that may send any frame could forge them faster than they are read."""
+    host.run("ip", "link", "add", "one", "up", "type", "veth", "peer", "name", "other")
+    host.run("ip", "link", "set", "other", "up")
+    with host.enter():
+        probe = ArpProbe("one", bytes(6), inet_aton("10.7.0.1"), is_port=False)
+        with socket(AF_PACKET, SOCK_RAW) as sender:
+            sender.bind(("other", 0))
+            for number in range(ANSWERS_AT_ONCE + 10):
+                mac = b"\2" + number.to_bytes(5, "big")
+                answer = bytes.fromhex("08060001080006040002") + mac + inet_aton("10.7.0.1") + bytes(10)
+                sender.send(b"\xff" * 6 + mac + answer)
+    assert [len(probe.take_senders()) for _ in range(3)] == [ANSWERS_AT_ONCE, 10, 0]
+    probe.close()

@@ -6,7 +6,7 @@ that is bound to ETH_P_ALL does, and its filter keeps all but the answers out of
 
 import socket
 
-from shibafu.watch.packet_filter import LOAD_HALF, LOAD_WORD, attach_filter
+from shibafu.watch.packet_filter import ANSWERS_AT_ONCE, LOAD_HALF, LOAD_WORD, attach_filter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,16 +85,17 @@ class ArpProbe:
         return bool(self.take_senders())
 
     def take_senders(self) -> set[bytes]:
-        """Return the MACs of those who have answered since the last call."""
+        """Return the MACs of those who have answered since the last call, as far as they were read."""
         senders: set[bytes] = set()
-        while True:
+        for _ in range(ANSWERS_AT_ONCE):
             try:
                 frame = self._socket.recv(64)
             except BlockingIOError:
-                return senders
+                break
             except OSError:
                 return set()  # the link is down or gone
             senders.add(frame[_SENDER])
+        return senders
 
     def close(self) -> None:
         """Close it."""

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 LOAD_BYTE, LOAD_HALF, LOAD_WORD, IF_EQUAL, GIVE = 0x30, 0x28, 0x20, 0x15, 0x06
 # SKF_NET_OFF: added to an offset that counts from the header of IP.
 FROM_IP = 0xFFF00000
+# How many packets to read before something else is looked at: a container that may send any frame can forge
+# answers faster than they are read.
+ANSWERS_AT_ONCE = 128
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h
 
 # A code, how many instructions to skip if a comparison holds and if not, and an operand.

@@ -6,7 +6,7 @@ well as computes the checksum; what is answered, it takes for its own table of n
 
 import socket
 
-from shibafu.watch.packet_filter import FROM_IP, LOAD_BYTE, LOAD_WORD, attach_filter
+from shibafu.watch.packet_filter import ANSWERS_AT_ONCE, FROM_IP, LOAD_BYTE, LOAD_WORD, attach_filter
 
 # RFC 4861, sections 4.3 and 4.4: the types of messages, and the option with the sender's MAC (4.6.1).
 _SOLICITATION, _ADVERTISEMENT = 135, 136
@@ -77,14 +77,15 @@ class SolicitationProbe:
     def take_answer(self) -> bool:
         """Return whether somebody has answered since the last call."""
         is_answered = False
-        while True:
+        for _ in range(ANSWERS_AT_ONCE):
             try:
                 self._socket.recv(64)
             except BlockingIOError:
-                return is_answered
+                break
             except OSError:
                 return False  # the link is down or gone
             is_answered = True
+        return is_answered
 
     def close(self) -> None:
         """Close it."""
