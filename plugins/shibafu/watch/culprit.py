@@ -6,7 +6,7 @@ _LARGEST_PID = 1 << 22  # PID_MAX_LIMIT in include/linux/threads.h
 
 
 def describe_process(pid: int) -> str:
-    """Return a process as logs call it: `ip[812]`; empty for the kernel, and for what is unknown.
+    """Return a process as logs call it: `ip[812]`, or `process 812`; empty for the kernel and the unknown.
 
     Args:
         pid: the port of its netlink socket. That of a process's first socket is its number, those of further
@@ -23,5 +23,5 @@ def describe_process(pid: int) -> str:
 
 
 def describe_named(name: str, pid: int) -> str:
-    """Return a process of which the name is known; what could be a line of its own is none."""
-    return f"{name if name.isprintable() else ''}[{pid}]"
+    """Return a process whose name may be known; what could be a line of its own is none."""
+    return f"{name}[{pid}]" if name and name.isprintable() else f"process {pid}"
