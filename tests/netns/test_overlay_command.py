@@ -57,6 +57,8 @@ def test_a_network_is_described_once(shibafu: CommandLine, host: Namespace, tmp_
         assert "no network has the host 192.168.100.1" in shibafu.fail(f"overlay rm 192.168.100.1 {config}")
     assert "cannot be reached: connection refused" in shibafu.fail(f"overlay ls {config}")
     assert shibafu.json(f"overlay status {config}", status=3) == {"running": False, "networks": []}
+    said, _ = shibafu.run("overlay", "status", *config.split(), status=3)
+    assert "not running\n  start the agent: systemctl enable --now shibafu-overlay" in said
 
 
 @pytest.mark.long
@@ -74,7 +76,7 @@ def test_a_network_that_cuts_the_host_off_is_refused(
             f"overlay init {config} --endpoints http://127.0.0.1:1 blue --network 127.0.0.0/16"
         )
         assert etcd.ctl("get", "--prefix", "/") == ""
-        assert shibafu.json(f"{init} blue --network 10.42.0.0/16")["written"]
+        assert "start the agent: systemctl enable --now" in shibafu(f"{init} blue --network 10.42.0.0/16")
         other = f"{init} red --prefix /red"
         assert "network blue of this host has VNI 1" in shibafu.fail(f"{other} --network 10.44.0.0/16")
         said = shibafu.fail(f"{other} --vni 2 --network 10.40.0.0/14")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from shibafu.overlay.config import OverlaySettings
 
 CONFIG = "/etc/shibafu/overlay.yaml"
+START = "start the agent: systemctl enable --now shibafu-overlay, or shibafu overlay run"
 
 
 def add_config(parser: ArgumentParser) -> None:

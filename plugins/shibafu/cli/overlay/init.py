@@ -3,7 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 
-from shibafu.cli.overlay.agent_options import add_config, load_overlays
+from shibafu.cli.overlay.agent_options import START, add_config, load_overlays
 from shibafu.cli.overlay.network_options import add_network_options, calc_network
 from shibafu.cli.subcommand import Context, Subcommand, convert
 from shibafu.networks.errors import UsageError
@@ -68,6 +68,7 @@ def _run(context: Context, arguments: Namespace) -> int:
         make_directory(os.path.dirname(arguments.config) or ".", 0o755)
         replace_file(arguments.config, f"networks:\n{entry}".encode(), 0o644)
         context.out.text(f"wrote {arguments.config}")
+        context.out.text(START)
     elif entry:
         context.out.text(f"add to {arguments.config}, below networks:\n\n{entry}")
     context.out.data({"network": settings.name, "written": is_written, "configured": is_known or is_created})

@@ -6,7 +6,7 @@ from typing import Any
 
 from shibafu.cli.container.ps import format_age
 from shibafu.cli.output import Output
-from shibafu.cli.overlay.agent_options import add_config, load_overlays
+from shibafu.cli.overlay.agent_options import START, add_config, load_overlays
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.networks.text import format_count
 
@@ -34,7 +34,10 @@ def _run(context: Context, arguments: Namespace) -> int:
 def _print(out: Output, states: list[dict[str, Any]], is_running: bool) -> None:
     if not is_running:
         ended = out.style.paint("yellow", "not running")
-        out.text(f"{ended}: containers reach the hosts that were known when the agent ended, and no others")
+        has_joined = any(len(state) > 1 for state in states)
+        known = ": containers reach the hosts that were known when the agent ended, and no others"
+        out.text(f"{ended}{known if has_joined else ''}")
+        out.text(f"  {START}")
     for state in states:
         if len(state) == 1:
             out.text(f"network {state['network']}: not joined since this host has started")
