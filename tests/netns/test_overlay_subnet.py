@@ -112,6 +112,9 @@ def test_a_lost_subnet_is_kept_until_another_is_asked_for(
 def test_a_lost_subnet_that_is_free_again(lab: OverlayLab, shibafu: CommandLine) -> None:
     second = lab.hosts[1]
     subnet = take_subnet(lab, second)
+    (taker,) = [line for line in shibafu("overlay ls").splitlines() if subnet in line]
+    assert "192.168.77.99" in taker
+    assert "this host" not in taker
     shibafu("overlay rm 192.168.77.99")
     done = shibafu.json(f"overlay rejoin {second.name}")
     assert done == {"network": second.name, "done": True, "changed": False, "subnet": subnet, "subnet6": ""}

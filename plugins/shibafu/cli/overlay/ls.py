@@ -43,7 +43,8 @@ def _run(context: Context, arguments: Namespace) -> int:
                 reach = reachable.get(lease.subnet)
                 ipv4, ipv6 = (reach.ipv4, reach.ipv6) if reach is not None else (None, None)
                 described.append(host.describe() | {"reachable": ipv4, "reachable6": ipv6})
-                is_own = own is not None and lease.subnet == own.subnet
+                # Another host may have taken its subnet.
+                is_own = own is not None and (lease.subnet, lease.public_ip) == (own.subnet, own.public_ip)
                 age = "reserved" if host.is_reserved else "expired"
                 rows.append(
                     [
