@@ -29,6 +29,11 @@ SO_PEERPIDFD = 77  # include/uapi/asm-generic/socket.h, since Linux 6.5
 # include/uapi/linux/pidfd.h, since Linux 6.11
 _PIDFD_GET_PID_NAMESPACE, _PIDFD_GET_USER_NAMESPACE = 0xFF05, 0xFF09
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522  # include/uapi/linux/capability.h
+# include/uapi/linux/fcntl.h, stat.h; mounts since Linux 5.8
+_AT_EMPTY_PATH = 0x1000
+_STATX_INO, _STATX_MNT_ID = 0x100, 0x1000
+# Of struct statx: what of it is filled in, the inode, the mount.
+_STATX = Struct("=I28xQ104xQ")
 _UCRED = Struct("=iII")
 _PIDFD = Struct("=i")
 _LARGEST_FILE = 1 << 16
@@ -57,7 +62,21 @@ class _CapabilitySets(Array):  # type: ignore[type-arg]  # likewise
     _length_ = 6
 
 
+class _Long(_SimpleCData):  # type: ignore[type-arg]  # likewise
+    """A __u64."""
+
+    _type_ = "Q"
+
+
+class _FileStatus(Array):  # type: ignore[type-arg]  # likewise
+    """Room for struct statx; see statx(2)."""
+
+    _type_ = _Long
+    _length_ = 32
+
+
 _capget = load_libc_function("capget")
+_statx = load_libc_function("statx")
 
 
 class Power:
@@ -207,7 +226,7 @@ def _open_process(connection: "socket", pid: int) -> int:
         raise RefusedError("the caller has ended") from None
 
 
-def _identify_root() -> tuple[int, bytes]:
+def _identify_root() -> tuple[int, int]:
     own = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
         return _identify(own)
@@ -215,10 +234,16 @@ def _identify_root() -> tuple[int, bytes]:
         os.close(own)
 
 
-def _identify(directory: int) -> tuple[int, bytes]:
-    """Return what identifies a directory: its inode, and its mount; see proc_pid_fdinfo(5)."""
-    lines = _read(f"/proc/self/fdinfo/{directory}")
-    return os.fstat(directory).st_ino, lines.partition(_MOUNT_ID)[2].partition(b"\n")[0]
+def _identify(directory: int) -> tuple[int, int]:
+    """Return what identifies a directory: its inode, and its mount."""
+    status = _FileStatus()
+    # In one request: to read it from a file of /proc took 0.03 ms.
+    _statx(directory, b"", _AT_EMPTY_PATH, _STATX_INO | _STATX_MNT_ID, status)
+    known, inode, mount = _STATX.unpack_from(status)
+    if not known & _STATX_MNT_ID:
+        lines = _read(f"/proc/self/fdinfo/{directory}")
+        mount = int(lines.partition(_MOUNT_ID)[2].partition(b"\n")[0])
+    return inode, mount
 
 
 def _read(path: str) -> bytes:
