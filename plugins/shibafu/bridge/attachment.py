@@ -4,6 +4,7 @@ import os
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.names import LABEL_ANNOTATION, POD_ANNOTATIONS, calc_digest, calc_host_veth
+from shibafu.lean.files import read_file
 from shibafu.resource.record import Record, select_recorded
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # and may change while the container runs.
 _KEPT = ("ips", "ipranges", "mac", "portmappings")
 _MACHINE_ID = "/etc/machine-id"
+_LARGEST = 4096
 _HEX_DIGITS = frozenset(b"0123456789abcdef")
 
 
@@ -42,8 +44,7 @@ def _machine_id() -> str:
     machine's first boot.
     """
     try:
-        with open(_MACHINE_ID, "rb") as file:
-            content = file.read()
+        content = read_file(_MACHINE_ID, _LARGEST, follow=True) or b""
     except OSError:
         content = b""
     digits = content.strip()
@@ -59,17 +60,29 @@ class Attachment:
         config: its configuration.
     """
 
-    __slots__ = ("config", "host_link", "host_mac", "mac", "request")
+    __slots__ = ("_identity", "_mac", "config", "host_link", "request")
 
     def __init__(self, request: "Request", config: BridgeConfig) -> None:
         self.request = request
         self.config = config
-        identity = (config.network, request.container_id, request.ifname)
-        self.host_link = calc_host_veth(*identity)
+        self._identity = (config.network, request.container_id, request.ifname)
+        self._mac = config.mac
+        self.host_link = calc_host_veth(*self._identity)
+
+    @property
+    def host_mac(self) -> bytes:
+        """The hardware address of its link on the host."""
         # A bridge whose address is not pinned takes its lowest port's: this one is never the lowest.
-        self.host_mac = calc_mac(0xFE, *identity)
-        # The container of another host may have the same name, and be on the same segment.
-        self.mac = config.mac or calc_mac(0x02, _machine_id(), *identity)
+        return calc_mac(0xFE, *self._identity)
+
+    @property
+    def mac(self) -> bytes:
+        """The hardware address of its interface, unless a later plugin of the chain has changed it."""
+        # Not before it is asked for: CHECK and DEL do without.
+        if self._mac is None:
+            # The container of another host may have the same name, and be on the same segment.
+            self._mac = calc_mac(0x02, _machine_id(), *self._identity)
+        return self._mac
 
     @property
     def ifname(self) -> str:
