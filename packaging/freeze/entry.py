@@ -3,10 +3,12 @@
 An executable is a file of a few lines. The first has it run by the interpreter in the folder `_internal`:
 isolated (no site, no PYTHON* variables), in UTF-8 whatever the locale, and with that folder as all there is
 to import from.
+
+`posix` does here what `os` does elsewhere: VERSION does without `os`, whose import would take a fifth of it.
 """
 
 import gc
-import os
+import posix
 import sys
 from _frozen_importlib import ModuleSpec, module_from_spec
 from marshal import loads
@@ -103,16 +105,16 @@ class BundleImporter:
         return loads(self._read(self._start + offset, size))  # noqa: S302 - our own
 
     def _read(self, offset: int, size: int) -> bytes:
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = posix.open(self._path, posix.O_RDONLY | posix.O_CLOEXEC)
         try:
-            return os.pread(descriptor, size, offset)
+            return posix.pread(descriptor, size, offset)
         finally:
-            os.close(descriptor)
+            posix.close(descriptor)
 
 
 def restore_locale() -> None:
     """Undo what the interpreter does to the environment in the C locale (PEP 538), for children's sake."""
-    if os.environ.get("LC_CTYPE") != "C.UTF-8":
+    if posix.environ.get(b"LC_CTYPE") != b"C.UTF-8":
         return
     try:
         with open("/proc/self/environ", "rb", buffering=0) as file:
@@ -121,9 +123,11 @@ def restore_locale() -> None:
         given = []  # no /proc here: the variable is hardly the caller's
     before = [line for line in given if line.startswith(b"LC_CTYPE=")]
     if before:
-        os.environb[b"LC_CTYPE"] = before[0].partition(b"=")[2]
+        posix.environ[b"LC_CTYPE"] = before[0].partition(b"=")[2]
+        posix.putenv(b"LC_CTYPE", posix.environ[b"LC_CTYPE"])
     else:
-        del os.environ["LC_CTYPE"]
+        del posix.environ[b"LC_CTYPE"]
+        posix.unsetenv(b"LC_CTYPE")
 
 
 def run(name: str) -> int:
@@ -148,8 +152,8 @@ def run_program(name: str) -> None:
     if sys.argv[0].startswith(f"{internal}/cold/"):
         del sys.argv[0]  # started by the launcher, which says next what it was called by
     sys.frozen = True  # type: ignore[attr-defined]  # by convention of all that freeze Python programs
-    calls = (f"{name} {os.environ.get('CNI_COMMAND')}", name)
-    sys.meta_path.insert(0, BundleImporter(f"{internal}/shibafu.bundle", *calls))
+    verb = posix.environ.get(b"CNI_COMMAND", b"").decode(errors="replace")
+    sys.meta_path.insert(0, BundleImporter(f"{internal}/shibafu.bundle", f"{name} {verb}", name))
     restore_locale()
     status = run(name)
     for stream in (sys.stdout, sys.stderr):
@@ -158,4 +162,4 @@ def run_program(name: str) -> None:
                 stream.flush()
         except OSError:
             status = status or 1
-    os._exit(status)  # taking the interpreter apart costs 1 to 2 ms and frees what the kernel frees anyway
+    posix._exit(status)  # taking the interpreter apart costs 1 to 2 ms and frees what the kernel frees anyway

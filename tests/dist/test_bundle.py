@@ -1,7 +1,7 @@
 """What packaging/freeze makes of modules is imported as they are themselves."""
 
 import importlib.util
-import os
+import posix
 import sys
 import traceback
 from collections.abc import Iterator
@@ -125,13 +125,13 @@ def test_a_call_reads_what_it_needs_at_once(bundle: Path, monkeypatch: pytest.Mo
     """One read for each package that it imports from, and none for what is known not to be in the bundle."""
     importer = load("entry").BundleImporter(str(bundle), "call", "main")
     places = []
-    pread = os.pread
+    pread = posix.pread
 
     def read(descriptor: int, size: int, offset: int) -> bytes:
         places.append(offset)
         return pread(descriptor, size, offset)
 
-    monkeypatch.setattr(os, "pread", read)
+    monkeypatch.setattr(posix, "pread", read)
     assert importer.find_spec("_json") is None
     for name in ("frozen", "frozen.one", "frozen.inner", "frozen.inner.two"):
         assert importer.find_spec(name).loader is importer

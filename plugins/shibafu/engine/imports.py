@@ -1,4 +1,4 @@
-"""What calls import, besides what `import os` means.
+"""What calls import, besides what `import os` means, which VERSION does without.
 
 Imports are the largest cost of a call that starts cold. The build puts a call's modules together in the
 bundle, and tests hold calls to these lists, both ways: a module is added on purpose, or it is not added.
