@@ -52,6 +52,21 @@ def test_who_wants_to_can_believe_it(machine: Machine) -> None:
     machine.check(config, "neighbour")
 
 
+@pytest.mark.parametrize(("keys", "metric"), [({}, 1025), ({"metric": 2000}, 2000)])
+def test_router_of_a_further_network_comes_after_the_first_one(
+    machine: Machine, keys: dict[str, int], metric: int
+) -> None:
+    """The kernel gives all default routes of advertisements the same metric, that of the first network's."""
+    config = machine.config(acceptRA=True, name="further", **keys)
+    machine.add(config, "attacker")
+    machine.add(machine.config("fd00:20::/64", name="six", bridge="br6"))
+    machine.add(config, ifname="eth1")
+    time.sleep(0.5)
+    advertise(machine, machine.container("attacker"))
+    routes = machine.routes(machine.container(), "-6", "route", "show", "default")
+    assert [(route["dev"], route["metric"]) for route in routes] == [("eth0", 1024), ("eth1", metric)]
+
+
 @pytest.mark.parametrize(("keys", "has_ipv6"), [({}, False), ({"keepIPv6": True}, True)])
 def test_ipv6_without_addresses_of_the_network(
     machine: Machine, keys: dict[str, bool], has_ipv6: bool

@@ -8,8 +8,9 @@ of them. So each gets a metric of its own, whatever the order in which a runtime
   network has a default route
 - otherwise 1024 and the number in the interface's name: eth1 comes before eth2
 
-or the next one that no other route has. Routes with the kernel's choice give way to that of eth0, and to one
-whose network states a lower metric than 1024.
+or the next one that no other route has. An interface that accepts router advertisements gets default routes
+of them with its metric, too. Routes with the kernel's choice give way to that of eth0, and to one whose
+network states a lower metric than 1024.
 """
 
 from _socket import AF_INET
@@ -89,11 +90,16 @@ def _choose_metric(ifname: str, stated: int, unstated: int, taken: set[int]) -> 
     """
     if stated:
         return _find_free(stated, taken)
-    number = _find_number(ifname)
+    usual = calc_usual_metric(ifname)
     is_after_stated = any(0 < metric < _DEFAULT_METRIC for metric in taken)
-    if not (number or taken) or (ifname == FIRST_NAME and not is_after_stated):
+    if (usual == _DEFAULT_METRIC and not taken) or (ifname == FIRST_NAME and not is_after_stated):
         return unstated
-    return _find_free(_DEFAULT_METRIC + number, taken)
+    return _find_free(usual, taken)
+
+
+def calc_usual_metric(ifname: str) -> int:
+    """Return the metric of an interface's IPv6 default routes where none is stated, nor taken."""
+    return _DEFAULT_METRIC + _find_number(ifname)
 
 
 def _find_number(ifname: str) -> int:

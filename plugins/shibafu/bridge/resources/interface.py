@@ -157,7 +157,9 @@ def _configure(sock: NetlinkSocket, link: Link, result: Result, config: BridgeCo
         switches = {"disable_ipv6": "1"}
     if result.ips:
         # Any neighbour could be the router, and give the container addresses and a default route.
-        switches |= {} if config.accept_ra else {"accept_ra": "0", "autoconf": "0"}
+        switches |= (
+            _accept_routers(ifname, config) if config.accept_ra else {"accept_ra": "0", "autoconf": "0"}
+        )
         _set_ipv6_switches(ifname, switches)
     addresses = [ip.address for ip in result.ips]
     requests = [
@@ -200,6 +202,13 @@ def _wait_until_local(sock: NetlinkSocket, addresses: set[bytes]) -> None:
         if addresses <= {route.dst for route in route_list(sock, family=AF_INET6, table=RT_TABLE_LOCAL)}:
             return
         time.sleep(_LOCAL_PAUSE)
+
+
+def _accept_routers(ifname: str, config: BridgeConfig) -> dict[str, str]:
+    """Return the switches of a link that accepts router advertisements; kernels before 5.12 have none."""
+    from shibafu.bridge.resources.default_route import calc_usual_metric
+
+    return {"ra_defrtr_metric": str(config.metric or calc_usual_metric(ifname))}
 
 
 def _set_ipv6_switches(ifname: str, switches: dict[str, str]) -> None:
