@@ -1,7 +1,7 @@
 """What is wrong with an overlay network: etcd, the kernel and the other hosts are asked."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from shibafu.netlink.checksum_offload import has_checksum_offload
@@ -11,7 +11,7 @@ from shibafu.netlink.vxlan import parse_vxlan
 from shibafu.overlay.administration import Host, list_hosts, read_network
 from shibafu.overlay.agent_state import is_agent_running, read_agent_state
 from shibafu.overlay.checksum_errors import count_checksum_errors
-from shibafu.overlay.cluster_network import OVERHEAD, ClusterNetwork
+from shibafu.overlay.cluster_network import OVERHEAD, OVERHEAD6, ClusterNetwork
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.etcd import EtcdClient, make_lookups
@@ -19,6 +19,7 @@ from shibafu.overlay.etcd_failures import UNREACHED_HINT, EtcdUnavailableError
 from shibafu.overlay.name_lookups import NameLookups
 from shibafu.overlay.outer_link import OuterLink, find_outer_link, note_absent_addresses
 from shibafu.overlay.probing import probe_addresses
+from shibafu.overlay.subnet_leases import SubnetLease
 from shibafu.overlay.vxlan_device import calc_device_name
 
 # How many hosts are named in a sentence.
@@ -68,11 +69,12 @@ def diagnose_overlay(settings: OverlaySettings) -> Iterator[Diagnosis]:
             return
         yield _check_agent(settings)
         yield _check_devices(sock, network)
-        device = link_by_name(sock, calc_device_name(network.vni, 4))
-    own = str(outer.public)
-    others = [host for host in hosts if str(host.lease.public_ip) != own and host.lease.vtep is not None]
-    if device is not None:
-        yield from _check_hosts(settings.name, network, outer, device.mtu, others)
+        links = {version: link_by_name(sock, calc_device_name(network.vni, version)) for version in (4, 6)}
+    others = [host.lease for host in hosts if host.lease.public_ip != outer.public]
+    for version, link in links.items():
+        if link is not None:
+            peers = _list_peers(others, version)
+            yield from _check_hosts(settings.name, network, outer, version, link.mtu, peers)
     time.sleep(max(0.0, began + _COUNTING - time.monotonic()))
     yield _check_checksums(settings, network, count_checksum_errors() - errors, time.monotonic() - began)
 
@@ -88,13 +90,12 @@ def _check_endpoint(
             hint = f"describe it: shibafu overlay init {settings.name}"
             return Diagnosis(check, f"etcd has no network under {settings.prefix}", hint), None
         return Diagnosis(check), (network, list_hosts(client, settings.prefix))
-    except EtcdUnavailableError as error:
-        # The check names the endpoint already.
-        message = error.message.removeprefix(f"etcd at {endpoint} ")
-        return Diagnosis(check, message, error.hint or UNREACHED_HINT), None
     except (OverlayError, OSError) as error:
         message, hint = (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")
-        return Diagnosis(check, message, hint), None
+        if isinstance(error, EtcdUnavailableError):
+            hint = hint or UNREACHED_HINT
+        # The check names the endpoint already.
+        return Diagnosis(check, message.removeprefix(f"{check} "), hint), None
 
 
 def _check_without_etcd(settings: OverlaySettings) -> Iterator[Diagnosis]:
@@ -195,35 +196,48 @@ def _check_devices(sock: NetlinkSocket, network: ClusterNetwork) -> Diagnosis:
     return Diagnosis("VNI")
 
 
+def _list_peers(leases: Iterable[SubnetLease], version: int) -> dict[str, str]:
+    """Return the addresses of hosts by the first ones of their subnets, of those that have the family."""
+    peers = {}
+    for lease in leases:
+        public, subnet, vtep = (
+            (lease.public_ip, lease.subnet, lease.vtep)
+            if version == 4
+            else (lease.public_ip6, lease.subnet6, lease.vtep6)
+        )
+        if public is not None and subnet is not None and vtep is not None:
+            peers[str(subnet.network_address)] = str(public)
+    return peers
+
+
 def _check_hosts(
-    name: str, network: ClusterNetwork, outer: OuterLink, mtu: int, hosts: list[Host]
+    name: str, network: ClusterNetwork, outer: OuterLink, version: int, mtu: int, peers: dict[str, str]
 ) -> Iterator[Diagnosis]:
     """Ask other hosts: by their own addresses, through the VXLAN, and with the largest packets."""
-    public = {str(host.lease.public_ip): host for host in hosts}
-    reached = probe_addresses(public)
+    over, overhead = ("", OVERHEAD) if version == 4 else (" over IPv6", OVERHEAD6)
+    reached = probe_addresses(peers.values())
     yield _describe_missing(
-        "hosts",
-        public.keys() - reached,
+        f"hosts{over}",
+        set(peers.values()) - reached,
         ("does not answer", "do not answer"),
         "is it up, and may ICMP echo reach it? One that will not return: shibafu overlay rm HOST"
         f" --network {name}",
     )
-    inner = {str(host.lease.subnet.network_address): host for host in hosts}
     # One that does not answer at all says nothing about the VXLAN.
-    alive = {address: host for address, host in inner.items() if str(host.lease.public_ip) in reached}
+    alive = {inner: public for inner, public in peers.items() if public in reached}
     through = probe_addresses(alive)
     yield _describe_missing(
-        "VXLAN",
-        {str(alive[address].lease.public_ip) for address in alive.keys() - through},
+        f"VXLAN{over}",
+        {alive[inner] for inner in alive.keys() - through},
         ("answers, but not through the VXLAN", "answer, but not through the VXLAN"),
         f"firewalls must let UDP port {network.port} pass on both hosts, and the agent must run there",
     )
     large = probe_addresses(through, mtu)
     yield _describe_missing(
-        "MTU",
-        {str(alive[address].lease.public_ip) for address in through - large},
+        f"MTU{over}",
+        {alive[inner] for inner in through - large},
         (f"does not answer to packets of {mtu} bytes", f"do not answer to packets of {mtu} bytes"),
-        f"a link on the way takes fewer than {mtu + OVERHEAD} bytes (that of {outer.name} is {outer.mtu}):"
+        f"a link on the way takes fewer than {mtu + overhead} bytes (that of {outer.name} is {outer.mtu}):"
         " describe the network with --mtu",
     )
 
