@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.command import Command
+from e2e.command import DATA_DIR, Command
+from e2e.containers import Containers
 from e2e.image import make_archive, make_rootfs
 from e2e.libcni import CniTool
 from e2e.machine import Machine
@@ -46,6 +47,19 @@ def machine(suite: Suite) -> Iterator[Machine]:
 @pytest.fixture
 def command(machine: Machine, suite: Suite) -> Command:
     return Command(machine, suite.command)
+
+
+@pytest.fixture
+def containers(machine: Machine, command: Command) -> Iterator[Containers]:
+    """Remove all containers in the end, and see that nothing of them is mounted."""
+    containers = Containers(machine, command)
+    yield containers
+    names = " ".join(view["name"] for view in command.json("ps --all"))
+    if names:
+        command(f"rm --force {names}")
+    assert machine.files(f"{DATA_DIR}/containers") == []
+    assert "overlay /run/shibafu-data" not in machine.run("cat", "/proc/mounts")
+    assert machine.run("runc", "--root", "/run/shibafu-runc", "list", "--quiet") == ""
 
 
 @pytest.fixture(scope="session")

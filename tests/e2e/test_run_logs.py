@@ -2,24 +2,14 @@
 
 import shlex
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from e2e.command import DATA_DIR, Command
+from e2e.command import DATA_DIR
 from e2e.containers import Containers
 from e2e.machine import Machine
 
 LIMIT = 10 << 20
-
-
-@pytest.fixture
-def containers(machine: Machine, command: Command) -> Iterator[Containers]:
-    containers = Containers(machine, command)
-    yield containers
-    names = " ".join(view["name"] for view in command.json("ps --all"))
-    if names:
-        command(f"rm --force {names}")
 
 
 def start(containers: Containers, script: str, options: str = "") -> None:
