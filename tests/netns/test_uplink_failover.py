@@ -25,11 +25,18 @@ def lab(machine: Machine) -> Iterator[UplinkLab]:
         yield made
 
 
-def test_lost_carrier(lab: UplinkLab) -> None:
-    """The backup takes over; the cable's return costs nothing, and changes nothing."""
+@pytest.fixture
+def watched(lab: UplinkLab) -> Iterator[Watched]:
+    """The watcher, which has asked through the uplinks; there is a container."""
     lab.machine.add(lab.config)
-    with lab.watch() as watched, lab.stream() as stream:
+    with lab.watch() as watched:
         lab.wait_until_probed(watched)
+        yield watched
+
+
+def test_lost_carrier(lab: UplinkLab, watched: Watched) -> None:
+    """The backup takes over; the cable's return costs nothing, and changes nothing."""
+    with lab.stream() as stream:
         assert lab.read_states(watched) == {"eth1": "active", "eth2": "backup"}
         begin = time.monotonic()
         lab.cut("eth1")
@@ -106,25 +113,20 @@ def test_nothing_is_switched_without_a_bridge(lab: UplinkLab) -> None:
 
 
 @pytest.mark.long
-def test_other_configuration_changes_nothing(lab: UplinkLab) -> None:
+def test_other_configuration_changes_nothing(lab: UplinkLab, watched: Watched) -> None:
     """Switches are counted on when another network's file comes."""
-    lab.machine.add(lab.config)
-    with lab.watch() as watched:
-        lab.wait_until_probed(watched)
-        lab.cut("eth1")
-        watched.wait_for("uplink eth2 is active now")
-        lab.shibafu("network create other --subnet 10.8.0.0/24")
-        lab.machine.add(lab.config, "c2")
-        settle()
-        assert watched.read_status()["uplinks"][0]["switches"] == 1
-        assert sum("uplink eth1 has no carrier" in line for line in watched.lines) == 1
+    lab.cut("eth1")
+    watched.wait_for("uplink eth2 is active now")
+    lab.shibafu("network create other --subnet 10.8.0.0/24")
+    lab.machine.add(lab.config, "c2")
+    settle()
+    assert watched.read_status()["uplinks"][0]["switches"] == 1
+    assert sum("uplink eth1 has no carrier" in line for line in watched.lines) == 1
 
 
-def test_silent_death(lab: UplinkLab) -> None:
+def test_silent_death(lab: UplinkLab, watched: Watched) -> None:
     """The cable has a carrier, and the gateway no longer answers through it."""
-    lab.machine.add(lab.config)
-    with lab.watch() as watched, lab.stream() as stream:
-        lab.wait_until_probed(watched)
+    with lab.stream() as stream:
         begin = time.monotonic()
         lab.cut_silently("eth1")
         watched.wait_for(f"uplink eth2 is active now, since {GATEWAY} does not answer through eth1")
@@ -136,53 +138,44 @@ def test_silent_death(lab: UplinkLab) -> None:
 
 
 @pytest.mark.long
-def test_dead_gateway_is_not_the_uplinks_fault(lab: UplinkLab) -> None:
-    lab.machine.add(lab.config)
-    with lab.watch() as watched:
-        lab.wait_until_probed(watched)
-        lab.gateway.run("ip", "link", "set", "eth0", "down")
-        watched.wait_for(f"{GATEWAY} does not answer through any uplink")
-        time.sleep(1)
-        lab.gateway.run("ip", "link", "set", "eth0", "up")
-        watched.wait_for(f"{GATEWAY} answers again through eth1")
-        assert not any("is active now" in line for line in watched.lines)
-        assert lab.list_ports() == ["eth1"]
+def test_dead_gateway_is_not_the_uplinks_fault(lab: UplinkLab, watched: Watched) -> None:
+    lab.gateway.run("ip", "link", "set", "eth0", "down")
+    watched.wait_for(f"{GATEWAY} does not answer through any uplink")
+    time.sleep(1)
+    lab.gateway.run("ip", "link", "set", "eth0", "up")
+    watched.wait_for(f"{GATEWAY} answers again through eth1")
+    assert not any("is active now" in line for line in watched.lines)
+    assert lab.list_ports() == ["eth1"]
 
 
 @pytest.mark.long
-def test_both_dead_and_back(lab: UplinkLab) -> None:
-    lab.machine.add(lab.config)
-    with lab.watch() as watched:
-        lab.wait_until_probed(watched)
-        lab.cut("eth2")
-        watched.wait_for("uplink eth2 has no carrier")
-        lab.cut("eth1")
-        watched.wait_for("uplink eth1 has no carrier")
-        assert lab.read_states(watched) == {"eth1": "dead", "eth2": "dead"}
-        lab.mend("eth2")
-        watched.wait_for("uplink eth2 is active now")
-        with lab.stream():
-            pass  # they arrive
-        assert lab.list_ports() == ["eth2"]
+def test_both_dead_and_back(lab: UplinkLab, watched: Watched) -> None:
+    lab.cut("eth2")
+    watched.wait_for("uplink eth2 has no carrier")
+    lab.cut("eth1")
+    watched.wait_for("uplink eth1 has no carrier")
+    assert lab.read_states(watched) == {"eth1": "dead", "eth2": "dead"}
+    lab.mend("eth2")
+    watched.wait_for("uplink eth2 is active now")
+    with lab.stream():
+        pass  # they arrive
+    assert lab.list_ports() == ["eth2"]
 
 
-def test_watcher_that_died_in_a_switch(lab: UplinkLab) -> None:
+def test_watcher_that_died_in_a_switch(lab: UplinkLab, watched: Watched) -> None:
     """Killed after the active uplink has left, before another is a port: the next one goes on."""
-    lab.machine.add(lab.config)
-    with lab.watch() as watched:
-        lab.wait_until_probed(watched)
-        watched.kill()
+    watched.kill()
     lab.cut("eth1")
     lab.host.run("ip", "link", "set", "eth1", "nomaster")
-    with lab.watch() as watched:
+    with lab.watch():
         wait_for(lambda: lab.list_ports() == ["eth2"])
         with lab.stream():
             pass  # they arrive
     # What is active survives its end.
     lab.mend("eth1")
-    with lab.watch() as watched:
-        lab.wait_until_probed(watched)
-        assert lab.read_states(watched) == {"eth1": "backup", "eth2": "active"}
+    with lab.watch() as again:
+        lab.wait_until_probed(again)
+        assert lab.read_states(again) == {"eth1": "backup", "eth2": "active"}
 
 
 @pytest.mark.long
@@ -220,15 +213,12 @@ def _finds(world: Namespace, mac: str, port: str) -> bool:
 
 
 @pytest.mark.long
-def test_paused_network_is_left_alone(lab: UplinkLab) -> None:
-    lab.machine.add(lab.config)
-    with lab.watch() as watched:
-        lab.wait_until_probed(watched)
-        lab.shibafu("network pause net")
-        lab.cut("eth1")
-        watched.wait_for("uplink eth1 has no carrier")
-        settle()
-        assert lab.list_ports() == ["eth1"]
+def test_paused_network_is_left_alone(lab: UplinkLab, watched: Watched) -> None:
+    lab.shibafu("network pause net")
+    lab.cut("eth1")
+    watched.wait_for("uplink eth1 has no carrier")
+    settle()
+    assert lab.list_ports() == ["eth1"]
 
 
 def _is_only_port(lab: UplinkLab, cable: str) -> bool:
