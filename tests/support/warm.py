@@ -2,19 +2,18 @@
 
 import json
 import socket
-import subprocess
 import sys
 from atexit import register
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from tempfile import TemporaryFile
 
-_SERVER = Path(__file__).with_name("warm_server.py")
+from support.warm_process import WarmProcess
+
 _TIMEOUT = 60  # seconds for one command
 
 
-class WarmCommand:
+class WarmCommand(WarmProcess):
     """The process, and how to talk to it.
 
     Args:
@@ -22,21 +21,8 @@ class WarmCommand:
     """
 
     def __init__(self, path: str) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__([sys.executable], "warm_server.py", (), {"PATH": path})
         self._socket.settimeout(_TIMEOUT)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, _SERVER, str(theirs.fileno())],
-                env={"PATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
-
-    def close(self) -> None:
-        """End it."""
-        self._socket.close()
-        self._process.wait(_TIMEOUT)
 
     def run(
         self,

@@ -4,18 +4,18 @@ import json
 import os
 import select
 import socket
-import subprocess
 from atexit import register
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
 
-_SERVER = Path(__file__).with_name("warm_plugins_server.py")
+from support.warm_process import WarmProcess
+
 _TIMEOUT = 60  # seconds for one call
 
 
-class WarmPlugins:
+class WarmPlugins(WarmProcess):
     """The process, and how to talk to it; any thread may.
 
     Args:
@@ -24,22 +24,9 @@ class WarmPlugins:
 
     def __init__(self, *roots: Path) -> None:
         self.roots = roots
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            # The interpreter and the options that launchers of sources have.
-            self._process = subprocess.Popen(
-                ["/usr/bin/python3", "-IS", _SERVER, str(theirs.fileno()), *roots],
-                # As in a call: a language would have the interpreter encode otherwise.
-                env={},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-            )
-
-    def close(self) -> None:
-        """End it."""
-        self._socket.close()
-        self._process.wait(_TIMEOUT)
+        # The interpreter and the options that launchers of sources have; and no language, which would have
+        # it encode in another way than in a call.
+        super().__init__(["/usr/bin/python3", "-IS"], "warm_plugins_server.py", roots, {})
 
     def call(
         self, plugin: Path, module: str, env: Mapping[str, str], netns: str, config: bytes
