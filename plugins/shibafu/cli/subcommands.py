@@ -75,7 +75,7 @@ GROUPS = (
     ),
     Group(
         "watch",
-        "the watcher, which heals networks as soon as they are damaged",
+        "the watcher, which heals networks, and switches from dead cables and routers",
         ("run", "status"),
     ),
 )

@@ -48,7 +48,7 @@ def _run(context: Context, arguments: Namespace) -> int:
 
 SUBCOMMAND = Subcommand(
     "run",
-    "heal networks as soon as they are damaged",
+    "heal networks, and switch from dead cables and routers to others",
     "Watch what the kernel announces, in the foreground, until SIGTERM or Ctrl-C, and restore bridges,\n"
     "ports, addresses, rules and switches of networks within a fraction of a second after somebody has\n"
     "removed them. What is removed again and again is left alone after ten times. What containers have\n"

@@ -71,9 +71,10 @@ def _split(kind: str) -> str:
 
 SUBCOMMAND = Subcommand(
     "status",
-    "show what the watcher has healed",
+    "show what the watcher has healed, and the state of uplinks and routers",
     "Show whether the watcher runs, what it has healed, what it leaves alone because somebody removes it\n"
-    "again and again (contested), and what cannot be healed (lost). The exit code is 3 if it is not running.",
+    "again and again (contested), and what cannot be healed (lost); of bridges' uplinks and of the host's\n"
+    "routers, which are active, backups and dead. The exit code is 3 if it is not running.",
     ("shibafu watch status", "shibafu watch status --format json"),
     _run,
 )
