@@ -109,20 +109,14 @@ class OverlayHost:
         (network,) = json.loads(self.config.read_text())["networks"]
         self.config.write_text(json.dumps({"networks": [network | keys]}))
 
-    def start(self) -> None:
-        """Start its agent."""
+    def start(self, *tracer: str) -> None:
+        """Start its agent, perhaps by a program that traces it."""
         with self._log.open("ab") as log:
             self.agent = subprocess.Popen(
                 [
-                    *("ip", "netns", "exec", self.namespace.name, sys.executable, "-m", "shibafu.cli"),
-                    *(
-                        "overlay",
-                        "run",
-                        "--config",
-                        self.config,
-                        "--metrics",
-                        self.config.with_suffix(".prom"),
-                    ),
+                    *("ip", "netns", "exec", self.namespace.name, *tracer),
+                    *(sys.executable, "-m", "shibafu.cli", "overlay", "run", "--config", self.config),
+                    *("--metrics", self.config.with_suffix(".prom")),
                 ],
                 env=os.environ | {"PYTHONPATH": ":".join(_ROOTS)},
                 stdout=log,

@@ -29,6 +29,11 @@ def find_steps(
     answer = machine.call(command, config, container)
     machine.prefix = []
     assert answer.status == 0, answer
+    return read_steps(report)
+
+
+def read_steps(report: Path) -> list[tuple[str, int]]:
+    """Return each step that a trace has."""
     # The kernel has some writes to /proc/sys begin again until it gets a lock.
     lines = [line for line in report.read_text().splitlines() if "(" in line and "ERESTART" not in line]
     names = [line.partition("(")[0] for line in lines]

@@ -14,7 +14,12 @@ from shibafu.netlink.address import addr_list
 from shibafu.netlink.link_requests import link_del
 from shibafu.netlink.route import route_del, route_list
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.overlay.agent_state import is_agent_running, read_agent_state, remove_agent_state
+from shibafu.overlay.agent_state import (
+    calc_state_path,
+    is_agent_running,
+    read_agent_state,
+    remove_agent_state,
+)
 from shibafu.overlay.cluster_network import ClusterNetwork, format_cluster_network, parse_cluster_network
 from shibafu.overlay.collisions import require_apart_from_endpoints, require_apart_from_links
 from shibafu.overlay.config import OverlaySettings
@@ -24,6 +29,7 @@ from shibafu.overlay.peer_entries import RTPROT_SHIBAFU, lies_within
 from shibafu.overlay.rejoining import remove_rejoin_request
 from shibafu.overlay.stored import LeaseTime, StoredValue
 from shibafu.overlay.subnet_leases import SubnetLease, parse_lease
+from shibafu.overlay.unfinished_files import remove_unfinished
 
 # Connections to etcd at once.
 _WORKERS = 8
@@ -224,6 +230,8 @@ def remove_from_this_host(settings: OverlaySettings, host: str) -> list[str]:
     if remove_file(settings.subnet_file):
         removed.append(settings.subnet_file)
     remove_agent_state(settings.name)
+    for path in (settings.subnet_file, calc_state_path(settings.name)):
+        remove_unfinished(path)
     remove_rejoin_request(settings.name)
     return removed
 

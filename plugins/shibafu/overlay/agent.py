@@ -20,13 +20,14 @@ from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.overlay import rejoining
 from shibafu.overlay.agent_metrics import render_overlay_metrics
-from shibafu.overlay.agent_state import claim_agent, read_start_ticks, write_agent_state
+from shibafu.overlay.agent_state import calc_state_path, claim_agent, read_start_ticks, write_agent_state
 from shibafu.overlay.collisions import require_apart_from_network
 from shibafu.overlay.config import OverlaySettings
 from shibafu.overlay.errors import OverlayError
 from shibafu.overlay.kernel_events import KernelEvents
 from shibafu.overlay.messages import Crashed, Mailbox, NetworkKnown
 from shibafu.overlay.network_agent import NetworkAgent
+from shibafu.overlay.unfinished_files import remove_unfinished
 
 # Seconds between looks for what is not announced, between signs of life for the service manager, and between
 # writes of the state, if they succeed and if they fail.
@@ -81,6 +82,7 @@ class Agent:
             for number in (signal.SIGINT, signal.SIGTERM, rejoining.SIGNAL):
                 signal.signal(number, self._note_signal)
             self._events = KernelEvents(self._sock)
+            self._remove_unfinished_files()
             try:
                 for network in self._networks.values():
                     network.start()
@@ -222,6 +224,17 @@ class Agent:
             self._log(trouble)
         self._state_trouble = trouble
         return not trouble
+
+    def _remove_unfinished_files(self) -> None:
+        """Remove what an agent has left that was killed while it wrote."""
+        paths = [self._metrics] if self._metrics else []
+        for name, network in self._networks.items():
+            paths += [calc_state_path(name), network.settings.subnet_file]
+        for path in paths:
+            try:
+                remove_unfinished(path)
+            except OSError as error:
+                self._log(str(error))
 
     def _log_of(self, network: str, line: str) -> None:
         self._log(f"{network}: {line}")

@@ -86,6 +86,11 @@ def read_start_ticks(pid: int) -> int:
         return int(file.read().rpartition(b")")[2].split()[19])
 
 
+def calc_state_path(network: str) -> str:
+    """Return the file of a network's state."""
+    return f"{DIRECTORY}/{network}.json"
+
+
 def write_agent_state(network: str, state: Mapping[str, object]) -> None:
     """Write the state of a network where `read_agent_state` finds it.
 
@@ -95,13 +100,13 @@ def write_agent_state(network: str, state: Mapping[str, object]) -> None:
     """
     secure_directories(os.path.dirname(DIRECTORY), DIRECTORY)
     make_directory(DIRECTORY, 0o755)
-    replace_file(_calc_path(network), dumps(dict(state)).encode(), 0o644)
+    replace_file(calc_state_path(network), dumps(dict(state)).encode(), 0o644)
 
 
 def read_agent_state(network: str) -> dict[str, Any]:
     """Return what the agent wrote last of a network; nothing where it has not run since the host started."""
     try:
-        state = loads(read_file(_calc_path(network), _LARGEST) or b"{}")
+        state = loads(read_file(calc_state_path(network), _LARGEST) or b"{}")
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
@@ -109,7 +114,7 @@ def read_agent_state(network: str) -> dict[str, Any]:
 
 def remove_agent_state(network: str) -> bool:
     """Remove the state of a network; return whether there was one."""
-    return remove_file(_calc_path(network))
+    return remove_file(calc_state_path(network))
 
 
 def parse_own_lease(state: Mapping[str, Any]) -> SubnetLease | None:
@@ -124,7 +129,3 @@ def parse_own_lease(state: Mapping[str, Any]) -> SubnetLease | None:
         )
     except (LookupError, ValueError, TypeError):
         return None
-
-
-def _calc_path(network: str) -> str:
-    return f"{DIRECTORY}/{network}.json"
