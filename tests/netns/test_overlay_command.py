@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from netns.overlay_lab import calc_host
 from support.command import CommandLine
@@ -90,4 +91,11 @@ def test_a_network_that_cuts_the_host_off_is_refused(
         }
         etcd.ctl("put", "/coreos.com/network/subnets/10.42.7.0-24", json.dumps(lease))
         host.run("ip", "address", "add", "10.42.7.1/24", "dev", "uplink")
+        assert not shibafu.json(f"{init} blue --network 10.42.0.0/16")["written"]
+        # So has one that is behind a router which has its address.
+        (network,) = yaml.safe_load((tmp_path / "overlay.yaml").read_text())["networks"]
+        network["publicIP"] = "203.0.113.9"
+        (tmp_path / "overlay.yaml").write_text(json.dumps({"networks": [network]}))
+        translated = json.dumps(lease | {"PublicIP": "203.0.113.9"})
+        etcd.ctl("put", "/coreos.com/network/subnets/10.42.7.0-24", translated)
         assert not shibafu.json(f"{init} blue --network 10.42.0.0/16")["written"]

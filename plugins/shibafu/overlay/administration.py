@@ -110,7 +110,8 @@ def require_apart(client: EtcdClient, network: ClusterNetwork, settings: Overlay
         own = [
             subnet
             for lease, _ in list_leases(client, settings.prefix)
-            if lease.public_ip.packed in addresses
+            # By another address than its own, if that is translated.
+            if lease.public_ip.packed in addresses or lease.public_ip == settings.public_ip
             for subnet in (lease.subnet, lease.subnet6)
             if subnet is not None
         ]
