@@ -293,6 +293,26 @@ def test_an_add_that_fails_takes_its_file_away(lab: GatewayLab) -> None:
     wait_for(host.has_gateway)
 
 
+def test_a_second_network_on_the_bridge_is_refused(lab: GatewayLab) -> None:
+    """keepalived would take the gateway's address for one of them, and from the other one."""
+    host = lab.hosts[0]
+    host.start_keepalived()
+    host.add()
+    ranges = [[{"subnet": "10.7.0.0/24", "rangeStart": "10.7.0.60", "rangeEnd": "10.7.0.69"}]]
+    second = host.config | {"name": "second", "gatewayHostIP": ["10.7.0.2/24"]}
+    second["ipam"] = host.config["ipam"] | {"ranges": ranges}
+    said = "shibafu-net.conf has keepalived give another network's gateway to br0 already"
+    assert said in host.machine.fail(second, "c9")["msg"]
+    wait_for(host.has_gateway)
+    host.check()
+    # As the file does, keepalived's part stays without containers.
+    host.machine.delete(host.config, "c1")
+    assert said in host.machine.fail(second, "c9")["msg"]
+    with host.make_command() as shibafu:
+        shibafu("network rm net")
+    host.machine.add(second, "c9")
+
+
 @pytest.mark.parametrize("is_removed", [True, False])
 def test_the_command_creates_and_removes_it(lab: GatewayLab, is_removed: bool) -> None:
     """With the network, or when the network has the gateway to itself from now on."""

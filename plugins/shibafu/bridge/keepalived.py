@@ -127,6 +127,24 @@ def read_configuration(network: str) -> bytes | None:
     return read_file(calc_keepalived_path(network), _LARGEST)
 
 
+def find_other_file(network: str, link: str) -> str:
+    """Return the file of another network that has its gateway on a link; empty if there is none.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    own = calc_keepalived_path(network)
+    try:
+        names = sorted(os.listdir(os.path.dirname(own)))
+    except FileNotFoundError:
+        return ""
+    for path in (f"{os.path.dirname(own)}/{name}" for name in names if name.startswith("shibafu-")):
+        is_other = path.endswith(".conf") and path != own
+        if is_other and f"\n    interface {link}\n".encode() in (read_file(path, _LARGEST) or b""):
+            return path
+    return ""
+
+
 def install_configuration(network: str, text: str, env: "Mapping[str, str]") -> None:
     """Write a network's file, once keepalived has found it right, and have keepalived read it.
 

@@ -6,6 +6,7 @@ from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.keepalived import (
     calc_keepalived_path,
     find_obstacle,
+    find_other_file,
     find_standstill,
     install_configuration,
     is_keepalived_told,
@@ -18,7 +19,7 @@ from shibafu.bridge.resources.active_uplink import calc_outage_path
 from shibafu.bridge.shared_gateway import SharedGateway
 from shibafu.bridge.uplink_keys import ACTIVE_BACKUP
 from shibafu.cni.boot import read_boot_id
-from shibafu.cni.errors import LIMITED_CONNECTIVITY, CniError
+from shibafu.cni.errors import INVALID_CONFIG, LIMITED_CONNECTIVITY, CniError
 from shibafu.lean.ip import Address, Cidr
 from shibafu.netlink.address import addr_add, addr_del
 from shibafu.netlink.link import link_by_name
@@ -119,19 +120,38 @@ class VirtualRouter(Resource):
         """See `Resource.ensure`.
 
         Raises:
-            CniError: containers were given another gateway, or keepalived cannot do it.
+            CniError: containers were given another gateway, keepalived cannot do it, or does so already for
+                another network.
             OSError: the file cannot be written.
         """
         self._shared.require(self._gateways)
         network = self._config.network
         require_keepalived(self._env, network)
         content, former = self._render(view), read_configuration(network)
+        if former is None:
+            self._refuse_another()
         if former != content or not is_keepalived_told(network):
             install_configuration(network, content.decode(), self._env)
             self._is_created = former is None
         # Last: containers need those that are here until keepalived can give them to a host.
         self._remove_fixed(view)
         return self._is_created
+
+    def _refuse_another(self) -> None:
+        """Refuse to have keepalived give the gateway to hosts for a second network on the same link.
+
+        Raises:
+            CniError: each would take from the link what the other one has given it.
+        """
+        link = self._config.gateway_link
+        other = find_other_file(self._config.network, link)
+        if other:
+            what = f"{other} has keepalived give another network's gateway to {link} already"
+            advice = (
+                'only one network on a link can have "gatewayHA": remove the other one with its file, or '
+                'choose another "bridge" or "vlan"'
+            )
+            raise CniError(INVALID_CONFIG, what, advice)
 
     def remove(self) -> None:
         """Remove the file if a failed ADD has created it, unless other containers depend on it by then."""
