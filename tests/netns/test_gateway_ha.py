@@ -219,9 +219,11 @@ def test_what_keeps_the_gateway_away_is_said(lab: GatewayLab) -> None:
     """A missing program, a missing line, a process that does not run, a missing link."""
     host = lab.hosts[0]
     machine, config = host.machine, host.config
+    # There is nothing yet that it could run for, and a runtime asks before it attaches the first container.
+    assert machine.call("STATUS", config).status == 0
+    host.add()
     error = machine.call("STATUS", config).json
     assert (error["code"], error["msg"]) == (51, "keepalived is not running on this host")
-    host.add()
     # Nothing is wrong but that.
     error = machine.fail(config, "c1", command="CHECK")
     assert "keepalived is not running on this host" in error["msg"]

@@ -74,8 +74,14 @@ class VirtualRouter(Resource):
 
     @classmethod
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
-        """See `Resource.obstacle`: keepalived is missing, does not read the file, or does not run."""
-        obstacle = find_obstacle(request.env, config.network) or find_standstill()
+        """See `Resource.obstacle`: keepalived is missing, does not read the file, or does not run.
+
+        Before the first container there is no file, without which keepalived need not run, and as a service
+        cannot: an `include` that finds nothing keeps it from saying that it is ready.
+        """
+        obstacle = find_obstacle(request.env, config.network)
+        if obstacle is None and read_configuration(config.network) is not None:
+            obstacle = find_standstill()
         if obstacle is not None or config.shared_gateway is None:
             return obstacle
         with NetlinkSocket() as sock:
