@@ -9,9 +9,8 @@ from shibafu.bandwidth.plan import (
     plan_unlimited,
 )
 from shibafu.bandwidth.shaping import expect_link
-from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.result import Interface, Result, find_prev_result, require_prev_result
-from shibafu.resource.base import find_faults
+from shibafu.resource.base import check_resources
 from shibafu.resource.netns import open_container_netns
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.transaction import Transaction
@@ -61,8 +60,7 @@ def check(request: "Request") -> None:
     with open_container_netns(request) as netns, open_view() as view:
         port = find_host_link(view, netns, request, result)
         plan = plan_limits(request, port, choose_delay_link(request, result), config)
-        for fault in find_faults(plan, view):
-            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+        check_resources(plan, view)
 
 
 def delete(request: "Request") -> None:

@@ -9,9 +9,8 @@ from shibafu.bridge.attachment import Attachment
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.plan import plan_attachment
 from shibafu.cni.delegate import Installation
-from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.request import Request
-from shibafu.resource.base import find_faults
+from shibafu.resource.base import check_resources
 from shibafu.resource.netns import open_container_netns
 from shibafu.resource.records import NetworkState
 from shibafu.resource.view import open_view
@@ -28,11 +27,4 @@ def check(request: Request, installation: Installation) -> None:
     with open_container_netns(request) as netns, open_view(netns) as view:
         state = NetworkState(request.network, sock=view.sock)
         plan = plan_attachment(attachment, state, result, installation)
-        try:
-            for resource in plan:
-                resource.prepare()
-            for fault in find_faults(plan, view):
-                raise CniError(CHECK_FAILED, fault.what, fault.advice)
-        finally:
-            for resource in plan:
-                resource.cancel()
+        check_resources(plan, view)

@@ -1,12 +1,11 @@
 """ADD, CHECK, DEL and STATUS."""
 
-from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.result import find_prev_result, require_prev_result
 from shibafu.firewall.config import ISOLATED_CONTAINERS, FirewallConfig
 from shibafu.firewall.filter_rules import FilterRules
 from shibafu.firewall.members import Members, calc_key
 from shibafu.firewall.plan import find_container_needs, plan_departure, plan_entry, plan_stated
-from shibafu.resource.base import find_faults
+from shibafu.resource.base import check_resources
 from shibafu.resource.records import NetworkState
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.transaction import Transaction
@@ -58,14 +57,7 @@ def check(request: "Request") -> None:
             if has_reference_rules(result, config, needs, request.env):
                 return
         plan = plan_stated(config) + plan_entry(members, request, needs, result, view)
-        try:
-            for resource in plan:
-                resource.prepare()
-            for fault in find_faults(plan, view):
-                raise CniError(CHECK_FAILED, fault.what, fault.advice)
-        finally:
-            for resource in plan:
-                resource.cancel()
+        check_resources(plan, view)
 
 
 def delete(request: "Request") -> None:

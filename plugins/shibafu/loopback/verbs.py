@@ -1,9 +1,8 @@
 """ADD, CHECK and DEL: the interface is `lo`, whatever CNI_IFNAME says."""
 
-from shibafu.cni.errors import CHECK_FAILED, CniError
 from shibafu.cni.result import Interface, IPConfig, Result, parse_prev_result
 from shibafu.loopback.lo import NAME, LoopbackInterface, list_addresses
-from shibafu.resource.base import find_faults
+from shibafu.resource.base import check_resources
 from shibafu.resource.netns import Netns, open_container_netns
 from shibafu.resource.view import View
 
@@ -35,8 +34,7 @@ def check(request: "Request") -> None:
         CniError: CHECK_FAILED when it is not.
     """
     with open_container_netns(request) as netns:
-        for fault in find_faults([LoopbackInterface(netns.sock)], View(netns.sock, netns=netns)):
-            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+        check_resources([LoopbackInterface(netns.sock)], View(netns.sock, netns=netns))
 
 
 def delete(request: "Request") -> None:

@@ -12,7 +12,7 @@ from shibafu.portmap.plan import plan_answers, plan_publication, remove_publicat
 from shibafu.portmap.publication import Publication, calc_label
 from shibafu.portmap.reference_ports import ReferenceHostPorts, ReferencePorts
 from shibafu.portmap.register import Register
-from shibafu.resource.base import find_faults
+from shibafu.resource.base import check_resources
 from shibafu.resource.identity import identify_netns
 from shibafu.resource.netns import Netns
 from shibafu.resource.obstacles import find_missing_program
@@ -99,8 +99,7 @@ def check(request: "Request") -> None:
         else:
             plan = plan_publication(publication, register, request.env)
             plan += plan_answers(publication, request.ifname, netns, previous)
-        for fault in find_faults(plan, view):
-            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+        check_resources(plan, view)
 
 
 def delete(request: "Request") -> None:

@@ -3,12 +3,13 @@
 Verbs, `repair` and listings are interpretations of an ordered list of these.
 """
 
+from shibafu.cni.errors import CHECK_FAILED, CniError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-    from shibafu.cni.errors import CniError
     from shibafu.cni.request import Request
     from shibafu.resource.view import View
 
@@ -148,3 +149,19 @@ def find_faults(resources: "Iterable[Resource]", view: "View") -> "Iterator[Faul
     """Yield what is wrong with resources, one after the other."""
     for resource in resources:
         yield from resource.faults(view)
+
+
+def check_resources(resources: "Sequence[Resource]", view: "View") -> None:
+    """Do what a plugin's CHECK does; what runs in parallel has ended afterwards.
+
+    Raises:
+        CniError: CHECK_FAILED and the first fault.
+    """
+    try:
+        for resource in resources:
+            resource.prepare()
+        for fault in find_faults(resources, view):
+            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+    finally:
+        for resource in resources:
+            resource.cancel()

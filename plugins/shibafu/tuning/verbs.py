@@ -1,10 +1,10 @@
 """The verbs: interpretations of the plan."""
 
 from shibafu.cni.config import parse_valid_attachments
-from shibafu.cni.errors import CHECK_FAILED, CniError
+from shibafu.cni.errors import CniError
 from shibafu.cni.result import require_prev_result
 from shibafu.lean.files import remove_file
-from shibafu.resource.base import find_faults
+from shibafu.resource.base import check_resources
 from shibafu.resource.netns import Netns, open_container_netns
 from shibafu.resource.teardown import Teardown
 from shibafu.resource.transaction import Transaction
@@ -49,8 +49,7 @@ def check(request: "Request") -> None:
     require_prev_result(request.config, request.cni_version, _REFUSAL)
     with open_container_netns(request) as netns:
         plan = plan_changes(request, config, netns)
-        for fault in find_faults(plan, View(netns.sock, netns=netns)):
-            raise CniError(CHECK_FAILED, fault.what, fault.advice)
+        check_resources(plan, View(netns.sock, netns=netns))
 
 
 def delete(request: "Request") -> None:
