@@ -1,7 +1,7 @@
 """An agent that is killed at any step: the next one finishes what it has begun, and leaves nothing else.
 
-The main thread is traced, which does all that changes the kernel and files; for what its other threads ask of
-etcd see test_overlay_request_killed.py.
+The main thread is traced, which does all that changes the kernel and files. What its other threads ask of
+etcd goes through a proxy.
 """
 
 import signal
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from netns.overlay_etcd_proxy import KillingProxy
 from netns.overlay_lab import SUBNETS, OverlayHost, OverlayLab, Pair, Pings, wait_until
 from support.killed_calls import STEPS, read_steps
 
@@ -86,6 +87,20 @@ def forget(lab: OverlayLab, host: OverlayHost) -> None:
         path.unlink()
 
 
+def assert_whole(lab: OverlayLab, files: list[str], killed_at: object) -> None:
+    """Assert that both hosts have what they need, once each; the second one also these files."""
+    first, second = lab.hosts
+    wait_until(lambda: first.routes_to(second) and second.routes_to(first), f"routes after {killed_at}")
+    first.namespace.run("ping", "-c1", "-w5", second.read_subnet().replace(".1/24", ".0"))
+    keys = sorted(host.read_subnet().replace(".1/", ".0-") for host in lab.hosts)
+    assert sorted(lab.list_keys()) == keys, killed_at
+    # A route, a neighbour and an entry of the FDB.
+    assert (len(first.list_entries()), len(second.list_entries())) == (3, 3), killed_at
+    devices = second.namespace.run("ip", "-br", "link", "show", "type", "vxlan")
+    assert len(devices.splitlines()) == 1, killed_at
+    assert list_files(second) == files, killed_at
+
+
 def test_killed_at_any_step_of_its_first_start(lab: OverlayLab, tmp_path: Path) -> None:
     first, second = lab.hosts
     report = tmp_path / "strace"
@@ -100,19 +115,35 @@ def test_killed_at_any_step_of_its_first_start(lab: OverlayLab, tmp_path: Path) 
         wait_until(lambda: first.count_routes() == 0, "no routes")
         killed += start_and_kill(second, report, step)
         go_on(second)
-        wait_until(lambda: first.routes_to(second) and second.routes_to(first), f"routes after {step}")
-        address = second.read_subnet().replace(".1/24", ".0")
-        first.namespace.run("ping", "-c1", "-w5", address)
-        assert sorted(lab.list_keys()) == sorted(
-            host.read_subnet().replace(".1/", ".0-") for host in lab.hosts
-        ), step
-        # A route, a neighbour and an entry of the FDB.
-        assert (len(first.list_entries()), len(second.list_entries())) == (3, 3), step
-        devices = second.namespace.run("ip", "-br", "link", "show", "type", "vxlan")
-        assert len(devices.splitlines()) == 1, step
-        assert list_files(second) == files, step
+        assert_whole(lab, files, step)
         second.stop(signal.SIGKILL)
     assert killed > len(steps) // 2
+
+
+@pytest.mark.parametrize("is_done_first", [False, True], ids=["before", "after"])
+def test_killed_at_any_request_to_etcd(lab: OverlayLab, is_done_first: bool) -> None:
+    """Before etcd has got a request of its first start, or when etcd has done what it asks for."""
+    first, second = lab.hosts
+    wait_until(lambda: has_settled(second), "the state")
+    files = list_files(second)
+    with KillingProxy(second, first.address) as proxy:
+        second.stop(signal.SIGKILL)
+        second.configure(endpoints=[proxy.url])
+        forget(lab, second)
+        go_on(second)
+        requests = range(1, proxy.count + 1)
+        # The network, all hosts twice, a lease, the key, and a watch.
+        assert len(requests) >= 6
+        for number in requests:
+            second.stop(signal.SIGKILL)
+            forget(lab, second)
+            wait_until(lambda: first.count_routes() == 0, "no routes")
+            proxy.arm(number, is_done_first)
+            second.start()
+            assert second.agent is not None
+            assert second.agent.wait(timeout=30) == -signal.SIGKILL
+            go_on(second)
+            assert_whole(lab, files, number)
 
 
 def test_killed_at_any_step_of_a_restart(pair: Pair, lab: OverlayLab, tmp_path: Path) -> None:
