@@ -33,6 +33,10 @@ def _run(context: Context, arguments: Namespace) -> int:
             )
         if here:
             context.out.text(f"removed from this host: {', '.join(here)}")
+            context.out.text(
+                "before this host joins again: delete the bridge that has the gateway of its subnet,"
+                ' or set "forceAddress"'
+            )
         if removed or here:
             subnets = [str(lease.subnet) for lease in removed]
             data.append({"network": settings.name, "subnets": subnets, "removed": here})
