@@ -71,7 +71,7 @@ def test_an_add_that_fails_leaves_the_file_of_others(host: GatewayHost) -> None:
     before = host.file.read_text()
     other_gateway = host.machine.make_plugin("$REAL | sed 's/10.7.0.1\"/10.7.0.9\"/'")
     error = host.machine.fail(host.config, "c9", CNI_PATH=other_gateway)
-    assert "gateway 10.7.0.9 is not one of the network's ranges" in error["msg"]
+    assert "gateway 10.7.0.9 is in none of the network's ranges" in error["msg"]
     assert host.file.read_text() == before
     host.refuse_by_keepalived()
     error = host.machine.fail(host.config | {"vrrpPriority": 7}, "c9")
