@@ -304,8 +304,20 @@ def test_other_link_does_not_get_them(lab: UplinkLab) -> None:
     replug(lab)
     lab.host.run("ip", "link", "add", "other", "index", number, "type", "bridge")
     lab.machine.delete(lab.config)
+    said = lab.shibafu.fail("network rm net")
+    assert f"uplink eth1 is gone, which had {OWN}/24, {OWN6}/64: the host would lose its addresses" in said
+    assert OWN in str(list_addresses(lab, BRIDGE))
     lab.shibafu("network rm net --force")
     assert list_addresses(lab, "other") == list_addresses(lab, "eth1") == set()
+
+
+def test_renamed_link_gets_them_back(lab: UplinkLab) -> None:
+    before = list_everything(lab, "eth1")
+    lab.machine.add(lab.config)
+    lab.host.run("ip", "link", "set", "eth1", "down", "name", "lan1")
+    lab.machine.delete(lab.config)
+    lab.shibafu("network rm net")
+    assert list_everything(lab, "lan1") == before
 
 
 def test_refused_address_leaves_them(lab: UplinkLab) -> None:

@@ -9,7 +9,7 @@ from shibafu.bridge.compat.orphans import OrphanedRules
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.keepalived import remove_configuration
 from shibafu.bridge.resources.active_uplink import forget_uplink, lock_uplinks, recall_uplinks
-from shibafu.bridge.resources.moved_addresses import give_back
+from shibafu.bridge.resources.moved_addresses import give_back, list_stranded
 from shibafu.bridge.resources.occupancy import find_lost_ports
 from shibafu.bridge.resources.rules_removal import teardown_if_unused
 from shibafu.bridge.resources.uplink_bond import dissolve_bond
@@ -113,13 +113,14 @@ def remove_network(
         force: whether to disconnect containers that are still there.
 
     Raises:
-        CommandError: it has containers, or its bridge has ports that may be of some.
+        CommandError: it has containers, its bridge has ports that may be of some, or the host would lose
+            addresses that the bridge has of an uplink.
         CniError: some cannot be disconnected; the others are, and the network stays.
     """
     endpoints = caller.find_endpoints(network)
     lost = _find_lost_ports(network, others, caller)
     if not force:
-        _require_removable(network, endpoints, lost)
+        _require_removable(network, endpoints, lost, _find_stranded(network, others, caller.kernel))
     done = []
     errors: list[CniError] = []
     for endpoint in endpoints + _find_lost_endpoints(network, lost):
@@ -141,7 +142,12 @@ def remove_network(
     return [*done, network.config.path]
 
 
-def _require_removable(network: ConfiguredNetwork, endpoints: list[Endpoint], lost: list[str]) -> None:
+def _require_removable(
+    network: ConfiguredNetwork,
+    endpoints: list[Endpoint],
+    lost: list[str],
+    stranded: list[tuple[str, list[str]]],
+) -> None:
     """Refuse what needs `--force`, all of it at once: that overrides every reason."""
     reasons = []
     names = sorted({endpoint.container_id for endpoint in endpoints if endpoint.state != GONE})
@@ -152,6 +158,9 @@ def _require_removable(network: ConfiguredNetwork, endpoints: list[Endpoint], lo
         ports = f"{format_count(len(lost), 'port')} of containers without a record: {', '.join(lost)}"
         what = f"the bridge of network {network.name} has {ports}"
         reasons.append((what, "stop these containers, or remove their ports with --force"))
+    for link, addresses in stranded:
+        what = f"uplink {link} is gone, which had {', '.join(addresses)}: the host would lose its addresses"
+        reasons.append((what, f"connect {link}, or give them to another link and use --force"))
     if reasons:
         raise CommandError("; ".join(what for what, _ in reasons), "; ".join(hint for _, hint in reasons))
 
@@ -167,6 +176,20 @@ def _find_lost_ports(
         return []
     known = {endpoint.host_link for one in (network, *others) for endpoint in caller.find_endpoints(one)}
     return sorted(set(lost) - known)
+
+
+def _find_stranded(
+    network: ConfiguredNetwork, others: list[ConfiguredNetwork], kernel: Kernel
+) -> list[tuple[str, list[str]]]:
+    """Return which uplinks cannot get back what they had when the bridge goes; see `list_stranded`."""
+    if network.bridge is None or _is_shared(network.bridge, others):
+        return []
+    bridge = kernel.links().get(network.bridge.bridge)
+    # Somebody who has deleted it has deleted the addresses, too.
+    if bridge is None or bridge.kind != "bridge":
+        return []
+    with NetlinkSocket() as sock:
+        return list_stranded(sock, bridge.name, bridge.index)
 
 
 def _find_lost_endpoints(network: ConfiguredNetwork, ports: list[str]) -> list[Endpoint]:

@@ -161,6 +161,24 @@ def finish_movement(sock: NetlinkSocket, bridge: Link) -> None:
             _announce(bridge, moved.addresses)
 
 
+def list_stranded(sock: NetlinkSocket, bridge: str, index: int) -> list[tuple[str, list[str]]]:
+    """Return what `give_back` would give to nobody: links that are gone, each with its addresses.
+
+    Args:
+        sock: a socket of the namespace.
+        bridge: the bridge's name.
+        index: its number; 0 where it is gone.
+    """
+    lost = [moved for moved in read_moved(bridge) if _find_owner(sock, moved, index) is None]
+    return [(moved.name, [addr_text(one) for one in moved.addresses]) for moved in lost]
+
+
+def _find_owner(sock: NetlinkSocket, moved: MovedLink, bridge: int) -> Link | None:
+    """Return the link that had addresses; None if it was unplugged, or is part of something else."""
+    link = find_moved_link(sock, moved)
+    return link if link is not None and link.master in (0, bridge) else None
+
+
 def give_back(sock: NetlinkSocket, bridge: str, index: int) -> None:
     """Give links back what they had, when the bridge is about to be deleted; the lock is held.
 
@@ -174,10 +192,11 @@ def give_back(sock: NetlinkSocket, bridge: str, index: int) -> None:
         OSError: neighbours cannot be told.
     """
     for moved in read_moved(bridge):
-        link = find_moved_link(sock, moved)
-        if link is None or link.master not in (0, index):
-            continue  # it was unplugged, or is part of something else; its addresses go with the bridge
-        _add_addresses(sock, link.index, moved.addresses, has_label=True)
+        link = _find_owner(sock, moved, index)
+        if link is None:
+            continue  # its addresses go with the bridge; see `list_stranded`
+        # Its label is its former name, if it is no other one.
+        _add_addresses(sock, link.index, moved.addresses, has_label=link.name == moved.name)
         sock.request(link_set(link.index, up=True, master=0))
         _add_routes(sock, link.index, moved.routes)
         if index:
