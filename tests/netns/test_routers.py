@@ -115,7 +115,7 @@ def test_both_die_and_return(lab: RouterLab, watched: Watched, version: int) -> 
     before = lab.list_defaults(version)
     for number in (0, 1):
         lab.silence(number)
-    watched.wait_for("all are dead, and nothing is changed")
+    watched.wait_for("all are dead, so nothing is changed")
     settle()
     assert lab.list_defaults(version) == before
     assert not any("is active now" in line for line in watched.lines)

@@ -36,7 +36,7 @@ class RouterGroup:
         family: AF_INET or AF_INET6.
         switches: those of links.
         journal: takes what is done.
-        is_dry_run: whether to say only what would be.
+        is_dry_run: whether to log what would be done, and change nothing.
     """
 
     def __init__(self, family: int, switches: LinkdownSwitches, journal: "Journal", is_dry_run: bool) -> None:
@@ -143,7 +143,7 @@ class RouterGroup:
             if router is not told and not router.obstacle:
                 self._note(f"{router} {router.explain()}")
         if changed and not any(router.was_alive for router in self._routers):
-            self._note("all are dead, and nothing is changed")
+            self._note("all are dead, so nothing is changed")
 
     # Changing
 

@@ -81,9 +81,9 @@ def find_route_obstacle(sock: NetlinkSocket, settings: RouterSettings, link: Lin
     if not link.flags & IFF_UP:
         return f"link {dev} is down: set it up with `ip link set {dev} up`"
     if link.flags & IFF_NOARP or len(link.mac) != _ETHERNET:
-        return f"link {dev} is not an Ethernet, on which {gateway} could be asked whether it lives"
+        return f"link {dev} is not an Ethernet link, so {gateway} cannot be asked whether it lives"
     if any(one.ip == settings.gateway for one in addr_list(sock, family=settings.family)):
-        return f"{gateway} is an address of this host itself: state that of a router"
+        return f"{gateway} is an address of this host itself: name one of a router"
     if settings.gateway.startswith(_LINK_LOCAL):
         return ""
     routes = route_list(sock, link.index, settings.family)

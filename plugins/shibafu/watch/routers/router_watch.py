@@ -32,7 +32,7 @@ class RouterWatch:
     Args:
         path: the configuration; there may be none.
         journal: takes what is done.
-        is_dry_run: whether to say only what would be.
+        is_dry_run: whether to log what would be done, and change nothing.
     """
 
     def __init__(self, path: str, journal: "Journal", is_dry_run: bool) -> None:
@@ -100,7 +100,7 @@ class RouterWatch:
 
     def _remind(self, error: CniError | OSError, now: float) -> None:
         what = error.msg if isinstance(error, CniError) else error
-        self._journal.remind(f"routers: cannot be looked at: {what}", now)
+        self._journal.remind(f"routers: cannot look at them: {what}", now)
 
     # The configuration
 
@@ -147,7 +147,7 @@ class RouterWatch:
             switches.begin()
         kept = {(4 if router.family == AF_INET else 6, router.dev) for router in routers}
         for link in switches.restore(kept):
-            self._journal.note(f"routers: put back ignore_routes_with_linkdown of link {link}")
+            self._journal.note(f"routers: restored ignore_routes_with_linkdown of link {link}")
         if not routers:
             self._look_at_routers(time.monotonic())
             switches.end()

@@ -54,17 +54,17 @@ class WatchedRouter:
 
     @property
     def metric(self) -> int:
-        """What its route is to have."""
+        """The metric that its route has to have: a higher one while another router is used instead."""
         return self.settings.metric + (RAISE if self.is_raised else 0)
 
     @property
     def routes(self) -> "list[Route]":
-        """The own routes to it, the best first."""
+        """The watcher's own routes to it, the best first."""
         return self._routes or []
 
     @property
     def has_route(self) -> bool:
-        """Whether there is one as it has to be."""
+        """Whether it has the route that it has to have."""
         return any(route.priority == self.metric for route in self.routes)
 
     def find_link(self, sock: NetlinkSocket) -> None:
@@ -89,7 +89,7 @@ class WatchedRouter:
             self.close()
 
     def keep_routes(self, routes: "list[Route]") -> None:
-        """Note which own routes to it there are; the first ones are as an earlier watcher has left them."""
+        """Note which own routes to it there are; the first time, an earlier watcher may have left them."""
         if self._routes is None:
             self.is_raised = any(route.priority >= RAISE for route in routes)
             self.was_alive = not self.is_raised
