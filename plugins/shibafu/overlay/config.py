@@ -23,6 +23,7 @@ from yaml.nodes import Node
 
 from shibafu.cni.names import is_valid_identifier
 from shibafu.documents.document_files import read_document
+from shibafu.documents.link_names import require_iface_name
 from shibafu.documents.yaml_nodes import NodeReader, is_null
 
 DIRECTORY = "/run/shibafu/overlay"
@@ -34,7 +35,6 @@ _T = TypeVar("_T")
 _SIZE_LIMIT = 1 << 20
 _LONGEST_NAME = 63
 _SHORTEST_LEASE = 5
-_LONGEST_LINK_NAME = 15  # IFNAMSIZ - 1 (linux/if.h)
 _KEYS = (
     "name",
     "endpoints",
@@ -180,18 +180,6 @@ def require_file_path(text: str) -> str:
     """
     if not text.startswith("/") or text.endswith("/") or "\0" in text or ".." in text.split("/"):
         raise ValueError(f'"{text}" is not a path of a file that begins with /')
-    return text
-
-
-def require_iface_name(text: str) -> str:
-    """Return a name that a link may have.
-
-    Raises:
-        ValueError: none may have it.
-    """
-    is_plain = text.isprintable() and not re.search(r"[/:%\s]", text)
-    if len(text.encode()) > _LONGEST_LINK_NAME or not is_plain or text in (".", ".."):
-        raise ValueError(f'"{text}" is not the name of a link')
     return text
 
 

@@ -181,7 +181,7 @@ def _parse_prefix(text: str) -> str:
 
 
 def _parse_link(text: str) -> str:
-    from shibafu.overlay.config import require_iface_name
+    from shibafu.documents.link_names import require_iface_name
 
     return require_iface_name(text)
 

@@ -9,18 +9,16 @@ routers:
     metric: 200
 """
 
-import re
-
 from yaml.nodes import Node
 
 from shibafu.documents.document_files import read_document
+from shibafu.documents.link_names import require_iface_name
 from shibafu.documents.yaml_nodes import NodeReader
 from shibafu.lean.ip import Address, parse_address
 from shibafu.watch.routers.router_settings import RAISE, RouterSettings
 
 _SIZE_LIMIT = 1 << 20
 _KEYS = ("gateway", "dev", "metric")
-_LONGEST_LINK_NAME = 15  # IFNAMSIZ - 1 (linux/if.h)
 
 
 def read_router_config(path: str) -> list[RouterSettings]:
@@ -77,7 +75,7 @@ class _Reader(NodeReader):
             if key not in entries and len(self.mistakes) == before:
                 self.refuse(node, f'a router needs the key "{key}"')
         gateway = self.convert(entries["gateway"], _require_gateway) if "gateway" in entries else None
-        dev = self.convert(entries["dev"], _require_link) if "dev" in entries else None
+        dev = self.convert(entries["dev"], require_iface_name) if "dev" in entries else None
         metric: int = self.scalar(entries.get("metric"), "metric", int, 0)
         if "metric" in entries and not 0 < metric < RAISE and len(self.mistakes) == before:
             self.refuse(entries["metric"], f'"metric" is a number from 1 to {RAISE - 1}')
@@ -96,11 +94,3 @@ def _require_gateway(text: str) -> Address:
     if not is_possible:
         raise ValueError(f'"{text}" is not the address of a router')
     return address
-
-
-def _require_link(text: str) -> str:
-    is_short = 0 < len(text.encode()) <= _LONGEST_LINK_NAME
-    is_plain = text.isprintable() and not re.search(r"[/:%\s]", text)
-    if not is_short or not is_plain or text in (".", "..", "all", "default"):
-        raise ValueError(f'"{text}" is not the name of a link')
-    return text
