@@ -212,18 +212,8 @@ def test_a_member_that_ends_connections(host: Namespace) -> None:
             server.join()
 
 
-def enable_passwords(etcd: EtcdServer) -> None:
-    etcd.ctl("user", "add", "root:secret")
-    etcd.ctl("user", "grant-role", "root", "root")
-    etcd.ctl("user", "add", "blue:azure")
-    etcd.ctl("role", "add", "blue")
-    etcd.ctl("role", "grant-permission", "blue", "readwrite", "--prefix", "/a/")
-    etcd.ctl("user", "grant-role", "blue", "blue")
-    etcd.ctl("auth", "enable")
-
-
 def test_passwords(etcd: EtcdServer, tmp_path: Path) -> None:
-    enable_passwords(etcd)
+    etcd.require_passwords("/a/")
     password = tmp_path / "password"
     password.write_text("azure\n")
     access = replace(etcd.access, username="blue", password_file=str(password))
@@ -257,7 +247,7 @@ def test_passwords_are_set_before_etcd_wants_them(etcd: EtcdServer, tmp_path: Pa
     client = EtcdClient(replace(etcd.access, username="blue", password_file=str(password)))
     etcd.ctl("put", "/a/1", "one")
     assert client.list_prefix("/a/").values
-    enable_passwords(etcd)
+    etcd.require_passwords("/a/")
     assert client.list_prefix("/a/").values
     etcd.ctl("--user", "root:secret", "auth", "disable")
     assert client.list_prefix("/a/").values

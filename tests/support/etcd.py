@@ -143,6 +143,25 @@ class EtcdServer:
         """Run etcdctl(1), and return what it prints."""
         return self._namespace.run("env", "ETCDCTL_API=3", "etcdctl", "--endpoints", self.url, *argv)
 
+    def require_passwords(self, prefix: str = "") -> None:
+        """Want passwords from now on.
+
+        Args:
+            prefix: of the keys that the user `blue` may read and write, whose password is `azure`; empty for
+                none. That of `root` is `secret`.
+        """
+        granted = [("role", "grant-permission", "blue", "readwrite", "--prefix", prefix)] if prefix else []
+        for words in (
+            ("user", "add", "root:secret"),
+            ("user", "grant-role", "root", "root"),
+            ("user", "add", "blue:azure"),
+            ("role", "add", "blue"),
+            *granted,
+            ("user", "grant-role", "blue", "blue"),
+            ("auth", "enable"),
+        ):
+            self.ctl(*words)
+
     def read_revision(self) -> int:
         """Return the store's revision."""
         (status,) = json.loads(self.ctl("endpoint", "status", "-w", "json"))
