@@ -185,7 +185,8 @@ def test_executables_that_are_scripts(engine: EngineCommand) -> None:
 
 def test_an_engine_that_does_not_start(engine: EngineCommand) -> None:
     bundle = engine.home / "_internal/shibafu.bundle"
-    bundle.write_bytes(bundle.read_bytes()[:-1000])
+    content = bundle.read_bytes()
+    bundle.write_bytes(content[: len(content) // 10])
     said = engine.run("start", status=1)
     assert said.startswith("shibafu: the engine has ended: ")
     assert "Error" in said
