@@ -75,7 +75,7 @@ class IsolatedPorts(Resource):
         with self._members.lock(shared=True):
             if not Nftables(_calc_ruleset(network, self._ports), self._env).extend():
                 # The network was not isolated, or somebody removed the table: others are in need of it, too.
-                from shibafu.resource.pause import is_paused
+                from shibafu.resource.pause_file import is_paused
 
                 keys = [] if is_paused(NetworkState(network)) else self._members.list_keys()
                 others = {key for key in keys if link_exists(key)}

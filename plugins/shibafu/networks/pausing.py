@@ -10,7 +10,7 @@ from shibafu.networks.configured import ConfiguredNetwork
 from shibafu.networks.errors import CommandError
 from shibafu.networks.kernel import Kernel
 from shibafu.resource.claim import Claim
-from shibafu.resource.pause import Pause, end_pause, read_pause, write_pause
+from shibafu.resource.pause_file import Pause, end_pause, read_pause, write_pause
 from shibafu.resource.records import NetworkState
 
 

@@ -117,7 +117,7 @@ class PortRules(Resource):
 
     def _is_paused(self) -> bool:
         """Return whether rules of the network that are missing have been removed on purpose."""
-        from shibafu.resource.pause import is_paused
+        from shibafu.resource.pause_file import is_paused
         from shibafu.resource.records import NetworkState
 
         return is_paused(NetworkState(self._publication.network))

@@ -64,7 +64,7 @@ class Claim(Resource):
         self._state.write_attachment(self._link, self.record)
         # Only now: who pauses the network waits for the calls whose claims are there.
         if self._state.has_pause():
-            from shibafu.resource.pause import is_paused
+            from shibafu.resource.pause_file import is_paused
 
             self.is_paused = is_paused(self._state)
         return True

@@ -50,7 +50,7 @@ class Transaction:
             state: the network's records.
         """
         if state.has_pause():
-            from shibafu.resource.pause import is_paused
+            from shibafu.resource.pause_file import is_paused
 
             plan = [one for one in plan if one.scope == ATTACHMENT] if is_paused(state) else plan
         for resource in plan:

@@ -14,7 +14,7 @@ from shibafu.netlink.inet import ip_text
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.neighbour import fdb_list_bridge
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.resource.pause import is_paused
+from shibafu.resource.pause_file import is_paused
 from shibafu.resource.records import NetworkState
 from shibafu.watch.arp_probe import announce
 from shibafu.watch.backoff import NEVER

@@ -13,7 +13,7 @@ from shibafu.resource.base import ATTACHMENT, FILES, HOST, INSIDE, LINKS, NETWOR
 from shibafu.resource.claim import Claim
 from shibafu.resource.identity import has_vanished
 from shibafu.resource.mending import restore
-from shibafu.resource.pause import is_paused
+from shibafu.resource.pause_file import is_paused
 from shibafu.resource.record import COMPLETE, LEAVING, Record
 from shibafu.resource.records import NetworkState
 from shibafu.resource.view import open_view

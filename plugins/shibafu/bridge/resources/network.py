@@ -52,7 +52,7 @@ class NetworkRecord(Resource):
         """
         self._is_new = not self._state.has_rules()
         if self._state.has_pause():
-            from shibafu.resource.pause import discard_stale_pause
+            from shibafu.resource.pause_file import discard_stale_pause
 
             discard_stale_pause(self._state)
         return False

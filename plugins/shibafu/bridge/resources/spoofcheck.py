@@ -73,7 +73,7 @@ class SpoofCheck(PortTable):
         # The first has nothing to add to, and to find that out is what a call of nft costs.
         is_first = len(state.attachments()) < 2 and not find_lost_ports(state, self._bridge, port)
         if is_first or not table.extend():
-            from shibafu.resource.pause import is_paused
+            from shibafu.resource.pause_file import is_paused
 
             others = [] if is_paused(state) else list_checked(state, besides=port)
             ports = [*others, (port, self._mac)]

@@ -1,7 +1,7 @@
-"""A pause of a network: until it ends, what an administrator changes of the network stays as it is.
+"""The file of a paused network: until it ends, what an administrator changes of the network stays as it is.
 
-It is the file `paused` in the directory of the network's records. Like these it does not outlive a boot, and
-it goes with the network's last attachment: where there is none, there is nothing to leave alone.
+It is `paused` in the directory of the network's records. Like these it does not outlive a boot, and it goes
+with the network's last attachment: where there is none, there is nothing to leave alone.
 """
 
 from time import time

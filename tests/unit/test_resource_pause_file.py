@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shibafu.resource.pause import (
+from shibafu.resource.pause_file import (
     Pause,
     discard_stale_pause,
     end_pause,
@@ -89,7 +89,7 @@ def test_nothing_is_left_if_the_last_attachment_goes_meanwhile(state: NetworkSta
     """The pause waits for a DEL that holds the lock, as the last DEL of a network does."""
     root = os.path.dirname(os.path.dirname(state.directory))
     pausing = (
-        "import sys; from shibafu.resource.pause import Pause, write_pause; "
+        "import sys; from shibafu.resource.pause_file import Pause, write_pause; "
         "from shibafu.resource.records import NetworkState; "
         "sys.exit(write_pause(NetworkState('net', sys.argv[1]), Pause(1, None, '')))"
     )
