@@ -320,6 +320,19 @@ def test_renamed_link_gets_them_back(lab: UplinkLab) -> None:
     assert list_everything(lab, "lan1") == before
 
 
+def test_link_that_cannot_have_them_is_told(lab: UplinkLab) -> None:
+    """The bridge, and the host's way out, stay until it can."""
+    before = list_everything(lab, "eth1")
+    lab.machine.add(lab.config)
+    lab.machine.delete(lab.config)
+    lab.host.run("sysctl", "-q", "net.ipv6.conf.eth1.disable_ipv6=1")
+    assert f"cannot add address {OWN6}/64" in lab.shibafu.fail("network rm net")
+    assert any(line.startswith(f"default via {GATEWAY}") for line in list_routes(lab, BRIDGE))
+    lab.host.run("sysctl", "-q", "net.ipv6.conf.eth1.disable_ipv6=0")
+    lab.shibafu("network rm net")
+    assert list_everything(lab, "eth1") == before
+
+
 def test_refused_address_leaves_them(lab: UplinkLab) -> None:
     """What the bridge has by then is taken from it."""
     before = list_everything(lab, "eth1")

@@ -8,6 +8,7 @@ from traceback import walk_tb
 from shibafu.cni.errors import CniError
 from shibafu.container.errors import ContainerError
 from shibafu.documents.errors import DocumentError
+from shibafu.netlink.errors import NetlinkError
 from shibafu.overlay.errors import OverlayError
 
 # Exit codes: 0 for success, these, and 130 after Ctrl-C, as shells have it.
@@ -101,6 +102,8 @@ class Failures:
 
 
 def _describe(error: OSError) -> str:
+    if isinstance(error, NetlinkError):
+        return str(error)  # with what was tried; `strerror` is only what the kernel adds
     where = f"{error.filename}: " if error.filename else ""
     return where + (error.strerror or str(error)).lower() if error.strerror else str(error)
 
