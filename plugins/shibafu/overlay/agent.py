@@ -74,7 +74,7 @@ class Agent:
         """Work until SIGTERM or SIGINT. What is in the kernel and in etcd stays.
 
         Raises:
-            AgentRunningError: another agent is at work here.
+            AgentRunningError: another agent is already running.
         """
         with claim_agent():
             self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
