@@ -43,3 +43,15 @@ def test_a_change_that_was_missed(lab: OverlayLab) -> None:
     wait_until(lambda: "and is invalid" in second.read_state()["trouble"], "the trouble")
     lab.etcd.ctl("put", CONFIG, json.dumps(NETWORK | {"SubnetLen": 24}))
     wait_until(lambda: second.read_state()["trouble"] == "", "the end")
+
+
+def test_another_vni_leaves_no_device(lab: OverlayLab) -> None:
+    """Of two devices with routes to the same hosts, the former one would swallow packets."""
+    first, second = lab.hosts
+    wait_until(lambda: second.read_state()["hosts"] == 2, "all hosts")
+    second.command("init", second.name, "--network", "10.42.0.0/16", "--vni", "9", "--force")
+    for host in (first, second):
+        host.stop()
+        host.start()
+    wait_until(lambda: "dev flannel.9 " in second.namespace.run("ip", "route"), "routes")
+    assert "flannel.1" not in second.namespace.run("ip", "link")

@@ -13,3 +13,8 @@ class OverlayError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+def split_failure(error: OverlayError | OSError) -> tuple[str, str]:
+    """Return what has failed, and what to do; the latter is empty for the kernel's own errors."""
+    return (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")

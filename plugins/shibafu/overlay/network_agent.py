@@ -13,7 +13,7 @@ from shibafu.overlay.agent_state import parse_own_lease, read_agent_state
 from shibafu.overlay.cluster_network import ClusterNetwork, find_redescription
 from shibafu.overlay.collisions import require_apart_from_links
 from shibafu.overlay.config import OverlaySettings
-from shibafu.overlay.errors import OverlayError
+from shibafu.overlay.errors import OverlayError, split_failure
 from shibafu.overlay.host_setup import calc_devices, calc_host_subnet, calc_host_vteps
 from shibafu.overlay.messages import (
     DescriptionSeen,
@@ -74,7 +74,9 @@ class NetworkAgent:
         self._machine_id = machine_id
         self._sock = sock
         self._log = log
-        self._previous = parse_own_lease(read_agent_state(settings.name))
+        state = read_agent_state(settings.name)
+        self._previous = parse_own_lease(state)
+        self._former_devices = {str(name) for name in state.get("devices", ())}
         self._keeper = SubnetKeeper(settings, self._previous, post)
         self._watcher = HostWatcher(settings, post)
         self._seen: DescriptionSeen | None = None
@@ -213,7 +215,7 @@ class NetworkAgent:
             try:
                 self._apply(self._entries)
             except OSError as error:
-                self._note_trouble("kernel", *_describe(error))
+                self._note_trouble("kernel", *split_failure(error))
                 self.mark()
         self._has_changes = False
 
@@ -264,7 +266,7 @@ class NetworkAgent:
             require_apart_from_links(self._sock, network, [], outer.index)
             note = note_absent_addresses(self._sock, self.settings, network.subnets6 is not None)
         except (OverlayError, NetlinkError) as error:
-            self._note_trouble("link", *_describe(error))
+            self._note_trouble("link", *split_failure(error))
             return
         self._note_trouble("link", "", "")
         self._troubles.remark("link", note)
@@ -299,23 +301,23 @@ class NetworkAgent:
                 ranges = calc_host_subnet(self.network, self._held.lease, 0).networks
                 self._apply(list_entries(self._sock, self.devices.values(), self.outer.index, ranges))
         except (OverlayError, OSError) as error:
-            self._note_trouble("kernel", *_describe(error))
+            self._note_trouble("kernel", *split_failure(error))
             self.due = time.monotonic() + _LONG_PAUSE
         else:
             self._note_trouble("kernel", "", "")
 
     def _ensure_devices(self, network: ClusterNetwork, held: HeldLease, outer: OuterLink) -> bool:
-        devices = {}
-        has_changed = False
-        for version, device in calc_devices(network, held.lease, outer, self.settings.tx_checksum).items():
-            devices[version], is_mended = ensure_vxlan_device(self._sock, device)
-            if is_mended:
-                self._log(f"{device.name} is set up")
-            has_changed |= is_mended
-        if devices != self.devices:
-            self.devices = devices
-            has_changed = True
-        return has_changed
+        wanted = calc_devices(network, held.lease, outer, self.settings.tx_checksum)
+        for name in self._former_devices - {device.name for device in wanted.values()}:
+            self._sock.request(link_del(name).ignoring(ENODEV))
+            self._log(f"{name} is removed, as the network has another VNI now")
+        self._former_devices = set()
+        devices = {version: ensure_vxlan_device(self._sock, device) for version, device in wanted.items()}
+        mended = [wanted[version].name for version, (_, is_mended) in devices.items() if is_mended]
+        for name in mended:
+            self._log(f"{name} is set up")
+        former, self.devices = self.devices, {version: index for version, (index, _) in devices.items()}
+        return bool(mended) or self.devices != former
 
     def _ensure_subnet_file(self, network: ClusterNetwork, lease: SubnetLease) -> None:
         outer = self.outer
@@ -372,6 +374,7 @@ class NetworkAgent:
         lease = self._held.lease if self._held else self._previous
         state = "taken" if self._taken_by else "joined" if self._held else "waiting"
         network = self.network
+        own = {calc_device_name(network.vni, version) for version in self.devices} if network else set()
         return {
             "network": self.settings.name,
             "state": state,
@@ -386,14 +389,8 @@ class NetworkAgent:
             "iface": self.outer.name if self.outer else "",
             "vni": network.vni if network else 0,
             "ranges": [str(subnets.network) for subnets in network.ranges] if network else [],
-            "devices": [calc_device_name(network.vni, version) for version in self.devices]
-            if network
-            else [],
+            "devices": sorted(self._former_devices | own),
             "subnetFile": self.settings.subnet_file,
             "hosts": len(self._leases or {}),
             "repaired": self._heal_count,
         }
-
-
-def _describe(error: OverlayError | OSError) -> tuple[str, str]:
-    return (error.message, error.hint) if isinstance(error, OverlayError) else (str(error), "")
