@@ -42,6 +42,8 @@ class AttachedContainers(Machine):
 def containers_of(suite: Suite, lab: OverlayLab, directory: Path) -> Iterator[list[AttachedContainers]]:
     """The containers of each host, which are deleted in the end."""
     made = [AttachedContainers(suite, host, directory / f"containers{host.number}") for host in lab.hosts]
-    yield made
-    for containers in made:
-        containers.close()
+    try:
+        yield made
+    finally:
+        for containers in made:
+            containers.close()
