@@ -66,7 +66,9 @@ def test_etcd_is_asked_without_a_warning(built: Path, tmp_path: Path) -> None:
         timeout=300,
     )
     reason = "network blue: etcd at http://127.0.0.1:9 cannot be reached: connection refused"
-    assert done.stderr == f"shibafu: {reason}\n"
+    failure, advice = done.stderr.splitlines()
+    assert failure == f"shibafu: {reason}"
+    assert advice.strip().startswith("start etcd there")
     assert done.returncode == 1
 
 
