@@ -19,6 +19,9 @@ from support.killed_calls import STEPS, read_steps
 
 pytestmark = pytest.mark.long
 
+# Steps that an agent takes at least when another host joins or leaves.
+_FEWEST = 8
+
 Step = tuple[str, int]
 
 
@@ -206,7 +209,7 @@ def test_killed_at_any_step_while_another_host(
     with traced(second, report):
         have_other(is_joining)
     steps = read_steps(report)
-    assert len(steps) >= 8
+    assert len(steps) >= _FEWEST
     killed = 0
     with Pings(container, second.calc_container()) as pings:
         for step in steps:
@@ -214,7 +217,8 @@ def test_killed_at_any_step_while_another_host(
             killed += kill_while(second, report, step, lambda: have_other(is_joining))
             go_on(second, 2 + is_joining)
             wait_until(lambda: (second.list_entries(), list_files(second)) == expected, f"after {step}", 10)
-    assert killed > len(steps) // 2
+    # An announcement that comes late doubles the steps, and does not come late each time.
+    assert killed >= _FEWEST
     assert pings.lost == 0
 
 
