@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from netns.overlay_etcd_proxy import KillingProxy
-from netns.overlay_lab import SUBNETS, OverlayHost, OverlayLab, Pair, Pings, wait_until
+from netns.overlay_lab import SUBNETS, OverlayHost, OverlayLab, Pair, wait_until
 from support.killed_calls import STEPS, read_steps
+from support.pings import Pings
 
 pytestmark = pytest.mark.long
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_lab import DUAL_STACK, NETWORK, SUBNETS, OverlayLab, Pair, Pings, wait_until
+from netns.overlay_lab import DUAL_STACK, NETWORK, SUBNETS, OverlayLab, Pair, wait_until
 from support.certificates import Authority
 from support.etcd import EtcdServer
+from support.pings import Pings
 
 pytestmark = pytest.mark.long
 

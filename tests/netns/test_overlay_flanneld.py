@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_lab import DUAL_STACK, OverlayHost, OverlayLab, Pings, wait_until
+from netns.overlay_lab import DUAL_STACK, OverlayHost, OverlayLab, wait_until
+from support.pings import Pings
 
 FLANNELD = os.environ.get("FLANNELD", "")
 pytestmark = [

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from netns.overlay_lab import DUAL_STACK, NETWORK, OverlayHost, OverlayLab, Pings, wait_until
+from netns.overlay_lab import DUAL_STACK, NETWORK, OverlayHost, OverlayLab, wait_until
+from support.pings import Pings
 
 
 def test_containers_of_three_hosts_reach_each_other(tmp_path: Path) -> None:

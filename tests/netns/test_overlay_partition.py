@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from netns.overlay_containers import AttachedContainers, containers_of
-from netns.overlay_lab import DUAL_STACK, SUBNETS, OverlayHost, OverlayLab, Pings, wait_until
+from netns.overlay_lab import DUAL_STACK, SUBNETS, OverlayHost, OverlayLab, wait_until
 from support.namespaces import Namespace
+from support.pings import Pings
 from support.suite import Suite
 
 pytestmark = pytest.mark.long

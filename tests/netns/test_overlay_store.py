@@ -11,8 +11,9 @@ from threading import Event, Thread
 import pytest
 
 from netns.overlay_containers import containers_of
-from netns.overlay_lab import NETWORK, SUBNETS, OverlayHost, OverlayLab, Pair, Pings, wait_until
+from netns.overlay_lab import NETWORK, SUBNETS, OverlayHost, OverlayLab, Pair, wait_until
 from support.etcd import EtcdServer
+from support.pings import Pings
 from support.suite import Suite
 
 pytestmark = pytest.mark.long
