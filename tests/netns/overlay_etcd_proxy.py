@@ -46,7 +46,7 @@ class KillingProxy:
         self._listener.close()
 
     def arm(self, fatal: int = 0, is_done_first: bool = False) -> None:
-        """Count anew, and kill the agent at a request.
+        """Start counting again, and kill the agent at a request.
 
         Args:
             fatal: which one, from 1; 0 for none.

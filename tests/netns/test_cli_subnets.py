@@ -97,7 +97,7 @@ def test_a_wide_route_to_elsewhere_leaves_room_for_a_subnet(
 def test_an_uplink_in_the_subnet_is_refused_for_its_address(
     shibafu: CommandLine, host: Namespace, uplink: None
 ) -> None:
-    """That the subnet overlaps is no mistake: the bridge is to get the address, or nobody."""
+    """The subnet may overlap here: either the bridge gets the address, or nobody does."""
     line = "network create lan --subnet 192.0.2.0/24 --ip-range 192.0.2.10-192.0.2.99 --uplink uplink"
     said = shibafu.fail(line)
     assert "uplink uplink has the address 192.0.2.1/24" in said

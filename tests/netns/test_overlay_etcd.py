@@ -186,7 +186,7 @@ def test_no_tls_for_an_etcd_that_speaks_it(host: Namespace, tmp_path: Path, opti
             "etcd at http://127.0.0.1:2379 speaks TLS, not plain HTTP",
             "write https://127.0.0.1:2379 instead",
         )
-        # What is wrong with certificates is no matter of that.
+        # Certificates have failures of their own.
         with pytest.raises(EtcdUnavailableError, match="certificate"):
             EtcdClient(etcd.access).get("/a")
 

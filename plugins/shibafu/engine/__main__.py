@@ -12,8 +12,8 @@ from _thread import stack_size
 from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
 from shibafu.cni.sole_process import ALREADY_AT_WORK
+from shibafu.engine.announced_output import open_output
 from shibafu.engine.location import EngineLocation
-from shibafu.engine.output import open_output
 from shibafu.engine.parent import AlreadyRunningError, Parent
 from shibafu.engine.programs import SERVED
 from shibafu.engine.warmup import warm_up

@@ -39,8 +39,8 @@ from select import EPOLLEXCLUSIVE, EPOLLIN, epoll
 from struct import Struct
 
 from shibafu.engine import protocol
+from shibafu.engine.announced_output import AnnouncedOutput
 from shibafu.engine.caller import Baseline, become_caller, check_caller
-from shibafu.engine.output import AnnouncedOutput
 from shibafu.engine.pages import populate_pages
 from shibafu.engine.programs import SERVED
 from shibafu.engine.protocol import Call, RefusedError

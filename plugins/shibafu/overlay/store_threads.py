@@ -211,7 +211,7 @@ class SubnetKeeper(_StoreThread):
 
         if self._request is None or not self._request.new_subnet:
             return None
-        # No call of a plugin begins that would take an address; those that have begun shall be seen.
+        # Calls of the plugin that would take an address no longer begin; those under way have to be seen.
         time.sleep(_UNDER_WAY)
         return self._persist(attempt)
 

@@ -119,7 +119,7 @@ class ContainerInterface(Resource):
         return False
 
     def _is_first(self, link: Link) -> bool:
-        """Return whether it is the container's first interface, so that there are no other routes."""
+        """Return whether this is the first interface of the container, which then has no other routes."""
         is_adding = self.attachment.request.command == "ADD"
         return is_adding and link.index <= _FIRST_INDEX and link.name == FIRST_NAME
 

@@ -195,7 +195,7 @@ def give_back(sock: NetlinkSocket, bridge: str, index: int) -> None:
         link = _find_owner(sock, moved, index)
         if link is None:
             continue  # its addresses go with the bridge; see `list_stranded`
-        # Its label is its former name, if it is no other one.
+        # Its label is the name that it had, unless it has been renamed.
         _add_addresses(sock, link.index, moved.addresses, has_label=link.name == moved.name)
         sock.request(link_set(link.index, up=True, master=0))
         _add_routes(sock, link.index, moved.routes)

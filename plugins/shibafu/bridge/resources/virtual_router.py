@@ -76,8 +76,8 @@ class VirtualRouter(Resource):
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
         """See `Resource.obstacle`: keepalived is missing, does not read the file, or does not run.
 
-        Before the first container there is no file, without which keepalived need not run, and as a service
-        cannot: an `include` that finds nothing keeps it from saying that it is ready.
+        Before the first container there is no file, and keepalived has nothing to do. As a service it could
+        not even start: an `include` that finds nothing keeps it from saying that it is ready.
         """
         obstacle = find_obstacle(request.env, config.network)
         if obstacle is None and read_configuration(config.network) is not None:
