@@ -6,7 +6,7 @@ from socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, socket
 from struct import Struct
 
 ETHTOOL_GLINK = 0x0A
-ETHTOOL_GTXCSUM, ETHTOOL_STXCSUM = 0x16, 0x17
+_ETHTOOL_GTXCSUM, _ETHTOOL_STXCSUM = 0x16, 0x17
 _SIOCETHTOOL = 0x8946
 # struct ifreq: the name, and a pointer to the request.
 _IFREQ = Struct("16sP16x")
@@ -45,3 +45,25 @@ class EthtoolSocket:
     def close(self) -> None:
         """Close it."""
         self._socket.close()
+
+
+def has_checksum_offload(link: str) -> bool:
+    """Return whether a link leaves checksums of what it sends to the hardware, or to the link below it.
+
+    It is what `ethtool -K LINK tx off` sets, of all protocols (`tx-checksum-ip-generic` of a VXLAN).
+
+    Raises:
+        OSError: the link does not exist, or its driver does not support the setting.
+    """
+    with EthtoolSocket() as sock:
+        return bool(sock.request(link, _ETHTOOL_GTXCSUM))
+
+
+def set_checksum_offload(link: str, enabled: bool) -> None:
+    """Have a link leave checksums to others, or compute them; see `has_checksum_offload`.
+
+    Raises:
+        OSError: the link does not exist, or its driver does not support the setting.
+    """
+    with EthtoolSocket() as sock:
+        sock.request(link, _ETHTOOL_STXCSUM, int(enabled))

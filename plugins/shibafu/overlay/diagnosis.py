@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from shibafu.netlink.checksum_offload import has_checksum_offload
+from shibafu.netlink.ethtool import has_checksum_offload
 from shibafu.netlink.link import link_by_name, link_list
 from shibafu.netlink.socket import NetlinkSocket
 from shibafu.netlink.vxlan import parse_vxlan

@@ -10,9 +10,9 @@ from hashlib import sha256
 
 from shibafu.lean.sysctl import try_sysctl
 from shibafu.netlink.address import addr_add, addr_del, addr_list
-from shibafu.netlink.checksum_offload import has_checksum_offload, set_checksum_offload
 from shibafu.netlink.constants import RT_SCOPE_UNIVERSE
 from shibafu.netlink.errors import NetlinkError
+from shibafu.netlink.ethtool import has_checksum_offload, set_checksum_offload
 from shibafu.netlink.link import Link, link_by_name
 from shibafu.netlink.link_requests import link_del, link_set
 from shibafu.netlink.socket import NetlinkSocket
