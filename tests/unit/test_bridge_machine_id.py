@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shibafu.bridge import attachment
+from shibafu.lean import machine_id
 
 
 @pytest.mark.parametrize("content", ["", "\n", "uninitialized\n", "0123", "x" * 32, None])
@@ -14,12 +15,13 @@ def test_machines_without_an_identity_do_not_share_one(
     path = tmp_path / "machine-id"
     if content is not None:
         path.write_text(content)
-    monkeypatch.setattr(attachment, "_MACHINE_ID", str(path))
+    monkeypatch.setattr(machine_id, "_MACHINE_ID", str(path))
     assert len({attachment.calc_bridge_mac("br0") for _ in range(4)}) == 4
 
 
 def test_a_machine_s_identity_is_that_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "machine-id"
     path.write_text("0123456789abcdef0123456789abcdef\n")
-    monkeypatch.setattr(attachment, "_MACHINE_ID", str(path))
-    assert bytes.fromhex(attachment._machine_id()) == path.read_bytes()
+    monkeypatch.setattr(machine_id, "_MACHINE_ID", str(path))
+    assert machine_id.read_machine_id() == "0123456789abcdef0123456789abcdef"
+    assert len({attachment.calc_bridge_mac("br0") for _ in range(4)}) == 1

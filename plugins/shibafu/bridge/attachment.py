@@ -4,7 +4,6 @@ import os
 
 from shibafu.bridge.config import BridgeConfig
 from shibafu.cni.names import LABEL_ANNOTATION, POD_ANNOTATIONS, calc_digest, calc_host_veth
-from shibafu.lean.files import read_file
 from shibafu.resource.record import Record, select_recorded
 
 TYPE_CHECKING = False
@@ -15,9 +14,6 @@ if TYPE_CHECKING:
 # Of runtimeConfig, what this plugin and its IPAM plugin go by; the rest is for other plugins of the chain,
 # and may change while the container runs.
 _KEPT = ("ips", "ipranges", "mac", "portmappings")
-_MACHINE_ID = "/etc/machine-id"
-_LARGEST = 4096
-_HEX_DIGITS = frozenset(b"0123456789abcdef")
 
 
 def calc_mac(first_byte: int, *owner: str) -> bytes:
@@ -38,18 +34,11 @@ def calc_bridge_mac(bridge: str) -> bytes:
 
 
 def _machine_id() -> str:
-    """Return what tells this machine's links from those of others on the same segment; empty if nothing does.
+    """Return what tells links of this machine from those of others on one segment; empty if nothing does."""
+    # Not at the top: only ADD needs it.
+    from shibafu.lean.machine_id import read_machine_id
 
-    That is machine-id(5), if it has been set. Images have an empty one, or the word "uninitialized", until a
-    machine's first boot.
-    """
-    try:
-        content = read_file(_MACHINE_ID, _LARGEST, follow=True) or b""
-    except OSError:
-        content = b""
-    digits = content.strip()
-    is_set = len(digits) == 32 and _HEX_DIGITS.issuperset(digits)
-    return content.hex() if is_set else ""
+    return read_machine_id()
 
 
 class Attachment:

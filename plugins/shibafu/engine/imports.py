@@ -38,7 +38,7 @@ BUDGETS = {
     "ADD": {
         "": f"{INTERPRETER} {SETNS}",
         "cni": f"{PROTOCOL} result",
-        "lean": f"{LEAN} sysctl",
+        "lean": f"{LEAN} machine_id sysctl",
         "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
         "netfilter": f"{VERIFIED} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
