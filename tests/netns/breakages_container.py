@@ -157,7 +157,7 @@ INTERFACE = (
     ),
     Breakage(
         "ContainerInterface.routes",
-        "inside: ip {family} route replace {prefix} dev {name}",
+        "inside: ip {family} route del {prefix} && ip {family} route add {prefix} dev {name}",
         "route to {dst} does not lead to {gw} in the container",
     ),
     Breakage("ContainerInterface.acceptRA", "inside: sysctl -qw net/ipv6/conf/{name}/accept_ra=1", _LISTENS),
