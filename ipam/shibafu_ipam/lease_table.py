@@ -58,17 +58,10 @@ class LeaseTable:
             if record is None:
                 if is_last or self.index.records.is_intact(container_id):
                     return IndexRecord(container_id, ifname, [])
-            elif self.is_right(record):
+            elif self.store.has_leases(record.owner, record.addresses):
                 return record
             self.rebuild()
         raise _defect(f"the record of {container_id} {ifname}")
-
-    def is_right(self, record: IndexRecord) -> bool:
-        """Return whether the leases are as they are recorded."""
-        return bool(record.addresses) and all(
-            (lease := self.store.lease_read(address)) is not None and lease.owner == record.owner
-            for address in record.addresses
-        )
 
     def holder(self, address: Address) -> IndexRecord:
         """Return what the attachment has that has an address; an empty record when the address is free."""

@@ -3,7 +3,7 @@
     <dataDir>/<network>/
         10.1.0.7              a lease: the container's ID, CR LF, the interface's name
         last_reserved_ip.0    the address that the first range set gave last
-        lock                  flock(2), held exclusively throughout every operation
+        lock                  flock(2), held exclusively throughout every operation that changes anything
 
 This module knows files and no policy: neither which address is next nor which lease is still needed.
 """
@@ -20,7 +20,7 @@ from shibafu_ipam.config import DEFAULT_DATA_DIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from shibafu.cni.errors import CniError
 
@@ -225,6 +225,11 @@ class Store:
             if error.errno not in _UNREADABLE:
                 raise
         return Lease(address, "", "")
+
+    def has_leases(self, owner: tuple[str, str], addresses: "Iterable[Address]") -> bool:
+        """Return whether these addresses, at least one, are leased to an attachment."""
+        leases = [self.lease_read(address) for address in addresses]
+        return bool(leases) and all(lease is not None and lease.owner == owner for lease in leases)
 
     def leases(self) -> "Iterator[tuple[Address, Lease | None]]":
         """Read all leases, with None for those in which there is nothing legible."""

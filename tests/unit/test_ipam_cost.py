@@ -88,7 +88,6 @@ COMMON = OS | {
     "shibafu",
     "shibafu.cni",
     "shibafu.cni.args",
-    "shibafu.cni.boot",
     "shibafu.cni.config",
     "shibafu.cni.directories",
     "shibafu.cni.errors",
@@ -103,14 +102,17 @@ COMMON = OS | {
     "shibafu.lean.json",
     "shibafu_ipam",
     "shibafu_ipam.__main__",
-    "shibafu_ipam.bitmap",
     "shibafu_ipam.config",
-    "shibafu_ipam.index",
     "shibafu_ipam.index_records",
-    "shibafu_ipam.lease_table",
     "shibafu_ipam.store",
 }
-ADD = COMMON | {
+CHANGING = COMMON | {
+    "shibafu.cni.boot",
+    "shibafu_ipam.bitmap",
+    "shibafu_ipam.index",
+    "shibafu_ipam.lease_table",
+}
+ADD = CHANGING | {
     *({"_ctypes", "shibafu.netlink.libc"} if not hasattr(os, "setns") else ()),
     "shibafu.netlink",
     "shibafu.netlink.constants",
@@ -129,7 +131,7 @@ ADD = COMMON | {
     ("command", "container", "allowed"),
     [
         ("ADD", "c2", ADD),
-        ("DEL", "c1", COMMON | {"shibafu_ipam.delete"}),
+        ("DEL", "c1", CHANGING | {"shibafu_ipam.delete"}),
         ("CHECK", "c1", COMMON | {"shibafu_ipam.check", "shibafu_ipam.ranges"}),
     ],
 )

@@ -1,5 +1,6 @@
 """The verbs of shibafu-ipam, and the store on disk that host-local must be able to work on."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -169,6 +170,13 @@ def test_check_believes_the_leases_and_not_the_index(ipam: Ipam) -> None:
     assert ipam.is_index_valid()
     assert ipam.fail("CHECK")[0] == CHECK_FAILED
     ipam.succeed("CHECK", "c2")
+
+
+def test_check_does_not_wait_for_calls_that_change_other_leases(ipam: Ipam) -> None:
+    ipam.add()
+    with (ipam.directory / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ipam.succeed("CHECK")
 
 
 def test_check_where_the_ranges_were_changed_since(ipam: Ipam) -> None:

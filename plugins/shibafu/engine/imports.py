@@ -56,7 +56,7 @@ BUDGETS = {
         "resources": "carrier container_routes fabric fabric_faults interface interface_faults "
         "lease masquerade foreign_drops pair port rules_record",
         "resource": "base home identity netns record records view",
-        "ipam": f"{STORE} check ranges",
+        "ipam": "__main__ check config index_records ranges store",
     },
     "DEL": {
         "": f"{INTERPRETER} select",
