@@ -10,7 +10,7 @@ from shibafu.cni.names import IPTABLES, calc_chain, is_strict_chain
 from shibafu.lean.ip import Cidr
 from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.generation import list_legacy_tables
-from shibafu.netlink.codec import parse_attrs, parse_string
+from shibafu.netlink.codec import attr, parse_attrs, parse_string
 from shibafu.netlink.errors import NetlinkError
 from shibafu.netlink.socket import NetlinkRequest, NetlinkSocket
 
@@ -26,6 +26,8 @@ _NFT_MSG_GETCHAIN = 10 << 8 | 4
 _NFTA_CHAIN_TABLE, _NFTA_CHAIN_NAME, _NFTA_CHAIN_HOOK = 1, 3, 4
 _NFTA_CHAIN_POLICY, _NFTA_CHAIN_USE, _NFTA_HOOK_HOOKNUM = 5, 6, 1
 _NF_INET_FORWARD = (2).to_bytes(4, "big")
+# What each chain has that matters here: its hook, or the end of its name (`is_strict_chain`).
+_IN_FORWARD, _IN_STRICT = attr(_NFTA_HOOK_HOOKNUM, _NF_INET_FORWARD), b"-S\0"
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _NFGENMSG_SIZE = 4
 # MAXSYMLINKS in the kernel's include/linux/namei.h
@@ -126,6 +128,9 @@ def _list_bases() -> list[BaseChain]:
     # How many jumps there are to strictly isolated networks' chains: one each.
     jumps: dict[tuple[str, str], int] = {}
     for entry in entries:
+        # Nearly all are others, and to take these apart would take longer than the dump.
+        if _IN_FORWARD not in entry and _IN_STRICT not in entry:
+            continue
         attrs = parse_attrs(entry, _NFGENMSG_SIZE)
         family = _FAMILIES.get(entry[0], "")
         hook = parse_attrs(attrs.get(_NFTA_CHAIN_HOOK, b""))
