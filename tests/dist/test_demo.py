@@ -51,6 +51,7 @@ def test_demo_shows_all_of_the_main_job(built: Path) -> None:
     assert "\x1b" not in output  # colours are for terminals
 
 
+@pytest.mark.long
 def test_demo_of_all_shows_ports_limits_and_firewall(built: Path) -> None:
     demo = start(built, "--all")
     output, _ = demo.communicate(timeout=300)

@@ -260,6 +260,7 @@ def test_executables_that_are_scripts_have_no_service(target: Target, other: Pat
     ask_version(target.bindir / "shibafu-bridge")
 
 
+@pytest.mark.long
 def test_other_root_is_not_this_machine(tmp_path: Path, built: Path, systemd: Systemd) -> None:
     stage = tmp_path / "stage"
     for script in (["./install.sh", "--from", built], ["./uninstall.sh"]):
@@ -286,6 +287,7 @@ def test_a_service_that_does_not_start(target: Target, systemd: Systemd) -> None
     assert "installed shibafu" in said
 
 
+@pytest.mark.long
 def test_an_engine_started_by_hand_gives_way_to_the_service(
     target: Target, tmp_path: Path, systemd: Systemd
 ) -> None:

@@ -157,6 +157,7 @@ def test_conflist_is_the_users(target: Target) -> None:
     assert network.read_text() == "mine"
 
 
+@pytest.mark.long
 def test_upgrade_while_calls_go_on(target: Target, other: Path) -> None:
     target.install()
     with calling(lambda: ask_version(target.bindir / "shibafu-bridge")):

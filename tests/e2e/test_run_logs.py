@@ -88,6 +88,7 @@ def test_much_that_is_printed_is_kept_up_to_a_limit(containers: Containers, mach
     assert len("\n".join(kept)) > LIMIT
 
 
+@pytest.mark.long
 def test_following_goes_on_in_new_files(containers: Containers, machine: Machine) -> None:
     """Slower than a reader: nothing is missed, and nothing is there twice."""
     script = "for i in 1 2 3 4 5 6; do seq ${i}000000 ${i}500000; sleep 1; done"

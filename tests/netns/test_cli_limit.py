@@ -135,7 +135,7 @@ def read_resources(shibafu: CommandLine, kind: str) -> list[dict[str, Any]]:
         ("tc qdisc del dev {port} ingress", "does not reach link {ifb}"),
         pytest.param("ip link set {ifb} down", "link {ifb} is down", marks=pytest.mark.long),
         pytest.param("ip link del {ifb}", "{ifb} is missing", marks=pytest.mark.long),
-        ("ip link del {port}", "link {port} of the host is missing"),
+        pytest.param("ip link del {port}", "link {port} of the host is missing", marks=pytest.mark.long),
     ],
 )
 @pytest.mark.usefixtures("blue")

@@ -117,6 +117,7 @@ def test_announcements_that_were_lost_are_made_up_for(network: BlueNetwork) -> N
         network.check()
 
 
+@pytest.mark.long
 def test_one_that_is_killed_while_it_heals_is_followed_by_one_that_completes(network: BlueNetwork) -> None:
     network.create()
     for _ in range(10):
@@ -130,7 +131,8 @@ def test_one_that_is_killed_while_it_heals_is_followed_by_one_that_completes(net
     network.check()
 
 
-@pytest.mark.parametrize("backend", ["iptables", pytest.param("nftables", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["iptables", "nftables"])
 def test_nothing_comes_back_after_the_last_container(suite: Suite, machine: Machine, backend: str) -> None:
     """Beside calls of which some are killed, while somebody deletes the bridge and flushes the rules."""
     config = machine.config(ipMasqBackend=backend)
