@@ -60,7 +60,7 @@ _PAUSE = 0.005
 # at once, on a machine that is busy, that takes the processor from the launcher or from who waits for it.
 _COURTESY = 0.001
 _DESCRIPTOR = Struct("=i")
-_TIMEVAL = Struct("@ll")
+_PATIENCE_TIMEVAL = Struct("@ll").pack(_PATIENCE, 0)
 
 
 class Worker:
@@ -229,13 +229,9 @@ def _await_message(connection: "_socket") -> int:
     Raises:
         BlockingIOError: none has come in time.
     """
-    peek = MSG_PEEK | MSG_TRUNC
-    try:
-        # Mostly the launcher has sent it while this process saw who that is.
-        return connection.recv_into(bytearray(1), 1, peek | MSG_DONTWAIT)
-    except BlockingIOError:
-        connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _TIMEVAL.pack(_PATIENCE, 0))
-        return connection.recv_into(bytearray(1), 1, peek)
+    # Not only once it turns out that there is none yet: to hear that from the kernel takes longer than this.
+    connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _PATIENCE_TIMEVAL)
+    return connection.recv_into(bytearray(1), 1, MSG_PEEK | MSG_TRUNC)
 
 
 def run_interruptibly(module: str, env: dict[str, str]) -> int:
