@@ -34,11 +34,15 @@ def calc_bridge_mac(bridge: str) -> bytes:
 
 
 def _machine_id() -> str:
-    """Return what tells links of this machine from those of others on one segment; empty if nothing does."""
+    """Return what tells links of this machine from those of others on one segment; empty if nothing does.
+
+    It is written as earlier releases wrote it: their bridges are known by addresses computed from it.
+    """
     # Not at the top: only ADD needs it.
     from shibafu.lean.machine_id import read_machine_id
 
-    return read_machine_id()
+    digits = read_machine_id()
+    return f"{digits}\n".encode().hex() if digits else ""
 
 
 class Attachment:
