@@ -131,8 +131,7 @@ def test_one_that_is_killed_while_it_heals_is_followed_by_one_that_completes(net
     network.check()
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("backend", ["iptables", "nftables"])
+@pytest.mark.parametrize("backend", ["iptables", pytest.param("nftables", marks=pytest.mark.long)])
 def test_nothing_comes_back_after_the_last_container(suite: Suite, machine: Machine, backend: str) -> None:
     """Beside calls of which some are killed, while somebody deletes the bridge and flushes the rules."""
     config = machine.config(ipMasqBackend=backend)
