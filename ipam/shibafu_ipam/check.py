@@ -12,8 +12,8 @@ from shibafu_ipam.store import Store, describe_store_failure
 def check(request: Request) -> None:
     """Make sure that the container's interface has an address of each range set.
 
-    What is recorded of it and right needs no lock: a lease is there as a whole, or not at all. Whatever else
-    is found could be half of what another call does at this moment.
+    What is recorded of it and right needs no lock: a lease that names its owner is there, and one that is
+    half written names none, or another. Whatever else is found could be half of what another call does.
 
     Raises:
         CniError: CHECK_FAILED when it has not.
@@ -51,7 +51,7 @@ def _find_missing(range_sets: list[RangeSet], addresses: list[Address]) -> list[
 
 def _find_recorded(store: Store, container_id: str, ifname: str) -> list[Address]:
     """Return the addresses that the index says an attachment has, if it has them."""
-    records = IndexRecords(f"{store.index_directory}/records")
+    records = IndexRecords(store.records_directory)
     try:
         for name in (ifname, ""):
             record = records.read(container_id, name)

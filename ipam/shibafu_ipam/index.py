@@ -41,7 +41,7 @@ class Index:
         self.store = store
         self.directory = store.index_directory
         self.pages = FilePages(f"{self.directory}/pages")
-        self.records = IndexRecords(f"{self.directory}/records")
+        self.records = IndexRecords(store.records_directory)
         self.boot_id = read_boot_id()
         # The boot and the time of the last operation that ended; None and 0 when there is no index. An
         # empty boot is one that cannot be told.

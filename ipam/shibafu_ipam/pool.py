@@ -108,7 +108,7 @@ class Pool:
         """
         if not os.path.isdir(self.directory):
             return []
-        records = IndexRecords(f"{self.index_directory}/records").read_all()
+        records = IndexRecords(self._store.records_directory).read_all()
         leases = []
         for address, lease in self._store.leases():
             if lease is None:

@@ -3,7 +3,7 @@
     <dataDir>/<network>/
         10.1.0.7              a lease: the container's ID, CR LF, the interface's name
         last_reserved_ip.0    the address that the first range set gave last
-        lock                  flock(2), held exclusively throughout every operation that changes anything
+        lock                  flock(2), held exclusively by every operation but a CHECK that finds no fault
 
 This module knows files and no policy: neither which address is next nor which lease is still needed.
 """
@@ -20,7 +20,7 @@ from shibafu_ipam.config import DEFAULT_DATA_DIR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from shibafu.cni.errors import CniError
 
@@ -67,13 +67,14 @@ class Store:
         network: the network's name, a valid identifier.
     """
 
-    __slots__ = ("_lock", "directory", "index_directory")
+    __slots__ = ("_lock", "directory", "index_directory", "records_directory")
 
     def __init__(self, data_dir: str, network: str) -> None:
         self.directory = f"{data_dir}/{network}"
         # Beside the networks: host-local takes every file in a network's directory for a lease, and a
         # network's name cannot begin with a dot.
         self.index_directory = f"{data_dir}/.shibafu/{network}"
+        self.records_directory = f"{self.index_directory}/records"
         self._lock = -1
 
     def __enter__(self) -> "Store":
@@ -226,10 +227,10 @@ class Store:
                 raise
         return Lease(address, "", "")
 
-    def has_leases(self, owner: tuple[str, str], addresses: "Iterable[Address]") -> bool:
+    def has_leases(self, owner: tuple[str, str], addresses: list[Address]) -> bool:
         """Return whether these addresses, at least one, are leased to an attachment."""
-        leases = [self.lease_read(address) for address in addresses]
-        return bool(leases) and all(lease is not None and lease.owner == owner for lease in leases)
+        leases = map(self.lease_read, addresses)
+        return bool(addresses) and all(lease is not None and lease.owner == owner for lease in leases)
 
     def leases(self) -> "Iterator[tuple[Address, Lease | None]]":
         """Read all leases, with None for those in which there is nothing legible."""

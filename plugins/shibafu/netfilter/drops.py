@@ -26,7 +26,8 @@ _NFT_MSG_GETCHAIN = 10 << 8 | 4
 _NFTA_CHAIN_TABLE, _NFTA_CHAIN_NAME, _NFTA_CHAIN_HOOK = 1, 3, 4
 _NFTA_CHAIN_POLICY, _NFTA_CHAIN_USE, _NFTA_HOOK_HOOKNUM = 5, 6, 1
 _NF_INET_FORWARD = (2).to_bytes(4, "big")
-# What each chain has that matters here: its hook, or the end of its name (`is_strict_chain`).
+# Each chain that matters here has one of these: its hook, or the end of a name of `calc_strict_chain` with
+# the NUL that the kernel adds. Others may have them, too.
 _IN_FORWARD, _IN_STRICT = attr(_NFTA_HOOK_HOOKNUM, _NF_INET_FORWARD), b"-S\0"
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _NFGENMSG_SIZE = 4
