@@ -12,8 +12,8 @@ from shibafu_ipam.store import Store, describe_store_failure
 def check(request: Request) -> None:
     """Make sure that the container's interface has an address of each range set.
 
-    What is recorded of it and right needs no lock: a lease that names its owner is there, and one that is
-    half written names none, or another. Whatever else is found could be half of what another call does.
+    No lock is needed if the leases agree with the container's record: a lease that is still being written
+    does not name this owner. Otherwise all leases are read under the lock, while no other call is at work.
 
     Raises:
         CniError: CHECK_FAILED when it has not.

@@ -11,7 +11,7 @@ it was (see `netns`). Earlier versions wrote the path alone; they take one with 
 Like all of the index, a record is verified against the leases before anything is done with it. For the
 namespace's path there is nothing to verify it against, and it is read even after a killed call, so the
 digest tells a line that was half written: a wrong path would make a living container's lease look ended.
-CHECK reads without the store's lock, and finds such lines while another call writes, and passes over them.
+CHECK reads without the store's lock; it ignores lines that another call is writing at that moment.
 
 Nor is there anything to verify the absence of a record against, but all leases. So files are signed by a
 time of last change that nothing else gives them: as many seconds after 1970 as they have bytes, and none

@@ -229,7 +229,7 @@ def _await_message(connection: "_socket") -> int:
     Raises:
         BlockingIOError: none has come in time.
     """
-    # In any case: to hear from the kernel that there is no message yet takes longer than to set the limit.
+    # Always set: trying without waiting first costs more whenever the message has not arrived yet.
     connection.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _PATIENCE_TIMEVAL)
     return connection.recv_into(bytearray(1), 1, MSG_PEEK | MSG_TRUNC)
 

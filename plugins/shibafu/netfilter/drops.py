@@ -26,8 +26,8 @@ _NFT_MSG_GETCHAIN = 10 << 8 | 4
 _NFTA_CHAIN_TABLE, _NFTA_CHAIN_NAME, _NFTA_CHAIN_HOOK = 1, 3, 4
 _NFTA_CHAIN_POLICY, _NFTA_CHAIN_USE, _NFTA_HOOK_HOOKNUM = 5, 6, 1
 _NF_INET_FORWARD = (2).to_bytes(4, "big")
-# Each chain that matters here has one of these: its hook, or the end of a name of `calc_strict_chain` with
-# the NUL that the kernel adds. Others may have them, too.
+# Every relevant chain contains one of these: the hook, or the end of a name made by `calc_strict_chain` and
+# the NUL that the kernel appends. Other chains may contain them by chance.
 _IN_FORWARD, _IN_STRICT = attr(_NFTA_HOOK_HOOKNUM, _NF_INET_FORWARD), b"-S\0"
 _FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 _NFGENMSG_SIZE = 4
@@ -129,7 +129,7 @@ def _list_bases() -> list[BaseChain]:
     # How many jumps there are to strictly isolated networks' chains: one each.
     jumps: dict[tuple[str, str], int] = {}
     for entry in entries:
-        # Nearly all are others, and to take these apart would take longer than the dump.
+        # Most chains are irrelevant, and parsing them takes longer than the dump.
         if _IN_FORWARD not in entry and _IN_STRICT not in entry:
             continue
         attrs = parse_attrs(entry, _NFGENMSG_SIZE)

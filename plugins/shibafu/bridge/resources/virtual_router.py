@@ -76,8 +76,8 @@ class VirtualRouter(Resource):
     def obstacle(cls, request: "Request", config: BridgeConfig) -> "CniError | None":
         """See `Resource.obstacle`: keepalived is missing, does not read the file, or does not run.
 
-        Before the first container there is no file, and keepalived has nothing to do. As a service it could
-        not even start: an `include` that finds nothing keeps it from saying that it is ready.
+        Until the first container is attached, the file does not exist and keepalived is not needed. Its
+        service would even fail to start: keepalived never reports readiness if an `include` matches no file.
         """
         obstacle = find_obstacle(request.env, config.network)
         if obstacle is None and read_configuration(config.network) is not None:
