@@ -277,6 +277,6 @@ def find_program(name: str, search_path: str) -> str | None:
     """
     for directory in [*search_path.split(":"), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"]:
         candidate = f"{directory}/{name}"
-        if directory.startswith("/") and os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+        if directory.startswith("/") and os.access(candidate, os.X_OK) and os.path.isfile(candidate):
             return candidate
     return None

@@ -16,6 +16,7 @@ from shibafu.cni.names import (
     calc_chain,
     calc_comment,
     calc_input_chain,
+    calc_isolate,
     calc_prerouting_chain,
     calc_strict_chain,
 )
@@ -66,6 +67,7 @@ class NetworkRules:
     """
 
     __slots__ = (
+        "_record",
         "_versions",
         "bridged",
         "bridges",
@@ -101,6 +103,7 @@ class NetworkRules:
         self.peers = sorted(set(peers), key=str) if is_masqueraded else []
         self.is_rerouted = is_rerouted
         self._versions = {4, 6} if isolation else {*versions, *(subnet.version for subnet in subnets)}
+        self._record: dict[str, object] = {}
 
     @property
     def chain(self) -> str:
@@ -127,6 +130,27 @@ class NetworkRules:
     def versions(self) -> list[int]:
         """Return the families that the network has rules for: 4, 6 or both."""
         return sorted(self._versions)
+
+    def to_record(self) -> dict[str, object]:
+        """Return what is recorded of them, without how far they have been made; not to be changed."""
+        # Kept: a call compares it with what was recorded, and finds the hint that they are right by it.
+        if not self._record:
+            self._record = {
+                "bridges": self.bridges,
+                "subnets": [str(subnet) for subnet in self.subnets],
+                "masqueraded": self.is_masqueraded,
+                "isolated": calc_isolate(self.isolation),
+                "versions": self.versions(),
+                "bridged": self.bridged,
+            }
+            # Records of releases without these are whole.
+            if self.was_strict:
+                self._record["strict"] = True
+            if self.peers:
+                self._record["peers"] = [str(peer) for peer in self.peers]
+            if self.is_rerouted:
+                self._record["rerouted"] = True
+        return self._record
 
 
 def calc_iptables(rules: NetworkRules, version: int) -> Ruleset:

@@ -6,7 +6,7 @@ remembered in the network's state as a hint; the kernel, not the hint, decides.
 """
 
 from shibafu.bridge.config import BridgeConfig
-from shibafu.bridge.resources.rules_record import calc_record, combine, recorded_backends, recorded_isolation
+from shibafu.bridge.resources.rules_record import combine, recorded_backends, recorded_isolation
 from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
 from shibafu.lean.ip import Cidr
 from shibafu.lean.subprocess import find_program
@@ -292,8 +292,7 @@ class Rules(Resource):
         """
         self._remembered = self._state.read_rules()
         everything = combine(self._rules, self._remembered)
-        needed = calc_record(everything)
-        if needed != calc_record(self._rules):
+        if everything.to_record() != self._rules.to_record():
             self._rules = everything
             self._backend = None
         return self._was_made(everything)
@@ -301,7 +300,7 @@ class Rules(Resource):
     def _was_made(self, rules: NetworkRules) -> bool:
         """Return whether all of these rules were set up, by what was remembered when it was read last."""
         return (
-            all(self._remembered.get(key) == value for key, value in calc_record(rules).items())
+            all(self._remembered.get(key) == value for key, value in rules.to_record().items())
             and bool(self._remembered.get("complete"))
             and recorded_backends(self._remembered) == [self._backend_name]
         )
@@ -333,7 +332,7 @@ class Rules(Resource):
         if not (isinstance(stamp, int) and programs and CODE):
             return ""
         # What is to be made of a record depends on nothing but the code.
-        return "\n".join([str(stamp), programs, CODE, str(calc_record(rules))])
+        return "\n".join([str(stamp), programs, CODE, str(rules.to_record())])
 
     def _list_chains(self, rules: NetworkRules) -> "list[Place]":
         return list(list_chains(rules)) if self._backend_name == IPTABLES else []
@@ -353,7 +352,7 @@ class Rules(Resource):
         from time import monotonic_ns
 
         self._remembered = {
-            **calc_record(self._rules),
+            **self._rules.to_record(),
             "backends": [self._backend_name, *(former or [])],
             "complete": complete,
             "stamp": monotonic_ns(),

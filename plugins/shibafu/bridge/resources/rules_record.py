@@ -1,29 +1,13 @@
 """The record of a network's rules: a hint of what was made, whatever the configuration says now."""
 
 from shibafu.bridge.config import is_valid_link_name
-from shibafu.cni.names import ISOLATED, OPEN, STRICT, calc_isolate
+from shibafu.cni.names import ISOLATED, OPEN, STRICT
 from shibafu.lean.ip import Cidr, parse_cidr
 from shibafu.netfilter.network_rulesets import NetworkRules
 
 
-def calc_record(rules: NetworkRules) -> dict[str, object]:
-    """Return the record of rules, without how far they have been made."""
-    record: dict[str, object] = {
-        "bridges": rules.bridges,
-        "subnets": [str(subnet) for subnet in rules.subnets],
-        "masqueraded": rules.is_masqueraded,
-        "isolated": calc_isolate(rules.isolation),
-        "versions": rules.versions(),
-        "bridged": rules.bridged,
-    }
-    # Records of releases without these are whole.
-    if rules.was_strict:
-        record["strict"] = True
-    if rules.peers:
-        record["peers"] = [str(peer) for peer in rules.peers]
-    if rules.is_rerouted:
-        record["rerouted"] = True
-    return record
+# What a record says besides the rules: how far they have been made, and with what.
+PROGRESS = ("backends", "complete", "stamp")
 
 
 def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
@@ -31,6 +15,9 @@ def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
 
     Masquerading is a container's, which may depend on it until it ends; isolation is the network's.
     """
+    # As a rule all containers need the same.
+    if {key: value for key, value in record.items() if key not in PROGRESS} == rules.to_record():
+        return rules
     bridges = rules.bridges + recorded_bridges(record)
     subnets = rules.subnets + recorded_ranges(record, "subnets")
     peers = rules.peers + recorded_ranges(record, "peers")
