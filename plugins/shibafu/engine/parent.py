@@ -91,6 +91,7 @@ class Parent:
         self._directory = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lock = _lock(place)
         self._calls = _bind(place.calls, SOCK_SEQPACKET)
+        self._calls.setblocking(True)  # spares wait in accept(2)
         self._status = _bind(place.status, SOCK_STREAM)
         self._inodes = {path: os.stat(path).st_ino for path in (place.calls, place.status, place.lock)}
         self._nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -258,7 +259,7 @@ class Parent:
             self._read_reports()
             if pid in self._idle:
                 self._idle.discard(pid)
-                self._failures += status != 0
+                self._failures += status != 0 and not self._is_ending
             lost = self._busy.pop(pid, None)
             if lost is not None:
                 program, verb, begin = lost

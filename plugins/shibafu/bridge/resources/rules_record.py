@@ -5,9 +5,8 @@ from shibafu.cni.names import ISOLATED, OPEN, STRICT
 from shibafu.lean.ip import Cidr, parse_cidr
 from shibafu.netfilter.network_rulesets import NetworkRules
 
-
 # What a record says besides the rules: how far they have been made, and with what.
-PROGRESS = ("backends", "complete", "stamp")
+_PROGRESS = ("backends", "complete", "stamp")
 
 
 def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
@@ -16,7 +15,7 @@ def combine(rules: NetworkRules, record: dict[str, object]) -> NetworkRules:
     Masquerading is a container's, which may depend on it until it ends; isolation is the network's.
     """
     # As a rule all containers need the same.
-    if {key: value for key, value in record.items() if key not in PROGRESS} == rules.to_record():
+    if {key: value for key, value in record.items() if key not in _PROGRESS} == rules.to_record():
         return rules
     bridges = rules.bridges + recorded_bridges(record)
     subnets = rules.subnets + recorded_ranges(record, "subnets")
