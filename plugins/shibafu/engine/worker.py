@@ -140,7 +140,7 @@ class Worker:
         """
         # Opened again: whom its end is signalled is a property of what was opened, which others have as well.
         stop = os.open(f"/proc/self/fd/{self._stop}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        self._have_signalled(stop, os.O_NONBLOCK)
+        self._end_with(stop, os.O_NONBLOCK)
         try:
             if not os.read(stop, 1):
                 return None
@@ -163,8 +163,8 @@ class Worker:
         self._listener.close()
         return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
 
-    def _have_signalled(self, descriptor: int, flags: int = 0) -> None:
-        """Have SIGTERM sent to this process when the other end of a connection or pipe is closed."""
+    def _end_with(self, descriptor: int, flags: int = 0) -> None:
+        """End this process, by SIGTERM, when the other end of a connection or pipe is closed."""
         fcntl(descriptor, F_SETSIG, SIGTERM)
         fcntl(descriptor, F_SETOWN, self._pid)
         fcntl(descriptor, F_SETFL, os.O_ASYNC | flags)
@@ -207,7 +207,7 @@ class Worker:
         sys.argv = [os.fsdecode(word) for word in call.argv]
         # When the launcher is killed, the connection's end is a signal that ends this process, as it would
         # have ended the plugin, and with it the delegate that it may be waiting for.
-        self._have_signalled(connection.fileno())
+        self._end_with(connection.fileno())
         # The launcher passes interruptions on from here; they wait until the program runs.
         pthread_sigmask(SIG_BLOCK, [SIGINT])
         connection.send(protocol.ACCEPTED + _DESCRIPTOR.pack(self._pid), MSG_NOSIGNAL)
