@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shibafu.engine.parent import SPARES
 from support.engine import Engine, tally
 from support.ipam_calls import Ipam
 from support.waiting import wait_for
@@ -82,6 +83,16 @@ def test_memory_of_spares_is_ready(own_engine: Engine) -> None:
     """A call that had to copy what it writes to would take a third longer."""
     own_engine.wait_until_idle()
     wait_for(lambda: all(read_dirty(pid) > 8 << 20 for pid in own_engine.processes()))
+
+
+def test_the_youngest_spare_gets_the_next_call(own_engine: Engine, tmp_path: Path) -> None:
+    """Of its memory most is still in the processor's caches."""
+    settle(own_engine)
+    first = set(own_engine.processes())
+    for _ in range(5):
+        Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks").run(env={"CNI_COMMAND": "VERSION"})
+        settle(own_engine)
+    assert len(first & set(own_engine.processes())) == SPARES - 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

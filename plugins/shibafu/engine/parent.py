@@ -41,7 +41,7 @@ from shibafu.engine.location import EngineLocation
 from shibafu.engine.metrics import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Metrics, write_metrics
 from shibafu.engine.systemd import is_service, notify
 from shibafu.engine.warmup import rehearse_reception
-from shibafu.engine.worker import Worker
+from shibafu.engine.worker import Worker, open_poller, rearm
 from shibafu.lean.json import dumps
 from shibafu.netlink.constants import CLONE_NEWNET
 from shibafu.netlink.libc import load_libc_function
@@ -91,11 +91,11 @@ class Parent:
         self._directory = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lock = _lock(place)
         self._calls = _bind(place.calls, SOCK_SEQPACKET)
-        self._calls.setblocking(True)  # spares wait in accept(2)
         self._status = _bind(place.status, SOCK_STREAM)
         self._inodes = {path: os.stat(path).st_ino for path in (place.calls, place.status, place.lock)}
         self._nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         self._stop, self._stop_spares = os.pipe2(os.O_CLOEXEC)
+        self._poller = open_poller(self._calls, self._stop)
         self._reports, self._report_here = socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
         self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         set_wakeup_fd(wakeup, warn_on_full_buffer=False)
@@ -137,8 +137,8 @@ class Parent:
         gc.collect()
         # What is there is shared with all spares; the collector would write to each object.
         gc.freeze()
-        self._refill()
         self._calls.listen(_BACKLOG)
+        self._refill()
         self._status.listen(_BACKLOG)
         notify("READY=1")
         poller = poll()
@@ -221,7 +221,8 @@ class Parent:
             os._exit(1)
 
     def _make_worker(self) -> Worker:
-        return Worker(self._calls, self._stop, self._report_here, self._nothing, self._build, self._own)
+        waits = self._calls, self._stop, self._poller
+        return Worker(*waits, self._report_here, self._nothing, self._build, self._own)
 
     def _read_reports(self) -> None:
         while True:
@@ -257,9 +258,12 @@ class Parent:
                 return
             # What it has said comes before its end.
             self._read_reports()
+            if not self._is_ending:
+                # It may have been woken for a launcher, and killed.
+                rearm(self._poller, self._calls)
             if pid in self._idle:
                 self._idle.discard(pid)
-                self._failures += status != 0 and not self._is_ending
+                self._failures += status != 0
             lost = self._busy.pop(pid, None)
             if lost is not None:
                 program, verb, begin = lost
