@@ -259,8 +259,9 @@ class Parent:
             # What it has said comes before its end.
             self._read_reports()
             if not self._is_ending:
-                # It may have been woken for a launcher, and killed.
-                rearm(self._poller, self._calls)
+                # It may have been woken for a launcher, and killed before or after it was told.
+                self._poller.poll(0)
+                rearm(self._poller, self._calls.fileno())
             if pid in self._idle:
                 self._idle.discard(pid)
                 self._failures += status != 0

@@ -136,8 +136,8 @@ class Worker:
     def _accept(self) -> "_socket | None":
         """Wait for a launcher; None when the engine ends.
 
-        Of all spares the youngest gets the next call: its memory was prepared last, and more of that is still
-        in the processor's caches. That is the order in which those are woken that wait for one epoll(7).
+        The youngest spare gets the next call: its memory was prepared last, and more of it is still in the
+        processor's caches. Of processes that wait for one epoll instance, the kernel wakes the last to come.
         """
         patience: float | None = _IDLE
         while True:
@@ -147,6 +147,8 @@ class Worker:
                 patience = None
                 continue
             if self._stop in ready:
+                # The next one is to end as well.
+                rearm(self._poller, self._stop)
                 return None
             try:
                 descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]  # what socket.accept calls
@@ -154,7 +156,7 @@ class Worker:
                 continue  # the launcher has already gone, or another spare was first
             finally:
                 # Another launcher may have connected meanwhile.
-                rearm(self._poller, self._listener)
+                rearm(self._poller, self._listener.fileno())
             self._poller.close()
             # A launcher that connects after the engine has ended must not wait for this call.
             self._listener.close()
@@ -232,15 +234,15 @@ class Worker:
 def open_poller(listener: "_socket", stop: int) -> epoll:
     """Return what all spares wait for; see `Worker`."""
     poller = epoll()
-    # Edge-triggered: one spare is woken for a launcher, not a second one to find it gone.
-    poller.register(listener.fileno(), EPOLLIN | EPOLLET)
-    poller.register(stop, EPOLLIN)
+    # Edge-triggered: as a rule one spare is woken for a launcher, and not a second one to find it gone.
+    for descriptor in (listener.fileno(), stop):
+        poller.register(descriptor, EPOLLIN | EPOLLET)
     return poller
 
 
-def rearm(poller: epoll, listener: "_socket") -> None:
-    """Wake a spare if a launcher is waiting that none was woken for."""
-    poller.modify(listener.fileno(), EPOLLIN | EPOLLET)
+def rearm(poller: epoll, descriptor: int) -> None:
+    """Wake a spare if there is something to be done that none was woken for."""
+    poller.modify(descriptor, EPOLLIN | EPOLLET)
 
 
 def _await_message(connection: "_socket") -> int:

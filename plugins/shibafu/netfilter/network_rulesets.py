@@ -132,8 +132,8 @@ class NetworkRules:
         return sorted(self._versions)
 
     def to_record(self) -> dict[str, object]:
-        """Return what is recorded of them, without how far they have been made; not to be changed."""
-        # Kept: a call compares it with what was recorded, and finds the hint that they are right by it.
+        """Return what is recorded of these rules, without how far they have been made; not to be changed."""
+        # Kept: a call compares it with what was recorded, and looks up by it the hint that they are right.
         if not self._record:
             self._record = {
                 "bridges": self.bridges,
