@@ -2,6 +2,7 @@
 
 import socket
 import time
+from errno import ENODEV
 from itertools import pairwise
 from json import loads
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from netns.limited import attach, detach, find_delay_links, find_port, read_filters, read_qdiscs
+from shibafu.netlink.socket import NetlinkSocket
+from shibafu.netlink.traffic_control import qdisc_del_ingress, qdisc_del_root, qdisc_del_tbf
 from support.machine import Config, Machine
 from support.remains import assert_clean
 from support.throughput import MBIT, measure
@@ -336,3 +339,11 @@ def test_status(machine: Machine) -> None:
     assert machine.call("STATUS", config | {"ingressRate": 8000}).status == 0
     error = machine.fail(config | {"ingressBurst": 8000}, command="STATUS")
     assert error["msg"] == "if burst is set, rate must also be set"
+
+
+def test_a_link_that_has_gone_since_it_was_looked_up(machine: Machine) -> None:
+    """A container's namespace takes its links along while DEL is at work."""
+    gone = 4711
+    removals = [qdisc_del_tbf(gone), qdisc_del_root(gone), qdisc_del_ingress(gone)]
+    with machine.host.enter(), NetlinkSocket() as sock:
+        assert set(sock.request_all(removals)) == {ENODEV}

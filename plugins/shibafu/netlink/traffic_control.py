@@ -3,7 +3,7 @@
 A link is given by its index: these messages know no names.
 """
 
-from errno import EINVAL, ENOENT
+from errno import EINVAL, ENODEV, ENOENT
 from struct import Struct
 from sys import byteorder
 
@@ -156,16 +156,19 @@ def qdisc_replace_tbf(link: int, bucket: TokenBucket) -> NetlinkRequest:
 
 
 def qdisc_del_tbf(link: int) -> NetlinkRequest:
-    """Request that a link have no longer the limit that `qdisc_replace_tbf` gave it; other qdiscs stay."""
+    """Request that a link have no longer the limit that `qdisc_replace_tbf` gave it; other qdiscs stay.
+
+    Like the other requests to remove something, it succeeds if the link has gone since it was looked up.
+    """
     payload = _tcmsg(link, _TBF_HANDLE, TC_H_ROOT) + attr_string(TCA_KIND, "tbf")
     what = f"cannot lift the limit of link {link}"
-    return NetlinkRequest(RTM_DELQDISC, 0, payload, what, (ENOENT, EINVAL))
+    return NetlinkRequest(RTM_DELQDISC, 0, payload, what, (ENOENT, EINVAL, ENODEV))
 
 
 def qdisc_del_root(link: int) -> NetlinkRequest:
     """Request that a link have the kernel's default again in place of any qdisc."""
     what = f"cannot remove the qdisc of link {link}"
-    return NetlinkRequest(RTM_DELQDISC, 0, _tcmsg(link, 0, TC_H_ROOT), what, (ENOENT, EINVAL))
+    return NetlinkRequest(RTM_DELQDISC, 0, _tcmsg(link, 0, TC_H_ROOT), what, (ENOENT, EINVAL, ENODEV))
 
 
 def qdisc_add_ingress(link: int) -> NetlinkRequest:
@@ -180,7 +183,7 @@ def qdisc_del_ingress(link: int) -> NetlinkRequest:
     """Request that a link have no filters any more for what comes in."""
     payload = _tcmsg(link, _INGRESS_HANDLE, TC_H_INGRESS) + attr_string(TCA_KIND, "ingress")
     what = f"cannot remove the filters of link {link}"
-    return NetlinkRequest(RTM_DELQDISC, 0, payload, what, (ENOENT, EINVAL))
+    return NetlinkRequest(RTM_DELQDISC, 0, payload, what, (ENOENT, EINVAL, ENODEV))
 
 
 def filter_redirect(link: int, target: int) -> NetlinkRequest:
@@ -213,7 +216,7 @@ def filter_del(link: int, rule: Filter) -> NetlinkRequest:
     """Request that a filter of a link be removed; that it is gone is all right."""
     payload = _filter_message(link, rule.priority, rule.handle) + attr_string(TCA_KIND, rule.kind)
     return NetlinkRequest(
-        RTM_DELTFILTER, 0, payload, f"cannot remove a filter of link {link}", (ENOENT, EINVAL)
+        RTM_DELTFILTER, 0, payload, f"cannot remove a filter of link {link}", (ENOENT, EINVAL, ENODEV)
     )
 
 
