@@ -1,17 +1,14 @@
 """What many calls leave in the engine: nothing."""
 
 import os
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from shibafu.engine.parent import SPARES
 from support.engine import Engine, tally
 from support.ipam_calls import Ipam
-from support.waiting import wait_for
 
 pytestmark = pytest.mark.root
 
@@ -71,33 +68,3 @@ def test_calls_leave_nothing(own_engine: Engine, tmp_path: Path, count: int) -> 
         "failed shibafu-ipam ADD": each,
         "cold: the caller has fewer capabilities": each,
     }
-
-
-def read_dirty(pid: int) -> int:
-    """Return how much memory a process shares with no other, in bytes."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_Dirty:"))
-
-
-def test_memory_of_spares_is_ready(own_engine: Engine) -> None:
-    """A call that had to copy what it writes to would take a third longer."""
-    own_engine.wait_until_idle()
-    wait_for(lambda: [read_dirty(pid) > 8 << 20 for pid in own_engine.processes()] == [True] * SPARES)
-
-
-def test_the_youngest_spare_gets_the_next_call(own_engine: Engine, tmp_path: Path) -> None:
-    """Most of its memory is still in the processor's caches."""
-    settle(own_engine)
-    first = set(own_engine.processes())
-    for _ in range(5):
-        Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks").run(env={"CNI_COMMAND": "VERSION"})
-        settle(own_engine)
-    assert len(first & set(own_engine.processes())) == SPARES - 1
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_spares_end_with_the_engine(own_engine: Engine, number: signal.Signals) -> None:
-    own_engine.wait_until_idle()
-    spares = own_engine.processes()
-    os.kill(own_engine.pid, number)
-    wait_for(lambda: not any(Path(f"/proc/{pid}/root").exists() for pid in spares))

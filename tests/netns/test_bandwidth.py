@@ -11,7 +11,13 @@ import pytest
 
 from netns.limited import attach, detach, find_delay_links, find_port, read_filters, read_qdiscs
 from shibafu.netlink.socket import NetlinkSocket
-from shibafu.netlink.traffic_control import qdisc_del_ingress, qdisc_del_root, qdisc_del_tbf
+from shibafu.netlink.traffic_control import (
+    Filter,
+    filter_del,
+    qdisc_del_ingress,
+    qdisc_del_root,
+    qdisc_del_tbf,
+)
 from support.machine import Config, Machine
 from support.remains import assert_clean
 from support.throughput import MBIT, measure
@@ -344,6 +350,7 @@ def test_status(machine: Machine) -> None:
 def test_a_link_that_has_gone_since_it_was_looked_up(machine: Machine) -> None:
     """A container's namespace takes its links along while DEL is at work."""
     gone = 4711
-    removals = [qdisc_del_tbf(gone), qdisc_del_root(gone), qdisc_del_ingress(gone)]
+    rule = filter_del(gone, Filter("u32", 1, 1, []))
+    removals = [qdisc_del_tbf(gone), qdisc_del_root(gone), qdisc_del_ingress(gone), rule]
     with machine.host.enter(), NetlinkSocket() as sock:
         assert set(sock.request_all(removals)) == {ENODEV}

@@ -11,6 +11,7 @@ from typing import Any
 
 from support.command import CommandLine
 from support.machine import RECORDS, Config, Machine
+from support.memory import read_memory
 from support.stream import Stream
 from support.suite import Suite
 from support.waiting import wait_for
@@ -78,8 +79,7 @@ class Watched:
 
     def measure_memory(self) -> int:
         """Return its memory in bytes, with its share of what it has in common with others."""
-        lines = Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()
-        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        return read_memory(self.pid, "Pss")
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
