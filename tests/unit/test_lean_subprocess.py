@@ -145,6 +145,8 @@ def test_no_descriptor_is_left_or_handed_down() -> None:
     run("true")
     with pytest.raises(FileNotFoundError):
         Child("/nowhere/program", ["program"], {}, b"", True)
+    assert Child(SHELL, [SHELL, "-c", "true"], {}, b"", True).wait_until_silent()
+    assert not Child(SHELL, [SHELL, "-c", "echo no >&2; exit 1"], {}, b"", True).wait_until_silent()
     assert open_descriptors() <= before
     # In a process of its own: what this one inherited is not our matter. 3 is what ls itself opens.
     done = run_isolated(

@@ -225,12 +225,18 @@ class Child:
         """
         if os.read(self._stderr, 1):
             return self.wait()[0] == 0
+        self.leave()
         for _ in range(_EXIT_LOOKS):
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
                 return status == 0
             time.sleep(_EXIT_PAUSE)
         return True
+
+    def leave(self) -> None:
+        """Let the program, whose stderr is kept, end by itself: its work is done, and nobody reads on."""
+        os.close(self._stdout)
+        os.close(self._stderr)
 
 
 def _set_handler(number: int, handler: object) -> object:

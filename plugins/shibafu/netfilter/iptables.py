@@ -215,8 +215,11 @@ class Iptables:
         for child in children.values():
             child.finish_input()
         if is_done:
-            for child in late:
-                child.wait_until_silent()
+            for child in children.values():
+                if child in late:
+                    child.wait_until_silent()
+                else:
+                    child.leave()
             return
         failed = [version for version, child in children.items() if not child.wait_until_silent()]
         for version in failed:

@@ -79,6 +79,7 @@ def _finish_rested(children: "list[Child]") -> None:
 def _finish(children: "list[Child]") -> None:
     for child in children:
         child.finish_input()
+        child.leave()
 
 
 def decode(printed: bytes) -> str:

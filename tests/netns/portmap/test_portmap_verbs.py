@@ -366,3 +366,18 @@ def test_an_add_that_failed_without_the_program_can_be_undone(publisher: Publish
     machine.prefix = []
     machine.delete(config)
     assert_gone(machine)
+
+
+def test_garbage_takes_no_descriptor_for_each_container(publisher: Publisher, config: Config) -> None:
+    """Programs that have done their work are not waited for, but what they wrote to is not kept either."""
+    machine = publisher.machine
+    names = [f"c{number}" for number in range(24)]
+    for number, name in enumerate(names):
+        previous = machine.add(config, name)
+        publisher.call("ADD", publish(8080 + number, 80), previous=previous, container=name)
+    machine.prefix = ["/usr/bin/prlimit", "--nofile=48"]
+    publisher.collect()
+    machine.prefix = []
+    for name in names:
+        machine.delete(config, name)
+    assert_gone(machine)
