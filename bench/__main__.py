@@ -71,6 +71,16 @@ _ROWS: dict[str, tuple[str, Callable[[Bed], list[Row]]]] = {
             has_foreign=True,
         ),
     ),
+    "spoof-next": (
+        _ATTACHING,
+        partial(
+            measure_attachment,
+            name="NAT, macspoofchk, beside another",
+            nat=True,
+            is_first=False,
+            spoof_check=True,
+        ),
+    ),
     "idle": (_ATTACHING, measure_idleness),
     "version": (_ATTACHING, measure_version),
     "cpu": (_ATTACHING, measure_cpu),

@@ -50,7 +50,7 @@ def measure_attachment(
             f"{name}: {verb}",
             {side: walls[1:] for side, walls in samples[verb].items()},
             targets=find_targets(f"{name}: {verb}"),
-            served=watch.calc_share("bridge", verb),
+            served=watch.calc_share(verb, "bridge"),
         )
         for verb in _VERBS
     ]
@@ -78,7 +78,7 @@ def measure_cpu(bed: Bed) -> list[Row]:
         Row(
             f"NAT: {verb}, CPU time",
             {side: values[1:] for side, values in samples.items()},
-            served=watch.calc_share("bridge", verb),
+            served=watch.calc_share(verb, "bridge"),
         )
         for verb, samples in costs.items()
     ]
@@ -103,5 +103,5 @@ def measure_version(bed: Bed) -> list[Row]:
         sample = suite.call("bridge", "VERSION", b'{"cniVersion": "1.0.0"}', "dummy", "dummy")
         samples[suite.name].append(sample.wall)
     walls = {side: values[1:] for side, values in samples.items()}
-    served = watch.calc_share("bridge", "VERSION")
+    served = watch.calc_share("VERSION", "bridge")
     return [Row("VERSION", walls, targets=find_targets("VERSION"), served=served)]

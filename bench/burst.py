@@ -31,7 +31,7 @@ def measure_burst(bed: Bed) -> list[Row]:
     for verb, samples in walls.items():
         name = f"{_AT_ONCE} {verb}s with NAT at once"
         measured = {side: values[1:] for side, values in samples.items()}
-        served = watch.calc_share("bridge", verb)
+        served = watch.calc_share(verb, "bridge")
         rows.append(Row(name, measured, targets=find_targets(name), served=served))
     return rows
 
@@ -53,7 +53,7 @@ def measure_mass(bed: Bed) -> list[Table]:
                 sleep(_AFTERMATH)
                 costs[verb][host.name].append((bed.cpu.read() - begin) / 1e3)
     for verb in _VERBS:
-        table.rows.append(Row(verb, walls[verb], "s", served=watch.calc_share("bridge", verb)))
+        table.rows.append(Row(verb, walls[verb], "s", served=watch.calc_share(verb, "bridge")))
         table.rows.append(Row(f"{verb}, CPU time", costs[verb], "s"))
     return [table]
 

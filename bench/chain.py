@@ -77,10 +77,11 @@ def measure_chain(bed: Bed) -> list[Row]:
     """
     samples: dict[str, dict[str, list[float]]] = {verb: defaultdict(list) for verb in _VERBS}
     watch = bed.watch()
+    chained = _select(bed, _calc_chained(8000))
     with bed.hosts(nat=True) as hosts, namespaces("container", len(hosts) * (bed.pairs + 2)) as containers:
         for host in hosts:
             Chain(host, _select(bed, _calc_chained(9000))).call("ADD", containers.pop())
-        chains = [Chain(host, _select(bed, _calc_chained(8000))) for host in hosts]
+        chains = [Chain(host, chained) for host in hosts]
         for chain in take_turns(chains, bed.pairs + 1):
             container = containers.pop()
             for verb in _VERBS:
@@ -91,7 +92,7 @@ def measure_chain(bed: Bed) -> list[Row]:
             f"the chain: {verb}",
             {side: walls[1:] for side, walls in sides.items()},
             targets=find_targets(f"the chain: {verb}"),
-            served=watch.calc_share("bridge", verb),
+            served=watch.calc_share(verb, "bridge", *chained),
         )
         for verb, sides in samples.items()
     ]
@@ -107,10 +108,14 @@ def measure_many_ports(bed: Bed) -> list[Row]:
     samples: dict[str, dict[str, list[float]]] = {verb: defaultdict(list) for verb in _VERBS}
     portmap = {"portmap": _calc_chained(10_000, _MANY)["portmap"]}
     suites = bed.ours if bed.is_quick else bed.suites
+    watch = bed.watch()
     with bed.hosts(nat=True) as hosts, namespaces("container", 1) as (container,):
         chains = [Chain(host, portmap) for host in hosts if host.suite in suites]
         slow = [chain for chain in chains if chain.host.suite.is_slow]
         for chain in take_turns(chains, _MANY_TURNS, slow, slow_turns=1):
             for verb, sides in samples.items():
                 sides[chain.host.name].append(chain.call(verb, container)["portmap"])
-    return [Row(f"portmap, {_MANY:,} ports: {verb}", sides) for verb, sides in samples.items()]
+    return [
+        Row(f"portmap, {_MANY:,} ports: {verb}", sides, served=watch.calc_share(verb, "bridge", "portmap"))
+        for verb, sides in samples.items()
+    ]

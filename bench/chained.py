@@ -110,7 +110,7 @@ def measure_chained(bed: Bed, plugin: str) -> list[Row]:
             # The first turn warms caches up.
             {side: walls[1:] for side, walls in samples[verb].items()},
             targets=find_targets(f"{plugin}: {verb}"),
-            served=watch.calc_share(plugin, verb),
+            served=watch.calc_share(verb, plugin),
         )
         for verb in verbs
     ]

@@ -41,7 +41,7 @@ def measure_crowd(bed: Bed) -> list[Table]:
         for verb in ("ADD", "DEL"):
             # The first turn warms caches up.
             samples = {side: values[1:] for side, values in walls[verb, place].items()}
-            served = watch.calc_share("bridge", verb)
+            served = watch.calc_share(verb, "bridge")
             compared.rows.append(Row(f"{verb} as the {ordinal} container", samples, served=served))
     compared.rows.append(Row(f"iptables rules with {crowd} containers", rules, "rules"))
 

@@ -82,7 +82,7 @@ def measure_ipam(bed: Bed) -> list[Table]:
 
     # The first turn takes the store over, which costs as much as the store has leases.
     measured = {row: {side: values[1:] for side, values in sides.items()} for row, sides in walls.items()}
-    served = {verb: watch.calc_share("host-local", verb) for verb in _VERBS}
+    served = {verb: watch.calc_share(verb, "host-local") for verb in _VERBS}
     compared = Table("IPAM alone", bed.sides)
     for row, samples in measured.items():
         verb = row.rpartition(" ")[2]

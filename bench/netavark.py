@@ -45,7 +45,7 @@ def measure_netavark(bed: Bed) -> list[Table]:
     table = Table("Against netavark", (*(host.name for host in hosts), _THEIRS))
     for verb, name in _NAMES.items():
         walls = {side: values[1:] for side, values in samples[verb].items()}
-        table.rows.append(Row(f"NAT: {verb}, {name}", walls, served=watch.calc_share("bridge", verb)))
+        table.rows.append(Row(f"NAT: {verb}, {name}", walls, served=watch.calc_share(verb, "bridge")))
     return [table]
 
 

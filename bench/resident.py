@@ -54,7 +54,7 @@ def measure_idleness(bed: Bed) -> list[Row]:
             _forget()
             walls[host.name].append(host.call("ADD", container).wall)
             host.call("DEL", container)
-    served = watch.calc_share("bridge", "ADD")
+    served = watch.calc_share("ADD", "bridge")
     return [Row(name, walls, targets=find_targets(name), served=served)]
 
 

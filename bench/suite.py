@@ -81,16 +81,18 @@ class Watch:
             if (engine := suite.engine)
         ]
 
-    def calc_share(self, plugin: str, verb: str) -> float | None:
-        """Return the share of the calls since then that their engine has served.
+    def calc_share(self, verb: str, *plugins: str) -> float | None:
+        """Return the share of the calls of these plugins since then that their engine has served.
 
-        The smallest one, where several suites have an engine; None where none has.
+        The smallest one, of several plugins, and where several suites have an engine; None where none has.
         """
         shares = []
         for suite, engine, made, served in self._before:
-            key = os.path.basename(suite.programs[plugin]), verb
-            new = engine.count_served()[key] - served[key]
-            shares.append(new / (suite.made[plugin, verb] - made[plugin, verb]))
+            now = engine.count_served()
+            for plugin in plugins:
+                key = os.path.basename(suite.programs[plugin]), verb
+                calls = suite.made[plugin, verb] - made[plugin, verb]
+                shares.append((now[key] - served[key]) / calls)
         return min(shares, default=None)
 
 

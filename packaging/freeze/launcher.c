@@ -1,8 +1,8 @@
 /*
  * The executable of a plugin: hands the call to the resident engine, or starts the plugin cold.
  *
- * This is the one part of shibafu that is not Python, because Python's start is what the engine saves: this program is
- * over 0.4 ms after it was started. Built statically with musl, which takes less time to load than any other C library.
+ * This is the one part of shibafu that is not Python, because Python's start is what the engine saves: this program has
+ * ended 0.4 ms after its start. Built statically with musl, which takes less time to load than any other C library.
  * Whatever is in the way before the engine has accepted the call, from a missing socket to a caller that the engine
  * must not serve, ends in a cold start with standard input untouched. After that there is no second try: the input may
  * have been read. plugins/shibafu/engine/protocol.py describes the messages.
@@ -152,7 +152,7 @@ static int send_call(int engine, int argc)
     for (int i = 0; i < 4; i++) {
         descriptors[3 + i] = open(names[i], O_CLOEXEC | (i < 2 ? O_PATH : O_RDONLY));
         if (descriptors[3 + i] < 0)
-            head.cold = errno == EMFILE ? NO_DESCRIPTOR : NO_PROC;
+            head.cold = errno == EMFILE || errno == ENFILE ? NO_DESCRIPTOR : NO_PROC;
     }
     memcpy(message, &head, sizeof head);
 

@@ -228,14 +228,14 @@ def test_a_hook_whose_process_is_killed(engine: Engine) -> None:
 
 
 @contextmanager
-def signalled_at_send(engine: Engine, number: int, name: str = "KILL") -> Iterator[None]:
-    """Have each process that waits for a call get a signal when it sends something for the n-th time.
+def signalled_at(engine: Engine, system_call: str, number: int, name: str = "KILL") -> Iterator[None]:
+    """Have each process that waits for a call get a signal when it makes a system call for the n-th time.
 
-    SIGKILL comes before it is sent.
+    SIGKILL comes before that is done.
     """
     engine.wait_until_idle()
     pids = engine.processes()
-    inject = f"--inject=sendto:signal={name}:when={number}"
+    inject = f"--inject={system_call}:signal={name}:when={number}"
     tracer = subprocess.Popen(
         ["/usr/bin/strace", "--quiet=all", "--output=/dev/null", inject, *(f"--attach={pid}" for pid in pids)]
     )
@@ -249,10 +249,17 @@ def signalled_at_send(engine: Engine, number: int, name: str = "KILL") -> Iterat
         tracer.wait(10)
 
 
+def test_processes_that_are_killed_before_they_have_the_call(own_engine: Engine, tmp_path: Path) -> None:
+    """Each was woken for it, and no other one with it."""
+    ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
+    with own_engine.expect("served shibafu-ipam ADD"), signalled_at(own_engine, "accept4", 1):
+        ipam.add()
+
+
 @pytest.mark.parametrize("number", [1, 2], ids=["ready", "accepted"])
 def test_a_process_that_is_killed_before_it_accepts(own_engine: Engine, tmp_path: Path, number: int) -> None:
     ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
-    with own_engine.expect(), signalled_at_send(own_engine, number):
+    with own_engine.expect(), signalled_at(own_engine, "sendto", number):
         ipam.add()
     with own_engine.expect("served shibafu-ipam DEL"):
         ipam.run(env={"CNI_COMMAND": "DEL"})
@@ -260,7 +267,7 @@ def test_a_process_that_is_killed_before_it_accepts(own_engine: Engine, tmp_path
 
 def test_a_process_that_is_killed_when_it_has_accepted(own_engine: Engine, tmp_path: Path) -> None:
     ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
-    with signalled_at_send(own_engine, 3):
+    with signalled_at(own_engine, "sendto", 3):
         process = ipam.start()
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr) == (1, b"")
@@ -273,7 +280,7 @@ def test_a_process_that_is_killed_when_it_has_accepted(own_engine: Engine, tmp_p
 def test_a_process_that_is_killed_at_its_answer(own_engine: Engine, tmp_path: Path, number: int) -> None:
     """What is printed is one document, which the runtime can read."""
     ipam = Ipam(own_engine.home / "shibafu-ipam", tmp_path / "networks")
-    with signalled_at_send(own_engine, number):
+    with signalled_at(own_engine, "sendto", number):
         process = ipam.start()
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -298,7 +305,7 @@ def test_a_process_that_is_killed_at_any_step(
     for number in range(3, 13, 2):
         if verb != "ADD":
             machine.add(config)
-        with signalled_at_send(engine, number):
+        with signalled_at(engine, "sendto", number):
             answer = machine.call(verb, config | {"cni.dev/valid-attachments": []})
         if answer.status:
             assert answer.json.items() >= LOST.items(), (number, answer)
@@ -320,7 +327,7 @@ def test_a_call_that_is_interrupted_at_any_step(
     interrupted = 0
     # From its acceptance on, until it has told its parent that it is done.
     for number in range(2, 22):
-        with signalled_at_send(engine, number, "INT"):
+        with signalled_at(engine, "sendto", number, "INT"):
             answer = machine.call("ADD", config)
         if answer.status == 0:
             machine.check(config | {"prevResult": answer.json})

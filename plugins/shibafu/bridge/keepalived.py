@@ -194,7 +194,7 @@ def reload_keepalived() -> None:
         try:
             os.kill(pid, SIGHUP)
         except ProcessLookupError:
-            pass  # it has ended in this moment, and reads its configuration when it starts
+            pass  # it has ended just now, and reads its configuration when it starts
 
 
 def _tell_keepalived(network: str) -> None:

@@ -7,6 +7,7 @@ from shibafu.bridge.resources.interface import ContainerInterface
 from shibafu.bridge.resources.lease import AddressLease
 from shibafu.bridge.resources.pair import Pair
 from shibafu.bridge.resources.port import Port
+from shibafu.cni.names import NFTABLES
 from shibafu.lean.ip import Cidr
 from shibafu.resource.base import ATTACHMENT
 
@@ -151,8 +152,10 @@ def plan_rules(
     is_rerouted = is_bridged and _is_rerouted(attachment)
     subnets = _select_subnets(attachment, result)
     needs = find_needs(config, subnets, env, state, is_bridged, is_rerouted)
-    # A guard is made of elements of its own: rules that were found right would have to be looked at again.
-    return [Rules(state, *needs, env, config.mac_spoof_check)] if needs is not None else []
+    if needs is None:
+        return []
+    # A guard's elements change nf_tables, after which only chains of iptables are compared without a program.
+    return [Rules(state, *needs, env, config.mac_spoof_check and needs[0] == NFTABLES)]
 
 
 def plan_port_rules(

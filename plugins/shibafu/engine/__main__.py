@@ -41,7 +41,7 @@ def run(argv: "Sequence[str]") -> int:
     # Spares populate the stacks of threads that have ended, too: the usual 8 MiB each.
     stack_size(_STACK)
     # A process of the engine outlives the call that it has answered.
-    sys.shibafu_resident = True  # type: ignore[attr-defined]  # netlink.link_removal looks
+    sys.shibafu_resident = True  # type: ignore[attr-defined]  # link_removal and netfilter.restore ask
     home = os.path.dirname(os.path.dirname(sys.executable))
     place = EngineLocation(home)
     try:
@@ -56,7 +56,7 @@ def run(argv: "Sequence[str]") -> int:
 
 
 def open_standard_files() -> None:
-    """Have all of standard input, output and error, of which each call gets its caller's in their places."""
+    """Have all of standard input, output and error, each of which a call replaces with its caller's."""
     nothing = os.open("/dev/null", os.O_RDWR)
     while nothing <= 2:
         nothing = os.dup(nothing)

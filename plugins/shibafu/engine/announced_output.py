@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class AnnouncedOutput(FileIO):
     """Descriptor 1.
 
-    A launcher whose worker is killed in the middle of a call prints an error object in its place, but behind
-    an answer there must be nothing more.
+    A launcher whose worker is killed in the middle of a call prints an error object in its place, but
+    nothing may follow an answer.
 
     Attributes:
-        launcher: whom the first write is announced to; None when nobody calls, or that is known.
+        launcher: who is told of the first write; None when nobody calls, or has been told.
     """
 
     launcher: "socket | None" = None

@@ -17,14 +17,13 @@ from struct import Struct
 
 from shibafu.cni.boot import forget_boot_id
 from shibafu.engine.protocol import LIMITS, RLIM_NLIMITS, Call, RefusedError
-from shibafu.netlink.constants import CLONE_NEWNET
+from shibafu.netlink.constants import CLONE_NEWNET, CLONE_NEWNS
 from shibafu.netlink.libc import load_libc_function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-CLONE_NEWNS = 0x20000  # include/uapi/linux/sched.h
 SO_PEERPIDFD = 77  # include/uapi/asm-generic/socket.h, since Linux 6.5
 # include/uapi/linux/pidfd.h, since Linux 6.11
 _PIDFD_GET_PID_NAMESPACE, _PIDFD_GET_USER_NAMESPACE = 0xFF05, 0xFF09
@@ -279,6 +278,6 @@ def read_environment(lines: list[bytes]) -> dict[str, str]:
         if value.startswith(_DESCRIPTORS):
             raise RefusedError("a path is that of the caller's descriptor")
         if name and equals:
-            # Of those of one name the first counts, as for getenv(3).
+            # If a name occurs twice, the first counts, as for getenv(3).
             variables.setdefault(name, value)
     return variables

@@ -36,14 +36,15 @@ from select import POLLIN, poll
 
 import shibafu
 from shibafu.engine import protocol
-from shibafu.engine.caller import CLONE_NEWNS, Baseline
+from shibafu.engine.caller import Baseline
+from shibafu.engine.entrance import Entrance
 from shibafu.engine.location import EngineLocation
 from shibafu.engine.metrics import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Metrics, write_metrics
 from shibafu.engine.systemd import is_service, notify
 from shibafu.engine.warmup import rehearse_reception
-from shibafu.engine.worker import Worker, open_poller, rearm
+from shibafu.engine.worker import Worker
 from shibafu.lean.json import dumps
-from shibafu.netlink.constants import CLONE_NEWNET
+from shibafu.netlink.constants import CLONE_NEWNET, CLONE_NEWNS
 from shibafu.netlink.libc import load_libc_function
 
 SPARES = 3
@@ -90,12 +91,12 @@ class Parent:
         # Everything is opened before this process leaves for the first process's namespaces.
         self._directory = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lock = _lock(place)
-        self._calls = _bind(place.calls, SOCK_SEQPACKET)
+        calls = _bind(place.calls, SOCK_SEQPACKET)
         self._status = _bind(place.status, SOCK_STREAM)
         self._inodes = {path: os.stat(path).st_ino for path in (place.calls, place.status, place.lock)}
         self._nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self._stop, self._stop_spares = os.pipe2(os.O_CLOEXEC)
-        self._poller = open_poller(self._calls, self._stop)
+        stop, self._stop_spares = os.pipe2(os.O_CLOEXEC)
+        self._entrance = Entrance(calls, stop)
         self._reports, self._report_here = socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
         self._signals, wakeup = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         set_wakeup_fd(wakeup, warn_on_full_buffer=False)
@@ -137,7 +138,7 @@ class Parent:
         gc.collect()
         # What is there is shared with all spares; the collector would write to each object.
         gc.freeze()
-        self._calls.listen(_BACKLOG)
+        self._entrance.listen(_BACKLOG)
         self._refill()
         self._status.listen(_BACKLOG)
         notify("READY=1")
@@ -221,8 +222,7 @@ class Parent:
             os._exit(1)
 
     def _make_worker(self) -> Worker:
-        waits = self._calls, self._stop, self._poller
-        return Worker(*waits, self._report_here, self._nothing, self._build, self._own)
+        return Worker(self._entrance, self._report_here, self._nothing, self._build, self._own)
 
     def _read_reports(self) -> None:
         while True:
@@ -260,8 +260,7 @@ class Parent:
             self._read_reports()
             if not self._is_ending:
                 # It may have been woken for a launcher, and killed before or after it was told.
-                self._poller.poll(0)
-                rearm(self._poller, self._calls.fileno())
+                self._entrance.wake_another()
             if pid in self._idle:
                 self._idle.discard(pid)
                 self._failures += status != 0
@@ -322,7 +321,7 @@ class Parent:
         notify("STOPPING=1")
         self._unlink(self._place.calls)
         os.close(self._stop_spares)
-        self._calls.close()
+        self._entrance.close()
         deadline = time.monotonic() + _DRAIN
         poller = poll()
         for descriptor in (self._reports.fileno(), self._status.fileno(), self._signals):
@@ -345,7 +344,7 @@ class Parent:
             try:
                 os.unlink(path.rpartition("/")[2], dir_fd=self._directory)
             except OSError:
-                pass  # in this moment, or /run is read-only
+                pass  # just now, or /run is read-only
 
 
 def _lock(place: EngineLocation) -> int:
@@ -358,7 +357,7 @@ def _lock(place: EngineLocation) -> int:
         descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             flock(descriptor, LOCK_EX | LOCK_NB)
-            # The one before removes the file when it ends, perhaps in this moment.
+            # The one before removes the file when it ends, perhaps just now.
             if os.path.samestat(os.fstat(descriptor), os.stat(place.lock)):
                 return descriptor
         except BlockingIOError:

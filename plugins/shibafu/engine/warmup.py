@@ -12,11 +12,11 @@ from struct import pack
 
 from shibafu.cni.errors import calc_line
 from shibafu.engine import protocol
-from shibafu.engine.caller import CLONE_NEWNS, Baseline, check_caller, read_environment
+from shibafu.engine.caller import Baseline, check_caller, read_environment
 from shibafu.engine.programs import SERVED
 from shibafu.engine.worker import Worker, wait_until
 from shibafu.lean.json import dumps, loads
-from shibafu.netlink.constants import CLONE_NEWNET
+from shibafu.netlink.constants import CLONE_NEWNET, CLONE_NEWNS
 from shibafu.netlink.libc import load_libc_function
 
 # The interpreter specialises a function when it has run eight times.

@@ -18,7 +18,6 @@ from _signal import (  # type: ignore[import-not-found]  # typeshed knows only `
     signal,
 )
 from _socket import (
-    AF_UNIX,
     CMSG_SPACE,
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
@@ -29,35 +28,30 @@ from _socket import (
     SCM_RIGHTS,
     SHUT_WR,
     SO_RCVTIMEO,
-    SOCK_SEQPACKET,
     SOL_SOCKET,
 )
-from _socket import socket as _socket
 from _thread import _count as count_threads
 from fcntl import F_SETFL, F_SETOWN, F_SETSIG, fcntl
-from select import EPOLLET, EPOLLIN, epoll
 from struct import Struct
 
 from shibafu.engine import protocol
 from shibafu.engine.announced_output import AnnouncedOutput
 from shibafu.engine.caller import Baseline, become_caller, check_caller
-from shibafu.engine.pages import populate_pages
+from shibafu.engine.entrance import Entrance
 from shibafu.engine.programs import SERVED
 from shibafu.engine.protocol import Call, RefusedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket as _socket
     from collections.abc import Callable
 
-# Seconds without a call after which a spare makes its memory ready: at once, it would take that time from the
-# calls of a burst, which then takes twice as long.
-_IDLE = 0.01
 # Seconds that a launcher has for its message, and what may still run after a call has for its end.
 _PATIENCE = 2
 _REST = 60.0
 _PAUSE = 0.005
 # Seconds that a caller has for its answer before the parent hears of the call's end, and forks another spare:
-# at once, on a machine that is busy, that takes the processor from the launcher or from who waits for it.
+# at once, on a machine that is busy, that takes the processor from the launcher or from whoever waits for it.
 _COURTESY = 0.001
 _DESCRIPTOR = Struct("=i")
 _PATIENCE_TIMEVAL = Struct("@ll").pack(_PATIENCE, 0)
@@ -67,30 +61,19 @@ class Worker:
     """One spare.
 
     Args:
-        listener: where launchers connect.
-        stop: a descriptor that becomes readable when spares are to end.
-        poller: waits for both; see `open_poller`.
+        entrance: where launchers connect.
         reports: takes what the parent is told.
         nothing: a descriptor of /dev/null, which a caller's namespace may lack.
         build: the id of this build.
         engine: where the engine is, and what it may do.
     """
 
-    __slots__ = ("_build", "_engine", "_listener", "_nothing", "_pid", "_poller", "_reports", "_stop")
+    __slots__ = ("_build", "_engine", "_entrance", "_nothing", "_pid", "_reports")
 
     def __init__(
-        self,
-        listener: "_socket",
-        stop: int,
-        poller: epoll,
-        reports: "_socket",
-        nothing: int,
-        build: str,
-        engine: Baseline,
+        self, entrance: Entrance, reports: "_socket", nothing: int, build: str, engine: Baseline
     ) -> None:
-        self._listener = listener
-        self._stop = stop
-        self._poller = poller
+        self._entrance = entrance
         self._reports = reports
         self._nothing = nothing
         self._build = build.encode()
@@ -106,7 +89,7 @@ class Worker:
         # What is typed at the terminal that the engine runs in is for the engine.
         os.setpgid(0, 0)
         os.environ.clear()
-        connection = self._accept()
+        connection = self._entrance.accept()
         if connection is None:
             return
         begin = time.monotonic()
@@ -132,35 +115,6 @@ class Worker:
         time.sleep(_COURTESY)
         self._report(protocol.EVENT_DONE, call.program, call.verb, status, took)
         wait_for_threads()
-
-    def _accept(self) -> "_socket | None":
-        """Wait for a launcher; None when the engine ends.
-
-        The youngest spare gets the next call: its memory was prepared last, and more of it is still in the
-        processor's caches. Of processes that wait for one epoll instance, the kernel wakes the last to come.
-        """
-        patience: float | None = _IDLE
-        while True:
-            ready = [descriptor for descriptor, _ in self._poller.poll(patience)]
-            if not ready:
-                populate_pages()
-                patience = None
-                continue
-            if self._stop in ready:
-                # The next one is to end as well.
-                rearm(self._poller, self._stop)
-                return None
-            try:
-                descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]  # what socket.accept calls
-            except OSError:
-                continue  # the launcher has already gone, or another spare was first
-            finally:
-                # Another launcher may have connected meanwhile.
-                rearm(self._poller, self._listener.fileno())
-            self._poller.close()
-            # A launcher that connects after the engine has ended must not wait for this call.
-            self._listener.close()
-            return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
 
     def receive(self, connection: "_socket") -> Call:
         """Return the call that a launcher sends.
@@ -222,27 +176,13 @@ class Worker:
             # What wakes the launcher up.
             connection.shutdown(SHUT_WR)
         except OSError:
-            pass  # the launcher was killed in this moment
+            pass  # the launcher was killed meanwhile
 
     def _report(self, event: str, *words: object) -> None:
         try:
             self._reports.send(protocol.render_event(event, self._pid, *words), MSG_DONTWAIT | MSG_NOSIGNAL)
         except OSError:
             pass  # the parent has ended, or has too much to read: nothing that a call could wait for
-
-
-def open_poller(listener: "_socket", stop: int) -> epoll:
-    """Return what all spares wait for; see `Worker`."""
-    poller = epoll()
-    # Edge-triggered: as a rule one spare is woken for a launcher, and not a second one to find it gone.
-    for descriptor in (listener.fileno(), stop):
-        poller.register(descriptor, EPOLLIN | EPOLLET)
-    return poller
-
-
-def rearm(poller: epoll, descriptor: int) -> None:
-    """Wake a spare if there is something to be done that none was woken for."""
-    poller.modify(descriptor, EPOLLIN | EPOLLET)
 
 
 def _await_message(connection: "_socket") -> int:

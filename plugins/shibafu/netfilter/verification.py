@@ -82,8 +82,14 @@ class Verification:
         return is_same
 
     def still_holds(self) -> bool:
-        """Return whether nothing has changed since this asked last."""
-        return self._has_only(())
+        """Return whether nothing at all has changed since this asked last.
+
+        If something has, `holds` compares the rules themselves.
+        """
+        is_same = self._has_only(())
+        if not is_same and self._watch is not None:
+            self._generation = self._watch.ask()
+        return is_same
 
     def note(self, subject: str, chains: "Iterable[Place]", pids: "Container[int]", is_locked: bool) -> None:
         """Leave the hint that the rules are correct, unless anything has been changed in the meantime.

@@ -66,7 +66,7 @@ def signal_agent(network: str, number: signal.Signals) -> bool:
             signal.pidfd_send_signal(process, number)
             return True
     except (FileNotFoundError, ProcessLookupError):
-        pass  # it has ended in this moment
+        pass  # it has ended just now
     finally:
         os.close(process)
     return False

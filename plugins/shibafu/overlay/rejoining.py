@@ -83,7 +83,7 @@ def find_leases(stores: Iterable[str], subnets: Iterable[IPv4Network | IPv6Netwo
     parts = list(subnets)
     found: set[str] = set()
     for store in stores:
-        # Files may go in this moment, and the directory with the last one.
+        # Files may go just now, and the directory with the last one.
         with suppress(FileNotFoundError), os.scandir(store) as entries:
             for entry in entries:
                 if _is_within(entry.name, parts):

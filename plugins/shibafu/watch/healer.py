@@ -249,7 +249,7 @@ class _Look:
             self._again = min(self._again, self._calc_wait(missing) or _BUSY)
             return resource.scope != HOST
         if resource.scope == HOST and claim is not None and not claim.holds():
-            # `network rm` may have removed it in this moment: then it is this heal's alone.
+            # `network rm` may have removed it just now: then it is this heal's alone.
             if not self._state.attachments():
                 resource.remove()
             return False

@@ -241,9 +241,10 @@ class Rules(Resource):
             CniError: FIREWALL when they cannot be made.
         """
         if self._mode == _VERIFIED:
-            if self._verification is not None and self._verification.still_holds():
+            verification = self._verification
+            if verification is not None and (verification.still_holds() or self._is_verified(self._rules)):
                 return
-            # Somebody has changed something since `ensure`.
+            # Somebody has changed the rules since `ensure`.
             self._mode = _ENSURING
             self._open().start_ensure()
         # While the programs are at work.

@@ -95,7 +95,7 @@ def ask_engine(place: EngineLocation) -> Answer | None:
             while piece := connection.recv(_PIECE):
                 said += piece
         except ConnectionResetError:
-            return None  # it has ended in this moment
+            return None  # it has ended just now
         except TimeoutError:
             raise CommandError(
                 f"the engine, process {pid}, does not answer",
@@ -129,6 +129,6 @@ def wait_for_end(engine: Answer, number: int = 0) -> None:
         if not poller.poll(_DRAIN * 1000):
             raise CommandError(f"the engine, process {pid}, does not end", f"kill -KILL {pid}")
     except ProcessLookupError:
-        pass  # in this moment
+        pass  # just now
     finally:
         os.close(process)

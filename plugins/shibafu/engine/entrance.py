@@ -1,0 +1,88 @@
+"""Where launchers come in: the socket that they connect to, and the waiting of spares for them."""
+
+import time
+from _socket import AF_UNIX, SOCK_SEQPACKET
+from _socket import socket as _socket
+from select import EPOLLET, EPOLLIN, epoll
+
+from shibafu.engine.pages import populate_pages
+
+# Seconds without a call after which a spare makes its memory ready: at once, it would take that time from the
+# calls of a burst, which then takes twice as long.
+_IDLE = 0.01
+# Seconds until a spare tries again to accept a launcher that the kernel has no room for.
+_PAUSE = 0.005
+
+
+class Entrance:
+    """The socket of an engine, and the one epoll instance that all of its spares wait for.
+
+    The youngest spare gets the next call: its memory was prepared last, and more of it is still in the
+    processor's caches. Of processes that wait for one epoll instance, the kernel wakes the last to come.
+
+    Args:
+        listener: the socket, bound, and non-blocking.
+        stop: a descriptor that becomes readable when spares are to end.
+
+    Raises:
+        OSError: the kernel's refusal.
+    """
+
+    __slots__ = ("_listener", "_poller", "_stop")
+
+    def __init__(self, listener: _socket, stop: int) -> None:
+        self._listener = listener
+        self._stop = stop
+        self._poller = epoll()
+        # Edge-triggered: as a rule one spare is woken for a launcher, and no second one, which would find
+        # it gone.
+        for descriptor in (listener.fileno(), stop):
+            self._poller.register(descriptor, EPOLLIN | EPOLLET)
+
+    def listen(self, backlog: int) -> None:
+        """Let launchers connect; so many may wait."""
+        self._listener.listen(backlog)
+
+    def accept(self) -> _socket | None:
+        """Wait for a launcher, and close the entrance; None when the engine ends. For spares."""
+        patience: float | None = _IDLE
+        while True:
+            ready = [descriptor for descriptor, _ in self._poller.poll(patience)]
+            if not ready:
+                populate_pages()
+                patience = None
+                continue
+            if self._stop in ready:
+                # The next one is to end as well.
+                self._rearm(self._stop)
+                return None
+            try:
+                descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]  # what socket.accept calls
+            except (BlockingIOError, ConnectionAbortedError):
+                continue  # another spare was first, or the launcher has already gone
+            except OSError:
+                time.sleep(_PAUSE)  # the launcher goes on waiting, and goes cold after a while
+                continue
+            finally:
+                # Another launcher may have connected meanwhile.
+                self._rearm(self._listener.fileno())
+            self._poller.close()
+            # A launcher that connects after the engine has ended must not wait for this call.
+            self._listener.close()
+            return _socket(AF_UNIX, SOCK_SEQPACKET, 0, descriptor)
+
+    def wake_another(self) -> None:
+        """Wake a spare for a launcher if one has ended that was woken for it. For the parent.
+
+        As long as epoll has an event to hand out, a new one wakes nobody: it is taken before.
+        """
+        self._poller.poll(0)
+        self._rearm(self._listener.fileno())
+
+    def close(self) -> None:
+        """Refuse launchers from now on, those that wait included. Spares still hear that they are to end."""
+        self._listener.close()
+
+    def _rearm(self, descriptor: int) -> None:
+        """Wake a spare if there is something to be done that none was woken for."""
+        self._poller.modify(descriptor, EPOLLIN | EPOLLET)
