@@ -15,8 +15,8 @@ from support.suite import Suite
 from support.traffic import Outside
 
 HERE = Path(__file__).parent
-# Their assertions show what they compared, as those of tests do.
-pytest.register_assert_rewrite("support.remains", "engine.calls")
+# Its assertions show what they compared, as those of tests do.
+pytest.register_assert_rewrite("support.remains")
 # How long an example takes to make, or to be tried, says how busy the machine is.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")

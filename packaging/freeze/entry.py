@@ -11,6 +11,7 @@ import gc
 import posix
 import sys
 from _frozen_importlib import ModuleSpec, module_from_spec
+from _signal import SIG_DFL, SIGINT, signal  # type: ignore[import-not-found]  # `signal` pulls in enum
 from marshal import loads
 
 TYPE_CHECKING = False
@@ -132,9 +133,13 @@ def restore_locale() -> None:
 
 def run(name: str) -> int:
     """Import the module `name` and return the exit status of its `main`."""
-    module = __import__(name, fromlist=["main"])
     try:
-        return module.main() or 0
+        return __import__(name, fromlist=["main"]).main() or 0
+    except KeyboardInterrupt:
+        # As the interpreter does, but for the traceback.
+        signal(SIGINT, SIG_DFL)
+        posix.kill(posix.getpid(), SIGINT)
+        raise
     except SystemExit as ending:
         if ending.code is None or isinstance(ending.code, int):
             return ending.code or 0

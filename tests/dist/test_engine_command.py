@@ -141,7 +141,7 @@ def test_stop_waits_for_calls(engine: EngineCommand, tmp_path: Path) -> None:
             ask_version(engine.home / "shibafu-bridge")
             time.sleep(0.5)
             assert (stopping.poll(), starting.poll()) == (None, None)
-            assert engine.run("status").startswith("ending for ")
+            assert engine.run("status").startswith("ending, after ")
             released.write("now\n")
         assert call.finish().status == 0
         assert stopping.communicate(timeout=60) == ("stopped the engine\n", "")

@@ -1,6 +1,7 @@
 """The executables work wherever they are, whatever they are called, and whatever the environment is."""
 
 import shutil
+import signal
 import subprocess
 from json import loads
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from dist.executables import PROGRAMS, ask_version, run_plugin
 from support.built import ROOT
+from support.waiting import wait_for
 
 DEL = {"CNI_COMMAND": "DEL", "CNI_CONTAINERID": "ü名", "CNI_IFNAME": "eth0", "CNI_PATH": "/bin"}
 
@@ -62,6 +64,20 @@ def test_closed_descriptors(built: Path, standard: int) -> None:
     assert b"Traceback" not in done.stdout + done.stderr
     if standard != 1:
         assert "supportedVersions" in loads(done.stdout)
+
+
+def test_an_interruption_ends_a_plugin_without_a_word(built: Path) -> None:
+    """It waits for its configuration."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([built / "shibafu-bridge"], env=DEL, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        place = Path(f"/proc/{process.pid}")
+        wait_for(
+            lambda: (place / "exe").readlink().name == "python3"
+            and "State:\tS" in (place / "status").read_text()
+        )
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (-signal.SIGINT, b"", b"")
 
 
 def test_the_callers_directory_is_not_imported_from(built: Path, tmp_path: Path) -> None:

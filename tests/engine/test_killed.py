@@ -112,8 +112,7 @@ def test_a_call_that_is_interrupted_is_undone(
     with engine.expect("failed shibafu-bridge ADD", "served shibafu-ipam DEL"):
         os.kill(slow.launcher, signal.SIGINT)
         answer = slow.call.finish()
-    assert (answer.status, answer.stdout) == (-signal.SIGINT, b"")
-    assert "KeyboardInterrupt" in answer.stderr
+    assert (answer.status, answer.stdout, answer.stderr) == (-signal.SIGINT, b"", "")
     assert not is_running(slow.delegate)
     assert_clean(machine, before)
 

@@ -8,6 +8,7 @@ import pytest
 
 import shibafu
 import shibafu_ipam
+from shibafu.engine.programs import SERVED
 from shibafu.engine.worker import run_program
 
 
@@ -30,19 +31,13 @@ def test_exits_are_those_of_an_own_process(
 
 
 def test_plugins_take_their_environment_from_the_call() -> None:
-    # in a process of the engine, `os.environ` is empty: nobody but the shell of all plugins may look there
+    """In a process of the engine, `os.environ` is empty: nobody but the shell of all plugins may look there.
+
+    shibafu-hook, which is none, has its own.
+    """
+    own = {name.split(".")[1] for name in SERVED.values() if name.startswith("shibafu.")} - {"hook"}
+    shared = {"cni", "lean", "netlink", "netfilter", "resource", "policy"}
     (suite,), (ipam,) = shibafu.__path__, shibafu_ipam.__path__
-    folders = (
-        "cni",
-        "lean",
-        "netlink",
-        "netfilter",
-        "resource",
-        "bridge",
-        "bandwidth",
-        "firewall",
-        "loopback",
-    )
-    roots = [Path(ipam), *(Path(suite, name) for name in (*folders, "policy", "portmap", "tuning"))]
+    roots = [Path(ipam), *(Path(suite, name) for name in own | shared)]
     files = [file for root in roots for file in root.rglob("*.py")]
     assert {file.name for file in files if "os.environ" in file.read_text()} == {"skel.py"}

@@ -1,6 +1,6 @@
 """What the engine did: calls by program, verb and outcome, how long they took, and why others went cold."""
 
-from shibafu.lean.files import replace_file
+from shibafu.lean.files import publish_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def write_metrics(path: str, status: "Mapping[str, object]") -> None:
         status: see `render_metrics`.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or is something else than a file.
     """
-    replace_file(path, render_metrics(status).encode(), mode=0o644)
+    publish_file(path, render_metrics(status).encode())
 
 
 def _render_lines(status: "Mapping[str, object]") -> "Iterator[str]":

@@ -330,8 +330,10 @@ class Parent:
         while (self._idle or self._busy) and time.monotonic() < deadline and not is_service():
             self._handle([descriptor for descriptor, _ in poller.poll(100)])
             notify("WATCHDOG=1")
-        for pid in self._busy if not is_service() else ():
-            os.kill(pid, SIGKILL)
+        if self._busy and not is_service():
+            sys.stderr.write(f"shibafu-engine: ended calls that took {_DRAIN:g} seconds: {len(self._busy)}\n")
+            for pid in self._busy:
+                os.kill(pid, SIGKILL)
         if self._metrics_file:
             self._write_metrics()
         self._unlink(self._place.status)

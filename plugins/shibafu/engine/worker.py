@@ -205,7 +205,6 @@ def run_interruptibly(module: str, env: dict[str, str]) -> int:
         signal(SIGINT, SIG_IGN)
     except KeyboardInterrupt:
         signal(SIGINT, SIG_IGN)
-        sys.excepthook(*sys.exc_info())
         status = -SIGINT
     return status
 

@@ -118,6 +118,33 @@ def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
         raise
 
 
+def publish_file(path: str, content: bytes) -> None:
+    """Replace a file that everybody may read, at a path that an administrator has chosen.
+
+    Args:
+        path: the file; symbolic links are followed.
+        content: what it is to hold.
+
+    Raises:
+        NotRegularError: there is something else, such as /dev/null, which would be replaced.
+        OSError: it cannot be written.
+    """
+    real = os.path.realpath(path)
+    try:
+        # Opened for nothing but the question what it is.
+        os.close(open_file(real, os.O_WRONLY))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        error.filename = path
+        raise
+    try:
+        replace_file(real, content, mode=0o644)
+    except OSError as error:
+        error.filename, error.filename2 = path, None
+        raise
+
+
 def remove_file(path: str) -> bool:
     """Remove a file; return whether there was one."""
     try:

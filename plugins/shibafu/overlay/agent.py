@@ -14,7 +14,7 @@ from select import POLLIN, poll
 
 from shibafu.cni.errors import CniError
 from shibafu.engine.systemd import notify
-from shibafu.lean.files import replace_file
+from shibafu.lean.files import publish_file
 from shibafu.lean.machine_id import read_machine_id
 from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.netlink.socket import NetlinkSocket
@@ -217,7 +217,7 @@ class Agent:
             for state in states:
                 write_agent_state(str(state["network"]), state)
             if self._metrics:
-                replace_file(self._metrics, render_overlay_metrics(states).encode(), 0o644)
+                publish_file(self._metrics, render_overlay_metrics(states).encode())
         except (CniError, OSError) as error:
             trouble = f"the agent's state cannot be written: {error}"
         if trouble and trouble != self._state_trouble:

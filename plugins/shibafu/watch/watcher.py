@@ -9,7 +9,7 @@ from select import POLLIN, poll
 
 from shibafu.cni.errors import CniError
 from shibafu.engine.systemd import notify
-from shibafu.lean.files import replace_file
+from shibafu.lean.files import publish_file
 from shibafu.netlink.errors import NetlinkDecodeError
 from shibafu.networks.errors import CommandError
 from shibafu.watch.backoff import NEVER, Backoff
@@ -260,7 +260,7 @@ class Watcher:
             if not self._is_dry_run:
                 write_watch_status(self._journal.describe())
             if self._metrics:
-                replace_file(self._metrics, render_watch_metrics(self._journal.describe()).encode(), 0o644)
+                publish_file(self._metrics, render_watch_metrics(self._journal.describe()).encode())
         except (CniError, OSError) as error:
             sys.stderr.write(f"shibafu: the watcher's status cannot be written: {error}\n")
 
@@ -270,7 +270,7 @@ class Watcher:
             remove_watch_status()
         if self._metrics:
             status = self._journal.describe() | {"running": False}
-            replace_file(self._metrics, render_watch_metrics(status).encode(), 0o644)
+            publish_file(self._metrics, render_watch_metrics(status).encode())
 
     def _note_signal(self, _number: int, _frame: object) -> None:
         self._is_ending = True

@@ -4,6 +4,7 @@ import os
 from argparse import ArgumentParser, Namespace
 
 from shibafu.cli.subcommand import Context, Subcommand
+from shibafu.networks.errors import UsageError
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -18,6 +19,8 @@ def _add_arguments(parser: ArgumentParser) -> None:
 def _run(_context: Context, arguments: Namespace) -> int:
     from shibafu.cli.engine.client import find_engine, require_root
 
+    if arguments.metrics == "-":
+        raise UsageError("these metrics go to a file", "`shibafu engine status --metrics -` prints them")
     require_root()
     program = find_engine().program
     # The engine works in the root directory.
@@ -28,8 +31,8 @@ def _run(_context: Context, arguments: Namespace) -> int:
 SUBCOMMAND = Subcommand(
     "run",
     "run the engine in the foreground",
-    "Run the engine in the foreground, until SIGTERM or Ctrl-C; calls in progress are finished first. It\n"
-    "also ends when another build replaces its own. The service shibafu-engine runs this.",
+    "Run the engine in the foreground, until SIGTERM or Ctrl-C; calls in progress have 95 seconds to\n"
+    "finish. It also ends when another build replaces its own. The service shibafu-engine runs this.",
     (
         "shibafu engine run",
         "shibafu engine run --metrics /var/lib/prometheus/node-exporter/shibafu.prom",

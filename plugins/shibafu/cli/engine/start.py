@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from shibafu.cli.subcommand import Context, Subcommand
 from shibafu.lean.files import open_file, read_file
 from shibafu.networks.errors import CommandError
+from shibafu.networks.text import format_count
 
 # Seconds until it listens, at most; on a busy machine it takes one.
 _PATIENCE = 30.0
@@ -38,6 +39,8 @@ def _run(context: Context, _arguments: Namespace) -> int:
                 context.out.data({"started": False, "pid": found.pid})
                 context.out.text(f"the engine is running already: process {found.pid}")
                 return 0
+            busy = format_count(found.status["busy"], "call")
+            context.out.text(f"waiting for process {found.pid}, the engine before, which is running {busy}")
             wait_for_end(found)
         child = _start(installation.program, place.log)
         deadline = time.monotonic() + _PATIENCE

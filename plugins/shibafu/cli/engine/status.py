@@ -6,7 +6,7 @@ from typing import Any
 from shibafu.cli.container.ps import format_age
 from shibafu.cli.output import Output
 from shibafu.cli.subcommand import Context, Subcommand
-from shibafu.networks.errors import UsageError
+from shibafu.networks.errors import CommandError, UsageError
 from shibafu.networks.text import format_count, format_size, format_table
 
 # As of service scripts (LSB) and systemctl(1).
@@ -30,7 +30,13 @@ def _run(context: Context, arguments: Namespace) -> int:
         raise UsageError("metrics are not JSON", "omit --format json, or write the metrics to a file")
     require_root()
     place = find_engine().place
-    found = ask_engine(place)
+    try:
+        found = ask_engine(place)
+    except CommandError:
+        if arguments.metrics and arguments.metrics != "-":
+            # What is there would say that it runs.
+            write_metrics(arguments.metrics, {"running": False})
+        raise
     status = found.status if found else {"running": False, "home": place.home}
     if arguments.metrics == "-":
         context.out.text(render_metrics(status).rstrip("\n"))
@@ -47,11 +53,15 @@ def _print(out: Output, status: dict[str, Any], installed: str) -> None:
         state = out.style.paint("yellow", "not running")
         out.text(f"{state}: calls of {status['home']} start cold")
         return
-    state = out.style.paint("yellow", "ending") if status["ending"] else out.style.paint("green", "running")
     supervisor = f" by {status['supervisor']}" if status["supervisor"] else ""
     build = status["build"] if status["build"] == installed else f"{status['build']}, which has been replaced"
     training = "" if status["trained"] else ", not trained"
-    out.text(f"{state} for {format_age(status['seconds'])}{supervisor}: process {status['pid']}")
+    age = f"{format_age(status['seconds'])}{supervisor}"
+    if status["ending"]:
+        rest = f"ends after {format_count(status['busy'], 'call')} in progress; new ones start cold"
+        out.text(f"{out.style.paint('yellow', 'ending')}, after {age}: process {status['pid']} {rest}")
+    else:
+        out.text(f"{out.style.paint('green', 'running')} for {age}: process {status['pid']}")
     out.text(f"  of       {status['home']}")
     out.text(f"  version  {status['version']}, build {build}")
     out.text(f"  calls    {status['busy']} running, {format_count(status['spares'], 'spare')}{training}")
