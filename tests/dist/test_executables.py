@@ -69,11 +69,14 @@ def test_closed_descriptors(built: Path, standard: int) -> None:
 def test_an_interruption_ends_a_plugin_without_a_word(built: Path) -> None:
     """It waits for its configuration."""
     pipe = subprocess.PIPE
-    with subprocess.Popen([built / "shibafu-bridge"], env=DEL, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+    with subprocess.Popen(
+        [built / "shibafu-bridge"], env=DEL, stdin=pipe, stdout=pipe, stderr=pipe
+    ) as process:
         place = Path(f"/proc/{process.pid}")
         wait_for(
-            lambda: (place / "exe").readlink().name == "python3"
-            and "State:\tS" in (place / "status").read_text()
+            lambda: (
+                (place / "exe").readlink().name == "python3" and "State:\tS" in (place / "status").read_text()
+            )
         )
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

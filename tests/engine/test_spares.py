@@ -2,12 +2,17 @@
 
 import os
 import signal
+import subprocess
+import time
+from contextlib import suppress
+from json import dumps
 from pathlib import Path
 
 import pytest
 
+from shibafu.engine.location import EngineLocation
 from shibafu.engine.parent import SPARES
-from support.engine import Engine
+from support.engine import Engine, is_listening, read_status, tally
 from support.ipam_calls import Ipam
 from support.memory import read_memory
 from support.waiting import wait_for
@@ -43,3 +48,54 @@ def test_they_end_with_the_engine(own_engine: Engine, number: signal.Signals) ->
     spares = own_engine.processes()
     os.kill(own_engine.pid, number)
     wait_for(lambda: not any(Path(f"/proc/{pid}/root").exists() for pid in spares))
+
+
+def test_one_that_is_stopped_does_not_keep_the_engine(own_engine: Engine) -> None:
+    own_engine.wait_until_idle()
+    os.kill(own_engine.processes()[0], signal.SIGSTOP)
+    begin = time.monotonic()
+    own_engine.process.terminate()
+    own_engine.process.wait(60)
+    assert time.monotonic() - begin < 20
+
+
+TYPING = """
+"$1"/shibafu-engine --untrained & engine=$!
+until [ -e "$2/listens" ]; do sleep 0.02; done
+"$1"/shibafu-ipam
+echo "status $?"
+until [ -e "$2/seen" ]; do sleep 0.02; done
+kill $engine
+wait
+"""
+
+
+def test_a_call_reads_from_the_terminal_that_the_engine_runs_in(own_home: Path, tmp_path: Path) -> None:
+    place = EngineLocation(str(own_home))
+    env = {"CNI_COMMAND": "STATUS", "CNI_PATH": "/", "PATH": "/usr/bin:/bin"}
+    master, terminal = os.openpty()
+    shell = subprocess.Popen(
+        ["/usr/bin/setsid", "--ctty", "--wait", "/bin/sh", "-c", TYPING, "sh", own_home, tmp_path],
+        env=env,
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        wait_for(lambda: is_listening(place.status))
+        (tmp_path / "listens").touch()
+        ipam = {
+            "type": "shibafu-ipam",
+            "ranges": [[{"subnet": "10.9.0.0/24"}]],
+            "dataDir": f"{tmp_path}/leases",
+        }
+        os.write(master, dumps({"cniVersion": "1.1.0", "name": "net", "ipam": ipam}).encode() + b"\n\x04")
+        wait_for(lambda: tally(read_status(place.status))["served shibafu-ipam STATUS"] == 1)
+        (tmp_path / "seen").touch()
+        assert b"status 0" in shell.communicate(timeout=60)[0]
+    finally:
+        with suppress(OSError):
+            os.kill(read_status(place.status)["pid"], signal.SIGKILL)
+        shell.kill()
+        shell.wait()
+        os.close(master)
+        os.close(terminal)

@@ -1,6 +1,7 @@
 """A failed ADD leaves nothing, wherever it fails, and keeps what was there before it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -146,6 +147,13 @@ def ip6tables_fails(machine: Machine, config: Config) -> dict[str, str]:
     return {"PATH": machine.make_program("ip6tables-restore", "echo oops >&2; exit 2")}
 
 
+def ip6tables_cannot_be_executed(machine: Machine, config: Config) -> dict[str, str]:
+    config["ipam"]["ranges"] = [[{"subnet": "10.10.0.0/24"}], [{"subnet": "fd00:10::/64"}]]
+    path = machine.make_program("ip6tables-restore", "")
+    Path(path.partition(":")[0], "ip6tables-restore").write_text("#!/nowhere/sh\n")
+    return {"PATH": path}
+
+
 def iptables_is_killed(machine: Machine, _: Config) -> dict[str, str]:
     return {"PATH": machine.make_program("iptables-restore", "kill -9 $$")}
 
@@ -196,6 +204,7 @@ SABOTAGES: list[tuple[Sabotage, int, str]] = [
     (iptables_fails, 102, "iptables-restore refused the rules of network net: oops"),
     (iptables_fails_late, 102, "iptables-restore refused the rules of network net: oops"),
     (ip6tables_fails, 102, "ip6tables-restore refused the rules of network net: oops"),
+    (ip6tables_cannot_be_executed, 102, "cannot execute"),
     (iptables_is_killed, 102, "iptables-restore refused the rules of network net"),
     (iptables_is_missing, 102, "iptables-restore is not installed"),
     (nft_fails, 102, "nft refused the rules: oops"),
@@ -208,7 +217,14 @@ each_sabotage = pytest.mark.parametrize(
 
 
 # What cannot be undone with the tool that is broken is remembered, and goes with the next DEL.
-BROKEN_TOOLS = (iptables_fails, iptables_fails_late, ip6tables_fails, iptables_is_killed, nft_fails)
+BROKEN_TOOLS = (
+    iptables_fails,
+    iptables_fails_late,
+    ip6tables_fails,
+    ip6tables_cannot_be_executed,
+    iptables_is_killed,
+    nft_fails,
+)
 
 
 def without_rules(snapshot: dict[str, object]) -> dict[str, object]:

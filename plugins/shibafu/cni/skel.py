@@ -87,7 +87,7 @@ def run(plugin: Plugin, env: "Mapping[str, str]", stdin: "BinaryIO", stdout: "Bi
         from shibafu.cni.config import parse_config
         from shibafu.cni.request import check_environment, parse_request
 
-        document = stdin.read()
+        document = stdin.read() or b""  # None: nothing has come yet, and reading does not wait
         try:
             config = parse_config(document)
             stated = config.get("cniVersion")

@@ -35,9 +35,9 @@ class Entrance:
         self._stop = stop
         self._poller = epoll()
         # Edge-triggered: as a rule one spare is woken for a launcher, and no second one, which would find
-        # it gone.
-        for descriptor in (listener.fileno(), stop):
-            self._poller.register(descriptor, EPOLLIN | EPOLLET)
+        # it gone. The end is for all of them.
+        self._poller.register(listener.fileno(), EPOLLIN | EPOLLET)
+        self._poller.register(stop, EPOLLIN)
 
     def listen(self, backlog: int) -> None:
         """Let launchers connect; so many may wait."""
@@ -53,8 +53,6 @@ class Entrance:
                 patience = None
                 continue
             if self._stop in ready:
-                # The next one is to end as well.
-                self._rearm(self._stop)
                 return None
             try:
                 descriptor, _ = self._listener._accept()  # type: ignore[attr-defined]  # what socket.accept calls
@@ -65,7 +63,7 @@ class Entrance:
                 continue
             finally:
                 # Another launcher may have connected meanwhile.
-                self._rearm(self._listener.fileno())
+                self._rearm()
             self._poller.close()
             # A launcher that connects after the engine has ended must not wait for this call.
             self._listener.close()
@@ -77,12 +75,12 @@ class Entrance:
         As long as epoll has an event to hand out, a new one wakes nobody: it is taken before.
         """
         self._poller.poll(0)
-        self._rearm(self._listener.fileno())
+        self._rearm()
 
     def close(self) -> None:
         """Refuse launchers from now on, those that wait included. Spares still hear that they are to end."""
         self._listener.close()
 
-    def _rearm(self, descriptor: int) -> None:
-        """Wake a spare if there is something to be done that none was woken for."""
-        self._poller.modify(descriptor, EPOLLIN | EPOLLET)
+    def _rearm(self) -> None:
+        """Wake a spare if there is a launcher that none was woken for."""
+        self._poller.modify(self._listener.fileno(), EPOLLIN | EPOLLET)

@@ -25,18 +25,17 @@ from _socket import (
     MSG_NOSIGNAL,
     SOCK_CLOEXEC,
     SOCK_DGRAM,
-    SOCK_NONBLOCK,
     SOCK_SEQPACKET,
     SOCK_STREAM,
     socketpair,
 )
 from _socket import socket as _socket
-from fcntl import LOCK_EX, LOCK_NB, flock
 from select import POLLIN, poll
 
 import shibafu
 from shibafu.engine import protocol
 from shibafu.engine.caller import Baseline
+from shibafu.engine.claim import bind_socket, lock_place
 from shibafu.engine.entrance import Entrance
 from shibafu.engine.location import EngineLocation
 from shibafu.engine.metrics import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Metrics, write_metrics
@@ -53,14 +52,11 @@ _LARGEST_REPORT = 4096
 # Seconds between looks at the installation, and between writes of the metrics.
 _LOOK = 1.0
 _METRICS = 15.0
-# Seconds that calls have to end when the engine ends: more than the longest delegate takes.
+# Seconds that calls have to end when the engine ends, more than the longest delegate takes; and spares.
 _DRAIN = 95.0
+_DRAIN_IDLE = 2.0
 # Spares that may fail between two looks before the engine gives up.
 _MAX_FAILURES = 20
-
-
-class AlreadyRunningError(Exception):
-    """Another process is the engine of this installation."""
 
 
 class Parent:
@@ -90,9 +86,9 @@ class Parent:
         place.make()
         # Everything is opened before this process leaves for the first process's namespaces.
         self._directory = os.open(place.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._lock = _lock(place)
-        calls = _bind(place.calls, SOCK_SEQPACKET)
-        self._status = _bind(place.status, SOCK_STREAM)
+        self._lock = lock_place(place)
+        calls = bind_socket(place.calls, SOCK_SEQPACKET)
+        self._status = bind_socket(place.status, SOCK_STREAM)
         self._inodes = {path: os.stat(path).st_ino for path in (place.calls, place.status, place.lock)}
         self._nothing = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
         stop, self._stop_spares = os.pipe2(os.O_CLOEXEC)
@@ -322,14 +318,19 @@ class Parent:
         self._unlink(self._place.calls)
         os.close(self._stop_spares)
         self._entrance.close()
-        deadline = time.monotonic() + _DRAIN
+        now = time.monotonic()
+        deadline, deadline_idle = now + _DRAIN, now + _DRAIN_IDLE
         poller = poll()
         for descriptor in (self._reports.fileno(), self._status.fileno(), self._signals):
             poller.register(descriptor, POLLIN)
         self._reap()
-        while (self._idle or self._busy) and time.monotonic() < deadline and not is_service():
+        while (self._idle or (self._busy and not is_service())) and (now := time.monotonic()) < deadline:
             self._handle([descriptor for descriptor, _ in poller.poll(100)])
             notify("WATCHDOG=1")
+            if now > deadline_idle:
+                # Stopped, for example: nobody would ever end those.
+                for pid in self._idle:
+                    os.kill(pid, SIGKILL)
         if self._busy and not is_service():
             sys.stderr.write(f"shibafu-engine: ended calls that took {_DRAIN:g} seconds: {len(self._busy)}\n")
             for pid in self._busy:
@@ -347,42 +348,6 @@ class Parent:
                 os.unlink(path.rpartition("/")[2], dir_fd=self._directory)
             except OSError:
                 pass  # just now, or /run is read-only
-
-
-def _lock(place: EngineLocation) -> int:
-    """Return the descriptor by which this process alone is the engine of a place.
-
-    Raises:
-        AlreadyRunningError: another process is it.
-    """
-    while True:
-        descriptor = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
-            # The one before removes the file when it ends, perhaps just now.
-            if os.path.samestat(os.fstat(descriptor), os.stat(place.lock)):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise AlreadyRunningError(place.home) from None
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)
-
-
-def _bind(path: str, kind: int) -> _socket:
-    """Return a socket at a path, which only root may connect to."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
-    made = _socket(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK)
-    before = os.umask(0o177)
-    try:
-        made.bind(path)
-    finally:
-        os.umask(before)
-    return made
 
 
 def _note(_number: int, _frame: object) -> None:

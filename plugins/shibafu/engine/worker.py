@@ -86,8 +86,9 @@ class Worker:
         for number in (SIGCHLD, SIGHUP, SIGTERM):
             signal(number, SIG_DFL)
         signal(SIGINT, default_int_handler)
-        # What is typed at the terminal that the engine runs in is for the engine.
-        os.setpgid(0, 0)
+        # What is typed at the terminal that the engine runs in is for the engine. A call may read from the
+        # same one, for which processes of its session would be stopped.
+        os.setsid()
         os.environ.clear()
         connection = self._entrance.accept()
         if connection is None:

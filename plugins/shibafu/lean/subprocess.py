@@ -233,6 +233,12 @@ class Child:
             time.sleep(_EXIT_PAUSE)
         return True
 
+    def withdraw(self) -> None:
+        """Give a program that was to be fed no more to do, and wait until it has ended."""
+        if self._stdin >= 0:
+            os.close(self._stdin)
+        self.wait()
+
     def leave(self) -> None:
         """Let the program, whose stderr is kept, end by itself: its work is done, and nobody reads on."""
         os.close(self._stdout)

@@ -5,7 +5,7 @@ A program that has removed rules cannot close its netlink socket before no proce
 """
 
 from shibafu.netfilter.generation import GenerationWatch
-from shibafu.netfilter.restore import PATIENCE, finish_announced, is_announced, spawn_restore
+from shibafu.netfilter.restore import PATIENCE, finish_announced, is_announced, spawn_restore, start_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Commits:
 
     def _run_announced(self, texts: "Mapping[int, str]", watch: GenerationWatch) -> list[int]:
         inherited = (watch.fileno(),)
-        children = {version: self._start(version, None, inherited) for version in texts}
+        children = start_each(texts, lambda version: self._start(version, None, inherited))
         for version, child in children.items():
             # The extensions of rules are looked up meanwhile, which takes the longest.
             child.feed(texts[version].removesuffix(_COMMIT).encode("utf-8", "surrogateescape"))

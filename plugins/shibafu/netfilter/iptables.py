@@ -18,7 +18,7 @@ from shibafu.netfilter.render_iptables import (
     render_shared_teardown,
     render_teardown,
 )
-from shibafu.netfilter.restore import PATIENCE, decode, is_announced, spawn_restore
+from shibafu.netfilter.restore import PATIENCE, decode, is_announced, spawn_restore, start_each
 from shibafu.netfilter.ruleset import MISSING, MIXED, Ruleset
 
 TYPE_CHECKING = False
@@ -167,11 +167,14 @@ class Iptables:
         from shibafu.netfilter.generation import GenerationWatch
 
         self._watch = GenerationWatch()
-        for version, program in self._programs.items():
-            child = spawn_restore(program, self._env, None, (self._watch.fileno(),))
+        inherited = (self._watch.fileno(),)
+        programs = self._programs
+        self._children = start_each(
+            programs, lambda version: spawn_restore(programs[version], self._env, None, inherited)
+        )
+        for version, child in self._children.items():
             # Looking up the extensions that rules use opens and closes sockets: better now.
             child.feed(self._split_teardown(version)[0])
-            self._children[version] = child
 
     def start_teardown(self) -> None:
         """Tell the first to begin.
@@ -229,9 +232,16 @@ class Iptables:
             self._run(program, render_removal(ruleset, existing))
             spawn_restore(program, self._env, render_shared_teardown(ruleset.shared)).wait()
 
+    def cancel_teardown(self) -> None:
+        """End what was prepared, before it has begun."""
+        children, self._children = self._children, {}
+        for child in children.values():
+            child.withdraw()
+
     def _start(self, inputs: dict[int, str]) -> None:
-        for version, text in inputs.items():
-            self._children[version] = self._spawn(self._programs[version], text)
+        self._children = start_each(
+            inputs, lambda version: self._spawn(self._programs[version], inputs[version])
+        )
 
     def _spawn(self, program: str, text: str) -> Child:
         child = spawn_restore(program, self._env, text)

@@ -194,6 +194,12 @@ class Nftables:
         """
         self._child = self._nft.start(None)
 
+    def cancel_teardown(self) -> None:
+        """End it before it has begun."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.withdraw()
+
     def start_teardown(self) -> None:
         """Tell it to begin."""
         if self._child is not None:

@@ -10,7 +10,7 @@ from shibafu.lean.subprocess import Child
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 # Seconds to wait for the legacy variant's lock.
 _LOCK_WAIT = "30"
@@ -42,6 +42,30 @@ def spawn_restore(
         return Child(program, argv, env, stdin, keep_stderr=True, inherit=inherit)
     except OSError as error:
         raise CniError(FIREWALL, f"cannot execute {program}: {error.strerror}") from None
+
+
+def start_each(versions: "Iterable[int]", start: "Callable[[int], Child]") -> dict[int, Child]:
+    """Start a program for each family; if one cannot be executed, none is left that waits to be fed.
+
+    It would hold the locks that it has been handed down.
+
+    Args:
+        versions: the families.
+        start: starts the program of one.
+
+    Raises:
+        CniError: a program cannot be executed.
+    """
+    children: dict[int, Child] = {}
+    try:
+        for version in versions:
+            children[version] = start(version)
+    except BaseException:
+        # Whatever it is: nobody else knows of them.
+        for child in children.values():
+            child.withdraw()
+        raise
+    return children
 
 
 def is_announced(program: str) -> bool:

@@ -94,6 +94,12 @@ class RulesTeardown(Resource):
                     backend = _open_recorded(self._state.network, record, name, self._env)
                     backend.prepare_teardown(self._state.versions_of_others(IPTABLES))
                     self._backends.append(backend)
+            except BaseException:
+                # Whatever it is: those that wait would hold the lock.
+                for backend in self._backends:
+                    backend.cancel_teardown()
+                self._backends.clear()
+                raise
             finally:
                 self._state.hand_down_lock(False)
 
