@@ -3,7 +3,8 @@
 #
 #   tests/run.sh                      everything: ruff, mypy, codespell, shellcheck, all tests, some of them three times
 #   tests/run.sh --fast               what needs no root and less than a minute: the checks, and the tests of modules
-#   tests/run.sh --long               everything, and what takes longer: the executables on Debian 13, the reference's own tests
+#   tests/run.sh --long               everything, and what takes longer: the executables on Debian 13, the reference's own tests,
+#                                     all tests that make calls once more, through the engine
 #   tests/run.sh unit wire            the tests of these directories, or files, one after the other
 #   tests/run.sh netns -x -k masq     with options of pytest; -n 3 runs three tests at a time
 #
@@ -144,7 +145,10 @@ else
         mapfile -t chained < <(find_shipped)
         # The engine's calls are of the same bundle: by themselves, chained plugins are called in chains.
         stage "tests of the executables" run_pytest --suite dist/shibafu "${shipped[@]}" ${long[0]:+"${chained[@]}"}
-        stage "tests of the engine" run_pytest --suite dist/shibafu --engine "${shipped[@]}" "${chained[@]}"
+        # What is left out else has its calls done by the same code, in the same processes.
+        served=("${shipped[@]}" "${chained[@]}" tests/netns/test_overlay_conflists.py)
+        if [[ ${long[0]:-} ]]; then served=(tests/spec tests/netns tests/dist); fi
+        stage "tests of the engine" run_pytest --suite dist/shibafu --engine "${served[@]}"
     fi
 fi
 printf '%s\n' "---" "${times[@]}" "$(printf '%5d s  in all' "$SECONDS")"

@@ -66,6 +66,7 @@ def test_closed_descriptors(built: Path, standard: int) -> None:
         assert "supportedVersions" in loads(done.stdout)
 
 
+@pytest.mark.usefixtures("is_cold")
 def test_an_interruption_ends_a_plugin_without_a_word(built: Path) -> None:
     """It waits for its configuration."""
     pipe = subprocess.PIPE

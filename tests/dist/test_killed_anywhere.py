@@ -17,6 +17,8 @@ from support.killed_calls import REMEDIES, assert_clean, assert_same, remedy
 from support.machine import Answer, Config, Machine
 from support.suite import Suite
 
+pytestmark = pytest.mark.usefixtures("is_cold")
+
 # A network with all that a call can make, and one with as little as possible.
 KINDS: dict[str, Config] = {
     "all": {"isolate": "strict", "macspoofchk": True, "promiscMode": True},

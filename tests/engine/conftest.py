@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from support.built import built
+from support.built import build
 from support.engine import Engine, copy_executables
 from support.ipam_calls import Ipam
 from support.suite import Suite
 
-__all__ = ["built"]
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    """The folder of the executables."""
+    return build()
 
 
 @pytest.fixture(scope="session")

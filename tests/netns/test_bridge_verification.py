@@ -177,6 +177,8 @@ def test_what_is_broken_is_seen_and_made_again(
 def test_a_flush_during_add_is_noticed(
     machine: Machine, programs: Programs, config: Config, outside: Outside
 ) -> None:
+    if machine.suite.has_engine:
+        pytest.skip("another process than the traced one does the call")
     machine.prefix = ["/usr/bin/strace", "--quiet=all", "--output=/dev/null"]
     machine.prefix += ["--trace=setns", "--inject=setns:delay_enter=300000"]
     before, links = sorted(machine.rules()), set(machine.links())

@@ -73,12 +73,12 @@ def tally(status: Any) -> "Counter[str]":
 
 
 def assert_served(ended: "Counter[str]") -> None:
-    """See that an engine did its callers' work, of whom none was one that it must not work for.
+    """See that an engine did its callers' work.
 
-    On a machine that is very busy one of a hundred may go cold after five seconds.
+    One call of fifty may go cold or be lost: of callers in other process namespaces, or whose test ends them.
     """
     elsewhere = sum(count for end, count in ended.items() if end.startswith(("cold: ", "lost ")))
-    assert elsewhere <= ended.total() / 100 < ended.total(), ended
+    assert elsewhere <= ended.total() / 50 < ended.total(), ended
 
 
 class Engine:

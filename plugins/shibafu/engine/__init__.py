@@ -3,7 +3,7 @@
     launcher.c (packaging/freeze)   what a runtime executes; hands its call over, or starts the plugin cold
     __main__    shibafu-engine, the executable: loads everything once
     parent      keeps spares ready, counts what they did, ends with its installation
-    claim       the lock and the sockets that one engine of an installation has
+    sole_engine the lock and the sockets that one engine of an installation has
     entrance    where launchers connect, and spares wait for them
     worker      a spare: waits for one call, does it, ends
     caller      who calls, whether the engine may work for them, and becoming like them

@@ -13,10 +13,10 @@ from shibafu.cni.directories import UMASK
 from shibafu.cni.errors import CniError
 from shibafu.cni.sole_process import ALREADY_AT_WORK
 from shibafu.engine.announced_output import open_output
-from shibafu.engine.claim import AlreadyRunningError
 from shibafu.engine.location import EngineLocation
 from shibafu.engine.parent import Parent
 from shibafu.engine.programs import SERVED
+from shibafu.engine.sole_engine import AlreadyRunningError
 from shibafu.engine.warmup import warm_up
 
 TYPE_CHECKING = False

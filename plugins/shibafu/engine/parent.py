@@ -35,10 +35,10 @@ from select import POLLIN, poll
 import shibafu
 from shibafu.engine import protocol
 from shibafu.engine.caller import Baseline
-from shibafu.engine.claim import bind_socket, lock_place
 from shibafu.engine.entrance import Entrance
 from shibafu.engine.location import EngineLocation
 from shibafu.engine.metrics import OUTCOME_FAILED, OUTCOME_LOST, OUTCOME_SERVED, Metrics, write_metrics
+from shibafu.engine.sole_engine import bind_socket, lock_place
 from shibafu.engine.systemd import is_service, notify
 from shibafu.engine.warmup import rehearse_reception
 from shibafu.engine.worker import Worker
