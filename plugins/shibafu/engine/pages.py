@@ -1,4 +1,6 @@
-"""Memory of a forked process, which is shared with its parent until one of them writes to it.
+"""What a forked process does not have of its own before it needs it: memory, and its directory in /proc.
+
+Memory is shared with its parent until one of them writes to it.
 
 A call writes to most of it, if only to count references, and each page costs a fault and a copy then, a third
 of all that VERSION takes. What it only reads, the code of interpreter and libraries, costs faults as well:
@@ -31,6 +33,15 @@ def populate_pages() -> None:
             madvise(_Address(start), _Address(end - start), advice)
         except OSError:
             pass  # nothing that a call could not do later
+
+
+def look_up_proc() -> None:
+    """Have the kernel make what calls look up of their process in /proc; the first look takes 0.04 ms."""
+    for name in ("ns/net", "net/ip_tables_names"):
+        try:
+            os.stat(f"/proc/self/{name}")
+        except OSError:
+            pass  # no /proc here, or no such tables
 
 
 def list_areas() -> list[tuple[int, int, int]]:

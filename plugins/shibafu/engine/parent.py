@@ -46,11 +46,15 @@ from shibafu.lean.json import dumps
 from shibafu.netlink.constants import CLONE_NEWNET, CLONE_NEWNS
 from shibafu.netlink.libc import load_libc_function
 
-SPARES = 3
+SPARES = 4
 _BACKLOG = 1024
 _LARGEST_REPORT = 4096
 # Seconds between looks at the installation, and between writes of the metrics.
 _LOOK = 1.0
+# Seconds without news of calls after which more spares are forked than the next call needs: one call is often
+# followed by others, from which forking and preparing a spare would take the processor. The second is for
+# calls that take long.
+_QUIET, _QUIET_BUSY = 0.005, 0.1
 _METRICS = 15.0
 # Seconds that calls have to end when the engine ends, more than the longest delegate takes; and spares.
 _DRAIN = 95.0
@@ -135,7 +139,7 @@ class Parent:
         # What is there is shared with all spares; the collector would write to each object.
         gc.freeze()
         self._entrance.listen(_BACKLOG)
-        self._refill()
+        self._refill(is_quiet=True)
         self._status.listen(_BACKLOG)
         notify("READY=1")
         poller = poll()
@@ -143,7 +147,7 @@ class Parent:
             poller.register(descriptor, POLLIN)
         next_look = next_metrics = time.monotonic()
         while not self._is_ending:
-            ready = [descriptor for descriptor, _ in poller.poll(_LOOK * 1000)]
+            ready = [descriptor for descriptor, _ in poller.poll(self._calc_pause() * 1000)]
             self._handle(ready)
             now = time.monotonic()
             if now >= next_look:
@@ -187,31 +191,45 @@ class Parent:
         if self._status.fileno() in ready:
             self._answer_status()
         if not self._is_ending:
-            self._refill()
+            self._refill(is_quiet=not ready)
 
-    def _refill(self) -> None:
-        """Fork spares: up to `SPARES` processes while few calls are running, and one spare however many are.
+    def _is_short(self) -> bool:
+        """Return whether there are fewer processes than there should be."""
+        return len(self._idle) + len(self._busy) < SPARES
+
+    def _calc_pause(self) -> float:
+        """Return after how many seconds without news there is something to do."""
+        if not self._is_short():
+            return _LOOK
+        return _QUIET_BUSY if self._busy else _QUIET
+
+    def _refill(self, is_quiet: bool) -> None:
+        """Fork spares: one if there is none, and up to `SPARES` processes when it is quiet.
 
         There always is one, since a call may wait for others that it has started itself.
+
+        Args:
+            is_quiet: whether no call has begun or ended for a while.
         """
-        while not self._idle or len(self._idle) + len(self._busy) < SPARES:
+        while not self._idle or (is_quiet and self._is_short()):
+            is_needed = not self._idle
             try:
                 pid = os.fork()
             except OSError:
                 return  # calls go cold, or wait for those that are running
             if pid == 0:
-                self._become_spare()
+                self._become_spare(is_needed)
             self._idle.add(pid)
 
-    def _become_spare(self) -> None:
-        """Serve one call in this process, which has just been forked, and end it."""
+    def _become_spare(self, is_needed: bool) -> None:
+        """Serve one call in this process, which has just been forked, and end it; see `Entrance.accept`."""
         try:
             for descriptor in (self._lock, self._directory, self._signals, self._stop_spares):
                 os.close(descriptor)
             self._status.close()
             self._reports.close()
             gc.disable()
-            self._make_worker().serve()
+            self._make_worker().serve(is_needed)
             os._exit(0)
         finally:
             # Not even an exception may go up from here: that code belongs to the parent.

@@ -80,8 +80,8 @@ class Worker:
         self._engine = engine
         self._pid = os.getpid()
 
-    def serve(self) -> None:
-        """Wait for one call and do it."""
+    def serve(self, is_needed: bool) -> None:
+        """Wait for one call and do it; see `Entrance.accept`."""
         set_wakeup_fd(-1)
         for number in (SIGCHLD, SIGHUP, SIGTERM):
             signal(number, SIG_DFL)
@@ -90,7 +90,7 @@ class Worker:
         # same one, for which processes of its session would be stopped.
         os.setsid()
         os.environ.clear()
-        connection = self._entrance.accept()
+        connection = self._entrance.accept(is_needed)
         if connection is None:
             return
         begin = time.monotonic()
