@@ -15,7 +15,7 @@ from shibafu.policy.policy_documents import parse_policies
 from support.imports import FORBIDDEN, OS_MODULES, check_budget, measure
 from support.machine import Config, Machine
 
-FIREWALL = ("masquerade", "foreign_drops", "rules_record")
+FIREWALL = ("masquerade", "rules_needs", "foreign_drops", "rules_record")
 
 
 def is_first_process_namespace() -> bool:

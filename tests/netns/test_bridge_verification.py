@@ -204,6 +204,27 @@ def test_others_that_drop_are_seen_whatever_is_known_of_our_rules(
     machine.check(config, "c1")
 
 
+@pytest.mark.usefixtures("outside")
+def test_others_that_dropped_before_the_rules_were_made_are_seen(machine: Machine) -> None:
+    drop = "{ type filter hook forward priority 0; policy drop; }"
+    machine.host.run("nft", f"add table inet other; add chain inet other forward {drop}")
+    config = machine.config("10.10.0.0/24", "fd00:10::/64")
+    machine.add(config, "c1")
+    for _ in range(2):
+        assert "other" in machine.fail(config, "c1", command="CHECK")["msg"]
+    machine.host.run("nft", "add chain inet other forward { policy accept; }")
+    machine.check(config, "c1")
+
+
+@pytest.mark.usefixtures("outside")
+def test_the_legacy_variant_of_others_is_seen_though_it_has_no_generation(
+    machine: Machine, config: Config
+) -> None:
+    machine.check(config, "c1")
+    machine.host.run("iptables-legacy", "-P", "FORWARD", "DROP")
+    assert "FORWARD" in machine.fail(config, "c1", command="CHECK")["msg"]
+
+
 def test_the_legacy_variant_is_looked_at_each_time(suite: Suite, tmp_path: Path) -> None:
     programs = Programs(tmp_path / "programs", "legacy")
     with open_machine(suite, tmp_path, programs.path) as machine:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from shibafu.bridge.attachment import Attachment
     from shibafu.bridge.config import BridgeConfig
+    from shibafu.bridge.resources.masquerade import Rules
     from shibafu.cni.delegate import Installation
     from shibafu.cni.result import Result
     from shibafu.resource.base import Resource
@@ -43,14 +44,15 @@ def plan_attachment(
         has_policies = state.has_policies()
         port_rules = plan_port_rules(attachment, state, result, has_policies)
         made = plan_links(attachment, result, port, port_rules)
-        made += plan_rules(attachment, state, result, has_policies)
+        rules = plan_rules(attachment, state, result, has_policies)
+        made += rules
     else:
         from shibafu.bridge.compat.plan import plan_reference
 
-        made = plan_reference(attachment, state, result)
+        made, rules = plan_reference(attachment, state, result), []
     addresses = plan_addresses(attachment, installation, result)
     stated = plan_stated_policies(attachment.config)
-    return [*stated, *addresses, *made, *plan_passage(attachment, result)]
+    return [*stated, *addresses, *made, *plan_passage(attachment, result, rules)]
 
 
 def plan_network(attachment: "Attachment", state: "NetworkState") -> "list[Resource]":
@@ -130,7 +132,7 @@ def _find_bridge_mac(attachment: "Attachment", result: "Result") -> str:
 
 def plan_rules(
     attachment: "Attachment", state: "NetworkState", result: "Result", has_policies: bool
-) -> "list[Resource]":
+) -> "list[Rules]":
     """Return the rules that the network needs for an attachment, if it needs any.
 
     Args:
@@ -147,7 +149,8 @@ def plan_rules(
     is_bridged = not config.ip_masq and has_policies and _is_selected(attachment, state, result)
     if not (config.needs_rules or state.read_rules() or is_bridged or needs_unasked_rules(config, versions)):
         return []
-    from shibafu.bridge.resources.masquerade import Rules, find_needs
+    from shibafu.bridge.resources.masquerade import Rules
+    from shibafu.bridge.resources.rules_needs import find_needs
 
     is_rerouted = is_bridged and _is_rerouted(attachment)
     subnets = _select_subnets(attachment, result)
@@ -227,13 +230,20 @@ def _find_stated(attachment: "Attachment", state: "NetworkState") -> "tuple[dict
     return (request.config.values, request.args) if record.config is None else (record.config, record.args)
 
 
-def plan_passage(attachment: "Attachment", result: "Result") -> "list[Resource]":
-    """Return what others could have put in the packets' way."""
+def plan_passage(attachment: "Attachment", result: "Result", rules: "list[Rules]") -> "list[Resource]":
+    """Return what others could have put in the packets' way.
+
+    Args:
+        attachment: the attachment.
+        result: what its network gave it.
+        rules: what `plan_rules` has returned.
+    """
     if not result.ips:
         return []
     from shibafu.bridge.resources.foreign_drops import ForeignDrops
 
-    return [ForeignDrops(attachment.config, _select_subnets(attachment, result), attachment.request.env)]
+    subnets, env = _select_subnets(attachment, result), attachment.request.env
+    return [ForeignDrops(attachment.config, subnets, env, rules[0] if rules else None)]
 
 
 def _select_subnets(attachment: "Attachment", result: "Result") -> list[Cidr]:

@@ -42,7 +42,7 @@ BUDGETS = {
         "netlink": f"{NETLINK} {CONTAINER} {LIBC}",
         "netfilter": f"{VERIFIED} forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} add answer plan",
-        "resources": "carrier fabric interface lease masquerade network pair port rules_record",
+        "resources": "carrier fabric interface lease masquerade network pair port rules_needs rules_record",
         "resource": "base claim home identity netns record records transaction view",
         "ipam": f"{STORE} add allocator liveness ranges",
     },
@@ -54,7 +54,7 @@ BUDGETS = {
         "netfilter": f"{VERIFIED} drops forwarding",
         "bridge": f"{CONFIGURATION} {ATTACHING} check plan",
         "resources": "carrier container_routes fabric fabric_faults interface interface_faults "
-        "lease masquerade foreign_drops pair port rules_record",
+        "lease masquerade foreign_drops pair port rules_needs rules_record",
         "resource": "base home identity netns record records view",
         "ipam": "__main__ check config index_records ranges store",
     },
@@ -119,7 +119,9 @@ PACKAGES = {
 }
 
 # What looks at rules where calls do not know that they are unchanged.
-LOOKING = {f"shibafu.netfilter.{name}" for name in ("iptables", "render_iptables", "restore", "rule_state")}
+LOOKING = {
+    f"shibafu.netfilter.{name}" for name in ("drops", "iptables", "render_iptables", "restore", "rule_state")
+}
 
 
 def calc_imports(call: str, *without: str) -> set[str]:

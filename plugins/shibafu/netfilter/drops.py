@@ -65,7 +65,12 @@ class BaseChain:
 
 
 def find_drop(
-    bridge: str, subnets: list[Cidr], is_masqueraded: bool, backend: str, env: "Mapping[str, str]"
+    bridge: str,
+    subnets: list[Cidr],
+    is_masqueraded: bool,
+    backend: str,
+    env: "Mapping[str, str]",
+    is_clear: bool = False,
 ) -> "Drop | None":
     """Return the first chain that certainly drops a network's packets; None if there is none.
 
@@ -78,21 +83,36 @@ def find_drop(
         is_masqueraded: whether what they send is to be forwarded.
         backend: what the network's own rules are made with.
         env: the environment.
+        is_clear: whether `has_foreign_bases` has found none, and nf_tables has not changed since.
     """
-    bases = _list_bases()
+    bases = [] if is_clear else _list_foreign_bases(backend, env)
     legacy = [version for version in sorted({s.version for s in subnets}) if _uses_legacy(version)]
-    if backend == IPTABLES and (bases or legacy):
-        # Chains of the program that makes the network's own rules, which come first there.
-        if _is_legacy(env):
-            legacy = []
-        else:
-            bases = [base for base in bases if not base.is_iptables]
+    if legacy and backend == IPTABLES and _is_legacy(env):
+        legacy = []  # our own rules come first there
     if not bases and not legacy:
         return None
     from shibafu.netfilter.trace import calc_packets, find_legacy_drop, find_nft_drop
 
     packets = list(calc_packets(bridge, subnets, is_masqueraded))
     return find_nft_drop(bases, packets, env) or find_legacy_drop(legacy, packets, env)
+
+
+def has_foreign_bases(backend: str, env: "Mapping[str, str]") -> bool:
+    """Return whether nf_tables has base chains of others that could drop anything that is forwarded.
+
+    Args:
+        backend: what a network's own rules are made with.
+        env: the environment.
+    """
+    return bool(_list_foreign_bases(backend, env))
+
+
+def _list_foreign_bases(backend: str, env: "Mapping[str, str]") -> list[BaseChain]:
+    bases = _list_bases()
+    if bases and backend == IPTABLES and not _is_legacy(env):
+        # In chains of the program that makes a network's own rules, these come first.
+        return [base for base in bases if not base.is_iptables]
+    return bases
 
 
 def _is_legacy(env: "Mapping[str, str]") -> bool:

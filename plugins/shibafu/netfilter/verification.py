@@ -4,7 +4,8 @@ Looking at them takes a program for each family; asking for nf_tables' generatio
 generation that was in force when the rules were last found right, or made, is left next to their record as a
 hint: a digest of all that it holds for. Next to it is one of the rules themselves (`rule_state`): where
 others have changed something else, such as ports that were published, it still holds, which takes a dump of
-each chain. If the hint says anything else, the rules are looked at.
+each chain. If the hint says anything else, the rules are looked at. A third digest is there if nobody else's
+chains could drop anything at that generation either, which CHECK need not look for then.
 
 ADD leaves it, with the network's lock held. CHECK renews one that is there: it only says when
 somebody looked, so that nothing changes for anybody but the next call, and a renewed one cannot outlive the
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 
 _DIGEST_SIZE = 16
+# Of a hint: how many digests it has, what is there in place of one, and what the third is of.
+_WORDS, _UNKNOWN, _CLEAR = 3, b"-", "{} clear"
 
 
 class Verification:
@@ -47,11 +50,15 @@ class Verification:
     Args:
         hints: where the network's hints are.
         what: which of them; see `NetworkState.read_hint`.
+
+    Attributes:
+        is_clear: whether no chain of others could drop anything either, by the hint that holds.
     """
 
-    __slots__ = ("_generation", "_hints", "_mark", "_watch", "_what")
+    __slots__ = ("_generation", "_hints", "_mark", "_watch", "_what", "is_clear")
 
     def __init__(self, hints: "Hints", what: str = "") -> None:
+        self.is_clear = False
         self._hints = hints
         self._what = what
         self._mark = hints.identify_netns()
@@ -69,10 +76,14 @@ class Verification:
         """
         if not (self._generation and subject):
             return False
-        last, _, rules = self._hints.read_hint(self._what).partition(b" ")
+        words = self._hints.read_hint(self._what).split(b" ")
+        if len(words) != _WORDS:
+            return False
+        last, rules, clear = words
         if last == self._render(subject, str(self._generation)):
+            self.is_clear = clear == self._render(subject, _CLEAR.format(self._generation))
             return True
-        if not rules:
+        if rules == _UNKNOWN:
             return False
         # Something has changed, perhaps something else.
         state = _read_state(list_chains())
@@ -91,7 +102,14 @@ class Verification:
             self._generation = self._watch.ask()
         return is_same
 
-    def note(self, subject: str, chains: "Iterable[Place]", pids: "Container[int]", is_locked: bool) -> None:
+    def note(
+        self,
+        subject: str,
+        chains: "Iterable[Place]",
+        pids: "Container[int]",
+        is_locked: bool,
+        is_clear: bool = False,
+    ) -> None:
         """Leave the hint that the rules are correct, unless anything has been changed in the meantime.
 
         Args:
@@ -99,13 +117,14 @@ class Verification:
             chains: those of iptables that a look compares; none where it compares sets as well.
             pids: the processes that have looked at the rules, or made them.
             is_locked: whether the network's lock is held; see `NetworkState.write_hint`.
+            is_clear: whether it has just been found that no chain of others could drop anything.
         """
         places = list(chains)
         versions = {version for version, _, _ in places}
         state = _read_state(places) if places and subject else ""
         is_known = subject and self._has_only(pids) and not _may_be_legacy(versions)
         if is_known:
-            self._write(subject, state, is_locked)
+            self._write(subject, state, is_locked, is_clear)
         elif is_locked:
             # An empty one is there for CHECK to renew.
             self._hints.write_hint(self._what, b"", is_locked)
@@ -121,10 +140,13 @@ class Verification:
         self._generation = generation
         return generation > 0
 
-    def _write(self, subject: str, state: str, is_locked: bool) -> None:
-        parts = [str(self._generation), state] if state else [str(self._generation)]
-        hint = b" ".join(self._render(subject, part) for part in parts)
-        self._hints.write_hint(self._what, hint, is_locked)
+    def _write(self, subject: str, state: str, is_locked: bool, is_clear: bool = False) -> None:
+        words = [
+            self._render(subject, str(self._generation)),
+            self._render(subject, state) if state else _UNKNOWN,
+            self._render(subject, _CLEAR.format(self._generation)) if is_clear else _UNKNOWN,
+        ]
+        self._hints.write_hint(self._what, b" ".join(words), is_locked)
 
     def _render(self, subject: str, state: str) -> bytes:
         return calc_digest(self._mark, subject, state, size=_DIGEST_SIZE).encode()

@@ -244,7 +244,7 @@ class DesiredState:
         own = [desired for desired in everything if desired.is_own]
         rules = plan_rules(attachment, self.state, _join_addresses(own), self.state.has_policies())
         stated = plan_stated_policies(attachment.config)
-        return stated + rules + plan_passage(attachment, _join_addresses(everything))
+        return [*stated, *rules, *plan_passage(attachment, _join_addresses(everything), rules)]
 
 
 def find_capabilities(record: Record) -> dict[str, object]:

@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from shibafu.bridge.resources.masquerade import Rules
     from shibafu.cni.request import Request
     from shibafu.netfilter.trace import Drop
     from shibafu.resource.view import View
@@ -23,13 +24,17 @@ class ForeignDrops(Resource):
         config: the network's configuration.
         subnets: those of its containers.
         env: the environment.
+        rules: the network's own, if it has any; `prepare` may have found that there is nothing to look for.
     """
 
-    __slots__ = ("_config", "_env", "_subnets")
+    __slots__ = ("_config", "_env", "_rules", "_subnets")
     medium = RULES
     scope = NETWORK
 
-    def __init__(self, config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]") -> None:
+    def __init__(
+        self, config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]", rules: "Rules | None"
+    ) -> None:
+        self._rules = rules
         self._config = config
         self._subnets = subnets
         self._env = env
@@ -48,7 +53,8 @@ class ForeignDrops(Resource):
 
     def faults(self, view: "View") -> list[Fault]:
         """See `Resource.faults`."""
-        drop = _find_drop(self._config, self._subnets, self._env)
+        is_clear = self._rules is not None and self._rules.is_clear
+        drop = _find_drop(self._config, self._subnets, self._env, is_clear)
         if drop is None:
             return []
         return [Fault(drop.describe(self._config.network), drop.advice, is_mendable=False)]
@@ -58,14 +64,17 @@ class ForeignDrops(Resource):
         return {"subnets": [str(subnet) for subnet in self._subnets], "ipMasq": self._config.ip_masq}
 
 
-def _find_drop(config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]") -> "Drop | None":
+def _find_drop(
+    config: BridgeConfig, subnets: list[Cidr], env: "Mapping[str, str]", is_clear: bool = False
+) -> "Drop | None":
     """Return the first chain of others that certainly drops what is to get through; None if there is none.
 
     Raises:
         CniError: the backend is unknown.
     """
     backend = choose_backend(config.ip_masq_backend, env)
-    return find_drop(config.gateway_link, subnets, config.ip_masq, backend, env) if subnets else None
+    needs = config.gateway_link, subnets, config.ip_masq, backend, env
+    return find_drop(*needs, is_clear) if subnets else None
 
 
 def find_stated_subnets(request: "Request") -> list[str]:

@@ -8,8 +8,6 @@ remembered in the network's state as a hint; the kernel, not the hint, decides.
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.rules_record import combine, recorded_backends, recorded_isolation
 from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
-from shibafu.lean.ip import Cidr
-from shibafu.lean.subprocess import find_program
 from shibafu.netfilter.backend import (
     CODE,
     choose_backend,
@@ -52,6 +50,9 @@ class Rules(Resource):
         rules: what the container needs.
         env: the environment.
         changes_follow: whether the same call changes nf_tables between `ensure` and `settle`.
+
+    Attributes:
+        is_clear: whether no chain of others could drop anything, as far as `prepare` has found that out.
     """
 
     __slots__ = (
@@ -65,6 +66,7 @@ class Rules(Resource):
         "_rules",
         "_state",
         "_verification",
+        "is_clear",
     )
     medium = RULES
     scope = NETWORK
@@ -77,6 +79,7 @@ class Rules(Resource):
         env: "Mapping[str, str]",
         changes_follow: bool = False,
     ) -> None:
+        self.is_clear = False
         self._state = state
         self._backend_name = backend
         self._rules = rules
@@ -318,12 +321,22 @@ class Rules(Resource):
         """Return whether rules that were made need no look."""
         if self._verification is None or not self._is_trusting:
             return False
-        return self._verification.holds(self._calc_subject(rules), lambda: self._list_chains(rules))
+        is_same = self._verification.holds(self._calc_subject(rules), lambda: self._list_chains(rules))
+        self.is_clear = self._verification.is_clear
+        return is_same
 
     def _note(self, backend: "Backend", rules: NetworkRules, chains: "list[Place]", is_locked: bool) -> None:
         """Leave the hint that rules are right, unless somebody else has changed anything meanwhile."""
-        if self._verification is not None:
-            self._verification.note(self._calc_subject(rules), chains, backend.pids, is_locked)
+        if self._verification is None:
+            return
+        is_clear = False
+        if is_locked:
+            # For the CHECKs that follow; the one that leaves a hint has looked by itself.
+            from shibafu.netfilter.drops import has_foreign_bases
+
+            is_clear = not has_foreign_bases(self._backend_name, self._env)
+        subject = self._calc_subject(rules)
+        self._verification.note(subject, chains, backend.pids, is_locked, is_clear)
 
     def _calc_subject(self, rules: NetworkRules) -> str:
         """Return what identifies rules that were made, and the backend's programs."""
@@ -359,42 +372,3 @@ class Rules(Resource):
             "stamp": monotonic_ns(),
         }
         self._state.write_rules(self._remembered)
-
-
-def find_needs(
-    config: BridgeConfig,
-    subnets: list[Cidr],
-    env: "Mapping[str, str]",
-    state: NetworkState,
-    is_bridged: bool = False,
-    is_rerouted: bool = False,
-) -> tuple[str, NetworkRules] | None:
-    """Return the backend and the rules that containers need on this host; None if they need none.
-
-    Args:
-        config: the network's configuration.
-        subnets: the containers'.
-        env: the environment.
-        state: the network's records; the rules that it has are kept, whatever the configuration asks for.
-        is_bridged: whether FORWARD is about to see what stays on the bridge, if it does not yet.
-        is_rerouted: whether it is since the host is about to route that.
-
-    Raises:
-        CniError: the backend is unknown.
-    """
-    from shibafu.netfilter.forwarding import bridged_versions, routes_loopback
-
-    backend = choose_backend(config.ip_masq_backend, env)
-    bridged: set[int] = set()
-    # What nftables accepts in a table of our own does not overrule another table's drop.
-    if backend == IPTABLES and not config.ip_masq and (is_rerouted or not config.vlan):
-        versions = {subnet.version for subnet in subnets}
-        bridged = versions if is_bridged else set(bridged_versions(config.bridge, versions))
-    # With a port published, containers would reach the host's 127.0.0.1.
-    is_wanted = config.needs_rules or bool(state.read_rules()) or routes_loopback(config.gateway_link)
-    # Without iptables there is most likely none that drops what stays on the bridge, either.
-    if not is_wanted and not (bridged and find_program("iptables-restore", env.get("PATH", ""))):
-        return None
-    needs = config.network, [config.gateway_link], subnets, config.ip_masq, config.isolate
-    peers = config.non_masqueraded
-    return backend, NetworkRules(*needs, bridged=bridged, peers=peers, is_rerouted=is_rerouted)
