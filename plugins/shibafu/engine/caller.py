@@ -212,6 +212,9 @@ def _open_process(connection: "socket", pid: int) -> int:
     """Return a descriptor of the process that has connected.
 
     Before Linux 6.5 it is opened by its number, in the moment after it has connected.
+
+    Raises:
+        RefusedError: it has ended.
     """
     try:
         return int(_PIDFD.unpack(connection.getsockopt(SOL_SOCKET, SO_PEERPIDFD, _PIDFD.size))[0])
@@ -255,6 +258,12 @@ def _read(path: str) -> bytes:
 
 
 def _take_limits(packed: bytes) -> None:
+    """Have the caller's resource limits, as the launcher's getrlimit(2) has found them.
+
+    Raises:
+        RefusedError: its memory is limited.
+        OSError: this process may not have one of them.
+    """
     values = LIMITS.unpack(packed)
     # This process has more than a plugin needs, and would have nothing left.
     if any(values[2 * limit] != RLIM_INFINITY for limit in (RLIMIT_AS, RLIMIT_DATA)):

@@ -64,7 +64,10 @@ class EngineLocation:
             return ""
 
     def read_identity(self) -> tuple[int, int, int]:
-        """Return what changes when another build replaces this one; zeros if there is none."""
+        """Return what changes when another build replaces this one; zeros if there is none.
+
+        They are of its file `build-id`: the device, the inode, and the time of its last change in ns.
+        """
         try:
             found = os.stat(f"{self.home}/_internal/build-id")
         except OSError:

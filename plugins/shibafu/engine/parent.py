@@ -85,6 +85,9 @@ class Parent:
         self._idle: set[int] = set()
         self._busy: dict[int, tuple[str, str, float]] = {}
         self._failures = 0
+        # When a call has begun or ended, and whether the kernel has refused the last fork.
+        self._last_news = 0.0
+        self._is_refused = False
         self._is_ending = False
         self._is_trained = False
         place.make()
@@ -164,7 +167,10 @@ class Parent:
         return 1 if self._failures >= _MAX_FAILURES else 0
 
     def describe(self) -> dict[str, object]:
-        """Return the engine's status: what `shibafu engine status --format json` prints."""
+        """Return the engine's status: what `shibafu engine status --format json` prints.
+
+        `started` is in seconds since 1970, `seconds` since then, `memory` in bytes.
+        """
         processes = [os.getpid(), *self._idle, *self._busy]
         return {
             "running": True,
@@ -184,22 +190,25 @@ class Parent:
         }
 
     def _handle(self, ready: list[int]) -> None:
+        now = time.monotonic()
         if self._reports.fileno() in ready:
             self._read_reports()
+            self._last_news = now
         if self._signals in ready:
             self._read_signals()
+            self._last_news = now
         if self._status.fileno() in ready:
             self._answer_status()
         if not self._is_ending:
-            self._refill(is_quiet=not ready)
+            self._refill(is_quiet=now - self._last_news >= self._calc_pause())
 
     def _is_short(self) -> bool:
         """Return whether there are fewer processes than there should be."""
         return len(self._idle) + len(self._busy) < SPARES
 
     def _calc_pause(self) -> float:
-        """Return after how many seconds without news there is something to do."""
-        if not self._is_short():
+        """Return after how many seconds without news of calls there is something to do."""
+        if self._is_refused or not self._is_short():
             return _LOOK
         return _QUIET_BUSY if self._busy else _QUIET
 
@@ -216,7 +225,9 @@ class Parent:
             try:
                 pid = os.fork()
             except OSError:
+                self._is_refused = True
                 return  # calls go cold, or wait for those that are running
+            self._is_refused = False
             if pid == 0:
                 self._become_spare(is_needed)
             self._idle.add(pid)

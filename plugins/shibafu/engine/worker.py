@@ -150,6 +150,10 @@ class Worker:
 
         Returns:
             The caller's environment.
+
+        Raises:
+            RefusedError: see `become_caller`.
+            OSError: the kernel's refusal, or the caller has ended.
         """
         environment = become_caller(call, self._engine)
         sys.argv = [os.fsdecode(word) for word in call.argv]

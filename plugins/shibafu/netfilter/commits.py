@@ -4,7 +4,7 @@ A program that has removed rules cannot close its netlink socket before no proce
 (`generation`): 20 ms for which nobody has to wait, once the kernel has announced the transaction.
 """
 
-from shibafu.netfilter.generation import GenerationWatch
+from shibafu.netfilter.generation import open_watch
 from shibafu.netfilter.restore import PATIENCE, finish_announced, is_announced, spawn_restore, start_each
 
 TYPE_CHECKING = False
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shibafu.lean.subprocess import Child
+    from shibafu.netfilter.generation import GenerationWatch
 
 _COMMIT = "COMMIT\n"
 
@@ -43,7 +44,7 @@ class Commits:
         Raises:
             CniError: a program cannot be executed.
         """
-        watch = _open_watch() if all(is_announced(self._programs[version]) for version in texts) else None
+        watch = open_watch() if all(is_announced(self._programs[version]) for version in texts) else None
         if watch is None:
             # From its table's name on, the legacy variant has the one lock of both families.
             return [version for version, text in texts.items() if self._start(version, text).wait()[0]]
@@ -52,7 +53,7 @@ class Commits:
         finally:
             watch.close()
 
-    def _run_announced(self, texts: "Mapping[int, str]", watch: GenerationWatch) -> list[int]:
+    def _run_announced(self, texts: "Mapping[int, str]", watch: "GenerationWatch") -> list[int]:
         inherited = (watch.fileno(),)
         children = start_each(texts, lambda version: self._start(version, None, inherited))
         for version, child in children.items():
@@ -74,10 +75,3 @@ class Commits:
         child = spawn_restore(self._programs[version], self._env, text, inherit)
         self.pids.append(child.pid)
         return child
-
-
-def _open_watch() -> GenerationWatch | None:
-    try:
-        return GenerationWatch()
-    except OSError:
-        return None  # the kernel has no nf_tables

@@ -194,3 +194,11 @@ def list_legacy_tables(version: int) -> list[bytes]:
         return os.read(descriptor, 4096).split()
     finally:
         os.close(descriptor)
+
+
+def open_watch() -> GenerationWatch | None:
+    """Return a `GenerationWatch`; None where the kernel has no nf_tables."""
+    try:
+        return GenerationWatch()
+    except OSError:
+        return None

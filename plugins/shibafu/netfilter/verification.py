@@ -14,7 +14,7 @@ records, which a DEL may remove at the same moment.
 
 from shibafu.cni.names import NFTABLES, calc_digest
 from shibafu.netfilter.backend import identify_programs
-from shibafu.netfilter.generation import GenerationWatch, list_legacy_tables
+from shibafu.netfilter.generation import list_legacy_tables, open_watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Verification:
         self._hints = hints
         self._what = what
         self._mark = hints.identify_netns()
-        self._watch = _open_watch() if self._mark else None
+        self._watch = open_watch() if self._mark else None
         # What it was when it was last asked for; 0 where it cannot be told.
         self._generation = self._watch.ask() if self._watch is not None else 0
 
@@ -150,13 +150,6 @@ class Verification:
 
     def _render(self, subject: str, state: str) -> bytes:
         return calc_digest(self._mark, subject, state, size=_DIGEST_SIZE).encode()
-
-
-def _open_watch() -> GenerationWatch | None:
-    try:
-        return GenerationWatch()
-    except OSError:
-        return None  # the kernel has no nf_tables
 
 
 def _read_state(chains: "Iterable[Place]") -> str:
