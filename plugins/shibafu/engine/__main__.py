@@ -42,7 +42,7 @@ def run(argv: "Sequence[str]") -> int:
     # Spares populate the stacks of threads that have ended, too: the usual 8 MiB each.
     stack_size(_STACK)
     # A process of the engine outlives the call that it has answered.
-    sys.shibafu_resident = True  # type: ignore[attr-defined]  # link_removal and netfilter.restore ask
+    sys.shibafu_resident = True  # type: ignore[attr-defined]  # some ask
     home = os.path.dirname(os.path.dirname(sys.executable))
     place = EngineLocation(home)
     try:

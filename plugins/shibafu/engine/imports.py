@@ -119,9 +119,7 @@ PACKAGES = {
 }
 
 # What looks at rules where calls do not know that they are unchanged.
-LOOKING = {
-    f"shibafu.netfilter.{name}" for name in ("drops", "iptables", "render_iptables", "restore", "rule_state")
-}
+LOOKING = {f"shibafu.netfilter.{name}" for name in ("iptables", "render_iptables", "restore", "rule_state")}
 
 
 def calc_imports(call: str, *without: str) -> set[str]:

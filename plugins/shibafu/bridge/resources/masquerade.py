@@ -5,6 +5,8 @@ Otherwise one process for each family makes sure of them all while links are bei
 remembered in the network's state as a hint; the kernel, not the hint, decides.
 """
 
+import sys
+
 from shibafu.bridge.config import BridgeConfig
 from shibafu.bridge.resources.rules_record import combine, recorded_backends, recorded_isolation
 from shibafu.cni.names import IPTABLES, NFTABLES, STRICT, calc_isolate
@@ -330,8 +332,8 @@ class Rules(Resource):
         if self._verification is None:
             return
         is_clear = False
-        if is_locked:
-            # For the CHECKs that follow; the one that leaves a hint has looked by itself.
+        if is_locked and getattr(sys, "shibafu_resident", False):
+            # For the CHECKs that follow. A call that starts cold would have to import what looks for that.
             from shibafu.netfilter.drops import has_foreign_bases
 
             is_clear = not has_foreign_bases(self._backend_name, self._env)
