@@ -145,7 +145,7 @@ else
         mapfile -t chained < <(find_shipped)
         # The engine's calls are of the same bundle: by themselves, chained plugins are called in chains.
         stage "tests of the executables" run_pytest --suite dist/shibafu "${shipped[@]}" ${long[0]:+"${chained[@]}"}
-        # What is left out else has its calls done by the same code, in the same processes.
+        # Without --long, the rest is left out: its calls run the same code in the same processes.
         served=("${shipped[@]}" "${chained[@]}" tests/netns/test_{overlay_conflists,bridge_verification}.py)
         if [[ ${long[0]:-} ]]; then served=(tests/spec tests/netns tests/dist); fi
         stage "tests of the engine" run_pytest --suite dist/shibafu --engine "${served[@]}"

@@ -75,10 +75,12 @@ def tally(status: Any) -> "Counter[str]":
 def assert_served(ended: "Counter[str]") -> None:
     """See that an engine did its callers' work.
 
-    One call of fifty may go cold or be lost: of callers in other process namespaces, or whose test ends them.
+    One call of a hundred may go cold after five seconds on a very busy machine, or be killed by its test; and
+    one of a hundred may be that of a test whose callers are in a process namespace of their own.
     """
-    elsewhere = sum(count for end, count in ended.items() if end.startswith(("cold: ", "lost ")))
-    assert elsewhere <= ended.total() / 50 < ended.total(), ended
+    apart = ended["cold: the caller is in another process namespace"]
+    elsewhere = sum(count for end, count in ended.items() if end.startswith(("cold: ", "lost "))) - apart
+    assert max(elsewhere, apart) <= ended.total() / 100 < ended.total(), ended
 
 
 class Engine:

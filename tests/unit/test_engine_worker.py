@@ -31,9 +31,9 @@ def test_exits_are_those_of_an_own_process(
 
 
 def test_plugins_take_their_environment_from_the_call() -> None:
-    """In a process of the engine, `os.environ` is empty: nobody but the shell of all plugins may look there.
+    """`os.environ` is empty in the engine's processes, so only `skel.py`, which starts plugins, may read it.
 
-    shibafu-hook, which is none, has its own.
+    shibafu-hook is not a plugin, and has a start of its own.
     """
     own = {name.split(".")[1] for name in SERVED.values() if name.startswith("shibafu.")} - {"hook"}
     shared = {"cni", "lean", "netlink", "netfilter", "resource", "policy"}

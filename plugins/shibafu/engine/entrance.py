@@ -17,10 +17,10 @@ _PAUSE = 0.005
 class Entrance:
     """The socket of an engine, and the one epoll instance that all of its spares wait for.
 
-    A spare prepares itself before it waits, unless there is no other: a call that gets an unprepared one
-    takes nearly twice as long. The youngest spare gets the next call: its memory was prepared last, and more
-    of it is still in the processor's caches. Of processes that wait for one epoll instance, the kernel wakes
-    the last to come.
+    A spare prepares itself before it waits, except when it is the only one: a call takes nearly twice as long
+    in a spare that is not prepared. The youngest spare gets the next call, because its memory was prepared
+    last, and more of it is still in the processor's caches. Of the processes that wait for one epoll
+    instance, the kernel wakes the one that came last.
 
     Args:
         listener: the socket, bound, and non-blocking.

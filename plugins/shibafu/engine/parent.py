@@ -340,8 +340,8 @@ class Parent:
     def _end(self) -> None:
         """Take no more calls, which go cold from here on, and wait for those that are running.
 
-        Requests for the status are answered until then, so that clients can wait for the end. A service does
-        not wait: its successor is to start at once, and its calls need nobody to finish.
+        Requests for the status are answered until then, so that clients can wait for the end. A service only
+        waits for its spares: its successor is to start at once, and its calls need nobody to finish.
         """
         notify("STOPPING=1")
         self._unlink(self._place.calls)

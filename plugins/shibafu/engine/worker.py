@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 _PATIENCE = 2
 _REST = 60.0
 _PAUSE = 0.005
-# Seconds that a caller has for its answer before the parent hears of the call's end, and forks another spare:
-# at once, on a machine that is busy, that takes the processor from the launcher or from whoever waits for it.
+# Seconds between the answer and the report of the call's end: on a busy machine, the parent would otherwise
+# take the processor from the launcher, or from the runtime that waits for it.
 _COURTESY = 0.001
 _DESCRIPTOR = Struct("=i")
 _PATIENCE_TIMEVAL = Struct("@ll").pack(_PATIENCE, 0)

@@ -121,25 +121,18 @@ def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
 def publish_file(path: str, content: bytes) -> None:
     """Replace a file that everybody may read, at a path that an administrator has chosen.
 
-    Args:
-        path: the file; symbolic links are followed.
-        content: what it is to hold.
-
     Raises:
-        NotRegularError: there is something else, such as /dev/null, which would be replaced.
+        NotRegularError: there is something else, such as /dev/null, which would be replaced, or a symbolic
+            link, which somebody else may have put there.
         OSError: it cannot be written.
     """
-    real = os.path.realpath(path)
     try:
         # Opened for nothing but the question what it is.
-        os.close(open_file(real, os.O_WRONLY))
+        os.close(open_file(path, os.O_WRONLY))
     except FileNotFoundError:
         pass
-    except OSError as error:
-        error.filename = path
-        raise
     try:
-        replace_file(real, content, mode=0o644)
+        replace_file(path, content, mode=0o644)
     except OSError as error:
         error.filename, error.filename2 = path, None
         raise
